@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt
+
+.PHONY: help install demo test test-all lint types imports check bench clean
+
+help:            ## Show this list.
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+# torch first and alone: asked for by another package, it would come in its newest and largest build.
+$(VENV)/.installed: pyproject.toml configs/constraints.txt
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## Make a virtual environment with actkit in it.
+
+demo: $(VENV)/.installed  ## Preference pairs through the bundled model, to Parquet tables.
+	$(BIN)/actkit dpo --config configs/demo.yaml --overwrite
+	$(BIN)/actkit show runs/demo
+
+test: $(VENV)/.installed-dev  ## The tests; no network, no GPU, under three minutes on two cores.
+	$(BIN)/python -m pytest -q -n 2
+
+test-all: $(VENV)/.installed-dev  ## The slow tests too.
+	$(BIN)/python -m pytest -q -n 2 -m ''
+
+lint: $(VENV)/.installed-dev  ## ruff: style and format.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev  ## mypy, strict.
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-dev  ## import-linter: imports go one way.
+	$(BIN)/lint-imports
+
+check: lint types imports test  ## All that CI runs.
+
+bench: $(VENV)/.installed-dev  ## Speed beside other ways to do the same work.
+	$(BIN)/python -m tests.benchmarks.pairs
+
+clean:           ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
