@@ -1,0 +1,67 @@
+"""What a run is asked to do: frozen dataclasses; every default and unit lives here once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Device = str
+Attention = Literal["sdpa", "eager"]
+StoreDtype = Literal["float32", "float16"]
+OnBadRecord = Literal["skip", "fail"]
+Bos = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which language model, and how it is loaded."""
+
+    name: str = "tiny"
+    """`tiny` (bundled), a Hugging Face id, a TransformerLens alias, or a local directory in Hugging Face layout."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hugging Face id; None is the hub's default branch."""
+    device: Device = "auto"
+    """`auto` takes CUDA, then Apple's MPS, then the CPU; or any torch device such as `cuda:1`."""
+    dtype: str = "auto"
+    """`auto` is bfloat16 on a GPU that computes in it and float32 elsewhere; or float32, bfloat16, float16."""
+    attn: Attention = "sdpa"
+    """The attention implementation; they differ by about 1e-3 in float32 at worst."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model's repository."""
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """How much is computed at once; nothing here changes the rows beyond rounding."""
+
+    batch_tokens: int = 4096
+    """Tokens in one forward pass, padding included."""
+    shard_sequences: int = 4096
+    """Most sequences in one shard."""
+    shard_mb: int = 128
+    """Most megabytes of kept activations in one shard, which is also about half of the memory a run needs."""
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """How text becomes tokens."""
+
+    max_length: int | None = None
+    """Most tokens a sequence; None is the model's context length."""
+    bos: Bos = "auto"
+    """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """Where a run goes and what happens on the way."""
+
+    out: Path
+    """The finished run's directory; it grows as `<out>.partial`."""
+    overwrite: bool = False
+    """Replace an existing run."""
+    store_dtype: StoreDtype = "float32"
+    """How activations are stored; float16 is refused where a value does not fit."""
+    on_bad_record: OnBadRecord = "skip"
+    """`skip` lists bad records in the table `rejected`; `fail` stops at the first one."""
+    max_records: int | None = None
+    """Read no more than this many records."""

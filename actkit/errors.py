@@ -1,0 +1,59 @@
+"""What can go wrong for a reason that a user can act on.
+
+    ActkitError             an expected failure: one sentence and a hint; exit status 1
+    ├── UsageError          an option or a configuration file is wrong; exit status 2
+    ├── ModelError          a model cannot be loaded, or does not have what was asked for
+    ├── InputError          input that cannot be read at all, or the first bad record under `--on-bad-record fail`
+    ├── NonFiniteError      a NaN, an infinity or an overflow in something about to be written
+    └── RunError            a run directory is in the way, or the finished counts do not reconcile
+
+    RecordError             one record is bad: the run rejects it, with field and reason, and goes on
+
+An `ActkitError` is drawn as `error: …`, a blank line, `hint: …`; a user never sees a traceback for one.
+"""
+
+
+class ActkitError(Exception):
+    """An expected failure: `message` says what is wrong in one sentence, `hint` what to do about it."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(ActkitError):
+    """An option, an argument or a configuration file is wrong."""
+
+    exit_status = 2
+
+
+class ModelError(ActkitError):
+    """A model cannot be loaded, or does not have the hook point, layer or template that was asked for."""
+
+
+class InputError(ActkitError):
+    """Input that cannot be read at all, or a bad record when bad records are fatal."""
+
+
+class NonFiniteError(ActkitError):
+    """A NaN, an infinity or a value that the stored type cannot hold, with record, hook point and position."""
+
+    def __init__(self, message: str, hint: str = "", sequence_id: int = -1) -> None:
+        super().__init__(message, hint)
+        self.sequence_id = sequence_id
+
+
+class RunError(ActkitError):
+    """A run directory is in the way, nothing was kept, or the counts do not reconcile."""
+
+
+class RecordError(Exception):
+    """One record cannot be used: `field` names the part of it that is at fault, `reason` says why."""
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason

@@ -1,0 +1,127 @@
+"""Every Parquet table, column by column; the meanings are what README and `actkit show` print."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised when a column changes its name or meaning; added columns do not raise it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `type` None is the vector type, which depends on the run (see `vector_type`)."""
+
+    name: str
+    type: pa.DataType | None
+    meaning: str
+
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "sequences": (
+        Column("sequence_id", pa.int64(), "0-based number of the sequence in this run"),
+        Column("record_id", pa.int64(), "0-based index of the input record, bad records counted"),
+        Column("source", pa.string(), "file that the record came from"),
+        Column("line", pa.int64(), "1-based line at which the record begins; null where the format has none"),
+        Column("side", pa.string(), "shared, chosen or rejected in pairs; null elsewhere"),
+        Column("parent_id", pa.int64(), "sequence_id of the sequence that this one continues; null for a whole one"),
+        Column("start", pa.int64(), "first position of its own: earlier ones are the parent's"),
+        Column("n_tokens", pa.int64(), "tokens in all, the parent's included: positions run from 0 to n_tokens - 1"),
+        Column("n_truncated", pa.int64(), "tokens cut off the end to fit the maximum length"),
+        Column("response_start", pa.int64(), "first position of the response; null where there is none"),
+        Column("boundary_merged", pa.bool_(), "the token at response_start also holds text before the response"),
+        Column(
+            "n_special_in_text", pa.int64(), "special tokens typed inside the text, where they act as control tokens"
+        ),
+        Column("text", pa.string(), "exactly what was tokenized, a chat template's markers included"),
+    ),
+    "tokens": (
+        Column("sequence_id", pa.int64(), "the sequence that computed the position"),
+        Column("position", pa.int64(), "0-based, without padding"),
+        Column("token_id", pa.int32(), "id in the model's vocabulary"),
+        Column("token", pa.string(), "the token alone as text; part of a character shows as U+FFFD"),
+        Column("char_start", pa.int64(), "first character in the sequence's text"),
+        Column("char_end", pa.int64(), "one past the last character; tokens may share a character"),
+        Column("role", pa.string(), "in a chat: the message's role, or template; null elsewhere"),
+        Column("is_special", pa.bool_(), "BOS, role markers and the like"),
+    ),
+    "activations": (
+        Column("sequence_id", pa.int64(), "the sequence that computed the position"),
+        Column("position", pa.int64(), "0-based, without padding"),
+        Column("layer", pa.int32(), "0-based"),
+        Column("hook_point", pa.string(), "TransformerLens name; rows of one hook point form row groups of their own"),
+        Column("activation", None, "the vector; [n_heads, position + 1] flattened for attention patterns"),
+    ),
+    "layer_stats": (
+        Column("layer", pa.int32(), "0-based"),
+        Column("hook_point", pa.string(), "TransformerLens name"),
+        Column("special_tokens", pa.bool_(), "whether special tokens are counted; they can dominate every figure"),
+        Column("n_positions", pa.int64(), "positions counted"),
+        Column("mean", pa.float64(), "mean over all elements"),
+        Column("std", pa.float64(), "standard deviation over all elements (population)"),
+        Column("mean_norm", pa.float64(), "mean Euclidean norm of a position's vector"),
+        Column("min", pa.float64(), "smallest element"),
+        Column("max", pa.float64(), "largest element"),
+    ),
+    "pairs": (
+        Column("record_id", pa.int64(), "0-based index of the input record, bad records counted"),
+        Column("status", pa.string(), "ok, identical, chosen_is_prefix, rejected_is_prefix or prompts_differ"),
+        Column("chosen_divergence", pa.int64(), "first position whose token differs; null if chosen has no such token"),
+        Column("rejected_divergence", pa.int64(), "the same position in rejected; null if rejected has no such token"),
+        Column("chosen_length", pa.int64(), "tokens of the whole chosen rendering"),
+        Column("rejected_length", pa.int64(), "tokens of the whole rejected rendering"),
+        Column("chosen_response_start", pa.int64(), "first position of the chosen response"),
+        Column("rejected_response_start", pa.int64(), "first position of the rejected response"),
+        Column("prompt_sha256", pa.string(), "of the rendered text before the chosen response"),
+        Column("chosen_sha256", pa.string(), "of the chosen response's text"),
+        Column("rejected_sha256", pa.string(), "of the rejected response's text"),
+    ),
+    "pair_diffs": (
+        Column("record_id", pa.int64(), "0-based index of the input record"),
+        Column("layer", pa.int32(), "0-based"),
+        Column("hook_point", pa.string(), "TransformerLens name"),
+        Column("divergence_diff_norm", pa.float64(), "norm of chosen - rejected at the divergence position"),
+        Column("divergence_cosine", pa.float64(), "cosine of the two there; null where a side has no such token"),
+        Column(
+            "response_diff_norm", pa.float64(), "norm of the difference of the means over the kept response positions"
+        ),
+        Column(
+            "response_cosine", pa.float64(), "cosine of those means; null where a side has no kept response position"
+        ),
+        Column("chosen_response_positions", pa.int64(), "positions in the chosen mean"),
+        Column("rejected_response_positions", pa.int64(), "positions in the rejected mean"),
+    ),
+    "pair_stats": (
+        Column("layer", pa.int32(), "0-based"),
+        Column("hook_point", pa.string(), "TransformerLens name"),
+        Column(
+            "measure", pa.string(), "divergence_diff_norm, divergence_cosine, response_diff_norm or response_cosine"
+        ),
+        Column("n_pairs", pa.int64(), "pairs that have the measure"),
+        Column("mean", pa.float64(), "over pairs"),
+        Column("std", pa.float64(), "over pairs (sample; null for one pair)"),
+        Column("median", pa.float64(), "over pairs"),
+        Column("min", pa.float64(), "over pairs"),
+        Column("max", pa.float64(), "over pairs"),
+    ),
+    "rejected": (
+        Column("record_id", pa.int64(), "0-based index of the input record"),
+        Column("source", pa.string(), "file that the record came from"),
+        Column("line", pa.int64(), "1-based line; null where the format has none"),
+        Column("field", pa.string(), "the part of the record that is at fault, where one can be named"),
+        Column("reason", pa.string(), "why it was not used"),
+    ),
+}
+
+
+def vector_type(width: int | None, store_dtype: str) -> pa.DataType:
+    """The type of `activation`: fixed-size lists where all hook points of a run are equally wide, else plain lists."""
+    item = pa.float16() if store_dtype == "float16" else pa.float32()
+    return pa.list_(item) if width is None else pa.list_(item, width)
+
+
+def arrow_schema(table: str, vector: pa.DataType | None = None) -> pa.Schema:
+    """The Arrow schema of `table`; `vector` is needed where a column is a vector."""
+    return pa.schema(
+        [pa.field(column.name, vector if column.type is None else column.type) for column in TABLES[table]]
+    )
