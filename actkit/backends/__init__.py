@@ -1,0 +1,8 @@
+"""Models from the outside world: `describe` what a name stands for, then `load` it.
+
+The rest of actkit sees `Model`: something that runs token ids and hands the tensor at each hook point to a tap.
+"""
+
+from actkit.backends.model import Description, Model, Tap, describe, load
+
+__all__ = ["Description", "Model", "Tap", "describe", "load"]

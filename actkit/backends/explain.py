@@ -1,0 +1,67 @@
+"""What can go wrong while a model is loaded, in one sentence and a hint."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from actkit.config import ModelSpec
+from actkit.errors import ActkitError, ModelError
+
+
+@contextmanager
+def explained(spec: ModelSpec, part: str) -> Iterator[None]:
+    """Turn what can go wrong while loading into one sentence and a hint."""
+    from huggingface_hub import errors as hub
+    from safetensors import SafetensorError
+    from transformers import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every attempt to reach the hub
+    name = f"{spec.name} at revision {spec.revision}" if spec.revision else spec.name
+    try:
+        yield
+    except ActkitError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{name} does not fit into the memory of {spec.device}", "use --dtype bfloat16 or --device cpu"
+        ) from error
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{name}: the {part} is damaged ({error})", "fetch the model's files again") from error
+    except MemoryError as error:
+        raise ModelError(f"{name} does not fit into memory", "use --dtype bfloat16 or a smaller model") from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(f"{name}: {_sentence(error, part)}", _hint(error, hub, spec)) from error
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
+
+
+def _sentence(error: Exception, part: str) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"the {part} cannot be loaded ({lines[0][:300] if lines else type(error).__name__})"
+
+
+def _hint(error: Exception, hub: Any, spec: ModelSpec) -> str:
+    causes = _causes(error)
+    if any(isinstance(cause, hub.GatedRepoError) for cause in causes):
+        return f"accept the licence on the page of {spec.name}, then set HF_TOKEN"
+    if any(isinstance(cause, hub.RevisionNotFoundError) for cause in causes):
+        return "check --revision"
+    if any(isinstance(cause, hub.RepositoryNotFoundError) for cause in causes):
+        return "check the name; a private model needs HF_TOKEN"
+    if any(
+        isinstance(cause, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)) for cause in causes
+    ):
+        return "the hub cannot be reached and the model is not in the local cache; check the name and the connection"
+    if "trust_remote_code" in str(error):
+        return "read the code in the model's repository, then pass --trust-remote-code"
+    if "safetensors" in str(error):
+        return "actkit reads weights from safetensors only, since pickled checkpoints can run code; convert the model"
+    return "a model directory has config.json, model.safetensors and tokenizer.json; `tiny` is bundled"

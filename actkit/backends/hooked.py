@@ -1,0 +1,104 @@
+"""Running a Hugging Face module with hooks on its own modules, as far as the last hook point that is wanted."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from actkit.backends.masks import TREE_MODELS, tree_mask
+from actkit.backends.sites import Site
+from actkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from actkit.backends.model import Description, Tap
+
+
+@dataclass(frozen=True)
+class HuggingFaceModel:
+    """The Hugging Face module itself, hooked where the sites say."""
+
+    description: "Description"
+    module: torch.nn.Module
+    hooked: Mapping[str, tuple[torch.nn.Module, Site]]
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Only where a test has shown that a tree gives the numbers of its single sequences."""
+        return self.description.config.get_text_config().model_type in TREE_MODELS
+
+    def run(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "Tap"]
+    ) -> None:
+        """See `Model.run`.
+
+        Without a tree no mask is given: attention is causal and padding is on the right, so no real token can see it,
+        and the faster causal kernel is used. A mask made from ids would drop real tokens where pad and eos are one.
+        """
+        device = self.description.spec.device
+        inputs: dict[str, Any] = {"input_ids": input_ids.to(device), "use_cache": False}
+        if tree is not None:
+            inputs["position_ids"] = positions.to(device)
+            config = self.description.config.get_text_config()
+            inputs["attention_mask"] = tree_mask(tree.to(device), inputs["position_ids"], config, self.module.dtype)  # type: ignore[arg-type]
+        served = Served(taps)
+        with ExitStack() as hooks, torch.inference_mode():
+            for name in taps:
+                hooks.enter_context(_hooked(*self.hooked[name], name, served))
+            with served.stopping():
+                self.module(**inputs)
+        served.check()
+
+
+class _Stop(Exception):  # noqa: N818 - it is no error
+    """Every tap has been served: leave the forward pass."""
+
+
+@dataclass
+class Served:
+    """Which taps of one forward pass have been served, each exactly once."""
+
+    taps: Mapping[str, "Tap"]
+    times: dict[str, int] = field(default_factory=dict)
+
+    def serve(self, name: str, tensor: torch.Tensor) -> None:
+        """Hand a tensor to its tap; after the last one, stop the forward pass."""
+        self.times[name] = self.times.get(name, 0) + 1
+        if self.times[name] == 1:
+            self.taps[name](tensor)
+        if len(self.times) == len(self.taps):
+            raise _Stop
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Where the stop arrives."""
+        with suppress(_Stop):
+            yield
+
+    def check(self) -> None:
+        """Raise ModelError unless every hook point fired once."""
+        wrong = [name for name in self.taps if self.times.get(name) != 1]
+        if wrong:
+            raise ModelError(
+                f"hook point {wrong[0]} fired {self.times.get(wrong[0], 0)} times in one forward pass, not once",
+                "this architecture does not run that module as expected; choose another hook point",
+            )
+
+
+@contextmanager
+def _hooked(module: torch.nn.Module, site: Site, name: str, served: Served) -> Iterator[None]:
+    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        served.serve(name, args[0] if args else kwargs["hidden_states"])
+
+    def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        served.serve(name, output[0] if isinstance(output, tuple) else output)
+
+    if site.side == "in":
+        handle = module.register_forward_pre_hook(before, with_kwargs=True)
+    else:
+        handle = module.register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()

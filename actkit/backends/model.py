@@ -1,0 +1,116 @@
+"""The one seam to models: what a name stands for, and the choice between running it plainly or through the bridge."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
+
+import torch
+
+from actkit.backends import hugging_face
+from actkit.backends.sites import Site, block_sites, nearest
+from actkit.config import ModelSpec
+from actkit.errors import ModelError
+from actkit.hooks import HookPoint
+
+Tap: TypeAlias = Callable[[torch.Tensor], None]
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model before its weights are loaded: enough to check every option against it."""
+
+    spec: ModelSpec
+    """With `device` and `dtype` resolved and `name` as the user wrote it."""
+    location: str
+    """A local directory or a Hugging Face id."""
+    revision: str | None
+    """The hub's commit, or for a local directory a digest of its files."""
+    config: Any
+    tokenizer: Any
+    n_layers: int
+    d_model: int
+    context_length: int | None
+    """None where the model has no fixed context."""
+
+    @property
+    def architecture(self) -> str:
+        """The class name in `config.json`, for example LlamaForCausalLM."""
+        return str((self.config.architectures or ["unknown"])[0])
+
+
+class Model(Protocol):
+    """A loaded model: runs a batch up to the last hook point that is wanted."""
+
+    @property
+    def description(self) -> Description:
+        """What it was loaded from."""
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The Hugging Face model, for comparison."""
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether a row may be a tree, with a mask that says what attends to what."""
+
+    def run(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, Tap]
+    ) -> None:
+        """Run `input_ids` [batch, column] and hand each hook point's tensor [batch, column, …] to its tap, once each.
+
+        `tree` [batch, column, column] is true where a column may attend; None means each row is one sequence, padded
+        on the right. Computation stops when the last tap has been served: no later block, no LM head.
+
+        Raises ModelError when a hook point does not fire exactly once.
+        """
+
+
+def describe(spec: ModelSpec) -> Description:
+    """Resolve a model's name, device and dtype, and read its configuration and tokenizer.
+
+    Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged.
+    """
+    location = hugging_face.locate(spec.name)
+    device = hugging_face.resolve_device(spec.device)
+    spec = replace(spec, device=str(device), dtype=hugging_face.resolve_dtype(spec.dtype, device))
+    config, tokenizer = hugging_face.read_config(location, spec), hugging_face.read_tokenizer(location, spec)
+    text = config.get_text_config()
+    return Description(
+        spec=spec,
+        location=location,
+        revision=hugging_face.revision_of(location, config),
+        config=config,
+        tokenizer=tokenizer,
+        n_layers=text.num_hidden_layers,
+        d_model=text.hidden_size,
+        context_length=getattr(text, "max_position_embeddings", None),
+    )
+
+
+def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
+    """Load the weights for reading `hook_points`.
+
+    Hook points that are some module's input or output are read off the Hugging Face model itself. If any is not (an
+    attention pattern), everything is read through TransformerLens's bridge, which computes attention step by step.
+
+    Raises ModelError for a hook point that the architecture does not have, before any weight is read.
+    """
+    sites = block_sites(description.config, description.architecture)
+    found: dict[str, Site] = {}
+    for point in hook_points:
+        site = sites.get(point.name)
+        if site is not None:
+            found[str(point)] = replace(site, path=site.path.format(layer=point.layer))
+    missing = [point for point in hook_points if str(point) not in found]
+    if not missing:
+        return hugging_face.load(description, found)
+    from actkit.backends import transformer_lens
+
+    has = transformer_lens.hook_names(description)
+    for point in missing:
+        if point.name not in has:
+            raise ModelError(
+                f"{description.spec.name} ({description.architecture}) has no hook point {point}",
+                f"the nearest are {', '.join(nearest(point, has))}",
+            )
+    return transformer_lens.load(description)

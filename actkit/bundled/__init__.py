@@ -1,0 +1,9 @@
+"""The model `tiny` and its SAEs, shipped in the package: MODEL_CARD.md says what they are, `recipe/` how they came."""
+
+from pathlib import Path
+
+TINY = Path(__file__).parent / "tiny"
+"""The model in Hugging Face layout."""
+
+SAES = Path(__file__).parent / "saes"
+"""One folder a hook point, in SAELens's format."""
