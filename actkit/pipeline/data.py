@@ -1,0 +1,129 @@
+"""The values that travel between the stages, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of the input, as read: `value` is a line of text or a mapping of fields."""
+
+    record_id: int
+    """0-based index among all records of the input, bad ones included."""
+    source: str
+    line: int | None
+    """1-based line at which the record begins; None where the format has no lines."""
+    value: Any
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One record that is not used, and why."""
+
+    record_id: int
+    source: str
+    line: int | None
+    field: str | None
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """`file:line`, or the file and the record's number where there are no lines."""
+        return f"{self.source}:{self.line}" if self.line is not None else f"{self.source}, record {self.record_id}"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A text and its tokens; all arrays have one entry a token."""
+
+    text: str
+    """Exactly what was tokenized, special tokens of a chat template included."""
+    token_ids: Ints
+    char_start: Ints
+    char_end: Ints
+    """`text[char_start:char_end]` is what a token stands for; several tokens may share one character."""
+    is_special: Bools
+    """BOS, role markers and the like: ids that are no text."""
+    role: tuple[str | None, ...]
+    """In a chat the role of the message that a token belongs to, or `template`; None elsewhere."""
+    special_in_text: int = 0
+    """How many special tokens were typed inside the text itself, where they act as control tokens."""
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """One path of tokens through the model, and the positions of it that are kept.
+
+    A sequence with a `parent` continues it: positions before `start` are the parent's, have the same token ids there,
+    and are computed once for all of the parent's children.
+    """
+
+    record_id: int
+    encoding: Encoding
+    keep: Ints
+    """Absolute positions to keep, ascending, each in [start, len(encoding))."""
+    side: str | None = None
+    sequence_id: int = -1
+    parent: int | None = None
+    """sequence_id of the parent; within a recipe's answer, its index in that answer."""
+    start: int = 0
+    response_start: int | None = None
+    """First position of the response, where there is one."""
+    n_truncated: int = 0
+    """Tokens cut off the end to fit the context."""
+    boundary_merged: bool = False
+    """The token at `response_start` also holds text before the response."""
+
+    @property
+    def own_ids(self) -> Ints:
+        """The token ids from `start` on: what this sequence adds to its parent."""
+        return self.encoding.token_ids[self.start :]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One forward pass: rows padded on the right, and where in it the kept positions are."""
+
+    input_ids: torch.Tensor
+    """[batch, column] int64."""
+    positions: torch.Tensor
+    """[batch, column] int64: the position that each column has in its sequence."""
+    tree: torch.Tensor | None
+    """[batch, query column, key column] bool, true where a column may attend; None when every row is one sequence."""
+    rows: torch.Tensor
+    columns: torch.Tensor
+    """[n] each: where the kept positions are."""
+    sequence_ids: Ints
+    kept_positions: Ints
+    """[n] each: what the kept positions are."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of unequal length, end to end: attention patterns, where position p has n_heads × (p + 1) values."""
+
+    values: torch.Tensor
+    widths: Ints
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The activations of the kept positions of one batch: no padding ever gets here."""
+
+    sequence_ids: Ints
+    """[n]"""
+    positions: Ints
+    """[n]"""
+    activations: Mapping[str, torch.Tensor | Ragged]
+    """Hook point → [n, d_model], on the model's device."""

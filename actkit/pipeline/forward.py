@@ -1,0 +1,42 @@
+"""Stage 4, forward: run batches, and keep of each hook point's tensor the rows that are read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from actkit.backends import Model
+from actkit.hooks import HookPoint
+from actkit.pipeline.data import Batch, Kept, Ragged
+
+BY_KEY = ("attn.hook_pattern", "attn.hook_attn_scores")
+"""Hook points with one value a head and key: [batch, head, query, key]."""
+
+
+def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kept:
+    """The kept positions' activations at `hook_points`, still on the model's device.
+
+    The rows are gathered inside the hook, so that no more than one layer's full tensor is alive at a time.
+    """
+    gathered: dict[str, torch.Tensor | Ragged] = {}
+    rows, columns = batch.rows.to(model.description.spec.device), batch.columns.to(model.description.spec.device)
+
+    def tap(point: HookPoint, tensor: torch.Tensor) -> None:
+        if point.name in BY_KEY:
+            gathered[str(point)] = _ragged(tensor[rows, :, columns], batch.kept_positions)
+        else:
+            # Heads, where the tensor has them, are laid side by side: [n, n_heads * d_head].
+            gathered[str(point)] = tensor[rows, columns].flatten(1)
+
+    taps = {str(point): (lambda tensor, point=point: tap(point, tensor)) for point in hook_points}
+    model.run(batch.input_ids, batch.positions, batch.tree, taps)
+    return Kept(batch.sequence_ids, batch.kept_positions, {name: gathered[name] for name in taps})
+
+
+def _ragged(rows: torch.Tensor, positions: "np.typing.NDArray[np.int64]") -> Ragged:
+    """[n, head, key] → for position p the p + 1 keys that it can see, head by head: n_heads × (p + 1) values."""
+    heads, keys = rows.shape[1:]
+    seen = (
+        torch.arange(keys, device=rows.device)[None, None] <= torch.from_numpy(positions).to(rows.device)[:, None, None]
+    )
+    return Ragged(rows[seen.expand_as(rows)], heads * (positions + 1))

@@ -1,0 +1,124 @@
+"""What a run says about itself, so that its numbers can be traced: model, versions, machine, memory."""
+
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actkit.backends import Model
+from actkit.errors import RunError
+from actkit.hooks import HookPoint
+from actkit.pipeline.recipe import Progress, Recipe
+from actkit.pipeline.sink import RunDirectory
+from actkit.schemas import SCHEMA_VERSION, TABLES
+
+PACKAGES = (
+    "actkit",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "sae-lens",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "pandas",
+)
+
+
+def file_metadata(command: str, model: Model, hook_points: Sequence[HookPoint]) -> dict[str, str]:
+    """What every Parquet file of a run carries, so that it can be read alone."""
+    description = model.description
+    return {
+        "actkit.command": command,
+        "actkit.model": description.spec.name,
+        "actkit.revision": description.revision or "",
+        "actkit.dtype": description.spec.dtype,
+        "actkit.hook_points": ",".join(map(str, hook_points)),
+    }
+
+
+def run_facts(
+    recipe: Recipe,
+    model: Model,
+    hook_points: Sequence[HookPoint],
+    options: Mapping[str, Any],
+    progress: Progress,
+    directory: RunDirectory,
+    began: float,
+) -> dict[str, Any]:
+    """What `run.json` holds. Raises RunError unless every record read is either written or rejected."""
+    if progress.written + progress.rejected != progress.read or directory.rows["rejected"] != progress.rejected:
+        raise RunError(
+            f"{progress.read} records read, but {progress.written} written and {directory.rows['rejected']} rejected",
+            "this is a defect of actkit; please report it with the input",
+        )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": recipe.command,
+        "model": _about_model(model),
+        "hook_points": [str(point) for point in hook_points],
+        "options": dict(options),
+        "detected": dict(recipe.detected),
+        "counts": {
+            "read": progress.read,
+            "written": progress.written,
+            "rejected": progress.rejected,
+            "truncated": progress.truncated,
+            "special_in_text": progress.special_in_text,
+            "sequences": directory.rows["sequences"],
+            "tokens": progress.tokens,
+        },
+        "rejected_reasons": progress.reasons,
+        "tables": {
+            table: {"rows": rows, "parts": directory.parts[table], "bytes": directory.sizes[table]}
+            for table, rows in sorted(directory.rows.items(), key=lambda item: list(TABLES).index(item[0]))
+        },
+        "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
+        "tokens_per_second": round(progress.tokens / max(sum(progress.seconds.values()), 1e-9), 1),
+        "peak_memory_mb": _peak_memory_mb(),
+        "began": round(began, 3),
+        "ended": round(time.time(), 3),
+        "versions": _versions(),
+    }
+
+
+def _about_model(model: Model) -> dict[str, object]:
+    """The model as it was run."""
+    description = model.description
+    return {
+        "name": description.spec.name,
+        "revision": description.revision,
+        "architecture": description.architecture,
+        "n_layers": description.n_layers,
+        "d_model": description.d_model,
+        "context_length": description.context_length,
+        "dtype": description.spec.dtype,
+        "device": description.spec.device,
+        "attn": description.spec.attn,
+        "shares_prefixes": model.shares_prefixes,
+        "backend": type(model).__name__,
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _peak_memory_mb() -> float | None:
+    """The most memory that this process has held so far, in MB; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,76 @@
+"""What a command is to the loop, and what the loop tells of itself."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.source import Records
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a recipe makes of one record: its sequences, and a row for each table that has one row a record."""
+
+    sequences: Sequence[TokenSequence]
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is particular to one command."""
+
+    command: str
+    records: Callable[[], Records]
+    prepare: Callable[[Record], Prepared]
+    """Raises RecordError for a record that cannot be used."""
+    reducers: Mapping[str, Reducer]
+    """Table → how the kept activations become its rows."""
+    finish: Callable[[Path], Iterator[tuple[str, pa.Table]]]
+    """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
+    is written in as many parts."""
+    detected: Mapping[str, Any] = field(default_factory=dict)
+    """What was found out rather than asked for, such as the format of the input."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its directory, and what its `run.json` holds."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+
+@dataclass
+class Progress:
+    """How far a run is; handed to `on_progress` after every batch and every rejected record."""
+
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    """Tokens of the sequences, each shared beginning counted once."""
+    special_in_text: int = 0
+    """Sequences whose text has special tokens typed into it."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why records were rejected, and how many for each reason."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the time spent inside to `part`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
+
+
+OnProgress = Callable[[Progress], None]

@@ -1,0 +1,152 @@
+"""Stage 2, tokenize: texts and chats become token ids with character spans, roles and special-token flags.
+
+1. A text goes to the tokenizer as it is, in one piece: parts tokenized apart would give other tokens.
+2. Character spans are made to cover the text: what lies between two tokens belongs to the later one.
+3. Boundaries between prompt and response are read off the token spans.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from actkit.config import Bos
+from actkit.errors import ModelError, RecordError
+from actkit.pipeline.data import Encoding, Ints
+
+Span = tuple[int, int]
+TEMPLATE = "template"
+"""The role of a chat template's own tokens."""
+
+
+class Tokenizer(Protocol):
+    """What is used of a Hugging Face fast tokenizer."""
+
+    bos_token_id: int | None
+    all_special_ids: list[int]
+    chat_template: Any
+
+    def __call__(self, text: str, *, add_special_tokens: bool, return_offsets_mapping: bool) -> Mapping[str, Any]:
+        """`input_ids` and `offset_mapping` of one text."""
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any:
+        """The rendered text."""
+
+
+def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto") -> Encoding:
+    """Tokenize plain text; `bos` decides on the leading BOS, of which there is never more than one.
+
+    Raises RecordError when nothing is left to run.
+    """
+    check_text(text)
+    fields = tokenizer(text, add_special_tokens=bos != "never", return_offsets_mapping=True)
+    ids, offsets = list(fields["input_ids"]), [tuple(span) for span in fields["offset_mapping"]]
+    if bos == "always" and tokenizer.bos_token_id is None:
+        raise ModelError("the tokenizer has no BOS token", "leave out --bos always")
+    if bos == "always" and ids[:1] != [tokenizer.bos_token_id]:
+        ids, offsets = [tokenizer.bos_token_id, *ids], [(0, 0), *offsets]
+    if not ids:
+        raise RecordError(None, "no tokens")
+    return encoding_of(tokenizer, text, ids, offsets, typed=((0, len(text)),))
+
+
+def encode_pieces(
+    tokenizer: Tokenizer, pieces: Sequence[tuple[str | None, str]], bos: Bos = "auto"
+) -> tuple[Encoding, list[Span]]:
+    """Tokenize pieces of text, each with a role or None, as one text: tokenizing them apart would give other tokens.
+
+    Returns the encoding and the characters of the pieces that have a role.
+    """
+    encoding = encode_text(tokenizer, "".join(text for _, text in pieces), bos)
+    role: list[str | None] = [TEMPLATE] * len(encoding)
+    spans: list[Span] = []
+    at = 0
+    for name, text in pieces:
+        if name is not None:
+            spans.append((at, at + len(text)))
+            first, last = tokens_of(encoding, spans[-1])
+            role[first:last] = [name] * (last - first)
+        at += len(text)
+    return replace(encoding, role=tuple(role)), spans
+
+
+def first_token_of(encoding: Encoding, character: int) -> tuple[int, bool]:
+    """The first token with text at or after `character`, and whether it also holds text before it (merged)."""
+    position = int(np.searchsorted(encoding.char_end, character, side="right"))
+    merged = position < len(encoding) and int(encoding.char_start[position]) < character
+    return position, merged
+
+
+def tokens_of(encoding: Encoding, span: Span) -> tuple[int, int]:
+    """The tokens [first, last) that hold characters of `span`; a token on the boundary counts as inside."""
+    inside = (encoding.char_end > span[0]) & (encoding.char_start < span[1])
+    found = np.flatnonzero(inside)
+    if len(found) == 0:
+        at = int(np.searchsorted(encoding.char_end, span[0], side="right"))
+        return at, at
+    return int(found[0]), int(found[-1]) + 1
+
+
+def divergence(first: Ints, second: Ints) -> int:
+    """The first position at which two rows of token ids differ; the length of the shorter one if they do not."""
+    shorter = min(len(first), len(second))
+    differing = np.flatnonzero(first[:shorter] != second[:shorter])
+    return int(differing[0]) if len(differing) else shorter
+
+
+def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
+    """The first `length` tokens, and how many were cut off."""
+    cut = max(len(encoding) - length, 0)
+    if not cut:
+        return encoding, 0
+    kept = replace(
+        encoding,
+        token_ids=encoding.token_ids[:length],
+        char_start=encoding.char_start[:length],
+        char_end=encoding.char_end[:length],
+        is_special=encoding.is_special[:length],
+        role=encoding.role[:length],
+    )
+    return kept, cut
+
+
+def check_text(text: str) -> None:
+    """Raise RecordError for what cannot be stored as UTF-8: JSON can spell half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RecordError(None, "the text holds half a character (a lone surrogate)") from error
+
+
+def encoding_of(
+    tokenizer: Tokenizer, text: str, ids: list[int], offsets: Sequence[Span], typed: Sequence[Span]
+) -> Encoding:
+    """The encoding of what a tokenizer returned; `typed` are the spans of `text` that are a user's own."""
+    token_ids = np.array(ids, dtype=np.int64)
+    is_special = np.isin(token_ids, np.array(tokenizer.all_special_ids, dtype=np.int64))
+    start, end = _covering(text, offsets)
+    in_text = sum(int((is_special & (start >= first) & (end <= last) & (end > start)).sum()) for first, last in typed)
+    return Encoding(text, token_ids, start, end, is_special, (None,) * len(ids), in_text)
+
+
+def _covering(text: str, offsets: Sequence[Span]) -> tuple[Ints, Ints]:
+    """Spans that never run backwards and leave no character of `text` out.
+
+    Tokenizers leave white space out of spans or give added tokens the span (0, 0); a gap goes to the token after it,
+    and what remains at the end to the last token.
+    """
+    starts, ends = np.zeros(len(offsets), dtype=np.int64), np.zeros(len(offsets), dtype=np.int64)
+    covered = 0
+    last_text = None
+    for index, (start, end) in enumerate(offsets):
+        if start == end:
+            starts[index] = ends[index] = covered
+            continue
+        starts[index] = max(min(start, covered), starts[index - 1] if index else 0)
+        ends[index] = covered = max(end, covered)
+        last_text = index
+    if last_text is not None and covered < len(text):
+        ends[last_text] = len(text)
+        ends[last_text + 1 :] = starts[last_text + 1 :] = len(text)
+    return starts, ends
