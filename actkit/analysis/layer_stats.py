@@ -1,0 +1,97 @@
+"""The table `layer_stats`: mean, spread and norm of each hook point's activations, with and without special tokens.
+
+Moments are merged pairwise in float64 (Chan, Golub & LeVeque 1983): adding up variances of batch means, as some tools
+do, forgets the spread between batches.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from actkit.analysis.shards import Floats, is_special, parts, rows_of, special_positions
+from actkit.schemas import arrow_schema
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What is known of some vectors: enough to merge with others without going back to them."""
+
+    n_positions: int = 0
+    n: int = 0
+    """Elements."""
+    mean: float = 0.0
+    m2: float = 0.0
+    """Sum of squared deviations from the mean."""
+    norm_sum: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+
+    @staticmethod
+    def of(vectors: Floats) -> "Moments":
+        """The moments of `vectors` [n, d_model]."""
+        if not len(vectors):
+            return Moments()
+        values: npt.NDArray[np.float64] = vectors.astype(np.float64)
+        mean = float(values.mean())
+        norms = np.sqrt(np.einsum("nd,nd->n", values, values))
+        return Moments(
+            len(values),
+            values.size,
+            mean,
+            float(np.square(values - mean).sum()),
+            float(norms.sum()),
+            float(values.min()),
+            float(values.max()),
+        )
+
+    def merged(self, other: "Moments") -> "Moments":
+        """The moments of both together."""
+        n = self.n + other.n
+        if not n:
+            return self
+        apart = other.mean - self.mean
+        return Moments(
+            self.n_positions + other.n_positions,
+            n,
+            self.mean + apart * other.n / n,
+            self.m2 + other.m2 + apart * apart * self.n * other.n / n,
+            self.norm_sum + other.norm_sum,
+            min(self.low, other.low),
+            max(self.high, other.high),
+        )
+
+
+def layer_stats(run: Path) -> pa.Table:
+    """The table `layer_stats` of a run, read shard by shard."""
+    found: dict[tuple[int, str, bool], Moments] = {}
+    for part in parts(run, "activations"):
+        special = special_positions(run, part)
+        for rows in rows_of(part):
+            plain = rows.activations[~is_special(rows, special)]
+            for counted, vectors in ((True, rows.activations), (False, plain)):
+                key = (rows.layer, rows.hook_point, counted)
+                found[key] = found.get(key, Moments()).merged(Moments.of(vectors))
+    return pa.Table.from_pylist(
+        [_row(*key, moments) for key, moments in sorted(found.items())], schema=arrow_schema("layer_stats")
+    )
+
+
+def _row(layer: int, hook_point: str, special_tokens: bool, moments: Moments) -> dict[str, object]:
+    row: dict[str, object] = {
+        "layer": layer,
+        "hook_point": hook_point,
+        "special_tokens": special_tokens,
+        "n_positions": moments.n_positions,
+    }
+    if moments.n:
+        row |= {
+            "mean": moments.mean,
+            "std": float(np.sqrt(moments.m2 / moments.n)),
+            "mean_norm": moments.norm_sum / moments.n_positions,
+            "min": moments.low,
+            "max": moments.high,
+        }
+    return row

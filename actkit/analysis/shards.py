@@ -1,0 +1,69 @@
+"""Read a run's tables shard by shard: the activations of one hook point, with what the other tables say of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The activations of one hook point in one shard."""
+
+    hook_point: str
+    layer: int
+    sequence_ids: Ints
+    positions: Ints
+    activations: Floats
+    """[n, d_model] float32."""
+
+
+def parts(run: Path, table: str) -> list[Path]:
+    """The part files of one table, in order."""
+    return sorted((run / table).glob("part-*.parquet"))
+
+
+def part_of(run: Path, table: str, part: Path) -> pa.Table:
+    """The part of `table` that belongs to the same shard as `part`."""
+    return pq.read_table(run / table / part.name, partitioning=None)
+
+
+def rows_of(part: Path) -> Iterator[Rows]:
+    """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out."""
+    with pq.ParquetFile(part) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            lists = table["activation"].combine_chunks()
+            if not len(table):
+                continue
+            widths = {lists.type.list_size} if pa.types.is_fixed_size_list(lists.type) else set(np.diff(lists.offsets))
+            if len(widths) != 1:
+                continue
+            values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+            yield Rows(
+                table["hook_point"][0].as_py(),
+                table["layer"][0].as_py(),
+                table["sequence_id"].to_numpy(),
+                table["position"].to_numpy(),
+                values.reshape(len(table), -1),
+            )
+
+
+def special_positions(run: Path, part: Path) -> set[tuple[int, int]]:
+    """(sequence_id, position) of every special token in the shard of `part`."""
+    tokens = part_of(run, "tokens", part).select(["sequence_id", "position", "is_special"])
+    special = tokens.filter(tokens["is_special"])
+    return set(zip(special["sequence_id"].to_pylist(), special["position"].to_pylist(), strict=True))
+
+
+def is_special(rows: Rows, special: set[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    """[n] whether each row is a special token's."""
+    pairs = zip(rows.sequence_ids.tolist(), rows.positions.tolist(), strict=True)
+    return np.fromiter((pair in special for pair in pairs), dtype=np.bool_, count=len(rows.positions))
