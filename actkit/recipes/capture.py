@@ -1,0 +1,192 @@
+"""`capture`: prompts → activations at all positions, the last one, the response, or positions by number."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.layer_stats import layer_stats
+from actkit.backends import Description
+from actkit.config import TokenSpec
+from actkit.errors import RecordError, UsageError
+from actkit.pipeline.chat import encode_chat
+from actkit.pipeline.data import Encoding, Ints, Record, TokenSequence
+from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
+from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.source import Records, read_records
+from actkit.pipeline.tokenize import (
+    Tokenizer,
+    encode_pieces,
+    encode_text,
+    first_token_of,
+    tokens_of,
+    truncate,
+)
+from actkit.recipes.dense import DenseSpec
+from actkit.recipes.dense import run as dense_run
+
+FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
+"""Fields looked for, in this order, when `--field` is not given."""
+
+
+@dataclass(frozen=True)
+class CaptureSpec:
+    """What `capture` is asked for."""
+
+    prompts: tuple[str, ...] = ()
+    path: str | None = None
+    """A file of prompts; `-` is standard input. Read after `prompts`."""
+    prompt_field: str | None = None
+    """None looks for `FIELDS`."""
+    response_field: str = "response"
+    positions: str = "all"
+    """all, last, response, or numbers such as 0,5,-1."""
+    chat: bool = False
+    system: str | None = None
+    tokens: TokenSpec = field(default_factory=TokenSpec)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One record as tokens, and which of them are its response: [first, last), or None."""
+
+    encoding: Encoding
+    response: tuple[int, int] | None
+    boundary_merged: bool = False
+
+
+def run(
+    spec: CaptureSpec,
+    dense: DenseSpec,
+    options: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Run `capture` and return the finished run. Errors: see `extract`, and UsageError for unknown positions."""
+
+    def make(description: Description, reducer: Reducer) -> Recipe:
+        return recipe(spec, description.tokenizer, description.context_length, reducer)
+
+    return dense_run(dense, make, options or {}, files or {}, on_progress)
+
+
+def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:
+    """The recipe. Raises UsageError for positions that cannot be understood."""
+    if spec.positions not in ("all", "last", "response"):
+        _numbers(spec.positions)
+    limit = spec.tokens.max_length or context_length
+
+    def prepare(record: Record) -> Prepared:
+        prompt = _encode(record.value, spec, tokenizer)
+        encoding, cut = truncate(prompt.encoding, limit if limit is not None else len(prompt.encoding))
+        keep = _positions(spec.positions, prompt, len(encoding))
+        start = prompt.response[0] if prompt.response else None
+        return Prepared(
+            [
+                TokenSequence(
+                    record.record_id,
+                    encoding,
+                    keep,
+                    response_start=start if start is not None and start < len(encoding) else None,
+                    n_truncated=cut,
+                    boundary_merged=prompt.boundary_merged,
+                )
+            ]
+        )
+
+    return Recipe("capture", lambda: _records(spec), prepare, {"activations": reducer}, finish)
+
+
+def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+    """The table over a finished run: statistics per layer."""
+    yield "layer_stats", layer_stats(run)
+
+
+def _records(spec: CaptureSpec) -> Records:
+    for index, prompt in enumerate(spec.prompts):
+        yield Record(index, "--prompt", index + 1, prompt)
+    if spec.path is not None:
+        for record in read_records(spec.path):
+            yield replace(record, record_id=len(spec.prompts) + record.record_id)
+
+
+def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> Prompt:
+    prompt, response = _parts(value, spec)
+    if isinstance(prompt, str) and not prompt.strip():
+        raise RecordError(spec.prompt_field, "empty")
+    if not spec.chat and isinstance(prompt, str):
+        if response is None:
+            return Prompt(encode_text(tokenizer, prompt, spec.tokens.bos), None)
+        encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], spec.tokens.bos)
+    else:
+        messages = (
+            [dict(one) for one in prompt] if not isinstance(prompt, str) else [{"role": "user", "content": prompt}]
+        )
+        if spec.system is not None:
+            messages.insert(0, {"role": "system", "content": spec.system})
+        if response is not None:
+            messages.append({"role": "assistant", "content": response})
+        answered = messages[-1]["role"] == "assistant"
+        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
+        if not answered:
+            return Prompt(encoding, None)
+    start, merged = first_token_of(encoding, spans[-1][0])
+    return Prompt(encoding, (start, max(tokens_of(encoding, spans[-1])[1], start)), merged)
+
+
+def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, str]], str | None]:
+    """The prompt, as text or messages, and the response if the record has one."""
+    if isinstance(value, str):
+        return value, None
+    if not isinstance(value, Mapping):
+        raise RecordError(None, "not text and not an object with fields")
+    name = spec.prompt_field or next((name for name in FIELDS if name in value), None)
+    if name is None or name not in value:
+        raise RecordError(spec.prompt_field, f"no field {spec.prompt_field or ' or '.join(FIELDS)}")
+    prompt, response = value[name], value.get(spec.response_field) if spec.response_field != name else None
+    if response is not None and (not isinstance(response, str) or not response.strip()):
+        raise RecordError(spec.response_field, "empty" if isinstance(response, str) else "not text")
+    if isinstance(prompt, str):
+        return prompt, response
+    if not isinstance(prompt, list) or not prompt:
+        raise RecordError(name, "neither text nor a list of messages")
+    for index, message in enumerate(prompt):
+        texts = isinstance(message, Mapping) and all(isinstance(message.get(key), str) for key in ("role", "content"))
+        if not texts:
+            raise RecordError(f"{name}[{index}]", "a message needs role and content, both text")
+    return prompt, response
+
+
+def _positions(positions: str, prompt: Prompt, length: int) -> Ints:
+    """The positions to keep; one that is read is never cut off, nor moved by cutting."""
+    whole = len(prompt.encoding)
+    if positions == "all":
+        return np.arange(length, dtype=np.int64)
+    if positions == "response":
+        if prompt.response is None:
+            raise RecordError(None, "no response, so --positions response has nothing to read")
+        wanted = list(range(*prompt.response))
+    else:
+        wanted = [whole - 1] if positions == "last" else _counted(_numbers(positions), whole)
+    if max(wanted, default=0) >= length:
+        raise RecordError(
+            None, f"a position that is read lies beyond the maximum length: {whole} tokens, at most {length}"
+        )
+    return np.unique(np.array(wanted, dtype=np.int64))
+
+
+def _counted(numbers: tuple[int, ...], length: int) -> list[int]:
+    outside = [number for number in numbers if not -length <= number < length]
+    if outside:
+        raise RecordError(None, f"position {outside[0]} is not among its {length} tokens")
+    return [number % length for number in numbers]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"-?\d+(,-?\d+)*", text.replace(" ", "")):
+        raise UsageError(f"--positions {text} is not understood", "use all, last, response, or numbers such as 0,5,-1")
+    return tuple(int(number) for number in text.replace(" ", "").split(","))

@@ -1,0 +1,54 @@
+"""What the recipes that store whole activations have in common: from a model's name to a finished run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.backends import Description, describe, load
+from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.hooks import HookPoint, parse_hook_points
+from actkit.pipeline.extract import extract
+from actkit.pipeline.recipe import Finished, OnProgress, Recipe
+from actkit.pipeline.reduce import Reducer, activations
+
+D_MODEL_WIDE = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
+
+
+@dataclass(frozen=True)
+class DenseSpec:
+    """Which activations of which model, and where they go: what every such command is asked for."""
+
+    model: ModelSpec
+    layers: str
+    """As `--layers`: all, recommended, 4,8,-1, 10-15 or 45%-85%."""
+    hook_points: Sequence[str]
+    """Names without a layer are taken at all of `layers`."""
+    batch: BatchSpec
+    output: OutputSpec
+
+
+def run(
+    spec: DenseSpec,
+    make: Callable[[Description, Reducer], Recipe],
+    options: Mapping[str, Any],
+    files: Mapping[str, str],
+    on_progress: OnProgress,
+) -> Finished:
+    """Make the recipe and run it. Whatever can be wrong with options or input is found before weights are loaded."""
+    description = describe(spec.model)
+    points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
+    reducer = activations(points, _width(points, description), spec.output.store_dtype)
+    recipe = make(description, reducer)
+    model = load(description, points)
+    return extract(recipe, model, points, spec.batch, spec.output, options, files, on_progress)
+
+
+def _width(points: Sequence[HookPoint], description: Description) -> int | None:
+    """The one width of all these hook points' vectors; None where they may differ."""
+    names = {point.name for point in points}
+    if names <= set(D_MODEL_WIDE):
+        return description.d_model
+    config = description.config.get_text_config()
+    if names == {"attn.hook_z"} and getattr(config, "head_dim", None):
+        return int(config.num_attention_heads * config.head_dim)
+    return None

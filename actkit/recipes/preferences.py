@@ -1,0 +1,178 @@
+r"""Preference pairs in the five shapes that data sets come in, as two whole conversations.
+
+chatml        {"chosen": [messages], "rejected": [messages]}
+trl           {"prompt", "chosen", "rejected"}, each a string or messages
+instruction   {"instruction", "input", "chosen", "rejected"}
+hh            {"chosen", "rejected"}, dialogues with "\n\nHuman: " and "\n\nAssistant: " turns
+sharegpt      {"conversations": [{"from", "value"}], "chosen": {"from", "value"}, "rejected": {…}}
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from actkit.errors import RecordError
+
+Format = Literal["chatml", "trl", "instruction", "hh", "sharegpt"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+Message = Mapping[str, str]
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "tool": "tool",
+}
+TURN = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two conversations that each end with an assistant's message."""
+
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    verbatim: bool = False
+    """Prompt and response were given as text to be joined as they are, where no chat template is used."""
+
+
+def detect(value: Any) -> Format | None:
+    """The format of one record; None if it is none of them."""
+    if not isinstance(value, Mapping) or "chosen" not in value or "rejected" not in value:
+        return None
+    chosen = value["chosen"]
+    if "conversations" in value or (isinstance(chosen, Mapping) and "value" in chosen):
+        return "sharegpt"
+    if "prompt" in value:
+        return "trl"
+    if "instruction" in value:
+        return "instruction"
+    if isinstance(chosen, str):
+        return "hh" if TURN.search(chosen) else None
+    return "chatml" if isinstance(chosen, list) else None
+
+
+def parse(value: Any, form: Format) -> Pair:
+    """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
+    if not isinstance(value, Mapping):
+        raise RecordError(None, f"not an object but {_kind(value)}")
+    for side in ("chosen", "rejected"):
+        if value.get(side) in (None, "", [], {}):
+            raise RecordError(side, "missing" if side not in value else "empty")
+    pair = _PARSERS[form](value)
+    for side, messages in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        _check_end(messages, side)
+    if pair.chosen == pair.rejected:
+        raise RecordError("rejected", "chosen and rejected are equal")
+    return pair
+
+
+def _check_end(messages: tuple[Message, ...], side: str) -> None:
+    if not any(message["role"] == "assistant" for message in messages):
+        raise RecordError(side, "no assistant message")
+    if messages[-1]["role"] != "assistant":
+        raise RecordError(side, f"ends with a {messages[-1]['role']} message, not the assistant's")
+    if not messages[-1]["content"].strip():
+        raise RecordError(side, "the assistant's answer is empty")
+    if len(messages) == 1:
+        raise RecordError(side, "no prompt before the answer")
+
+
+def _chatml(value: Mapping[str, Any]) -> Pair:
+    return Pair(_messages(value["chosen"], "chosen"), _messages(value["rejected"], "rejected"))
+
+
+def _trl(value: Mapping[str, Any]) -> Pair:
+    prompt = value["prompt"]
+    if isinstance(prompt, str):
+        before: tuple[Message, ...] = ({"role": "user", "content": prompt},)
+        if not prompt.strip():
+            raise RecordError("prompt", "empty")
+    else:
+        before = _messages(prompt, "prompt")
+    sides = []
+    for side in ("chosen", "rejected"):
+        answer = value[side]
+        after = ({"role": "assistant", "content": answer},) if isinstance(answer, str) else _messages(answer, side)
+        # Some data sets repeat the prompt at the head of both conversations.
+        repeated = any(message["role"] != "assistant" for message in after)
+        sides.append(after if repeated else (*before, *after))
+    verbatim = isinstance(prompt, str) and all(isinstance(value[side], str) for side in ("chosen", "rejected"))
+    return Pair(sides[0], sides[1], verbatim)
+
+
+def _instruction(value: Mapping[str, Any]) -> Pair:
+    instruction = _text(value.get("instruction"), "instruction")
+    more = value.get("input") or ""
+    prompt = f"{instruction}\n{_text(more, 'input')}" if more else instruction
+    system = value.get("system") or ""
+    before = [{"role": "system", "content": _text(system, "system")}] if system else []
+    before.append({"role": "user", "content": prompt})
+    sides = [(*before, {"role": "assistant", "content": _text(value[side], side)}) for side in ("chosen", "rejected")]
+    return Pair(sides[0], sides[1])
+
+
+def _hh(value: Mapping[str, Any]) -> Pair:
+    return Pair(_dialogue(value["chosen"], "chosen"), _dialogue(value["rejected"], "rejected"))
+
+
+def _dialogue(text: Any, field: str) -> tuple[Message, ...]:
+    before, *turns = TURN.split(_text(text, field))
+    if not turns:
+        raise RecordError(field, "no turn begins with Human: or Assistant:")
+    if before.strip():
+        raise RecordError(field, "text before the first turn")
+    return tuple(
+        {"role": "user" if speaker == "Human" else "assistant", "content": said}
+        for speaker, said in zip(turns[::2], turns[1::2], strict=True)
+    )
+
+
+def _sharegpt(value: Mapping[str, Any]) -> Pair:
+    before = _messages(value.get("conversations"), "conversations")
+    if value.get("system"):
+        before = ({"role": "system", "content": _text(value["system"], "system")}, *before)
+    sides = []
+    for side in ("chosen", "rejected"):
+        answer = value[side]
+        sides.append((*before, *_messages(answer if isinstance(answer, list) else [answer], side)))
+    return Pair(sides[0], sides[1])
+
+
+_PARSERS = {"chatml": _chatml, "trl": _trl, "instruction": _instruction, "hh": _hh, "sharegpt": _sharegpt}
+
+
+def _messages(value: Any, field: str) -> tuple[Message, ...]:
+    """Messages with role and content, or from and value, in the one form."""
+    if not isinstance(value, list):
+        raise RecordError(field, f"not a list of messages but {_kind(value)}")
+    found = []
+    for index, message in enumerate(value):
+        place = f"{field}[{index}]"
+        if not isinstance(message, Mapping):
+            raise RecordError(place, f"not a message but {_kind(message)}")
+        role = message.get("role", message.get("from"))
+        if not isinstance(role, str) or role.lower() not in ROLES:
+            raise RecordError(f"{place}.role", f"unknown role {role!r}")
+        content = _text(message.get("content", message.get("value")), f"{place}.content")
+        found.append({"role": ROLES[role.lower()], "content": content})
+    if not found:
+        raise RecordError(field, "empty")
+    return tuple(found)
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise RecordError(field, "missing" if value is None else f"not text but {_kind(value)}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null", "bool": "true or false"}
+    return names.get(type(value).__name__, "a number")
