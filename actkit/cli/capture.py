@@ -1,0 +1,78 @@
+"""`actkit capture`."""
+
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options import READ, Shared, hidden, option, with_shared
+from actkit.cli.running import run_dense
+from actkit.errors import UsageError
+
+
+@with_shared
+def capture(
+    shared: Shared,
+    prompts: Annotated[
+        str | None,
+        typer.Argument(
+            help="Text lines, JSONL, JSON, CSV, TSV or Parquet, plain or .gz; - reads standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None, option("--prompt", "-p", panel=READ, help="A prompt; may be repeated.", show_default=False)
+    ] = None,
+    positions: Annotated[
+        str, option("--positions", panel=READ, help="all, last, response, or numbers such as 0,5,-1.")
+    ] = "all",
+    field: Annotated[
+        str | None,
+        option(
+            "--field",
+            panel=READ,
+            help="Field or column of the prompt, text or messages; by default prompt, text, messages, …",
+            show_default=False,
+        ),
+    ] = None,
+    response_field: Annotated[
+        str, option("--response-field", panel=READ, help="Field of the response, run under teacher forcing.")
+    ] = "response",
+    chat: Annotated[
+        bool, option("--chat/--no-chat", panel=READ, help="Put prompts into the model's chat template.")
+    ] = False,
+    system: Annotated[
+        str | None, option("--system", panel=READ, help="System message; implies --chat.", show_default=False)
+    ] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+) -> None:
+    """Activations of prompts: all positions, the last one, the response, or positions by number.
+
+    Example: [b]cat prompts.txt | actkit capture - --layers recommended -o runs/x[/]
+    """
+    path = prompts or input_alias
+    if path is None and not prompt:
+        raise UsageError(
+            "no prompts given", 'actkit capture --prompt "Hello", a file of prompts, or - for standard input'
+        )
+    from actkit.recipes.capture import CaptureSpec, run
+
+    spec = CaptureSpec(
+        tuple(prompt or ()),
+        path,
+        field,
+        response_field,
+        positions,
+        chat or system is not None,
+        system,
+        shared.token_spec(),
+    )
+    own = {
+        "prompts": path,
+        "prompt": prompt,
+        "positions": positions,
+        "field": field,
+        "response_field": response_field,
+        "chat": chat,
+        "system": system,
+    }
+    run_dense("capture", shared, own, lambda dense, *more: run(spec, dense, *more))

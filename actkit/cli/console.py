@@ -1,0 +1,109 @@
+"""What a person sees, all of it on standard error: progress, the summary of a run, errors."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from actkit.pipeline.recipe import Progress
+
+
+def console() -> Console:
+    """Standard error; colours only on a terminal and not under NO_COLOR."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def draw_error(message: str, hint: str) -> None:
+    """`error: …`, a blank line, `hint: …`."""
+    screen = console()
+    screen.print("[bold red]error:[/] ", end="")
+    screen.print(message, markup=False)
+    if hint:
+        screen.print("\n[bold]hint:[/] ", end="")
+        screen.print(hint, markup=False)
+
+
+@contextmanager
+def progress_shown(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
+    """A line that grows on a terminal; nothing elsewhere, where it would fill a log."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _progress: None
+        return
+    screen = console()
+    with screen.status("loading the model") as status:
+        last = 0.0
+
+        def show(progress: "Progress") -> None:
+            nonlocal last
+            if time.monotonic() - last < 0.1:
+                return
+            last = time.monotonic()
+            status.update(
+                f"{progress.read:,} records read, {progress.rejected:,} rejected, {progress.tokens:,} tokens done"
+            )
+
+        yield show
+
+
+def show_run(facts: Mapping[str, Any], path: Path) -> None:
+    """The summary of a finished run: counts, what was rejected and why, the tables; on a terminal the layers too."""
+    screen = console()
+    counts, model = facts["counts"], facts["model"]
+    seconds = facts["ended"] - facts["began"]
+    screen.print(
+        f"[bold]{facts['command']}[/] with {model['name']} ({model['dtype']}, {model['device']}): "
+        f"{counts['written']:,} of {counts['read']:,} records, {counts['tokens']:,} tokens in {seconds:.1f} s "
+        f"({facts['tokens_per_second']:,.0f} tokens/s)"
+    )
+    for name, value in facts["detected"].items():
+        screen.print(f"  {name.replace('_', ' ')}: {value}")
+    if counts["truncated"]:
+        screen.print(f"  {counts['truncated']:,} truncated: see n_truncated in the table sequences")
+    if counts["special_in_text"]:
+        typed = f"{counts['special_in_text']:,} texts have special tokens typed inside, which act as control tokens"
+        screen.print(f"[yellow]warning:[/] {typed}")
+    for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
+        screen.print(f"  {count:,} rejected: {reason}", markup=False)
+    if len(facts["rejected_reasons"]) > 5:
+        screen.print("  more reasons are in the table rejected")
+    screen.print(_tables(facts["tables"]))
+    if sys.stderr.isatty() and "layer_stats" in facts["tables"]:
+        screen.print(_layers(path))
+
+
+def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("table")
+    shown.add_column("rows", justify="right")
+    shown.add_column("size", justify="right")
+    for name, facts in tables.items():
+        shown.add_row(name, f"{facts['rows']:,}", size(facts["bytes"]))
+    return shown
+
+
+def size(n: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
+
+
+def _layers(path: Path) -> Table:
+    import pyarrow.parquet as pq
+
+    shown = Table(box=None, pad_edge=False, header_style="bold", title="without special tokens", title_justify="left")
+    for name in ("hook point", "positions", "mean", "std", "mean norm", "min", "max"):
+        shown.add_column(name, justify="left" if name == "hook point" else "right")
+    for row in pq.read_table(path / "layer_stats").to_pylist():
+        if not row["special_tokens"] and row["n_positions"]:
+            figures = (f"{row[name]:.3f}" for name in ("mean", "std", "mean_norm", "min", "max"))
+            shown.add_row(row["hook_point"], f"{row['n_positions']:,}", *figures)
+    return shown

@@ -1,0 +1,72 @@
+"""`actkit dpo`."""
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options import READ, Shared, hidden, option, with_shared
+from actkit.cli.running import run_dense
+from actkit.errors import UsageError
+
+
+class Positions(str, Enum):
+    """`--positions`."""
+
+    all = "all"
+    from_divergence = "from-divergence"
+    divergence = "divergence"
+
+
+class InputFormat(str, Enum):
+    """`--input-format`."""
+
+    chatml = "chatml"
+    trl = "trl"
+    instruction = "instruction"
+    hh = "hh"
+    sharegpt = "sharegpt"
+
+
+@with_shared
+def dpo(
+    shared: Shared,
+    pairs: Annotated[
+        str | None,
+        typer.Argument(
+            help="JSONL, JSON, Parquet or .gz of preference pairs; - reads standard input.", show_default=False
+        ),
+    ] = None,
+    positions: Annotated[
+        Positions, option("--positions", panel=READ, help="Which positions are kept.")
+    ] = Positions.all,
+    input_format: Annotated[
+        InputFormat | None,
+        option("--input-format", panel=READ, help="Detected from the first records if not given.", show_default=False),
+    ] = None,
+    chat: Annotated[
+        bool | None,
+        option(
+            "--chat/--no-chat",
+            panel=READ,
+            help="Use the model's chat template; by default if it has one.",
+            show_default=False,
+        ),
+    ] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+) -> None:
+    """Activations of preference pairs, token by token, with the point where chosen and rejected diverge.
+
+    Input formats: ChatML messages, prompt + chosen + rejected (TRL), instruction + input + chosen + rejected, hh-rlhf
+    dialogues, ShareGPT. The tokens that both sides share are computed and stored once.
+
+    Example: [b]actkit dpo pairs.jsonl --layers recommended -o runs/pairs[/]
+    """
+    path = pairs or input_alias
+    if path is None:
+        raise UsageError("no PAIRS given", "actkit dpo pairs.jsonl, or - for standard input")
+    from actkit.recipes.dpo import DpoSpec, run
+
+    spec = DpoSpec(path, positions.value, input_format.value if input_format else None, chat, shared.token_spec())
+    own = {"pairs": path, "positions": positions, "input_format": input_format, "chat": chat}
+    run_dense("dpo", shared, own, lambda dense, *more: run(spec, dense, *more))

@@ -1,0 +1,60 @@
+"""Options from a YAML file. Precedence: flag, then ACTKIT_* in the environment, then the file, then the default."""
+
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from actkit.errors import UsageError
+
+NOT_REPLAYED = ("config", "json", "quiet", "overwrite", "output", "use_hooks", "verbose", "log_level", "input_alias")
+
+
+def load_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Callback of `--config`: the file's keys become the defaults of the command's options.
+
+    Raises UsageError for a file that is no flat mapping, and names all of its unknown keys at once.
+    """
+    if path is None:
+        return None
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}", "give a YAML file of options") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--config {path}: not YAML ({str(error).splitlines()[0]})", "one `option: value` a line"
+        ) from error
+    if not isinstance(values, Mapping):
+        raise UsageError(f"--config {path}: no mapping of options to values", "one `option: value` a line")
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    values.pop("command", None)
+    known = {parameter.name for parameter in context.command.params if parameter.name}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(
+            f"--config {path}: {context.info_name} has no option {', '.join(unknown)}",
+            f"it has {', '.join(sorted(known - set(NOT_REPLAYED)))}",
+        )
+    context.default_map = {**(context.default_map or {}), **values}
+    return path
+
+
+def replayable(command: str, values: Mapping[str, Any]) -> str:
+    """The text of a `config.yaml` that runs the same again: `actkit <command> --config FILE --out ELSEWHERE`."""
+    import yaml
+
+    plain = {name: _plain(value) for name, value in values.items() if name not in NOT_REPLAYED and value is not None}
+    return str(yaml.safe_dump({"command": command, **plain}, sort_keys=False, allow_unicode=True))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
