@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 Device = str
-Attention = Literal["sdpa", "eager"]
+Attention = Literal["auto", "sdpa", "eager"]
 StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
@@ -23,8 +23,9 @@ class ModelSpec:
     """`auto` takes CUDA, then Apple's MPS, then the CPU; or any torch device such as `cuda:1`."""
     dtype: str = "auto"
     """`auto` is bfloat16 on a GPU that computes in it and float32 elsewhere; or float32, bfloat16, float16."""
-    attn: Attention = "sdpa"
-    """The attention implementation; they differ by about 1e-3 in float32 at worst."""
+    attn: Attention = "auto"
+    """`auto` is sdpa where the architecture has it (Gemma 2 does not) and eager elsewhere; the two differ by about 1e-3
+    in float32 at worst."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model's repository."""
 

@@ -42,7 +42,7 @@ class HuggingFaceModel:
             inputs["position_ids"] = positions.to(device)
             config = self.description.config.get_text_config()
             inputs["attention_mask"] = tree_mask(tree.to(device), inputs["position_ids"], config, self.module.dtype)  # type: ignore[arg-type]
-        served = Served(taps)
+        served = Served(taps, tuple(input_ids.shape))
         with ExitStack() as hooks, torch.inference_mode():
             for name in taps:
                 hooks.enter_context(_hooked(*self.hooked[name], name, served))
@@ -60,13 +60,17 @@ class Served:
     """Which taps of one forward pass have been served, each exactly once."""
 
     taps: Mapping[str, "Tap"]
+    shape: tuple[int, ...]
+    """[batch, column] of the forward pass."""
     times: dict[str, int] = field(default_factory=dict)
 
     def serve(self, name: str, tensor: torch.Tensor) -> None:
         """Hand a tensor to its tap; after the last one, stop the forward pass."""
         self.times[name] = self.times.get(name, 0) + 1
         if self.times[name] == 1:
-            self.taps[name](tensor)
+            # Some modules see all tokens in one row (OPT's MLP, some experts): [batch * column, d_model].
+            flat = tensor.ndim == 2 and len(tensor) == self.shape[0] * self.shape[1]
+            self.taps[name](tensor.reshape(*self.shape, -1) if flat else tensor)
         if len(self.times) == len(self.taps):
             raise _Stop
 

@@ -11,7 +11,7 @@ from actkit.backends.explain import explained
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.sites import Site
 from actkit.bundled import TINY
-from actkit.config import ModelSpec
+from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,19 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
     return dtype
 
 
+def resolve_attn(attn: Attention, config: Any) -> Attention:
+    """`auto` is sdpa where Hugging Face has it for the architecture, eager elsewhere."""
+    if attn != "auto":
+        return attn
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    try:
+        supported = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa
+    except (KeyError, AttributeError):  # code of the model's own repository
+        return "eager"
+    return "sdpa" if supported else "eager"
+
+
 def read_config(location: str, spec: ModelSpec) -> Any:
     """The model's configuration."""
     from transformers import AutoConfig
@@ -85,10 +98,15 @@ def read_tokenizer(location: str, spec: ModelSpec) -> Any:
     return tokenizer
 
 
-def revision_of(location: str, config: Any) -> str | None:
+def revision_of(location: str, spec: ModelSpec) -> str | None:
     """The hub's commit; for a local directory a digest of its configuration, tokenizer and weight files."""
     if not Path(location).is_dir():
-        return getattr(config, "_commit_hash", None)
+        from transformers.utils.hub import cached_file
+
+        with explained(spec, "configuration"):
+            path = cached_file(location, "config.json", revision=spec.revision)
+        # The cache keeps each commit's files under snapshots/<commit>/.
+        return Path(str(path)).parent.name
     digest = hashlib.sha256()
     for path in sorted(Path(location).iterdir()):
         if path.suffix in (".json", ".safetensors", ".jinja", ".model"):
@@ -101,7 +119,7 @@ def revision_of(location: str, config: Any) -> str | None:
     return f"sha256:{digest.hexdigest()}"
 
 
-def load(description: "Description", sites: Mapping[str, Site], attn: str | None = None) -> "HuggingFaceModel":
+def load(description: "Description", sites: Mapping[str, Site], attn: Attention | None = None) -> "HuggingFaceModel":
     """Load the weights, from safetensors only, and find the modules of `sites` (hook point → site)."""
     from transformers import AutoModelForCausalLM
 

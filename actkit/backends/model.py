@@ -20,7 +20,7 @@ class Description:
     """A model before its weights are loaded: enough to check every option against it."""
 
     spec: ModelSpec
-    """With `device` and `dtype` resolved and `name` as the user wrote it."""
+    """With `device`, `dtype` and `attn` resolved and `name` as the user wrote it."""
     location: str
     """A local directory or a Hugging Face id."""
     revision: str | None
@@ -74,11 +74,12 @@ def describe(spec: ModelSpec) -> Description:
     device = hugging_face.resolve_device(spec.device)
     spec = replace(spec, device=str(device), dtype=hugging_face.resolve_dtype(spec.dtype, device))
     config, tokenizer = hugging_face.read_config(location, spec), hugging_face.read_tokenizer(location, spec)
+    spec = replace(spec, attn=hugging_face.resolve_attn(spec.attn, config))
     text = config.get_text_config()
     return Description(
         spec=spec,
         location=location,
-        revision=hugging_face.revision_of(location, config),
+        revision=hugging_face.revision_of(location, spec),
         config=config,
         tokenizer=tokenizer,
         n_layers=text.num_hidden_layers,

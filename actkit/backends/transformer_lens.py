@@ -105,7 +105,7 @@ class BridgedModel:
         del positions
         if tree is not None:
             raise ValueError("the bridge runs one sequence a row")
-        served = Served(taps)
+        served = Served(taps, tuple(input_ids.shape))
         hooks = [(name, _serving(served, name)) for name in taps]
         with torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks), served.stopping():
             self.bridge(input_ids.to(self.description.spec.device), return_type=None, use_cache=False)

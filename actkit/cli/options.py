@@ -19,6 +19,7 @@ MODEL, READ, BATCH, OUTPUT = "Model", "What is read", "Computing", "Output"
 class Attention(str, Enum):
     """`--attn`."""
 
+    auto = "auto"
     sdpa = "sdpa"
     eager = "eager"
 
@@ -82,7 +83,10 @@ class Shared:
             help="auto (bfloat16 on a GPU that has it, float32 on a CPU), float32, bfloat16, float16.",
         ),
     ] = ModelSpec.dtype
-    attn: Annotated[Attention, option("--attn", panel=MODEL, help="Attention implementation.")] = Attention.sdpa
+    attn: Annotated[
+        Attention,
+        option("--attn", panel=MODEL, help="Attention implementation; auto is sdpa where the architecture has it."),
+    ] = Attention.auto
     trust_remote_code: Annotated[
         bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
     ] = False

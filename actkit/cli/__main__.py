@@ -1,0 +1,5 @@
+"""`python -m actkit.cli` is `actkit`."""
+
+from actkit.cli import main
+
+main()
