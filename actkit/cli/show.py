@@ -31,8 +31,8 @@ def show(
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     counts = facts["counts"]
     screen.print(
-        f"{run}: {facts['command']} with {facts['model']['name']}, {counts['written']:,} of {counts['read']:,} records, "
-        f"{counts['sequences']:,} sequences, {counts['tokens']:,} tokens"
+        f"{run}: {facts['command']} with {facts['model']['name']}, {counts['written']:,} of {counts['read']:,} "
+        f"records, {counts['sequences']:,} sequences, {counts['tokens']:,} tokens"
     )
     for name, head in heads(run, rows):
         known = facts["tables"][name]
@@ -56,11 +56,8 @@ def _cell(value: Any) -> str:
         return f"[{', '.join(f'{one:.3f}' for one in value[:3])}, …] × {len(value)}".replace("[", r"\[")
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = (
-        ""
-        if value is None
-        else json_text.dumps(value, ensure_ascii=False)[1:-1]
-        if isinstance(value, str)
-        else str(value)
-    )
+    if isinstance(value, str):
+        text = json_text.dumps(value, ensure_ascii=False)[1:-1]
+    else:
+        text = "" if value is None else str(value)
     return (text if len(text) <= WIDEST else text[: WIDEST - 1] + "…").replace("[", r"\[")

@@ -1,0 +1,93 @@
+"""Small random models in Hugging Face layout, saved to disk so that the real loading code runs on them."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may wait for a network
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+VOCABULARY = 300
+SMALL = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+GROUPED = {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2}
+IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+# Sliding windows of 8 are shorter than the test sequences, so a wrong mask shows.
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("GPT2", {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128, **IDS}),
+    "llama": ("Llama", {**GROUPED, **IDS}),
+    "mistral": ("Mistral", {**GROUPED, "sliding_window": 8, **IDS}),
+    "gemma2": ("Gemma2", {**GROUPED, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 8, **IDS}),
+    "gemma3": ("Gemma3Text", {**GROUPED, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 8, **IDS}),
+    "qwen2": ("Qwen2", {**GROUPED, **IDS}),
+    "qwen3": ("Qwen3", {**GROUPED, "head_dim": 8, **IDS}),
+    "gpt_neox": ("GPTNeoX", {**SMALL, "intermediate_size": 48, **IDS}),
+    "gpt_neox_sequential": ("GPTNeoX", {**SMALL, "intermediate_size": 48, "use_parallel_residual": False, **IDS}),
+    "phi": ("Phi", {**SMALL, "intermediate_size": 48, **IDS}),
+    "phi3": ("Phi3", {**GROUPED, "sliding_window": 8, **IDS}),
+    "olmo2": ("Olmo2", {**GROUPED, **IDS}),
+    "bloom": ("Bloom", {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 3, "n_head": 4, **IDS}),
+    "opt": (
+        "OPT",
+        {**SMALL, "ffn_dim": 48, "max_position_embeddings": 128, "word_embed_proj_dim": 32, **IDS},
+    ),
+}
+PARALLEL = ("gpt_neox", "phi")
+"""Attention and MLP read the same residual stream there, and there is no residual stream between them."""
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Architecture → directory of a random model of it, built once a session."""
+    built: dict[str, Path] = {}
+
+    def build(name: str) -> Path:
+        if name not in built:
+            built[name] = tmp_path_factory.mktemp(name)
+            save_random_model(name, built[name])
+        return built[name]
+
+    return build
+
+
+def save_random_model(name: str, path: Path) -> None:
+    """A random float32 model whose norms and biases differ from one and zero, as a trained one's do."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    prefix, options = ARCHITECTURES[name]
+    config = getattr(transformers, f"{prefix}Config")(**options)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(path)
+    small_tokenizer().save_pretrained(path)
+
+
+def small_tokenizer(**options: Any) -> Any:
+    """A byte-level tokenizer without merges: BOS, pad and end tokens, then one token a byte."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<pad>", "<bos>", "<end>", "<user>", "<assistant>", "<system>"]
+    vocabulary = {token: index for index, token in enumerate([*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    bpe.add_special_tokens(specials)
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    if options.pop("adds_bos", True):
+        bpe.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    names = {"bos_token": "<bos>", "eos_token": "<end>", "pad_token": "<pad>", **options}
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, extra_special_tokens=specials[3:], **names)
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest absolute difference over the largest expected magnitude."""
+    assert found.shape == expected.shape
+    return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
