@@ -32,10 +32,10 @@ def run_dense(command: str, shared: Shared, own: Mapping[str, Any], work: Work) 
     options = {name: _json_value(value) for name, value in values.items() if name not in NOT_REPLAYED}
     spec = DenseSpec(
         shared.model_spec(),
-        shared.layers,
-        tuple(shared.hook_point or ["hook_resid_post"]),
-        shared.batch_spec(),
         shared.output_spec(out),
+        layers=shared.layers,
+        hook_points=tuple(shared.hook_point or ["hook_resid_post"]),
+        batch=shared.batch_spec(),
     )
     with progress_shown(shared.quiet) as on_progress:
         finished = work(spec, options, files, on_progress)

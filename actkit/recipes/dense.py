@@ -1,7 +1,7 @@
 """What the recipes that store whole activations have in common: from a model's name to a finished run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from actkit.backends import Description, describe, load
@@ -19,12 +19,12 @@ class DenseSpec:
     """Which activations of which model, and where they go: what every such command is asked for."""
 
     model: ModelSpec
-    layers: str
-    """As `--layers`: all, recommended, 4,8,-1, 10-15 or 45%-85%."""
-    hook_points: Sequence[str]
-    """Names without a layer are taken at all of `layers`."""
-    batch: BatchSpec
     output: OutputSpec
+    layers: str = "all"
+    """As `--layers`: all, recommended, 4,8,-1, 10-15 or 45%-85%."""
+    hook_points: Sequence[str] = ("hook_resid_post",)
+    """Names without a layer are taken at all of `layers`."""
+    batch: BatchSpec = field(default_factory=BatchSpec)
 
 
 def run(
