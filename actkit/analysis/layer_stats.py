@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.analysis.shards import Floats, is_special, parts, rows_of, special_positions
+from actkit.analysis.shards import Floats, is_special, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
 
@@ -68,7 +68,7 @@ def layer_stats(run: Path) -> pa.Table:
     """The table `layer_stats` of a run, read shard by shard."""
     found: dict[tuple[int, str, bool], Moments] = {}
     for part in parts(run, "activations"):
-        special = special_positions(run, part)
+        special = special_keys(run, part)
         for rows in rows_of(part):
             plain = rows.activations[~is_special(rows, special)]
             for counted, vectors in ((True, rows.activations), (False, plain)):

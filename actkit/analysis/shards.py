@@ -56,14 +56,19 @@ def rows_of(part: Path) -> Iterator[Rows]:
             )
 
 
-def special_positions(run: Path, part: Path) -> set[tuple[int, int]]:
-    """(sequence_id, position) of every special token in the shard of `part`."""
+def special_keys(run: Path, part: Path) -> Ints:
+    """One number for each special token in the shard of `part`, for `is_special`."""
     tokens = part_of(run, "tokens", part).select(["sequence_id", "position", "is_special"])
     special = tokens.filter(tokens["is_special"])
-    return set(zip(special["sequence_id"].to_pylist(), special["position"].to_pylist(), strict=True))
+    return _keys(special["sequence_id"].to_numpy(), special["position"].to_numpy())
 
 
-def is_special(rows: Rows, special: set[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+def is_special(rows: Rows, special: Ints) -> npt.NDArray[np.bool_]:
     """[n] whether each row is a special token's."""
-    pairs = zip(rows.sequence_ids.tolist(), rows.positions.tolist(), strict=True)
-    return np.fromiter((pair in special for pair in pairs), dtype=np.bool_, count=len(rows.positions))
+    return np.isin(_keys(rows.sequence_ids, rows.positions), special)
+
+
+def _keys(sequence_ids: Ints, positions: Ints) -> Ints:
+    """Sequence and position as one number; no context is 2^31 tokens long."""
+    keys: Ints = (sequence_ids << 31) | positions
+    return keys

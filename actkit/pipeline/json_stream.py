@@ -12,12 +12,16 @@ def short(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(": line ")[0][:200]
 
 
+PIECE = 1 << 16
+"""Characters read at a time to begin with."""
+
+
 class JsonStream:
     """A JSON text read piece by piece, with the number of the line that it has reached."""
 
     def __init__(self, file: io.TextIOWrapper, name: str) -> None:
         self._file, self._name = file, name
-        self._buffer, self._at, self._piece = "", 0, 1 << 16
+        self._buffer, self._at, self._piece = "", 0, PIECE
         self.line = 1
         self._decoder = json.JSONDecoder()
 
@@ -36,6 +40,14 @@ class JsonStream:
         if closing:
             raise InputError(f"{self._name}:{self.line}: the JSON array is never closed", "the file may be cut off")
         return True
+
+    def close_array(self) -> None:
+        """Pass the end of the array. Raises InputError when anything follows it, which would be lost in silence."""
+        self.skip("]")
+        if not self.at_end(closing=""):
+            raise InputError(
+                f"{self._name}:{self.line}: there is more after the end of the JSON array", "put it into one array"
+            )
 
     def value(self) -> Any:
         """The next value; reads on until it is whole."""
@@ -57,6 +69,7 @@ class JsonStream:
                 continue
             self.line += self._buffer.count("\n", self._at, end)
             self._at = end
+            self._piece = PIECE
             return value
 
     def _pass_space(self) -> None:

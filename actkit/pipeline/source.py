@@ -40,7 +40,8 @@ def read_records(path: str, default_format: str = "text") -> Records:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     suffix = next((name for name in reversed(suffixes) if name != ".gz"), "")
     format_name = default_format if path == STDIN else FORMATS.get(suffix, default_format)
-    if path != STDIN and not Path(path).is_file():
+    # A named pipe, as in `actkit capture <(head prompts.txt)`, is no regular file.
+    if path != STDIN and (not Path(path).exists() or Path(path).is_dir()):
         raise InputError(f"{path}: no such file", _hint_for_missing(Path(path)))
     if format_name == "parquet":
         return _parquet(path)
@@ -126,6 +127,8 @@ def _json(path: str) -> Records:
             yield Record(index, _name(path), line, text.value())
             index += 1
             text.skip(",")
+        if in_array:
+            text.close_array()
 
 
 def _separated(delimiter: str) -> Callable[[str], Records]:
@@ -135,18 +138,22 @@ def _separated(delimiter: str) -> Callable[[str], Records]:
         csv.field_size_limit(2**31 - 1)  # the default refuses fields over 128 KiB, which documents are
         with _bytes_of(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            rows = csv.reader(text, delimiter=delimiter)
+            # Not strict, a quote that is never closed would take in the rest of the file without a word.
+            rows = csv.reader(text, delimiter=delimiter, strict=True)
+            line = 1
             try:
                 header = next(rows, None)
                 if not header:
                     raise InputError(f"{_name(path)}: there is no header line", "the first line must name the columns")
+                if any(_broken(column) for column in header):
+                    raise InputError(f"{_name(path)}:1: the header line is not valid UTF-8", "save it as UTF-8")
                 line = rows.line_num + 1
                 for index, row in enumerate(rows):
                     yield _csv_record(index, _name(path), line, header, row)
                     line = rows.line_num + 1
             except csv.Error as error:
                 raise InputError(
-                    f"{_name(path)}:{rows.line_num}: {error}", "check the quotes around this line"
+                    f"{_name(path)}:{line}: {error}", "check the quotes in the record that begins on this line"
                 ) from error
 
     return read
@@ -158,9 +165,14 @@ def _csv_record(index: int, name: str, line: int, header: list[str], row: list[s
     if len(row) != len(header):
         return Rejected(index, name, line, None, f"{len(row)} fields where the header has {len(header)}")
     for column, value in zip(header, row, strict=True):
-        if not value.isascii() and any("\udc80" <= character <= "\udcff" for character in value):
+        if _broken(value):
             return Rejected(index, name, line, column, "not valid UTF-8")
     return Record(index, name, line, dict(zip(header, row, strict=True)))
+
+
+def _broken(text: str) -> bool:
+    """Whether bytes that are not UTF-8 were read into `text`, as surrogateescape marks them."""
+    return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def _parquet(path: str) -> Records:

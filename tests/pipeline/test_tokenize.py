@@ -182,6 +182,20 @@ def test_a_template_that_drops_earlier_thoughts_is_rejected_by_record() -> None:
     assert encoding.text[slice(*spans[-1])] == "<think>y</think>d"
 
 
+def test_a_template_with_generation_tags_needs_none_of_them() -> None:
+    """`{% generation %}` marks answers for other tools, whose masks are all zeros without it; spans here do not use it
+    (TRAPS 11)."""
+    marked = (
+        "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<end>"
+        "{% endgeneration %}{% else %}{{ m.content }}<end>{% endif %}{% endfor %}"
+    )
+    plain = marked.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    found = [encode_chat(with_template(template), CHAT[1:3], False) for template in (marked, plain)]
+    assert found[0][1] == found[1][1]
+    assert found[0][0].role == found[1][0].role
+    assert found[0][0].role.count("assistant") == len(CHAT[2]["content"])
+
+
 def test_what_a_template_refuses_is_a_reason() -> None:
     with pytest.raises(RecordError, match="no system role"):
         encode_chat(with_template(REFUSES), [{"role": "system", "content": "x"}], False)
