@@ -32,7 +32,7 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
             f"{name} does not fit into the memory of {spec.device}", "use --dtype bfloat16 or --device cpu"
         ) from error
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{name}: the {part} is damaged ({error})", "fetch the model's files again") from error
+        raise ModelError(f"{name}: damaged {part} ({error})", "fetch the model's files again") from error
     except MemoryError as error:
         raise ModelError(f"{name} does not fit into memory", "use --dtype bfloat16 or a smaller model") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:

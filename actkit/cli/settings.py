@@ -32,7 +32,11 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     if not isinstance(values, Mapping):
         raise UsageError(f"--config {path}: no mapping of options to values", "one `option: value` a line")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
-    values.pop("command", None)
+    meant_for = values.pop("command", context.info_name)
+    if meant_for != context.info_name:
+        raise UsageError(
+            f"--config {path} is for {meant_for}, not {context.info_name}", f"actkit {meant_for} --config {path}"
+        )
     known = {parameter.name for parameter in context.command.params if parameter.name}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -40,6 +44,8 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
             f"--config {path}: {context.info_name} has no option {', '.join(unknown)}",
             f"it has {', '.join(sorted(known - set(NOT_REPLAYED)))}",
         )
+    several = {parameter.name for parameter in context.command.params if getattr(parameter, "multiple", False)}
+    values = {key: [value] if key in several and isinstance(value, str) else value for key, value in values.items()}
     context.default_map = {**(context.default_map or {}), **values}
     return path
 

@@ -57,20 +57,26 @@ class JsonStream:
             except RecursionError as error:
                 raise InputError(f"{self._name}:{self.line}: nested too deeply", "flatten the record") from error
             except ValueError as error:
-                # Either broken or not yet whole: only the end of the file can tell.
-                if not self._more():
+                if not self._may_be_cut(error) or not self._more():
                     raise InputError(
                         f"{self._name}:{self.line}: not JSON ({short(error)})",
                         "the element that begins on this line is broken",
                     ) from error
                 continue
-            # A number or a word that touches the end of the buffer may go on.
-            if end == len(self._buffer) and self._more():
+            # A number that ends near the end of the buffer may go on: of `1.5` or `1e+5`, `1.` and `1e+` read as 1.
+            if end >= len(self._buffer) - 2 and self._more():
                 continue
             self.line += self._buffer.count("\n", self._at, end)
             self._at = end
             self._piece = PIECE
             return value
+
+    def _may_be_cut(self, error: ValueError) -> bool:
+        """Whether the value may be no worse than not yet read to its end; if not, reading on would be for nothing."""
+        if not isinstance(error, json.JSONDecodeError):
+            return False
+        # Half a word, number or pair of \u escapes is found at most 12 characters before the end of the buffer.
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - 16
 
     def _pass_space(self) -> None:
         while True:
@@ -85,8 +91,10 @@ class JsonStream:
             piece = self._file.read(self._piece)
         except UnicodeDecodeError as error:
             raise InputError(f"{self._name}: not valid UTF-8 after line {self.line}", "save it as UTF-8") from error
+        if not piece:
+            return False
         # Ever larger pieces: one huge value is then decoded a few times, not once a piece.
         self._piece = min(self._piece * 2, 1 << 26)
         self._buffer = self._buffer[self._at :] + piece
         self._at = 0
-        return bool(piece)
+        return True

@@ -86,19 +86,26 @@ class RunDirectory:
         return self.out
 
 
-def start_run(out: Path, overwrite: bool, about: Mapping[str, str]) -> RunDirectory:
-    """Make the `.partial` directory.
+def check_out(out: Path, overwrite: bool) -> None:
+    """Whether a run can be made at `out`; cheap, so that it can be asked before a model is loaded.
 
-    Raises RunError when a run, finished or not, is in the way and `overwrite` is not set, or when the directory in
-    the way is no run of actkit's: that is never removed.
+    Raises RunError when `out` has no name of its own, when a run, finished or not, is in the way and `overwrite` is
+    not set, or when the directory in the way is no run of actkit's: that is never removed.
     """
-    run = RunDirectory(out, about)
-    for existing in (out, run.partial):
+    if out.name in ("", ".."):
+        raise RunError(f"{out} cannot be a run's directory", "give the run a name, such as runs/x")
+    for existing in (out, RunDirectory(out, {}).partial):
         if existing.exists() and not overwrite:
             what = "exists already" if existing == out else "is an unfinished run"
             raise RunError(f"{existing} {what}", "choose another --out, or replace it with --overwrite")
     if out.exists():
         _check_is_run(out)
+
+
+def start_run(out: Path, overwrite: bool, about: Mapping[str, str]) -> RunDirectory:
+    """Make the `.partial` directory. Errors: see `check_out`."""
+    check_out(out, overwrite)
+    run = RunDirectory(out, about)
     try:
         if run.partial.exists():
             _remove_run(run.partial)

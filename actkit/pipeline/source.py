@@ -6,6 +6,7 @@ follows cannot be told apart.
 """
 
 import csv
+import difflib
 import gzip
 import io
 import json
@@ -40,18 +41,29 @@ def read_records(path: str, default_format: str = "text") -> Records:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     suffix = next((name for name in reversed(suffixes) if name != ".gz"), "")
     format_name = default_format if path == STDIN else FORMATS.get(suffix, default_format)
-    # A named pipe, as in `actkit capture <(head prompts.txt)`, is no regular file.
-    if path != STDIN and (not Path(path).exists() or Path(path).is_dir()):
+    if path != STDIN and not _is_file(Path(path)):
         raise InputError(f"{path}: no such file", _hint_for_missing(Path(path)))
     if format_name == "parquet":
         return _parquet(path)
     return _READERS[format_name](path)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        # A named pipe, as in `actkit capture <(head prompts.txt)`, exists but is no regular file.
+        return path.exists() and not path.is_dir()
+    except OSError:  # a whole prompt given where a path belongs is too long a name
+        return False
+
+
 def _hint_for_missing(path: Path) -> str:
-    if path.is_dir():
-        return "this is a directory; give one file"
-    near = sorted(other.name for other in path.parent.glob(f"*{path.suffix}"))[:5] if path.parent.is_dir() else []
+    try:
+        if path.is_dir():
+            return "this is a directory; give one file"
+        names = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=5, cutoff=0)
     return f"in the same folder: {', '.join(near)}" if near else "check the path; `-` reads standard input"
 
 
@@ -147,6 +159,9 @@ def _separated(delimiter: str) -> Callable[[str], Records]:
                     raise InputError(f"{_name(path)}: there is no header line", "the first line must name the columns")
                 if any(_broken(column) for column in header):
                     raise InputError(f"{_name(path)}:1: the header line is not valid UTF-8", "save it as UTF-8")
+                twice = sorted({column for column in header if header.count(column) > 1})
+                if twice:
+                    raise InputError(f"{_name(path)}:1: two columns are named {twice[0]!r}", "rename one of them")
                 line = rows.line_num + 1
                 for index, row in enumerate(rows):
                     yield _csv_record(index, _name(path), line, header, row)

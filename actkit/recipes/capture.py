@@ -1,7 +1,7 @@
 """`capture`: prompts → activations at all positions, the last one, the response, or positions by number."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,11 @@ def run(
 
 
 def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:
-    """The recipe. Raises UsageError for positions that cannot be understood."""
+    """The recipe. Raises UsageError for unknown positions, InputError for a file that is not there."""
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
+    # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
+    more = read_records(spec.path) if spec.path is not None else None
     limit = spec.tokens.max_length or context_length
 
     def prepare(record: Record) -> Prepared:
@@ -98,7 +100,7 @@ def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, 
             ]
         )
 
-    return Recipe("capture", lambda: _records(spec), prepare, {"activations": reducer}, finish)
+    return Recipe("capture", lambda: _records(spec.prompts, more), prepare, {"activations": reducer}, finish)
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
@@ -106,12 +108,11 @@ def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
     yield "layer_stats", layer_stats(run)
 
 
-def _records(spec: CaptureSpec) -> Records:
-    for index, prompt in enumerate(spec.prompts):
+def _records(prompts: Sequence[str], more: Records | None) -> Records:
+    for index, prompt in enumerate(prompts):
         yield Record(index, "--prompt", index + 1, prompt)
-    if spec.path is not None:
-        for record in read_records(spec.path):
-            yield replace(record, record_id=len(spec.prompts) + record.record_id)
+    for record in more or ():
+        yield replace(record, record_id=len(prompts) + record.record_id)
 
 
 def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> Prompt:

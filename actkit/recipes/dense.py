@@ -10,6 +10,7 @@ from actkit.hooks import HookPoint, parse_hook_points
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
+from actkit.pipeline.sink import check_out
 
 D_MODEL_WIDE = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 
@@ -39,6 +40,7 @@ def run(
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
     reducer = activations(points, _width(points, description), spec.output.store_dtype)
     recipe = make(description, reducer)
+    check_out(spec.output.out, spec.output.overwrite)
     model = load(description, points)
     return extract(recipe, model, points, spec.batch, spec.output, options, files, on_progress)
 

@@ -89,6 +89,8 @@ def _chatml(value: Mapping[str, Any]) -> Pair:
 
 
 def _trl(value: Mapping[str, Any]) -> Pair:
+    if "prompt" not in value:
+        raise RecordError("prompt", "missing")
     prompt = value["prompt"]
     if isinstance(prompt, str):
         before: tuple[Message, ...] = ({"role": "user", "content": prompt},)
@@ -101,7 +103,7 @@ def _trl(value: Mapping[str, Any]) -> Pair:
         answer = value[side]
         after = ({"role": "assistant", "content": answer},) if isinstance(answer, str) else _messages(answer, side)
         # Some data sets repeat the prompt at the head of both conversations.
-        repeated = any(message["role"] != "assistant" for message in after)
+        repeated = after[0]["role"] in ("system", "user") or after[: len(before)] == before
         sides.append(after if repeated else (*before, *after))
     verbatim = isinstance(prompt, str) and all(isinstance(value[side], str) for side in ("chosen", "rejected"))
     return Pair(sides[0], sides[1], verbatim)

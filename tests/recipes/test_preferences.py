@@ -1,0 +1,336 @@
+"""Preference pairs in five formats: told apart, read alike, and each bad record named by its field and reason."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actkit.errors import RecordError
+from actkit.recipes.preferences import FORMATS, ROLES, Message, detect, parse
+
+
+def said(*messages: tuple[str, str]) -> tuple[Message, ...]:
+    return tuple({"role": role, "content": content} for role, content in messages)
+
+
+def chat(*messages: tuple[str, str]) -> list[Message]:
+    return list(said(*messages))
+
+
+def sharegpt(*messages: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"from": role, "value": content} for role, content in messages]
+
+
+USER, GOOD, POOR = ("user", "Name a fruit."), ("assistant", "A plum."), ("assistant", "An onion.")
+SYSTEM, MORE = ("system", "Be brief."), (("user", "Hello"), ("assistant", "Hi"), USER)
+HUMAN = "\n\nHuman: Name a fruit."
+# name: format, record, messages before the answers, whether the texts are joined as they are
+RECORDS: dict[str, tuple[str, dict[str, Any], tuple[tuple[str, str], ...], bool]] = {
+    "chatml, one turn": ("chatml", {"chosen": chat(USER, GOOD), "rejected": chat(USER, POOR)}, (USER,), False),
+    "chatml, many turns": ("chatml", {"chosen": chat(*MORE, GOOD), "rejected": chat(*MORE, POOR)}, MORE, False),
+    "chatml, system": (
+        "chatml",
+        {"chosen": chat(SYSTEM, USER, GOOD), "rejected": chat(SYSTEM, USER, POOR), "score": 1},
+        (SYSTEM, USER),
+        False,
+    ),
+    "chatml, from and value": (
+        "chatml",
+        {"chosen": sharegpt(("human", USER[1]), ("gpt", GOOD[1])), "rejected": chat(USER, POOR)},
+        (USER,),
+        False,
+    ),
+    "trl, texts": ("trl", {"prompt": USER[1], "chosen": GOOD[1], "rejected": POOR[1]}, (USER,), True),
+    "trl, messages": (
+        "trl",
+        {"prompt": chat(SYSTEM, USER), "chosen": chat(GOOD), "rejected": chat(POOR)},
+        (SYSTEM, USER),
+        False,
+    ),
+    "trl, prompt as text and answers as messages": (
+        "trl",
+        {"prompt": USER[1], "chosen": chat(GOOD), "rejected": chat(POOR)},
+        (USER,),
+        False,
+    ),
+    "trl, prompt as messages and answers as text": (
+        "trl",
+        {"prompt": chat(USER), "chosen": GOOD[1], "rejected": POOR[1]},
+        (USER,),
+        False,
+    ),
+    "trl, the prompt repeated in both conversations": (
+        "trl",
+        {"prompt": USER[1], "chosen": chat(SYSTEM, USER, GOOD), "rejected": chat(SYSTEM, USER, POOR)},
+        (SYSTEM, USER),
+        False,
+    ),
+    "instruction": (
+        "instruction",
+        {"instruction": USER[1], "input": "", "chosen": GOOD[1], "rejected": POOR[1]},
+        (USER,),
+        False,
+    ),
+    "instruction without the field input": (
+        "instruction",
+        {"instruction": USER[1], "chosen": GOOD[1], "rejected": POOR[1]},
+        (USER,),
+        False,
+    ),
+    "instruction, input and system": (
+        "instruction",
+        {"instruction": "Sort.", "input": "b, a", "system": SYSTEM[1], "chosen": GOOD[1], "rejected": POOR[1]},
+        (SYSTEM, ("user", "Sort.\nb, a")),
+        False,
+    ),
+    "hh": (
+        "hh",
+        {"chosen": f"{HUMAN}\n\nAssistant: A plum.", "rejected": f"{HUMAN}\n\nAssistant: An onion."},
+        (USER,),
+        False,
+    ),
+    "hh, many turns": (
+        "hh",
+        {
+            "chosen": f"\n\nHuman: Hello\n\nAssistant: Hi{HUMAN}\n\nAssistant: A plum.",
+            "rejected": f"\n\nHuman: Hello\n\nAssistant: Hi{HUMAN}\n\nAssistant: An onion.",
+        },
+        MORE,
+        False,
+    ),
+    "sharegpt": (
+        "sharegpt",
+        {
+            "conversations": sharegpt(("human", USER[1])),
+            "chosen": {"from": "gpt", "value": GOOD[1]},
+            "rejected": {"from": "gpt", "value": POOR[1]},
+        },
+        (USER,),
+        False,
+    ),
+    "sharegpt, many turns, system, answers in lists": (
+        "sharegpt",
+        {
+            "system": SYSTEM[1],
+            "conversations": sharegpt(("human", "Hello"), ("gpt", "Hi"), ("human", USER[1])),
+            "chosen": sharegpt(("gpt", GOOD[1])),
+            "rejected": sharegpt(("gpt", POOR[1])),
+        },
+        (SYSTEM, *MORE),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_each_format_is_detected_and_read(name: str) -> None:
+    """All formats come to the same two conversations, each ending with its answer."""
+    form, record, before, verbatim = RECORDS[name]
+    assert detect(record) == form
+    pair = parse(record, detect(record) or "hh")
+    assert pair.chosen == said(*before, GOOD)
+    assert pair.rejected == said(*before, POOR)
+    assert pair.verbatim == verbatim
+
+
+def test_every_format_has_an_example_here() -> None:
+    assert {form for form, *_ in RECORDS.values()} == set(FORMATS)
+
+
+def test_the_demo_input_is_read_whole() -> None:
+    lines = (Path(__file__).parents[1] / "data" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert {detect(record) for record in records} == {"instruction"}
+    for record in records:
+        pair = parse(record, "instruction")
+        assert (pair.chosen[-1]["content"], pair.rejected[-1]["content"]) == (record["chosen"], record["rejected"])
+        assert record["input"] in pair.chosen[0]["content"] and pair.chosen[:-1] == pair.rejected[:-1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "text",
+        [1, 2],
+        7,
+        {},
+        {"chosen": "a"},
+        {"rejected": "a", "prompt": "b"},
+        {"text": "a", "label": 1},
+        {"chosen": "no turns here", "rejected": "nor here"},
+        {"chosen": 1, "rejected": 2},
+    ],
+)
+def test_what_is_no_preference_pair_has_no_format(value: Any) -> None:
+    assert detect(value) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("user", "user"),
+        ("User", "user"),
+        ("human", "user"),
+        ("prompter", "user"),
+        ("system", "system"),
+        ("tool", "tool"),
+    ],
+)
+def test_names_of_roles_before_the_answer(name: str, role: str) -> None:
+    pair = parse({"prompt": [{"role": name, "content": "x"}], "chosen": chat(GOOD), "rejected": chat(POOR)}, "trl")
+    assert pair.chosen[0]["role"] == role
+
+
+@pytest.mark.parametrize("name", ["assistant", "Assistant", "GPT", "gpt", "model", "bot", "chatbot"])
+def test_names_of_the_assistant(name: str) -> None:
+    pair = parse({"prompt": "x", "chosen": [{"role": name, "content": "y"}], "rejected": chat(POOR)}, "trl")
+    assert pair.chosen[-1] == {"role": "assistant", "content": "y"}
+
+
+def test_every_known_role_name_is_lower_case_since_names_are_compared_so() -> None:
+    assert all(name == name.lower() for name in ROLES)
+
+
+def test_hh_turns_begin_only_at_a_blank_line_and_keep_their_text() -> None:
+    """`Human:` inside a line is text; nothing of a turn is trimmed, since the tokens would change."""
+    said_by_user = 'Write "Human: hi"\nAssistant: no turn \n\nHumans: neither'
+    record = {"chosen": f"\n\nHuman: {said_by_user}\n\nAssistant: ok ", "rejected": f"{HUMAN}\n\nAssistant:\nline"}
+    pair = parse(record, "hh")
+    assert pair.chosen == said(("user", said_by_user), ("assistant", "ok "))
+    assert pair.rejected[-1] == {"role": "assistant", "content": "\nline"}
+
+
+def test_hh_dialogues_may_begin_with_the_assistant() -> None:
+    record = {"chosen": f"\n\nAssistant: Hi{HUMAN}\n\nAssistant: A plum.", "rejected": f"{HUMAN}\n\nAssistant: No."}
+    assert [message["role"] for message in parse(record, "hh").chosen] == ["assistant", "user", "assistant"]
+
+
+TRL: dict[str, Any] = {"prompt": "Name a fruit.", "chosen": "A plum.", "rejected": "An onion."}
+HH = {"chosen": f"{HUMAN}\n\nAssistant: A plum.", "rejected": f"{HUMAN}\n\nAssistant: An onion."}
+CHATML = {"chosen": chat(USER, GOOD), "rejected": chat(USER, POOR)}
+SHARE = RECORDS["sharegpt"][1]
+INSTRUCTION = RECORDS["instruction"][1]
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "field", "reason"),
+    [
+        ("trl", None, None, "not an object but null"),
+        ("trl", [TRL], None, "not an object but a list"),
+        ("trl", "text", None, "not an object but text"),
+        ("trl", 1.5, None, "not an object but a number"),
+        ("trl", True, None, "not an object but true or false"),
+        ("trl", {"prompt": "x", "rejected": "y"}, "chosen", "missing"),
+        ("trl", {"prompt": "x", "chosen": "y"}, "rejected", "missing"),
+        ("trl", {**TRL, "chosen": None}, "chosen", "empty"),
+        ("trl", {**TRL, "rejected": ""}, "rejected", "empty"),
+        ("trl", {**TRL, "rejected": []}, "rejected", "empty"),
+        ("trl", {**TRL, "chosen": "  \n"}, "chosen", "the assistant's answer is empty"),
+        ("trl", {**TRL, "prompt": " "}, "prompt", "empty"),
+        ("trl", {**TRL, "prompt": []}, "prompt", "empty"),
+        ("trl", {**TRL, "prompt": None}, "prompt", "not a list of messages but null"),
+        ("trl", {**TRL, "chosen": 3}, "chosen", "not a list of messages but a number"),
+        (
+            "trl",
+            {**TRL, "rejected": {"role": "assistant", "content": "x"}},
+            "rejected",
+            "not a list of messages but an object",
+        ),
+        ("trl", {**TRL, "rejected": TRL["chosen"]}, "rejected", "chosen and rejected are equal"),
+        ("trl", {"chosen": "a", "rejected": "b"}, "prompt", "missing"),
+        ("chatml", {**CHATML, "chosen": "text"}, "chosen", "not a list of messages but text"),
+        ("chatml", {**CHATML, "chosen": chat(USER)}, "chosen", "no assistant message"),
+        (
+            "chatml",
+            {**CHATML, "rejected": chat(GOOD, USER)},
+            "rejected",
+            "ends with a user message, not the assistant's",
+        ),
+        ("chatml", {**CHATML, "rejected": chat(POOR)}, "rejected", "no prompt before the answer"),
+        ("chatml", {**CHATML, "chosen": [USER[1], GOOD[1]]}, "chosen[0]", "not a message but text"),
+        (
+            "chatml",
+            {**CHATML, "chosen": [*chat(USER), {"role": "wizard", "content": "x"}]},
+            "chosen[1].role",
+            "unknown role 'wizard'",
+        ),
+        ("chatml", {**CHATML, "chosen": [{"content": "x"}, *chat(GOOD)]}, "chosen[0].role", "unknown role None"),
+        ("chatml", {**CHATML, "chosen": [*chat(USER), {"role": "assistant"}]}, "chosen[1].content", "missing"),
+        (
+            "chatml",
+            {**CHATML, "rejected": [*chat(USER), {"role": "assistant", "content": None}]},
+            "rejected[1].content",
+            "missing",
+        ),
+        (
+            "chatml",
+            {**CHATML, "rejected": [*chat(USER), {"role": "assistant", "content": [{"type": "text"}]}]},
+            "rejected[1].content",
+            "not text but a list",
+        ),
+        (
+            "chatml",
+            {**CHATML, "rejected": chat(USER, ("assistant", ""))},
+            "rejected",
+            "the assistant's answer is empty",
+        ),
+        ("instruction", {**INSTRUCTION, "instruction": None}, "instruction", "missing"),
+        ("instruction", {**INSTRUCTION, "instruction": 5}, "instruction", "not text but a number"),
+        ("instruction", {**INSTRUCTION, "input": ["x"]}, "input", "not text but a list"),
+        ("instruction", {**INSTRUCTION, "chosen": chat(GOOD)}, "chosen", "not text but a list"),
+        ("instruction", {**INSTRUCTION, "rejected": GOOD[1]}, "rejected", "chosen and rejected are equal"),
+        ("hh", {**HH, "chosen": f"Be kind.{HUMAN}\n\nAssistant: x"}, "chosen", "text before the first turn"),
+        ("hh", {**HH, "rejected": "just text"}, "rejected", "no turn begins with Human: or Assistant:"),
+        ("hh", {**HH, "rejected": f"{HUMAN}\n\nAssistant:"}, "rejected", "the assistant's answer is empty"),
+        ("hh", {**HH, "rejected": f"{HUMAN}\n\nAssistant: "}, "rejected", "the assistant's answer is empty"),
+        (
+            "hh",
+            {**HH, "rejected": f"{HUMAN}\n\nAssistant: x\n\nHuman: y"},
+            "rejected",
+            "ends with a user message, not the assistant's",
+        ),
+        ("hh", {**HH, "chosen": HUMAN}, "chosen", "no assistant message"),
+        ("hh", {**HH, "chosen": 1}, "chosen", "not text but a number"),
+        ("sharegpt", {**SHARE, "conversations": None}, "conversations", "not a list of messages but null"),
+        ("sharegpt", {**SHARE, "conversations": []}, "conversations", "empty"),
+        ("sharegpt", {**SHARE, "chosen": {"from": "gpt", "value": ""}}, "chosen", "the assistant's answer is empty"),
+        ("sharegpt", {**SHARE, "chosen": {"from": "elf", "value": "x"}}, "chosen[0].role", "unknown role 'elf'"),
+        ("sharegpt", {**SHARE, "rejected": {"from": "human", "value": "x"}}, "rejected", "no assistant message"),
+        ("sharegpt", {**SHARE, "rejected": "text"}, "rejected[0]", "not a message but text"),
+        ("sharegpt", {**SHARE, "system": 3}, "system", "not text but a number"),
+    ],
+)
+def test_a_bad_record_is_rejected_with_the_field_at_fault_and_a_reason(
+    form: Any, value: Any, field: str | None, reason: str
+) -> None:
+    with pytest.raises(RecordError) as caught:
+        parse(value, form)
+    assert (caught.value.field, caught.value.reason) == (field, reason)
+
+
+def test_an_answer_of_several_messages_continues_the_prompt() -> None:
+    """A user or system message at its head means that the prompt is repeated; one further on does not."""
+    call, result = ("assistant", "calling"), ("tool", "42")
+    pair = parse({"prompt": chat(USER), "chosen": chat(call, result, GOOD), "rejected": chat(POOR)}, "trl")
+    assert pair.chosen == said(USER, call, result, GOOD)
+    greeting = ("assistant", "Welcome.")
+    pair = parse({"prompt": chat(greeting, USER), "chosen": chat(greeting, USER, GOOD), "rejected": chat(POOR)}, "trl")
+    assert pair.chosen == said(greeting, USER, GOOD)
+    assert pair.rejected == said(greeting, USER, POOR)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("broken", [None, 0, 1, True, "", "x", [], [None], [[]], {}, {"a": 1}, [{"role": "assistant"}]])
+@pytest.mark.parametrize("field", ["chosen", "rejected", "prompt", "instruction", "input", "system", "conversations"])
+def test_a_wrong_type_anywhere_is_a_record_error_and_nothing_else(form: Any, broken: Any, field: str) -> None:
+    """One strange record of a million must not end the run."""
+    record = next(record for one, record, *_ in RECORDS.values() if one == form)
+    assert detect({**record, field: broken}) in (*FORMATS, None)
+    try:
+        pair = parse({**record, field: broken}, form)
+    except RecordError as error:
+        assert error.reason
+    else:
+        assert all(isinstance(message["content"], str) for message in (*pair.chosen, *pair.rejected))
