@@ -31,6 +31,17 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class SaeSpec:
+    """One sparse autoencoder: a directory in SAELens's format, or a release and an id of SAELens's registry."""
+
+    release: str | None = None
+    """A release of the registry, or a Hugging Face id of a repository in SAELens's format; `tiny` is bundled."""
+    sae_id: str | None = None
+    path: str | None = None
+    """A local directory with cfg.json and sae_weights.safetensors; instead of release and id."""
+
+
+@dataclass(frozen=True)
 class BatchSpec:
     """How much is computed at once; nothing here changes the rows beyond rounding."""
 
@@ -38,8 +49,9 @@ class BatchSpec:
     """Tokens in one forward pass, padding included."""
     shard_sequences: int = 4096
     """Most sequences in one shard."""
-    shard_mb: int = 128
-    """Most megabytes of kept activations in one shard, which is also about half of the memory a run needs."""
+    shard_mb: int = 64
+    """Most megabytes of kept activations in one shard; while it is put into order and the one before it is written, a
+    run holds about five times this."""
 
 
 @dataclass(frozen=True)

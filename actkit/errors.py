@@ -2,7 +2,7 @@
 
     ActkitError             an expected failure: one sentence and a hint; exit status 1
     ├── UsageError          an option or a configuration file is wrong; exit status 2
-    ├── ModelError          a model cannot be loaded, or does not have what was asked for
+    ├── ModelError          a model or an SAE cannot be loaded, or does not have what was asked for
     ├── InputError          input that cannot be read at all, or the first bad record under `--on-bad-record fail`
     ├── NonFiniteError      a NaN, an infinity or an overflow in something about to be written
     └── RunError            a run directory is in the way, or the finished counts do not reconcile
@@ -31,7 +31,7 @@ class UsageError(ActkitError):
 
 
 class ModelError(ActkitError):
-    """A model cannot be loaded, or does not have the hook point, layer or template that was asked for."""
+    """A model or an SAE cannot be loaded, or does not have the hook point, layer or template that was asked for."""
 
 
 class InputError(ActkitError):

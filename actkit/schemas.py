@@ -29,6 +29,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("n_tokens", pa.int64(), "tokens in all, the parent's included: positions run from 0 to n_tokens - 1"),
         Column("n_truncated", pa.int64(), "tokens cut off the end to fit the maximum length"),
         Column("response_start", pa.int64(), "first position of the response; null where there is none"),
+        Column("group", pa.string(), "what belongs together, such as a question's id; null where there is none"),
+        Column("label", pa.string(), "the record's label, such as a template's name; null where there is none"),
         Column("boundary_merged", pa.bool_(), "the token at response_start also holds text before the response"),
         Column(
             "n_special_in_text", pa.int64(), "special tokens typed inside the text, where they act as control tokens"
@@ -51,6 +53,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("layer", pa.int32(), "0-based"),
         Column("hook_point", pa.string(), "TransformerLens name; rows of one hook point form row groups of their own"),
         Column("activation", None, "the vector; [n_heads, position + 1] flattened for attention patterns"),
+    ),
+    "features": (
+        Column("sequence_id", pa.int64(), "the sequence that computed the position"),
+        Column("position", pa.int64(), "0-based, without padding"),
+        Column("sae", pa.string(), "release/sae_id, or the SAE directory's name; rows of one SAE form row groups"),
+        Column("feature_ids", pa.list_(pa.int32()), "by activation, largest first; equal ones by id; never padded"),
+        Column("feature_activations", pa.list_(pa.float32()), "of those features, all above zero"),
+        Column("n_active", pa.int32(), "active features in all, before the cut to top_k or a threshold"),
     ),
     "layer_stats": (
         Column("layer", pa.int32(), "0-based"),

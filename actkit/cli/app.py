@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli import capture, dpo, show
+from actkit.cli import capture, dpo, sae_extract, saes, show
 from actkit.cli.console import draw_error
 from actkit.errors import ActkitError
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.command("capture")(capture.capture)
 app.command("dpo")(dpo.dpo)
+app.command("sae-extract")(sae_extract.sae_extract)
+app.command("saes")(saes.saes)
 app.command("show")(show.show)
 
 INTERRUPTED = 130
@@ -50,6 +52,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         status = app(arguments, standalone_mode=False)
+        if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
+            raise KeyboardInterrupt
     except ActkitError as error:
         draw_error(error.message, error.hint)
         sys.exit(error.exit_status)

@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options import READ, Shared, hidden, option, with_shared
-from actkit.cli.running import run_dense
+from actkit.cli.dense import run_dense
+from actkit.cli.options import READ, Dense, Shared, expanded, hidden, option
 from actkit.errors import UsageError
 
 
-@with_shared
+@expanded
 def capture(
     shared: Shared,
+    dense: Dense,
     prompts: Annotated[
         str | None,
         typer.Argument(
@@ -75,4 +76,4 @@ def capture(
         "chat": chat,
         "system": system,
     }
-    run_dense("capture", shared, own, lambda dense, *more: run(spec, dense, *more))
+    run_dense("capture", shared, dense, own, lambda what, *more: run(spec, what, *more))

@@ -72,9 +72,25 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
         screen.print("  more reasons are in the table rejected")
+    for row in facts.get("health", ()):
+        screen.print(f"  {row['sae']}: {_health(row)}", markup=False)
+    for text in facts.get("warnings", ()):
+        screen.print("[yellow]warning:[/] ", end="")
+        screen.print(text, markup=False)
     screen.print(_tables(facts["tables"]))
     if sys.stderr.isatty() and "layer_stats" in facts["tables"]:
         screen.print(_layers(path))
+
+
+def _health(row: Mapping[str, Any]) -> str:
+    if not row["n_tokens"]:
+        return "no token but special ones"
+    explained = row["explained_variance"]
+    return (
+        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else f'{explained:.3f}'}, "
+        f"{row['dead_fraction']:.1%} of features silent, {row['dense_fraction']:.1%} dense, "
+        f"on {row['n_tokens']:,} tokens"
+    )
 
 
 def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options import READ, Shared, hidden, option, with_shared
-from actkit.cli.running import run_dense
+from actkit.cli.dense import run_dense
+from actkit.cli.options import READ, Dense, Shared, expanded, hidden, option
 from actkit.errors import UsageError
 
 
@@ -28,9 +28,10 @@ class InputFormat(str, Enum):
     sharegpt = "sharegpt"
 
 
-@with_shared
+@expanded
 def dpo(
     shared: Shared,
+    dense: Dense,
     pairs: Annotated[
         str | None,
         typer.Argument(
@@ -69,4 +70,4 @@ def dpo(
 
     spec = DpoSpec(path, positions.value, input_format.value if input_format else None, chat, shared.token_spec())
     own = {"pairs": path, "positions": positions, "input_format": input_format, "chat": chat}
-    run_dense("dpo", shared, own, lambda dense, *more: run(spec, dense, *more))
+    run_dense("dpo", shared, dense, own, lambda what, *more: run(spec, what, *more))

@@ -1,9 +1,9 @@
-"""The options that commands share, in one place: a dataclass of them, and a decorator that adds them to a command."""
+"""The options that commands share: groups of them as dataclasses, and a decorator that adds groups to a command."""
 
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -11,9 +11,11 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from actkit.cli.settings import load_config
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, TokenSpec
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
+from actkit.config import StoreDtype as StoreDtypeName
+from actkit.errors import UsageError
 
-MODEL, READ, BATCH, OUTPUT = "Model", "What is read", "Computing", "Output"
+MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
 
 
 class Attention(str, Enum):
@@ -90,18 +92,6 @@ class Shared:
     trust_remote_code: Annotated[
         bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
     ] = False
-    layers: Annotated[
-        str, option("--layers", "-l", panel=READ, help="all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.")
-    ] = "all"
-    hook_point: Annotated[
-        list[str] | None,
-        option(
-            "--hook-point",
-            panel=READ,
-            help="hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself.",
-            show_default=False,
-        ),
-    ] = None
     max_samples: Annotated[
         int | None, option("--max-samples", panel=READ, min=1, help="Read no more than this many records.")
     ] = None
@@ -141,14 +131,6 @@ class Shared:
         ),
     ] = None
     overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing run.")] = False
-    store_dtype: Annotated[
-        StoreDtype,
-        option(
-            "--store-dtype",
-            panel=OUTPUT,
-            help="How activations are stored; float16 is refused where a value does not fit.",
-        ),
-    ] = StoreDtype.float32
     config: Annotated[
         Path | None,
         typer.Option(
@@ -183,32 +165,110 @@ class Shared:
         """How text becomes tokens."""
         return TokenSpec(self.max_length, self.bos.value)
 
-    def output_spec(self, out: Path) -> OutputSpec:
+    def output_spec(self, out: Path, store_dtype: StoreDtypeName = "float32") -> OutputSpec:
         """Where the run goes."""
-        return OutputSpec(out, self.overwrite, self.store_dtype.value, self.on_bad_record.value, self.max_samples)
+        return OutputSpec(out, self.overwrite, store_dtype, self.on_bad_record.value, self.max_samples)
 
 
-def with_shared(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the fields of `Shared` to the options of `command`, which gets them as one argument named `shared`."""
+@dataclass(frozen=True)
+class Dense:
+    """What commands that store whole activations take besides."""
+
+    layers: Annotated[
+        str, option("--layers", "-l", panel=READ, help="all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.")
+    ] = "all"
+    hook_point: Annotated[
+        list[str] | None,
+        option(
+            "--hook-point",
+            panel=READ,
+            help="hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself.",
+            show_default=False,
+        ),
+    ] = None
+    store_dtype: Annotated[
+        StoreDtype,
+        option(
+            "--store-dtype",
+            panel=OUTPUT,
+            help="How activations are stored; float16 is refused where a value does not fit.",
+        ),
+    ] = StoreDtype.float32
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """What commands that store SAE features take besides."""
+
+    sae_release: Annotated[
+        str | None,
+        option(
+            "--sae-release",
+            panel=SAE,
+            help="Release in SAELens's registry, or a Hugging Face id in its format; tiny's own by default.",
+            show_default=False,
+        ),
+    ] = None
+    sae_id: Annotated[
+        list[str] | None,
+        option(
+            "--sae-id", panel=SAE, help="SAE of that release; may be repeated, all in one pass.", show_default=False
+        ),
+    ] = None
+    sae: Annotated[
+        list[str] | None,
+        option("--sae", panel=SAE, help="Directory in SAELens's format; may be repeated.", show_default=False),
+    ] = None
+    target_layer: Annotated[
+        int | None,
+        option(
+            "--target-layer",
+            panel=SAE,
+            help="Choose the release's SAE by layer; an SAE that reads another is an error.",
+            show_default=False,
+        ),
+    ] = None
+    top_k: Annotated[
+        int, option("--top-k", "-k", panel=SAE, min=1, help="Features kept of each token, the largest.")
+    ] = 50
+
+    def sae_specs(self, model: str) -> list[SaeSpec]:
+        """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
+        chosen = [SaeSpec(path=path) for path in self.sae or []]
+        release = self.sae_release or (model if model == "tiny" and not chosen else None)
+        if release is None and self.sae_id:
+            raise UsageError("--sae-id without --sae-release", "name the release that it belongs to")
+        if release is None and not chosen:
+            raise UsageError(f"no SAE given for {model}", "--sae-release and --sae-id, or --sae DIR")
+        if release is not None:
+            default = "blocks.2.hook_resid_post" if release == "tiny" and self.target_layer is None else None
+            ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
+            chosen += [SaeSpec(release, one) for one in ids]
+        return chosen
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields."""
     signature = inspect.signature(command)
     hints = get_type_hints(command, include_extras=True)
-    shared_hints = get_type_hints(Shared, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     own = [
         parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in signature.parameters.items()
-        if name != "shared"
+        if name not in groups
     ]
     added = [
-        inspect.Parameter(
-            one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=shared_hints[one.name]
-        )
-        for one in fields(Shared)
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=annotation)
+        for group in groups.values()
+        for one, annotation in ((each, get_type_hints(group, include_extras=True)[each.name]) for each in fields(group))
     ]
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        shared = Shared(**{one.name: values.pop(one.name) for one in fields(Shared)})
-        command(shared=shared, **values)
+        made = {
+            name: group(**{one.name: values.pop(one.name) for one in fields(group)}) for name, group in groups.items()
+        }
+        command(**made, **values)
 
     # Typer keeps the line breaks inside a paragraph; the terminal's width should decide on them.
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")

@@ -13,38 +13,33 @@ from actkit.cli.options import Shared
 from actkit.cli.settings import NOT_REPLAYED, replayable
 
 if TYPE_CHECKING:
+    from actkit.config import OutputSpec, StoreDtype
     from actkit.pipeline.recipe import Finished, Progress
-    from actkit.recipes.dense import DenseSpec
 
-Work = Callable[["DenseSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
+Work = Callable[["OutputSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
 
 
-def run_dense(command: str, shared: Shared, own: Mapping[str, Any], work: Work) -> None:
-    """Run a command that stores whole activations: `work` gets the shared settings, the options to record, the files.
+def run_command(
+    command: str, shared: Shared, own: Mapping[str, Any], work: Work, store_dtype: "StoreDtype" = "float32"
+) -> "Finished":
+    """Run a command: `work` gets where the run goes, the options to record, the files to write, and the progress line.
 
-    Prints the run's path, or with `--json` one object, on standard output.
+    `own` are the command's options beside the shared ones. Prints the run's path, or with `--json` one object, on
+    standard output.
     """
-    from actkit.recipes.dense import DenseSpec
-
     out = shared.out or shared.output or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
     values = {**own, **{one.name: getattr(shared, one.name) for one in fields(Shared)}, "out": out}
     files = {"config.yaml": replayable(command, values)}
     options = {name: _json_value(value) for name, value in values.items() if name not in NOT_REPLAYED}
-    spec = DenseSpec(
-        shared.model_spec(),
-        shared.output_spec(out),
-        layers=shared.layers,
-        hook_points=tuple(shared.hook_point or ["hook_resid_post"]),
-        batch=shared.batch_spec(),
-    )
     with progress_shown(shared.quiet) as on_progress:
-        finished = work(spec, options, files, on_progress)
+        finished = work(shared.output_spec(out, store_dtype), options, files, on_progress)
     if not shared.quiet:
         show_run(finished.facts, finished.path)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(f"{finished.path}\n")
+    return finished
 
 
 def _json_value(value: Any) -> Any:

@@ -28,7 +28,7 @@ def show(
         sys.stdout.write(json_text.dumps(facts, ensure_ascii=False) + "\n")
         return
     # Wide tables are cut at a terminal's edge, but nowhere else: a file or a pipe has none.
-    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
     counts = facts["counts"]
     screen.print(
         f"{run}: {facts['command']} with {facts['model']['name']}, {counts['written']:,} of {counts['read']:,} "
@@ -53,7 +53,8 @@ def _drawn(columns: list[str], rows: list[dict[str, Any]]) -> Table:
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(f'{one:.3f}' for one in value[:3])}, …] × {len(value)}".replace("[", r"\[")
+        first = ", ".join(str(one) if isinstance(one, int) else f"{one:.3f}" for one in value[:3])
+        return rf"\[{first}{', …' if len(value) > 3 else ''}] × {len(value)}"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str):

@@ -82,6 +82,8 @@ class TokenSequence:
     """First position of the response, where there is one."""
     n_truncated: int = 0
     """Tokens cut off the end to fit the context."""
+    group: str | None = None
+    label: str | None = None
     boundary_merged: bool = False
     """The token at `response_start` also holds text before the response."""
 
@@ -106,7 +108,8 @@ class Batch:
     """[n] each: where the kept positions are."""
     sequence_ids: Ints
     kept_positions: Ints
-    """[n] each: what the kept positions are."""
+    is_special: Bools
+    """[n] each: what the kept positions are, and which of them are special tokens."""
 
 
 @dataclass(frozen=True)
@@ -125,5 +128,7 @@ class Kept:
     """[n]"""
     positions: Ints
     """[n]"""
+    is_special: Bools
+    """[n]: special tokens are kept, but left out of statistics."""
     activations: Mapping[str, torch.Tensor | Ragged]
     """Hook point → [n, d_model], on the model's device."""

@@ -38,7 +38,7 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
             f"out of memory on {model.description.spec.device} with a batch of {count} × {width} tokens",
             f"try --batch-tokens {count * width // 2}" if count > 1 else "try --max-length or --dtype bfloat16",
         ) from error
-    return Kept(batch.sequence_ids, batch.kept_positions, {name: gathered[name] for name in taps})
+    return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, {name: gathered[name] for name in taps})
 
 
 def _ragged(rows: torch.Tensor, positions: "np.typing.NDArray[np.int64]") -> Ragged:

@@ -111,7 +111,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
     tree: Bools | None = None
     if any(len(row) > 1 for row in rows):
         tree = np.zeros((len(rows), width, width), dtype=np.bool_)
-    kept: list[tuple[Ints, Ints, Ints, Ints]] = []
+    kept: list[tuple[Ints, Ints, Ints, Ints, Bools]] = []
     for number, row in enumerate(rows):
         node_of = np.full(width, -1, dtype=np.int64)
         column = 0
@@ -123,11 +123,11 @@ def _batch(rows: Sequence[Row]) -> Batch:
             for sequence in node.kept_from:
                 at = column + sequence.keep - node.first
                 row_of, id_of = np.full(len(at), number), np.full(len(at), sequence.sequence_id)
-                kept.append((row_of, at, id_of, sequence.keep))
+                kept.append((row_of, at, id_of, sequence.keep, sequence.encoding.is_special[sequence.keep]))
             column = end
         if tree is not None:
             tree[number] = _attends(row, node_of, positions[number])
-    where, at, of, position = (np.concatenate(part) for part in zip(*kept, strict=True))
+    where, at, of, position, special = (np.concatenate(part) for part in zip(*kept, strict=True))
     return Batch(
         input_ids=torch.from_numpy(ids),
         positions=torch.from_numpy(positions),
@@ -136,6 +136,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
         columns=torch.from_numpy(at),
         sequence_ids=of,
         kept_positions=position,
+        is_special=special,
     )
 
 

@@ -70,6 +70,7 @@ def run_facts(
             "sequences": directory.rows["sequences"],
             "tokens": progress.tokens,
         },
+        **recipe.found(),
         "rejected_reasons": progress.reasons,
         "tables": {
             table: {"rows": rows, "parts": directory.parts[table], "bytes": directory.sizes[table]}

@@ -37,6 +37,8 @@ class Recipe:
     is written in as many parts."""
     detected: Mapping[str, Any] = field(default_factory=dict)
     """What was found out rather than asked for, such as the format of the input."""
+    found: Callable[[], Mapping[str, Any]] = dict
+    """What was counted on the way, for `run.json`; asked for at the end."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
                 "n_tokens": len(encoding),
                 "n_truncated": sequence.n_truncated,
                 "response_start": sequence.response_start,
+                "group": sequence.group,
+                "label": sequence.label,
                 "boundary_merged": sequence.boundary_merged,
                 "n_special_in_text": encoding.special_in_text,
                 "text": encoding.text,

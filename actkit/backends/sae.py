@@ -1,0 +1,42 @@
+"""The one seam to sparse autoencoders: what an SAE reads, how it encodes, and what is known of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from actkit.hooks import HookPoint
+
+
+@dataclass(frozen=True)
+class Sae:
+    """A loaded SAE."""
+
+    name: str
+    """`release/sae_id`, or the directory's name: the value of the column `sae`."""
+    hook_point: HookPoint
+    """What it reads."""
+    d_in: int
+    d_sae: int
+    architecture: str
+    """standard, topk, batchtopk, jumprelu, gated, …"""
+    encode: Callable[[torch.Tensor], torch.Tensor]
+    """[n, d_in] as the model computes it → [n, d_sae]: the SAE's own encode and normalisation of its input."""
+    reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """Input [n, d_in] and its encoding [n, d_sae] → the SAE's reconstruction of the input [n, d_in]."""
+    model_name: str | None = None
+    """The model it was trained on."""
+    context_size: int | None = None
+    """Tokens in the contexts it was trained on."""
+    prepend_bos: bool = True
+    """Whether those began with BOS."""
+    neuronpedia_id: str | None = None
+    guesses: tuple[str, ...] = field(default=())
+    """What its files do not say and was assumed."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Everything its metadata says, for run.json."""
+
+    def feature_url(self, feature_id: int) -> str | None:
+        """The feature's page on Neuronpedia, where the SAE has one."""
+        return f"https://neuronpedia.org/{self.neuronpedia_id}/{feature_id}" if self.neuronpedia_id else None

@@ -1,0 +1,26 @@
+"""What `capture` and `dpo` have in common: whole activations of some layers and hook points."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from actkit.cli.options import Dense, Shared
+from actkit.cli.running import run_command
+
+if TYPE_CHECKING:
+    from actkit.config import OutputSpec
+    from actkit.pipeline.recipe import Finished
+
+
+def run_dense(
+    command: str, shared: Shared, dense: Dense, own: Mapping[str, Any], run: Callable[..., "Finished"]
+) -> None:
+    """Run a command whose recipe takes a `DenseSpec`; `own` are its options beside the groups."""
+    from actkit.recipes.dense import DenseSpec
+
+    def work(output: "OutputSpec", *more: Any) -> "Finished":
+        names = tuple(dense.hook_point or ["hook_resid_post"])
+        what = DenseSpec(shared.model_spec(), output, dense.layers, names, shared.batch_spec())
+        return run(what, *more)
+
+    run_command(command, shared, {**own, **asdict(dense)}, work, dense.store_dtype.value)

@@ -1,0 +1,113 @@
+"""`actkit sae-extract`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from actkit.cli.options import OUTPUT, READ, Shared, Sparse, expanded, hidden, option
+from actkit.cli.running import run_command
+from actkit.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from actkit.config import OutputSpec
+    from actkit.pipeline.recipe import Finished
+
+
+@expanded
+def sae_extract(
+    shared: Shared,
+    sparse: Sparse,
+    samples: Annotated[
+        str | None,
+        typer.Argument(
+            help="JSON document of results, or JSONL, JSON, CSV, TSV, Parquet of prompt and response; - reads standard "
+            "input.",
+            show_default=False,
+        ),
+    ] = None,
+    save_all_tokens: Annotated[
+        bool,
+        option("--save-all-tokens", panel=READ, help="All tokens of prompt and response, not only the prompt's last."),
+    ] = False,
+    chat: Annotated[
+        bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")
+    ] = False,
+    prompt_field: Annotated[str, option("--prompt-field", panel=READ, help="Field of the prompt.")] = "prompt",
+    response_field: Annotated[str, option("--response-field", panel=READ, help="Field of the response.")] = "response",
+    merge_into: Annotated[
+        Path | None,
+        option(
+            "--merge-into",
+            panel=OUTPUT,
+            help="Write the input document with the features in it here; a second run, for another layer, joins them.",
+            show_default=False,
+        ),
+    ] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+) -> None:
+    """The largest SAE features at the last token of each prompt, or at all tokens of prompt and response.
+
+    The response is run after the prompt as it stands (teacher forcing). A document of results is
+    {"results": [{"question_id", "variations": [{"template_type", "prompt", "response"}]}]}.
+
+    Example: [b]actkit sae-extract answers.jsonl --target-layer 2 --save-all-tokens -o runs/features[/]
+    """
+    path = samples or input_alias
+    if path is None:
+        raise UsageError("no INPUT given", "actkit sae-extract answers.jsonl, or - for standard input")
+    from actkit.recipes.sae_extract import SaeExtractSpec, run
+    from actkit.recipes.sparse import SparseSpec
+
+    saes = sparse.sae_specs(shared.model)
+    document, places = _document(path, merge_into) if merge_into is not None else ({}, [])
+    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, chat, shared.token_spec())
+
+    def work(output: "OutputSpec", *more: Any) -> "Finished":
+        what = SparseSpec(
+            shared.model_spec(), saes, output, sparse.target_layer, sparse.top_k, batch=shared.batch_spec()
+        )
+        return run(spec, what, *more)
+
+    own = {
+        "samples": path,
+        "save_all_tokens": save_all_tokens,
+        "chat": chat,
+        "prompt_field": prompt_field,
+        "response_field": response_field,
+        "merge_into": merge_into,
+        **asdict(sparse),
+    }
+    finished = run_command("sae-extract", shared, own, work)
+    if merge_into is not None:
+        from actkit.export.merged_json import merge
+
+        merge(finished.path, document, places, finished.facts)
+        merge_into.parent.mkdir(parents=True, exist_ok=True)
+        temporary = merge_into.with_name(merge_into.name + ".tmp")
+        temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(merge_into)
+
+
+def _document(path: str, merge_into: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The document to merge into: what an earlier run left there, or the input; and its variations in order."""
+    from actkit.export.merged_json import read_document
+    from actkit.recipes.sae_extract import variations
+
+    document = read_document(Path(path))
+    if merge_into.exists() and merge_into.resolve() != Path(path).resolve():
+        earlier = read_document(merge_into)
+        texts = [
+            [(one.get("prompt"), one.get("response")) for _, _, one in variations(each) if isinstance(one, dict)]
+            for each in (document, earlier)
+        ]
+        if texts[0] != texts[1]:
+            raise InputError(
+                f"{merge_into} has other prompts or responses than {path}",
+                "merge into another file, or remove this one",
+            )
+        document = earlier
+    places = [one if isinstance(one, dict) else {} for _, _, one in variations(document)]
+    return document, places

@@ -1,0 +1,48 @@
+"""`actkit saes`."""
+
+import json as json_text
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def saes(
+    query: Annotated[
+        str | None, typer.Argument(help="Words that release, model or id contain.", show_default=False)
+    ] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="One line an SAE instead of one a release.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """The SAEs that SAELens's registry knows, and the bundled ones.
+
+    Example: [b]actkit saes "gemma-2-2b 16k" --ids[/]
+    """
+    from actkit.backends.sae_lens import releases
+
+    words = (query or "").lower().split()
+    found = []
+    for release in releases().values():
+        matching = [one for one in release.sae_ids if _has(f"{release.name} {release.model} {one}", words)]
+        if matching:
+            found.append((release, matching))
+    if json:
+        for release, matching in found:
+            rows = matching if ids else [matching]
+            for row in rows:
+                line = {"release": release.name, "model": release.model, "repository": release.repository}
+                sys.stdout.write(json_text.dumps({**line, "sae_id" if ids else "sae_ids": row}) + "\n")
+        return
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("release", "model", "sae_id" if ids else "SAEs"):
+        shown.add_column(column, no_wrap=True)
+    for release, matching in found:
+        for cell in matching if ids else [f"{len(matching)}, such as {matching[0]}"]:
+            shown.add_row(release.name, release.model, cell)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(shown)
+
+
+def _has(text: str, words: list[str]) -> bool:
+    return all(word in text.lower() for word in words)

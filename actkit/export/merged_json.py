@@ -1,0 +1,75 @@
+"""SAE features merged back into the JSON document of results that they were computed from.
+
+Each variation gets `sae_activations.layer_N`: the features by token, where the answer starts, how many tokens there
+are, and a status. Runs for several layers stand beside each other in one document.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from actkit.errors import InputError
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A document of results. Raises InputError when the file is none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a JSON document ({error})", "merging needs the document that was read"
+        ) from error
+    if not isinstance(document, dict) or not isinstance(document.get("results"), list):
+        raise InputError(f"{path}: not a document of results", 'merging needs {"results": [{"variations": […]}]}')
+    return document
+
+
+def merge(run: Path, document: dict[str, Any], variations: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
+    """Put the features of `run` into `document`; `variations` are its variations in the order of record_id."""
+    layers = {sae["name"]: f"layer_{sae['hook_point'].split('.')[1]}" for sae in facts["saes"]}
+    whole = bool(facts["options"].get("save_all_tokens"))
+    record_of: dict[int, int] = {}
+    for row in _rows(run, "sequences", ["sequence_id", "record_id", "response_start", "n_tokens"]):
+        record_of[row["sequence_id"]] = row["record_id"]
+        slot = variations[row["record_id"]].setdefault("sae_activations", {})
+        for layer in layers.values():
+            slot[layer] = {
+                "activations": {},
+                "answer_start_position": row["response_start"],
+                "total_tokens": row["n_tokens"],
+                "status": "success",
+            }
+    for row in _rows(run, "features", None):
+        slot = variations[record_of[row["sequence_id"]]]["sae_activations"][layers[row["sae"]]]
+        pairs = zip(row["feature_ids"], row["feature_activations"], strict=True)
+        slot["activations"][f"token_{row['position']}" if whole else "last_token"] = {
+            "top_k_features": [{"id": number, "activation": value} for number, value in pairs],
+            "num_active_features": row["n_active"],
+        }
+    for row in _rows(run, "rejected", None):
+        slot = variations[row["record_id"]].setdefault("sae_activations", {})
+        for layer in layers.values():
+            slot[layer] = {"activations": {}, "status": f"error: {row['reason']}"}
+    about = document.setdefault("sae_extraction_metadata", {})
+    for sae in facts["saes"]:
+        about[layers[sae["name"]]] = {
+            "model": facts["model"]["name"],
+            "revision": facts["model"]["revision"],
+            "sae": sae["name"],
+            "hook_point": sae["hook_point"],
+            "d_sae": sae["d_sae"],
+            "top_k": facts["options"].get("top_k"),
+            "save_all_tokens": whole,
+            "samples": facts["counts"]["read"],
+            "errors": facts["counts"]["rejected"],
+        }
+
+
+def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+    for part in sorted((run / table).glob("part-*.parquet")):
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=columns):
+                yield from batch.to_pylist()

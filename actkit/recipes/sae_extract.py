@@ -1,0 +1,164 @@
+"""`sae-extract`: prompts and their responses under teacher forcing → the largest SAE features.
+
+By default only the last token of the prompt is read, and then nothing after it is run; the response is tokenized with
+the prompt all the same, so that the boundary is where the model would see it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.backends import Description
+from actkit.backends.sae import Sae
+from actkit.config import TokenSpec
+from actkit.errors import RecordError
+from actkit.pipeline.chat import encode_chat
+from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
+from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.source import Records, read_records
+from actkit.pipeline.tokenize import Tokenizer, encode_pieces, first_token_of, truncate
+from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.sparse import run as sparse_run
+
+Address = tuple[int, int]
+"""Where a variation stands in a document of results: which result, which variation."""
+
+
+@dataclass(frozen=True)
+class SaeExtractSpec:
+    """What `sae-extract` is asked for."""
+
+    path: str
+    prompt_field: str = "prompt"
+    response_field: str = "response"
+    save_all_tokens: bool = False
+    chat: bool = False
+    tokens: TokenSpec = field(default_factory=TokenSpec)
+
+
+def run(
+    spec: SaeExtractSpec,
+    sparse: SparseSpec,
+    options: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Run `sae-extract` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
+
+    def make(
+        description: Description, saes: Sequence[Sae], reducer: Reducer, found: Callable[[], Mapping[str, Any]]
+    ) -> Recipe:
+        bos = {sae.prepend_bos for sae in saes}
+        # Plain text begins as the SAE's training contexts did, unless --bos says otherwise.
+        wanted = "always" if bos == {True} and description.tokenizer.bos_token_id is not None else "auto"
+        tokens = replace(spec.tokens, bos=wanted) if spec.tokens.bos == "auto" else spec.tokens  # type: ignore[arg-type]
+        limit = tokens.max_length or description.context_length
+        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, reducer, found)
+
+    return sparse_run(sparse, make, options or {}, files or {}, on_progress)
+
+
+def recipe(
+    spec: SaeExtractSpec,
+    tokenizer: Tokenizer,
+    limit: int | None,
+    reducer: Reducer,
+    found: Callable[[], Mapping[str, Any]],
+) -> Recipe:
+    """The recipe; sequences longer than `limit` are cut where all tokens are read, rejected where the prompt is cut."""
+
+    def prepare(record: Record) -> Prepared:
+        return Prepared([_sequence(record, spec, tokenizer, limit)])
+
+    return Recipe("sae-extract", lambda: _records(spec), prepare, {"features": reducer}, finish, found=found)
+
+
+def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+    """No table is computed afterwards."""
+    del run
+    yield from ()
+
+
+def variations(document: Mapping[str, Any]) -> Iterator[tuple[Address, Mapping[str, Any], Mapping[str, Any]]]:
+    """Every variation of a document of results in order: its address, its result, itself.
+
+    A result without `variations` counts as its own only one.
+    """
+    for first, result in enumerate(document["results"]):
+        inner = result.get("variations") if isinstance(result, Mapping) else None
+        for second, variation in enumerate(inner if isinstance(inner, list) else [result]):
+            yield (first, second), result if isinstance(result, Mapping) else {}, variation
+
+
+def is_document(value: Any) -> bool:
+    """Whether a JSON value is a document of results."""
+    return isinstance(value, Mapping) and isinstance(value.get("results"), list)
+
+
+def _records(spec: SaeExtractSpec) -> Records:
+    number = 0
+    for record in read_records(spec.path, default_format="jsonl"):
+        if isinstance(record, Record) and is_document(record.value):
+            for _, result, variation in variations(record.value):
+                group = result.get("question_id")
+                yield replace(record, record_id=number, value=_Variation(variation, group))
+                number += 1
+        else:
+            yield replace(record, record_id=number)
+            number += 1
+
+
+@dataclass(frozen=True)
+class _Variation:
+    fields: Any
+    group: Any
+
+
+def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None) -> TokenSequence:
+    value, group = (
+        (record.value.fields, record.value.group) if isinstance(record.value, _Variation) else (record.value, None)
+    )
+    if not isinstance(value, Mapping):
+        raise RecordError(None, "not an object with fields")
+    prompt, response = _text(value, spec.prompt_field), _text(value, spec.response_field, needed=False)
+    if spec.chat:
+        messages = [{"role": "user", "content": prompt}]
+        messages += [{"role": "assistant", "content": response}] if response else []
+        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not response)
+        start, merged = first_token_of(encoding, spans[1][0]) if response else (len(encoding), False)
+    else:
+        encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], spec.tokens.bos)
+        start, merged = first_token_of(encoding, spans[1][0])
+    if start == 0:
+        raise RecordError(spec.prompt_field, "the prompt has no token of its own")
+    cut, n_truncated = truncate(encoding, limit if limit is not None else len(encoding))
+    if start > len(cut):
+        raise RecordError(spec.prompt_field, f"the prompt alone is longer than {limit} tokens")
+    keep = np.arange(len(cut), dtype=np.int64) if spec.save_all_tokens else np.array([start - 1], dtype=np.int64)
+    group = value.get("question_id", group)
+    return TokenSequence(
+        record.record_id,
+        cut if spec.save_all_tokens else encoding,
+        keep,
+        response_start=start,
+        n_truncated=n_truncated if spec.save_all_tokens else 0,
+        group=None if group is None else str(group),
+        label=None if value.get("template_type") is None else str(value["template_type"]),
+        boundary_merged=merged,
+    )
+
+
+def _text(value: Mapping[str, Any], name: str, needed: bool = True) -> str:
+    text = value.get(name)
+    if text is None and not needed:
+        return ""
+    if not isinstance(text, str):
+        raise RecordError(name, "missing" if text is None else "not text")
+    if needed and not text.strip():
+        raise RecordError(name, "empty")
+    return text

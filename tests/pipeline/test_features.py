@@ -1,0 +1,152 @@
+"""Top features: exact order, honest counts, bounded memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actkit.backends.sae import Sae
+from actkit.errors import ModelError, NonFiniteError
+from actkit.hooks import HookPoint
+from actkit.pipeline import features as module
+from actkit.pipeline.data import Kept
+from actkit.pipeline.features import Health, top_features
+
+POINT = HookPoint(0, "hook_resid_post")
+
+
+def looked_up(table: torch.Tensor) -> Sae:
+    """An SAE whose encoding of the number i is row i of `table`."""
+
+    def encode(x: torch.Tensor) -> torch.Tensor:
+        return table[x[:, 0].long()]
+
+    return Sae("sae", POINT, 1, table.shape[1], "standard", encode, lambda x, features: x)
+
+
+def kept(n: int, special: list[int] | None = None) -> Kept:
+    flags = np.zeros(n, dtype=bool)
+    flags[special or []] = True
+    x = torch.arange(n, dtype=torch.float32)[:, None]
+    return Kept(np.arange(n), np.zeros(n, dtype=np.int64), flags, {str(POINT): x})
+
+
+def reduced(table: torch.Tensor, top_k: int | None, threshold: float = 0.0) -> list[tuple[list[int], list[float], int]]:
+    sae = looked_up(table)
+    rows = top_features([sae], top_k, threshold, {"sae": Health(sae)})(kept(len(table)))["sae"].to_pylist()
+    return [(row["feature_ids"], row["feature_activations"], row["n_active"]) for row in rows]
+
+
+def test_order_ties_and_no_padding() -> None:
+    """Largest first, equal ones by id, never padded with zeros; n_active counts all, before the cut."""
+    table = torch.tensor([[0.0, 2.0, 5.0, 2.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 3.0, 0.0]])
+    assert reduced(table, 3) == [
+        ([2, 1, 3], [5.0, 2.0, 2.0], 3),
+        ([], [], 0),
+        ([0, 1, 2], [1.0, 1.0, 1.0], 4),
+        ([2], [3.0], 1),
+    ]
+    assert reduced(table, None, threshold=1.5)[0] == ([2, 1, 3], [5.0, 2.0, 2.0], 3)
+    assert reduced(table, None, threshold=2.5)[0] == ([2], [5.0], 3)
+
+
+tables = st.integers(1, 6).flatmap(
+    lambda width: st.lists(
+        st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0]), min_size=width, max_size=width), min_size=1, max_size=9
+    )
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables, st.integers(1, 7), st.sampled_from([0.0, 0.5, 0.7]), st.integers(1, 40))
+def test_it_is_sorting_by_hand(rows: list[list[float]], top_k: int, threshold: float, chunk: int) -> None:
+    """Whatever the size of chunks, the same as sorting each row in Python."""
+    before = module.CHUNK_ELEMENTS
+    module.CHUNK_ELEMENTS = chunk
+    try:
+        found = reduced(torch.tensor(rows), top_k, threshold)
+    finally:
+        module.CHUNK_ELEMENTS = before
+    for row, (ids, values, n_active) in zip(rows, found, strict=True):
+        order = sorted((number for number, value in enumerate(row) if value > threshold), key=lambda n: (-row[n], n))[
+            :top_k
+        ]
+        assert ids == order
+        assert values == [row[number] for number in order]
+        assert n_active == sum(value > 0 for value in row)
+
+
+def test_health_is_what_numpy_says() -> None:
+    """L0, explained variance and shares of silent and dense features, special tokens left out."""
+    torch.manual_seed(0)
+    x = torch.randn(400, 6) * torch.arange(1, 7)
+    codes = torch.relu(torch.randn(400, 30) - 1)
+    codes[:, 3] = 0
+    codes[:, 4] = 1
+    reconstruction = x + torch.randn(400, 6) * 0.5
+    flags = np.zeros(400, dtype=bool)
+    flags[::10] = True
+    sae = Sae("sae", POINT, 6, 30, "standard", lambda part: codes[: len(part)], lambda part, _: part)
+    health = Health(sae)
+    for start in range(0, 400, 64):
+        plain = torch.from_numpy(~flags[start : start + 64])
+        part = slice(start, start + 64)
+        object.__setattr__(sae, "reconstruct", lambda part_x, _, part=part, plain=plain: reconstruction[part][plain])
+        health.count(x[part][plain], codes[part][plain])
+    row = health.summary()
+    used = ~flags
+    error = ((x - reconstruction).numpy()[used] ** 2).sum()
+    variance = ((x.numpy()[used] - x.numpy()[used].mean(0)) ** 2).sum()
+    assert row["n_tokens"] == used.sum()
+    assert row["l0"] == pytest.approx((codes.numpy()[used] > 0).sum(1).mean())
+    assert row["explained_variance"] == pytest.approx(1 - error / variance, rel=1e-5)
+    assert row["dead_fraction"] == pytest.approx(((codes.numpy()[used] > 0).sum(0) == 0).mean())
+    assert row["dense_fraction"] == pytest.approx(((codes.numpy()[used] > 0).mean(0) > 0.1).mean())
+
+
+def test_a_feature_that_is_no_number_is_an_error() -> None:
+    table = torch.zeros(3, 4)
+    table[1, 2] = float("nan")
+    with pytest.raises(NonFiniteError, match="no number at position 0") as caught:
+        reduced(table, 3)
+    assert caught.value.sequence_id == 1
+
+
+def test_an_sae_of_another_width_is_an_error() -> None:
+    sae = Sae("sae", POINT, 5, 8, "standard", lambda x: x, lambda x, _: x)
+    with pytest.raises(ModelError, match="reads 5 numbers, but blocks.0.hook_resid_post has 1"):
+        top_features([sae], 3, 0.0, {"sae": Health(sae)})(kept(3))
+
+
+WIDE = """
+import resource, sys
+import numpy as np, torch
+from actkit.backends.sae import Sae
+from actkit.hooks import HookPoint
+from actkit.pipeline.data import Kept
+from actkit.pipeline.features import Health, top_features
+d_in, d_sae, n = 8, int(sys.argv[1]), 2000
+point = HookPoint(0, "hook_resid_post")
+weights = torch.randn(d_in, d_sae)
+sae = Sae("wide", point, d_in, d_sae, "jumprelu", lambda x: torch.relu(x @ weights - 7), lambda x, f: x)
+x = torch.randn(n, d_in)
+kept = Kept(np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool), {str(point): x})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+table = top_features([sae], 50, 0.0, {"wide": Health(sae)})(kept)["wide"]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, table.num_rows)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d_sae", [131_072, 1_048_576])
+def test_memory_does_not_grow_with_an_saes_width(d_sae: int, tmp_path: Path) -> None:
+    """2,000 tokens × a million features would be 8 GB: the chunks need a few hundred MB."""
+    done = subprocess.run([sys.executable, "-c", WIDE, str(d_sae)], capture_output=True, text=True, check=True)
+    grown, rows = done.stdout.split()
+    assert int(rows) == 2000
+    assert float(grown) < 700

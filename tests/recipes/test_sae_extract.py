@@ -1,0 +1,196 @@
+"""`sae-extract`: features at the right token, equal to the SAE on the plain model, merged back without loss."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from actkit.backends import describe
+from actkit.backends import sae_lens as backend
+from actkit.cli.app import main
+from actkit.config import ModelSpec, OutputSpec, SaeSpec
+from actkit.errors import ModelError, UsageError
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.sae_extract import SaeExtractSpec, run
+from actkit.recipes.sparse import SparseSpec
+from tests.backends.test_sae import saved
+
+SAES = tuple(SaeSpec("tiny", f"blocks.{layer}.hook_resid_post") for layer in (1, 2))
+SAMPLES = [
+    {"prompt": "What is the capital of France?", "response": " It is Paris, of course."},
+    {"prompt": "Tell me about the sea, and about ships.", "response": " The sea was calm."},
+    {"prompt": "", "response": "x"},
+    {"prompt": "No response here."},
+]
+
+
+def extracted(tmp_path: Path, samples: Any = SAMPLES, **options: Any) -> Finished:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in samples), encoding="utf-8")
+    sparse = {key: options.pop(key) for key in ("saes", "layer", "top_k", "model") if key in options}
+    spec = SparseSpec(
+        sparse.pop("model", ModelSpec(device="cpu")),
+        sparse.pop("saes", SAES),
+        OutputSpec(tmp_path / "run", overwrite=True),
+        **sparse,
+    )
+    return run(SaeExtractSpec(str(path), **options), spec)
+
+
+def expected(text: str, layer: int) -> torch.Tensor:
+    """[token, d_sae]: the bundled SAE on the plain Hugging Face model."""
+    from transformers import AutoModelForCausalLM
+
+    description = describe(ModelSpec(device="cpu"))
+    model = AutoModelForCausalLM.from_pretrained(description.location, dtype=torch.float32)
+    with torch.inference_mode():
+        hidden = model(
+            torch.tensor([description.tokenizer(text)["input_ids"]]), output_hidden_states=True
+        ).hidden_states
+        return backend.load(SAES[layer - 1], "cpu").encode(hidden[layer + 1][0])
+
+
+def test_only_the_last_prompt_token_is_read_and_run(tmp_path: Path) -> None:
+    """Two SAEs in one pass; the features are those of the whole text's activations at that position."""
+    finished = extracted(tmp_path, top_k=20)
+    sequences = pd.read_parquet(finished.path / "sequences")
+    features = pd.read_parquet(finished.path / "features")
+    assert features.groupby("sae").size().to_dict() == {f"tiny/{one.sae_id}": 3 for one in SAES}
+    for row in features.itertuples():
+        sequence = sequences.iloc[row.sequence_id]
+        assert row.position == sequence["response_start"] - 1
+        layer = 1 if "blocks.1" in row.sae else 2
+        values = expected(sequence["text"], layer)[row.position]
+        top = torch.topk(values, 20)
+        count = min(20, int((values > 0).sum()))
+        assert row.n_active == int((values > 0).sum())
+        assert row.feature_ids.tolist() == top.indices[:count].tolist()
+        assert row.feature_activations == pytest.approx(top.values[:count].tolist(), rel=1e-4)
+    tokens = pd.read_parquet(finished.path / "tokens")
+    for number, sample in ((0, SAMPLES[0]), (1, SAMPLES[1])):
+        mine = tokens[(tokens["sequence_id"] == number) & (tokens["position"] < sequences["response_start"][number])]
+        assert "".join(mine["token"]).removeprefix("<|bos|>") == sample["prompt"]
+
+
+def test_all_tokens(tmp_path: Path) -> None:
+    finished = extracted(tmp_path, save_all_tokens=True)
+    features = pd.read_parquet(finished.path / "features")
+    sequences = pd.read_parquet(finished.path / "sequences")
+    one = features[features["sae"] == features["sae"][0]]
+    assert one.groupby("sequence_id")["position"].apply(list).tolist() == [
+        list(range(n)) for n in sequences["n_tokens"]
+    ]
+    health = finished.facts["health"]
+    assert [row["n_tokens"] for row in health] == [int((sequences["n_tokens"] - 1).sum())] * 2
+    assert finished.facts["counts"] == {**finished.facts["counts"], "read": 4, "written": 3, "rejected": 1}
+
+
+def test_chat_reads_where_the_answer_begins(tmp_path: Path) -> None:
+    finished = extracted(tmp_path, chat=True)
+    tokens = pd.read_parquet(finished.path / "tokens").set_index(["sequence_id", "position"])["token"]
+    features = pd.read_parquet(finished.path / "features")
+    assert {tokens[row.sequence_id, row.position] for row in features.itertuples()} == {"<|assistant|>"}
+
+
+def test_the_layer_chooses_the_sae_and_must_agree_with_it(tmp_path: Path) -> None:
+    finished = extracted(tmp_path, saes=(SaeSpec("tiny"),), layer=1)
+    assert finished.facts["hook_points"] == ["blocks.1.hook_resid_post"]
+    with pytest.raises(
+        UsageError, match=r"--target-layer 3 was given, but tiny/blocks.1.hook_resid_post reads blocks.1"
+    ):
+        extracted(tmp_path, saes=SAES[:1], layer=3)
+    with pytest.raises(UsageError, match="no SAE for layer 0"):
+        extracted(tmp_path, saes=(SaeSpec("tiny"),), layer=0)
+    with pytest.raises(UsageError, match="given twice"):
+        extracted(tmp_path, saes=SAES[:1] * 2)
+
+
+def test_an_sae_of_another_model_is_refused_before_weights_are_read(tmp_path: Path) -> None:
+    """d_in ≠ d_model and a layer out of range name the model that the SAE was trained on (TRAPS 25)."""
+    wide = saved("standard", tmp_path / "wide", d_in=64, model_name="gpt2-small")
+    with pytest.raises(ModelError, match="reads 64 numbers a token, but tiny has d_model 192; it was trained on gpt2"):
+        extracted(tmp_path, saes=(SaeSpec(path=str(wide)),))
+    deep = saved("standard", tmp_path / "deep", d_in=192, hook_name="blocks.20.hook_resid_post")
+    with pytest.raises(ModelError, match="layers 0 to 3"):
+        extracted(tmp_path, saes=(SaeSpec(path=str(deep)),))
+
+
+def test_odd_pairings_are_warned_about(tmp_path: Path) -> None:
+    """An SAE of another model that happens to fit, and one that explains nothing, are used and said (TRAPS 21, 23)."""
+    odd = saved("standard", tmp_path / "odd", d_in=192, model_name="some-base-model")
+    finished = extracted(tmp_path, SAMPLES * 10, saes=(SaeSpec(path=str(odd)),), save_all_tokens=True)
+    warnings = " ".join(finished.facts["warnings"])
+    assert "odd was trained on some-base-model, but the model is tiny" in warnings
+    assert "explains less than nothing" in warnings
+    assert extracted(tmp_path, SAMPLES * 10, save_all_tokens=True).facts["warnings"] == []
+
+
+DOCUMENT = {
+    "experiment": {"seed": 3},
+    "results": [
+        {
+            "question_id": "q1",
+            "extra": [1, {"deep": True}],
+            "variations": [
+                {"template_type": "plain", "prompt": "What is a plum?", "response": " A fruit.", "score": 0.5},
+                {"template_type": "polite", "prompt": "Please, what is a plum?", "response": " A fruit, dear sir."},
+            ],
+        },
+        {"question_id": "q2", "variations": [{"template_type": "plain", "prompt": " ", "response": "nothing"}]},
+    ],
+}
+
+
+def test_a_document_comes_back_with_features_and_nothing_lost(tmp_path: Path) -> None:
+    """Every field of the input stays; a run for another layer joins the first; a failing sample says why."""
+    source, merged = tmp_path / "in.json", tmp_path / "out" / "merged.json"
+    source.write_text(json.dumps(DOCUMENT), encoding="utf-8")
+    for layer in ("1", "2"):
+        arguments = ["sae-extract", str(source), "--target-layer", layer, "--top-k", "5", "--merge-into", str(merged)]
+        with pytest.raises(SystemExit) as done:
+            main([*arguments, "-o", str(tmp_path / f"run{layer}"), "-q", "--device", "cpu"])
+        assert done.value.code == 0
+    found = json.loads(merged.read_text(encoding="utf-8"))
+    assert sorted(found.pop("sae_extraction_metadata")) == ["layer_1", "layer_2"]
+    slots = [variation.pop("sae_activations") for result in found["results"] for variation in result["variations"]]
+    assert found == DOCUMENT
+    for slot in slots:
+        assert sorted(slot) == ["layer_1", "layer_2"]
+    good = slots[0]["layer_2"]
+    assert good["status"] == "success" and good["answer_start_position"] < good["total_tokens"]
+    assert list(good["activations"]) == ["last_token"]
+    top = good["activations"]["last_token"]["top_k_features"]
+    table = pd.read_parquet(tmp_path / "run2" / "features").iloc[0]
+    assert [one["id"] for one in top] == table["feature_ids"].tolist()
+    assert [one["activation"] for one in top] == pytest.approx(table["feature_activations"].tolist())
+    assert good["activations"]["last_token"]["num_active_features"] == table["n_active"] >= len(top)
+    assert slots[2]["layer_1"]["status"] == "error: empty"
+    sequences = pd.read_parquet(tmp_path / "run1" / "sequences")
+    assert sequences["group"].tolist() == ["q1", "q1"] and sequences["label"].tolist() == ["plain", "polite"]
+
+
+def test_merging_into_another_documents_output_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, merged = tmp_path / "in.json", tmp_path / "merged.json"
+    source.write_text(json.dumps(DOCUMENT))
+    other = json.loads(json.dumps(DOCUMENT))
+    other["results"][0]["variations"][0]["prompt"] = "Another question"
+    merged.write_text(json.dumps(other))
+    with pytest.raises(SystemExit) as done:
+        main(["sae-extract", str(source), "--merge-into", str(merged), "-o", str(tmp_path / "run")])
+    assert done.value.code == 1
+    assert "other prompts or responses" in capsys.readouterr().err
+    assert json.loads(merged.read_text()) == other
+
+
+def test_the_registry_can_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["saes", "gemma-2-2b canonical layer_12/width_16k", "--ids", "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"gemma-scope-2b-pt-res-canonical"} <= {row["release"] for row in rows}
+    assert {row["sae_id"] for row in rows} == {"layer_12/width_16k/canonical"}
+    with pytest.raises(SystemExit):
+        main(["saes", "tiny", "--ids"])
+    assert "blocks.2.hook_resid_post" in capsys.readouterr().out
