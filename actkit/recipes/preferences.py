@@ -85,7 +85,7 @@ def _check_end(messages: tuple[Message, ...], side: str) -> None:
 
 
 def _chatml(value: Mapping[str, Any]) -> Pair:
-    return Pair(_messages(value["chosen"], "chosen"), _messages(value["rejected"], "rejected"))
+    return Pair(parse_messages(value["chosen"], "chosen"), parse_messages(value["rejected"], "rejected"))
 
 
 def _trl(value: Mapping[str, Any]) -> Pair:
@@ -97,11 +97,11 @@ def _trl(value: Mapping[str, Any]) -> Pair:
         if not prompt.strip():
             raise RecordError("prompt", "empty")
     else:
-        before = _messages(prompt, "prompt")
+        before = parse_messages(prompt, "prompt")
     sides = []
     for side in ("chosen", "rejected"):
         answer = value[side]
-        after = ({"role": "assistant", "content": answer},) if isinstance(answer, str) else _messages(answer, side)
+        after = ({"role": "assistant", "content": answer},) if isinstance(answer, str) else parse_messages(answer, side)
         # Some data sets repeat the prompt at the head of both conversations.
         repeated = after[0]["role"] in ("system", "user") or after[: len(before)] == before
         sides.append(after if repeated else (*before, *after))
@@ -137,21 +137,21 @@ def _dialogue(text: Any, field: str) -> tuple[Message, ...]:
 
 
 def _sharegpt(value: Mapping[str, Any]) -> Pair:
-    before = _messages(value.get("conversations"), "conversations")
+    before = parse_messages(value.get("conversations"), "conversations")
     if value.get("system"):
         before = ({"role": "system", "content": _text(value["system"], "system")}, *before)
     sides = []
     for side in ("chosen", "rejected"):
         answer = value[side]
-        sides.append((*before, *_messages(answer if isinstance(answer, list) else [answer], side)))
+        sides.append((*before, *parse_messages(answer if isinstance(answer, list) else [answer], side)))
     return Pair(sides[0], sides[1])
 
 
 _PARSERS = {"chatml": _chatml, "trl": _trl, "instruction": _instruction, "hh": _hh, "sharegpt": _sharegpt}
 
 
-def _messages(value: Any, field: str) -> tuple[Message, ...]:
-    """Messages with role and content, or from and value, in the one form."""
+def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
+    """Messages with role and content, or from and value, in the one form. Raises RecordError with the place."""
     if not isinstance(value, list):
         raise RecordError(field, f"not a list of messages but {_kind(value)}")
     found = []

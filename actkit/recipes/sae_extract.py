@@ -16,12 +16,13 @@ from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError
-from actkit.pipeline.chat import encode_chat
-from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.chat import Message, encode_chat
+from actkit.pipeline.data import Encoding, Record, TokenSequence
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.tokenize import Tokenizer, encode_pieces, first_token_of, truncate
+from actkit.recipes.preferences import parse_messages
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
 
@@ -125,15 +126,7 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
     )
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
-    prompt, response = _text(value, spec.prompt_field), _text(value, spec.response_field, needed=False)
-    if spec.chat:
-        messages = [{"role": "user", "content": prompt}]
-        messages += [{"role": "assistant", "content": response}] if response else []
-        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not response)
-        start, merged = first_token_of(encoding, spans[1][0]) if response else (len(encoding), False)
-    else:
-        encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], spec.tokens.bos)
-        start, merged = first_token_of(encoding, spans[1][0])
+    encoding, start, merged = _encode(value, spec, tokenizer)
     if start == 0:
         raise RecordError(spec.prompt_field, "the prompt has no token of its own")
     cut, n_truncated = truncate(encoding, limit if limit is not None else len(encoding))
@@ -151,6 +144,26 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
         label=None if value.get("template_type") is None else str(value["template_type"]),
         boundary_merged=merged,
     )
+
+
+def _encode(value: Mapping[str, Any], spec: SaeExtractSpec, tokenizer: Tokenizer) -> tuple[Encoding, int, bool]:
+    """The record as tokens, where its response starts, and whether the token there also holds prompt."""
+    messages = value.get("messages")
+    if spec.prompt_field not in value and isinstance(messages, list):
+        return _encode_chat(parse_messages(messages, "messages"), tokenizer)
+    prompt, response = _text(value, spec.prompt_field), _text(value, spec.response_field, needed=False)
+    if spec.chat:
+        answer = [{"role": "assistant", "content": response}] if response else []
+        return _encode_chat(({"role": "user", "content": prompt}, *answer), tokenizer)
+    encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], spec.tokens.bos)
+    return encoding, *first_token_of(encoding, spans[1][0])
+
+
+def _encode_chat(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[Encoding, int, bool]:
+    """A chat; its response is the assistant's message at its end, or would begin after it."""
+    answered = messages[-1]["role"] == "assistant"
+    encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
+    return encoding, *(first_token_of(encoding, spans[-1][0]) if answered else (len(encoding), False))
 
 
 def _text(value: Mapping[str, Any], name: str, needed: bool = True) -> str:

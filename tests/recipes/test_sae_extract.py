@@ -95,6 +95,16 @@ def test_chat_reads_where_the_answer_begins(tmp_path: Path) -> None:
     assert {tokens[row.sequence_id, row.position] for row in features.itertuples()} == {"<|assistant|>"}
 
 
+def test_messages_are_a_chat(tmp_path: Path) -> None:
+    """A record of messages needs no prompt field: its response is the assistant's last message."""
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    finished = extracted(tmp_path, [{"messages": messages}, {"messages": messages[:1]}, {"messages": [3]}])
+    tokens = pd.read_parquet(finished.path / "tokens").set_index(["sequence_id", "position"])["token"]
+    features = pd.read_parquet(finished.path / "features")
+    assert {tokens[row.sequence_id, row.position] for row in features.itertuples()} == {"<|assistant|>"}
+    assert pd.read_parquet(finished.path / "rejected")["field"].tolist() == ["messages[0]"]
+
+
 def test_the_layer_chooses_the_sae_and_must_agree_with_it(tmp_path: Path) -> None:
     finished = extracted(tmp_path, saes=(SaeSpec("tiny"),), layer=1)
     assert finished.facts["hook_points"] == ["blocks.1.hook_resid_post"]
