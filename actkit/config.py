@@ -9,6 +9,7 @@ Attention = Literal["auto", "sdpa", "eager"]
 StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
+PairPositions = Literal["all", "from-divergence", "divergence"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from actkit.cli.dense import run_dense
-from actkit.cli.options import READ, Dense, Shared, expanded, hidden, option
+from actkit.cli.expand import READ, expanded, hidden, option
+from actkit.cli.options import Dense, Shared
 from actkit.errors import UsageError
 
 

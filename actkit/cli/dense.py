@@ -23,4 +23,4 @@ def run_dense(
         what = DenseSpec(shared.model_spec(), output, dense.layers, names, shared.batch_spec())
         return run(what, *more)
 
-    run_command(command, shared, {**own, **asdict(dense)}, work, dense.store_dtype.value)
+    run_command(command, shared, {**own, **asdict(dense)}, work, dense.store_dtype)

@@ -1,31 +1,15 @@
 """`actkit dpo`."""
 
-from enum import Enum
 from typing import Annotated
 
 import typer
 
 from actkit.cli.dense import run_dense
-from actkit.cli.options import READ, Dense, Shared, expanded, hidden, option
+from actkit.cli.expand import READ, expanded, hidden, option
+from actkit.cli.options import Dense, Shared
+from actkit.config import PairPositions
 from actkit.errors import UsageError
-
-
-class Positions(str, Enum):
-    """`--positions`."""
-
-    all = "all"
-    from_divergence = "from-divergence"
-    divergence = "divergence"
-
-
-class InputFormat(str, Enum):
-    """`--input-format`."""
-
-    chatml = "chatml"
-    trl = "trl"
-    instruction = "instruction"
-    hh = "hh"
-    sharegpt = "sharegpt"
+from actkit.recipes.preferences import Format
 
 
 @expanded
@@ -38,11 +22,9 @@ def dpo(
             help="JSONL, JSON, Parquet or .gz of preference pairs; - reads standard input.", show_default=False
         ),
     ] = None,
-    positions: Annotated[
-        Positions, option("--positions", panel=READ, help="Which positions are kept.")
-    ] = Positions.all,
+    positions: Annotated[PairPositions, option("--positions", panel=READ, help="Which positions are kept.")] = "all",
     input_format: Annotated[
-        InputFormat | None,
+        Format | None,
         option("--input-format", panel=READ, help="Detected from the first records if not given.", show_default=False),
     ] = None,
     chat: Annotated[
@@ -68,6 +50,6 @@ def dpo(
         raise UsageError("no PAIRS given", "actkit dpo pairs.jsonl, or - for standard input")
     from actkit.recipes.dpo import DpoSpec, run
 
-    spec = DpoSpec(path, positions.value, input_format.value if input_format else None, chat, shared.token_spec())
+    spec = DpoSpec(path, positions, input_format, chat, shared.token_spec())
     own = {"pairs": path, "positions": positions, "input_format": input_format, "chat": chat}
     run_dense("dpo", shared, dense, own, lambda what, *more: run(spec, what, *more))

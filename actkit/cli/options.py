@@ -1,63 +1,25 @@
-"""The options that commands share: groups of them as dataclasses, and a decorator that adds groups to a command."""
+"""The options that commands share, as groups: dataclasses that `expanded` turns into flags."""
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 
+from actkit.cli.expand import BATCH, MODEL, OUTPUT, READ, SAE, hidden, option
 from actkit.cli.settings import load_config
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
-from actkit.config import StoreDtype as StoreDtypeName
+from actkit.config import (
+    Attention,
+    BatchSpec,
+    Bos,
+    ModelSpec,
+    OnBadRecord,
+    OutputSpec,
+    SaeSpec,
+    StoreDtype,
+    TokenSpec,
+)
 from actkit.errors import UsageError
-
-MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
-
-
-class Attention(str, Enum):
-    """`--attn`."""
-
-    auto = "auto"
-    sdpa = "sdpa"
-    eager = "eager"
-
-
-class StoreDtype(str, Enum):
-    """`--store-dtype`."""
-
-    float32 = "float32"
-    float16 = "float16"
-
-
-class OnBadRecord(str, Enum):
-    """`--on-bad-record`."""
-
-    skip = "skip"
-    fail = "fail"
-
-
-class Bos(str, Enum):
-    """`--bos`."""
-
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
-def option(*names: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's own word
-    """An option that can also be set by `ACTKIT_<NAME>` in the environment."""
-    name = next(one for one in names if one.startswith("--")).partition("/")[0]
-    envvar = "ACTKIT_" + name.removeprefix("--").replace("-", "_").upper()
-    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=envvar, show_envvar=False, **more)
-
-
-def hidden(*names: str, **more: Any) -> Any:
-    """A name of one of the source scripts, which keeps working."""
-    return typer.Option(*names, hidden=True, **more)
 
 
 @dataclass(frozen=True)
@@ -88,7 +50,7 @@ class Shared:
     attn: Annotated[
         Attention,
         option("--attn", panel=MODEL, help="Attention implementation; auto is sdpa where the architecture has it."),
-    ] = Attention.auto
+    ] = "auto"
     trust_remote_code: Annotated[
         bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
     ] = False
@@ -107,13 +69,13 @@ class Shared:
     ] = None
     bos: Annotated[
         Bos, option("--bos", panel=READ, help="Leading BOS of plain text; auto leaves it to the tokenizer.")
-    ] = Bos.auto
+    ] = "auto"
     on_bad_record: Annotated[
         OnBadRecord,
         option(
             "--on-bad-record", panel=READ, help="skip lists bad records in the table rejected; fail stops at the first."
         ),
-    ] = OnBadRecord.skip
+    ] = "skip"
     batch_tokens: Annotated[
         int,
         option(
@@ -155,7 +117,7 @@ class Shared:
 
     def model_spec(self) -> ModelSpec:
         """Which model, and how it is loaded."""
-        return ModelSpec(self.model, self.revision, self.device, self.dtype, self.attn.value, self.trust_remote_code)
+        return ModelSpec(self.model, self.revision, self.device, self.dtype, self.attn, self.trust_remote_code)
 
     def batch_spec(self) -> BatchSpec:
         """How much is computed at once."""
@@ -163,11 +125,11 @@ class Shared:
 
     def token_spec(self) -> TokenSpec:
         """How text becomes tokens."""
-        return TokenSpec(self.max_length, self.bos.value)
+        return TokenSpec(self.max_length, self.bos)
 
-    def output_spec(self, out: Path, store_dtype: StoreDtypeName = "float32") -> OutputSpec:
+    def output_spec(self, out: Path, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""
-        return OutputSpec(out, self.overwrite, store_dtype, self.on_bad_record.value, self.max_samples)
+        return OutputSpec(out, self.overwrite, store_dtype, self.on_bad_record, self.max_samples)
 
 
 @dataclass(frozen=True)
@@ -193,7 +155,7 @@ class Dense:
             panel=OUTPUT,
             help="How activations are stored; float16 is refused where a value does not fit.",
         ),
-    ] = StoreDtype.float32
+    ] = "float32"
 
 
 @dataclass(frozen=True)
@@ -245,34 +207,3 @@ class Sparse:
             ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
             chosen += [SaeSpec(release, one) for one in ids]
         return chosen
-
-
-def expanded(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields."""
-    signature = inspect.signature(command)
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    own = [
-        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in signature.parameters.items()
-        if name not in groups
-    ]
-    added = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=annotation)
-        for group in groups.values()
-        for one, annotation in ((each, get_type_hints(group, include_extras=True)[each.name]) for each in fields(group))
-    ]
-
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> None:
-        made = {
-            name: group(**{one.name: values.pop(one.name) for one in fields(group)}) for name, group in groups.items()
-        }
-        command(**made, **values)
-
-    # Typer keeps the line breaks inside a paragraph; the terminal's width should decide on them.
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    wrapped.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
-    return wrapped

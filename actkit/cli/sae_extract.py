@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.options import OUTPUT, READ, Shared, Sparse, expanded, hidden, option
+from actkit.cli.expand import OUTPUT, READ, expanded, hidden, option
+from actkit.cli.options import Shared, Sparse
 from actkit.cli.running import run_command
 from actkit.errors import InputError, UsageError
 

@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -116,16 +117,11 @@ def _text_lines(path: str) -> Records:
 
 
 def _jsonl(path: str) -> Records:
-    for index, (number, line) in enumerate(_lines(path)):
-        if line is None:
-            yield Rejected(index, _name(path), number, None, "not valid UTF-8")
-        elif not line.strip():
-            yield Rejected(index, _name(path), number, None, "empty line")
-        else:
-            try:
-                yield Record(index, _name(path), number, json.loads(line))
-            except (ValueError, RecursionError) as error:
-                yield Rejected(index, _name(path), number, None, f"not JSON: {short(error)}")
+    for line in _text_lines(path):
+        try:
+            yield line if isinstance(line, Rejected) else replace(line, value=json.loads(line.value))
+        except (ValueError, RecursionError) as error:
+            yield Rejected(line.record_id, line.source, line.line, None, f"not JSON: {short(error)}")
 
 
 def _json(path: str) -> Records:

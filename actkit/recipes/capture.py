@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
-from actkit.backends import Description
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.chat import encode_chat
@@ -67,11 +67,7 @@ def run(
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
     """Run `capture` and return the finished run. Errors: see `extract`, and UsageError for unknown positions."""
-
-    def make(description: Description, reducer: Reducer) -> Recipe:
-        return recipe(spec, description.tokenizer, description.context_length, reducer)
-
-    return dense_run(dense, make, options or {}, files or {}, on_progress)
+    return dense_run(dense, partial(recipe, spec), options or {}, files or {}, on_progress)
 
 
 def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:

@@ -11,6 +11,7 @@ from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
 from actkit.pipeline.sink import check_out
+from actkit.pipeline.tokenize import Tokenizer
 
 D_MODEL_WIDE = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 
@@ -30,16 +31,19 @@ class DenseSpec:
 
 def run(
     spec: DenseSpec,
-    make: Callable[[Description, Reducer], Recipe],
+    make: Callable[[Tokenizer, int | None, Reducer], Recipe],
     options: Mapping[str, Any],
     files: Mapping[str, str],
     on_progress: OnProgress,
 ) -> Finished:
-    """Make the recipe and run it. Whatever can be wrong with options or input is found before weights are loaded."""
+    """Make the recipe (of tokenizer, context length and reducer) and run it.
+
+    Whatever can be wrong with options or input is found before weights are loaded.
+    """
     description = describe(spec.model)
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
     reducer = activations(points, _width(points, description), spec.output.store_dtype)
-    recipe = make(description, reducer)
+    recipe = make(description.tokenizer, description.context_length, reducer)
     check_out(spec.output.out, spec.output.overwrite)
     model = load(description, points)
     return extract(recipe, model, points, spec.batch, spec.output, options, files, on_progress)

@@ -9,16 +9,16 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
-from actkit.backends import Description
-from actkit.config import TokenSpec
+from actkit.config import PairPositions, TokenSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.chat import encode_chat
 from actkit.pipeline.data import Encoding, Ints, Record, TokenSequence
@@ -30,7 +30,6 @@ from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.preferences import FORMATS, Format, Message, Pair, detect, parse
 
-Positions = Literal["all", "from-divergence", "divergence"]
 LOOK_AHEAD = 100
 """Records looked at before the format is given up on."""
 PLAIN_TURNS = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: ", "system": "\n\nSystem: ", "tool": "\n\nTool: "}
@@ -42,7 +41,7 @@ class DpoSpec:
     """What `dpo` is asked for."""
 
     path: str
-    positions: Positions = "all"
+    positions: PairPositions = "all"
     input_format: Format | None = None
     """None looks at the first records."""
     chat: bool | None = None
@@ -69,11 +68,7 @@ def run(
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
     """Run `dpo` and return the finished run. Errors: see `extract`, and InputError for input of no known format."""
-
-    def make(description: Description, reducer: Reducer) -> Recipe:
-        return recipe(spec, description.tokenizer, description.context_length, reducer)
-
-    return dense_run(dense, make, options or {}, files or {}, on_progress)
+    return dense_run(dense, partial(recipe, spec), options or {}, files or {}, on_progress)
 
 
 def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:
@@ -143,7 +138,9 @@ def _encode(tokenizer: Tokenizer, messages: tuple[Message, ...], pair: Pair, cha
     return Side(encoding, spans[-1][0], start, merged)
 
 
-def _sequences(record_id: int, chosen: Side, rejected: Side, apart: int, positions: Positions) -> list[TokenSequence]:
+def _sequences(
+    record_id: int, chosen: Side, rejected: Side, apart: int, positions: PairPositions
+) -> list[TokenSequence]:
     if apart == 0:
         return [
             TokenSequence(
@@ -181,7 +178,7 @@ def _sequences(record_id: int, chosen: Side, rejected: Side, apart: int, positio
     ]
 
 
-def _keep(start: int, end: int, positions: Positions) -> Ints:
+def _keep(start: int, end: int, positions: PairPositions) -> Ints:
     return np.arange(start, min(start + 1, end) if positions == "divergence" else end, dtype=np.int64)
 
 
