@@ -12,6 +12,11 @@ from actkit.config import ModelSpec
 from actkit.errors import ActkitError, ModelError
 
 
+def quiet_hub() -> None:
+    """Keep the hub's client from logging every attempt to reach the hub; what comes of it is said once, as an error."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
 @contextmanager
 def explained(spec: ModelSpec, part: str) -> Iterator[None]:
     """Turn what can go wrong while loading into one sentence and a hint."""
@@ -21,7 +26,7 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every attempt to reach the hub
+    quiet_hub()
     name = f"{spec.name} at revision {spec.revision}" if spec.revision else spec.name
     try:
         yield

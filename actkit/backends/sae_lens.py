@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from actkit.backends.explain import quiet_hub
 from actkit.backends.sae import Sae
 from actkit.bundled import SAES
 from actkit.config import SaeSpec
@@ -107,6 +108,7 @@ def _from_disk(path: Path, device: str) -> Any:
 def _from_registry(release: str, sae_id: str, device: str) -> Any:
     from sae_lens import SAE
 
+    quiet_hub()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names and about how to load the model
