@@ -44,7 +44,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("token", pa.string(), "the token alone as text; part of a character shows as U+FFFD"),
         Column("char_start", pa.int64(), "first character in the sequence's text"),
         Column("char_end", pa.int64(), "one past the last character; tokens may share a character"),
-        Column("role", pa.string(), "a message's role in a chat, prompt or response of plain texts, template for markers; else null"),
+        Column("role", pa.string(), "role in a chat; prompt or response of plain texts; template for markers; or null"),
         Column("is_special", pa.bool_(), "BOS, role markers and the like"),
     ),
     "activations": (
