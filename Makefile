@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint configs/constraints.txt
 
 .PHONY: help install demo test test-all lint types imports check bench clean
 
