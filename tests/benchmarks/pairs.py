@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.pairs [--model tiny] [--pairs 200] [--rounds 3]
 
-1. Pairs are made from a seed: prompts of about 200 tokens, answers of 30 to 150, out of the words of tests/data.
+1. Pairs are made from a seed: prompts of 120 words, answers of 20 to 90, out of the words of tests/data.
 2. Three ways take turns: `run_with_cache` of TransformerLens's bridge, one conversation at a time; Hugging Face with
    `output_hidden_states` in padded batches; and actkit's own run, which also tokenizes and writes the tables.
 3. The medians over the rounds are printed as ratios to actkit's, with tokens a second and how far the numbers agree.
