@@ -33,6 +33,8 @@ class Health:
     sae: Sae
     n_tokens: int = 0
     n_active: int = 0
+    longest: int = 0
+    """Tokens before and with the last position read: how much context the SAE was given."""
     fired: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     """[d_sae]: on how many tokens each feature fired."""
     error: float = 0.0
@@ -60,7 +62,12 @@ class Health:
 
     def summary(self) -> Mapping[str, Any]:
         """L0, explained variance (1 - residual / variance around the mean), and shares of dead and dense features."""
-        row: dict[str, Any] = {"sae": self.sae.name, "hook_point": str(self.sae.hook_point), "n_tokens": self.n_tokens}
+        row: dict[str, Any] = {
+            "sae": self.sae.name,
+            "hook_point": str(self.sae.hook_point),
+            "n_tokens": self.n_tokens,
+            "longest_context": self.longest,
+        }
         if self.n_tokens:
             variance = self.squares - float(self.total.square().sum()) / self.n_tokens
             row |= {
@@ -104,6 +111,7 @@ def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Hea
             for where, what in zip((ids, values, lengths, active), found, strict=True):
                 where.append(what.cpu())
     n = len(x)
+    health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
     offsets = np.concatenate([[0], np.cumsum(torch.cat(lengths).numpy())]).astype(np.int32)
     columns = [
         pa.array(kept.sequence_ids),

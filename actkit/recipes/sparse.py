@@ -54,7 +54,7 @@ def run(
 
     def found() -> Mapping[str, Any]:
         rows = [dict(one.summary()) for one in health.values()]
-        unwell = [text for row in rows for text in _symptoms(row)]
+        unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
         return {"saes": [_about(sae) for sae in saes], "health": rows, "warnings": [*warnings, *unwell]}
 
     reducer = top_features(saes, spec.top_k, spec.threshold, health)
@@ -135,11 +135,14 @@ def _bare(name: str) -> str:
     return name.rsplit("/", 1)[-1].lower()
 
 
-def _symptoms(row: Mapping[str, Any]) -> list[str]:
-    """Figures so odd that SAE and activations can hardly belong together."""
-    if row["n_tokens"] < FEW_TOKENS:
-        return []
+def _symptoms(row: Mapping[str, Any], sae: Sae) -> list[str]:
+    """Contexts longer than the SAE knows, and figures so odd that SAE and activations can hardly belong together."""
     found = []
+    if sae.context_size is not None and row["longest_context"] > sae.context_size:
+        read, known = row["longest_context"], sae.context_size
+        found.append(f"{sae.name} was trained on contexts of {known} tokens, and read up to {read}")
+    if row["n_tokens"] < FEW_TOKENS:
+        return found
     if row["explained_variance"] is not None and row["explained_variance"] < 0:
         found.append(f"{row['sae']} explains less than nothing of the variance ({row['explained_variance']:.2f})")
     if row["l0"] == 0:

@@ -138,6 +138,16 @@ def test_odd_pairings_are_warned_about(tmp_path: Path) -> None:
     assert extracted(tmp_path, SAMPLES * 10, save_all_tokens=True).facts["warnings"] == []
 
 
+def test_contexts_longer_than_the_sae_knows_are_warned_about(tmp_path: Path) -> None:
+    """The warning names both lengths (TRAPS 23); what is read at position 9 has a context of 10."""
+    short = saved("standard", tmp_path / "short", d_in=192, context_size=10)
+    known = saved("standard", tmp_path / "known", d_in=192, context_size=400)
+    finished = extracted(tmp_path, saes=(SaeSpec(path=str(short)), SaeSpec(path=str(known))), save_all_tokens=True)
+    longest = int(pd.read_parquet(finished.path / "sequences")["n_tokens"].max())
+    assert longest > 10
+    assert finished.facts["warnings"] == [f"short was trained on contexts of 10 tokens, and read up to {longest}"]
+
+
 DOCUMENT = {
     "experiment": {"seed": 3},
     "results": [

@@ -40,8 +40,6 @@ def card(results: Results, files: Sequence[tuple[str, Path]]) -> str:
         samples="\n\n".join(_sample(sample) for sample in results.samples),
         saes=_saes(results.saes),
         splices=_splices(results.saes),
-        d_sae=f"{first.d_sae:,}",
-        sae_training_tokens=f"{first.training_tokens:,}",
         held_out_tokens=f"{first.held_out.tokens:,}",
         trained_on_tokens=f"{first.trained_on.tokens:,}",
         splice_tokens=f"{results.splice_tokens:,}",
@@ -86,12 +84,13 @@ def _judge(value: float, target: float, relation: str, style: str) -> tuple[str,
 
 
 def _saes(saes: list[SaeResult]) -> str:
-    header = ("hook point", "d_sae", "k in training", "L0", "explained variance", "dead features")
+    header = ("hook point", "d_sae", "k in training", "training tokens", "L0", "explained variance", "dead features")
     rows = [
         (
             f"`{sae.hook_point}`",
             f"{sae.d_sae:,}",
             f"{sae.k:g}",
+            f"{sae.training_tokens:,}",
             f"{sae.held_out.l0:.1f}",
             f"{sae.held_out.explained_variance:.3f}",
             f"{int((~sae.trained_on.fired).sum()):,} ({sae.dead:.2%})",

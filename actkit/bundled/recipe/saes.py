@@ -11,7 +11,7 @@
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,16 @@ BUFFER_TOKENS = 200_000
 """Tokens shuffled together, 2.3 KB each for three hook points in float32; the whole run takes about 2.5 GB."""
 
 
-def activations(model: LlamaForCausalLM, rows: np.ndarray, seed: int) -> Iterator[dict[str, Tensor]]:
+def activations(
+    model: LlamaForCausalLM, rows: np.ndarray, layers: Sequence[int], seed: int
+) -> Iterator[dict[str, Tensor]]:
     """Endless residual streams `{hook point: [token, d_model]}` of the windows `rows`, without any BOS."""
+    wanted = [hook_point(layer) for layer in layers]
     for batch in batches(rows, min(WINDOWS_A_FORWARD, len(rows)), seed):
         ids = batch[:, :-1]
         kept = ~is_bos(model, ids)
-        yield {name: stream[kept] for name, stream in residuals(model, ids).items()}
+        streams = residuals(model, ids)
+        yield {name: streams[name][kept] for name in wanted}
 
 
 def new_sae(model: LlamaForCausalLM, layer: int, options: argparse.Namespace) -> BatchTopKTrainingSAE:
@@ -128,6 +132,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with text/, feedback/ and pref/")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model, in Hugging Face layout")
     parser.add_argument("--out", type=Path, required=True, help="folder for the SAEs, one folder each")
+    parser.add_argument(
+        "--layers", type=int, nargs="+", default=list(LAYERS), choices=LAYERS, help="blocks to train for"
+    )
     parser.add_argument("--tokens", type=int, default=4_000_000, help="training tokens, the same for each SAE")
     parser.add_argument("--batch", type=int, default=1024, help="tokens a step")
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -139,8 +146,8 @@ def main() -> None:
     model, tokenizer = load(options.model)
     documents, _ = load_corpus(options.data)
     rows = windows(documents, tokenizer, options.seed)
-    saes = {hook_point(layer): new_sae(model, layer, options) for layer in LAYERS}
-    data = activations(model, rows, options.seed)
+    saes = {hook_point(layer): new_sae(model, layer, options) for layer in options.layers}
+    data = activations(model, rows, options.layers, options.seed)
     centre(saes, next(data))
     train(saes, data, options)
     for name, sae in saes.items():
