@@ -64,6 +64,10 @@ class TokenSpec:
     bos: Bos = "auto"
     """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
 
+    def limit(self, context_length: int | None) -> int | None:
+        """Most tokens a sequence may have in a model of this context; a longer `max_length` cannot extend it."""
+        return min((one for one in (self.max_length, context_length) if one is not None), default=None)
+
 
 @dataclass(frozen=True)
 class OutputSpec:

@@ -83,6 +83,18 @@ def read_config(location: str, spec: ModelSpec) -> Any:
         return AutoConfig.from_pretrained(location, revision=spec.revision, trust_remote_code=spec.trust_remote_code)
 
 
+def context_of(config: Any) -> int | None:
+    """The model's context in tokens.
+
+    For rotary embeddings of the kind longrope (Phi-3 with 128k) it is the shorter, original one: beyond that Hugging
+    Face changes the factors of a whole batch, so that a short sequence's numbers would depend on its neighbours.
+    """
+    context: int | None = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    original = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    return original if rope.get("rope_type") == "longrope" and original else context
+
+
 def read_tokenizer(location: str, spec: ModelSpec) -> Any:
     """The model's tokenizer, which must be a fast one: only those know character spans."""
     from transformers import AutoTokenizer

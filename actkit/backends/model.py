@@ -30,7 +30,7 @@ class Description:
     n_layers: int
     d_model: int
     context_length: int | None
-    """None where the model has no fixed context."""
+    """Most tokens of a sequence; None where the model has no fixed context."""
 
     @property
     def architecture(self) -> str:
@@ -84,7 +84,7 @@ def describe(spec: ModelSpec) -> Description:
         tokenizer=tokenizer,
         n_layers=text.num_hidden_layers,
         d_model=text.hidden_size,
-        context_length=getattr(text, "max_position_embeddings", None),
+        context_length=hugging_face.context_of(text),
     )
 
 

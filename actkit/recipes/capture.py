@@ -76,7 +76,7 @@ def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, 
         _numbers(spec.positions)
     # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
     more = read_records(spec.path) if spec.path is not None else None
-    limit = spec.tokens.max_length or context_length
+    limit = spec.tokens.limit(context_length)
 
     def prepare(record: Record) -> Prepared:
         prompt = _encode(record.value, spec, tokenizer)

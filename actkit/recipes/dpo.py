@@ -76,7 +76,7 @@ def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, redu
     first = read_records(spec.path, default_format="jsonl")
     looked_at = list(itertools.islice(first, LOOK_AHEAD))
     form = spec.input_format or _detect(looked_at, spec.path)
-    limit = spec.tokens.max_length or context_length
+    limit = spec.tokens.limit(context_length)
     chat = spec.chat if spec.chat is not None else bool(tokenizer.chat_template)
 
     def records() -> Records:

@@ -58,7 +58,7 @@ def run(
         # Plain text begins as the SAE's training contexts did, unless --bos says otherwise.
         wanted = "always" if bos == {True} and description.tokenizer.bos_token_id is not None else "auto"
         tokens = replace(spec.tokens, bos=wanted) if spec.tokens.bos == "auto" else spec.tokens  # type: ignore[arg-type]
-        limit = tokens.max_length or description.context_length
+        limit = tokens.limit(description.context_length)
         return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, reducer, found)
 
     return sparse_run(sparse, make, options or {}, files or {}, on_progress)

@@ -182,6 +182,25 @@ def test_a_hook_point_that_is_not_there_is_told_before_weights_are_read(monkeypa
     assert "hook_mlp_out" in caught.value.hint
 
 
+def test_longrope_keeps_to_the_original_context() -> None:
+    """Beyond it Hugging Face changes the rotary factors of the whole batch, short neighbours included (TRAPS 2)."""
+    from transformers import LlamaConfig, Phi3Config
+
+    factors = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "rope_theta": 10000.0}
+    config = Phi3Config(
+        hidden_size=64,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        num_hidden_layers=2,
+        max_position_embeddings=131072,
+        original_max_position_embeddings=4096,
+        rope_parameters=factors,
+        pad_token_id=0,
+    )
+    assert hugging_face.context_of(config) == 4096
+    assert hugging_face.context_of(LlamaConfig(max_position_embeddings=777)) == 777
+
+
 @pytest.mark.parametrize("name", ["./nothing-here", "a/b/c", "/nothing/here"])
 def test_a_path_that_is_no_directory(name: str) -> None:
     with pytest.raises(ModelError, match="no such directory"):

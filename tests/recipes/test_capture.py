@@ -110,6 +110,12 @@ def test_truncation_never_moves_or_drops_a_position_that_is_read(model: Model, t
     assert kept(run(model, tmp_path / "r", prompts=prompts, tokens=tokens, positions="0,2")) == [[0, 2], [0, 2]]
 
 
+def test_max_length_cannot_extend_the_context(model: Model, tmp_path: Path) -> None:
+    """Positions beyond the model's context were never trained, and with learned ones do not exist."""
+    finished = run(model, tmp_path / "run", prompts=("word " * 900,), tokens=TokenSpec(max_length=2000))
+    assert pd.read_parquet(finished.path / "sequences")["n_tokens"].tolist() == [512]
+
+
 def test_a_position_that_a_text_does_not_have_is_a_reason(model: Model, tmp_path: Path) -> None:
     finished = run(model, tmp_path / "run", prompts=("a", "a longer prompt of several words"), positions="5")
     assert pd.read_parquet(finished.path / "rejected")["record_id"].tolist() == [0]
