@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Device = str
 Attention = Literal["auto", "sdpa", "eager"]
 StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
@@ -20,7 +19,7 @@ class ModelSpec:
     """`tiny` (bundled), a Hugging Face id, a TransformerLens alias, or a local directory in Hugging Face layout."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id; None is the hub's default branch."""
-    device: Device = "auto"
+    device: str = "auto"
     """`auto` takes CUDA, then Apple's MPS, then the CPU; or any torch device such as `cuda:1`."""
     dtype: str = "auto"
     """`auto` is bfloat16 on a GPU that computes in it and float32 elsewhere; or float32, bfloat16, float16."""

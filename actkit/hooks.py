@@ -16,6 +16,9 @@ RECOMMENDED = "45%-85%"
 SHORT_NAMES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 """Names of hook points that may be given without their prefix `hook_`."""
 
+D_MODEL_WIDE = tuple(f"hook_{name}" for name in SHORT_NAMES)
+"""Hook points whose vectors are as long as the residual stream is wide."""
+
 
 @dataclass(frozen=True, order=True)
 class HookPoint:

@@ -10,19 +10,17 @@ import torch
 from actkit.backends.explain import explained
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.sites import Site
-from actkit.bundled import TINY
+from actkit.bundled import NAME, TINY
 from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from actkit.backends.model import Description
 
-BUNDLED = "tiny"
-
 
 def locate(name: str) -> str:
     """The directory or Hugging Face id that `name` stands for."""
-    if name == BUNDLED:
+    if name == NAME:
         return str(TINY)
     if Path(name).is_dir():
         return name

@@ -8,7 +8,8 @@ read here, once.
 import difflib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,11 @@ import torch
 
 from actkit.backends.explain import quiet_hub
 from actkit.backends.sae import Sae
-from actkit.bundled import SAES
+from actkit.bundled import NAME, SAES
 from actkit.config import SaeSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
 
-BUNDLED = "tiny"
 HARMLESS = (
     "fold_ln",
     "center_unembed",
@@ -48,12 +48,12 @@ def releases() -> Mapping[str, Release]:
     """Every release that SAELens knows, and the bundled one."""
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-    bundled = Release(BUNDLED, "tiny", tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
+    bundled = Release(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
     known = {
         name: Release(name, entry.model, tuple(entry.saes_map), entry.repo_id)
         for name, entry in get_pretrained_saes_directory().items()
     }
-    return {BUNDLED: bundled, **known}
+    return {NAME: bundled, **known}
 
 
 def load(spec: SaeSpec, device: str) -> Sae:
@@ -66,10 +66,10 @@ def load(spec: SaeSpec, device: str) -> Sae:
         return _described(_from_disk(Path(spec.path), device), Path(spec.path).name)
     if spec.release is None or spec.sae_id is None:
         raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
-    if spec.release == BUNDLED:
+    if spec.release == NAME:
         folder = SAES / spec.sae_id
         if "/" in spec.sae_id or not folder.is_dir():
-            raise _unknown_id(spec.release, spec.sae_id, releases()[BUNDLED].sae_ids)
+            raise _unknown_id(spec.release, spec.sae_id, releases()[NAME].sae_ids)
         return _described(_from_disk(folder, device), f"{spec.release}/{spec.sae_id}")
     if "/" not in spec.release:
         known = releases()
@@ -97,27 +97,27 @@ def _from_disk(path: Path, device: str) -> Any:
 
     if not (path / "cfg.json").is_file():
         raise ModelError(f"{path}: no SAE in SAELens's format", "it has cfg.json and sae_weights.safetensors")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how to load the model, which is read off the metadata here
-            return SAE.load_from_disk(path, device=device, dtype="float32")
-    except Exception as error:  # whatever a damaged file makes SAELens raise
-        raise ModelError(f"{path}: the SAE cannot be loaded ({_line(error)})", "fetch its files again") from error
+    with _explained(str(path), "fetch its files again"):
+        return SAE.load_from_disk(path, device=device, dtype="float32")
 
 
 def _from_registry(release: str, sae_id: str, device: str) -> Any:
     from sae_lens import SAE
 
+    with _explained(f"{release}/{sae_id}", "check the connection, or that its files are in the local cache"):
+        return SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+
+
+@contextmanager
+def _explained(name: str, hint: str) -> Iterator[None]:
+    """Turn whatever SAELens, the hub or a damaged file raises into one sentence and a hint."""
     quiet_hub()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about names and about how to load the model
-            return SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
-    except Exception as error:  # the hub's, the loaders' and the checkpoints' own errors
-        raise ModelError(
-            f"{release}/{sae_id}: the SAE cannot be loaded ({_line(error)})",
-            "check the connection, or that its files are in the local cache",
-        ) from error
+            warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
+            yield
+    except Exception as error:
+        raise ModelError(f"{name}: the SAE cannot be loaded ({_line(error)})", hint) from error
 
 
 def _line(error: Exception) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from actkit.hooks import HookPoint
+from actkit.hooks import D_MODEL_WIDE, HookPoint
 
-NATIVE = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z")
+NATIVE = (*D_MODEL_WIDE, "attn.hook_z")
 """Hook points that are read off the Hugging Face module, where the architecture has them. The others are computed by
 the bridge inside modules of its own, or are not any module's input or output."""
 
@@ -40,4 +40,4 @@ def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
 
 def nearest(point: HookPoint, names: Iterable[str]) -> list[str]:
     """The hook points among `names` (of a block) that look most like `point`, those of `NATIVE` first if none does."""
-    return difflib.get_close_matches(point.name, list(names), n=5, cutoff=0.4) or list(NATIVE[:5])
+    return difflib.get_close_matches(point.name, list(names), n=5, cutoff=0.4) or list(D_MODEL_WIDE)

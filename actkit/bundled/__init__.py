@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+NAME = "tiny"
+"""What the bundled model, and the release of its SAEs, are called."""
+
 TINY = Path(__file__).parent / "tiny"
 """The model in Hugging Face layout."""
 

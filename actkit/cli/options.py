@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.bundled import NAME
 from actkit.cli.expand import BATCH, MODEL, OUTPUT, READ, SAE, hidden, option
 from actkit.cli.settings import load_config
 from actkit.config import (
@@ -197,13 +198,13 @@ class Sparse:
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
         chosen = [SaeSpec(path=path) for path in self.sae or []]
-        release = self.sae_release or (model if model == "tiny" and not chosen else None)
+        release = self.sae_release or (model if model == NAME and not chosen else None)
         if release is None and self.sae_id:
             raise UsageError("--sae-id without --sae-release", "name the release that it belongs to")
         if release is None and not chosen:
             raise UsageError(f"no SAE given for {model}", "--sae-release and --sae-id, or --sae DIR")
         if release is not None:
-            default = "blocks.2.hook_resid_post" if release == "tiny" and self.target_layer is None else None
+            default = "blocks.2.hook_resid_post" if release == NAME and self.target_layer is None else None
             ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
             chosen += [SaeSpec(release, one) for one in ids]
         return chosen

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actkit.cli.console import progress_shown, show_run
 from actkit.cli.options import Shared
-from actkit.cli.settings import NOT_REPLAYED, replayable
+from actkit.cli.settings import recorded, replayable
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec, StoreDtype
@@ -29,8 +29,8 @@ def run_command(
     """
     out = shared.out or shared.output or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
     values = {**own, **{one.name: getattr(shared, one.name) for one in fields(Shared)}, "out": out}
-    files = {"config.yaml": replayable(command, values)}
-    options = {name: _json_value(value) for name, value in values.items() if name not in NOT_REPLAYED}
+    options = recorded(values)
+    files = {"config.yaml": replayable(command, options)}
     with progress_shown(shared.quiet) as on_progress:
         finished = work(shared.output_spec(out, store_dtype), options, files, on_progress)
     if not shared.quiet:
@@ -40,7 +40,3 @@ def run_command(
     else:
         sys.stdout.write(f"{finished.path}\n")
     return finished
-
-
-def _json_value(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else getattr(value, "value", value)

@@ -63,7 +63,7 @@ def sae_extract(
     from actkit.recipes.sparse import SparseSpec
 
     saes = sparse.sae_specs(shared.model)
-    document, places = _document(path, merge_into) if merge_into is not None else ({}, [])
+    document = _document(path, merge_into) if merge_into is not None else {}
     spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, chat, shared.token_spec())
 
     def work(output: "OutputSpec", *more: Any) -> "Finished":
@@ -85,23 +85,22 @@ def sae_extract(
     if merge_into is not None:
         from actkit.export.merged_json import merge
 
-        merge(finished.path, document, places, finished.facts)
+        merge(finished.path, document, finished.facts)
         merge_into.parent.mkdir(parents=True, exist_ok=True)
         temporary = merge_into.with_name(merge_into.name + ".tmp")
         temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         temporary.replace(merge_into)
 
 
-def _document(path: str, merge_into: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The document to merge into: what an earlier run left there, or the input; and its variations in order."""
-    from actkit.export.merged_json import read_document
-    from actkit.recipes.sae_extract import variations
+def _document(path: str, merge_into: Path) -> dict[str, Any]:
+    """The document to merge into: what an earlier run left there, or the input."""
+    from actkit.export.merged_json import read_document, variations
 
     document = read_document(Path(path))
     if merge_into.exists() and merge_into.resolve() != Path(path).resolve():
         earlier = read_document(merge_into)
         texts = [
-            [(one.get("prompt"), one.get("response")) for _, _, one in variations(each) if isinstance(one, dict)]
+            [(one.get("prompt"), one.get("response")) for _, one in variations(each) if isinstance(one, dict)]
             for each in (document, earlier)
         ]
         if texts[0] != texts[1]:
@@ -109,6 +108,5 @@ def _document(path: str, merge_into: Path) -> tuple[dict[str, Any], list[dict[st
                 f"{merge_into} has other prompts or responses than {path}",
                 "merge into another file, or remove this one",
             )
-        document = earlier
-    places = [one if isinstance(one, dict) else {} for _, _, one in variations(document)]
-    return document, places
+        return earlier
+    return document

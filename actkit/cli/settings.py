@@ -1,7 +1,6 @@
 """Options from a YAML file. Precedence: flag, then ACTKIT_* in the environment, then the file, then the default."""
 
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +49,18 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def replayable(command: str, values: Mapping[str, Any]) -> str:
+def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that shape a run, as plain values for `run.json` and `config.yaml`."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if name not in NOT_REPLAYED
+    }
+
+
+def replayable(command: str, options: Mapping[str, Any]) -> str:
     """The text of a `config.yaml` that runs the same again: `actkit <command> --config FILE --out ELSEWHERE`."""
     import yaml
 
-    plain = {name: _plain(value) for name, value in values.items() if name not in NOT_REPLAYED and value is not None}
-    return str(yaml.safe_dump({"command": command, **plain}, sort_keys=False, allow_unicode=True))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Path):
-        return str(value)
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+    given = {name: value for name, value in options.items() if value is not None}
+    return str(yaml.safe_dump({"command": command, **given}, sort_keys=False, allow_unicode=True))

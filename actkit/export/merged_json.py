@@ -14,6 +14,22 @@ import pyarrow.parquet as pq
 from actkit.errors import InputError
 
 
+def is_document(value: Any) -> bool:
+    """Whether a JSON value is a document of results."""
+    return isinstance(value, Mapping) and isinstance(value.get("results"), list)
+
+
+def variations(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """Every variation of a document of results, in order, with the result that it belongs to.
+
+    A result without `variations` counts as its own only one.
+    """
+    for result in document["results"]:
+        inner = result.get("variations") if isinstance(result, Mapping) else None
+        for variation in inner if isinstance(inner, list) else [result]:
+            yield result if isinstance(result, Mapping) else {}, variation
+
+
 def read_document(path: Path) -> dict[str, Any]:
     """A document of results. Raises InputError when the file is none."""
     try:
@@ -22,19 +38,20 @@ def read_document(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a JSON document ({error})", "merging needs the document that was read"
         ) from error
-    if not isinstance(document, dict) or not isinstance(document.get("results"), list):
+    if not is_document(document):
         raise InputError(f"{path}: not a document of results", 'merging needs {"results": [{"variations": […]}]}')
-    return document
+    return dict(document)
 
 
-def merge(run: Path, document: dict[str, Any], variations: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
-    """Put the features of `run` into `document`; `variations` are its variations in the order of record_id."""
+def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    """Put the features of `run` into `document`, whose variations are the run's records in order."""
+    places = [one if isinstance(one, dict) else {} for _, one in variations(document)]
     layers = {sae["name"]: f"layer_{sae['hook_point'].split('.')[1]}" for sae in facts["saes"]}
     whole = bool(facts["options"].get("save_all_tokens"))
     record_of: dict[int, int] = {}
     for row in _rows(run, "sequences", ["sequence_id", "record_id", "response_start", "n_tokens"]):
         record_of[row["sequence_id"]] = row["record_id"]
-        slot = variations[row["record_id"]].setdefault("sae_activations", {})
+        slot = places[row["record_id"]].setdefault("sae_activations", {})
         for layer in layers.values():
             slot[layer] = {
                 "activations": {},
@@ -43,14 +60,14 @@ def merge(run: Path, document: dict[str, Any], variations: list[dict[str, Any]],
                 "status": "success",
             }
     for row in _rows(run, "features", None):
-        slot = variations[record_of[row["sequence_id"]]]["sae_activations"][layers[row["sae"]]]
+        slot = places[record_of[row["sequence_id"]]]["sae_activations"][layers[row["sae"]]]
         pairs = zip(row["feature_ids"], row["feature_activations"], strict=True)
         slot["activations"][f"token_{row['position']}" if whole else "last_token"] = {
             "top_k_features": [{"id": number, "activation": value} for number, value in pairs],
             "num_active_features": row["n_active"],
         }
     for row in _rows(run, "rejected", None):
-        slot = variations[row["record_id"]].setdefault("sae_activations", {})
+        slot = places[row["record_id"]].setdefault("sae_activations", {})
         for layer in layers.values():
             slot[layer] = {"activations": {}, "status": f"error: {row['reason']}"}
     about = document.setdefault("sae_extraction_metadata", {})

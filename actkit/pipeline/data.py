@@ -23,6 +23,11 @@ class Record:
     """1-based line at which the record begins; None where the format has no lines."""
     value: Any
 
+    @property
+    def place(self) -> str:
+        """`file:line`, or the file and the record's number where there are no lines."""
+        return place_of(self.source, self.line, self.record_id)
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -37,7 +42,12 @@ class Rejected:
     @property
     def place(self) -> str:
         """`file:line`, or the file and the record's number where there are no lines."""
-        return f"{self.source}:{self.line}" if self.line is not None else f"{self.source}, record {self.record_id}"
+        return place_of(self.source, self.line, self.record_id)
+
+
+def place_of(source: str, line: int | None, record_id: int) -> str:
+    """Where a record stands, for people: `file:line`, or the file and the record's number."""
+    return f"{source}:{line}" if line is not None else f"{source}, record {record_id}"
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,7 @@ def _compute(
                     reduced[table].append(reducer(kept))
                 except NonFiniteError as error:
                     owner = next(each for each in shard.sequences if each.sequence_id == error.sequence_id)
-                    record = shard.records[owner.record_id]
-                    place = f"{record.source}:{record.line}" if record.line else f"record {record.record_id}"
+                    place = shard.records[owner.record_id].place
                     raise NonFiniteError(f"{place}: {error.message}", error.hint, error.sequence_id) from error
         on_progress(progress)
     with progress.timed("order"):

@@ -32,7 +32,7 @@ class Recipe:
     """Raises RecordError for a record that cannot be used."""
     reducers: Mapping[str, Reducer]
     """Table → how the kept activations become its rows."""
-    finish: Callable[[Path], Iterator[tuple[str, pa.Table]]]
+    finish: Callable[[Path], Iterator[tuple[str, pa.Table]]] = lambda _run: iter(())
     """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
     is written in as many parts."""
     detected: Mapping[str, Any] = field(default_factory=dict)

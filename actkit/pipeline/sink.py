@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
@@ -139,7 +140,6 @@ def ordered(groups: list[Groups]) -> dict[str, pa.Table]:
     """The groups of several batches put together, each group's rows in order of sequence and position."""
     joined = {name: pa.concat_tables([part[name] for part in groups]) for name in groups[0]}
     # All groups of a batch have the same rows in the same order, so one order serves for all.
-    first = next(iter(joined.values()))
-    order = first.select(["sequence_id", "position"]).append_column("row", pa.array(range(len(first))))
-    order = order.sort_by([("sequence_id", "ascending"), ("position", "ascending")])["row"]
+    keys = next(iter(joined.values())).select(["sequence_id", "position"])
+    order = pc.sort_indices(keys, sort_keys=[("sequence_id", "ascending"), ("position", "ascending")])
     return {name: table.combine_chunks().take(order) for name, table in joined.items()}

@@ -6,14 +6,12 @@ from typing import Any
 
 from actkit.backends import Description, describe, load
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
-from actkit.hooks import HookPoint, parse_hook_points
+from actkit.hooks import D_MODEL_WIDE, HookPoint, parse_hook_points
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
 from actkit.pipeline.sink import check_out
 from actkit.pipeline.tokenize import Tokenizer
-
-D_MODEL_WIDE = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,17 @@ By default only the last token of the prompt is read, and then nothing after it 
 the prompt all the same, so that the boundary is where the model would see it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError
+from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.chat import Message, encode_chat
 from actkit.pipeline.data import Encoding, Record, TokenSequence
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
@@ -25,9 +24,6 @@ from actkit.pipeline.tokenize import Tokenizer, encode_pieces, first_token_of, t
 from actkit.recipes.preferences import parse_messages
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
-
-Address = tuple[int, int]
-"""Where a variation stands in a document of results: which result, which variation."""
 
 
 @dataclass(frozen=True)
@@ -76,36 +72,14 @@ def recipe(
     def prepare(record: Record) -> Prepared:
         return Prepared([_sequence(record, spec, tokenizer, limit)])
 
-    return Recipe("sae-extract", lambda: _records(spec), prepare, {"features": reducer}, finish, found=found)
-
-
-def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-    """No table is computed afterwards."""
-    del run
-    yield from ()
-
-
-def variations(document: Mapping[str, Any]) -> Iterator[tuple[Address, Mapping[str, Any], Mapping[str, Any]]]:
-    """Every variation of a document of results in order: its address, its result, itself.
-
-    A result without `variations` counts as its own only one.
-    """
-    for first, result in enumerate(document["results"]):
-        inner = result.get("variations") if isinstance(result, Mapping) else None
-        for second, variation in enumerate(inner if isinstance(inner, list) else [result]):
-            yield (first, second), result if isinstance(result, Mapping) else {}, variation
-
-
-def is_document(value: Any) -> bool:
-    """Whether a JSON value is a document of results."""
-    return isinstance(value, Mapping) and isinstance(value.get("results"), list)
+    return Recipe("sae-extract", lambda: _records(spec), prepare, {"features": reducer}, found=found)
 
 
 def _records(spec: SaeExtractSpec) -> Records:
     number = 0
     for record in read_records(spec.path, default_format="jsonl"):
         if isinstance(record, Record) and is_document(record.value):
-            for _, result, variation in variations(record.value):
+            for result, variation in variations(record.value):
                 group = result.get("question_id")
                 yield replace(record, record_id=number, value=_Variation(variation, group))
                 number += 1

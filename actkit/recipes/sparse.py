@@ -10,6 +10,7 @@ from actkit.backends import sae_lens as sae_backend
 from actkit.backends.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import ModelError, UsageError
+from actkit.hooks import D_MODEL_WIDE
 from actkit.pipeline.extract import extract
 from actkit.pipeline.features import Health, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
@@ -107,14 +108,7 @@ def _check_fits(sae: Sae, description: Description) -> None:
             f"{sae.name} reads {sae.hook_point}, but {name} has layers 0 to {description.n_layers - 1}{trained_on}",
             f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
         )
-    wide = sae.hook_point.name in (
-        "hook_resid_pre",
-        "hook_resid_mid",
-        "hook_resid_post",
-        "hook_attn_out",
-        "hook_mlp_out",
-    )
-    if wide and sae.d_in != description.d_model:
+    if sae.hook_point.name in D_MODEL_WIDE and sae.d_in != description.d_model:
         raise ModelError(
             f"{sae.name} reads {sae.d_in} numbers a token, but {name} has d_model {description.d_model}{trained_on}",
             f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
