@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actkit.config import BatchSpec as BatchSpec
     from actkit.config import ModelSpec as ModelSpec
     from actkit.config import OutputSpec as OutputSpec
+    from actkit.config import SaeSpec as SaeSpec
     from actkit.config import TokenSpec as TokenSpec
     from actkit.errors import ActkitError as ActkitError
     from actkit.pipeline.recipe import Finished as Finished
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from actkit.recipes.dense import DenseSpec as DenseSpec
     from actkit.recipes.dpo import DpoSpec as DpoSpec
     from actkit.recipes.dpo import run as run_dpo
+    from actkit.recipes.feature_dataset import FeatureDatasetSpec as FeatureDatasetSpec
+    from actkit.recipes.feature_dataset import run as run_feature_dataset
+    from actkit.recipes.sae_extract import SaeExtractSpec as SaeExtractSpec
+    from actkit.recipes.sae_extract import run as run_sae_extract
+    from actkit.recipes.sparse import SparseSpec as SparseSpec
 
 _WHERE = {
     "ActkitError": ("actkit.errors", "ActkitError"),
@@ -34,12 +40,18 @@ _WHERE = {
     "CaptureSpec": ("actkit.recipes.capture", "CaptureSpec"),
     "DenseSpec": ("actkit.recipes.dense", "DenseSpec"),
     "DpoSpec": ("actkit.recipes.dpo", "DpoSpec"),
+    "FeatureDatasetSpec": ("actkit.recipes.feature_dataset", "FeatureDatasetSpec"),
     "Finished": ("actkit.pipeline.recipe", "Finished"),
     "ModelSpec": ("actkit.config", "ModelSpec"),
     "OutputSpec": ("actkit.config", "OutputSpec"),
+    "SaeExtractSpec": ("actkit.recipes.sae_extract", "SaeExtractSpec"),
+    "SaeSpec": ("actkit.config", "SaeSpec"),
+    "SparseSpec": ("actkit.recipes.sparse", "SparseSpec"),
     "TokenSpec": ("actkit.config", "TokenSpec"),
     "run_capture": ("actkit.recipes.capture", "run"),
     "run_dpo": ("actkit.recipes.dpo", "run"),
+    "run_feature_dataset": ("actkit.recipes.feature_dataset", "run"),
+    "run_sae_extract": ("actkit.recipes.sae_extract", "run"),
 }
 __all__ = [
     "ActkitError",
@@ -47,12 +59,18 @@ __all__ = [
     "CaptureSpec",
     "DenseSpec",
     "DpoSpec",
+    "FeatureDatasetSpec",
     "Finished",
     "ModelSpec",
     "OutputSpec",
+    "SaeExtractSpec",
+    "SaeSpec",
+    "SparseSpec",
     "TokenSpec",
     "run_capture",
     "run_dpo",
+    "run_feature_dataset",
+    "run_sae_extract",
 ]
 
 

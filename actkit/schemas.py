@@ -17,6 +17,20 @@ class Column:
     meaning: str
 
 
+CONTEXTS = pa.list_(
+    pa.struct(
+        [
+            ("sequence_id", pa.int64()),
+            ("position", pa.int64()),
+            ("activation", pa.float32()),
+            ("before", pa.string()),
+            ("token", pa.string()),
+            ("after", pa.string()),
+        ]
+    )
+)
+"""A feature's strongest tokens: where each is, and the text around it."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "sequences": (
         Column("sequence_id", pa.int64(), "0-based number of the sequence in this run"),
@@ -31,6 +45,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("response_start", pa.int64(), "first position of the response; null where there is none"),
         Column("group", pa.string(), "what belongs together, such as a question's id; null where there is none"),
         Column("label", pa.string(), "the record's label, such as a template's name; null where there is none"),
+        Column("score", pa.float64(), "the record's weight in statistics; null where it has none"),
+        Column("n_kept", pa.int64(), "positions that are read, special tokens not counted"),
+        Column("chunk", pa.int64(), "0-based number of this piece of a document; null where documents are not cut"),
+        Column("char_offset", pa.int64(), "where in the document `text` begins, in characters; 0 for whole ones"),
         Column("boundary_merged", pa.bool_(), "the token at response_start also holds text before the response"),
         Column(
             "n_special_in_text", pa.int64(), "special tokens typed inside the text, where they act as control tokens"
@@ -42,7 +60,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("position", pa.int64(), "0-based, without padding"),
         Column("token_id", pa.int32(), "id in the model's vocabulary"),
         Column("token", pa.string(), "the token alone as text; part of a character shows as U+FFFD"),
-        Column("char_start", pa.int64(), "first character in the sequence's text"),
+        Column("char_start", pa.int64(), "first character in the document; less char_offset, in the sequence's text"),
         Column("char_end", pa.int64(), "one past the last character; tokens may share a character"),
         Column("role", pa.string(), "role in a chat; prompt or response of plain texts; template for markers; or null"),
         Column("is_special", pa.bool_(), "BOS, role markers and the like"),
@@ -61,6 +79,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("feature_ids", pa.list_(pa.int32()), "by activation, largest first; equal ones by id; never padded"),
         Column("feature_activations", pa.list_(pa.float32()), "of those features, all above zero"),
         Column("n_active", pa.int32(), "active features in all, before the cut to top_k or a threshold"),
+    ),
+    "feature_stats": (
+        Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
+        Column("feature_id", pa.int32(), "0-based"),
+        Column("n_active", pa.int64(), "tokens whose row in `features` has it; special tokens are not counted"),
+        Column("density", pa.float64(), "n_active as a share of the tokens that are not special"),
+        Column("mean", pa.float64(), "mean activation over those tokens; null if there are none"),
+        Column("max", pa.float64(), "largest activation; null if there is none"),
+        Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
+        Column("contexts", CONTEXTS, "where it is strongest, strongest first: its best token in each of 20 sequences"),
     ),
     "layer_stats": (
         Column("layer", pa.int32(), "0-based"),

@@ -48,12 +48,23 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         actkit.DenseSpec(actkit.ModelSpec("tiny", device="cpu"), actkit.OutputSpec(Path("runs/pairs"))),
     )
     ran: dict[str, object] = {}
-    assert len(blocks("python")) == 2
+    Path("stories").mkdir()
+    Path("stories/one.md").write_bytes(b"Once upon a time\r\nthere was a hare.\n")
+    cpu = actkit.ModelSpec("tiny", device="cpu")
+    actkit.run_feature_dataset(
+        actkit.FeatureDatasetSpec("stories/*.md"),
+        actkit.SparseSpec(
+            cpu, [actkit.SaeSpec("tiny", "blocks.2.hook_resid_post")], actkit.OutputSpec(Path("runs/stories"))
+        ),
+    )
+    assert len(blocks("python")) == 3
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), ran)
     chosen = ran["chosen"]
     assert chosen["position"].tolist() == list(range(len(chosen)))  # type: ignore[index,call-overload]
-    assert "'written': 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "'written': 2" in printed
+    assert "['', 'On', 'ce', ' upon', ' a', ' time', '\\r', '\\n']" in printed
 
 
 def test_the_shell_lines_of_capture_work(tmp_path: Path) -> None:

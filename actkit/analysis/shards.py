@@ -1,6 +1,6 @@
 """Read a run's tables shard by shard: the activations of one hook point, with what the other tables say of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +30,9 @@ def parts(run: Path, table: str) -> list[Path]:
     return sorted((run / table).glob("part-*.parquet"))
 
 
-def part_of(run: Path, table: str, part: Path) -> pa.Table:
-    """The part of `table` that belongs to the same shard as `part`."""
-    return pq.read_table(run / table / part.name, partitioning=None)
+def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The part of `table` that belongs to the same shard as `part`; all of its columns, or those named."""
+    return pq.read_table(run / table / part.name, columns=columns and list(columns), partitioning=None)
 
 
 def rows_of(part: Path) -> Iterator[Rows]:
@@ -58,17 +58,17 @@ def rows_of(part: Path) -> Iterator[Rows]:
 
 def special_keys(run: Path, part: Path) -> Ints:
     """One number for each special token in the shard of `part`, for `is_special`."""
-    tokens = part_of(run, "tokens", part).select(["sequence_id", "position", "is_special"])
+    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "is_special"])
     special = tokens.filter(tokens["is_special"])
-    return _keys(special["sequence_id"].to_numpy(), special["position"].to_numpy())
+    return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
 
 
 def is_special(rows: Rows, special: Ints) -> npt.NDArray[np.bool_]:
     """[n] whether each row is a special token's."""
-    return np.isin(_keys(rows.sequence_ids, rows.positions), special)
+    return np.isin(keys_of(rows.sequence_ids, rows.positions), special)
 
 
-def _keys(sequence_ids: Ints, positions: Ints) -> Ints:
+def keys_of(sequence_ids: Ints, positions: Ints) -> Ints:
     """Sequence and position as one number; no context is 2^31 tokens long."""
     keys: Ints = (sequence_ids << 31) | positions
     return keys

@@ -63,6 +63,12 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
     )
     for name, value in facts["detected"].items():
         screen.print(f"  {name.replace('_', ' ')}: {value}")
+    if facts.get("documents", {}).get("chunked_documents"):
+        documents = facts["documents"]
+        screen.print(
+            f"  {documents['chunked_documents']:,} documents were longer than {documents['context_size']:,} tokens and "
+            f"cut into chunks: {documents['chunks']:,} sequences in all"
+        )
     if counts["truncated"]:
         screen.print(f"  {counts['truncated']:,} truncated: see n_truncated in the table sequences")
     if counts["special_in_text"]:

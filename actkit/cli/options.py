@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from actkit.config import (
     TokenSpec,
 )
 from actkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from actkit.recipes.sparse import SparseSpec
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Shared:
         bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
     ] = False
     max_samples: Annotated[
-        int | None, option("--max-samples", panel=READ, min=1, help="Read no more than this many records.")
+        int | None,
+        option("--max-samples", "--max-examples", panel=READ, min=1, help="Read no more than this many records."),
     ] = None
     max_length: Annotated[
         int | None,
@@ -186,14 +190,28 @@ class Sparse:
         int | None,
         option(
             "--target-layer",
+            "--layer",
             panel=SAE,
             help="Choose the release's SAE by layer; an SAE that reads another is an error.",
             show_default=False,
         ),
     ] = None
-    top_k: Annotated[
-        int, option("--top-k", "-k", panel=SAE, min=1, help="Features kept of each token, the largest.")
-    ] = 50
+    hook_name: Annotated[
+        str | None,
+        option(
+            "--hook-name",
+            panel=SAE,
+            help="The hook point that is meant; an SAE that reads another is an error.",
+            show_default=False,
+        ),
+    ] = None
+
+    def sparse_spec(self, shared: Shared, output: OutputSpec) -> "SparseSpec":
+        """Which SAEs of which model, and where their features go."""
+        from actkit.recipes.sparse import SparseSpec
+
+        saes, batch = self.sae_specs(shared.model), shared.batch_spec()
+        return SparseSpec(shared.model_spec(), saes, output, self.target_layer, self.hook_name, batch)
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""

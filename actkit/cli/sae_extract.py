@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.expand import OUTPUT, READ, expanded, hidden, option
+from actkit.cli.expand import OUTPUT, READ, SAE, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.running import run_command
 from actkit.errors import InputError, UsageError
@@ -33,6 +33,9 @@ def sae_extract(
         bool,
         option("--save-all-tokens", panel=READ, help="All tokens of prompt and response, not only the prompt's last."),
     ] = False,
+    top_k: Annotated[
+        int, option("--top-k", "-k", panel=SAE, min=1, help="Features kept of each token, the largest.")
+    ] = 50,
     chat: Annotated[
         bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")
     ] = False,
@@ -60,21 +63,18 @@ def sae_extract(
     if path is None:
         raise UsageError("no INPUT given", "actkit sae-extract answers.jsonl, or - for standard input")
     from actkit.recipes.sae_extract import SaeExtractSpec, run
-    from actkit.recipes.sparse import SparseSpec
 
-    saes = sparse.sae_specs(shared.model)
+    sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     document = _document(path, merge_into) if merge_into is not None else {}
-    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, chat, shared.token_spec())
+    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k, chat, shared.token_spec())
 
     def work(output: "OutputSpec", *more: Any) -> "Finished":
-        what = SparseSpec(
-            shared.model_spec(), saes, output, sparse.target_layer, sparse.top_k, batch=shared.batch_spec()
-        )
-        return run(spec, what, *more)
+        return run(spec, sparse.sparse_spec(shared, output), *more)
 
     own = {
         "samples": path,
         "save_all_tokens": save_all_tokens,
+        "top_k": top_k,
         "chat": chat,
         "prompt_field": prompt_field,
         "response_field": response_field,

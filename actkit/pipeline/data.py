@@ -94,6 +94,12 @@ class TokenSequence:
     """Tokens cut off the end to fit the context."""
     group: str | None = None
     label: str | None = None
+    score: float | None = None
+    """The record's weight in statistics, where it has one."""
+    chunk: int | None = None
+    """Which piece of its document this is, where documents are cut into chunks."""
+    char_offset: int = 0
+    """Where in the document the encoding's text begins."""
     boundary_merged: bool = False
     """The token at `response_start` also holds text before the response."""
 

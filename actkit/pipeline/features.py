@@ -6,9 +6,7 @@
 3. On the way the SAE's health on this data is counted: how many features fire, and how well they explain the input.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,66 +15,36 @@ import torch
 from actkit.backends.sae import Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
+from actkit.pipeline.health import Health
 from actkit.pipeline.reduce import Groups, Reducer
 from actkit.schemas import arrow_schema
 
 CHUNK_ELEMENTS = 1 << 24
 """Tokens × features encoded at once: 64 MB in float32."""
-DENSE = 0.1
-"""A feature that fires on more than this share of tokens is called dense."""
 
 
-@dataclass
-class Health:
-    """How an SAE does on this data, special tokens left out: they are not what it was trained on."""
+def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, torch.Tensor]]:
+    """The SAE's features of all kept positions, some tokens at a time: the first one's row, and [tokens, d_sae].
 
-    sae: Sae
-    n_tokens: int = 0
-    n_active: int = 0
-    longest: int = 0
-    """Tokens before and with the last position read: how much context the SAE was given."""
-    fired: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    """[d_sae]: on how many tokens each feature fired."""
-    error: float = 0.0
-    """Sum of squared differences between input and reconstruction."""
-    total: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    """[d_in] float64: sum of the inputs."""
-    squares: float = 0.0
-    """Sum of the inputs' squared norms."""
-
-    def count(self, x: torch.Tensor, features: torch.Tensor) -> None:
-        """Add tokens with input `x` [n, d_in] and encoding `features` [n, d_sae]."""
-        if not len(x):
-            return
-        if not self.n_tokens:
-            self.fired = torch.zeros(self.sae.d_sae, dtype=torch.int64)
-            self.total = torch.zeros(self.sae.d_in, dtype=torch.float64)
-        active = features > 0
-        self.n_tokens += len(x)
-        self.fired += active.sum(0).cpu()
-        self.n_active += int(active.sum())
-        exact = x.to(torch.float32)
-        self.error += float((exact - self.sae.reconstruct(x, features)).double().square().sum())
-        self.total += exact.double().sum(0).cpu()
-        self.squares += float(exact.double().square().sum())
-
-    def summary(self) -> Mapping[str, Any]:
-        """L0, explained variance (1 - residual / variance around the mean), and shares of dead and dense features."""
-        row: dict[str, Any] = {
-            "sae": self.sae.name,
-            "hook_point": str(self.sae.hook_point),
-            "n_tokens": self.n_tokens,
-            "longest_context": self.longest,
-        }
-        if self.n_tokens:
-            variance = self.squares - float(self.total.square().sum()) / self.n_tokens
-            row |= {
-                "l0": self.n_active / self.n_tokens,
-                "explained_variance": 1 - self.error / variance if variance > 0 else None,
-                "dead_fraction": float((self.fired == 0).double().mean()),
-                "dense_fraction": float((self.fired > DENSE * self.n_tokens).double().mean()),
-            }
-        return row
+    Counts them into `health`. Raises ModelError where the hook point's vectors are not what the SAE reads, and
+    NonFiniteError for a feature that is no number.
+    """
+    x = kept.activations[str(sae.hook_point)]
+    if isinstance(x, Ragged) or x.shape[1] != sae.d_in:
+        width = "vectors of unequal length" if isinstance(x, Ragged) else str(x.shape[1])
+        raise ModelError(
+            f"{sae.name} reads {sae.d_in} numbers, but {sae.hook_point} has {width}", "choose its own model"
+        )
+    health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
+    chunk = max(CHUNK_ELEMENTS // sae.d_sae, 1)
+    for start in range(0, len(x), chunk):
+        with torch.inference_mode():
+            part = x[start : start + chunk]
+            features = sae.encode(part)
+            _check(features, kept, sae, start)
+            plain = torch.from_numpy(~kept.is_special[start : start + chunk]).to(x.device)
+            health.count(part[plain], features[plain])
+            yield start, features
 
 
 def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, health: Mapping[str, Health]) -> Reducer:
@@ -89,37 +57,16 @@ def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, healt
 
 
 def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Health) -> pa.Table:
-    x = kept.activations[str(sae.hook_point)]
-    if isinstance(x, Ragged) or x.shape[1] != sae.d_in:
-        width = "vectors of unequal length" if isinstance(x, Ragged) else str(x.shape[1])
-        raise ModelError(
-            f"{sae.name} reads {sae.d_in} numbers, but {sae.hook_point} has {width}", "choose its own model"
-        )
-    ids: list[torch.Tensor] = []
-    values: list[torch.Tensor] = []
-    lengths: list[torch.Tensor] = []
-    active: list[torch.Tensor] = []
-    chunk = max(CHUNK_ELEMENTS // sae.d_sae, 1)
-    with torch.inference_mode():
-        for start in range(0, len(x), chunk):
-            part = x[start : start + chunk]
-            features = sae.encode(part)
-            _check(features, kept, sae, start)
-            plain = torch.from_numpy(~kept.is_special[start : start + chunk]).to(x.device)
-            health.count(part[plain], features[plain])
-            found = _largest(features, top_k, threshold)
-            for where, what in zip((ids, values, lengths, active), found, strict=True):
-                where.append(what.cpu())
-    n = len(x)
-    health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
-    offsets = np.concatenate([[0], np.cumsum(torch.cat(lengths).numpy())]).astype(np.int32)
+    found = [[one.cpu() for one in _largest(part, top_k, threshold)] for _, part in encoded(kept, sae, health)]
+    ids, values, lengths, active = (torch.cat(part).numpy() for part in zip(*found, strict=True))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     columns = [
         pa.array(kept.sequence_ids),
         pa.array(kept.positions),
-        pa.array([sae.name]).take(pa.array(np.zeros(n, dtype=np.int64))),
-        pa.ListArray.from_arrays(pa.array(offsets), pa.array(torch.cat(ids).to(torch.int32).numpy())),
-        pa.ListArray.from_arrays(pa.array(offsets), pa.array(torch.cat(values).numpy())),
-        pa.array(torch.cat(active).to(torch.int32).numpy()),
+        pa.array([sae.name]).take(pa.array(np.zeros(len(kept.positions), dtype=np.int64))),
+        pa.ListArray.from_arrays(offsets, pa.array(ids.astype(np.int32))),
+        pa.ListArray.from_arrays(offsets, pa.array(values)),
+        pa.array(active.astype(np.int32)),
     ]
     return pa.Table.from_arrays(columns, schema=arrow_schema("features"))
 

@@ -29,6 +29,10 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
                 "response_start": sequence.response_start,
                 "group": sequence.group,
                 "label": sequence.label,
+                "score": sequence.score,
+                "n_kept": int((~encoding.is_special[sequence.keep]).sum()),
+                "chunk": sequence.chunk,
+                "char_offset": sequence.char_offset,
                 "boundary_merged": sequence.boundary_merged,
                 "n_special_in_text": encoding.special_in_text,
                 "text": encoding.text,
@@ -49,14 +53,15 @@ def tokens_table(sequences: Sequence[TokenSequence], decode: Callable[[list[list
     ids = joined("token_ids", np.int32)
     distinct, which = np.unique(ids, return_inverse=True)
     texts = pa.array(decode([[int(number)] for number in distinct]), type=pa.string())
+    offsets = np.repeat(np.array([sequence.char_offset for sequence in sequences], dtype=np.int64), lengths)
     roles = [role for sequence in sequences for role in sequence.encoding.role[sequence.start :]]
     columns = [
         np.repeat(np.array([sequence.sequence_id for sequence in sequences], dtype=np.int64), lengths),
         np.concatenate([np.arange(sequence.start, len(sequence.encoding)) for sequence in sequences]),
         ids,
         texts.take(pa.array(which)),
-        joined("char_start", np.int64),
-        joined("char_end", np.int64),
+        joined("char_start", np.int64) + offsets,
+        joined("char_end", np.int64) + offsets,
         pa.array(roles, type=pa.string()),
         joined("is_special", np.bool_),
     ]

@@ -39,14 +39,18 @@ FORMATS = {
 
 def read_records(path: str, default_format: str = "text") -> Records:
     """The records of `path` (`-` is standard input); an unknown suffix means `default_format`."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    suffix = next((name for name in reversed(suffixes) if name != ".gz"), "")
-    format_name = default_format if path == STDIN else FORMATS.get(suffix, default_format)
+    format_name = (None if path == STDIN else format_of(path)) or default_format
     if path != STDIN and not _is_file(Path(path)):
         raise InputError(f"{path}: no such file", _hint_for_missing(Path(path)))
     if format_name == "parquet":
         return _parquet(path)
     return _READERS[format_name](path)
+
+
+def format_of(path: str) -> str | None:
+    """The format that a file's name says, `.gz` left aside; None for an unknown one."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    return FORMATS.get(next((name for name in reversed(suffixes) if name != ".gz"), ""))
 
 
 def _is_file(path: Path) -> bool:
@@ -73,7 +77,7 @@ def _name(path: str) -> str:
 
 
 @contextmanager
-def _bytes_of(path: str) -> Iterator[IO[bytes]]:
+def bytes_of(path: str) -> Iterator[IO[bytes]]:
     """The uncompressed bytes of a file or of standard input."""
     try:
         if path == STDIN:
@@ -94,7 +98,7 @@ def _bytes_of(path: str) -> Iterator[IO[bytes]]:
 
 def _lines(path: str) -> Iterator[tuple[int, str | None]]:
     """Line number and text of every line; None for a line that is not UTF-8."""
-    with _bytes_of(path) as file:
+    with bytes_of(path) as file:
         for number, raw in enumerate(file, 1):
             if number == 1:
                 if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -126,7 +130,7 @@ def _jsonl(path: str) -> Records:
 
 def _json(path: str) -> Records:
     """The elements of a JSON array, or JSON values one after another; never more than one in memory."""
-    with _bytes_of(path) as file:
+    with bytes_of(path) as file:
         text = JsonStream(io.TextIOWrapper(file, encoding="utf-8-sig"), _name(path))
         in_array = text.skip("[")
         index = 0
@@ -144,7 +148,7 @@ def _separated(delimiter: str) -> Callable[[str], Records]:
 
     def read(path: str) -> Records:
         csv.field_size_limit(2**31 - 1)  # the default refuses fields over 128 KiB, which documents are
-        with _bytes_of(path) as file:
+        with bytes_of(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
             # Not strict, a quote that is never closed would take in the rest of the file without a word.
             rows = csv.reader(text, delimiter=delimiter, strict=True)

@@ -5,7 +5,7 @@
 3. Boundaries between prompt and response are read off the token spans.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -42,10 +42,9 @@ def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto") -> Encoding:
     check_text(text)
     fields = tokenizer(text, add_special_tokens=bos != "never", return_offsets_mapping=True)
     ids, offsets = list(fields["input_ids"]), [tuple(span) for span in fields["offset_mapping"]]
-    if bos == "always" and tokenizer.bos_token_id is None:
-        raise ModelError("the tokenizer has no BOS token", "leave out --bos always")
-    if bos == "always" and ids[:1] != [tokenizer.bos_token_id]:
-        ids, offsets = [tokenizer.bos_token_id, *ids], [(0, 0), *offsets]
+    begin = leading_bos(tokenizer, bos) if bos == "always" else None
+    if begin is not None and ids[:1] != [begin]:
+        ids, offsets = [begin, *ids], [(0, 0), *offsets]
     if not ids:
         raise RecordError(None, "no tokens")
     return encoding_of(tokenizer, text, ids, offsets, typed=((0, len(text)),))
@@ -109,6 +108,44 @@ def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
         role=encoding.role[:length],
     )
     return kept, cut
+
+
+def leading_bos(tokenizer: Tokenizer, bos: Bos) -> int | None:
+    """The BOS that `bos` puts before a text; None for none. Raises ModelError when there is none to put."""
+    if bos == "always":
+        if tokenizer.bos_token_id is None:
+            raise ModelError("the tokenizer has no BOS token", "leave out --bos always")
+        return tokenizer.bos_token_id
+    first = list(tokenizer("a", add_special_tokens=True, return_offsets_mapping=True)["input_ids"])[:1]
+    return tokenizer.bos_token_id if bos == "auto" and first == [tokenizer.bos_token_id] else None
+
+
+def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tuple[Encoding, int]]:
+    """A document's encoding, made without BOS, in pieces of at most `size` tokens, each begun with `bos` if given.
+
+    Yields each piece, whose text is its part of the document's, and where in the document that part begins. Where a
+    character is split between two pieces, it is in both.
+    """
+    step = size - (bos is not None)
+    for first in range(0, len(encoding), step):
+        part = slice(first, min(first + step, len(encoding)))
+        at, end = int(encoding.char_start[part][0]), int(encoding.char_end[part][-1])
+
+        def with_bos(values: Any, begin: Any) -> Any:
+            return values if bos is None else np.concatenate([[begin], values])
+
+        yield (
+            Encoding(
+                encoding.text[at:end],
+                with_bos(encoding.token_ids[part], bos),
+                with_bos(encoding.char_start[part] - at, 0),
+                with_bos(encoding.char_end[part] - at, 0),
+                with_bos(encoding.is_special[part], True),
+                (None,) * (part.stop - first + (bos is not None)),
+                int(encoding.is_special[part].sum()),
+            ),
+            at,
+        )
 
 
 def check_text(text: str) -> None:

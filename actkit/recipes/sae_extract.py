@@ -4,7 +4,7 @@ By default only the last token of the prompt is read, and then nothing after it 
 the prompt all the same, so that the boundary is where the model would see it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +17,12 @@ from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.chat import Message, encode_chat
 from actkit.pipeline.data import Encoding, Record, TokenSequence
+from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.tokenize import Tokenizer, encode_pieces, first_token_of, truncate
 from actkit.recipes.preferences import parse_messages
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.sparse import Found, SparseSpec, bos_as
 from actkit.recipes.sparse import run as sparse_run
 
 
@@ -34,6 +34,8 @@ class SaeExtractSpec:
     prompt_field: str = "prompt"
     response_field: str = "response"
     save_all_tokens: bool = False
+    top_k: int | None = 50
+    """Most features of a token; None keeps all."""
     chat: bool = False
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
@@ -47,32 +49,22 @@ def run(
 ) -> Finished:
     """Run `sae-extract` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
 
-    def make(
-        description: Description, saes: Sequence[Sae], reducer: Reducer, found: Callable[[], Mapping[str, Any]]
-    ) -> Recipe:
-        bos = {sae.prepend_bos for sae in saes}
-        # Plain text begins as the SAE's training contexts did, unless --bos says otherwise.
-        wanted = "always" if bos == {True} and description.tokenizer.bos_token_id is not None else "auto"
-        tokens = replace(spec.tokens, bos=wanted) if spec.tokens.bos == "auto" else spec.tokens  # type: ignore[arg-type]
+    def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+        tokens = replace(spec.tokens, bos=bos_as(saes, description.tokenizer, spec.tokens.bos))
         limit = tokens.limit(description.context_length)
-        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, reducer, found)
+        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, saes, found)
 
     return sparse_run(sparse, make, options or {}, files or {}, on_progress)
 
 
-def recipe(
-    spec: SaeExtractSpec,
-    tokenizer: Tokenizer,
-    limit: int | None,
-    reducer: Reducer,
-    found: Callable[[], Mapping[str, Any]],
-) -> Recipe:
+def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: Found) -> Recipe:
     """The recipe; sequences longer than `limit` are cut where all tokens are read, rejected where the prompt is cut."""
 
     def prepare(record: Record) -> Prepared:
         return Prepared([_sequence(record, spec, tokenizer, limit)])
 
-    return Recipe("sae-extract", lambda: _records(spec), prepare, {"features": reducer}, found=found)
+    reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
+    return Recipe("sae-extract", lambda: _records(spec), prepare, reducers, found=found)
 
 
 def _records(spec: SaeExtractSpec) -> Records:

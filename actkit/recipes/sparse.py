@@ -8,14 +8,14 @@ from typing import Any
 from actkit.backends import Description, describe, hugging_face, load
 from actkit.backends import sae_lens as sae_backend
 from actkit.backends.sae import Sae
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
+from actkit.config import BatchSpec, Bos, ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import D_MODEL_WIDE
 from actkit.pipeline.extract import extract
-from actkit.pipeline.features import Health, top_features
+from actkit.pipeline.health import Health
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
-from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.sink import check_out
+from actkit.pipeline.tokenize import Tokenizer
 
 FEW_TOKENS = 100
 """Below this, an SAE's health on the data says little, and no warning is given."""
@@ -30,14 +30,29 @@ class SparseSpec:
     output: OutputSpec
     layer: int | None = None
     """The layer that is meant; the SAEs say it too, and must agree."""
-    top_k: int | None = 50
-    threshold: float = 0.0
+    hook_name: str | None = None
+    """The hook point that is meant, with or without `blocks.N.`; likewise."""
     batch: BatchSpec = field(default_factory=BatchSpec)
+
+
+class Found:
+    """What is found out about the SAEs on the way; called at the end, it is a part of `run.json`."""
+
+    def __init__(self, saes: Sequence[Sae], description: Description) -> None:
+        self.health = {sae.name: Health(sae) for sae in saes}
+        self.warnings = [text for sae in saes for text in _doubts(sae, description)]
+
+    def __call__(self) -> Mapping[str, Any]:
+        """The SAEs, how they did on this data, and what a reader should be warned of."""
+        saes = [one.sae for one in self.health.values()]
+        rows = [dict(one.summary()) for one in self.health.values()]
+        unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
+        return {"saes": [_about(sae) for sae in saes], "health": rows, "warnings": [*self.warnings, *unwell]}
 
 
 def run(
     spec: SparseSpec,
-    make: Callable[[Description, Sequence[Sae], Reducer, Callable[[], Mapping[str, Any]]], Recipe],
+    make: Callable[[Description, Sequence[Sae], Found], Recipe],
     options: Mapping[str, Any],
     files: Mapping[str, str],
     on_progress: OnProgress,
@@ -46,22 +61,23 @@ def run(
     check_out(spec.output.out, spec.output.overwrite)
     device = str(hugging_face.resolve_device(spec.model.device))
     saes = [sae_backend.load(_with_layer(one, spec.layer), device) for one in spec.saes]
-    _check_layers(saes, spec.layer)
+    _check_meant(saes, spec)
     description = describe(spec.model)
     for sae in saes:
         _check_fits(sae, description)
-    health = {sae.name: Health(sae) for sae in saes}
-    warnings = [text for sae in saes for text in _doubts(sae, description)]
-
-    def found() -> Mapping[str, Any]:
-        rows = [dict(one.summary()) for one in health.values()]
-        unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
-        return {"saes": [_about(sae) for sae in saes], "health": rows, "warnings": [*warnings, *unwell]}
-
-    reducer = top_features(saes, spec.top_k, spec.threshold, health)
-    recipe = make(description, saes, reducer, found)
+    recipe = make(description, saes, Found(saes, description))
     points = tuple(sorted({sae.hook_point for sae in saes}))
     return extract(recipe, load(description, points), points, spec.batch, spec.output, options, files, on_progress)
+
+
+def bos_as(saes: Sequence[Sae], tokenizer: Tokenizer, wanted: Bos) -> Bos:
+    """Plain text begins as the SAEs' training contexts did, unless `wanted` says otherwise or they differ."""
+    began = {sae.prepend_bos for sae in saes}
+    if wanted != "auto" or len(began) > 1:
+        return wanted
+    if began == {True}:
+        return "always" if tokenizer.bos_token_id is not None else "auto"
+    return "never"
 
 
 def _with_layer(spec: SaeSpec, layer: int | None) -> SaeSpec:
@@ -87,13 +103,18 @@ def _with_layer(spec: SaeSpec, layer: int | None) -> SaeSpec:
     return SaeSpec(spec.release, best[0])
 
 
-def _check_layers(saes: Sequence[Sae], layer: int | None) -> None:
-    wrong = [sae for sae in saes if layer is not None and sae.hook_point.layer != layer]
-    if wrong:
-        raise UsageError(
-            f"--target-layer {layer} was given, but {wrong[0].name} reads {wrong[0].hook_point}",
-            "leave out --target-layer: the SAE says which layer it reads",
-        )
+def _check_meant(saes: Sequence[Sae], spec: SparseSpec) -> None:
+    for sae in saes:
+        if spec.layer is not None and sae.hook_point.layer != spec.layer:
+            raise UsageError(
+                f"--target-layer {spec.layer} was given, but {sae.name} reads {sae.hook_point}",
+                "leave out --target-layer: the SAE says which layer it reads",
+            )
+        if spec.hook_name is not None and spec.hook_name not in (str(sae.hook_point), sae.hook_point.name):
+            raise UsageError(
+                f"--hook-name {spec.hook_name} was given, but {sae.name} reads {sae.hook_point}",
+                "leave out --hook-name: the SAE says what it reads",
+            )
     names = [sae.name for sae in saes]
     twice = {name for name in names if names.count(name) > 1}
     if twice:

@@ -30,7 +30,7 @@ SAMPLES = [
 def extracted(tmp_path: Path, samples: Any = SAMPLES, **options: Any) -> Finished:
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in samples), encoding="utf-8")
-    sparse = {key: options.pop(key) for key in ("saes", "layer", "top_k", "model") if key in options}
+    sparse = {key: options.pop(key) for key in ("saes", "layer", "hook_name", "model") if key in options}
     spec = SparseSpec(
         sparse.pop("model", ModelSpec(device="cpu")),
         sparse.pop("saes", SAES),

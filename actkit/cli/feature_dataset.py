@@ -1,0 +1,92 @@
+"""`actkit feature-dataset`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from actkit.cli.expand import READ, SAE, expanded, hidden, option
+from actkit.cli.options import Shared, Sparse
+from actkit.cli.running import run_command
+from actkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from actkit.config import OutputSpec
+    from actkit.pipeline.recipe import Finished
+
+
+@expanded
+def feature_dataset(
+    shared: Shared,
+    sparse: Sparse,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="Text, JSONL, JSON, CSV, TSV or Parquet file, a directory or quoted glob of them, - for JSONL on "
+            "standard input, or a Hugging Face dataset (owner/name or owner/name:configuration).",
+            show_default=False,
+        ),
+    ] = None,
+    activation_threshold: Annotated[
+        float, option("--activation-threshold", panel=SAE, min=0.0, help="Keep features above it; 0 keeps all active.")
+    ] = 0.0,
+    top_k: Annotated[
+        int | None,
+        option(
+            "--top-k", "-k", panel=SAE, min=1, help="Most features kept of a token; all by default.", show_default=False
+        ),
+    ] = None,
+    context_size: Annotated[
+        int | None,
+        option(
+            "--context-size",
+            panel=READ,
+            min=1,
+            help="Most tokens a sequence, BOS included; what the SAE was trained on by default. Longer documents are "
+            "cut into several sequences.",
+            show_default=False,
+        ),
+    ] = None,
+    text_field: Annotated[
+        str | None,
+        option(
+            "--text-field",
+            panel=READ,
+            help="Field or column of the text; by default text, content, document, …",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[str, option("--split", panel=READ, help="Split of a Hugging Face dataset.")] = "train",
+    by_line: Annotated[
+        bool, option("--by-line", panel=READ, help="Each line of a text file is a document, not the whole file.")
+    ] = False,
+    input_alias: Annotated[str | None, hidden("--input", "--data", "--dataset")] = None,
+) -> None:
+    """The active SAE features of every token of a corpus, with characters counted in each document.
+
+    Example: [b]actkit feature-dataset "stories/*.md" --activation-threshold 0.1 -o runs/stories[/]
+    """
+    where = dataset or input_alias
+    if where is None:
+        raise UsageError("no DATASET given", "actkit feature-dataset stories/, or - for standard input")
+    sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+    from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
+
+    spec = FeatureDatasetSpec(
+        where, text_field, split, by_line, context_size, top_k, activation_threshold, shared.token_spec()
+    )
+
+    def work(output: "OutputSpec", *more: Any) -> "Finished":
+        return run(spec, sparse.sparse_spec(shared, output), *more)
+
+    own = {
+        "dataset": where,
+        "text_field": text_field,
+        "split": split,
+        "by_line": by_line,
+        "context_size": context_size,
+        "top_k": top_k,
+        "activation_threshold": activation_threshold,
+        **asdict(sparse),
+    }
+    run_command("feature-dataset", shared, own, work)

@@ -1,0 +1,117 @@
+"""Stage 1, records, for corpora: the documents of a file, a directory, a glob, or a dataset of the Hugging Face hub.
+
+A text file is one document, or with `by_line` one a line; a record of any other format is one. Records of several
+files are numbered through, in the order of the files' names.
+"""
+
+import glob
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from actkit.errors import InputError
+from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.source import FORMATS, STDIN, Records, bytes_of, format_of, read_records
+
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
+"""`owner/name`, or `owner/name:configuration`."""
+LISTED = 5
+"""How many files' names an error shows."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where documents come from: files in order, or one dataset of the hub."""
+
+    files: tuple[str, ...]
+    dataset: str | None = None
+    ignored: int = 0
+    """Files of a directory that are in no format that can be read."""
+
+    def facts(self) -> dict[str, Any]:
+        """What was found, for `run.json`."""
+        if self.dataset is not None:
+            return {"dataset": self.dataset}
+        return {"files": len(self.files)} | ({"ignored_files": self.ignored} if self.ignored else {})
+
+
+def find_corpus(where: str) -> Corpus:
+    """What `where` means: a file or `-`, a directory (searched through), a glob, or else a dataset's id on the hub.
+
+    Raises InputError when nothing fits.
+    """
+    path = Path(where)
+    if where == STDIN or path.is_file() or (path.exists() and not path.is_dir()):
+        return Corpus((where,))
+    if path.is_dir():
+        every = sorted(one for one in path.rglob("*") if one.is_file() and not _hidden(one.relative_to(path)))
+        known = tuple(str(one) for one in every if format_of(str(one)) is not None)
+        if not known:
+            some = ", ".join(one.name for one in every[:LISTED])
+            raise InputError(f"{where}: no file that can be read{f' (it has {some})' if some else ''}", _formats())
+        return Corpus(known, ignored=len(every) - len(known))
+    if glob.has_magic(where):
+        names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
+        found = tuple(sorted(one for one in names if Path(one).is_file()))
+        if not found:
+            raise InputError(f"{where}: no file matches", "quote the pattern, so that the shell leaves it alone")
+        return Corpus(found)
+    if HUB_ID.fullmatch(where) and format_of(where) is None:
+        return Corpus((), dataset=where)
+    read_records(where)  # raises, naming the files that are near
+    raise InputError(f"{where}: no such file", _formats())
+
+
+def read_documents(corpus: Corpus, split: str = "train", by_line: bool = False) -> Records:
+    """Every record of `corpus`, numbered through. Raises InputError for what cannot be read at all."""
+    found = _hub(corpus.dataset, split) if corpus.dataset is not None else _files(corpus.files, by_line)
+    for number, record in enumerate(found):
+        yield replace(record, record_id=number)
+
+
+def _files(files: tuple[str, ...], by_line: bool) -> Iterator[Record | Rejected]:
+    for file in files:
+        whole = not by_line and file != STDIN and format_of(file) in (None, "text")
+        yield from _whole(file) if whole else read_records(file, default_format="text" if by_line else "jsonl")
+
+
+def _whole(file: str) -> Records:
+    """A text file as one document; its line ends stay as they are, since characters are counted."""
+    with bytes_of(file) as source:
+        raw = source.read()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{file}: this is UTF-16", "save it as UTF-8")
+    try:
+        yield Record(0, file, None, raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        yield Rejected(0, file, line, None, "not valid UTF-8")
+
+
+def _hub(dataset: str, split: str) -> Records:
+    """The rows of one split, streamed; nothing is downloaded that is not read."""
+    import datasets
+
+    name, _, configuration = dataset.partition(":")
+    datasets.disable_progress_bars()
+    try:
+        rows = datasets.load_dataset(name, configuration or None, split=split, streaming=True)
+        for index, row in enumerate(rows):
+            yield Record(index, dataset, None, row)
+    except Exception as error:  # the hub, the network and every file format behind it may raise anything
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[0][:300] if lines else type(error).__name__
+        raise InputError(
+            f"{dataset}: neither a local path nor a dataset that can be read ({why})",
+            "check the name, --split and, for a configuration, owner/name:configuration",
+        ) from error
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _formats() -> str:
+    return f"files end in {', '.join(FORMATS)}, plain or .gz"

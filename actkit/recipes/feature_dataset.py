@@ -1,0 +1,142 @@
+"""`feature-dataset`: a corpus of documents → the active SAE features of every token.
+
+A document is tokenized whole. One that is longer than the context is cut into chunks, each a sequence of its own that
+begins as the SAE's training contexts did; nothing of it is left out. Characters are counted in the document.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.feature_stats import feature_stats
+from actkit.backends import Description
+from actkit.backends.sae import Sae
+from actkit.config import TokenSpec
+from actkit.errors import RecordError, UsageError
+from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.documents import find_corpus, read_documents
+from actkit.pipeline.features import top_features
+from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
+from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.tokenize import Tokenizer, chunks, encode_text, leading_bos
+from actkit.recipes.sparse import Found, SparseSpec, bos_as
+from actkit.recipes.sparse import run as sparse_run
+
+FIELDS = ("text", "content", "document", "story", "body")
+"""Fields looked for, in this order, when `text_field` is not given."""
+
+
+@dataclass(frozen=True)
+class FeatureDatasetSpec:
+    """What `feature-dataset` is asked for."""
+
+    dataset: str
+    """A file, `-`, a directory, a glob, or a dataset's id on the Hugging Face hub."""
+    text_field: str | None = None
+    """None looks for `FIELDS`."""
+    split: str = "train"
+    by_line: bool = False
+    """Each line of a text file is a document, not the whole file."""
+    context_size: int | None = None
+    """Most tokens a sequence; None is what the SAEs were trained on, where they say it."""
+    top_k: int | None = None
+    """Most features of a token; None keeps all."""
+    threshold: float = 0.0
+    """Only features above it are kept; 0 keeps all that are active."""
+    tokens: TokenSpec = field(default_factory=TokenSpec)
+
+
+def run(
+    spec: FeatureDatasetSpec,
+    sparse: SparseSpec,
+    options: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Run `feature-dataset` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
+
+    def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+        tokenizer = description.tokenizer
+        bos = leading_bos(tokenizer, bos_as(saes, tokenizer, spec.tokens.bos))
+        size = _context(spec, saes, description.context_length, bos is not None)
+        return recipe(spec, tokenizer, bos, size, saes, found)
+
+    return sparse_run(sparse, make, options or {}, files or {}, on_progress)
+
+
+def recipe(
+    spec: FeatureDatasetSpec, tokenizer: Tokenizer, bos: int | None, size: int | None, saes: Sequence[Sae], found: Found
+) -> Recipe:
+    """The recipe: chunks of at most `size` tokens, `bos` included. Raises InputError for a corpus that is not there."""
+    corpus = find_corpus(spec.dataset)
+    counts = {"context_size": size, "chunked_documents": 0, "chunks": 0}
+
+    def prepare(record: Record) -> Prepared:
+        whole = encode_text(tokenizer, _text(record.value, spec.text_field), bos="never")
+        pieces = list(chunks(whole, size or len(whole) + 1, bos))
+        counts["chunks"] = (counts["chunks"] or 0) + len(pieces)
+        counts["chunked_documents"] = (counts["chunked_documents"] or 0) + (len(pieces) > 1)
+        return Prepared(
+            [
+                TokenSequence(
+                    record.record_id,
+                    piece,
+                    np.arange(len(piece), dtype=np.int64),
+                    chunk=number,
+                    char_offset=at,
+                )
+                for number, (piece, at) in enumerate(pieces)
+            ]
+        )
+
+    def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+        for sae in saes:
+            for table in feature_stats(run, sae.name, sae.d_sae, sae.feature_url):
+                yield "feature_stats", table
+
+    reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
+    return Recipe(
+        "feature-dataset",
+        lambda: read_documents(corpus, spec.split, spec.by_line),
+        prepare,
+        reducers,
+        finish,
+        detected=corpus.facts(),
+        found=lambda: {"documents": dict(counts), **found()},
+    )
+
+
+def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int | None, with_bos: bool) -> int | None:
+    """Most tokens a sequence, BOS included; None where nothing limits it."""
+    most = spec.tokens.limit(context_length)
+    if spec.context_size is not None:
+        if context_length is not None and spec.context_size > context_length:
+            raise UsageError(
+                f"--context-size {spec.context_size} is beyond the model's context of {context_length} tokens",
+                f"--context-size {context_length} or less",
+            )
+        wanted: int | None = spec.context_size
+    else:
+        wanted = min((sae.context_size for sae in saes if sae.context_size is not None), default=None)
+    size = min((one for one in (most, wanted) if one is not None), default=None)
+    if size is not None and size <= with_bos:
+        raise UsageError(f"contexts of {size} tokens leave no room for text after BOS", "--context-size 2 or more")
+    return size
+
+
+def _text(value: Any, text_field: str | None) -> str:
+    name = None
+    if isinstance(value, Mapping):
+        name = text_field or next((one for one in FIELDS if one in value), None)
+        if name is None or name not in value:
+            raise RecordError(text_field, f"no field {text_field or ' or '.join(FIELDS)}")
+    text = value if name is None else value[name]
+    if not isinstance(text, str):
+        raise RecordError(name, "not text")
+    if not text.strip():
+        raise RecordError(name, "empty")
+    return text
