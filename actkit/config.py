@@ -8,6 +8,7 @@ Attention = Literal["auto", "sdpa", "eager"]
 StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
+PairFormat = Literal["chatml", "trl", "instruction", "hh", "sharegpt"]
 PairPositions = Literal["all", "from-divergence", "divergence"]
 
 

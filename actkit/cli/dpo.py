@@ -7,9 +7,9 @@ import typer
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, expanded, hidden, option
 from actkit.cli.options import Dense, Shared
+from actkit.config import PairFormat as Format
 from actkit.config import PairPositions
 from actkit.errors import UsageError
-from actkit.recipes.preferences import Format
 
 
 @expanded

@@ -9,6 +9,7 @@ import csv
 import difflib
 import gzip
 import io
+import itertools
 import json
 import sys
 import zlib
@@ -45,6 +46,17 @@ def read_records(path: str, default_format: str = "text") -> Records:
     if format_name == "parquet":
         return _parquet(path)
     return _READERS[format_name](path)
+
+
+def look_ahead(records: Records, most: int) -> tuple[list[Record | Rejected], Records]:
+    """The first records, at most `most`, and all of them: standard input cannot be read twice."""
+    first = list(itertools.islice(records, most))
+
+    def again() -> Records:
+        yield from first
+        yield from records
+
+    return first, again()
 
 
 def format_of(path: str) -> str | None:

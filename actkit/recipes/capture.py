@@ -13,19 +13,12 @@ import pyarrow as pa
 from actkit.analysis.layer_stats import layer_stats
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
-from actkit.pipeline.chat import encode_chat
-from actkit.pipeline.data import Encoding, Ints, Record, TokenSequence
+from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records, read_records
-from actkit.pipeline.tokenize import (
-    Tokenizer,
-    encode_pieces,
-    encode_text,
-    first_token_of,
-    tokens_of,
-    truncate,
-)
+from actkit.pipeline.tokenize import Tokenizer, truncate
+from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
 
@@ -48,15 +41,6 @@ class CaptureSpec:
     chat: bool = False
     system: str | None = None
     tokens: TokenSpec = field(default_factory=TokenSpec)
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One record as tokens, and which of them are its response: [first, last), or None."""
-
-    encoding: Encoding
-    response: tuple[int, int] | None
-    boundary_merged: bool = False
 
 
 def run(
@@ -111,28 +95,14 @@ def _records(prompts: Sequence[str], more: Records | None) -> Records:
         yield replace(record, record_id=len(prompts) + record.record_id)
 
 
-def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> Prompt:
+def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> Answered:
     prompt, response = _parts(value, spec)
-    if isinstance(prompt, str) and not prompt.strip():
-        raise RecordError(spec.prompt_field, "empty")
-    if not spec.chat and isinstance(prompt, str):
-        if response is None:
-            return Prompt(encode_text(tokenizer, prompt, spec.tokens.bos), None)
-        encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], spec.tokens.bos)
-    else:
-        messages = (
-            [dict(one) for one in prompt] if not isinstance(prompt, str) else [{"role": "user", "content": prompt}]
-        )
-        if spec.system is not None:
-            messages.insert(0, {"role": "system", "content": spec.system})
-        if response is not None:
-            messages.append({"role": "assistant", "content": response})
-        answered = messages[-1]["role"] == "assistant"
-        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
-        if not answered:
-            return Prompt(encoding, None)
-    start, merged = first_token_of(encoding, spans[-1][0])
-    return Prompt(encoding, (start, max(tokens_of(encoding, spans[-1])[1], start)), merged)
+    if isinstance(prompt, str) and not spec.chat:
+        if not prompt.strip():
+            raise RecordError(spec.prompt_field, "empty")
+        return encode_plain(tokenizer, prompt, response, spec.tokens.bos)
+    messages = conversation(prompt, response, spec.system)
+    return encode_messages(tokenizer, messages, chat=True)
 
 
 def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, str]], str | None]:
@@ -158,7 +128,7 @@ def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, str]]
     return prompt, response
 
 
-def _positions(positions: str, prompt: Prompt, length: int) -> Ints:
+def _positions(positions: str, prompt: Answered, length: int) -> Ints:
     """The positions to keep; one that is read is never cut off, nor moved by cutting."""
     whole = len(prompt.encoding)
     if positions == "all":

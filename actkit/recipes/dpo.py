@@ -6,7 +6,6 @@
 """
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,21 +18,15 @@ import pyarrow as pa
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.config import PairPositions, TokenSpec
-from actkit.errors import InputError, RecordError
-from actkit.pipeline.chat import encode_chat
-from actkit.pipeline.data import Encoding, Ints, Record, TokenSequence
+from actkit.errors import RecordError
+from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.source import Records, read_records
-from actkit.pipeline.tokenize import Tokenizer, divergence, encode_pieces, first_token_of, truncate
+from actkit.pipeline.tokenize import Tokenizer, divergence, truncate
+from actkit.recipes.answered import Answered, encode_messages
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
-from actkit.recipes.preferences import FORMATS, Format, Message, Pair, detect, parse
-
-LOOK_AHEAD = 100
-"""Records looked at before the format is given up on."""
-PLAIN_TURNS = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: ", "system": "\n\nSystem: ", "tool": "\n\nTool: "}
-"""How conversations are written for a model without chat template: as in the hh data, which so stay as they are."""
+from actkit.recipes.preferences import Format, Pair, pairs_in, parse
 
 
 @dataclass(frozen=True)
@@ -49,17 +42,6 @@ class DpoSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
 
-@dataclass(frozen=True)
-class Side:
-    """One whole conversation as tokens."""
-
-    encoding: Encoding
-    answer_start: int
-    """The first character of the answer in the rendered text."""
-    response_start: int
-    boundary_merged: bool
-
-
 def run(
     spec: DpoSpec,
     dense: DenseSpec,
@@ -73,20 +55,16 @@ def run(
 
 def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:
     """The recipe. Raises InputError when the first records are in none of the known formats."""
-    first = read_records(spec.path, default_format="jsonl")
-    looked_at = list(itertools.islice(first, LOOK_AHEAD))
-    form = spec.input_format or _detect(looked_at, spec.path)
+    form, records = pairs_in(spec.path, spec.input_format)
     limit = spec.tokens.limit(context_length)
     chat = spec.chat if spec.chat is not None else bool(tokenizer.chat_template)
 
-    def records() -> Records:
-        # What was looked at is handed on, since standard input cannot be read twice.
-        yield from looked_at
-        yield from first
-
     def prepare(record: Record) -> Prepared:
         pair = parse(record.value, form)
-        chosen, rejected = (_encode(tokenizer, side, pair, chat, spec.tokens) for side in (pair.chosen, pair.rejected))
+        chosen, rejected = (
+            encode_messages(tokenizer, side, chat, spec.tokens.bos, pair.verbatim)
+            for side in (pair.chosen, pair.rejected)
+        )
         for name, side in (("chosen", chosen), ("rejected", rejected)):
             if limit is not None and len(side.encoding) > limit:
                 raise RecordError(name, f"longer than the context of {limit} tokens")
@@ -95,7 +73,7 @@ def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, redu
         return Prepared(_sequences(record.record_id, chosen, rejected, apart, spec.positions), {"pairs": row})
 
     detected = {"input_format": form, "chat": chat}
-    return Recipe("dpo", records, prepare, {"activations": reducer}, finish, detected)
+    return Recipe("dpo", lambda: records, prepare, {"activations": reducer}, finish, detected)
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
@@ -108,38 +86,8 @@ def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
     yield "pair_stats", pair_stats(diffs)
 
 
-def _detect(looked_at: list[Any], path: str) -> Format:
-    for record in looked_at:
-        form = detect(record.value) if isinstance(record, Record) else None
-        if form is not None:
-            return form
-    reasons = [record for record in looked_at if not isinstance(record, Record)]
-    why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
-    keys = next(
-        (sorted(one.value)[:8] for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)), None
-    )
-    seen = f"; the first record has the fields {', '.join(keys)}" if keys else why
-    raise InputError(
-        f"{path}: no preference pairs in its first {len(looked_at)} records{seen}",
-        f"a record needs chosen and rejected; --input-format forces one of {', '.join(FORMATS)}",
-    )
-
-
-def _encode(tokenizer: Tokenizer, messages: tuple[Message, ...], pair: Pair, chat: bool, tokens: TokenSpec) -> Side:
-    if chat:
-        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=False)
-    else:
-        pieces: list[tuple[str | None, str]] = []
-        for message in messages:
-            pieces += [] if pair.verbatim else [(None, PLAIN_TURNS[message["role"]])]
-            pieces.append((message["role"], message["content"]))
-        encoding, spans = encode_pieces(tokenizer, pieces, tokens.bos)
-    start, merged = first_token_of(encoding, spans[-1][0])
-    return Side(encoding, spans[-1][0], start, merged)
-
-
 def _sequences(
-    record_id: int, chosen: Side, rejected: Side, apart: int, positions: PairPositions
+    record_id: int, chosen: Answered, rejected: Answered, apart: int, positions: PairPositions
 ) -> list[TokenSequence]:
     if apart == 0:
         return [
@@ -182,7 +130,7 @@ def _keep(start: int, end: int, positions: PairPositions) -> Ints:
     return np.arange(start, min(start + 1, end) if positions == "divergence" else end, dtype=np.int64)
 
 
-def _pair_row(record_id: int, pair: Pair, chosen: Side, rejected: Side, apart: int) -> dict[str, Any]:
+def _pair_row(record_id: int, pair: Pair, chosen: Answered, rejected: Answered, apart: int) -> dict[str, Any]:
     lengths = len(chosen.encoding), len(rejected.encoding)
     return {
         "record_id": record_id,

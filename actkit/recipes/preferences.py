@@ -10,11 +10,13 @@ sharegpt      {"conversations": [{"from", "value"}], "chosen": {"from", "value"}
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from actkit.errors import RecordError
+from actkit.config import PairFormat as Format
+from actkit.errors import InputError, RecordError
+from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.source import Records, look_ahead, read_records
 
-Format = Literal["chatml", "trl", "instruction", "hh", "sharegpt"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Message = Mapping[str, str]
 ROLES = {
@@ -29,6 +31,8 @@ ROLES = {
     "chatbot": "assistant",
     "tool": "tool",
 }
+LOOK_AHEAD = 100
+"""Records looked at before the format is given up on."""
 TURN = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
 
 
@@ -56,6 +60,34 @@ def detect(value: Any) -> Format | None:
     if isinstance(chosen, str):
         return "hh" if TURN.search(chosen) else None
     return "chatml" if isinstance(chosen, list) else None
+
+
+def pairs_in(path: str, form: Format | None = None) -> tuple[Format, Records]:
+    """The format of a file of pairs, and its records; None for `form` looks at the first ones.
+
+    Raises InputError when those are in none of the formats.
+    """
+    looked_at, records = look_ahead(read_records(path, default_format="jsonl"), LOOK_AHEAD)
+    for record in looked_at if form is None else ():
+        form = detect(record.value) if isinstance(record, Record) else None
+        if form is not None:
+            break
+    if form is None:
+        raise _none_found(looked_at, path)
+    return form, records
+
+
+def _none_found(looked_at: list[Record | Rejected], path: str) -> InputError:
+    reasons = [record for record in looked_at if not isinstance(record, Record)]
+    why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
+    keys = next(
+        (sorted(one.value)[:8] for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)), None
+    )
+    seen = f"; the first record has the fields {', '.join(keys)}" if keys else why
+    return InputError(
+        f"{path}: no preference pairs in its first {len(looked_at)} records{seen}",
+        f"a record needs chosen and rejected; --input-format forces one of {', '.join(FORMATS)}",
+    )
 
 
 def parse(value: Any, form: Format) -> Pair:

@@ -15,12 +15,12 @@ from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
-from actkit.pipeline.chat import Message, encode_chat
-from actkit.pipeline.data import Encoding, Record, TokenSequence
+from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, read_records
-from actkit.pipeline.tokenize import Tokenizer, encode_pieces, first_token_of, truncate
+from actkit.pipeline.tokenize import Tokenizer, truncate
+from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
 from actkit.recipes.preferences import parse_messages
 from actkit.recipes.sparse import Found, SparseSpec, bos_as
 from actkit.recipes.sparse import run as sparse_run
@@ -92,7 +92,8 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
     )
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
-    encoding, start, merged = _encode(value, spec, tokenizer)
+    answered = _encode(value, spec, tokenizer)
+    encoding, start = answered.encoding, answered.response_start
     if start == 0:
         raise RecordError(spec.prompt_field, "the prompt has no token of its own")
     cut, n_truncated = truncate(encoding, limit if limit is not None else len(encoding))
@@ -108,36 +109,20 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
         n_truncated=n_truncated if spec.save_all_tokens else 0,
         group=None if group is None else str(group),
         label=None if value.get("template_type") is None else str(value["template_type"]),
-        boundary_merged=merged,
+        boundary_merged=answered.boundary_merged,
     )
 
 
-def _encode(value: Mapping[str, Any], spec: SaeExtractSpec, tokenizer: Tokenizer) -> tuple[Encoding, int, bool]:
-    """The record as tokens, where its response starts, and whether the token there also holds prompt."""
+def _encode(value: Mapping[str, Any], spec: SaeExtractSpec, tokenizer: Tokenizer) -> Answered:
     messages = value.get("messages")
     if spec.prompt_field not in value and isinstance(messages, list):
-        return _encode_chat(parse_messages(messages, "messages"), tokenizer)
-    prompt, response = _text(value, spec.prompt_field), _text(value, spec.response_field, needed=False)
+        return encode_messages(tokenizer, parse_messages(messages, "messages"), chat=True)
+    prompt = text_in(value.get(spec.prompt_field), spec.prompt_field)
+    response = value.get(spec.response_field)
+    if response == "":  # not answered yet, as sets of prompts have it
+        response = None
+    if response is not None and not isinstance(response, str):
+        raise RecordError(spec.response_field, "not text")
     if spec.chat:
-        answer = [{"role": "assistant", "content": response}] if response else []
-        return _encode_chat(({"role": "user", "content": prompt}, *answer), tokenizer)
-    encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], spec.tokens.bos)
-    return encoding, *first_token_of(encoding, spans[1][0])
-
-
-def _encode_chat(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[Encoding, int, bool]:
-    """A chat; its response is the assistant's message at its end, or would begin after it."""
-    answered = messages[-1]["role"] == "assistant"
-    encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
-    return encoding, *(first_token_of(encoding, spans[-1][0]) if answered else (len(encoding), False))
-
-
-def _text(value: Mapping[str, Any], name: str, needed: bool = True) -> str:
-    text = value.get(name)
-    if text is None and not needed:
-        return ""
-    if not isinstance(text, str):
-        raise RecordError(name, "missing" if text is None else "not text")
-    if needed and not text.strip():
-        raise RecordError(name, "empty")
-    return text
+        return encode_messages(tokenizer, conversation(prompt, response), chat=True)
+    return encode_plain(tokenizer, prompt, response, spec.tokens.bos)
