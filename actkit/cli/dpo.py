@@ -7,8 +7,7 @@ import typer
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, expanded, hidden, option
 from actkit.cli.options import Dense, Shared
-from actkit.config import PairFormat as Format
-from actkit.config import PairPositions
+from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
 
 
@@ -24,7 +23,7 @@ def dpo(
     ] = None,
     positions: Annotated[PairPositions, option("--positions", panel=READ, help="Which positions are kept.")] = "all",
     input_format: Annotated[
-        Format | None,
+        PairFormat | None,
         option("--input-format", panel=READ, help="Detected from the first records if not given.", show_default=False),
     ] = None,
     chat: Annotated[

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
-from actkit.config import PairPositions, TokenSpec
+from actkit.config import PairFormat, PairPositions, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
@@ -26,7 +26,7 @@ from actkit.pipeline.tokenize import Tokenizer, divergence, truncate
 from actkit.recipes.answered import Answered, encode_messages
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
-from actkit.recipes.preferences import Format, Pair, pairs_in, parse
+from actkit.recipes.preferences import Pair, pairs_in, parse
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DpoSpec:
 
     path: str
     positions: PairPositions = "all"
-    input_format: Format | None = None
+    input_format: PairFormat | None = None
     """None looks at the first records."""
     chat: bool | None = None
     """None uses the chat template if the model has one."""

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from actkit.config import PairFormat as Format
+from actkit.config import PairFormat
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.source import Records, look_ahead, read_records
 
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[PairFormat, ...] = get_args(PairFormat)
 Message = Mapping[str, str]
 ROLES = {
     "system": "system",
@@ -46,7 +46,7 @@ class Pair:
     """Prompt and response were given as text to be joined as they are, where no chat template is used."""
 
 
-def detect(value: Any) -> Format | None:
+def detect(value: Any) -> PairFormat | None:
     """The format of one record; None if it is none of them."""
     if not isinstance(value, Mapping) or "chosen" not in value or "rejected" not in value:
         return None
@@ -62,7 +62,7 @@ def detect(value: Any) -> Format | None:
     return "chatml" if isinstance(chosen, list) else None
 
 
-def pairs_in(path: str, form: Format | None = None) -> tuple[Format, Records]:
+def pairs_in(path: str, form: PairFormat | None = None) -> tuple[PairFormat, Records]:
     """The format of a file of pairs, and its records; None for `form` looks at the first ones.
 
     Raises InputError when those are in none of the formats.
@@ -90,7 +90,7 @@ def _none_found(looked_at: list[Record | Rejected], path: str) -> InputError:
     )
 
 
-def parse(value: Any, form: Format) -> Pair:
+def parse(value: Any, form: PairFormat) -> Pair:
     """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
     if not isinstance(value, Mapping):
         raise RecordError(None, f"not an object but {_kind(value)}")
