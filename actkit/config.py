@@ -8,6 +8,7 @@ Attention = Literal["auto", "sdpa", "eager"]
 StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
+Pool = Literal["max", "mean", "last", "sum"]
 PairFormat = Literal["chatml", "trl", "instruction", "hh", "sharegpt"]
 PairPositions = Literal["all", "from-divergence", "divergence"]
 
@@ -40,6 +41,10 @@ class SaeSpec:
     sae_id: str | None = None
     path: str | None = None
     """A local directory with cfg.json and sae_weights.safetensors; instead of release and id."""
+    layer: int | None = None
+    """The layer that is meant: it chooses where a release alone is given, and must agree with what the SAE reads."""
+    hook_name: str | None = None
+    """The hook point that is meant, with or without `blocks.N.`; it must agree likewise."""
 
 
 @dataclass(frozen=True)

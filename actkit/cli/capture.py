@@ -6,7 +6,7 @@ import typer
 
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, expanded, hidden, option
-from actkit.cli.options import Dense, Shared
+from actkit.cli.options import Dense, Shared, Sparse
 from actkit.errors import UsageError
 
 
@@ -14,6 +14,7 @@ from actkit.errors import UsageError
 def capture(
     shared: Shared,
     dense: Dense,
+    sparse: Sparse,
     prompts: Annotated[
         str | None,
         typer.Argument(
@@ -77,4 +78,4 @@ def capture(
         "chat": chat,
         "system": system,
     }
-    run_dense("capture", shared, dense, own, lambda what, *more: run(spec, what, *more))
+    run_dense("capture", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from actkit.cli.options import Dense, Shared
+from actkit.cli.options import Dense, Shared, Sparse
 from actkit.cli.running import run_command
 
 if TYPE_CHECKING:
@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
 
 def run_dense(
-    command: str, shared: Shared, dense: Dense, own: Mapping[str, Any], run: Callable[..., "Finished"]
+    command: str,
+    shared: Shared,
+    dense: Dense,
+    sparse: Sparse,
+    own: Mapping[str, Any],
+    run: Callable[..., "Finished"],
 ) -> None:
     """Run a command whose recipe takes a `DenseSpec`; `own` are its options beside the groups."""
     from actkit.recipes.dense import DenseSpec
 
+    saes = sparse.wanted(shared.model)
+
     def work(output: "OutputSpec", *more: Any) -> "Finished":
         names = tuple(dense.hook_point or ["hook_resid_post"])
-        what = DenseSpec(shared.model_spec(), output, dense.layers, names, shared.batch_spec())
+        model, batch = shared.model_spec(), shared.batch_spec()
+        what = DenseSpec(model, output, dense.layers, names, batch, saes, dense.top_k)
         return run(what, *more)
 
-    run_command(command, shared, {**own, **asdict(dense)}, work, dense.store_dtype)
+    run_command(command, shared, {**own, **asdict(dense), **asdict(sparse)}, work, dense.store_dtype)

@@ -6,7 +6,7 @@ import typer
 
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, expanded, hidden, option
-from actkit.cli.options import Dense, Shared
+from actkit.cli.options import Dense, Shared, Sparse
 from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
 
@@ -15,6 +15,7 @@ from actkit.errors import UsageError
 def dpo(
     shared: Shared,
     dense: Dense,
+    sparse: Sparse,
     pairs: Annotated[
         str | None,
         typer.Argument(
@@ -51,4 +52,4 @@ def dpo(
 
     spec = DpoSpec(path, positions, input_format, chat, shared.token_spec())
     own = {"pairs": path, "positions": positions, "input_format": input_format, "chat": chat}
-    run_dense("dpo", shared, dense, own, lambda what, *more: run(spec, what, *more))
+    run_dense("dpo", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))

@@ -153,6 +153,9 @@ class Dense:
             show_default=False,
         ),
     ] = None
+    top_k: Annotated[
+        int, option("--top-k", "-k", panel=SAE, min=1, help="With an SAE: features kept of each token, the largest.")
+    ] = 50
     store_dtype: Annotated[
         StoreDtype,
         option(
@@ -210,12 +213,11 @@ class Sparse:
         """Which SAEs of which model, and where their features go."""
         from actkit.recipes.sparse import SparseSpec
 
-        saes, batch = self.sae_specs(shared.model), shared.batch_spec()
-        return SparseSpec(shared.model_spec(), saes, output, self.target_layer, self.hook_name, batch)
+        return SparseSpec(shared.model_spec(), self.sae_specs(shared.model), output, shared.batch_spec())
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
-        chosen = [SaeSpec(path=path) for path in self.sae or []]
+        chosen = [SaeSpec(path=path, layer=self.target_layer, hook_name=self.hook_name) for path in self.sae or []]
         release = self.sae_release or (model if model == NAME and not chosen else None)
         if release is None and self.sae_id:
             raise UsageError("--sae-id without --sae-release", "name the release that it belongs to")
@@ -224,5 +226,10 @@ class Sparse:
         if release is not None:
             default = "blocks.2.hook_resid_post" if release == NAME and self.target_layer is None else None
             ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
-            chosen += [SaeSpec(release, one) for one in ids]
+            chosen += [SaeSpec(release, one, layer=self.target_layer, hook_name=self.hook_name) for one in ids]
         return chosen
+
+    def wanted(self, model: str) -> list[SaeSpec]:
+        """The SAEs that are meant where none need be: no flag, no SAE."""
+        named = (self.sae_release, self.sae_id, self.sae, self.target_layer, self.hook_name)
+        return self.sae_specs(model) if any(one is not None for one in named) else []

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
+from actkit.backends import Description
+from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, TokenSequence
@@ -21,6 +22,7 @@ from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
+from actkit.recipes.saes import as_trained
 
 FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
 """Fields looked for, in this order, when `--field` is not given."""
@@ -51,7 +53,12 @@ def run(
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
     """Run `capture` and return the finished run. Errors: see `extract`, and UsageError for unknown positions."""
-    return dense_run(dense, partial(recipe, spec), options or {}, files or {}, on_progress)
+
+    def make(description: Description, saes: Sequence[Sae], reducer: Reducer) -> Recipe:
+        tokens = as_trained(spec.tokens, saes, description.tokenizer)
+        return recipe(replace(spec, tokens=tokens), description.tokenizer, description.context_length, reducer)
+
+    return dense_run(dense, make, options or {}, files or {}, on_progress)
 
 
 def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:

@@ -1,17 +1,19 @@
 """What the recipes that store whole activations have in common: from a model's name to a finished run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actkit.backends import Description, describe, load
-from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.backends.sae import Sae
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.hooks import D_MODEL_WIDE, HookPoint, parse_hook_points
 from actkit.pipeline.extract import extract
+from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
 from actkit.pipeline.sink import check_out
-from actkit.pipeline.tokenize import Tokenizer
+from actkit.recipes.saes import Found, load_saes
 
 
 @dataclass(frozen=True)
@@ -25,26 +27,35 @@ class DenseSpec:
     hook_points: Sequence[str] = ("hook_resid_post",)
     """Names without a layer are taken at all of `layers`."""
     batch: BatchSpec = field(default_factory=BatchSpec)
+    saes: Sequence[SaeSpec] = ()
+    """SAEs whose largest features are stored beside the activations."""
+    top_k: int | None = 50
 
 
 def run(
     spec: DenseSpec,
-    make: Callable[[Tokenizer, int | None, Reducer], Recipe],
+    make: Callable[[Description, Sequence[Sae], Reducer], Recipe],
     options: Mapping[str, Any],
     files: Mapping[str, str],
     on_progress: OnProgress,
 ) -> Finished:
-    """Make the recipe (of tokenizer, context length and reducer) and run it.
+    """Make the recipe and run it; where there are SAEs, their features are one more table.
 
-    Whatever can be wrong with options or input is found before weights are loaded.
+    Whatever can be wrong with options or input is found before the model's weights are loaded.
     """
+    saes = load_saes(spec.saes, spec.model.device)
     description = describe(spec.model)
+    found = Found(saes, description)
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
     reducer = activations(points, _width(points, description), spec.output.store_dtype)
-    recipe = make(description.tokenizer, description.context_length, reducer)
+    recipe = make(description, saes, reducer)
+    if saes:
+        features = top_features(saes, spec.top_k, 0.0, found.health)
+        recipe = replace(recipe, reducers={**recipe.reducers, "features": features}, found=found)
     check_out(spec.output.out, spec.output.overwrite)
-    model = load(description, points)
-    return extract(recipe, model, points, spec.batch, spec.output, options, files, on_progress)
+    every = tuple(sorted({*points, *(sae.hook_point for sae in saes)}))
+    model = load(description, every)
+    return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress)
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

@@ -6,9 +6,8 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
+from actkit.backends import Description
+from actkit.backends.sae import Sae
 from actkit.config import PairFormat, PairPositions, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
@@ -27,6 +28,7 @@ from actkit.recipes.answered import Answered, encode_messages
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.preferences import Pair, pairs_in, parse
+from actkit.recipes.saes import as_trained
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ def run(
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
     """Run `dpo` and return the finished run. Errors: see `extract`, and InputError for input of no known format."""
-    return dense_run(dense, partial(recipe, spec), options or {}, files or {}, on_progress)
+
+    def make(description: Description, saes: Sequence[Sae], reducer: Reducer) -> Recipe:
+        tokens = as_trained(spec.tokens, saes, description.tokenizer)
+        return recipe(replace(spec, tokens=tokens), description.tokenizer, description.context_length, reducer)
+
+    return dense_run(dense, make, options or {}, files or {}, on_progress)
 
 
 def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:

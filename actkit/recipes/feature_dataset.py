@@ -23,7 +23,8 @@ from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.tokenize import Tokenizer, chunks, encode_text, leading_bos
-from actkit.recipes.sparse import Found, SparseSpec, bos_as
+from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
 
 FIELDS = ("text", "content", "document", "story", "body")
@@ -61,7 +62,7 @@ def run(
 
     def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
         tokenizer = description.tokenizer
-        bos = leading_bos(tokenizer, bos_as(saes, tokenizer, spec.tokens.bos))
+        bos = leading_bos(tokenizer, as_trained(spec.tokens, saes, tokenizer).bos)
         size = _context(spec, saes, description.context_length, bos is not None)
         return recipe(spec, tokenizer, bos, size, saes, found)
 

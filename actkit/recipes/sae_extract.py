@@ -22,7 +22,8 @@ from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
 from actkit.recipes.preferences import parse_messages
-from actkit.recipes.sparse import Found, SparseSpec, bos_as
+from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
 
 
@@ -50,7 +51,7 @@ def run(
     """Run `sae-extract` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
 
     def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
-        tokens = replace(spec.tokens, bos=bos_as(saes, description.tokenizer, spec.tokens.bos))
+        tokens = as_trained(spec.tokens, saes, description.tokenizer)
         limit = tokens.limit(description.context_length)
         return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, saes, found)
 

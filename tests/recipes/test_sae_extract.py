@@ -1,6 +1,7 @@
 """`sae-extract`: features at the right token, equal to the SAE on the plain model, merged back without loss."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ def extracted(tmp_path: Path, samples: Any = SAMPLES, **options: Any) -> Finishe
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in samples), encoding="utf-8")
     sparse = {key: options.pop(key) for key in ("saes", "layer", "hook_name", "model") if key in options}
+    saes = sparse.pop("saes", SAES)
     spec = SparseSpec(
         sparse.pop("model", ModelSpec(device="cpu")),
-        sparse.pop("saes", SAES),
+        [replace(one, **sparse) for one in saes],
         OutputSpec(tmp_path / "run", overwrite=True),
-        **sparse,
     )
     return run(SaeExtractSpec(str(path), **options), spec)
 

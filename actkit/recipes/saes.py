@@ -1,0 +1,161 @@
+"""SAEs for a recipe: found, loaded before the model, held against it, and what there is to say about them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from actkit.backends import Description, hugging_face
+from actkit.backends import sae_lens as sae_backend
+from actkit.backends.sae import Sae
+from actkit.config import SaeSpec, TokenSpec
+from actkit.errors import ModelError, UsageError
+from actkit.hooks import D_MODEL_WIDE
+from actkit.pipeline.health import Health
+from actkit.pipeline.tokenize import Tokenizer
+
+FEW_TOKENS = 100
+"""Below this, an SAE's health on the data says little, and no warning is given."""
+
+
+def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
+    """Load SAEs, a release's by layer where it is given alone.
+
+    Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
+    """
+    on = str(hugging_face.resolve_device(device)) if specs else device
+    saes = [sae_backend.load(_by_layer(one), on) for one in specs]
+    for sae, spec in zip(saes, specs, strict=True):
+        _check_meant(sae, spec)
+    names = [sae.name for sae in saes]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UsageError(f"{sorted(twice)[0]} was given twice", "name each SAE once")
+    return saes
+
+
+class Found:
+    """What is found out about the SAEs on the way; called at the end, it is a part of `run.json`.
+
+    Raises ModelError for an SAE that cannot read this model.
+    """
+
+    def __init__(self, saes: Sequence[Sae], description: Description) -> None:
+        for sae in saes:
+            _check_fits(sae, description)
+        self.health = {sae.name: Health(sae) for sae in saes}
+        self.warnings = [text for sae in saes for text in _doubts(sae, description)]
+
+    def __call__(self) -> Mapping[str, Any]:
+        """The SAEs, how they did on this data, and what a reader should be warned of."""
+        saes = [one.sae for one in self.health.values()]
+        rows = [dict(one.summary()) for one in self.health.values()]
+        unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
+        return {"saes": [_about(sae) for sae in saes], "health": rows, "warnings": [*self.warnings, *unwell]}
+
+
+def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> TokenSpec:
+    """Plain text begins as the SAEs' training contexts did, unless `--bos` says otherwise or the SAEs differ."""
+    began = {sae.prepend_bos for sae in saes}
+    if tokens.bos != "auto" or len(began) != 1:
+        return tokens
+    if began == {False}:
+        return replace(tokens, bos="never")
+    return replace(tokens, bos="always") if tokenizer.bos_token_id is not None else tokens
+
+
+def _by_layer(spec: SaeSpec) -> SaeSpec:
+    """An SAE given by release alone: the one of that layer, the canonical 16k one where there are several."""
+    if spec.path is not None or spec.sae_id is not None or spec.release is None:
+        return spec
+    known = sae_backend.releases()
+    if spec.release not in known:
+        raise sae_backend.unknown_release(spec.release)
+    ids, layer = known[spec.release].sae_ids, spec.layer
+    if layer is None:
+        raise UsageError(
+            f"which SAE of {spec.release}?", f"--sae-id, or --target-layer; it has {', '.join(ids[:5])}, …"
+        )
+    of_layer = [one for one in ids if re.search(rf"(?:layer_|blocks\.|^){layer}(?:[/._]|$)", one)]
+    best = [one for one in of_layer if one.endswith("width_16k/canonical")] or of_layer
+    if len(best) != 1:
+        what = f"{len(best)} SAEs" if best else "no SAE"
+        raise UsageError(
+            f"{spec.release} has {what} for layer {layer}",
+            f"--sae-id names one, such as {', '.join((best or ids)[:5])}",
+        )
+    return replace(spec, sae_id=best[0])
+
+
+def _check_meant(sae: Sae, spec: SaeSpec) -> None:
+    if spec.layer is not None and sae.hook_point.layer != spec.layer:
+        raise UsageError(
+            f"--target-layer {spec.layer} was given, but {sae.name} reads {sae.hook_point}",
+            "leave out --target-layer: the SAE says which layer it reads",
+        )
+    if spec.hook_name is not None and spec.hook_name not in (str(sae.hook_point), sae.hook_point.name):
+        raise UsageError(
+            f"--hook-name {spec.hook_name} was given, but {sae.name} reads {sae.hook_point}",
+            "leave out --hook-name: the SAE says what it reads",
+        )
+
+
+def _check_fits(sae: Sae, description: Description) -> None:
+    name = description.spec.name
+    trained_on = f"; it was trained on {sae.model_name}" if sae.model_name else ""
+    if not 0 <= sae.hook_point.layer < description.n_layers:
+        raise ModelError(
+            f"{sae.name} reads {sae.hook_point}, but {name} has layers 0 to {description.n_layers - 1}{trained_on}",
+            f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
+        )
+    if sae.hook_point.name in D_MODEL_WIDE and sae.d_in != description.d_model:
+        raise ModelError(
+            f"{sae.name} reads {sae.d_in} numbers a token, but {name} has d_model {description.d_model}{trained_on}",
+            f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
+        )
+
+
+def _doubts(sae: Sae, description: Description) -> list[str]:
+    """What a reader of the table should know about this pairing of SAE and model."""
+    found = [f"{sae.name}: {guess}" for guess in sae.guesses]
+    given = {_bare(description.spec.name), _bare(description.location)}
+    if sae.model_name and not {_bare(sae.model_name), _bare(hugging_face.locate(_bare(sae.model_name)))} & given:
+        found.append(f"{sae.name} was trained on {sae.model_name}, but the model is {description.spec.name}")
+    return found
+
+
+def _bare(name: str) -> str:
+    """A model's name without its organisation: SAEs name models with and without."""
+    return name.rsplit("/", 1)[-1].lower()
+
+
+def _symptoms(row: Mapping[str, Any], sae: Sae) -> list[str]:
+    """Contexts longer than the SAE knows, and figures so odd that SAE and activations can hardly belong together."""
+    found = []
+    if sae.context_size is not None and row["longest_context"] > sae.context_size:
+        read, known = row["longest_context"], sae.context_size
+        found.append(f"{sae.name} was trained on contexts of {known} tokens, and read up to {read}")
+    if row["n_tokens"] < FEW_TOKENS:
+        return found
+    if row["explained_variance"] is not None and row["explained_variance"] < 0:
+        found.append(f"{row['sae']} explains less than nothing of the variance ({row['explained_variance']:.2f})")
+    if row["l0"] == 0:
+        found.append(f"{row['sae']}: no feature is active anywhere")
+    if row["dense_fraction"] > 0.5:
+        found.append(
+            f"{row['sae']}: {row['dense_fraction']:.0%} of the features fire on more than a tenth of the tokens"
+        )
+    return found
+
+
+def _about(sae: Sae) -> Mapping[str, Any]:
+    return {
+        "name": sae.name,
+        "hook_point": str(sae.hook_point),
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "neuronpedia_id": sae.neuronpedia_id,
+        "metadata": {
+            key: value for key, value in sae.facts.items() if isinstance(value, (str, int, float, bool, list, dict))
+        },
+    }
