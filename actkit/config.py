@@ -10,6 +10,7 @@ OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
 Pool = Literal["max", "mean", "last", "sum"]
 PairFormat = Literal["chatml", "trl", "instruction", "hh", "sharegpt"]
+ContrastPositions = Literal["last", "response-mean", "all"]
 PairPositions = Literal["all", "from-divergence", "divergence"]
 
 

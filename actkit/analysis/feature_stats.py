@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.analysis.contexts import Strongest, contexts_of
-from actkit.analysis.shards import keys_of, parts, special_keys
+from actkit.analysis.shards import keys_of, parts, sae_groups, special_keys
 from actkit.schemas import arrow_schema
 
 CONTEXTS_KEPT = 20
@@ -30,7 +29,7 @@ def feature_stats(
     n_tokens = 0
     for part in parts(run, "features"):
         special = special_keys(run, part)
-        for table in _groups_of(part, sae):
+        for table in sae_groups(part, sae):
             keys = keys_of(table["sequence_id"].to_numpy(), table["position"].to_numpy())
             table = table.filter(pa.array(~np.isin(keys, special)))
             n_tokens += len(table)
@@ -55,12 +54,3 @@ def feature_stats(
             "contexts": contexts_of(run, strongest, block.tolist()),
         }
         yield pa.table(columns, schema=arrow_schema("feature_stats"))
-
-
-def _groups_of(part: Path, sae: str) -> Iterator[pa.Table]:
-    """The rows of one SAE in one part: row groups hold one SAE each."""
-    with pq.ParquetFile(part) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            if len(table) and table["sae"][0].as_py() == sae:
-                yield table

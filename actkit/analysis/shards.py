@@ -35,11 +35,20 @@ def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = N
     return pq.read_table(run / table / part.name, columns=columns and list(columns), partitioning=None)
 
 
-def rows_of(part: Path) -> Iterator[Rows]:
-    """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out."""
+def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
+    """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out.
+
+    Of one `hook_point` alone, only its bytes are read.
+    """
     with pq.ParquetFile(part) as file:
+        column = file.schema_arrow.get_field_index("hook_point")
         for group in range(file.num_row_groups):
+            known = file.metadata.row_group(group).column(column).statistics
+            if hook_point is not None and known is not None and known.has_min_max and known.min != hook_point:
+                continue
             table = file.read_row_group(group)
+            if hook_point is not None and len(table) and table["hook_point"][0].as_py() != hook_point:
+                continue
             lists = table["activation"].combine_chunks()
             if not len(table):
                 continue
@@ -54,6 +63,15 @@ def rows_of(part: Path) -> Iterator[Rows]:
                 table["position"].to_numpy(),
                 values.reshape(len(table), -1),
             )
+
+
+def sae_groups(part: Path, sae: str) -> Iterator[pa.Table]:
+    """The rows of one SAE in one part of `features` or `pooled_features`: row groups hold one SAE each."""
+    with pq.ParquetFile(part) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            if len(table) and table["sae"][0].as_py() == sae:
+                yield table
 
 
 def special_keys(run: Path, part: Path) -> Ints:

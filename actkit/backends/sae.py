@@ -36,6 +36,8 @@ class Sae:
     """What its files do not say and was assumed."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Everything its metadata says, for run.json."""
+    cosines: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; None where it has none."""
 
     def feature_url(self, feature_id: int) -> str | None:
         """The feature's page on Neuronpedia, where the SAE has one."""

@@ -164,6 +164,13 @@ def _described(sae: Any, name: str) -> Sae:
         result: torch.Tensor = sae.decode(features)
         return result + (x.to(torch.float32) - taken(x))
 
+    def cosines(directions: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = sae.W_dec.detach()
+        with torch.inference_mode():
+            unit = directions.to(rows) / directions.to(rows).norm(dim=1, keepdim=True)
+            found: torch.Tensor = (unit @ rows.T) / rows.norm(dim=1).clamp_min(1e-12)
+        return found
+
     return Sae(
         name,
         point,
@@ -178,4 +185,5 @@ def _described(sae: Any, name: str) -> Sae:
         facts.get("neuronpedia_id"),
         tuple(guesses),
         {**facts, "architecture": architecture, "centred_input": centred},
+        cosines,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli import capture, dpo, feature_dataset, sae_extract, saes, show
+from actkit.cli import capture, dpo, feature_dataset, reward_detect, sae_extract, saes, show
 from actkit.cli.console import draw_error
 from actkit.errors import ActkitError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("capture")(capture.capture)
 app.command("dpo")(dpo.dpo)
 app.command("feature-dataset")(feature_dataset.feature_dataset)
+app.command("reward-detect")(reward_detect.reward_detect)
 app.command("sae-extract")(sae_extract.sae_extract)
 app.command("saes")(saes.saes)
 app.command("show")(show.show)

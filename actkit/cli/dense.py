@@ -19,7 +19,7 @@ def run_dense(
     sparse: Sparse,
     own: Mapping[str, Any],
     run: Callable[..., "Finished"],
-) -> None:
+) -> "Finished":
     """Run a command whose recipe takes a `DenseSpec`; `own` are its options beside the groups."""
     from actkit.recipes.dense import DenseSpec
 
@@ -31,4 +31,4 @@ def run_dense(
         what = DenseSpec(model, output, dense.layers, names, batch, saes, dense.top_k)
         return run(what, *more)
 
-    run_command(command, shared, {**own, **asdict(dense), **asdict(sparse)}, work, dense.store_dtype)
+    return run_command(command, shared, {**own, **asdict(dense), **asdict(sparse)}, work, dense.store_dtype)

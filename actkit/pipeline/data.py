@@ -94,6 +94,8 @@ class TokenSequence:
     """Tokens cut off the end to fit the context."""
     group: str | None = None
     label: str | None = None
+    template: str | None = None
+    """The wording around the record's own text, where there are several."""
     score: float | None = None
     """The record's weight in statistics, where it has one."""
     chunk: int | None = None

@@ -61,6 +61,8 @@ def extract(
             for name, table in recipe.finish(directory.partial):
                 directory.write(name, {name: table}, part=directory.parts.get(name, 0))
         facts = run_facts(recipe, model, hook_points, options, progress, directory, began)
+        for name, text in recipe.texts(directory.partial, facts).items():
+            directory.write_text(name, text)
         return Finished(directory.finish(facts, output.overwrite), facts)
     except BaseException:
         directory.discard_if_empty()

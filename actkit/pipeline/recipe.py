@@ -39,6 +39,8 @@ class Recipe:
     """What was found out rather than asked for, such as the format of the input."""
     found: Callable[[], Mapping[str, Any]] = dict
     """What was counted on the way, for `run.json`; asked for at the end."""
+    texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
+    """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
                 "response_start": sequence.response_start,
                 "group": sequence.group,
                 "label": sequence.label,
+                "template": sequence.template,
                 "score": sequence.score,
                 "n_kept": int((~encoding.is_special[sequence.keep]).sum()),
                 "chunk": sequence.chunk,

@@ -140,6 +140,7 @@ def ordered(groups: list[Groups]) -> dict[str, pa.Table]:
     """The groups of several batches put together, each group's rows in order of sequence and position."""
     joined = {name: pa.concat_tables([part[name] for part in groups]) for name in groups[0]}
     # All groups of a batch have the same rows in the same order, so one order serves for all.
-    keys = next(iter(joined.values())).select(["sequence_id", "position"])
-    order = pc.sort_indices(keys, sort_keys=[("sequence_id", "ascending"), ("position", "ascending")])
+    first = next(iter(joined.values()))
+    keys = [(name, "ascending") for name in ("sequence_id", "position") if name in first.column_names]
+    order = pc.sort_indices(first.select([name for name, _ in keys]), sort_keys=keys)
     return {name: table.combine_chunks().take(order) for name, table in joined.items()}

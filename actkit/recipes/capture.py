@@ -20,9 +20,9 @@ from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
-from actkit.recipes.dense import DenseSpec
+from actkit.recipes.dense import DenseSpec, with_features
 from actkit.recipes.dense import run as dense_run
-from actkit.recipes.saes import as_trained
+from actkit.recipes.saes import Found, as_trained
 
 FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
 """Fields looked for, in this order, when `--field` is not given."""
@@ -54,9 +54,10 @@ def run(
 ) -> Finished:
     """Run `capture` and return the finished run. Errors: see `extract`, and UsageError for unknown positions."""
 
-    def make(description: Description, saes: Sequence[Sae], reducer: Reducer) -> Recipe:
-        tokens = as_trained(spec.tokens, saes, description.tokenizer)
-        return recipe(replace(spec, tokens=tokens), description.tokenizer, description.context_length, reducer)
+    def make(description: Description, saes: Sequence[Sae], found: Found, reducer: Reducer) -> Recipe:
+        own = replace(spec, tokens=as_trained(spec.tokens, saes, description.tokenizer))
+        plain = recipe(own, description.tokenizer, description.context_length, reducer)
+        return with_features(plain, saes, dense.top_k, found)
 
     return dense_run(dense, make, options or {}, files or {}, on_progress)
 

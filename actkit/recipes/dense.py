@@ -34,12 +34,12 @@ class DenseSpec:
 
 def run(
     spec: DenseSpec,
-    make: Callable[[Description, Sequence[Sae], Reducer], Recipe],
+    make: Callable[[Description, Sequence[Sae], Found, Reducer], Recipe],
     options: Mapping[str, Any],
     files: Mapping[str, str],
     on_progress: OnProgress,
 ) -> Finished:
-    """Make the recipe and run it; where there are SAEs, their features are one more table.
+    """Make the recipe and run it.
 
     Whatever can be wrong with options or input is found before the model's weights are loaded.
     """
@@ -48,14 +48,19 @@ def run(
     found = Found(saes, description)
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
     reducer = activations(points, _width(points, description), spec.output.store_dtype)
-    recipe = make(description, saes, reducer)
-    if saes:
-        features = top_features(saes, spec.top_k, 0.0, found.health)
-        recipe = replace(recipe, reducers={**recipe.reducers, "features": features}, found=found)
+    recipe = make(description, saes, found, reducer)
     check_out(spec.output.out, spec.output.overwrite)
     every = tuple(sorted({*points, *(sae.hook_point for sae in saes)}))
     model = load(description, every)
     return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress)
+
+
+def with_features(recipe: Recipe, saes: Sequence[Sae], top_k: int | None, found: Found) -> Recipe:
+    """The recipe with one more table, where there are SAEs: the largest features of each position that is kept."""
+    if not saes:
+        return recipe
+    features = top_features(saes, top_k, 0.0, found.health)
+    return replace(recipe, reducers={**recipe.reducers, "features": features}, found=found)
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

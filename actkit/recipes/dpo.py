@@ -25,10 +25,10 @@ from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.tokenize import Tokenizer, divergence, truncate
 from actkit.recipes.answered import Answered, encode_messages
-from actkit.recipes.dense import DenseSpec
+from actkit.recipes.dense import DenseSpec, with_features
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.preferences import Pair, pairs_in, parse
-from actkit.recipes.saes import as_trained
+from actkit.recipes.saes import Found, as_trained
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ def run(
 ) -> Finished:
     """Run `dpo` and return the finished run. Errors: see `extract`, and InputError for input of no known format."""
 
-    def make(description: Description, saes: Sequence[Sae], reducer: Reducer) -> Recipe:
-        tokens = as_trained(spec.tokens, saes, description.tokenizer)
-        return recipe(replace(spec, tokens=tokens), description.tokenizer, description.context_length, reducer)
+    def make(description: Description, saes: Sequence[Sae], found: Found, reducer: Reducer) -> Recipe:
+        own = replace(spec, tokens=as_trained(spec.tokens, saes, description.tokenizer))
+        plain = recipe(own, description.tokenizer, description.context_length, reducer)
+        return with_features(plain, saes, dense.top_k, found)
 
     return dense_run(dense, make, options or {}, files or {}, on_progress)
 

@@ -1,0 +1,121 @@
+"""Contrast pairs read back from a run: one vector a side and hook point, and how far apart the two are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actkit.analysis.shards import Ints, part_of, parts, rows_of
+from actkit.schemas import arrow_schema
+
+Floats32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a run, in order; all arrays [n_pairs]."""
+
+    record_ids: Ints
+    positive: Ints
+    negative: Ints
+    """sequence_id of each side."""
+    stems: Ints
+    templates: Ints
+    """Numbers that stand for the pair's stem and template."""
+    stem_names: tuple[str, ...]
+    template_names: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of all pairs at one hook point, [n_pairs, d_model] each."""
+
+    layer: int
+    hook_point: str
+    positive: Floats32
+    negative: Floats32
+
+
+def read_pairs(run: Path) -> Pairs:
+    """The pairs of a run whose sequences are labelled positive and negative."""
+    columns = ["sequence_id", "record_id", "label", "group", "template"]
+    table = pa.concat_tables([part_of(run, "sequences", part, columns) for part in parts(run, "sequences")])
+    sides = [table.filter(pc.equal(table["label"], side)) for side in ("positive", "negative")]
+    stems, templates = sides[0]["group"].to_pylist(), sides[0]["template"].to_pylist()
+    stem_names, template_names = tuple(dict.fromkeys(stems)), tuple(dict.fromkeys(templates))
+    stem_number = {name: number for number, name in enumerate(stem_names)}
+    template_number = {name: number for number, name in enumerate(template_names)}
+    return Pairs(
+        sides[0]["record_id"].to_numpy(),
+        sides[0]["sequence_id"].to_numpy(),
+        sides[1]["sequence_id"].to_numpy(),
+        np.array([stem_number[name] for name in stems], dtype=np.int64),
+        np.array([template_number[name] for name in templates], dtype=np.int64),
+        stem_names,
+        template_names,
+    )
+
+
+def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool) -> Sides:
+    """The mean of each side's stored positions at one hook point, or the last of them; summed in float64."""
+    order = np.sort(np.concatenate([pairs.positive, pairs.negative]))
+    total, count, layer = np.zeros(0), np.zeros(len(order)), -1
+    for part in parts(run, "activations"):
+        for rows in rows_of(part, hook_point):
+            read = np.isin(rows.sequence_ids, order)
+            if last_only:
+                read &= np.append(rows.sequence_ids[1:] != rows.sequence_ids[:-1], True)
+            if not len(total):
+                total = np.zeros((len(order), rows.activations.shape[1]))
+            at = np.searchsorted(order, rows.sequence_ids[read])
+            np.add.at(total, at, rows.activations[read])
+            count += np.bincount(at, minlength=len(order))
+            layer = rows.layer
+    mean = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
+    positive, negative = (mean[np.searchsorted(order, one)] for one in (pairs.positive, pairs.negative))
+    return Sides(layer, hook_point, positive, negative)
+
+
+def contrast_rows(pairs: Pairs, sides: Sides) -> pa.Table:
+    """The table `contrasts` of one hook point: one row a pair."""
+    positive, negative = sides.positive.astype(np.float64), sides.negative.astype(np.float64)
+    norms = np.linalg.norm(positive, axis=1) * np.linalg.norm(negative, axis=1)
+    cosine = (positive * negative).sum(1) / np.where(norms > 0, norms, 1)
+    n = len(pairs.record_ids)
+    columns = {
+        "record_id": pa.array(pairs.record_ids),
+        "template": pa.array([pairs.template_names[one] for one in pairs.templates], pa.string()),
+        "layer": pa.array(np.full(n, sides.layer, dtype=np.int32)),
+        "hook_point": pa.array([sides.hook_point] * n),
+        "diff_norm": pa.array(np.linalg.norm(positive - negative, axis=1)),
+        "cosine": pa.array(cosine, mask=norms == 0),
+    }
+    return pa.table(columns, schema=arrow_schema("contrasts"))
+
+
+def contrast_stats(tables: Iterator[pa.Table]) -> pa.Table:
+    """The table `pair_stats` of them: what the pairs' differences are like, a hook point and measure."""
+    rows = []
+    for table in tables:
+        for measure in ("diff_norm", "cosine"):
+            values = table[measure].drop_null().to_numpy()
+            if not len(values):
+                continue
+            rows.append(
+                {
+                    "layer": table["layer"][0].as_py(),
+                    "hook_point": table["hook_point"][0].as_py(),
+                    "measure": measure,
+                    "n_pairs": len(values),
+                    "mean": float(values.mean()),
+                    "std": float(values.std(ddof=1)) if len(values) > 1 else None,
+                    "median": float(np.median(values)),
+                    "min": float(values.min()),
+                    "max": float(values.max()),
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=arrow_schema("pair_stats"))

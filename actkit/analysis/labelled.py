@@ -1,0 +1,104 @@
+"""The labelled texts of a run: which are positive, what belongs together, and which are held out."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actkit.analysis.shards import Ints, part_of, parts
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+FEWEST_GROUPS = 20
+"""Groups below which nothing is held out: an interval on a handful of texts says nothing."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts that are positive or negative, in order; all arrays [n]."""
+
+    sequence_ids: Ints
+    positive: Bools
+    groups: Ints
+    """Which texts belong together, such as answers to one prompt; each its own where the data name no groups."""
+    kin: Ints
+    """The same, and equal texts too: what must not stand on both sides of a split."""
+    weights: Floats
+    """1 where the data give no score."""
+    lengths: Ints
+    """Tokens that are pooled."""
+    n_neutral: int
+    """Texts that are neither, and in no test."""
+    grouped: bool
+    """Whether the data name groups."""
+
+    def where(self, chosen: Bools) -> "Texts":
+        """Some of the texts."""
+        arrays = ("sequence_ids", "positive", "groups", "kin", "weights", "lengths")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+
+    def exchangeable(self) -> Ints:
+        """Groups as the permutation test takes them.
+
+        Where most texts are in groups of both labels, labels are exchanged within groups. Otherwise the few such
+        groups are split by label, so that every unit has one label and units can be exchanged.
+        """
+        both = np.bincount(self.groups, self.positive) * np.bincount(self.groups, ~self.positive) > 0
+        return self.groups if both[self.groups].mean() > 0.5 else 2 * self.groups + self.positive
+
+
+def read_texts(run: Path) -> Texts:
+    """The labelled texts of a finished or finishing run."""
+    columns = ["sequence_id", "label", "group", "score", "n_kept", "text"]
+    table = pa.concat_tables([part_of(run, "sequences", part, columns) for part in parts(run, "sequences")])
+    n_neutral = pc.sum(pc.equal(table["label"], "neutral")).as_py() or 0
+    table = table.filter(pc.is_in(table["label"], pa.array(["positive", "negative"])))
+    named = pc.is_valid(table["group"])
+    kin = _codes(pc.coalesce(table["group"], table["text"]))
+    return Texts(
+        table["sequence_id"].to_numpy(),
+        pc.equal(table["label"], "positive").to_numpy(),
+        np.where(named.to_numpy(), kin, len(table) + np.arange(len(table))),
+        kin,
+        pc.fill_null(table["score"], 1.0).to_numpy(),
+        table["n_kept"].to_numpy(),
+        n_neutral,
+        bool(pc.any(named).as_py()),
+    )
+
+
+def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
+    """[n] which texts are held out: about `share` of the groups, as many of each kind of label.
+
+    None when there are too few groups for it, or when a part would have one label only.
+    """
+    _, kin = np.unique(texts.kin, return_inverse=True)
+    positives, sizes = np.bincount(kin, texts.positive), np.bincount(kin)
+    kind = np.where(positives == 0, 0, np.where(positives == sizes, 1, 2))
+    if len(sizes) < FEWEST_GROUPS or share <= 0:
+        return None
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(sizes), dtype=np.bool_)
+    for one in range(3):
+        members = rng.permutation(np.flatnonzero(kind == one))
+        held[members[: round(share * len(members))]] = True
+    chosen: Bools = held[kin]
+    parts_have_both = all(len(set(texts.positive[part].tolist())) == 2 for part in (chosen, ~chosen))
+    return chosen if parts_have_both else None
+
+
+def length_strata(lengths: Ints, most: int = 10, fewest: int = 40) -> Ints:
+    """[n] which of at most `most` classes of about equal length each text is in, each of some `fewest` texts."""
+    classes = max(min(most, len(lengths) // fewest), 1)
+    edges = np.quantile(lengths, np.arange(1, classes) / classes)
+    found: Ints = np.searchsorted(edges, lengths, side="right")
+    return found
+
+
+def _codes(column: pa.ChunkedArray) -> Ints:
+    encoded = column.combine_chunks().dictionary_encode()
+    codes: Ints = encoded.indices.to_numpy().astype(np.int64)
+    return codes

@@ -1,0 +1,127 @@
+"""`actkit concept`."""
+
+import json as json_text
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from actkit.cli.dense import run_dense
+from actkit.cli.expand import READ, expanded, hidden, option
+from actkit.cli.options import Dense, Shared, Sparse
+from actkit.config import ContrastPositions
+from actkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from actkit.recipes.contrasts import Template
+
+STEM = "{stem}"
+
+
+@expanded
+def concept(
+    shared: Shared,
+    dense: Dense,
+    sparse: Sparse,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A built-in concept (see --list), or JSONL, JSON, CSV, TSV, Parquet of positive and negative, of "
+            "statement and label, or of question and answers that match a behaviour or do not.",
+            show_default=False,
+        ),
+    ] = None,
+    list_concepts: Annotated[bool, typer.Option("--list", help="Show the built-in concepts.")] = False,
+    positive: Annotated[
+        str | None,
+        option("--positive", panel=READ, help="Your own wording; {stem} is where the stem goes.", show_default=False),
+    ] = None,
+    negative: Annotated[
+        str | None, option("--negative", panel=READ, help="Its opposite, likewise.", show_default=False)
+    ] = None,
+    stems: Annotated[
+        str | None,
+        option(
+            "--stems", panel=READ, help="File of stems for --positive and --negative, one a line.", show_default=False
+        ),
+    ] = None,
+    positions: Annotated[
+        ContrastPositions,
+        option(
+            "--positions", panel=READ, help="The last token, the mean of the answer, or all (directions: the last)."
+        ),
+    ] = "last",
+    chat: Annotated[
+        bool | None,
+        option(
+            "--chat/--no-chat",
+            panel=READ,
+            help="Use the model's chat template; by default if it has one.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
+    ] = 0,
+    input_alias: Annotated[str | None, hidden("--input", "--data", "--concept")] = None,
+) -> None:
+    """A direction for a concept at each layer, from contrast pairs, with held-out evidence for it.
+
+    Example: [b]actkit concept honesty --layers recommended -o runs/honesty[/]
+    """
+    if list_concepts:
+        _list(shared.json)
+        return
+    name = what or input_alias
+    template = _template(positive, negative, stems)
+    if (name is None) == (template is None):
+        problem = "no concept given" if name is None else f"{name} and --positive were both given"
+        raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
+    from actkit.cli.directions import show_directions
+    from actkit.recipes.concept import ConceptSpec, run
+
+    spec = ConceptSpec(name, template, stems, chat, positions, shared.token_spec(), seed=seed)
+    own = {
+        "what": name,
+        "positive": positive,
+        "negative": negative,
+        "stems": stems,
+        "positions": positions,
+        "chat": chat,
+        "seed": seed,
+    }
+    finished = run_dense("concept", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))
+    if not shared.quiet:
+        show_directions(finished.path, finished.facts)
+
+
+def _template(positive: str | None, negative: str | None, stems: str | None) -> "Template | None":
+    """The wording given on the command line. Raises UsageError unless all of it is given, each side with its stem."""
+    given = {"--positive": positive, "--negative": negative, "--stems": stems}
+    if all(one is None for one in given.values()):
+        return None
+    missing = [flag for flag, one in given.items() if one is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} is missing", "--positive TEXT --negative TEXT --stems FILE")
+    from actkit.recipes.contrasts import Template
+
+    for flag, text in (("--positive", positive), ("--negative", negative)):
+        if STEM not in str(text):
+            raise UsageError(f"{flag} has no {STEM}", f'such as {flag} "Act as an honest person. {STEM}"')
+    return Template("own", str(positive), str(negative))
+
+
+def _list(as_json: bool) -> None:
+    from actkit.recipes.contrasts import concepts
+
+    for one in concepts().values():
+        if as_json:
+            line = {"concept": one.name, "description": one.description, "stems": len(one.stems)}
+            line["templates"] = [vars(template) for template in one.templates]
+            sys.stdout.write(json_text.dumps(line, ensure_ascii=False) + "\n")
+            continue
+        pairs = len(one.stems) * len(one.templates)
+        sys.stdout.write(f"{one.name:<13} {one.description} {pairs} pairs.\n")
+        for template in one.templates:
+            sys.stdout.write(f"  {template.name}\n    + {template.positive}\n    - {template.negative}\n")

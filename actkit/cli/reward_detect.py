@@ -1,0 +1,163 @@
+"""`actkit reward-detect`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from actkit.cli.expand import OUTPUT, READ, SAE, expanded, hidden, option
+from actkit.cli.options import Shared, Sparse
+from actkit.cli.ranking import show_ranking
+from actkit.cli.running import run_command
+from actkit.config import Pool
+from actkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from actkit.config import OutputSpec
+    from actkit.pipeline.recipe import Finished
+
+TEST = "Statistics"
+
+
+@expanded
+def reward_detect(
+    shared: Shared,
+    sparse: Sparse,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Labelled texts or preference pairs: JSONL, JSON, CSV, TSV, Parquet; - for JSONL on standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    use_example_data: Annotated[
+        bool, option("--use-example-data", panel=READ, help="The built-in texts, 220 of each sign, instead of a file.")
+    ] = False,
+    text_field: Annotated[
+        str | None,
+        option("--text-field", panel=READ, help="By default text, response, answer, …", show_default=False),
+    ] = None,
+    label_field: Annotated[
+        str | None,
+        option("--label-field", panel=READ, help="By default feedback, label, …", show_default=False),
+    ] = None,
+    positive: Annotated[
+        list[str] | None,
+        option(
+            "--positive",
+            panel=READ,
+            help="A label that counts as positive; may be repeated; by default positive, true, 1, …",
+            show_default=False,
+        ),
+    ] = None,
+    negative: Annotated[
+        list[str] | None,
+        option(
+            "--negative",
+            panel=READ,
+            help="A label that counts as negative; may be repeated; by default negative, false, 0, -1, …",
+            show_default=False,
+        ),
+    ] = None,
+    prompt_field: Annotated[
+        str, option("--prompt-field", panel=READ, help="What the text answers; run before it, not pooled.")
+    ] = "prompt",
+    group_field: Annotated[
+        str | None,
+        option(
+            "--group-field",
+            panel=READ,
+            help="What belongs together in tests and split; by default group, question_id, or an equal prompt.",
+            show_default=False,
+        ),
+    ] = None,
+    score_field: Annotated[
+        str | None,
+        option(
+            "--score-field",
+            panel=READ,
+            help="A weight in means and correlation; by default score, weight.",
+            show_default=False,
+        ),
+    ] = None,
+    chat: Annotated[
+        bool | None,
+        option(
+            "--chat/--no-chat",
+            panel=READ,
+            help="Use the model's chat template; by default for messages and pairs, not for plain texts.",
+            show_default=False,
+        ),
+    ] = None,
+    pool: Annotated[Pool, option("--pool", panel=SAE, help="How a text's tokens become one number a feature.")] = "max",
+    activation_threshold: Annotated[
+        float, option("--activation-threshold", panel=TEST, min=0.0, help="Least mean activation where it is active.")
+    ] = 0.5,
+    correlation_threshold: Annotated[
+        float, option("--correlation-threshold", panel=TEST, min=0.0, max=1.0, help="Least correlation with the label.")
+    ] = 0.6,
+    q: Annotated[float, option("--q", panel=TEST, min=0.0, max=1.0, help="False-discovery rate.")] = 0.05,
+    held_out: Annotated[
+        float, option("--held-out", panel=TEST, min=0.0, max=0.9, help="Share of the groups held out from the ranking.")
+    ] = 0.3,
+    draws: Annotated[
+        int, option("--draws", panel=TEST, min=100, help="Exchanges of labels where p needs them.")
+    ] = 10_000,
+    seed: Annotated[int, option("--seed", panel=TEST, help="Of the split and the exchanges.")] = 0,
+    top_k: Annotated[int, option("--top-k", "-k", panel=OUTPUT, min=1, help="Features listed.")] = 10,
+    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+) -> None:
+    """SAE features that respond to positive feedback, ranked, with held-out evidence and what chance would give.
+
+    Example: [b]actkit reward-detect comments.jsonl --positive gratitude --negative annoyance -o runs/feedback[/]
+    """
+    path = data or input_alias
+    if (path is None) == (not use_example_data):
+        what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
+        raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
+    sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+    from actkit.analysis.feature_scores import ScoreSettings
+    from actkit.recipes.feedback import FeedbackFields
+    from actkit.recipes.reward_detect import RewardDetectSpec, check_fields, run
+
+    fields = FeedbackFields(
+        text_field, label_field, prompt_field, group_field, score_field, tuple(positive or ()), tuple(negative or ())
+    )
+    check_fields(fields)
+    settings = ScoreSettings(
+        held_out,
+        draws,
+        q=q,
+        activation_threshold=activation_threshold,
+        correlation_threshold=correlation_threshold,
+        seed=seed,
+    )
+    spec = RewardDetectSpec(path, fields, chat, pool, settings, top_k, shared.token_spec())
+
+    def work(output: "OutputSpec", *more: Any) -> "Finished":
+        return run(spec, sparse.sparse_spec(shared, output), *more)
+
+    own = {
+        "data": path,
+        "use_example_data": use_example_data,
+        "text_field": text_field,
+        "label_field": label_field,
+        "positive": positive,
+        "negative": negative,
+        "prompt_field": prompt_field,
+        "group_field": group_field,
+        "score_field": score_field,
+        "chat": chat,
+        "pool": pool,
+        "activation_threshold": activation_threshold,
+        "correlation_threshold": correlation_threshold,
+        "q": q,
+        "held_out": held_out,
+        "draws": draws,
+        "seed": seed,
+        "top_k": top_k,
+        **asdict(sparse),
+    }
+    finished = run_command("reward-detect", shared, own, work)
+    if not shared.quiet:
+        show_ranking(finished.path)

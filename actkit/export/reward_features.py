@@ -1,0 +1,89 @@
+"""`reward_features.json`: the features that respond most to positive feedback, with what they must be read beside."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.analysis.shards import parts
+
+COLUMNS = {
+    "rank": "rank",
+    "sae": "sae",
+    "feature_id": "feature_index",
+    "correlation": "correlation_score",
+    "activation_strength": "activation_strength",
+    "mean_positive": "positive_activation",
+    "mean_negative": "negative_activation",
+    "active_rate_positive": "positive_active_rate",
+    "active_rate_negative": "negative_active_rate",
+    "auroc": "auroc",
+    "auroc_low": "auroc_low",
+    "auroc_high": "auroc_high",
+    "p_value": "p_value",
+    "q_value": "q_value",
+    "p_largest": "p_largest",
+    "auroc_heldout": "auroc_heldout",
+    "heldout_agrees": "heldout_agrees",
+    "auroc_length_adjusted": "auroc_length_adjusted",
+    "survives": "survives",
+    "url": "url",
+    "contexts": "contexts",
+}
+"""Column of `feature_scores` → name in the document."""
+LARGE_BY_CHANCE = 0.8
+"""When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
+
+
+def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
+    """The document's text: `features` are the `top_k` first of the ranking, `reward_features` those that survive.
+
+    A feature survives when it responds to positive feedback, its q is small enough, and it is above both thresholds.
+    """
+    head = first_rows(run, top_k)
+    options = facts["options"]
+    document = {
+        "configuration": options,
+        "model": {key: facts["model"][key] for key in ("name", "revision", "dtype")},
+        "saes": [{key: sae[key] for key in ("name", "hook_point", "d_sae")} for sae in facts["saes"]],
+        "statistics": facts["scores"],
+        "warnings": [*facts["warnings"], *caveats(facts["scores"])],
+        "reward_features": [row for row in head if row["survives"]],
+        "features": head,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
+    """The first rows of the ranking, under the document's names."""
+    tables = [pq.read_table(part, columns=list(COLUMNS), partitioning=None) for part in parts(run, "feature_scores")]
+    rows = pa.concat_tables(tables).slice(0, most).to_pylist()
+    return [{COLUMNS[name]: value for name, value in row.items()} for row in rows]
+
+
+def caveats(scores: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the ranking, in sentences."""
+    found = scores["found"]
+    said = ["an association with feedback is no cause of it"]
+    chance = max((sae["largest_auroc_by_chance"]["q95"] for sae in scores["saes"]), default=0.5)
+    if not found["respond_to_positive"] and not found["respond_to_negative"]:
+        said.append(f"no feature responds to feedback at a false-discovery rate of {found['q']:g}")
+    elif not found["above_thresholds"]:
+        said.append("no feature passes the thresholds of activation and correlation; those listed are the nearest")
+    if chance > LARGE_BY_CHANCE:
+        said.append(
+            "the sample is too small to tell: by chance alone the best of its features reaches an AUROC of "
+            f"{chance:.2f} in one run of twenty"
+        )
+    if scores["data"]["held_out"] is None:
+        said.append("too few texts to hold some out: no feature was checked on texts that did not choose it")
+    length = scores["length_only"]["all"]
+    if not length["low"] <= 0.5 <= length["high"]:
+        said.append(
+            f"length alone tells positive from negative texts with an AUROC of {length['value']:.2f}: "
+            "read auroc_length_adjusted"
+        )
+    return said

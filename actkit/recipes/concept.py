@@ -1,0 +1,135 @@
+"""`concept`: contrast pairs → activations of both sides, a direction a layer, and held-out evidence for it.
+
+What both texts of a pair begin with is run once. Pairs of one stem stay together: in the split into training,
+validation and test pairs, and in every test.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.concept import concept_tables
+from actkit.analysis.feature_scores import ScoredSae, ScoreSettings, score_features
+from actkit.backends import Description
+from actkit.backends.sae import Sae
+from actkit.config import ContrastPositions, Pool, TokenSpec
+from actkit.errors import RecordError
+from actkit.hooks import HookPoint
+from actkit.pipeline.data import Ints, Record
+from actkit.pipeline.pool import pooled_activations, pooled_features
+from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
+from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.tokenize import Tokenizer
+from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
+from actkit.recipes.branches import Branch, branches, key_of
+from actkit.recipes.contrasts import Contrast, Template, contrasts_in, from_stems, parse_contrast
+from actkit.recipes.dense import DenseSpec
+from actkit.recipes.dense import run as dense_run
+from actkit.recipes.saes import Found, as_trained
+
+
+@dataclass(frozen=True)
+class ConceptSpec:
+    """What `concept` is asked for."""
+
+    what: str | None = None
+    """A built-in concept, or a file of pairs."""
+    template: Template | None = None
+    """Instead: one's own wording, filled with the stems of a file."""
+    stems: str | None = None
+    chat: bool | None = None
+    """None uses the chat template if the model has one."""
+    positions: ContrastPositions = "last"
+    tokens: TokenSpec = field(default_factory=TokenSpec)
+    scores: ScoreSettings = field(default_factory=ScoreSettings)
+    """How features are tested, where there are SAEs."""
+    seed: int = 0
+    """Of the split, the shuffles and the random directions."""
+
+
+def run(
+    spec: ConceptSpec,
+    dense: DenseSpec,
+    options: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Run `concept` and return the finished run. Errors: see `extract`, `contrasts_in`, and those of loading SAEs."""
+
+    def make(description: Description, saes: Sequence[Sae], found: Found, reducer: Reducer) -> Recipe:
+        tokens = as_trained(spec.tokens, saes, description.tokenizer)
+        limit = tokens.limit(description.context_length)
+        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, reducer, saes, found)
+
+    return dense_run(dense, make, options or {}, files or {}, on_progress)
+
+
+def recipe(
+    spec: ConceptSpec, tokenizer: Tokenizer, limit: int | None, reducer: Reducer, saes: Sequence[Sae], found: Found
+) -> Recipe:
+    """The recipe. Raises UsageError for an unknown concept, InputError for a file that is no use."""
+    if spec.template is not None and spec.stems is not None:
+        form, records = "own template", from_stems(spec.template, spec.stems)
+    else:
+        form, records = contrasts_in(spec.what or "")
+    chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
+    report: dict[str, Any] = {}
+
+    def prepare(record: Record) -> Prepared:
+        contrast = parse_contrast(record.value)
+        sides = []
+        for name in ("positive", "negative"):
+            answered = _encode(getattr(contrast, name), contrast, chat, spec, tokenizer)
+            sides.append(Branch(name, answered, _positions(answered, spec.positions), name))
+        first, second = (one.answered.encoding.token_ids for one in sides)
+        if np.array_equal(first, second):
+            raise RecordError("negative", "both sides are the same tokens")
+        return Prepared(branches(record.record_id, sides, limit, key_of(contrast.stem), contrast.template))
+
+    def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+        asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
+        last_only = spec.positions == "all"
+        yield from concept_tables(run, last_only, spec.seed, report)
+        if saes:
+            table, report["features"] = score_features(run, asked, spec.scores)
+            yield "feature_scores", table
+
+    reducers: dict[str, Reducer] = {"activations": reducer}
+    if saes:
+        pool: Pool = "mean" if spec.positions == "response-mean" else "last"
+        reducers["pooled_features"] = pooled_features(saes, pool, found.health)
+        points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
+        reducers["pooled_activations"] = pooled_activations(points, pool)
+    return Recipe(
+        "concept",
+        lambda: records,
+        prepare,
+        reducers,
+        finish,
+        detected={"input_format": form, "chat": chat},
+        found=lambda: {"concept": report, **(found() if saes else {})},
+    )
+
+
+def _encode(text: str, contrast: Contrast, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> Answered:
+    if contrast.prompt is None:
+        if not chat:
+            return encode_plain(tokenizer, text, None, spec.tokens.bos)
+        return encode_messages(tokenizer, conversation(text, None), chat)
+    if not chat:
+        return encode_plain(tokenizer, contrast.prompt, text, spec.tokens.bos)
+    return encode_messages(tokenizer, conversation(contrast.prompt, text), chat)
+
+
+def _positions(answered: Answered, positions: ContrastPositions) -> Ints:
+    """The positions that are kept: of an answer, its own; else, without one, the whole text's."""
+    first, last = answered.response or (0, len(answered.encoding))
+    if positions == "response-mean":
+        if answered.response is None:
+            raise RecordError(None, "no answer, so --positions response-mean has nothing to read")
+        return np.arange(first, last, dtype=np.int64)
+    return np.arange(len(answered.encoding), dtype=np.int64) if positions == "all" else np.array([last - 1])
