@@ -1,8 +1,8 @@
 """What a run is asked to do: frozen dataclasses; every default and unit lives here once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Attention = Literal["auto", "sdpa", "eager"]
 StoreDtype = Literal["float32", "float16"]
@@ -31,6 +31,8 @@ class ModelSpec:
     in float32 at worst."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model's repository."""
+    loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
+    """A `transformers` model and its tokenizer that are in memory already, used as they are; `name` is then a label."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Hugging Face models: found, described, and loaded from safetensors."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,26 @@ from actkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from actkit.backends.model import Description
+
+LAYERS_STAND_ALONE = frozenset(
+    (
+        "bloom",
+        "gemma2",
+        "gemma3_text",
+        "gpt2",
+        "gpt_neox",
+        "llama",
+        "mistral",
+        "olmo2",
+        "opt",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen3",
+    )
+)
+"""`model_type`s of which a test shows that a block computes the same in a model cut short. Elsewhere it may not: some
+scale by the number of layers, or share keys between the last ones."""
 
 
 def locate(name: str) -> str:
@@ -101,10 +122,16 @@ def read_tokenizer(location: str, spec: ModelSpec) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             location, revision=spec.revision, trust_remote_code=spec.trust_remote_code
         )
-    if not tokenizer.is_fast:
-        raise ModelError(f"the tokenizer of {spec.name} cannot tell character spans", "it needs a tokenizer.json")
+    tokenizer = checked(tokenizer, spec.name)
     # The warning about texts beyond the context is the planner's business: it truncates or rejects, and counts.
     tokenizer.model_max_length = 10**9
+    return tokenizer
+
+
+def checked(tokenizer: Any, name: str) -> Any:
+    """The tokenizer. Raises ModelError for one that is not fast: only those know character spans."""
+    if not tokenizer.is_fast:
+        raise ModelError(f"the tokenizer of {name} cannot tell character spans", "it needs a tokenizer.json")
     return tokenizer
 
 
@@ -129,15 +156,44 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
     return f"sha256:{digest.hexdigest()}"
 
 
-def load(description: "Description", sites: Mapping[str, Site], attn: Attention | None = None) -> "HuggingFaceModel":
-    """Load the weights, from safetensors only, and find the modules of `sites` (hook point → site)."""
+def load(
+    description: "Description", sites: Mapping[str, Site], attn: Attention | None = None, n_layers: int | None = None
+) -> "HuggingFaceModel":
+    """Load the weights, from safetensors only, and find the modules of `sites` (hook point → site).
+
+    Blocks from `n_layers` on are not loaded, where the architecture allows it: nothing reads them.
+    """
+    if description.spec.loaded is not None:
+        module = description.spec.loaded[0]
+        module.eval()
+    else:
+        module = _from_safetensors(description, attn, n_layers)
+    modules = dict(module.named_modules())
+    return HuggingFaceModel(description, module, {name: (modules[site.path], site) for name, site in sites.items()})
+
+
+def shortened(config: Any, n_layers: int) -> Any:
+    """A copy of a configuration with the first `n_layers` blocks only."""
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    text.num_hidden_layers = n_layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:n_layers]
+    return config
+
+
+def _from_safetensors(description: "Description", attn: Attention | None, n_layers: int | None) -> Any:
     from transformers import AutoModelForCausalLM
 
     spec = description.spec
+    config = description.config
+    if n_layers is not None and config.model_type in LAYERS_STAND_ALONE:
+        config = shortened(config, n_layers)
     attn = attn or spec.attn
     with explained(spec, "weights"):
         module, info = AutoModelForCausalLM.from_pretrained(
             description.location,
+            config=config,
             revision=spec.revision,
             trust_remote_code=spec.trust_remote_code,
             dtype=getattr(torch, spec.dtype),
@@ -153,5 +209,4 @@ def load(description: "Description", sites: Mapping[str, Site], attn: Attention 
             )
         module = module.to(spec.device).eval()
     module.requires_grad_(False)
-    modules = dict(module.named_modules())
-    return HuggingFaceModel(description, module, {name: (modules[site.path], site) for name, site in sites.items()})
+    return module

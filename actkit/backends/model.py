@@ -8,7 +8,7 @@ import torch
 
 from actkit.backends import hugging_face
 from actkit.backends.sites import Site, block_sites, nearest
-from actkit.config import ModelSpec
+from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 
@@ -70,16 +70,33 @@ def describe(spec: ModelSpec) -> Description:
 
     Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged.
     """
+    if spec.loaded is not None:
+        return _in_memory(spec)
     location = hugging_face.locate(spec.name)
     device = hugging_face.resolve_device(spec.device)
     spec = replace(spec, device=str(device), dtype=hugging_face.resolve_dtype(spec.dtype, device))
     config, tokenizer = hugging_face.read_config(location, spec), hugging_face.read_tokenizer(location, spec)
     spec = replace(spec, attn=hugging_face.resolve_attn(spec.attn, config))
+    return _described(spec, location, hugging_face.revision_of(location, spec), config, tokenizer)
+
+
+def _in_memory(spec: ModelSpec) -> Description:
+    """A model that the caller has loaded: where it is and how it computes is its own affair."""
+    assert spec.loaded is not None
+    module, tokenizer = spec.loaded
+    tokenizer = hugging_face.checked(tokenizer, spec.name)
+    attn: Attention = "eager" if getattr(module.config, "_attn_implementation", "sdpa") == "eager" else "sdpa"
+    dtype = str(module.dtype).removeprefix("torch.")
+    spec = replace(spec, device=str(module.device), dtype=dtype, attn=attn, revision=None)
+    return _described(spec, str(getattr(module.config, "_name_or_path", spec.name)), None, module.config, tokenizer)
+
+
+def _described(spec: ModelSpec, location: str, revision: str | None, config: Any, tokenizer: Any) -> Description:
     text = config.get_text_config()
     return Description(
         spec=spec,
         location=location,
-        revision=hugging_face.revision_of(location, spec),
+        revision=revision,
         config=config,
         tokenizer=tokenizer,
         n_layers=text.num_hidden_layers,
@@ -104,7 +121,11 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
             found[str(point)] = replace(site, path=site.path.format(layer=point.layer))
     missing = [point for point in hook_points if str(point) not in found]
     if not missing:
-        return hugging_face.load(description, found)
+        return hugging_face.load(description, found, n_layers=max(point.layer for point in hook_points) + 1)
+    if description.spec.loaded is not None:
+        raise ModelError(
+            f"{missing[0]} is computed by TransformerLens's bridge, which loads the model itself", "give its name"
+        )
     from actkit.backends import transformer_lens
 
     has = transformer_lens.hook_names(description)

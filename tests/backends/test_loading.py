@@ -98,9 +98,9 @@ def test_a_checkpoint_that_lacks_tensors_is_refused(model_dir: ModelDir, tmp_pat
 
     copy = copied(model_dir("llama"), tmp_path / "copy")
     tensors = load_file(copy / "model.safetensors")
-    del tensors["model.layers.1.mlp.up_proj.weight"]
+    del tensors["model.layers.0.mlp.up_proj.weight"]
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"lack 1 tensors, such as model\.layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(ModelError, match=r"lack 1 tensors, such as model\.layers\.0\.mlp\.up_proj\.weight"):
         loads(copy)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from actkit.backends import describe, load, transformer_lens
+from actkit.backends import describe, hugging_face, load, transformer_lens
+from actkit.backends.hugging_face import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.model import Description, Model
 from actkit.config import ModelSpec
@@ -158,6 +159,49 @@ def test_nothing_after_the_last_hook_point_is_run(model_dir: ModelDir) -> None:
     assert "model.layers.0" in ran and "model.layers.1.self_attn" in ran
     assert not any(name.startswith(("model.layers.1.mlp", "model.layers.2", "model.norm", "lm_head")) for name in ran)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.module.modules())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_blocks_that_nothing_reads_are_not_loaded(architecture: str, model_dir: ModelDir) -> None:
+    """A model cut short after the last block that is read computes what the whole one does there, to the last bit."""
+    description = described(model_dir(architecture))
+    assert description.config.model_type in LAYERS_STAND_ALONE
+    whole = load(description, points(architecture))
+    for layer in (0, 1):
+        wanted = [point for point in points(architecture) if point.layer <= layer]
+        short = load(description, wanted)
+        assert parameters(short) < parameters(whole)
+        found, expected = captured(short, ids(), wanted), captured(whole, ids(), wanted)
+        assert all(torch.equal(found[name], expected[name]) for name in map(str, wanted))
+    assert description.config.num_hidden_layers == 3  # the description itself is left as it is
+
+
+def parameters(model: Model) -> int:
+    return sum(one.numel() for one in model.module.parameters())
+
+
+def test_other_architectures_are_loaded_whole(model_dir: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some scale by their number of layers: none is cut that no test has seen."""
+    monkeypatch.setattr(hugging_face, "LAYERS_STAND_ALONE", frozenset())
+    description = described(model_dir("llama"))
+    cut, whole = (load(description, [HookPoint(layer, "hook_resid_post")]) for layer in (0, 2))
+    assert parameters(cut) == parameters(whole)
+
+
+def test_a_model_in_memory_is_used_as_it_is(model_dir: ModelDir) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    module = AutoModelForCausalLM.from_pretrained(model_dir("gpt2"), attn_implementation="eager")
+    tokenizer = AutoTokenizer.from_pretrained(model_dir("gpt2"))
+    description = describe(ModelSpec("mine", loaded=(module, tokenizer)))
+    model = load(description, points("gpt2"))
+    assert model.module is module
+    assert (description.spec.name, description.spec.dtype, description.spec.attn) == ("mine", "float32", "eager")
+    found = captured(model, ids(), points("gpt2"))
+    expected = captured(load(described(model_dir("gpt2")), points("gpt2")), ids(), points("gpt2"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    with pytest.raises(ModelError, match="bridge"):
+        load(description, [HookPoint(0, "attn.hook_pattern")])
 
 
 @pytest.mark.parametrize("times", [0, 2])
