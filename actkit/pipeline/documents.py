@@ -42,8 +42,18 @@ def find_corpus(where: str) -> Corpus:
 
     Raises InputError when nothing fits.
     """
+    if where == STDIN:
+        return Corpus((where,))
+    try:
+        return _find(where)
+    except OSError:  # a whole text given where a path belongs is too long a name
+        read_records(where)  # raises, and says so
+        raise
+
+
+def _find(where: str) -> Corpus:
     path = Path(where)
-    if where == STDIN or path.is_file() or (path.exists() and not path.is_dir()):
+    if path.exists() and not path.is_dir():  # a named pipe is no regular file
         return Corpus((where,))
     if path.is_dir():
         every = sorted(one for one in path.rglob("*") if one.is_file() and not _hidden(one.relative_to(path)))
@@ -54,7 +64,9 @@ def find_corpus(where: str) -> Corpus:
         return Corpus(known, ignored=len(every) - len(known))
     if glob.has_magic(where):
         names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
-        found = tuple(sorted(one for one in names if Path(one).is_file()))
+        # A link, or two stars in a row, may lead to one file by several names.
+        once = {Path(one).resolve(): one for one in sorted(names, reverse=True) if Path(one).is_file()}
+        found = tuple(sorted(once.values()))
         if not found:
             raise InputError(f"{where}: no file matches", "quote the pattern, so that the shell leaves it alone")
         return Corpus(found)

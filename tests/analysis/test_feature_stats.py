@@ -1,0 +1,185 @@
+"""`feature_stats`: what brute force over the tables of a real run gives, for every feature, however it was sharded."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.analysis.feature_stats import CONTEXTS_KEPT, feature_stats
+from actkit.config import SaeSpec
+from actkit.pipeline.recipe import Finished
+from tests.backends.test_sae import saved
+from tests.recipes.test_feature_dataset import DATA, SAES, dataset_run
+
+NAMES = {f"tiny/blocks.{layer}.hook_resid_post": d_sae for layer, d_sae in ((1, 3072), (2, 4096))}
+SMALL = {"shard_sequences": 9, "batch_tokens": 256}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "two SAEs": {"saes": SAES},
+    "two SAEs, many shards": {"saes": SAES, "batch": SMALL},
+    "one SAE": {"saes": SAES[1:]},
+    "one SAE, many shards": {"saes": SAES[1:], "batch": SMALL},
+    "threshold and top-k": {"saes": SAES[1:], "batch": SMALL, "threshold": 0.7, "top_k": 5},
+    "no BOS": {"saes": SAES[1:], "bos": "never"},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
+    """One corpus under several options: sentences said again and again (so that activations tie), special tokens
+    typed inside, records that are rejected."""
+    sentences = [
+        one for file in ("fra", "spa") for one in (DATA / "udhr" / f"{file}.txt").read_text("utf-8").split(".")
+    ]
+    records: list[Any] = [one.strip() for one in sentences] + ["The sea was calm."] * 25 + ["a <|user|> b <|end|> c"]
+    records += [". ".join(sentences), "", "The sea was calm. " * 12]
+    made = {}
+    for name, options in OPTIONS.items():
+        folder = tmp_path_factory.mktemp("stats")
+        made[name] = dataset_run(folder, records, context_size=40, **options)
+    return made
+
+
+def documents_of(sequences: pd.DataFrame) -> dict[int, str]:
+    """The documents, put together from their chunks."""
+    found: dict[int, str] = {}
+    for row in sequences.itertuples():
+        found[row.record_id] = found.get(row.record_id, "")[: row.char_offset] + row.text
+    return found
+
+
+def brute_force(run: Path) -> pd.DataFrame:
+    """A row for each active feature of each token that is not special, with the text around it in its own chunk."""
+    features, tokens, sequences = (pd.read_parquet(run / name) for name in ("features", "tokens", "sequences"))
+    rows = features.merge(tokens, on=["sequence_id", "position"], validate="many_to_one")
+    rows = rows.merge(sequences[["sequence_id", "record_id", "char_offset", "text"]], on="sequence_id")
+    rows = rows[~rows["is_special"]]
+    documents = documents_of(sequences)
+    end = rows["char_offset"] + rows["text"].str.len()
+    spans = list(zip(rows["record_id"], rows["char_offset"], rows["char_start"], rows["char_end"], end, strict=True))
+    rows["token"] = [documents[record][a:b] for record, _, a, b, _ in spans]
+    rows["before"] = [documents[record][max(first, a - 60) : a] for record, first, a, _, _ in spans]
+    rows["after"] = [documents[record][b : min(last, b + 60)] for record, _, _, b, last in spans]
+    rows["n_tokens"] = rows.groupby("sae")["position"].transform("size")
+    rows = rows.explode(["feature_ids", "feature_activations"]).dropna(subset="feature_ids")
+    rows["activation"] = rows["feature_activations"].astype(float)
+    return rows.astype({"feature_ids": int})
+
+
+def strongest_of(rows: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """The best token of each sequence, then the 20 best sequences; the earlier one where equal."""
+    keys = ["sae", "feature_ids"]
+    order = [*keys, "activation", "sequence_id", "position"]
+    rows = rows.sort_values(order, ascending=[True, True, False, True, True])
+    rows = rows.drop_duplicates([*keys, "sequence_id"]).groupby(keys).head(20)
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    columns = ["sequence_id", "position", "activation", "before", "token", "after"]
+    for sae, feature, *values in rows[[*keys, *columns]].itertuples(index=False):
+        found.setdefault((sae, feature), []).append(dict(zip(columns, values, strict=True)))
+    return found
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_table_is_what_brute_force_finds(runs: dict[str, Finished], name: str) -> None:
+    finished = runs[name]
+    rows = brute_force(finished.path)
+    stats = pq.read_table(finished.path / "feature_stats").to_pylist()
+    by_feature = {(one["sae"], one["feature_id"]): one for one in stats}
+    figures = rows.groupby(["sae", "feature_ids"]).agg(
+        n=("activation", "size"), mean=("activation", "mean"), max=("activation", "max"), of=("n_tokens", "first")
+    )
+    strongest = strongest_of(rows)
+    assert len(stats) == len(by_feature) and set(figures.index) <= set(by_feature) and len(figures) > 500
+    for row in figures.itertuples():
+        found = by_feature[row.Index]
+        assert found["n_active"] == row.n
+        assert found["density"] == pytest.approx(row.n / row.of, rel=1e-12)
+        assert found["mean"] == pytest.approx(row.mean, rel=1e-12)
+        assert found["max"] == row.max
+        assert found["contexts"] == strongest[row.Index]
+    for key in set(by_feature) - set(figures.index):
+        silent = {"n_active": 0, "density": 0.0, "mean": None, "max": None, "contexts": []}
+        assert by_feature[key] == {"sae": key[0], "feature_id": key[1], "url": None, **silent}
+    assert any(len(one["contexts"]) == CONTEXTS_KEPT == 20 < one["n_active"] for one in stats)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_feature_of_every_sae_has_one_row_in_order(runs: dict[str, Finished], name: str) -> None:
+    stats = pq.read_table(runs[name].path / "feature_stats", columns=["sae", "feature_id", "n_active"])
+    saes = [f"{one.release}/{one.sae_id}" for one in OPTIONS[name]["saes"]]
+    expected = [(sae, feature) for sae in saes for feature in range(NAMES[sae])]
+    assert list(zip(stats["sae"].to_pylist(), stats["feature_id"].to_pylist(), strict=True)) == expected
+    assert 0 in stats["n_active"].to_pylist()
+
+
+def test_ties_are_there_and_go_to_the_earlier_sequence(runs: dict[str, Finished]) -> None:
+    """25 equal documents, five of which have to give way."""
+    found = 0
+    for row in pq.read_table(runs["one SAE"].path / "feature_stats").to_pylist():
+        contexts = row["contexts"]
+        assert len({one["sequence_id"] for one in contexts}) == len(contexts)
+        for one, after in itertools.pairwise(contexts):
+            assert one["activation"] >= after["activation"]
+            if one["activation"] == after["activation"]:
+                found += 1
+                assert one["sequence_id"] < after["sequence_id"]
+    assert found > 100
+
+
+def test_shards_do_not_change_the_table(runs: dict[str, Finished]) -> None:
+    for name in ("one SAE", "two SAEs"):
+        whole, parts = runs[name], runs[f"{name}, many shards"]
+        assert whole.facts["tables"]["features"]["parts"] == 1 < 5 < parts.facts["tables"]["features"]["parts"]
+        tables = [pq.read_table(one.path / "feature_stats").to_pandas() for one in (whole, parts)]
+        assert (tables[0]["n_active"] == tables[1]["n_active"]).all()
+        for column in ("density", "mean", "max"):
+            assert tables[0][column].tolist() == pytest.approx(tables[1][column].tolist(), rel=1e-5, nan_ok=True)
+
+
+def test_two_saes_in_one_pass_have_the_rows_they_have_alone(runs: dict[str, Finished]) -> None:
+    alone = pq.read_table(runs["one SAE"].path / "feature_stats")
+    both = pq.read_table(runs["two SAEs"].path / "feature_stats").slice(NAMES["tiny/blocks.1.hook_resid_post"])
+    assert both.to_pylist() == alone.to_pylist()
+
+
+def test_special_tokens_are_left_out(runs: dict[str, Finished]) -> None:
+    """Neither BOS nor what is typed into a document counts, and none is a context."""
+    finished = runs["two SAEs"]
+    tokens = pd.read_parquet(finished.path / "tokens")
+    special = set(map(tuple, tokens[tokens["is_special"]][["sequence_id", "position"]].to_numpy().tolist()))
+    assert len(special) == finished.facts["counts"]["sequences"] + 2
+    for row in pq.read_table(finished.path / "feature_stats").to_pylist():
+        assert row["n_active"] == pytest.approx(row["density"] * (len(tokens) - len(special)))
+        assert not special & {(one["sequence_id"], one["position"]) for one in row["contexts"]}
+
+
+def test_blocks_of_features_make_one_table(runs: dict[str, Finished], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide SAEs are written some features at a time."""
+    path, sae = runs["one SAE"].path, "tiny/blocks.2.hook_resid_post"
+    whole = [row for table in feature_stats(path, sae, 4096) for row in table.to_pylist()]
+    monkeypatch.setattr("actkit.analysis.feature_stats.BLOCK", 1000)
+    parts = list(feature_stats(path, sae, 4096))
+    assert [len(part) for part in parts] == [1000, 1000, 1000, 1000, 96]
+    assert [row for part in parts for row in part.to_pylist()] == whole
+    assert whole == pq.read_table(path / "feature_stats").to_pylist()
+
+
+def test_a_run_of_special_tokens_only_has_counts_and_no_figures(tmp_path: Path) -> None:
+    finished = dataset_run(tmp_path, ["<|user|><|end|>"], SAES[1:])
+    stats = pd.read_parquet(finished.path / "feature_stats")
+    assert (stats["n_active"] == 0).all() and (stats["density"] == 0).all() and stats["mean"].isna().all()
+    features = pd.read_parquet(finished.path / "features")
+    assert len(features) == 3 and features["n_active"].sum() > 0
+
+
+@pytest.mark.parametrize("sae_id", ["tiny-lm/1-res-demo", None])
+def test_features_link_to_neuronpedia_where_the_sae_has_an_id(tmp_path: Path, sae_id: str | None) -> None:
+    known = SaeSpec(path=str(saved("standard", tmp_path / "known", d_in=192, d_sae=32, neuronpedia_id=sae_id)))
+    finished = dataset_run(tmp_path, ["The sea was calm."], [known, SAES[1]])
+    stats = pq.read_table(finished.path / "feature_stats").to_pylist()
+    urls = [one["url"] for one in stats if one["sae"] == "known"]
+    assert urls == [f"https://neuronpedia.org/{sae_id}/{number}" if sae_id else None for number in range(32)]
+    assert {one["url"] for one in stats if one["sae"] != "known"} == {None}
+    assert [one["neuronpedia_id"] for one in finished.facts["saes"]] == [sae_id, None]
