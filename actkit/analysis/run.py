@@ -41,7 +41,8 @@ class Run:
 
     def to_pandas(self, name: str) -> "pd.DataFrame":
         """One table as a data frame."""
-        return self.table(name).to_pandas()
+        frame: pd.DataFrame = self.table(name).to_pandas()
+        return frame
 
     @property
     def hook_points(self) -> tuple[str, ...]:
@@ -68,7 +69,8 @@ class Run:
             pd.DataFrame({"sequence_id": rows.sequence_ids, "position": rows.positions})[self._of_side(rows, side)]
             for rows in self._rows(hook_point)
         ]
-        return pd.concat(found, ignore_index=True)
+        frame: pd.DataFrame = pd.concat(found, ignore_index=True)
+        return frame
 
     def features(self, sae: str | None = None) -> "csr_matrix":
         """[n, d_sae] sparse: the stored features, a row each of `features`, or of `pooled_features` without those.
@@ -80,7 +82,7 @@ class Run:
         about = {one["name"]: one["d_sae"] for one in self.facts.get("saes", ())}
         if sae is None and len(about) == 1:
             sae = next(iter(about))
-        if sae not in about:
+        if sae is None or sae not in about:
             raise RunError(f"{self.path}: which SAE?", f"it has {', '.join(about) or 'none'}")
         ids, values, lengths = [], [], [np.zeros(1, dtype=np.int64)]
         for part in self._parts("features" if "features" in self.tables else "pooled_features"):
@@ -89,7 +91,7 @@ class Run:
                 values.append(pc.list_flatten(table["feature_activations"]).to_numpy())
                 lengths.append(pc.list_value_length(table["feature_ids"]).to_numpy())
         ends = np.cumsum(np.concatenate(lengths))
-        columns = (np.concatenate(values), np.concatenate(ids), ends) if ids else ([], [], ends)
+        columns: Any = (np.concatenate(values), np.concatenate(ids), ends) if ids else ([], [], ends)
         return csr_matrix(columns, shape=(len(ends) - 1, about[sae]))
 
     def _rows(self, hook_point: str) -> Iterator[Rows]:

@@ -11,18 +11,7 @@ from actkit.cli.console import console
 
 TOLD = 5
 """Features whose contexts are printed."""
-COLUMNS = (
-    "rank",
-    "feature",
-    "correlation",
-    "strength",
-    "positive",
-    "negative",
-    "AUROC (95 %)",
-    "q",
-    "held out",
-    "survives",
-)
+COLUMNS = ("#", "feature", "corr.", "strength", "positive", "negative", "AUROC (95 %)", "q", "held out", "")
 
 
 def show_ranking(path: Path) -> None:
@@ -44,42 +33,29 @@ def show_ranking(path: Path) -> None:
 
 
 def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
-    shown = Table(
-        box=None, pad_edge=False, header_style="bold", title="features of positive feedback", title_justify="left"
-    )
-    names = (
-        "rank",
-        "feature",
-        "correlation",
-        "strength",
-        "positive",
-        "negative",
-        "AUROC (95 %)",
-        "q",
-        "held out",
-        "survives",
-    )
-    for name in (*names, *(("SAE",) if several else ())):
-        shown.add_column(name, justify="right" if name != "SAE" else "left", no_wrap=True)
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in (*COLUMNS, *(("SAE",) if several else ())):
+        shown.add_column(name, justify="left" if name == "SAE" else "right", no_wrap=True)
     for row in rows:
+        low, high = (f"{row[f'auroc_{end}']:.2f}".lstrip("0") for end in ("low", "high"))
         cells = [
             f"{row['rank']}",
             f"{row['feature_index']}",
-            _figure(row["correlation_score"]),
-            _figure(row["activation_strength"]),
-            _figure(row["positive_activation"]),
-            _figure(row["negative_activation"]),
-            f"{row['auroc']:.3f} ({row['auroc_low']:.2f}-{row['auroc_high']:.2f})",
-            f"{row['q_value']:.1g}",
-            _figure(row["auroc_heldout"]),
-            "yes" if row["survives"] else "",
+            _figure(row["correlation_score"], 2),
+            _figure(row["activation_strength"], 2),
+            _figure(row["positive_activation"], 2),
+            _figure(row["negative_activation"], 2),
+            f"{row['auroc']:.3f} ({low}-{high})",
+            f"{row['q_value']:.0e}" if row["q_value"] else "<1e-300",
+            _figure(row["auroc_heldout"], 3),
+            "✓" if row["survives"] else "",
         ]
         shown.add_row(*cells, *((row["sae"],) if several else ()))
     return shown
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _beside(statistics: Mapping[str, Any]) -> list[str]:
