@@ -70,7 +70,7 @@ def _features(kept: Kept, sae: Sae, pool: Pool, health: Health) -> pa.Table:
         parts.append((owner[where] * sae.d_sae + ids.cpu().numpy(), values, values, kept.positions[where]))
     keys, sums, largest, positions = _joined(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     counts = np.maximum(np.bincount(owner[read], minlength=len(sequences)), 1)
-    values = {"mean": sums / counts[keys // sae.d_sae], "sum": sums}.get(pool, largest)
+    values = {"mean": sums / counts[keys // sae.d_sae], "sum": sums}.get(pool, largest).astype(np.float32)
     order = np.lexsort((keys, -values, keys // sae.d_sae))
     lengths = np.bincount(keys // sae.d_sae, minlength=len(sequences))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
@@ -78,7 +78,7 @@ def _features(kept: Kept, sae: Sae, pool: Pool, health: Health) -> pa.Table:
         pa.array(sequences),
         pa.array([sae.name]).take(pa.array(np.zeros(len(sequences), dtype=np.int64))),
         pa.ListArray.from_arrays(offsets, pa.array((keys % sae.d_sae)[order].astype(np.int32))),
-        pa.ListArray.from_arrays(offsets, pa.array(values[order].astype(np.float32))),
+        pa.ListArray.from_arrays(offsets, pa.array(values[order])),
         pa.ListArray.from_arrays(offsets, pa.array(positions[order].astype(np.int32))),
     ]
     return pa.Table.from_arrays(columns, schema=arrow_schema("pooled_features"))

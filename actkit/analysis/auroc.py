@@ -1,0 +1,145 @@
+"""AUROC of one score or of all columns of a sparse matrix, with intervals that allow for texts that share a group."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from actkit.analysis.auroc_interval import Clusters, interval
+from actkit.analysis.column_ranks import touched, twice_below
+from actkit.analysis.columns import BLOCK, Bools, Columns, Floats
+
+
+@dataclass(frozen=True)
+class Auroc:
+    """How well one score tells positive from negative texts: 0.5 is chance; NaN where a class is empty."""
+
+    value: float
+    low: float
+    high: float
+    """Ends of the confidence interval."""
+
+
+@dataclass(frozen=True)
+class Aurocs:
+    """The same for many scores, [n_columns] each."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def auroc(
+    scores: npt.NDArray[np.generic],
+    labels: Bools,
+    groups: npt.NDArray[np.integer] | None = None,
+    confidence: float = 0.95,
+) -> Auroc:
+    """The area under the ROC curve of scores [n] for labels [n] (True: positive), ties counting half.
+
+    The interval takes texts of one of `groups` [n] as dependent: DeLong's variance (DeLong, DeLong & Clarke-Pearson
+    1988), in Obuchowski's (1997) form where texts share groups; see `interval`. All NaN where a class is empty. Raises
+    ValueError for a score that is NaN and for lengths that differ.
+    """
+    labels = np.asarray(labels, dtype=np.bool_)
+    if len(scores) != len(labels):
+        raise ValueError(f"{len(scores)} scores and {len(labels)} labels")
+    if np.isnan(scores).any():
+        raise ValueError("a score is no number")
+    clusters = Clusters.of(labels, groups)
+    m, n = int(labels.sum()), int((~labels).sum())
+    if not (m and n):
+        return Auroc(np.nan, np.nan, np.nan)
+    ranks = rankdata(scores)
+    value = (ranks[labels].sum() - m * (m + 1) / 2) / (m * n)
+    apart = np.empty(len(labels))
+    apart[labels] = (ranks[labels] - rankdata(scores[labels])) / n - value
+    apart[~labels] = 1 - (ranks[~labels] - rankdata(scores[~labels])) / m - value
+    of_positives = np.bincount(clusters.of_text, apart * labels, len(clusters.positives))
+    of_negatives = np.bincount(clusters.of_text, apart * ~labels, len(clusters.positives))
+    sums = (np.array([a @ b]) for a, b in ((of_positives,) * 2, (of_negatives,) * 2, (of_positives, of_negatives)))
+    low, high = interval(np.array([value]), clusters.variance(*sums), clusters, confidence)
+    return Auroc(float(value), float(low[0]), float(high[0]))
+
+
+def column_aurocs(
+    columns: Columns, labels: Bools, groups: npt.NDArray[np.integer] | None = None, confidence: float = 0.95
+) -> Aurocs:
+    """What `auroc` gives for each column with its zeros, which all tie; 0.5 where a column has no nonzero.
+
+    The interval rests on a normal limit: of a column with a handful of nonzeros it is a rough guide. Raises ValueError
+    when the lengths of labels, groups and columns differ.
+    """
+    labels = _labels_of(columns, labels)
+    clusters = Clusters.of(labels, groups)
+    value = np.full(columns.n_columns, np.nan)
+    variance = value.copy()
+    if labels.any() and not labels.all():
+        for first, last in columns.blocks(BLOCK):
+            value[first:last], variance[first:last] = _block(columns.slice(first, last), labels, clusters)
+    return Aurocs(value, *interval(value, variance, clusters, confidence))
+
+
+def stratified_aurocs(columns: Columns, labels: Bools, strata: npt.NDArray[np.integer]) -> Floats:
+    """AUROC [n_columns] over those pairs of a positive and a negative text that are in one of `strata` [n].
+
+    That is the mean of the strata's AUROCs, weighted by their pairs. NaN where no stratum has both classes. Raises
+    ValueError when lengths differ.
+    """
+    labels = _labels_of(columns, labels)
+    clusters = Clusters.of(labels, strata)
+    m, n = clusters.positives.astype(np.int64), clusters.negatives.astype(np.int64)
+    pairs = int(m @ n)
+    found = np.full(columns.n_columns, np.nan)
+    for first, last in columns.blocks(BLOCK) if pairs else ():
+        x = columns.slice(first, last)
+        segment, owner, stratum = touched(x, clusters.of_text, len(m))
+        here = labels[x.rows]
+        below, positives_below = twice_below(segment, x.values, here)
+        active = np.bincount(segment, here, len(owner)).astype(np.int64)
+        m_zero, n_zero = m[stratum] - active, n[stratum] - np.bincount(segment, ~here, len(owner)).astype(np.int64)
+        wins = np.bincount(segment, here * (below - positives_below), len(owner)) + (2 * active + m_zero) * n_zero
+        # Where a column has no nonzero in a stratum, all of its pairs tie.
+        found[first:last] = pairs + np.bincount(owner, wins - m[stratum] * n[stratum], x.n_columns)
+    return found / (2 * pairs) if pairs else found
+
+
+def _labels_of(columns: Columns, labels: Bools) -> Bools:
+    if len(labels) != columns.n_rows:
+        raise ValueError(f"{columns.n_rows} rows and {len(labels)} labels")
+    return np.asarray(labels, dtype=np.bool_)
+
+
+def _block(x: Columns, labels: Bools, clusters: Clusters) -> tuple[Floats, Floats]:
+    """AUROCs and their variances: placements of nonzeros one by one, those of zeros once for a column."""
+    owner, here = x.owners(), labels[x.rows]
+    m, n = int(labels.sum()), int((~labels).sum())
+    below, positives_below = twice_below(owner, x.values, here)
+    negatives_below = below - positives_below
+    active = np.bincount(owner, here, x.n_columns).astype(np.int64)
+    m_zero = m - active
+    n_zero = n - np.diff(x.starts) + active
+    wins = np.bincount(owner, here * negatives_below, x.n_columns) + (2 * active + m_zero) * n_zero
+    value = wins / (2 * m * n)
+    zero_positive, zero_negative = n_zero / (2 * n) - value, 1 - m_zero / (2 * m) - value
+    apart = np.where(
+        here, (2 * n_zero[owner] + negatives_below) / (2 * n), 1 - (2 * m_zero[owner] + positives_below) / (2 * m)
+    )
+    apart -= value[owner]
+    if len(clusters.positives) == len(labels):
+        of_positives = np.bincount(owner, apart**2 * here, x.n_columns) + m_zero * zero_positive**2
+        of_negatives = np.bincount(owner, apart**2 * ~here, x.n_columns) + n_zero * zero_negative**2
+        return value, clusters.variance(of_positives, of_negatives, np.zeros(x.n_columns))
+    pair, owner, cluster = touched(x, clusters.of_text, len(clusters.positives))
+    sums, rest = [], []
+    for chosen, zero, counts in ((here, zero_positive, clusters.positives), (~here, zero_negative, clusters.negatives)):
+        zeros = counts[cluster] - np.bincount(pair, chosen, len(owner))
+        sums.append(np.bincount(pair, apart * chosen, len(owner)) + zeros * zero[owner])
+        rest.append((counts, zero))
+    totals = []
+    for one, other in ((0, 0), (1, 1), (0, 1)):
+        (counts, zero), (others, other_zero) = rest[one], rest[other]
+        untouched = counts @ others - np.bincount(owner, (counts * others)[cluster], x.n_columns)
+        totals.append(np.bincount(owner, sums[one] * sums[other], x.n_columns) + untouched * zero * other_zero)
+    return value, clusters.variance(*totals)

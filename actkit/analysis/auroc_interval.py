@@ -1,0 +1,102 @@
+"""Confidence intervals of AUROCs from the placements of texts, which may come in groups.
+
+A positive text's placement is the share of negative texts below it (ties count half); a negative one's, the share of
+positive texts above it. AUROC is the mean of either (DeLong, DeLong & Clarke-Pearson 1988).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit, ndtri
+
+from actkit.analysis.columns import Bools, Floats, Ints
+
+NO_VARIANCE = 1e-24
+"""Below it a variance is rounding: one pair of 100,000 texts out of order leaves 1e-19."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which texts belong together, and what of the two classes is in each cluster."""
+
+    of_text: Ints
+    """[n] cluster of each text, 0 to n_clusters - 1."""
+    positives: Floats
+    """[n_clusters] positive texts in each."""
+    negatives: Floats
+
+    @classmethod
+    def of(cls, labels: Bools, groups: npt.NDArray[np.integer] | None) -> "Clusters":
+        """The clusters of texts [n]; without groups, each text is one.
+
+        Raises ValueError when labels and groups differ in length.
+        """
+        if groups is None:
+            return cls(np.arange(len(labels)), labels.astype(np.float64), (~labels).astype(np.float64))
+        if len(groups) != len(labels):
+            raise ValueError(f"{len(labels)} labels and {len(groups)} groups")
+        _, of_text = np.unique(groups, return_inverse=True)
+        counts = (np.bincount(of_text, chosen).astype(np.float64) for chosen in (labels, ~labels))
+        return cls(of_text, *counts)
+
+    @property
+    def with_positives(self) -> int:
+        """Clusters that have a positive text."""
+        return int((self.positives > 0).sum())
+
+    @property
+    def with_negatives(self) -> int:
+        """Clusters that have a negative text."""
+        return int((self.negatives > 0).sum())
+
+    def variance(self, of_positives: Floats, of_negatives: Floats, products: Floats) -> Floats:
+        """The variance of AUROCs, in Obuchowski's (1997) form for clustered data; DeLong's where no cluster is shared.
+
+        Taken of sums over clusters: of the squared deviation that a cluster's placements have from what AUROC expects
+        of so many texts (for positive texts, for negative texts), and of the product of the two deviations. NaN where
+        one class is in fewer than two clusters.
+        """
+        m, n = self.positives.sum(), self.negatives.sum()
+        first, second, both = self.with_positives, self.with_negatives, len(self.positives)
+        if min(first, second) < 2:
+            return np.full(np.shape(of_positives), np.nan)
+        found: Floats = (
+            first / (first - 1) * of_positives / m**2
+            + second / (second - 1) * of_negatives / n**2
+            + 2 * both / (both - 1) * products / (m * n)
+        )
+        return found
+
+
+def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: float) -> tuple[Floats, Floats]:
+    """Both ends of the interval around each AUROC: Wald's on the logit scale, which stays inside of 0 to 1.
+
+    Where there is no variance to be had (perfect separation, everything tied, a class in one cluster) it is Newcombe's
+    (2006, method 5) score interval instead, which inverts Hanley & McNeil's (1982) variance and has a width at 0 and 1
+    too; in it a cluster counts as one text. NaN where AUROC is. Raises ValueError for a confidence outside of 0 to 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence of {confidence} is not between 0 and 1")
+    z = float(ndtri(0.5 + confidence / 2))
+    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    wald = (variance > NO_VARIANCE) & (value > 0) & (value < 1)
+    at = logit(value[wald])
+    half = z * np.sqrt(variance[wald]) / (value[wald] * (1 - value[wald]))
+    low[wald], high[wald] = expit(at - half), expit(at + half)
+    rest = ~wald & ~np.isnan(value)
+    m, n = clusters.with_positives, clusters.with_negatives
+    low[rest], high[rest] = _score_low(value[rest], m, n, z), 1 - _score_low(1 - value[rest], m, n, z)
+    return low, high
+
+
+def _score_low(value: Floats, m: int, n: int, z: float) -> Floats:
+    """The AUROC from which `value` is z standard errors up, by bisection."""
+    low, high, star = np.zeros(value.shape), value.copy(), (m + n) / 2 - 1
+    for _ in range(60):
+        middle = (low + high) / 2
+        spread = 1 + star * (1 - middle) / (2 - middle) + star * middle / (1 + middle)
+        outside = (value - middle) ** 2 > z**2 * middle * (1 - middle) * spread / (m * n)
+        low, high = np.where(outside, middle, low), np.where(outside, high, middle)
+    found: Floats = (low + high) / 2
+    return found

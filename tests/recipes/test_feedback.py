@@ -1,0 +1,127 @@
+"""Labelled texts in the shapes that they come in, and labels that mean what they say or nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from actkit.errors import InputError, RecordError, UsageError
+from actkit.pipeline.data import Record, Rejected
+from actkit.recipes.feedback import Feedback, FeedbackFields, Labels, labels_in, parse_feedback
+from actkit.recipes.reward_detect import check_fields
+
+FIELDS = FeedbackFields()
+
+
+def records(values: list[Any]) -> Iterator[Record | Rejected]:
+    return (Record(index, "f", index + 1, value) for index, value in enumerate(values))
+
+
+def parsed(value: Any, fields: FeedbackFields = FIELDS) -> Feedback:
+    labels, _ = labels_in(records([value]), fields)  # type: ignore[arg-type]
+    return parse_feedback(value, fields, labels)
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("positive", "positive"),
+        (" Positive ", "positive"),
+        (True, "positive"),
+        ("true", "positive"),
+        (1, "positive"),
+        (1.0, "positive"),
+        ("1", "positive"),
+        ("+1", "positive"),
+        ("negative", "negative"),
+        (False, "negative"),
+        (0, "negative"),
+        ("0", "negative"),
+        (-1, "negative"),
+        ("-1", "negative"),
+        ("neutral", "neutral"),
+    ],
+)
+def test_the_usual_labels(value: Any, label: str) -> None:
+    assert parsed({"text": "x", "feedback": value}).label == label
+
+
+def test_zero_is_neutral_beside_minus_one_and_negative_beside_one() -> None:
+    for values, meaning in (([1, 0, -1], "neutral"), ([1, 0, 1], "negative")):
+        labels, again = labels_in(records([{"text": "x", "label": one} for one in values]), FIELDS)  # type: ignore[arg-type]
+        assert labels.of(0, "label") == meaning
+        assert len(list(again)) == 3
+
+
+def test_minus_one_after_zero_was_taken_for_negative_is_refused() -> None:
+    """What has been labelled until then would be wrong, so that it is no record's affair."""
+    labels = Labels(FIELDS)
+    assert labels.of(0, "label") == "negative"
+    with pytest.raises(InputError, match="not clear what 0 means"):
+        labels.of(-1, "label")
+
+
+@pytest.mark.parametrize("value", [None, "", "maybe", 0.5, 2, [], ["x"]])
+def test_a_label_that_means_nothing_is_rejected_and_never_guessed(value: Any) -> None:
+    with pytest.raises(RecordError) as raised:
+        parsed({"text": "x", "label": value})
+    assert raised.value.field == "label"
+    assert raised.value.reason == ("missing" if value is None else "neither positive nor negative")
+
+
+def test_labels_of_ones_own() -> None:
+    fields = FeedbackFields(label="labels", positive=("gratitude", "Joy"), negative=("anger",))
+    assert parsed({"text": "x", "labels": ["surprise", "joy"]}, fields).label == "positive"
+    assert parsed({"text": "x", "labels": "ANGER"}, fields).label == "negative"
+    for value, reason in (
+        (["joy", "anger"], "both positive and negative"),
+        ("positive", "neither positive nor negative"),
+    ):
+        with pytest.raises(RecordError, match=reason):
+            parsed({"text": "x", "labels": value}, fields)
+
+
+def test_one_sided_or_contradicting_labels_are_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="belong together"):
+        check_fields(FeedbackFields(positive=("a",)))
+    with pytest.raises(UsageError, match="a is given as positive and as negative"):
+        check_fields(FeedbackFields(positive=("a",), negative=("a", "b")))
+
+
+def test_text_prompt_group_and_score() -> None:
+    found = parsed({"text": "t", "prompt": "p", "feedback": 1, "group": 7, "score": "2.5"})
+    assert found == Feedback("positive", "t", "p", None, "7", 2.5)
+    assert parsed({"response": "t", "rating": "bad"}).text == "t"
+    named = FeedbackFields(text="a", label="b", prompt="c", group="d", score="e")
+    assert parsed({"a": "t", "b": 1, "c": "p", "d": "g", "e": 0}, named) == Feedback(
+        "positive", "t", "p", None, "g", 0.0
+    )
+
+
+def test_a_conversation_is_pooled_over_its_last_answer() -> None:
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    found = parsed({"messages": messages, "label": True})
+    assert found.messages == tuple(messages)
+    with pytest.raises(RecordError, match="no assistant's answer at the end"):
+        parsed({"messages": messages[:1], "label": True})
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "reason"),
+    [
+        ("text", None, "not an object"),
+        ({"text": "x"}, None, "no field feedback or label"),
+        ({"label": 1}, None, "no field text or response"),
+        ({"label": 1, "text": " "}, "text", "empty"),
+        ({"label": 1, "text": 5}, "text", "not text"),
+        ({"label": 1, "text": None}, "text", "missing"),
+        ({"label": 1, "text": "x", "prompt": 5}, "prompt", "not text"),
+        ({"label": 1, "text": "x", "score": "much"}, "score", "not a number"),
+        ({"label": 1, "text": "x", "score": -1}, "score", "from 0 on"),
+        ({"label": 1, "text": "x", "score": "nan"}, "score", "from 0 on"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(value: Any, field: str | None, reason: str) -> None:
+    with pytest.raises(RecordError, match=reason) as raised:
+        parsed(value)
+    assert raised.value.field == field

@@ -1,0 +1,305 @@
+"""`reward-detect` from texts to ranking: every figure is what brute force finds on the run's own tables."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from actkit.analysis.feature_scores import ScoreSettings
+from actkit.analysis.labelled import hold_out, length_strata, read_texts
+from actkit.cli.app import main
+from actkit.config import ModelSpec, OutputSpec, SaeSpec
+from actkit.errors import RunError
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.feedback import FeedbackFields
+from actkit.recipes.reward_detect import RewardDetectSpec, run
+from actkit.recipes.sparse import SparseSpec
+
+THINGS = ("the soup", "a long letter", "her garden", "the old map", "this song", "my boat", "the horse", "that story")
+GOOD = ("Thank you, {} was wonderful.", "I love {}, it is very good.", "How beautiful {} is, thank you so much!")
+BAD = ("I am sorry, {} was terrible.", "I hate {}, it is very bad.", "How poor {} is, a waste of my time!")
+SAE = SaeSpec("tiny", "blocks.2.hook_resid_post")
+
+
+def texts(n_neutral: int = 3) -> list[dict[str, Any]]:
+    found = [
+        {"text": wording.format(thing), "feedback": label, "group": f"{thing}-{number}"}
+        for thing in THINGS
+        for number in range(3)
+        for wording, label in ((GOOD[number], "positive"), (BAD[number], "negative"))
+    ]
+    return found + [{"text": f"There is {thing} here.", "feedback": "neutral"} for thing in THINGS[:n_neutral]]
+
+
+Detect = Callable[..., Finished]
+
+
+def detected(path: Path, records: list[dict[str, Any]], saes: tuple[SaeSpec, ...] = (SAE,), **options: Any) -> Finished:
+    path.mkdir(exist_ok=True)
+    file = path / "in.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    settings = {key: options.pop(key) for key in list(options) if key in ScoreSettings.__dataclass_fields__}
+    spec = RewardDetectSpec(str(file), scores=ScoreSettings(**{"draws": 500, "null_draws": 200, **settings}), **options)
+    return run(spec, SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(path / "run", overwrite=True)))
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return detected(tmp_path_factory.mktemp("grouped"), texts())
+
+
+def dense(path: Path, sae: str = "tiny/blocks.2.hook_resid_post") -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
+    """The labelled texts, and [n, d_sae] their pooled features."""
+    sequences = pd.read_parquet(path / "sequences").query("label == label and label != 'neutral'")
+    rows = pd.read_parquet(path / "pooled_features").query("sae == @sae").set_index("sequence_id")
+    x = np.zeros((len(sequences), 4096))
+    for at, sequence in enumerate(sequences["sequence_id"]):
+        x[at, rows.loc[sequence, "feature_ids"]] = rows.loc[sequence, "feature_activations"]
+    return sequences, x
+
+
+def test_every_figure_is_brute_force(grouped: Finished) -> None:
+    sequences, x = dense(grouped.path)
+    settings = ScoreSettings()
+    held = hold_out(read_texts(grouped.path), settings.held_out, settings.seed)
+    assert held is not None
+    y = (sequences["label"] == "positive").to_numpy()
+    scores = pd.read_parquet(grouped.path / "feature_scores")
+    assert set(scores["feature_id"]) == set(np.flatnonzero((x[~held] > 0).any(0)))
+    for row in scores.to_dict("records"):
+        column = x[:, row["feature_id"]]
+        mine, label = column[~held], y[~held]
+        assert row["n_active"] == (mine > 0).sum()
+        assert row["active_rate_positive"] == pytest.approx((mine[label] > 0).mean())
+        assert row["mean_positive"] == pytest.approx(mine[label].mean(), rel=1e-5)
+        assert row["mean_negative"] == pytest.approx(mine[~label].mean(), rel=1e-5)
+        assert row["activation_strength"] == pytest.approx(mine[mine > 0].mean(), rel=1e-5)
+        if mine.std() > 0:
+            assert row["correlation"] == pytest.approx(stats.pearsonr(mine, label).statistic, abs=1e-5)
+        assert row["auroc"] == pytest.approx(roc_auc_score(label, mine), abs=1e-9)
+        assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]
+        assert row["auroc_heldout"] == pytest.approx(roc_auc_score(y[held], column[held]), abs=1e-9)
+        assert row["heldout_agrees"] == (np.sign(row["auroc_heldout"] - 0.5) == np.sign(row["auroc"] - 0.5))
+        assert 0 <= row["p_value"] <= 1 and row["q_value"] >= row["p_value"] - 1e-12
+    assert scores["rank"].tolist() == list(range(1, len(scores) + 1))
+    assert scores["auroc"].is_monotonic_decreasing
+    np.testing.assert_allclose(scores["q_value"], stats.false_discovery_control(scores["p_value"]))
+
+
+def test_what_must_be_found_is_found_and_stands_in_praise(grouped: Finished) -> None:
+    first = pd.read_parquet(grouped.path / "feature_scores").iloc[0]
+    assert first["auroc"] > 0.75 and first["q_value"] < 0.05
+    document = json.loads((grouped.path / "reward_features.json").read_text(encoding="utf-8"))
+    praise = {"Thank", "love", "good", "beautiful", "wonderful", "thank"}
+    shown = [one["before"] + one["token"] + one["after"] for one in document["features"][0]["contexts"]]
+    assert len(shown) == 3
+    assert all(any(word in text for word in praise) for text in shown)
+    assert document["features"][0]["feature_index"] == first["feature_id"]
+    assert document["statistics"]["data"] == {
+        "positive": 24,
+        "negative": 24,
+        "neutral": 3,
+        "groups": 24,
+        "discovery": {"positive": 17, "negative": 17},
+        "held_out": {"positive": 7, "negative": 7},
+    }
+    assert document["statistics"]["saes"][0]["exchanged"] == "within-groups"
+    assert any("no cause" in one for one in document["warnings"])
+    assert [one for one in document["features"] if one["survives"]] == document["reward_features"]
+
+
+def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finished, tmp_path: Path) -> None:
+    """TRAPS 31."""
+    found = read_texts(grouped.path)
+    for seed in range(20):
+        held = hold_out(found, 0.3, seed)
+        assert held is not None
+        assert not set(found.kin[held]) & set(found.kin[~held])
+        assert set(found.positive[held]) == set(found.positive[~held]) == {True, False}
+    twice = [{"text": one["text"], "feedback": one["feedback"]} for one in texts(0)] * 2
+    found = read_texts(detected(tmp_path, twice).path)
+    held = hold_out(found, 0.3, 0)
+    assert held is not None
+    assert np.array_equal(held[:48], held[48:])
+    assert not found.grouped and len(set(found.groups)) == 96  # equal texts are no group in the tests themselves
+
+
+def test_a_shuffled_label_finds_nothing(tmp_path: Path) -> None:
+    """TRAPS 30: with few texts the best of thousands of features looks strong, and is said to be chance."""
+    rng = np.random.default_rng(0)
+    records = texts(0)
+    for one, label in zip(records, rng.permutation(["positive", "negative"] * 24), strict=True):
+        one.update(feedback=str(label), group=None)
+    finished = detected(tmp_path, records)
+    found = finished.facts["scores"]["found"]
+    assert found["respond_to_positive"] == found["respond_to_negative"] == 0
+    assert finished.facts["scores"]["saes"][0]["largest_auroc_by_chance"]["q95"] > 0.7
+    best = pd.read_parquet(finished.path / "feature_scores").iloc[0]
+    assert best["auroc"] > 0.65 and best["p_largest"] > 0.05 and not best["survives"]
+    warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
+    assert any("no feature responds to feedback" in one for one in warnings)
+
+
+def test_too_few_texts_are_said_to_be_too_few(tmp_path: Path) -> None:
+    finished = detected(tmp_path, texts(0)[:12])
+    scores = finished.facts["scores"]
+    assert scores["data"]["held_out"] is None and "dense_probe" not in scores["saes"][0]
+    assert pd.read_parquet(finished.path / "feature_scores")["auroc_heldout"].isna().all()
+    warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
+    assert any("too few texts to hold some out" in one for one in warnings)
+    assert any("too small to tell" in one for one in warnings)
+
+
+def test_one_label_alone_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="24 positive and 0 negative"):
+        detected(tmp_path, [one for one in texts(0) if one["feedback"] == "positive"])
+
+
+def test_length_is_told_apart(tmp_path: Path) -> None:
+    """TRAPS 33: max-pooling grows with length. Where length makes the label, its own score says so."""
+    rng = np.random.default_rng(1)
+    words = np.array(["the", "a", "sea", "ship", "man", "king", "house", "tree", "water", "stone", "old", "new", "red"])
+    records = [
+        {"text": " ".join(rng.choice(words, size=rng.integers(4, 20) + 12 * long)), "label": int(long)}
+        for long in rng.random(240) < 0.5
+    ]
+    finished = detected(tmp_path, records)
+    assert finished.facts["scores"]["length_only"]["all"]["value"] > 0.85
+    scores = pd.read_parquet(finished.path / "feature_scores")
+    dense_ones = scores[(scores["n_active"] > 30) & (scores["auroc"] > 0.75)]
+    assert len(dense_ones)
+    assert (dense_ones["auroc_length_adjusted"] < dense_ones["auroc"]).mean() > 0.9
+    warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
+    assert any("length alone tells" in one for one in warnings)
+
+
+def test_length_strata_hold_texts_of_about_one_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, size=400)
+    strata = length_strata(lengths)
+    assert len(set(strata)) == 10
+    ends = [(lengths[strata == one].min(), lengths[strata == one].max()) for one in sorted(set(strata))]
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
+    assert len(set(length_strata(np.full(500, 7)))) == 1  # equal lengths are one stratum, however many texts
+
+
+def test_preference_pairs_are_tested_within_pairs(tmp_path: Path) -> None:
+    """The prompt is run once and not pooled; chosen is positive."""
+    records = [
+        {"prompt": f"What do you say about {thing}?", "chosen": good.format(thing), "rejected": bad.format(thing)}
+        for thing in THINGS
+        for good, bad in zip(GOOD, BAD, strict=True)
+    ]
+    finished = detected(tmp_path, records)
+    assert finished.facts["detected"]["input_format"] == "trl"
+    assert finished.facts["scores"]["saes"][0]["exchanged"] == "within-groups"
+    sequences = pd.read_parquet(finished.path / "sequences")
+    assert sequences["side"].value_counts().to_dict() == {"shared": 24, "chosen": 24, "rejected": 24}
+    assert (sequences.query("side == 'chosen'")["label"] == "positive").all()
+    assert sequences.query("side == 'shared'")["n_kept"].sum() == 0
+    pooled = pd.read_parquet(finished.path / "pooled_features")
+    assert len(pooled) == 48
+    merged = pooled.merge(sequences, on="sequence_id")
+    assert all((row["feature_positions"] >= row["response_start"]).all() for _, row in merged.iterrows())
+    assert len(set(sequences["group"].dropna())) == len(THINGS)  # pairs of one prompt belong together
+    scores = pd.read_parquet(finished.path / "feature_scores")
+    assert scores["auroc_within_group"].notna().any() and scores.iloc[0]["q_value"] < 0.05
+
+
+def test_after_a_prompt_only_the_answer_is_pooled(tmp_path: Path) -> None:
+    records = [{"prompt": "What a day it was. ", "response": one["text"], "label": one["feedback"]} for one in texts(0)]
+    finished = detected(tmp_path, records)
+    sequences = pd.read_parquet(finished.path / "sequences").set_index("sequence_id")
+    tokens = pd.read_parquet(finished.path / "tokens")
+    assert (sequences["n_kept"] == sequences["n_tokens"] - sequences["response_start"]).all()
+    for row in pd.read_parquet(finished.path / "pooled_features").to_dict("records"):
+        assert (row["feature_positions"] >= sequences.loc[row["sequence_id"], "response_start"]).all()
+    assert (tokens["role"].dropna() != "assistant").all()
+    assert len(set(sequences["group"])) == 1  # one prompt: all answers belong together, so nothing can be held out
+    assert finished.facts["scores"]["data"]["held_out"] is None
+
+
+def test_scores_weigh_means_and_correlation_but_no_rank(tmp_path: Path) -> None:
+    plain, weighted = texts(0), texts(0)
+    for number, one in enumerate(weighted):
+        one["score"] = 1 + number % 3
+    first, second = detected(tmp_path / "a", plain), detected(tmp_path / "b", weighted)
+    sequences, x = dense(second.path)
+    held = hold_out(read_texts(second.path), 0.3, 0)
+    assert held is not None
+    weight = sequences["score"].to_numpy()[~held]
+    label = (sequences["label"] == "positive").to_numpy()[~held]
+    columns = ["sae", "feature_id"]
+    a, b = (pd.read_parquet(one.path / "feature_scores").set_index(columns) for one in (first, second))
+    pd.testing.assert_series_equal(a["auroc"], b["auroc"].loc[a.index])
+    for (_, feature), row in b.iloc[:50].iterrows():
+        mine = x[~held][:, feature]
+        assert row["mean_positive"] == pytest.approx(np.average(mine[label], weights=weight[label]), rel=1e-5)
+        cov = np.cov(mine, label, aweights=weight)
+        if cov[0, 0] > 0:
+            assert row["correlation"] == pytest.approx(cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]), abs=1e-5)
+
+
+def test_several_saes_are_ranked_together(tmp_path: Path) -> None:
+    saes = (SaeSpec("tiny", "blocks.1.hook_resid_post"), SAE)
+    finished = detected(tmp_path, texts(0), saes)
+    scores = pd.read_parquet(finished.path / "feature_scores")
+    assert set(scores["sae"]) == {"tiny/blocks.1.hook_resid_post", "tiny/blocks.2.hook_resid_post"}
+    np.testing.assert_allclose(scores["q_value"], stats.false_discovery_control(scores["p_value"]))
+    assert [one["sae"] for one in finished.facts["scores"]["saes"]] == sorted(set(scores["sae"]))
+    one_alone = pd.read_parquet(detected(tmp_path / "one", texts(0)).path / "feature_scores")
+    both = scores[scores["sae"] == "tiny/blocks.2.hook_resid_post"].set_index("feature_id")["auroc"]
+    pd.testing.assert_series_equal(one_alone.set_index("feature_id")["auroc"].sort_index(), both.sort_index())
+
+
+def test_thresholds_filter_and_the_nearest_are_shown_all_the_same(tmp_path: Path) -> None:
+    for threshold, survivors in ((0.0, True), (1.0, False)):
+        finished = detected(tmp_path, texts(0), correlation_threshold=threshold, activation_threshold=0.0)
+        document = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))
+        assert len(document["features"]) == 10
+        assert bool(document["reward_features"]) == survivors
+        assert any("passes the thresholds" in one for one in document["warnings"]) != survivors
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in texts()), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["reward-detect", str(file), "-o", str(tmp_path / "run"), "--draws", "200", "--device", "cpu"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'run'}\n"
+    for said in ("AUROC", "held out", "by chance", "probe of 10 features", "probe of the activations", "no cause"):
+        assert said in printed.err
+    assert max(map(len, printed.err.splitlines())) < 160
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no DATA given"),
+        (["x.jsonl", "--use-example-data"], "both given"),
+        (["x.jsonl", "--positive", "a"], "belong together"),
+        (["x.jsonl"], "no such file"),
+    ],
+)
+def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["reward-detect", *arguments, "-o", str(tmp_path / "run")])
+    assert ended.value.code in (1, 2)
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_own_labels_leave_the_rest_out_and_count_it(tmp_path: Path) -> None:
+    records = [{**one, "feedback": ["praise", "x"] if one["feedback"] == "positive" else "blame"} for one in texts(0)]
+    records.append({"text": "Something else.", "feedback": "other"})
+    finished = detected(tmp_path, records, fields=FeedbackFields(positive=("praise",), negative=("blame",)))
+    assert finished.facts["counts"]["rejected"] == 1
+    assert finished.facts["rejected_reasons"] == {"neither positive nor negative": 1}
