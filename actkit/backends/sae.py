@@ -8,6 +8,8 @@ import torch
 
 from actkit.hooks import HookPoint
 
+FEATURE_PAGES = "https://neuronpedia.org"
+
 
 @dataclass(frozen=True)
 class Sae:
@@ -41,4 +43,4 @@ class Sae:
 
     def feature_url(self, feature_id: int) -> str | None:
         """The feature's page on Neuronpedia, where the SAE has one."""
-        return f"https://neuronpedia.org/{self.neuronpedia_id}/{feature_id}" if self.neuronpedia_id else None
+        return f"{FEATURE_PAGES}/{self.neuronpedia_id}/{feature_id}" if self.neuronpedia_id else None

@@ -5,12 +5,13 @@ are, and a status. Runs for several layers stand beside each other in one docume
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from actkit.backends.sae import FEATURE_PAGES
 from actkit.errors import InputError
 
 
@@ -46,7 +47,7 @@ def read_document(path: Path) -> dict[str, Any]:
 def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None:
     """Put the features of `run` into `document`, whose variations are the run's records in order."""
     places = [one if isinstance(one, dict) else {} for _, one in variations(document)]
-    layers = {sae["name"]: f"layer_{sae['hook_point'].split('.')[1]}" for sae in facts["saes"]}
+    layers = _slots(facts["saes"])
     whole = bool(facts["options"].get("save_all_tokens"))
     record_of: dict[int, int] = {}
     for row in _rows(run, "sequences", ["sequence_id", "record_id", "response_start", "n_tokens"]):
@@ -78,11 +79,21 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
             "sae": sae["name"],
             "hook_point": sae["hook_point"],
             "d_sae": sae["d_sae"],
+            # With a feature's id behind it, the feature's page.
+            "neuronpedia": f"{FEATURE_PAGES}/{sae['neuronpedia_id']}" if sae["neuronpedia_id"] else None,
             "top_k": facts["options"].get("top_k"),
             "save_all_tokens": whole,
             "samples": facts["counts"]["read"],
             "errors": facts["counts"]["rejected"],
         }
+
+
+def _slots(saes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """SAE → its key in the document: its layer, and its name too where several read one layer."""
+    layers = {sae["name"]: f"layer_{sae['hook_point'].split('.')[1]}" for sae in saes}
+    return {
+        name: layer if list(layers.values()).count(layer) == 1 else f"{layer} {name}" for name, layer in layers.items()
+    }
 
 
 def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:

@@ -215,3 +215,17 @@ def test_the_registry_can_be_searched(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main(["saes", "tiny", "--ids"])
     assert "blocks.2.hook_resid_post" in capsys.readouterr().out
+
+
+def test_two_saes_of_one_layer_stand_beside_each_other_in_a_document(tmp_path: Path) -> None:
+    from actkit.export.merged_json import merge
+
+    twin = saved("standard", tmp_path / "twin", hook_name="blocks.2.hook_resid_post", d_in=192, neuronpedia_id="tiny/2")
+    finished = extracted(tmp_path, [SAMPLES[0]], saes=(SAES[1], SaeSpec(path=str(twin))))
+    document: dict[str, Any] = {"results": [{"variations": [dict(SAMPLES[0])]}]}
+    merge(finished.path, document, finished.facts)
+    slots = document["results"][0]["variations"][0]["sae_activations"]
+    assert set(slots) == {"layer_2 tiny/blocks.2.hook_resid_post", "layer_2 twin"}
+    about = document["sae_extraction_metadata"]
+    assert about["layer_2 twin"]["neuronpedia"] == "https://neuronpedia.org/tiny/2"
+    assert about["layer_2 tiny/blocks.2.hook_resid_post"]["neuronpedia"] is None
