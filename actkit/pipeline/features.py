@@ -15,7 +15,7 @@ import torch
 from actkit.backends.sae import Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
-from actkit.pipeline.health import Health
+from actkit.pipeline.health import Active, Health
 from actkit.pipeline.reduce import Groups, Reducer
 from actkit.schemas import arrow_schema
 
@@ -23,8 +23,8 @@ CHUNK_ELEMENTS = 1 << 24
 """Tokens × features encoded at once: 64 MB in float32."""
 
 
-def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, torch.Tensor]]:
-    """The SAE's features of all kept positions, some tokens at a time: the first one's row, and [tokens, d_sae].
+def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:
+    """The SAE's features of all kept positions, some tokens at a time: the first one's row, how many, what is active.
 
     Counts them into `health`. Raises ModelError where the hook point's vectors are not what the SAE reads, and
     NonFiniteError for a feature that is no number.
@@ -42,9 +42,11 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, torch.T
             part = x[start : start + chunk]
             features = sae.encode(part)
             _check(features, kept, sae, start)
+            rows, ids = (features > 0).nonzero(as_tuple=True)
+            active = Active(rows, ids, features[rows, ids])
             plain = torch.from_numpy(~kept.is_special[start : start + chunk]).to(x.device)
-            health.count(part[plain], features[plain])
-            yield start, features
+            health.count(part, features, active, plain)
+            yield start, len(part), active
 
 
 def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, health: Mapping[str, Health]) -> Reducer:
@@ -57,7 +59,7 @@ def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, healt
 
 
 def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Health) -> pa.Table:
-    found = [[one.cpu() for one in _largest(part, top_k, threshold)] for _, part in encoded(kept, sae, health)]
+    found = [[one.cpu() for one in _largest(part, n, top_k, threshold)] for _, n, part in encoded(kept, sae, health)]
     ids, values, lengths, active = (torch.cat(part).numpy() for part in zip(*found, strict=True))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     columns = [
@@ -72,18 +74,20 @@ def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Hea
 
 
 def _largest(
-    features: torch.Tensor, top_k: int | None, threshold: float
+    active: Active, n: int, top_k: int | None, threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids and values of what is kept, row after row; how many a row; and how many are active (above zero) a row."""
-    n_active = (features > 0).sum(1)
-    rows, ids = (features > max(threshold, 0.0)).nonzero(as_tuple=True)
-    values = features[rows, ids]
+    """Ids and values of what is kept, row after row; how many a row of the n; and how many are active a row."""
+    n_active = torch.bincount(active.rows, minlength=n)
+    rows, ids, values = active.rows, active.ids, active.values
+    if threshold > 0:
+        above = values > threshold
+        rows, ids, values = rows[above], ids[above], values[above]
     # Two stable sorts: by value, largest first, then by row. What comes in by id stays so where values are equal.
     order = torch.sort(values, descending=True, stable=True).indices
     order = order[torch.sort(rows[order], stable=True).indices]
     rows, ids, values = rows[order], ids[order], values[order]
-    lengths = torch.bincount(rows, minlength=len(features))
-    if top_k is not None:
+    lengths = torch.bincount(rows, minlength=n)
+    if top_k is not None and int(lengths.max()) > top_k:
         first = torch.cumsum(lengths, 0) - lengths
         rank = torch.arange(len(rows), device=rows.device) - first[rows]
         kept = rank < top_k
@@ -92,7 +96,8 @@ def _largest(
 
 
 def _check(features: torch.Tensor, kept: Kept, sae: Sae, start: int) -> None:
-    if bool(torch.isfinite(features).all()):
+    # One pass and no copy in the usual case: a NaN or an infinity shows in the sum.
+    if bool(torch.isfinite(features.sum())) or bool(torch.isfinite(features).all()):
         return
     row = start + int((~torch.isfinite(features)).any(1).nonzero()[0])
     raise NonFiniteError(

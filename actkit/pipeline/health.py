@@ -2,14 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from actkit.backends.sae import Sae
 
 DENSE = 0.1
 """A feature that fires on more than this share of tokens is called dense."""
+
+State: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""What has been counted so far, as arrays."""
+_SCALARS = ("n_tokens", "n_active", "longest", "n_decoded", "error", "squares")
+
+
+DECODED_ALL, DECODED_ONE_IN = 16_384, 16
+"""Explained variance is from the first tokens, and of those after them from one in so many."""
+
+
+@dataclass(frozen=True)
+class Active:
+    """What is active in an encoding [n, d_sae], token by token and by id within a token."""
+
+    rows: torch.Tensor
+    ids: torch.Tensor
+    values: torch.Tensor
+    """[nonzeros] each."""
 
 
 @dataclass
@@ -23,6 +43,8 @@ class Health:
     """Tokens before and with the last position read: how much context the SAE was given."""
     fired: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     """[d_sae]: on how many tokens each feature fired."""
+    n_decoded: int = 0
+    """Tokens that the three sums below are over."""
     error: float = 0.0
     """Sum of squared differences between input and reconstruction."""
     total: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -30,21 +52,41 @@ class Health:
     squares: float = 0.0
     """Sum of the inputs' squared norms."""
 
-    def count(self, x: torch.Tensor, features: torch.Tensor) -> None:
-        """Add tokens with input `x` [n, d_in] and encoding `features` [n, d_sae]."""
-        if not len(x):
-            return
+    def count(self, x: torch.Tensor, features: torch.Tensor, active: Active, plain: torch.Tensor) -> None:
+        """Add the tokens that are `plain` [n]: input `x` [n, d_in], encoding `features` [n, d_sae], and its nonzeros.
+
+        To decode is as much work as to encode, so that after the first tokens only one in a few is decoded.
+        """
         if not self.n_tokens:
             self.fired = torch.zeros(self.sae.d_sae, dtype=torch.int64)
             self.total = torch.zeros(self.sae.d_in, dtype=torch.float64)
-        active = features > 0
-        self.n_tokens += len(x)
-        self.fired += active.sum(0).cpu()
-        self.n_active += int(active.sum())
-        exact = x.to(torch.float32)
-        self.error += float((exact - self.sae.reconstruct(x, features)).double().square().sum())
-        self.total += exact.double().sum(0).cpu()
-        self.squares += float(exact.double().square().sum())
+        ids = active.ids[plain[active.rows]]
+        self.n_tokens += int(plain.sum())
+        self.n_active += len(ids)
+        self.fired += torch.bincount(ids, minlength=self.sae.d_sae).cpu()
+        chosen = plain.nonzero()[:, 0]
+        if self.n_decoded >= DECODED_ALL:
+            chosen = chosen[::DECODED_ONE_IN]
+        if len(chosen):
+            x, features = x[chosen], features[chosen]
+            exact = x.to(torch.float32)
+            self.n_decoded += len(x)
+            self.error += float((exact - self.sae.reconstruct(x, features)).double().square().sum())
+            self.total += exact.double().sum(0).cpu()
+            self.squares += float(exact.double().square().sum())
+
+    def state(self) -> State:
+        """A copy of all that has been counted: scalars, and arrays [d_sae] and [d_in]."""
+        counted = (self.n_tokens, self.n_active, self.longest, self.n_decoded, self.error, self.squares)
+        own = {name: np.array(value) for name, value in zip(_SCALARS, counted, strict=True)}
+        return own | {"fired": self.fired.numpy().copy(), "total": self.total.numpy().copy()}
+
+    def restore(self, state: State) -> None:
+        """Go back to what `state` gave: every number is as it was, to the last bit."""
+        for name in _SCALARS:
+            setattr(self, name, state[name].item())
+        self.fired = torch.from_numpy(state["fired"].copy())
+        self.total = torch.from_numpy(state["total"].copy())
 
     def summary(self) -> Mapping[str, Any]:
         """L0, explained variance (1 - residual / variance around the mean), and shares of dead and dense features."""
@@ -55,9 +97,10 @@ class Health:
             "longest_context": self.longest,
         }
         if self.n_tokens:
-            variance = self.squares - float(self.total.square().sum()) / self.n_tokens
+            variance = self.squares - float(self.total.square().sum()) / max(self.n_decoded, 1)
             row |= {
                 "l0": self.n_active / self.n_tokens,
+                "n_decoded": self.n_decoded,
                 "explained_variance": 1 - self.error / variance if variance > 0 else None,
                 "dead_fraction": float((self.fired == 0).double().mean()),
                 "dense_fraction": float((self.fired > DENSE * self.n_tokens).double().mean()),

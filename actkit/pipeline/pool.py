@@ -61,13 +61,11 @@ def _read(kept: Kept, pool: Pool) -> tuple[Ints, Ints, Bools]:
 def _features(kept: Kept, sae: Sae, pool: Pool, health: Health) -> pa.Table:
     sequences, owner, read = _read(kept, pool)
     parts = []
-    for start, features in encoded(kept, sae, health):
-        at = torch.from_numpy(np.flatnonzero(read[start : start + len(features)])).to(features.device)
-        rows, ids = (features[at] > 0).nonzero(as_tuple=True)
-        rows = at[rows]
-        values = features[rows, ids].cpu().numpy().astype(np.float64)
-        where = rows.cpu().numpy() + start
-        parts.append((owner[where] * sae.d_sae + ids.cpu().numpy(), values, values, kept.positions[where]))
+    for start, _, active in encoded(kept, sae, health):
+        where, ids = active.rows.cpu().numpy() + start, active.ids.cpu().numpy()
+        values = active.values.cpu().numpy().astype(np.float64)
+        where, ids, values = (one[read[where]] for one in (where, ids, values))
+        parts.append((owner[where] * sae.d_sae + ids, values, values, kept.positions[where]))
     keys, sums, largest, positions = _joined(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     counts = np.maximum(np.bincount(owner[read], minlength=len(sequences)), 1)
     values = {"mean": sums / counts[keys // sae.d_sae], "sum": sums}.get(pool, largest).astype(np.float32)

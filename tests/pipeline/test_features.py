@@ -14,8 +14,10 @@ from actkit.backends.sae import Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline import features as module
+from actkit.pipeline import health as health_module
 from actkit.pipeline.data import Kept
-from actkit.pipeline.features import Health, top_features
+from actkit.pipeline.features import top_features
+from actkit.pipeline.health import Active, Health
 
 POINT = HookPoint(0, "hook_resid_post")
 
@@ -97,7 +99,8 @@ def test_health_is_what_numpy_says() -> None:
         plain = torch.from_numpy(~flags[start : start + 64])
         part = slice(start, start + 64)
         object.__setattr__(sae, "reconstruct", lambda part_x, _, part=part, plain=plain: reconstruction[part][plain])
-        health.count(x[part][plain], codes[part][plain])
+        rows, ids = (codes[part] > 0).nonzero(as_tuple=True)
+        health.count(x[part], codes[part], Active(rows, ids, codes[part][rows, ids]), plain)
     row = health.summary()
     used = ~flags
     error = ((x - reconstruction).numpy()[used] ** 2).sum()
@@ -107,6 +110,24 @@ def test_health_is_what_numpy_says() -> None:
     assert row["explained_variance"] == pytest.approx(1 - error / variance, rel=1e-5)
     assert row["dead_fraction"] == pytest.approx(((codes.numpy()[used] > 0).sum(0) == 0).mean())
     assert row["dense_fraction"] == pytest.approx(((codes.numpy()[used] > 0).mean(0) > 0.1).mean())
+
+
+def test_after_the_first_tokens_one_in_a_few_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explained variance stays what it is; L0 is of all tokens still."""
+    monkeypatch.setattr(health_module, "DECODED_ALL", 1000)
+    torch.manual_seed(0)
+    x = torch.randn(40_000, 6) * torch.arange(1, 7)
+    sae = Sae("sae", POINT, 6, 6, "standard", torch.relu, lambda part, _: part * 0.6)
+    health = Health(sae)
+    for start in range(0, len(x), 500):
+        part = x[start : start + 500]
+        rows, ids = (part > 0).nonzero(as_tuple=True)
+        health.count(part, torch.relu(part), Active(rows, ids, part[rows, ids]), torch.ones(500, dtype=torch.bool))
+    row = health.summary()
+    assert row["n_tokens"] == 40_000
+    assert row["n_decoded"] == 1000 + 78 * 32  # 500 tokens have 32 times a sixteenth
+    assert row["l0"] == pytest.approx(float((x > 0).sum(1).double().mean()))
+    assert row["explained_variance"] == pytest.approx(1 - 0.4**2, abs=1e-3)
 
 
 def test_a_feature_that_is_no_number_is_an_error() -> None:
