@@ -1,0 +1,140 @@
+"""Contrast pairs in the shapes that they come in; nothing is paired twice, guessed or lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actkit.errors import InputError, RecordError, UsageError
+from actkit.pipeline.data import Record, Rejected
+from actkit.recipes import contrasts
+from actkit.recipes.contrasts import Contrast, Template, contrasts_in, from_stems, parse_contrast
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def to(name: str, *records: Any) -> str:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+        return str(path)
+
+    return to
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two concepts of two templates and three stems."""
+    templates = [
+        {"name": "a", "positive": "Be kind. {stem}", "negative": "Be rude. {stem}"},
+        {"name": "b", "positive": "{stem} Answer kindly.", "negative": "{stem} Answer rudely."},
+    ]
+    one = {"description": "Kindness.", "templates": templates, "stems": ["Who?", "What?", "Why?"]}
+    path = tmp_path / "concepts.json"
+    path.write_text(json.dumps({"concepts": {"kindness": one, "honesty": one}}), encoding="utf-8")
+    monkeypatch.setattr(contrasts, "CONCEPTS", path)
+    contrasts.concepts.cache_clear()
+    yield
+    contrasts.concepts.cache_clear()
+
+
+def read(what: str) -> tuple[str, list[Record | Rejected]]:
+    form, records = contrasts_in(what)
+    return form, list(records)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_built_in_concept_has_every_template_for_every_stem() -> None:
+    form, records = read("Kindness")
+    assert form == "built-in concept"
+    found = [parse_contrast(one.value) for one in records if isinstance(one, Record)]
+    assert [(one.stem, one.template) for one in found] == [
+        (stem, name) for stem in ("Who?", "What?", "Why?") for name in ("a", "b")
+    ]
+    assert found[1] == Contrast("Who? Answer kindly.", "Who? Answer rudely.", None, "Who?", "b")
+    assert [one.record_id for one in records] == list(range(6))
+
+
+@pytest.mark.usefixtures("small")
+def test_an_unknown_concept_is_answered_with_the_nearest_and_the_list() -> None:
+    with pytest.raises(UsageError, match="no concept honestly") as raised:
+        contrasts_in("honestly")
+    assert "did you mean honesty?" in raised.value.hint and "kindness" in raised.value.hint
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_that_is_not_there_is_no_concept() -> None:
+    with pytest.raises(InputError, match="no such file"):
+        contrasts_in("nothing.jsonl")
+
+
+@pytest.mark.usefixtures("small")
+def test_pairs_and_answers(write: Write) -> None:
+    pair = {"positive": "p", "negative": "n"}
+    persona = {"question": "Q?", "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No", "x": 1}
+    form, records = read(write("a.jsonl", pair, {**pair, "stem": "s", "template": "t"}))
+    assert form == "pairs"
+    first, second = (parse_contrast(one.value) for one in records if isinstance(one, Record))
+    assert first == Contrast("p", "n", None, "p\nn", None)
+    assert second == Contrast("p", "n", None, "s", "t")
+    form, records = read(write("b.jsonl", persona))
+    assert form == "answers"
+    assert isinstance(records[0], Record)
+    assert parse_contrast(records[0].value) == Contrast(" Yes", " No", "Q?", "Q?", None)
+
+
+@pytest.mark.usefixtures("small")
+def test_statements_are_paired_in_order_and_what_is_left_is_rejected(write: Write) -> None:
+    values = [("t1", 1), ("t2", 1), ("f1", 0), ("", 0), ("t3", 1), ("f2", 0), ("x", 7)]
+    form, records = read(write("s.jsonl", *({"statement": text, "label": label} for text, label in values)))
+    assert form == "statements"
+    pairs = [one for one in records if isinstance(one, Record)]
+    assert [(one.value["positive"], one.value["negative"]) for one in pairs] == [("t1", "f1"), ("t2", "f2")]
+    rejected = [one for one in records if isinstance(one, Rejected)]
+    assert [(one.line, one.field, one.reason) for one in rejected] == [
+        (4, "statement", "empty"),
+        (7, "label", "neither positive nor negative"),
+        (5, "label", "no statement of the other label is left for it"),
+    ]
+    assert [one.record_id for one in records] == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "reason"),
+    [
+        ("text", None, "not an object"),
+        ({"positive": "p"}, "negative", "missing"),
+        ({"positive": "p", "negative": " "}, "negative", "empty"),
+        ({"positive": 1, "negative": "n"}, "positive", "not text"),
+        ({"positive": "p", "negative": "p"}, "negative", "equal"),
+        ({"answer_matching_behavior": "a", "answer_not_matching_behavior": "b"}, "question", "missing"),
+    ],
+)
+def test_a_side_that_is_missing_or_equal_is_named(value: Any, field: str | None, reason: str) -> None:
+    with pytest.raises(RecordError, match=reason) as raised:
+        parse_contrast(value)
+    assert raised.value.field == field
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_of_something_else_says_what_is_wanted(write: Write) -> None:
+    with pytest.raises(InputError, match="no contrast pairs in its first 1 records") as raised:
+        contrasts_in(write("o.jsonl", {"text": "x"}))
+    assert "statement, label" in raised.value.hint
+
+
+def test_stems_of_a_file(tmp_path: Path, write: Write) -> None:
+    template = Template("own", "Kind: {stem}", "Rude: {stem}!")
+    lines = tmp_path / "stems.txt"
+    lines.write_text("one\n\ntwo\n", encoding="utf-8")
+    found = list(from_stems(template, str(lines)))
+    assert [one.value["negative"] for one in found if isinstance(one, Record)] == ["Rude: one!", "Rude: two!"]
+    assert [one.reason for one in found if isinstance(one, Rejected)] == ["empty line"]
+    objects = list(from_stems(template, write("stems.jsonl", {"stem": "one"}, {"other": 1})))
+    first, second = (one.value for one in objects if isinstance(one, Record))
+    assert parse_contrast(first).stem == "one"
+    with pytest.raises(RecordError):
+        parse_contrast(second)
