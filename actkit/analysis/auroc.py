@@ -131,15 +131,21 @@ def _block(x: Columns, labels: Bools, clusters: Clusters) -> tuple[Floats, Float
         of_positives = np.bincount(owner, apart**2 * here, x.n_columns) + m_zero * zero_positive**2
         of_negatives = np.bincount(owner, apart**2 * ~here, x.n_columns) + n_zero * zero_negative**2
         return value, clusters.variance(of_positives, of_negatives, np.zeros(x.n_columns))
+    return value, _clustered(x, here, apart, zero_positive, zero_negative, clusters)
+
+
+def _clustered(
+    x: Columns, here: Bools, apart: Floats, zero_positive: Floats, zero_negative: Floats, clusters: Clusters
+) -> Floats:
+    """Variances from what placements deviate: [nnz] of nonzeros, [n_columns] of a positive and a negative zero."""
     pair, owner, cluster = touched(x, clusters.of_text, len(clusters.positives))
-    sums, rest = [], []
+    kinds = []
     for chosen, zero, counts in ((here, zero_positive, clusters.positives), (~here, zero_negative, clusters.negatives)):
         zeros = counts[cluster] - np.bincount(pair, chosen, len(owner))
-        sums.append(np.bincount(pair, apart * chosen, len(owner)) + zeros * zero[owner])
-        rest.append((counts, zero))
+        kinds.append((np.bincount(pair, apart * chosen, len(owner)) + zeros * zero[owner], zero, counts))
     totals = []
     for one, other in ((0, 0), (1, 1), (0, 1)):
-        (counts, zero), (others, other_zero) = rest[one], rest[other]
-        untouched = counts @ others - np.bincount(owner, (counts * others)[cluster], x.n_columns)
-        totals.append(np.bincount(owner, sums[one] * sums[other], x.n_columns) + untouched * zero * other_zero)
-    return value, clusters.variance(*totals)
+        (found, zero, counts), (found_too, zero_too, counts_too) = kinds[one], kinds[other]
+        untouched = counts @ counts_too - np.bincount(owner, (counts * counts_too)[cluster], x.n_columns)
+        totals.append(np.bincount(owner, found * found_too, x.n_columns) + untouched * zero * zero_too)
+    return clusters.variance(*totals)

@@ -39,8 +39,6 @@ def exact_tails(scores: Scores, labels: Bools) -> tuple[Floats, Floats]:
 def _distribution(table: Floats, active: int, n: int, m: int) -> tuple[Ints, Floats]:
     """What the sum of scores of positive texts can be, ascending, and how likely each is."""
     k, ranks = np.nonzero(table)
-    possible = (k <= m) & (active - k <= n - m)
-    k, ranks = k[possible], ranks[possible]
     chances = table[k, ranks] / binom(active, k) * hypergeometric(k, n, m, np.full(len(k), active))
     # The text of rank r among the active ones is above n - active zeros and r - 1 others: see `Scores`.
     sums = k * (n - active - 1) + 2 * ranks

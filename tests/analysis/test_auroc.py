@@ -1,0 +1,221 @@
+"""AUROC equals scikit-learn's and scipy's; its interval equals DeLong's and Obuchowski's by definition, and covers."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.integrate import trapezoid
+from scipy.special import expit, logit, ndtri
+from scipy.stats import mannwhitneyu, norm
+from sklearn.metrics import roc_auc_score
+
+from actkit.analysis.auroc import Auroc, auroc, column_aurocs, stratified_aurocs
+from actkit.analysis.columns import Columns
+
+Z = float(ndtri(0.975))
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def stacked(dense: np.ndarray) -> Columns:
+    rows, ids = np.nonzero(dense)
+    return Columns.from_rows(lambda: [(rows, ids, dense[rows, ids])], *dense.shape)
+
+
+def example(seed: int) -> Arrays:
+    """Columns with many ties, sparse to full; labels; groups of which some have both labels."""
+    random = np.random.default_rng(seed)
+    n, d = int(random.integers(6, 70)), 8
+    dense = random.integers(1, 6, (n, d)) * (random.random((n, d)) < random.random(d))
+    labels = random.random(n) < random.uniform(0.2, 0.8)
+    labels[:4] = True, True, False, False
+    groups = 7 * random.integers(0, n, n) if seed % 2 else 100 - np.arange(n) // 3
+    return dense.astype(np.float64), labels, groups
+
+
+def wins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """[positives, negatives] 1 where the positive text scores higher, half where equal."""
+    positive, negative = scores[labels][:, None], scores[~labels]
+    return (positive > negative) + 0.5 * (positive == negative)
+
+
+def delong(scores: np.ndarray, labels: np.ndarray) -> float:
+    table = wins(scores, labels)
+    return float(table.mean(1).var(ddof=1) / len(table) + table.mean(0).var(ddof=1) / table.shape[1])
+
+
+def obuchowski(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> float:
+    """Cluster by cluster, as in equations 2 to 5 of the paper."""
+    table = wins(scores, labels)
+    area, m, n = table.mean(), *table.shape
+    s10 = s01 = s11 = 0.0
+    names = np.unique(groups)
+    for name in names:
+        x, y = table.mean(1)[groups[labels] == name], table.mean(0)[groups[~labels] == name]
+        first, second = x.sum() - len(x) * area, y.sum() - len(y) * area
+        s10, s01, s11 = s10 + first**2, s01 + second**2, s11 + first * second
+    i10, i01, i = len(np.unique(groups[labels])), len(np.unique(groups[~labels])), len(names)
+    s10, s01, s11 = s10 * i10 / ((i10 - 1) * m), s01 * i01 / ((i01 - 1) * n), s11 * i / (i - 1)
+    return float(s10 / m + s01 / n + 2 * s11 / (m * n))
+
+
+def check_interval(found: Auroc, variance: float) -> None:
+    half = Z * variance**0.5 / (found.value * (1 - found.value))
+    assert (found.low, found.high) == pytest.approx(expit(logit(found.value) + np.array([-half, half])), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_value_equals_scikit_learns_and_scipys_with_heavy_ties(seed: int) -> None:
+    dense, labels, groups = example(seed)
+    for scores in dense.T:
+        value = auroc(scores, labels, groups).value
+        assert value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        u = mannwhitneyu(scores[labels], scores[~labels], method="asymptotic").statistic if np.ptp(scores) else None
+        assert u is None or value == pytest.approx(u / labels.sum() / (~labels).sum(), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_interval_is_delongs_for_single_texts_and_obuchowskis_for_groups(seed: int) -> None:
+    dense, labels, groups = example(seed)
+    checked = 0
+    for scores in dense.T:
+        if 0 < auroc(scores, labels).value < 1 and delong(scores, labels) > 0:
+            check_interval(auroc(scores, labels), delong(scores, labels))
+            check_interval(auroc(scores, labels, groups), obuchowski(scores, labels, groups))
+            assert auroc(scores, labels, 5 * np.arange(len(scores))) == auroc(scores, labels)
+            checked += 1
+    assert checked >= 3
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("grouping", ["none", "singles", "groups"])
+def test_columns_get_what_each_gets_alone_with_its_zeros(seed: int, grouping: str) -> None:
+    dense, labels, groups = example(seed)
+    chosen = {"none": None, "singles": np.arange(len(labels))[::-1], "groups": groups}[grouping]
+    found = column_aurocs(stacked(dense), labels, chosen)
+    alone = [auroc(scores, labels, chosen) for scores in dense.T]
+    for name in ("value", "low", "high"):
+        np.testing.assert_allclose(getattr(found, name), [getattr(one, name) for one in alone], rtol=1e-9, atol=1e-12)
+
+
+def test_blocks_of_columns_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense, labels, groups = example(1)
+    columns = stacked(dense)
+    whole, strata = column_aurocs(columns, labels, groups), stratified_aurocs(columns, labels, groups)
+    monkeypatch.setattr("actkit.analysis.auroc.BLOCK", 5)
+    parted = column_aurocs(columns, labels, groups)
+    for name in ("value", "low", "high"):
+        np.testing.assert_array_equal(getattr(parted, name), getattr(whole, name))
+    np.testing.assert_array_equal(stratified_aurocs(columns, labels, groups), strata)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stratified_areas_count_pairs_of_one_stratum_only(seed: int) -> None:
+    dense, labels, strata = example(seed)
+    found = stratified_aurocs(stacked(dense), labels, strata)
+    same = strata[labels][:, None] == strata[~labels]
+    for j, scores in enumerate(dense.T):
+        assert found[j] == pytest.approx(wins(scores, labels)[same].mean(), abs=1e-12)
+    np.testing.assert_allclose(
+        stratified_aurocs(stacked(dense), labels, 0 * strata), column_aurocs(stacked(dense), labels).value
+    )
+
+
+def test_strata_of_one_label_leave_nothing_to_compare() -> None:
+    labels = np.array([True, True, False, False])
+    found = stratified_aurocs(stacked(np.eye(4)), labels, np.array([0, 0, 1, 1]))
+    assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_a_class_without_texts_gives_nan(label: bool) -> None:
+    labels = np.full(5, label)
+    alone, many = auroc(np.arange(5), labels), column_aurocs(stacked(np.eye(5)), labels)
+    assert np.isnan([alone.value, alone.low, alone.high]).all()
+    assert np.isnan([many.value, many.low, many.high]).all()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_perfect_separation_has_an_interval_with_a_width(grouped: bool) -> None:
+    """Its end is where Newcombe's score equation holds; texts that share groups make it wider."""
+    labels = np.arange(40) >= 24
+    groups = np.arange(40) // 2 if grouped else None
+    up, down = auroc(np.arange(40), labels, groups), auroc(-np.arange(40), labels, groups)
+    m, n = (8, 12) if grouped else (16, 24)
+    star, low = (m + n) / 2 - 1, up.low
+    spread = low * (1 - low) * (1 + star * (1 - low) / (2 - low) + star * low / (1 + low)) / (m * n)
+    assert (up.value, up.high, down.value, down.low) == (1, 1, 0, 0)
+    assert 1 - low == pytest.approx(Z * spread**0.5, rel=1e-6) and 0.5 < low < 0.95
+    assert down.high == pytest.approx(1 - low, rel=1e-9)
+
+
+def test_where_everything_ties_the_interval_is_around_a_half() -> None:
+    found = auroc(np.zeros(60), np.arange(60) % 2 == 0)
+    assert found.value == 0.5 and found.low < 0.45 and found.high == pytest.approx(1 - found.low)
+
+
+def test_one_positive_text_has_a_wide_interval() -> None:
+    found = auroc(np.arange(50), np.arange(50) == 40)
+    assert found.value == pytest.approx(40 / 49) and found.low < 0.4 and found.high > 0.9
+
+
+def test_a_larger_confidence_makes_a_wider_interval() -> None:
+    dense, labels, _ = example(2)
+    narrow, wide = (auroc(dense[:, 0], labels, confidence=one) for one in (0.8, 0.99))
+    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+
+
+LABELS = np.arange(4) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: auroc(np.array([0.0, np.nan, 1.0, 2.0]), LABELS), "no number"),
+        (lambda: auroc(np.arange(3), LABELS), "3 scores"),
+        (lambda: auroc(np.arange(4), LABELS, np.arange(3)), "3 groups"),
+        (lambda: auroc(np.arange(4), LABELS, confidence=1.0), "confidence"),
+        (lambda: column_aurocs(stacked(np.eye(5)), LABELS), "5 rows"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def rectified(seed: int, wanted: float, sizes: np.ndarray, columns: int) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """Columns max(0, z - c), active in 30 % of the negative texts, whose AUROC is `wanted` where texts are endless.
+
+    Texts come in groups of these sizes with one label each; half of the variance of z is between groups.
+    """
+    random, c = np.random.default_rng(seed), float(norm.isf(0.3))
+    z = np.linspace(c, c + 12, 4001)
+    low, high = 0.0, 8.0
+    for _ in range(50):
+        shift = (low + high) / 2
+        above = trapezoid(norm.pdf(z - shift) * norm.cdf(z), z)
+        area = above + 0.5 * norm.cdf(c - shift) * norm.cdf(c)
+        low, high = (shift, high) if area < wanted else (low, shift)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = (np.arange(len(sizes)) % 5 < 2)[groups]
+    shared = random.normal(size=(len(sizes), columns))[groups] * (0.5**0.5 if sizes.max() > 1 else 0)
+    own = random.normal(size=(len(groups), columns)) * (0.5**0.5 if sizes.max() > 1 else 1)
+    return stacked(np.maximum(shared + own + shift * labels[:, None] - c, 0)), labels, groups
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.65, 0.8])
+def test_the_interval_covers_the_truth_as_often_as_it_says(wanted: float) -> None:
+    columns, labels, _ = rectified(5, wanted, np.ones(300, dtype=np.int64), 2000)
+    found = column_aurocs(columns, labels)
+    assert 0.93 <= ((found.low <= wanted) & (wanted <= found.high)).mean() <= 0.97
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.65, 0.8])
+def test_with_groups_only_the_clustered_interval_covers(wanted: float) -> None:
+    sizes = np.tile([1, 2, 5, 8], 40)
+    columns, labels, groups = rectified(6, wanted, sizes, 1500)
+    covered = {}
+    for name, of in (("clustered", groups), ("single", None)):
+        found = column_aurocs(columns, labels, of)
+        covered[name] = ((found.low <= wanted) & (wanted <= found.high)).mean()
+    assert 0.93 <= covered["clustered"] <= 0.97
+    assert covered["single"] < 0.88
