@@ -18,12 +18,12 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
     """Each layer's held-out AUROC, what chance gives there, and what must be known before it is believed."""
     about = facts["concept"]
     screen = console()
-    chosen = about["chosen"]
+    chosen = about["chosen"].get(about["method"])
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("", "layer", "method", "held out (95 %)", "", "by chance", "other template", "d", "|diff|"):
+    for name in ("", "layer", "method", "held out (95 %)", "", "chance", "transfer", "d", "norm"):
         shown.add_column(name, justify="left" if name in ("", "method") else "right", no_wrap=True)
     for row in pq.read_table(path / "direction_scores").to_pylist():
-        if row["method"] != about["shown_method"]:
+        if row["method"] != about["method"]:
             continue
         marked = chosen is not None and row["hook_point"] == chosen["hook_point"]
         shown.add_row(
@@ -39,10 +39,10 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
             style="bold" if marked else None,
         )
     screen.print(shown)
-    if chosen is not None:
+    for row in about["chosen"].values():
         screen.print(
-            f"→ layer {chosen['layer']}, {chosen['method']}: chosen on the validation pairs "
-            f"(AUROC {chosen['auroc_validation']:.3f}), {chosen['auroc_heldout']:.3f} on the test pairs"
+            f"{'→' if row is chosen else ' '} {row['method']}: layer {row['layer']}, chosen on the validation pairs "
+            f"(AUROC {row['auroc_validation']:.3f}); {row['auroc_heldout']:.3f} on the test pairs"
         )
     for text in about["warnings"]:
         screen.print("[yellow]note:[/] ", end="")

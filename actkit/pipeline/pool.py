@@ -1,6 +1,6 @@
 """Stage 5, reduce, for whole texts: the kept positions of each sequence become one row.
 
-Special tokens are left out. A sequence is in one batch whole, so that nothing is carried from batch to batch.
+A sequence is in one batch whole, so that nothing is carried from batch to batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,34 +23,35 @@ from actkit.schemas import arrow_schema
 Floats = npt.NDArray[np.float64]
 
 
-def pooled_features(saes: Sequence[Sae], pool: Pool, health: Mapping[str, Health]) -> Reducer:
-    """The reducer that makes one row of a sequence and SAE, over the positions that are kept and not special.
+def pooled_features(saes: Sequence[Sae], pool: Pool, health: Mapping[str, Health], special: bool = False) -> Reducer:
+    """The reducer that makes one row of a sequence and SAE, over the positions that are kept.
 
-    Of each feature it holds the maximum, the mean, the sum, or the value at the last position.
+    Of each feature it holds the maximum, the mean, the sum, or the value at the last position. Special tokens are
+    left out unless `special`: where one was chosen to be read.
     """
 
     def reduce(kept: Kept) -> Groups:
-        return {sae.name: _features(kept, sae, pool, health[sae.name]) for sae in saes}
+        return {sae.name: _features(kept, sae, pool, health[sae.name], special) for sae in saes}
 
     return reduce
 
 
-def pooled_activations(hook_points: Sequence[HookPoint], pool: Pool) -> Reducer:
+def pooled_activations(hook_points: Sequence[HookPoint], pool: Pool, special: bool = False) -> Reducer:
     """The reducer that makes one row of a sequence and hook point: the mean vector, or the last one if `pool` is last.
 
-    Raises NonFiniteError for a vector with a NaN or an infinity.
+    Special tokens: see `pooled_features`. Raises NonFiniteError for a vector with a NaN or an infinity.
     """
 
     def reduce(kept: Kept) -> Groups:
-        return {str(point): _activations(kept, point, pool) for point in hook_points}
+        return {str(point): _activations(kept, point, pool, special) for point in hook_points}
 
     return reduce
 
 
-def _read(kept: Kept, pool: Pool) -> tuple[Ints, Ints, Bools]:
+def _read(kept: Kept, pool: Pool, special: bool) -> tuple[Ints, Ints, Bools]:
     """The sequences; which of them each row belongs to; and which rows are read."""
     sequences, owner = np.unique(kept.sequence_ids, return_inverse=True)
-    read = ~kept.is_special
+    read = np.ones(len(owner), dtype=np.bool_) if special else ~kept.is_special
     if pool == "last":
         last = np.full(len(sequences), -1, dtype=np.int64)
         np.maximum.at(last, owner[read], kept.positions[read])
@@ -58,8 +59,8 @@ def _read(kept: Kept, pool: Pool) -> tuple[Ints, Ints, Bools]:
     return sequences, owner, read
 
 
-def _features(kept: Kept, sae: Sae, pool: Pool, health: Health) -> pa.Table:
-    sequences, owner, read = _read(kept, pool)
+def _features(kept: Kept, sae: Sae, pool: Pool, health: Health, special: bool) -> pa.Table:
+    sequences, owner, read = _read(kept, pool, special)
     parts = []
     for start, _, active in encoded(kept, sae, health):
         where, ids = active.rows.cpu().numpy() + start, active.ids.cpu().numpy()
@@ -91,11 +92,11 @@ def _joined(keys: Ints, sums: Floats, largest: Floats, positions: Ints) -> tuple
     return keys[first], totals, largest[first], positions[first]
 
 
-def _activations(kept: Kept, point: HookPoint, pool: Pool) -> pa.Table:
+def _activations(kept: Kept, point: HookPoint, pool: Pool, special: bool) -> pa.Table:
     x = kept.activations[str(point)]
     if isinstance(x, Ragged):
         raise ModelError(f"{point} has vectors of unequal length, which have no mean", "choose another hook point")
-    sequences, owner, read = _read(kept, pool)
+    sequences, owner, read = _read(kept, pool, special)
     where, index = torch.from_numpy(np.flatnonzero(read)).to(x.device), torch.from_numpy(owner[read]).to(x.device)
     total = torch.zeros((len(sequences), x.shape[1]), dtype=torch.float64, device=x.device)
     total.index_add_(0, index, x[where].to(torch.float64))

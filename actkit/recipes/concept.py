@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 
 from actkit.analysis.concept import concept_tables
 from actkit.analysis.feature_scores import ScoredSae, ScoreSettings, score_features
+from actkit.analysis.shards import parts
 from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import ContrastPositions, Pool, TokenSpec
@@ -30,6 +33,10 @@ from actkit.recipes.contrasts import Contrast, Template, contrasts_in, from_stem
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.saes import Found, as_trained
+from actkit.schemas import arrow_schema
+
+NEAREST = 20
+"""Features written for each direction."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +104,16 @@ def recipe(
         if saes:
             table, report["features"] = score_features(run, asked, spec.scores)
             yield "feature_scores", table
+            yield "direction_features", _nearest(run, saes)
 
     reducers: dict[str, Reducer] = {"activations": reducer}
     if saes:
         pool: Pool = "mean" if spec.positions == "response-mean" else "last"
-        reducers["pooled_features"] = pooled_features(saes, pool, found.health)
+        # The last token of a chat may be a special one, and then that is what is asked for.
+        special = pool == "last"
+        reducers["pooled_features"] = pooled_features(saes, pool, found.health, special)
         points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
-        reducers["pooled_activations"] = pooled_activations(points, pool)
+        reducers["pooled_activations"] = pooled_activations(points, pool, special)
     return Recipe(
         "concept",
         lambda: records,
@@ -112,7 +122,26 @@ def recipe(
         finish,
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},
+        health=found.health,
     )
+
+
+def _nearest(run: Path, saes: Sequence[Sae]) -> pa.Table:
+    """Of each SAE the features whose decoder rows are closest to the directions at its hook point."""
+    directions = [row for part in parts(run, "directions") for row in pq.read_table(part).to_pylist()]
+    rows = []
+    for sae in saes:
+        here = [row for row in directions if row["hook_point"] == str(sae.hook_point)]
+        if not here or sae.cosines is None:
+            continue
+        cosines = sae.cosines(torch.tensor([row["direction"] for row in here])).float().cpu()
+        for row, of_row in zip(here, cosines, strict=True):
+            best = of_row.topk(min(NEAREST, sae.d_sae))
+            for rank, (value, feature) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), 1):
+                place = {"sae": sae.name, "layer": row["layer"], "hook_point": row["hook_point"]}
+                found = {"rank": rank, "feature_id": feature, "cosine": value, "url": sae.feature_url(feature)}
+                rows.append({**place, "method": row["method"], **found})
+    return pa.Table.from_pylist(rows, schema=arrow_schema("direction_features"))
 
 
 def _encode(text: str, contrast: Contrast, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> Answered:

@@ -1,0 +1,151 @@
+"""The tables of `concept` over a run of contrast pairs: differences, directions, and the evidence for them."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.analysis.contrast import Sides, contrast_rows, contrast_stats, read_pairs, read_sides
+from actkit.analysis.direction_scores import Evidence, score
+from actkit.analysis.directions import (
+    FEWEST_STEMS,
+    METHODS,
+    Direction,
+    Paired,
+    Split,
+    cosines_between_methods,
+    direction,
+    split_pairs,
+)
+from actkit.analysis.shards import parts
+from actkit.schemas import arrow_schema
+
+SHOWN = "mean-diff"
+
+
+def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]) -> Iterator[tuple[str, pa.Table]]:
+    """The tables, hook point by hook point; `report` gets what holds for the run as a whole."""
+    pairs = read_pairs(run)
+    split = split_pairs(pairs.stems, seed)
+    rows: list[dict[str, Any]] = []
+    contrasts = []
+    for hook_point in hook_points_of(run):
+        sides = read_sides(run, pairs, hook_point, last_only)
+        contrasts.append(contrast_rows(pairs, sides))
+        yield "contrasts", contrasts[-1]
+        data = Paired(sides.positive.astype(float), sides.negative.astype(float), pairs.stems, pairs.templates)
+        fit = data if split is None else data.where(split.train)
+        if len(fit.stems) < 2:
+            continue
+        found = {method: direction(method, fit) for method in METHODS}
+        yield "directions", _directions(found, sides)
+        rows += _scores(found, data, split, sides, seed)
+    yield "pair_stats", contrast_stats(iter(contrasts))
+    yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
+    report.update(_report(rows, split, len(pairs.stems), len(pairs.stem_names), pairs.template_names))
+
+
+def hook_points_of(run: Path) -> list[str]:
+    """The hook points of a run's activations, in order: each has its row groups."""
+    with pq.ParquetFile(parts(run, "activations")[0]) as file:
+        at = file.schema_arrow.get_field_index("hook_point")
+        groups = (file.metadata.row_group(number).column(at) for number in range(file.num_row_groups))
+        return list(dict.fromkeys(str(group.statistics.min) for group in groups))
+
+
+def choose(rows: list[dict[str, Any]], method: str) -> dict[str, Any] | None:
+    """The row of the layer at which a method does best on the validation pairs; it is reported on the test pairs.
+
+    By AUROC, then by Cohen's d, since easy contrasts reach an AUROC of 1 in many layers; then the earlier layer.
+    """
+    known = [row for row in rows if row["method"] == method and row["auroc_validation"] is not None]
+    return max(known, key=lambda row: (row["auroc_validation"], row["cohens_d_validation"] or 0), default=None)
+
+
+def _directions(found: dict[str, Direction], sides: Sides) -> pa.Table:
+    size = _mean_norm(sides)
+    rows = [
+        {
+            "layer": sides.layer,
+            "hook_point": sides.hook_point,
+            "method": method,
+            "direction": one.unit.astype(np.float32),
+            "norm": _known(one.norm),
+            "relative_norm": _known(one.norm / size if size else np.nan),
+        }
+        for method, one in found.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=arrow_schema("directions"))
+
+
+def _scores(
+    found: dict[str, Direction], data: Paired, split: Split | None, sides: Sides, seed: int
+) -> list[dict[str, Any]]:
+    cosines = cosines_between_methods(found)
+    size = _mean_norm(sides)
+    rows = []
+    for method, one in found.items():
+        evidence = {} if split is None else asdict(score(method, one, data, split, seed))
+        others = {f"cosine_{other}".replace("-", "_"): _cosine(cosines, method, other) for other in METHODS}
+        rows.append(
+            {
+                "layer": sides.layer,
+                "hook_point": sides.hook_point,
+                "method": method,
+                "n_pairs": len(data.stems),
+                "n_train": int(split.train.sum()) if split else len(data.stems),
+                "n_heldout": int(split.test.sum()) if split else 0,
+                "relative_norm": _known(one.norm / size if size else np.nan),
+                **{name: _known(evidence.get(name, np.nan)) for name in Evidence.__dataclass_fields__},
+                **others,
+            }
+        )
+    return rows
+
+
+def _cosine(cosines: dict[tuple[str, str], float], one: str, other: str) -> float:
+    return 1.0 if one == other else cosines.get((one, other), cosines.get((other, one), np.nan))
+
+
+def _mean_norm(sides: Sides) -> float:
+    """Mean norm of the activations there, both sides."""
+    return float(np.linalg.norm(np.concatenate([sides.positive, sides.negative]).astype(float), axis=1).mean())
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _report(
+    rows: list[dict[str, Any]], split: Split | None, n_pairs: int, n_stems: int, templates: tuple[str | None, ...]
+) -> dict[str, Any]:
+    best = {method: choose(rows, method) for method in METHODS}
+    chosen = best[SHOWN]
+    warnings = []
+    if split is None:
+        warnings.append(
+            f"{n_stems} stems are too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
+            "hold for others is unknown"
+        )
+    elif chosen is not None:
+        low, high = chosen["auroc_heldout_low"], chosen["auroc_heldout_high"]
+        if low is not None and low <= 0.5 <= high:
+            warnings.append("even the chosen layer does not tell the held-out sides apart (its interval holds 0.5)")
+        transfer = chosen["auroc_transfer"]
+        if transfer is not None and transfer < 0.6 <= chosen["auroc_heldout"]:
+            warnings.append("the direction does not carry over to other templates: it may be the wording's alone")
+    if len(templates) < 2:
+        warnings.append("there is one template, so that wording and concept cannot be told apart")
+    return {
+        "n_pairs": n_pairs,
+        "n_stems": n_stems,
+        "templates": list(templates),
+        "split": None if split is None else {name: int(part.sum()) for name, part in vars(split).items()},
+        "method": SHOWN,
+        "chosen": {method: row for method, row in best.items() if row is not None},
+        "warnings": warnings,
+    }
