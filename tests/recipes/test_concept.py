@@ -1,0 +1,237 @@
+"""`concept` from pairs to evidence: the common beginning is run once, and every number is that of the plain model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from actkit.backends import describe
+from actkit.backends import sae_lens as backend
+from actkit.cli.app import main
+from actkit.config import ModelSpec, OutputSpec, SaeSpec
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.concept import ConceptSpec, run
+from actkit.recipes.contrasts import Template
+from actkit.recipes.dense import DenseSpec
+
+WHO = ("The king", "A sailor", "My aunt", "The fox")
+STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]
+WORDINGS = (("How happy: {}.", "How sad: {}."), ("{} and was glad.", "{} and was angry."))
+SAE = SaeSpec("tiny", "blocks.2.hook_resid_post")
+
+
+def pairs(stems: list[str] = STEMS) -> list[dict[str, str]]:
+    return [
+        {"positive": good.format(stem), "negative": bad.format(stem), "stem": stem, "template": str(number)}
+        for stem in stems
+        for number, (good, bad) in enumerate(WORDINGS)
+    ]
+
+
+def found(
+    path: Path, records: list[Any], saes: tuple[SaeSpec, ...] = (), layers: str = "1,2", **options: Any
+) -> Finished:
+    path.mkdir(exist_ok=True)
+    file = path / "in.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    dense = DenseSpec(ModelSpec(device="cpu"), OutputSpec(path / "run", overwrite=True), "1,2", saes=saes)
+    return run(ConceptSpec(str(file), **{"chat": False, **options}), dense)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return found(tmp_path_factory.mktemp("concept"), pairs(), (SAE,))
+
+
+def table(run_of: Finished, name: str) -> pd.DataFrame:
+    return pd.read_parquet(run_of.path / name)
+
+
+def test_last_tokens_are_those_of_the_plain_model(finished: Finished) -> None:
+    from transformers import AutoModelForCausalLM
+
+    description = describe(ModelSpec(device="cpu"))
+    model = AutoModelForCausalLM.from_pretrained(description.location, dtype=torch.float32)
+    rows = table(finished, "activations").merge(table(finished, "sequences"), on="sequence_id")
+    assert set(rows["label"]) == {"positive", "negative"} and len(rows) == 2 * 2 * 32
+    for _, row in rows.iloc[::17].iterrows():
+        with torch.inference_mode():
+            ids = torch.tensor([description.tokenizer(row["text"])["input_ids"]])
+            hidden = model(ids, output_hidden_states=True).hidden_states[row["layer"] + 1][0, -1].numpy()
+        assert row["position"] == ids.shape[1] - 1
+        assert np.abs(row["activation"] - hidden).max() <= 1e-5 * np.abs(hidden).max()
+
+
+def test_the_common_beginning_is_run_once_and_not_read(finished: Finished) -> None:
+    sequences, tokens = table(finished, "sequences"), table(finished, "tokens")
+    shared = sequences[sequences["side"] == "shared"]
+    assert len(shared) == 32 and (shared["n_kept"] == 0).all()
+    assert len(tokens) < sequences[sequences["side"] != "shared"]["n_tokens"].sum()
+    children = sequences[sequences["side"] != "shared"]
+    assert (children["parent_id"].notna() & (children["start"] > 0)).all()
+
+
+def test_directions_are_fitted_on_training_stems_alone(finished: Finished) -> None:
+    from actkit.analysis.contrast import read_pairs, read_sides
+    from actkit.analysis.directions import split_pairs
+
+    of = read_pairs(finished.path)
+    split = split_pairs(of.stems, 0)
+    assert split is not None
+    sides = read_sides(finished.path, of, "blocks.2.hook_resid_post", last_only=False)
+    mean = (sides.positive - sides.negative)[split.train].astype(float).mean(0)
+    row = table(finished, "directions").query("layer == 2 and method == 'mean-diff'").iloc[0]
+    np.testing.assert_allclose(row["direction"], mean / np.linalg.norm(mean), atol=1e-5)
+    assert row["norm"] == pytest.approx(np.linalg.norm(mean), rel=1e-5)
+    both = np.concatenate([sides.positive, sides.negative])
+    assert row["relative_norm"] == pytest.approx(np.linalg.norm(mean) / np.linalg.norm(both, axis=1).mean(), rel=1e-5)
+
+
+def test_contrasts_are_differences_of_the_two_sides(finished: Finished) -> None:
+    contrasts = table(finished, "contrasts")
+    assert len(contrasts) == 2 * 32 and set(contrasts["template"]) == {"0", "1"}
+    rows = table(finished, "activations").merge(table(finished, "sequences"), on="sequence_id")
+    for _, one in contrasts.iloc[::9].iterrows():
+        mine = rows[(rows["record_id"] == one["record_id"]) & (rows["layer"] == one["layer"])].set_index("label")
+        a, b = (mine.loc[side, "activation"].astype(float) for side in ("positive", "negative"))
+        assert one["diff_norm"] == pytest.approx(np.linalg.norm(a - b), rel=1e-5)
+        assert one["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-5)
+    stats = table(finished, "pair_stats").set_index(["layer", "measure"])
+    assert stats.loc[(2, "diff_norm"), "mean"] == pytest.approx(contrasts.query("layer == 2")["diff_norm"].mean())
+
+
+def test_evidence_is_held_out_and_the_layer_is_chosen_without_it(finished: Finished) -> None:
+    scores = table(finished, "direction_scores")
+    assert len(scores) == 2 * 3
+    assert (
+        scores[["auroc_heldout", "auroc_validation", "auroc_transfer", "shuffled_low", "random_high"]]
+        .notna()
+        .all()
+        .all()
+    )
+    assert (scores["n_train"] + scores["n_heldout"] < scores["n_pairs"]).all()
+    about = finished.facts["concept"]
+    mine = scores[scores["method"] == "mean-diff"].sort_values(["auroc_validation", "cohens_d_validation"])
+    assert about["chosen"]["mean-diff"]["layer"] == mine.iloc[-1]["layer"]
+    assert about["split"] == {"train": 16, "validation": 8, "test": 8} and about["n_stems"] == 16
+
+
+def test_features_are_tested_and_those_nearest_to_a_direction_listed(finished: Finished) -> None:
+    near = table(finished, "direction_features").query("method == 'mean-diff'")
+    assert near["rank"].tolist() == list(range(1, 21)) and near["cosine"].is_monotonic_decreasing
+    direction = table(finished, "directions").query("layer == 2 and method == 'mean-diff'").iloc[0]["direction"]
+    sae = backend.load(SAE, "cpu")
+    assert sae.cosines is not None
+    cosines = sae.cosines(torch.tensor(direction)[None])[0]
+    assert near.iloc[0]["feature_id"] == int(cosines.argmax())
+    assert near.iloc[0]["cosine"] == pytest.approx(float(cosines.max()))
+    scores = table(finished, "feature_scores")
+    assert len(scores) and finished.facts["concept"]["features"]["saes"][0]["exchanged"] == "within-groups"
+    pooled = table(finished, "pooled_features")
+    assert len(pooled) == 64 and all(len(one) for one in pooled["feature_ids"])
+
+
+def test_a_special_last_token_is_read_where_it_is_the_last(tmp_path: Path) -> None:
+    """In a chat the last token is the template's own, and in the bundled model's a special one."""
+    done = found(tmp_path, pairs(STEMS[:2]), (SAE,), chat=True)
+    tokens = table(done, "tokens").set_index(["sequence_id", "position"])
+    kept = table(done, "activations").query("layer == 2")
+    assert all(tokens.loc[(row["sequence_id"], row["position"]), "is_special"] for _, row in kept.iterrows())
+    assert all(len(one) for one in table(done, "pooled_features")["feature_ids"])
+
+
+def test_too_few_stems_are_said_to_be_too_few_and_nothing_is_hidden(tmp_path: Path) -> None:
+    done = found(tmp_path, pairs(STEMS[:5]))
+    scores = table(done, "direction_scores")
+    assert len(scores) == 6 and scores["auroc_heldout"].isna().all() and (scores["n_heldout"] == 0).all()
+    assert len(table(done, "directions")) == 6
+    assert any("too few to hold pairs out" in one for one in done.facts["concept"]["warnings"])
+    assert done.facts["concept"]["chosen"] == {}
+
+
+def test_one_pair_has_differences_and_no_direction(tmp_path: Path) -> None:
+    done = found(tmp_path, pairs(STEMS[:1])[:1])
+    assert len(table(done, "contrasts")) == 2
+    assert "directions" not in done.facts["tables"]
+
+
+def test_bad_pairs_are_rejected_with_their_field(tmp_path: Path) -> None:
+    bad = [{"positive": "x"}, {"positive": "x", "negative": "x"}, {"positive": "x", "negative": ""}, 5]
+    done = found(tmp_path, [*pairs(STEMS[:1]), *bad])
+    rejected = table(done, "rejected")
+    assert rejected["field"].fillna("").tolist() == ["negative", "negative", "negative", ""]
+    assert done.facts["counts"]["written"] == 2
+
+
+def test_answers_are_read_at_their_last_token_or_as_a_mean(tmp_path: Path) -> None:
+    records = [
+        {
+            "question": f"{stem}?",
+            "answer_matching_behavior": " Yes, it is so",
+            "answer_not_matching_behavior": " No, never",
+        }
+        for stem in STEMS[:3]
+    ]
+    last = found(tmp_path / "last", records)
+    mean = found(tmp_path / "mean", records, positions="response-mean")
+    sequences = table(mean, "sequences").query("side == 'positive'")
+    rows = table(mean, "activations").query("layer == 1")
+    for _, one in sequences.iterrows():
+        kept = rows[rows["sequence_id"] == one["sequence_id"]]["position"].tolist()
+        assert kept == list(range(int(one["response_start"]), one["n_tokens"])) and len(kept) > 2
+    one = table(last, "sequences").query("side == 'positive'").iloc[0]
+    assert (
+        table(last, "activations").query("sequence_id == @one.sequence_id")["position"].tolist()
+        == [one["n_tokens"] - 1] * 2
+    )
+    with pytest.raises(Exception, match="nothing was kept"):
+        found(tmp_path / "none", pairs(STEMS[:2]), positions="response-mean")
+
+
+def test_all_positions_are_stored_and_directions_are_of_the_last(tmp_path: Path) -> None:
+    whole, last = (found(tmp_path / name, pairs(), positions=name) for name in ("all", "last"))
+    assert len(table(whole, "activations")) > 4 * len(table(last, "activations"))
+    a, b = (np.stack(table(one, "directions")["direction"]) for one in (whole, last))
+    np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_ones_own_wording_over_stems_of_a_file(tmp_path: Path) -> None:
+    stems = tmp_path / "stems.txt"
+    stems.write_text("\n".join(STEMS[:3]) + "\n", encoding="utf-8")
+    spec = ConceptSpec(None, Template("own", "Good: {stem}", "Bad: {stem}"), str(stems), chat=False)
+    done = run(spec, DenseSpec(ModelSpec(device="cpu"), OutputSpec(tmp_path / "run")))
+    texts = table(done, "sequences").query("side == 'negative'")["text"].tolist()
+    assert texts == [f"Bad: {one}" for one in STEMS[:3]]
+    assert done.facts["counts"]["read"] == 3
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in pairs()), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["concept", str(file), "--layers", "recommended", "-o", str(tmp_path / "run"), "--device", "cpu"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'run'}\n"
+    for said in ("held out (95 %)", "█", "→ mean-diff: layer", "chosen on the validation pairs"):
+        assert said in printed.err
+    assert max(map(len, printed.err.splitlines())) < 160
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no concept given"),
+        (["--positive", "a {stem}"], "--negative, --stems is missing"),
+        (["--positive", "a", "--negative", "b {stem}", "--stems", "x"], "--positive has no {stem}"),
+    ],
+)
+def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["concept", *arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
