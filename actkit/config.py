@@ -91,3 +91,5 @@ class OutputSpec:
     """`skip` lists bad records in the table `rejected`; `fail` stops at the first one."""
     max_records: int | None = None
     """Read no more than this many records."""
+    resume: bool = False
+    """Continue an unfinished run after its last finished shard."""

@@ -2,12 +2,15 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli import capture, dpo, feature_dataset, reward_detect, sae_extract, saes, show
+from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show
 from actkit.cli.console import draw_error
+from actkit.cli.running import ARGUMENTS, INTERRUPTED, TERMINATED, Terminated
 from actkit.errors import ActkitError
 
 app = typer.Typer(
@@ -20,14 +23,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.command("capture")(capture.capture)
+app.command("concept")(concept.concept)
 app.command("dpo")(dpo.dpo)
+app.command("export")(export.export)
 app.command("feature-dataset")(feature_dataset.feature_dataset)
 app.command("reward-detect")(reward_detect.reward_detect)
 app.command("sae-extract")(sae_extract.sae_extract)
 app.command("saes")(saes.saes)
 app.command("show")(show.show)
-
-INTERRUPTED = 130
 
 
 def _version(wanted: bool) -> None:
@@ -48,28 +51,66 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 expected failure, 2 usage or configuration, 130 interrupted."""
+    """Run the command line and exit.
+
+    0 done, 1 expected failure, 2 usage or configuration, 130 interrupted (Ctrl-C), 143 ended (SIGTERM).
+    """
     # Ends a pipeline such as `actkit dpo pairs.jsonl | head` quietly, as other commands do.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        status = app(arguments, standalone_mode=False)
-        if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
-            raise KeyboardInterrupt
-    except ActkitError as error:
-        draw_error(error.message, error.hint)
-        sys.exit(error.exit_status)
-    except (KeyboardInterrupt, typer.Abort):
-        draw_error("interrupted", "finished shards are in the .partial directory; --overwrite starts again")
-        sys.exit(INTERRUPTED)
-    except Exception as error:
-        # Usage errors of typer, which is free to keep its own copy of click, know how to say what is wrong.
-        describe: Any = getattr(error, "format_message", None)
-        if describe is None:
-            raise
-        command = getattr(getattr(error, "ctx", None), "command_path", "actkit")
-        # Without a message, help was asked for by giving no arguments, and has been printed.
-        if describe():
-            draw_error(describe(), f"{command} --help lists the options")
-        sys.exit(2)
+    ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
+    with _interruptible() as arrived:
+        try:
+            status = app(arguments, standalone_mode=False)
+            if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
+                raise KeyboardInterrupt
+        except ActkitError as error:
+            draw_error(error.message, error.hint)
+            sys.exit(error.exit_status)
+        except (KeyboardInterrupt, Terminated, typer.Abort):
+            _leave(arrived)
+        except Exception as error:
+            if arrived:  # whatever was being done then may have made something else of it
+                _leave(arrived)
+            # Usage errors of typer, which is free to keep its own copy of click, know how to say what is wrong.
+            describe: Any = getattr(error, "format_message", None)
+            if describe is None:
+                raise
+            command = getattr(getattr(error, "ctx", None), "command_path", "actkit")
+            # Without a message, help was asked for by giving no arguments, and has been printed.
+            if describe():
+                draw_error(describe(), f"{command} --help lists the options")
+            sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(arrived: list[int]) -> NoReturn:
+    """Exit before a run had begun, or after it was complete."""
+    ended = signal.SIGTERM in arrived
+    draw_error("ended" if ended else "interrupted", "what was finished is kept; with --resume, the command goes on")
+    sys.exit(TERMINATED if ended else INTERRUPTED)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C or SIGTERM into an exception; a second one ends the process at once, which loses nothing.
+
+    Yields the list of signals that have arrived.
+    """
+    arrived: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        arrived.append(number)
+        for one in before:
+            signal.signal(one, signal.SIG_DFL)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = {one: signal.getsignal(one) for one in wanted if signal.getsignal(one) is not signal.SIG_IGN}
+    for one in before:
+        signal.signal(one, interrupt)
+    try:
+        yield arrived
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -98,6 +98,9 @@ class Shared:
         ),
     ] = None
     overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing run.")] = False
+    resume: Annotated[
+        bool, option("--resume", panel=OUTPUT, help="Continue an unfinished run after its last finished shard.")
+    ] = False
     config: Annotated[
         Path | None,
         typer.Option(
@@ -119,6 +122,8 @@ class Shared:
     use_hooks: Annotated[bool, hidden("--use-hooks")] = False
     verbose: Annotated[bool, hidden("--verbose")] = False
     log_level: Annotated[str | None, hidden("--log-level")] = None
+    shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
+    shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
 
     def model_spec(self) -> ModelSpec:
         """Which model, and how it is loaded."""
@@ -126,7 +131,7 @@ class Shared:
 
     def batch_spec(self) -> BatchSpec:
         """How much is computed at once."""
-        return BatchSpec(batch_tokens=self.batch_tokens)
+        return BatchSpec(self.batch_tokens, self.shard_sequences, self.shard_mb)
 
     def token_spec(self) -> TokenSpec:
         """How text becomes tokens."""
@@ -134,7 +139,7 @@ class Shared:
 
     def output_spec(self, out: Path, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""
-        return OutputSpec(out, self.overwrite, store_dtype, self.on_bad_record, self.max_samples)
+        return OutputSpec(out, self.overwrite, store_dtype, self.on_bad_record, self.max_samples, self.resume)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from actkit.backends import Model
-from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch, Kept, Ragged
 
@@ -30,14 +29,7 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
             gathered[str(point)] = tensor[rows, columns].flatten(1)
 
     taps = {str(point): (lambda tensor, point=point: tap(point, tensor)) for point in hook_points}
-    try:
-        model.run(batch.input_ids, batch.positions, batch.tree, taps)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        count, width = batch.input_ids.shape
-        raise ModelError(
-            f"out of memory on {model.description.spec.device} with a batch of {count} × {width} tokens",
-            f"try --batch-tokens {count * width // 2}" if count > 1 else "try --max-length or --dtype bfloat16",
-        ) from error
+    model.run(batch.input_ids, batch.positions, batch.tree, taps)
     return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, {name: gathered[name] for name in taps})
 
 

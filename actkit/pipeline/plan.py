@@ -6,6 +6,8 @@
 2. Rows are sorted by length, longest first, so that little is padded and running out of memory shows at once, and
    packed so that rows × longest row <= `batch_tokens`. A longer row is a batch of its own.
 3. Padding is on the right. Attention is causal, so nothing before it can see it.
+4. Where memory runs out, a plan halves its last batch and keeps to that from then on; a family that does not fit as
+   one row is run as one row a path, which is shorter.
 
 The order is a function of the sequences alone. Rows are put back into input order after the forward pass.
 """
@@ -17,94 +19,56 @@ import numpy as np
 import torch
 
 from actkit.pipeline.data import Batch, Bools, Ints, TokenSequence
+from actkit.pipeline.families import Row, families, is_path, length, longest_first, paths, tree
 
 
-@dataclass(frozen=True)
-class Node:
-    """A stretch of one row: the tokens of one sequence from `first` on, and the node that it continues."""
+@dataclass
+class Budget:
+    """How many tokens one forward pass may have; it never grows."""
 
-    sequence: TokenSequence
-    first: int
-    end: int
-    """The node's tokens are those at positions [first, end) of its sequence: nothing after what is read is run."""
-    parent: int | None
-    """Index of the node in the same row that this one continues."""
-    kept_from: tuple[TokenSequence, ...]
-    """The sequences whose kept positions are read here."""
+    tokens: int
+    fits: int = 0
+    """Tokens of the longest row that has been run: memory that is short for a shorter one is used by something else."""
 
 
-Row = tuple[Node, ...]
+class Plan:
+    """The batches of one shard, one after another; every kept position of every sequence is in exactly one of them."""
+
+    def __init__(self, sequences: Sequence[TokenSequence], budget: Budget, share_prefixes: bool) -> None:
+        make = tree if share_prefixes else paths
+        self._rows = longest_first([row for family in families(sequences) for row in make(family)])
+        self._budget = budget
+        self._last: list[Row] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches of what is left, longest rows first."""
+        while self._rows:
+            most = max(self._budget.tokens // length(self._rows[0]), 1)
+            self._last, self._rows = self._rows[:most], self._rows[most:]
+            yield _batch(self._last)
+            if self._last:
+                self._budget.fits = max(self._budget.fits, length(self._last[0]))
+
+    def split(self) -> bool:
+        """Put the last batch back, to be run in smaller ones; False where it cannot be made smaller."""
+        last, self._last = self._last, []
+        if len(last) > 1:
+            self._budget.tokens = len(last) // 2 * length(last[0])
+        elif is_path(last[0]):
+            return False
+        else:
+            last = paths([node.sequence for node in last[0]])
+        self._rows = longest_first(last + self._rows)
+        return True
 
 
 def plan(sequences: Sequence[TokenSequence], batch_tokens: int, share_prefixes: bool) -> Iterator[Batch]:
-    """The batches of one shard; every kept position of every sequence is in exactly one of them."""
-    rows = [row for family in _families(sequences) for row in (_tree(family) if share_prefixes else _paths(family))]
-    rows.sort(key=_length, reverse=True)
-    start = 0
-    while start < len(rows):
-        most = max(batch_tokens // _length(rows[start]), 1)
-        yield _batch(rows[start : start + most])
-        start += most
-
-
-def _families(sequences: Sequence[TokenSequence]) -> list[list[TokenSequence]]:
-    """Sequences grouped under the one without a parent, each after the one that it continues."""
-    root: dict[int, list[TokenSequence]] = {}
-    for sequence in sequences:
-        family = [] if sequence.parent is None else root[sequence.parent]
-        family.append(sequence)
-        root[sequence.sequence_id] = family
-    return [root[sequence.sequence_id] for sequence in sequences if sequence.parent is None]
-
-
-def _ends(family: list[TokenSequence]) -> dict[int, int]:
-    """sequence_id → how far it must be run; sequences that nothing is read from, nor continues, are left out."""
-    ends: dict[int, int] = {}
-    for sequence in reversed(family):
-        if len(sequence.keep):
-            ends[sequence.sequence_id] = max(int(sequence.keep[-1]) + 1, ends.get(sequence.sequence_id, 0))
-        if sequence.sequence_id in ends and sequence.parent is not None:
-            ends[sequence.parent] = max(sequence.start, ends.get(sequence.parent, 0))
-    return ends
-
-
-def _tree(family: list[TokenSequence]) -> list[Row]:
-    ends = _ends(family)
-    needed = [sequence for sequence in family if sequence.sequence_id in ends]
-    index = {sequence.sequence_id: number for number, sequence in enumerate(needed)}
-    nodes = tuple(
-        Node(sequence, sequence.start, ends[sequence.sequence_id], index.get(_parent(sequence)), (sequence,))
-        for sequence in needed
-    )
-    return [nodes] if nodes else []
-
-
-def _paths(family: list[TokenSequence]) -> list[Row]:
-    ends = _ends(family)
-    by_id = {sequence.sequence_id: sequence for sequence in family}
-    continued = {_parent(sequence) for sequence in family if sequence.sequence_id in ends}
-    rows: list[Row] = []
-    read: set[int] = set()
-    for tip in (by_id[number] for number in sorted(ends) if number not in continued):
-        path = [tip]
-        while path[-1].parent is not None:
-            path.append(by_id[path[-1].parent])
-        new = tuple(sequence for sequence in path if sequence.sequence_id not in read)
-        read.update(sequence.sequence_id for sequence in new)
-        rows.append((Node(tip, 0, ends[tip.sequence_id], None, new),))
-    return rows
-
-
-def _parent(sequence: TokenSequence) -> int:
-    return -1 if sequence.parent is None else sequence.parent
-
-
-def _length(row: Row) -> int:
-    return sum(node.end - node.first for node in row)
+    """The batches of one shard, where memory is no concern."""
+    return iter(Plan(sequences, Budget(batch_tokens), share_prefixes))
 
 
 def _batch(rows: Sequence[Row]) -> Batch:
-    width = max(_length(row) for row in rows)
+    width = max(length(row) for row in rows)
     # Padding repeats token id 0 at the position it stands at; nothing reads it and nothing before it sees it.
     ids = np.zeros((len(rows), width), dtype=np.int64)
     positions = np.tile(np.arange(width, dtype=np.int64), (len(rows), 1))

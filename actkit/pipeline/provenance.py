@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actkit.backends import Model
-from actkit.errors import RunError
 from actkit.hooks import HookPoint
-from actkit.pipeline.recipe import Progress, Recipe
-from actkit.pipeline.sink import RunDirectory
+from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.resume import Begun
 from actkit.schemas import SCHEMA_VERSION, TABLES
 
 PACKAGES = (
@@ -44,16 +43,11 @@ def run_facts(
     model: Model,
     hook_points: Sequence[HookPoint],
     options: Mapping[str, Any],
-    progress: Progress,
-    directory: RunDirectory,
-    began: float,
+    run: Begun,
+    fingerprint: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What `run.json` holds. Raises RunError unless every record read is either written or rejected."""
-    if progress.written + progress.rejected != progress.read or directory.rows["rejected"] != progress.rejected:
-        raise RunError(
-            f"{progress.read} records read, but {progress.written} written and {directory.rows['rejected']} rejected",
-            "this is a defect of actkit; please report it with the input",
-        )
+    """What `run.json` holds."""
+    progress, directory = run.progress, run.directory
     return {
         "schema_version": SCHEMA_VERSION,
         "command": recipe.command,
@@ -79,9 +73,13 @@ def run_facts(
         "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
         "tokens_per_second": round(progress.tokens / max(sum(progress.seconds.values()), 1e-9), 1),
         "peak_memory_mb": _peak_memory_mb(),
-        "began": round(began, 3),
+        "batch_tokens_used": run.budget.tokens,
+        "began": run.sessions[0]["began"],
         "ended": round(time.time(), 3),
+        "sessions": run.sessions,
+        "notes": progress.notes,
         "versions": _versions(),
+        "fingerprint": dict(fingerprint),
     }
 
 

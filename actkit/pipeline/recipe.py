@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.health import Health
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records
 
@@ -41,6 +42,8 @@ class Recipe:
     """What was counted on the way, for `run.json`; asked for at the end."""
     texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
+    health: Mapping[str, Health] = field(default_factory=dict)
+    """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Finished:
 
     path: Path
     facts: Mapping[str, Any]
+    was_complete: bool = False
+    """Nothing had to be done: the run that was to be continued was complete."""
 
 
 @dataclass
@@ -66,6 +71,13 @@ class Progress:
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What happened on the way that a person should know: damaged shards, memory that ran out."""
+
+    def reject(self, reason: str) -> None:
+        """Count one rejected record."""
+        self.rejected += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 from actkit.config import OutputSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected, TokenSequence
+from actkit.pipeline.digest import InputDigest, Place
 from actkit.pipeline.recipe import OnProgress, Prepared, Progress, Recipe
 
 
@@ -17,18 +18,47 @@ class Shard:
 
     records: dict[int, Record] = field(default_factory=dict)
     sequences: list[TokenSequence] = field(default_factory=list)
-    rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    rows: dict[str, dict[int, Mapping[str, Any]]] = field(default_factory=dict)
+    """Table → record_id → its row."""
     rejected: list[Rejected] = field(default_factory=list)
     kept: int = 0
+    end: Place = field(default_factory=Place)
+    """Where in the input the shard ends."""
+
+    def take_out(self, rejected: Rejected, progress: Progress) -> None:
+        """Make a record that was taken for usable a rejected one, as if it had been so from the beginning."""
+        record_id = rejected.record_id
+        own = [one for one in self.sequences if one.record_id == record_id]
+        self.sequences = [one for one in self.sequences if one.record_id != record_id]
+        del self.records[record_id]
+        for rows in self.rows.values():
+            rows.pop(record_id, None)
+        self.rows = {table: rows for table, rows in self.rows.items() if rows}
+        self.rejected = sorted([*self.rejected, rejected], key=lambda one: one.record_id)
+        _count(own, progress, -1)
+        progress.reject(rejected.reason)
 
 
 def gather_shards(
-    recipe: Recipe, most_sequences: int, most_kept: int, output: OutputSpec, progress: Progress, on_progress: OnProgress
+    recipe: Recipe,
+    most_sequences: int,
+    most_kept: int,
+    output: OutputSpec,
+    progress: Progress,
+    on_progress: OnProgress,
+    done: Sequence[Place] = (),
 ) -> Iterator[Shard]:
-    """Records in shards of whole records; the last shard may hold rejected records only."""
+    """Records in shards of whole records; the last shard may hold rejected records only.
+
+    `done` are the ends of the shards that exist: what they hold is read and left aside. Raises RunError where that is
+    not what it was.
+    """
+    digest = InputDigest()
+    next_id = done[-1].next_sequence_id if done else 0
     shard = Shard()
-    next_id = 0
     with closing(recipe.records()) as records:
+        with progress.timed("read"):
+            digest.skip(records, done)
         while output.max_records is None or progress.read < output.max_records:
             with progress.timed("read"):
                 record = next(records, None)
@@ -38,27 +68,48 @@ def gather_shards(
             with progress.timed("tokenize"):
                 prepared = _prepare(recipe, record)
             if isinstance(prepared, Rejected):
-                _reject(prepared, shard, output, progress)
+                progress.reject(checked(prepared, output).reason)
+                shard.rejected.append(prepared)
+                digest.add(record)
                 on_progress(progress)
                 continue
             assert isinstance(record, Record)
             numbered = _numbered(prepared.sequences, next_id)
-            next_id += len(numbered)
             kept = sum(len(one.keep) for one in numbered)
             full = shard.kept + kept > most_kept or len(shard.sequences) + len(numbered) > most_sequences
             if shard.sequences and full:
+                shard.end = Place(digest.read, next_id, digest.hex())
                 yield shard
                 shard = Shard()
-            progress.written += 1
-            progress.truncated += any(one.n_truncated for one in numbered)
-            progress.special_in_text += any(one.encoding.special_in_text for one in numbered)
+            digest.add(record)
+            next_id += len(numbered)
+            _count(numbered, progress, 1)
             shard.records[record.record_id] = record
             shard.sequences.extend(numbered)
             shard.kept += kept
             for table, row in prepared.rows.items():
-                shard.rows.setdefault(table, []).append(row)
+                shard.rows.setdefault(table, {})[record.record_id] = row
     if shard.sequences or shard.rejected:
+        shard.end = Place(digest.read, next_id, digest.hex())
         yield shard
+
+
+def checked(rejected: Rejected, output: OutputSpec) -> Rejected:
+    """The rejected record. Raises InputError where the first bad one is to end the run."""
+    if output.on_bad_record == "fail":
+        field_name = f", field {rejected.field}" if rejected.field else ""
+        raise InputError(
+            f"{rejected.place}{field_name}: {rejected.reason}",
+            "mend the record, or go on without: --on-bad-record skip",
+        )
+    return rejected
+
+
+def _count(sequences: Sequence[TokenSequence], progress: Progress, sign: int) -> None:
+    """Count a record's sequences as written (`sign` 1), or no longer (-1)."""
+    progress.written += sign
+    progress.truncated += sign * any(one.n_truncated for one in sequences)
+    progress.special_in_text += sign * any(one.encoding.special_in_text for one in sequences)
 
 
 def _numbered(sequences: Sequence[TokenSequence], first: int) -> list[TokenSequence]:
@@ -67,18 +118,6 @@ def _numbered(sequences: Sequence[TokenSequence], first: int) -> list[TokenSeque
         replace(one, sequence_id=first + index, parent=None if one.parent is None else first + one.parent)
         for index, one in enumerate(sequences)
     ]
-
-
-def _reject(rejected: Rejected, shard: Shard, output: OutputSpec, progress: Progress) -> None:
-    if output.on_bad_record == "fail":
-        field_name = f", field {rejected.field}" if rejected.field else ""
-        raise InputError(
-            f"{rejected.place}{field_name}: {rejected.reason}",
-            "mend the record, or go on without: --on-bad-record skip",
-        )
-    progress.rejected += 1
-    progress.reasons[rejected.reason] = progress.reasons.get(rejected.reason, 0) + 1
-    shard.rejected.append(rejected)
 
 
 def _prepare(recipe: Recipe, record: Record | Rejected) -> Prepared | Rejected:

@@ -1,22 +1,24 @@
 """Stage 6, sink: a run directory that grows as `<out>.partial` and gets its name when it is complete.
 
-A shard is written table by table: to a temporary name, synced to disk, then renamed, so that a file with its final
-name is whole. The directory itself is renamed last.
+A shard is written table by table, and then its manifest; a file with its final name is whole, and a shard with a
+manifest is. The directory itself is renamed last.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
+from actkit.pipeline.files import Written, explained, sync, write_whole
+from actkit.pipeline.lock import LOCK, refuse_if_locked
 from actkit.pipeline.reduce import Groups
 from actkit.schemas import SCHEMA_VERSION
 
@@ -39,38 +41,34 @@ class RunDirectory:
     @property
     def partial(self) -> Path:
         """Where the run is until it is complete."""
-        return self.out.with_name(self.out.name + ".partial")
+        return partial_of(self.out)
 
-    def write(self, table: str, groups: Groups, part: int = 0, compression: str = "zstd") -> None:
+    def write(self, table: str, groups: Groups, part: int = 0, compression: str = "zstd") -> Written:
         """Write part `part` of `table`, one row group for each group; a shard has one part number in all tables."""
-        folder = self.partial / table
-        folder.mkdir(exist_ok=True)
-        path = folder / f"part-{part:05d}.parquet"
-        temporary = folder / f".{path.name}.tmp"
         first = next(iter(groups.values()))
         metadata = {"actkit.table": table, "actkit.schema_version": str(SCHEMA_VERSION), **self.about}
         schema = first.schema.with_metadata(metadata)
         dictionary = [name for name in schema.names if name in DICTIONARY]
-        try:
-            with pq.ParquetWriter(temporary, schema, compression=compression, use_dictionary=dictionary) as writer:
+
+        def write(file: IO[bytes]) -> None:
+            with pq.ParquetWriter(file, schema, compression=compression, use_dictionary=dictionary) as writer:
                 for group in groups.values():
                     writer.write_table(group.replace_schema_metadata(metadata), row_group_size=max(len(group), 1))
-            _sync(temporary)
-            temporary.rename(path)
-            _sync(folder)
-        except OSError as error:
-            raise RunError(
-                f"cannot write {path}: {error.strerror or error}", "is the disk full or read-only?"
-            ) from error
+
+        written = write_whole(self.partial / table / f"part-{part:05d}.parquet", write)
+        written = replace(written, rows=sum(len(group) for group in groups.values()))
+        self.count(table, written)
+        return written
+
+    def count(self, table: str, written: Written) -> None:
+        """Count one part of a table, just written or found whole."""
         self.parts[table] = self.parts.get(table, 0) + 1
-        self.rows[table] = self.rows.get(table, 0) + sum(len(group) for group in groups.values())
-        self.sizes[table] = self.sizes.get(table, 0) + path.stat().st_size
+        self.rows[table] = self.rows.get(table, 0) + (written.rows or 0)
+        self.sizes[table] = self.sizes.get(table, 0) + written.bytes
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small file beside the tables."""
-        path = self.partial / name
-        path.write_text(text, encoding="utf-8")
-        _sync(path)
+        write_whole(self.partial / name, lambda file: file.write(text.encode()))
 
     def discard_if_empty(self) -> None:
         """Remove the `.partial` directory of a run that failed before it had anything worth keeping."""
@@ -78,62 +76,88 @@ class RunDirectory:
             shutil.rmtree(self.partial, ignore_errors=True)
 
     def finish(self, facts: Mapping[str, Any], overwrite: bool) -> Path:
-        """Write `run.json` and give the run its final name."""
+        """Write `run.json` and give the run its final name. Raises RunError where one came into its way meanwhile."""
         self.write_text(RUN_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-        if overwrite and self.out.exists():
-            _remove_run(self.out)
-        self.partial.rename(self.out)
-        _sync(self.out.parent)
+        aside = replaced(self.out)
+        with explained(self.out):
+            if self.out.exists():
+                if not overwrite:
+                    raise RunError(f"{self.out} exists already", "move it away, then go on with --resume")
+                _check_is_run(self.out)
+                if aside.exists():  # what an earlier replacement had no time to remove
+                    shutil.rmtree(aside)
+                self.out.rename(aside)
+            self.partial.rename(self.out)
+            sync(self.out.parent)
+            tidy(self.out)
         return self.out
 
 
-def check_out(out: Path, overwrite: bool) -> None:
+def partial_of(out: Path) -> Path:
+    """Where the run `out` is until it is complete."""
+    return out.with_name(out.name + ".partial")
+
+
+def replaced(out: Path) -> Path:
+    """Where the run that stood at `out` is for a moment while another takes its place."""
+    return out.with_name(f".{out.name}.replaced")
+
+
+def tidy(out: Path) -> None:
+    """Remove what a finished run does not need: the lock, what was counted by each shard, the run that it replaced."""
+    (out / LOCK).unlink(missing_ok=True)
+    for path in out.glob("shards/*.npz"):
+        path.unlink()
+    if replaced(out).exists():
+        shutil.rmtree(replaced(out))
+
+
+def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
     """Whether a run can be made at `out`; cheap, so that it can be asked before a model is loaded.
 
-    Raises RunError when `out` has no name of its own, when a run, finished or not, is in the way and `overwrite` is
-    not set, or when the directory in the way is no run of actkit's: that is never removed.
+    Raises RunError when `out` has no name of its own, when a run, finished or not, is in the way and neither
+    `overwrite` nor `resume` is set, when another process writes there, or when the directory in the way is no run of
+    actkit's: that is never removed.
     """
     if out.name in ("", ".."):
         raise RunError(f"{out} cannot be a run's directory", "give the run a name, such as runs/x")
-    for existing in (out, RunDirectory(out, {}).partial):
-        if existing.exists() and not overwrite:
-            what = "exists already" if existing == out else "is an unfinished run"
-            raise RunError(f"{existing} {what}", "choose another --out, or replace it with --overwrite")
+    partial = partial_of(out)
+    refuse_if_locked(partial)
+    if not overwrite and not resume:
+        if out.exists():
+            raise RunError(f"{out} exists already", "choose another --out, or replace it with --overwrite")
+        if partial.exists():
+            hint = "continue it with --resume, replace it with --overwrite, or choose another --out"
+            raise RunError(f"{partial} is an unfinished run", hint)
     if out.exists():
         _check_is_run(out)
 
 
-def start_run(out: Path, overwrite: bool, about: Mapping[str, str]) -> RunDirectory:
-    """Make the `.partial` directory. Errors: see `check_out`."""
-    check_out(out, overwrite)
+def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
+    """Make the `.partial` directory, or find it. Raises RunError when that cannot be done."""
     run = RunDirectory(out, about)
     try:
-        if run.partial.exists():
-            _remove_run(run.partial)
-        run.partial.mkdir(parents=True)
+        run.partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make {run.partial}: {error.strerror or error}", "choose another --out") from error
     return run
 
 
+def clear(run: Path, keep: Container[str] = ()) -> None:
+    """Remove everything of a run but its lock and the files of `keep`, which are paths in it."""
+    with explained(run):
+        for path in sorted(run.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+            name = path.relative_to(run).as_posix()
+            if path.is_dir() and not path.is_symlink():
+                with suppress(OSError):  # it is not empty
+                    path.rmdir()
+            elif name != LOCK and name not in keep:
+                path.unlink()
+
+
 def _check_is_run(path: Path) -> None:
     if not path.is_dir() or (any(path.iterdir()) and not (path / RUN_FILE).exists()):
         raise RunError(f"{path} is no run of actkit's, so it is not replaced", "choose another --out")
-
-
-def _remove_run(path: Path) -> None:
-    if not path.name.endswith(".partial"):
-        _check_is_run(path)
-    shutil.rmtree(path)
-
-
-def _sync(path: Path) -> None:
-    """Have the file or directory on disk before anything that relies on it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def ordered(groups: list[Groups]) -> dict[str, pa.Table]:

@@ -49,7 +49,7 @@ def run(
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
     reducer = activations(points, _width(points, description), spec.output.store_dtype)
     recipe = make(description, saes, found, reducer)
-    check_out(spec.output.out, spec.output.overwrite)
+    check_out(spec.output.out, spec.output.overwrite, spec.output.resume)
     every = tuple(sorted({*points, *(sae.hook_point for sae in saes)}))
     model = load(description, every)
     return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress)
@@ -60,7 +60,7 @@ def with_features(recipe: Recipe, saes: Sequence[Sae], top_k: int | None, found:
     if not saes:
         return recipe
     features = top_features(saes, top_k, 0.0, found.health)
-    return replace(recipe, reducers={**recipe.reducers, "features": features}, found=found)
+    return replace(recipe, reducers={**recipe.reducers, "features": features}, found=found, health=found.health)
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

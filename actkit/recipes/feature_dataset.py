@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from actkit.analysis.feature_stats import feature_stats
+from actkit.analysis.shards import parts
 from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
@@ -74,13 +76,11 @@ def recipe(
 ) -> Recipe:
     """The recipe: chunks of at most `size` tokens, `bos` included. Raises InputError for a corpus that is not there."""
     corpus = find_corpus(spec.dataset)
-    counts = {"context_size": size, "chunked_documents": 0, "chunks": 0}
+    counts: dict[str, int | None] = {"context_size": size}
 
     def prepare(record: Record) -> Prepared:
         whole = encode_text(tokenizer, _text(record.value, spec.text_field), bos="never")
         pieces = list(chunks(whole, size or len(whole) + 1, bos))
-        counts["chunks"] = (counts["chunks"] or 0) + len(pieces)
-        counts["chunked_documents"] = (counts["chunked_documents"] or 0) + (len(pieces) > 1)
         return Prepared(
             [
                 TokenSequence(
@@ -95,6 +95,7 @@ def recipe(
         )
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+        counts.update(_chunks(run))
         for sae in saes:
             for table in feature_stats(run, sae.name, sae.d_sae, sae.feature_url):
                 yield "feature_stats", table
@@ -108,7 +109,18 @@ def recipe(
         finish,
         detected=corpus.facts(),
         found=lambda: {"documents": dict(counts), **found()},
+        health=found.health,
     )
+
+
+def _chunks(run: Path) -> dict[str, int]:
+    """How many sequences the documents became, and how many of them were cut: counted from what was written."""
+    found = {"chunked_documents": 0, "chunks": 0}
+    for part in parts(run, "sequences"):
+        chunk = pq.read_table(part, columns=["chunk"], partitioning=None)["chunk"].to_numpy()
+        found["chunks"] += len(chunk)
+        found["chunked_documents"] += int((chunk == 1).sum())  # each has one second chunk
+    return found
 
 
 def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int | None, with_bos: bool) -> int | None:

@@ -111,6 +111,7 @@ def recipe(
         finish,
         detected={"input_format": form or "labelled texts"},
         found=lambda: {"scores": report, **found()},
+        health=found.health,
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )
 

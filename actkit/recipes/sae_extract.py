@@ -65,7 +65,7 @@ def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: 
         return Prepared([_sequence(record, spec, tokenizer, limit)])
 
     reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
-    return Recipe("sae-extract", lambda: _records(spec), prepare, reducers, found=found)
+    return Recipe("sae-extract", lambda: _records(spec), prepare, reducers, found=found, health=found.health)
 
 
 def _records(spec: SaeExtractSpec) -> Records:

@@ -31,7 +31,7 @@ def run(
     on_progress: OnProgress,
 ) -> Finished:
     """Load the SAEs, then the model, then run. Whatever can be wrong is found before the model's weights are loaded."""
-    check_out(spec.output.out, spec.output.overwrite)
+    check_out(spec.output.out, spec.output.overwrite, spec.output.resume)
     saes = load_saes(spec.saes, spec.model.device)
     description = describe(spec.model)
     recipe = make(description, saes, Found(saes, description))
