@@ -84,7 +84,8 @@ def _run_shards(
     on_progress: OnProgress,
 ) -> None:
     progress = run.progress
-    most_kept = max(batch.shard_mb * 2**20 // (len(hook_points) * model.description.d_model * 4), 1)
+    kept_bytes = recipe.kept_bytes or len(hook_points) * model.description.d_model * 4
+    most_kept = max(batch.shard_mb * 2**20 // kept_bytes, 1)
     shards = gather_shards(recipe, batch.shard_sequences, most_kept, output, progress, on_progress, run.done)
     computing = Computing(recipe, model, hook_points, run.budget, output, progress, on_progress)
     if run.done or progress.notes:

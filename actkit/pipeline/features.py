@@ -19,6 +19,9 @@ from actkit.pipeline.health import Active, Health
 from actkit.pipeline.reduce import Groups, Reducer
 from actkit.schemas import arrow_schema
 
+KEPT_BYTES = 2048
+"""About what a token's features, ids, spans and texts take, copies included, until its shard is written: the measure of
+`shard_mb` where no vectors are stored."""
 CHUNK_ELEMENTS = 1 << 24
 """Tokens × features encoded at once: 64 MB in float32."""
 

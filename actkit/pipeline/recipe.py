@@ -42,6 +42,8 @@ class Recipe:
     """What was counted on the way, for `run.json`; asked for at the end."""
     texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
+    kept_bytes: int | None = None
+    """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
     health: Mapping[str, Health] = field(default_factory=dict)
     """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
 

@@ -21,7 +21,7 @@ from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.documents import find_corpus, read_documents
-from actkit.pipeline.features import top_features
+from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.tokenize import Tokenizer, chunks, encode_text, leading_bos
@@ -109,6 +109,7 @@ def recipe(
         finish,
         detected=corpus.facts(),
         found=lambda: {"documents": dict(counts), **found()},
+        kept_bytes=KEPT_BYTES * len(saes),
         health=found.health,
     )
 

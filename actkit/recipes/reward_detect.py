@@ -19,6 +19,7 @@ from actkit.config import PairFormat, Pool, TokenSpec
 from actkit.errors import RecordError, RunError, UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Ints, Record, TokenSequence
+from actkit.pipeline.features import KEPT_BYTES
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, look_ahead, read_records
@@ -111,6 +112,7 @@ def recipe(
         finish,
         detected={"input_format": form or "labelled texts"},
         found=lambda: {"scores": report, **found()},
+        kept_bytes=KEPT_BYTES * len(saes),
         health=found.health,
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )

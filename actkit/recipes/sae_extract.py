@@ -16,7 +16,7 @@ from actkit.config import TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.features import top_features
+from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.tokenize import Tokenizer, truncate
@@ -65,7 +65,15 @@ def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: 
         return Prepared([_sequence(record, spec, tokenizer, limit)])
 
     reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
-    return Recipe("sae-extract", lambda: _records(spec), prepare, reducers, found=found, health=found.health)
+    return Recipe(
+        "sae-extract",
+        lambda: _records(spec),
+        prepare,
+        reducers,
+        found=found,
+        kept_bytes=KEPT_BYTES * len(saes),
+        health=found.health,
+    )
 
 
 def _records(spec: SaeExtractSpec) -> Records:
