@@ -31,7 +31,7 @@ def reward_detect(
         ),
     ] = None,
     use_example_data: Annotated[
-        bool, option("--use-example-data", panel=READ, help="The built-in texts, 208 of each sign, instead of a file.")
+        bool, option("--use-example-data", panel=READ, help="The built-in texts, 200 of each sign, instead of a file.")
     ] = False,
     text_field: Annotated[
         str | None,
