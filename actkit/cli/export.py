@@ -1,0 +1,108 @@
+"""`actkit export`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from actkit.cli.console import console, size
+from actkit.cli.expand import OUTPUT, expanded, option
+
+To = Literal["h5", "pt", "json", "jsonl", "npz", "safetensors", "gguf"]
+FORMAT = "Of one format"
+"""The panel of `--help` for options of a single format."""
+
+
+@expanded
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run's directory.", show_default=False)],
+    to: Annotated[To, typer.Option("--to", "-t", help="The format.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        option(
+            "--out",
+            "-o",
+            panel=OUTPUT,
+            help="The file to write; by default beside the run, under its name.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")] = False,
+    compression: Annotated[
+        Literal["gzip", "lzf", "none"] | None,
+        option("--compression", panel=FORMAT, help="h5: gzip if not given.", show_default=False),
+    ] = None,
+    max_mb: Annotated[
+        int | None,
+        option(
+            "--max-mb", panel=FORMAT, min=1, help="pt: refuse a larger file; 2000 if not given.", show_default=False
+        ),
+    ] = None,
+    special: Annotated[
+        bool, option("--special", panel=FORMAT, help="jsonl: also the BOS that each chunk begins with.")
+    ] = False,
+    method: Annotated[
+        str | None,
+        option(
+            "--method",
+            panel=FORMAT,
+            help="npz, safetensors, gguf of concept: which directions; mean-diff if not given.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """A finished run in another format: one file, which other tools read.
+
+    h5: preference pairs of dpo. pt: tensors of capture. json: sae-extract and reward-detect. jsonl: documents of
+    feature-dataset. npz, safetensors: arrays of dpo and capture, directions of concept. gguf: directions of concept, as
+    a control vector of llama.cpp.
+
+    Example: [b]actkit export runs/pairs --to h5 -o pairs.h5[/]
+    """
+    from actkit.export.formats import export as write
+
+    with _progress(quiet, to) as on_progress:
+        path = write(
+            run,
+            to,
+            out,
+            overwrite,
+            on_progress,
+            (lambda _text: None) if quiet else _note,
+            compression=compression,
+            max_mb=max_mb,
+            special=special or None,
+            method=method,
+        )
+    if not quiet:
+        console().print(f"[bold]export[/] of {run} to {to}: {size(path.stat().st_size)}")
+    sys.stdout.write(f"{path}\n")
+
+
+def _note(text: str) -> None:
+    screen = console()
+    screen.print("[yellow]note:[/] ", end="")
+    screen.print(text, markup=False)
+
+
+@contextmanager
+def _progress(quiet: bool, to: str) -> Iterator[Callable[[float], None]]:
+    """A line that counts to 100 % on a terminal; nothing elsewhere, where it would fill a log."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    last = ""
+    with console().status(f"writing {to}") as status:
+
+        def show(share: float) -> None:
+            nonlocal last
+            text = f"writing {to}: {share:.0%}"
+            if text != last:
+                last = text
+                status.update(text)
+
+        yield show

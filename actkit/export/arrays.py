@@ -1,0 +1,100 @@
+"""A run as named arrays, each written piece by piece: what npz and safetensors have in common.
+
+Of `dpo` and `capture`: one array [n, width] a hook point, with `sequence_ids` [n] and `positions` [n], which tell whose
+each row is. Of `concept`: one unit vector [d_model] a hook point, and under `<hook point>.norm` the length of the
+difference that was measured, where the method has one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from actkit.analysis.shards import parts
+from actkit.errors import RunError, UsageError
+from actkit.export.directions import directions_of
+from actkit.export.job import Job
+from actkit.export.vectors import Held, blocks, even, kept_rows
+
+Pieces = Iterator[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array, whose `pieces` put together are its elements in C order."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    pieces: Callable[[], Pieces]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole array."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def arrays_of(job: Job, method: str | None = None) -> list[Array]:
+    """The arrays of a run of `dpo`, `capture` or `concept`; those of 8-byte numbers first.
+
+    Raises UsageError for a `method` where there are no directions, or one that the run does not have; RunError for a
+    run without activations.
+    """
+    if job.command == "concept":
+        return _directions(job, method)
+    if method is not None:
+        raise UsageError(f"--method is for runs of concept, and {job.run} is one of {job.command}", "leave it out")
+    held = even(job)
+    n = held[0].n
+    if any(one.n != n for one in held):
+        raise RunError(f"{job.run}: hook points have different numbers of rows", "read its tables one by one")
+    return [
+        Array("sequence_ids", np.dtype(np.int64), (n,), partial(_rows, job.run, 0)),
+        Array("positions", np.dtype(np.int64), (n,), partial(_rows, job.run, 1)),
+        *(Array(one.hook_point, one.dtype, (n, one.width or 0), partial(_vectors, job.run, one)) for one in held),
+    ]
+
+
+def written(arrays: list[Array], job: Job) -> Iterator[tuple[Array, Iterator[memoryview]]]:
+    """Each array with its bytes, little-endian, piece by piece; tells the job how far it is."""
+    total, done = sum(one.nbytes for one in arrays) or 1, 0
+
+    def bytes_of(array: Array) -> Iterator[memoryview]:
+        nonlocal done
+        for piece in array.pieces():
+            flat = np.ascontiguousarray(piece, dtype=array.dtype.newbyteorder("<")).reshape(-1)
+            yield flat.view(np.uint8).data
+            done += flat.nbytes
+            job.progress(done / total)
+
+    for array in arrays:
+        yield array, bytes_of(array)
+
+
+def _rows(run: Path, column: int) -> Pieces:
+    for part in parts(run, "activations"):
+        yield kept_rows(part)[column]
+
+
+def _vectors(run: Path, held: Held) -> Pieces:
+    for part in parts(run, "activations"):
+        for block in blocks(part, {held.hook_point}):
+            yield block.vectors
+
+
+def _directions(job: Job, method: str | None) -> list[Array]:
+    found = directions_of(job.run, method)
+    norms = {one.hook_point: np.array(one.norm, dtype=np.float64) for one in found if one.norm is not None}
+    vectors = {one.hook_point: one.unit for one in found}
+    return [
+        *(Array(f"{name}.norm", norm.dtype, (), partial(_whole, norm)) for name, norm in norms.items()),
+        *(Array(name, unit.dtype, unit.shape, partial(_whole, unit)) for name, unit in vectors.items()),
+    ]
+
+
+def _whole(values: npt.NDArray[Any]) -> Pieces:
+    yield values

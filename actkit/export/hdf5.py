@@ -1,0 +1,140 @@
+"""h5: preference pairs in HDF5, both sides of a pair as full sequences again.
+
+    metadata/sample_i               attributes: record_id, status, chosen_length, rejected_length,
+                                    chosen_divergence_idx and rejected_divergence_idx, -1 where a side has none
+    activations/sample_i_chosen     a dataset [n, width] a hook point, such as blocks.3.hook_resid_post
+                                    positions [n]: where each row is; every position, or those that were kept
+                                    token_ids [length], tokens [length]: the whole sequence
+    activations/sample_i_rejected   the same
+
+i is the 0-based number of the pair in the run; what both sides share is in both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from actkit.analysis.shards import Ints, part_of, parts
+from actkit.errors import RunError
+from actkit.export.job import Job
+from actkit.export.vectors import Block, Held, blocks, even, span
+
+Compression = Literal["gzip", "lzf", "none"]
+CHUNK = 2**20
+"""Bytes of a compressed chunk, about: a reader unpacks a whole one."""
+SIDES = ("chosen", "rejected")
+NO_TEXT = "\ufffd"
+"""Stands for a NUL, which HDF5 takes for the end of a text."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a pair: the sequences that make it up, the shared one first."""
+
+    number: int
+    """Of the pair in the run."""
+    record_id: int
+    name: str
+    sequence_ids: Sequence[int]
+
+
+def write(job: Job, compression: Compression = "gzip") -> None:
+    """Write the pairs of a `dpo` run, shard by shard. Raises RunError for a run without activations."""
+    import h5py
+
+    held = even(job)
+    files = parts(job.run, "pairs")
+    with h5py.File(job.out, "w") as file:
+        file.attrs.update({"command": job.command, "model": str(job.facts["model"]["name"])})
+        metadata, activations = file.create_group("metadata"), file.create_group("activations")
+        number = 0
+        for done, part in enumerate(files, 1):
+            pairs = part_of(job.run, "pairs", part).to_pylist()
+            sides = list(
+                _sides(pairs, part_of(job.run, "sequences", part, ["sequence_id", "record_id", "side"]), number)
+            )
+            for index, row in enumerate(pairs):
+                metadata.create_group(f"sample_{number + index}").attrs.update(_about(row))
+            groups = {
+                (one.number, one.name): activations.create_group(f"sample_{one.number}_{one.name}") for one in sides
+            }
+            _write_tokens(groups, sides, part_of(job.run, "tokens", part, ["sequence_id", "token_id", "token"]))
+            _write_vectors(groups, sides, job.run / "activations" / part.name, held, compression)
+            number += len(pairs)
+            job.progress(done / len(files))
+
+
+def _about(row: Mapping[str, Any]) -> dict[str, Any]:
+    about = {name: row[name] for name in ("record_id", "status", "chosen_length", "rejected_length")}
+    apart = {f"{side}_divergence_idx": row[f"{side}_divergence"] for side in SIDES}
+    return about | {name: -1 if position is None else position for name, position in apart.items()}
+
+
+def _sides(pairs: Sequence[Mapping[str, Any]], sequences: pa.Table, first: int) -> Iterator[Side]:
+    """Both sides of each pair. Where they are the same tokens, there is a shared sequence only."""
+    of: dict[int, dict[str, int]] = {}
+    for row in sequences.to_pylist():
+        of.setdefault(row["record_id"], {})[row["side"]] = row["sequence_id"]
+    for number, pair in enumerate(pairs, first):
+        record_id = pair["record_id"]
+        if record_id not in of:
+            raise RunError(f"record {record_id} has a pair but no sequences", "the run's tables do not fit together")
+        for name in SIDES:
+            yield Side(
+                number, record_id, name, [of[record_id][one] for one in ("shared", name) if one in of[record_id]]
+            )
+
+
+def _write_tokens(groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], tokens: pa.Table) -> None:
+    import h5py
+
+    sequence_ids, token_ids = tokens["sequence_id"].to_numpy(), tokens["token_id"].to_numpy()
+    for side in sides:
+        spans = [span(sequence_ids, one) for one in side.sequence_ids]
+        texts = [
+            text.replace("\0", NO_TEXT).encode()
+            for one in spans
+            for text in tokens["token"].slice(one.start, one.stop - one.start).to_pylist()
+        ]
+        group = groups[side.number, side.name]
+        group.attrs["record_id"] = side.record_id
+        group.create_dataset("token_ids", data=np.concatenate([token_ids[one] for one in spans]))
+        widest = h5py.string_dtype("utf-8", max(map(len, texts), default=1) or 1)
+        group.create_dataset("tokens", data=np.array(texts, dtype=widest))
+
+
+def _write_vectors(
+    groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], part: Path, held: Sequence[Held], compression: str
+) -> None:
+    missing = {one.hook_point: one for one in held}
+    for block in blocks(part, set(missing)) if part.exists() else ():
+        for side in sides:
+            positions, vectors = _joined(block, side)
+            _dataset(groups[side.number, side.name], block.hook_point, positions, vectors, compression)
+        del missing[block.hook_point]
+    nothing = np.zeros(0, dtype=np.int64)
+    for one in missing.values():  # of a shard of which no position was kept
+        for side in sides:
+            empty = np.zeros((0, one.width or 0), dtype=one.dtype)
+            _dataset(groups[side.number, side.name], one.hook_point, nothing, empty, compression)
+
+
+def _joined(block: Block, side: Side) -> tuple[Ints, npt.NDArray[Any]]:
+    rows = [block.of(one) for one in side.sequence_ids]
+    return np.concatenate([positions for positions, _ in rows]), np.concatenate([vectors for _, vectors in rows])
+
+
+def _dataset(group: Any, name: str, positions: Ints, vectors: npt.NDArray[Any], compression: str) -> None:
+    if "positions" not in group:
+        group.create_dataset("positions", data=positions)
+    options: dict[str, Any] = {}
+    if compression != "none" and vectors.size:
+        rows = max(CHUNK // vectors[0].nbytes, 1)
+        # Bytes of equal weight put together pack better.
+        options = {"compression": compression, "shuffle": True, "chunks": (min(rows, len(vectors)), vectors.shape[1])}
+    group.create_dataset(name, data=vectors, **options)

@@ -1,0 +1,26 @@
+"""What every format's writer is given: the run, where to write, and how to say how far it is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One export: from the finished run `run` to the file `out`."""
+
+    run: Path
+    facts: Mapping[str, Any]
+    """What the run's `run.json` holds."""
+    out: Path
+    """A temporary place; the name is the final one's, and a second file is written beside it."""
+    progress: Callable[[float], None] = lambda _share: None
+    """Called with the share that is done, 0 to 1."""
+    note: Callable[[str], None] = lambda _text: None
+    """Called with a sentence a reader must know, such as what was left out."""
+
+    @property
+    def command(self) -> str:
+        """The command that made the run."""
+        return str(self.facts["command"])

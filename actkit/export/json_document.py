@@ -1,0 +1,143 @@
+"""json: SAE features in a document of results, or the ranking of `reward-detect`.
+
+Of `sae-extract`, the document that `merged_json` makes, written a result at a time. Where the input was such a document
+and is still what was read, its own fields stay. Otherwise results are made of the run's tables: a result for records in
+a row that share a group, a variation a record, whose `prompt` and `response` together are the text that was run.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from actkit.analysis.shards import part_of, parts
+from actkit.errors import InputError, RunError
+from actkit.export.job import Job
+from actkit.export.merged_json import merge, read_document, variations
+from actkit.export.slots import Entry, entries
+
+METADATA = "sae_extraction_metadata"
+NO_TABLES = Path("/nonexistent")
+
+
+def write(job: Job) -> None:
+    """Write the document; of `reward-detect` its ranking, and the run's configuration as YAML beside it.
+
+    Raises RunError when the run does not have that ranking.
+    """
+    if job.command == "reward-detect":
+        _copy(job)
+    else:
+        _write_results(_with_whole(job))
+
+
+def _copy(job: Job) -> None:
+    ranking, configuration = job.run / "reward_features.json", job.run / "config.yaml"
+    if not ranking.exists():
+        raise RunError(f"{job.run} has no reward_features.json", "run actkit reward-detect again")
+    shutil.copyfile(ranking, job.out)
+    if configuration.exists():
+        shutil.copyfile(configuration, job.out.with_suffix(".yaml"))
+    else:
+        job.note("the run was made from Python and has no config.yaml, so none is written")
+
+
+def _with_whole(job: Job) -> Job:
+    """The job, with `save_all_tokens` among the options: a run made from Python does not record it."""
+    tables, options = job.facts["tables"], job.facts["options"]
+    one_each = tables["sequences"]["rows"] * len(job.facts["saes"])
+    whole = bool(options.get("save_all_tokens", tables["features"]["rows"] > one_each))
+    return replace(job, facts={**job.facts, "options": {**options, "save_all_tokens": whole}})
+
+
+def _write_results(job: Job) -> None:
+    read = _document(job)
+    made: dict[str, Any] = {"results": []}
+    merge(NO_TABLES, made, job.facts)  # of no records: what stands beside the results
+    beside = {**(read or {}), METADATA: {**(read or {}).get(METADATA, {}), **made[METADATA]}}
+    layers = {about["sae"]: layer for layer, about in made[METADATA].items()}
+    stream = _followed(job, layers)
+    results = _of_tables(stream) if read is None else (_of_document(one, stream) for one in read["results"])
+    with job.out.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{\n"results": [')
+        for number, result in enumerate(results):
+            file.write(("," if number else "") + "\n" + json.dumps(result, ensure_ascii=False))
+        file.write("\n]")
+        for key, value in beside.items():
+            if key != "results":
+                file.write(f",\n{json.dumps(key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}")
+        file.write("\n}\n")
+
+
+def _followed(job: Job, layers: Mapping[str, str]) -> Iterator[Entry]:
+    for done, entry in enumerate(entries(job, layers), 1):
+        yield entry
+        job.progress(done / job.facts["counts"]["read"])
+
+
+def _of_document(result: Any, stream: Iterator[Entry]) -> Any:
+    """A result as it was read, with features at its variations; a result without any is its own only one."""
+    inner = result.get("variations") if isinstance(result, Mapping) else None
+    if not isinstance(inner, list):
+        return _joined(result, next(stream, None))
+    return {**result, "variations": [_joined(one, next(stream, None)) for one in inner]}
+
+
+def _joined(variation: Any, entry: Entry | None) -> Any:
+    if entry is None or not isinstance(variation, Mapping):  # beyond --max-samples, or rejected
+        return variation
+    return {**variation, "sae_activations": {**variation.get("sae_activations", {}), **entry.slots}}
+
+
+def _of_tables(stream: Iterator[Entry]) -> Iterator[dict[str, Any]]:
+    for (group, _), same in groupby(stream, lambda one: (one.group, one.record_id if one.group is None else None)):
+        named = {} if group is None else {"question_id": group}
+        yield {**named, "variations": [_variation(one) for one in same]}
+
+
+def _variation(entry: Entry) -> dict[str, Any]:
+    made: dict[str, Any] = {"record_id": entry.record_id}
+    row = entry.sequence
+    if row is not None:
+        prompt, response = row["text"][: entry.split], row["text"][entry.split :]
+        made |= {"template_type": row["label"]} if row["label"] is not None else {}
+        made |= {"prompt": prompt, **({"response": response} if response else {})}
+        # The response then begins with the whole of a token of which a part belongs to the prompt.
+        made |= {"boundary_merged": True} if row["boundary_merged"] else {}
+    return {**made, "sae_activations": entry.slots}
+
+
+def _document(job: Job) -> dict[str, Any] | None:
+    """The document that was read, where the input was one and still is what it was."""
+    files = parts(job.run, "sequences")
+    sources = set(part_of(job.run, "sequences", files[0], ["source"])["source"].to_pylist())
+    source = Path(sources.pop() or "")
+    if source.suffix != ".json" or not source.is_file():
+        return None
+    try:
+        document = read_document(source)
+    except InputError:
+        return None
+    if _fits(job, document):
+        return document
+    job.note(f"{source} is no longer what was read, so the results are made of the run's tables")
+    return None
+
+
+def _fits(job: Job, document: Mapping[str, Any]) -> bool:
+    """Whether every record that was run is a variation there, with its texts; more of them may follow."""
+    places = [one for _, one in variations(document)]
+    options = job.facts["options"]
+    if len(places) < job.facts["counts"]["read"]:
+        return False
+    fields = [options.get(f"{name}_field", name) for name in ("prompt", "response")]
+    for part in parts(job.run, "sequences"):
+        for row in part_of(job.run, "sequences", part, ["record_id", "text"]).to_pylist():
+            place = places[row["record_id"]]
+            texts = [place.get(name) for name in fields] if isinstance(place, Mapping) else [None]
+            if any(isinstance(text, str) and text.strip() not in row["text"] for text in texts):
+                return False
+    return True
