@@ -42,7 +42,7 @@ def chosen(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.chdir(tmp_path)
     values = values_of(path)
     command = values["command"]
-    given = {"pairs", "prompts", "use_example_data"} & set(values)
+    given = {"pairs", "prompts", "what", "use_example_data"} & set(values)
     source = [] if given else [INPUT[command]]
     for name in source:
         Path(name).write_text("{}\n", encoding="utf-8")
