@@ -10,8 +10,8 @@ import typer
 
 from actkit.cli.console import console, size
 from actkit.cli.expand import OUTPUT, expanded, option
+from actkit.config import ExportFormat
 
-To = Literal["h5", "pt", "json", "jsonl", "npz", "safetensors", "gguf"]
 FORMAT = "Of one format"
 """The panel of `--help` for options of a single format."""
 
@@ -19,7 +19,7 @@ FORMAT = "Of one format"
 @expanded
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run's directory.", show_default=False)],
-    to: Annotated[To, typer.Option("--to", "-t", help="The format.", show_default=False)],
+    to: Annotated[ExportFormat, typer.Option("--to", "-t", help="The format.", show_default=False)],
     out: Annotated[
         Path | None,
         option(

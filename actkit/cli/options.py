@@ -112,6 +112,15 @@ class Shared:
             show_default=False,
         ),
     ] = None
+    export: Annotated[
+        list[str] | None,
+        option(
+            "--export",
+            panel=OUTPUT,
+            help="Also write the run in a format of actkit export, beside it; may be repeated.",
+            show_default=False,
+        ),
+    ] = None
     quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print nothing but the result and errors.")] = (
         False
     )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Work = Callable[["OutputSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
 INTERRUPTED, TERMINATED = 130, 143
+NOT_OF_THE_RUN = ("resume", "export")
+"""Options that say what to do with a run, not what is in it."""
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
 """The command line of this call, without the program's name."""
 
@@ -46,12 +48,15 @@ def run_command(
     `own` are the command's options beside the shared ones. Prints the run's path, or with `--json` one object, on
     standard output.
 
-    Raises UsageError where `--resume` does not say what; StoppedError, whose hint is the line that continues the run, on
-    Ctrl-C and SIGTERM.
+    Raises UsageError where `--resume` does not say what, and on Ctrl-C and SIGTERM StoppedError, whose hint is the line
+    that continues the run.
     """
     _check(command, shared)
     out = shared.out or shared.output or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
-    values = {**own, **{one.name: getattr(shared, one.name) for one in fields(Shared) if one.name != "resume"}}
+    values = {
+        **own,
+        **{one.name: getattr(shared, one.name) for one in fields(Shared) if one.name not in NOT_OF_THE_RUN},
+    }
     options = recorded({**values, "out": out})
     files = {"config.yaml": replayable(command, options)}
     with _continuing(shared, out), progress_shown(shared.quiet) as on_progress:
@@ -61,11 +66,22 @@ def run_command(
         console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
         show_run(finished.facts, finished.path)
+    _export(shared, finished.path)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(f"{finished.path}\n")
     return finished
+
+
+def _export(shared: Shared, run: Path) -> None:
+    """Write the formats that `--export` asks for, beside the run."""
+    for to in shared.export or ():
+        from actkit.export.formats import export
+
+        path = export(run, to, overwrite=shared.overwrite)
+        if not shared.quiet:
+            console().print(f"  {to}: {path}", markup=False)
 
 
 def continuing_line(out: Path | None) -> str:
@@ -75,6 +91,11 @@ def continuing_line(out: Path | None) -> str:
 
 
 def _check(command: str, shared: Shared) -> None:
+    if shared.export:
+        from actkit.export.formats import check_fits
+
+        for to in shared.export:
+            check_fits(to, command)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:

@@ -89,6 +89,12 @@ def fitting(command: str) -> list[str]:
     return [one.name for one in FORMATS.values() if command in one.commands]
 
 
+def check_fits(to: str, command: str) -> None:
+    """Raise UsageError for a format that runs of `command` cannot be exported to: before the run, not after it."""
+    if to not in fitting(command):
+        raise UsageError(f"--export {to} does not fit {command}", f"it has {', '.join(fitting(command)) or 'none'}")
+
+
 def _check(chosen: Format, run: Path, command: str, options: Mapping[str, Any]) -> None:
     if command not in chosen.commands:
         fit = ", ".join(fitting(command))

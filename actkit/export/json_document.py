@@ -8,7 +8,6 @@ a row that share a group, a variation a record, whose `prompt` and `response` to
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def write(job: Job) -> None:
     if job.command == "reward-detect":
         _copy(job)
     else:
-        _write_results(_with_whole(job))
+        _write_results(job)
 
 
 def _copy(job: Job) -> None:
@@ -43,14 +42,6 @@ def _copy(job: Job) -> None:
         shutil.copyfile(configuration, job.out.with_suffix(".yaml"))
     else:
         job.note("the run was made from Python and has no config.yaml, so none is written")
-
-
-def _with_whole(job: Job) -> Job:
-    """The job, with `save_all_tokens` among the options: a run made from Python does not record it."""
-    tables, options = job.facts["tables"], job.facts["options"]
-    one_each = tables["sequences"]["rows"] * len(job.facts["saes"])
-    whole = bool(options.get("save_all_tokens", tables["features"]["rows"] > one_each))
-    return replace(job, facts={**job.facts, "options": {**options, "save_all_tokens": whole}})
 
 
 def _write_results(job: Job) -> None:

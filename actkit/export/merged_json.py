@@ -48,7 +48,7 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
     """Put the features of `run` into `document`, whose variations are the run's records in order."""
     places = [one if isinstance(one, dict) else {} for _, one in variations(document)]
     layers = _slots(facts["saes"])
-    whole = bool(facts["options"].get("save_all_tokens"))
+    whole = facts["positions"] == "all"
     record_of: dict[int, int] = {}
     for row in _rows(run, "sequences", ["sequence_id", "record_id", "response_start", "n_tokens"]):
         record_of[row["sequence_id"]] = row["record_id"]

@@ -77,7 +77,7 @@ def _features(part: Path, sae: str) -> pa.Table:
 def _activations(job: Job, features: pa.Table | None, sequence_id: int) -> dict[str, Any]:
     if features is None:
         return {}
-    whole = bool(job.facts["options"].get("save_all_tokens"))
+    whole = job.facts["positions"] == "all"
     rows = span(features["sequence_id"].to_numpy(), sequence_id)
     return {
         f"token_{row['position']}" if whole else "last_token": {

@@ -44,9 +44,8 @@ class Computing:
         Raises NonFiniteError for a result that is no number, naming the record, and ModelError where memory is short
         for a row although a longer one did fit.
         """
-        before = self._counted()
         while (reduced := self._reduced(shard)) is None:
-            self._restore(before)
+            continue
         with self.progress.timed("order"):
             tables: dict[str, Groups] = {"rejected": {"rejected": rejected_table(shard.rejected)}}
             if shard.sequences:
@@ -60,7 +59,10 @@ class Computing:
         return tables
 
     def _reduced(self, shard: Shard) -> dict[str, list[Groups]] | None:
-        """The rows of each table, batch by batch; None where a record was taken out on the way."""
+        """The rows of each table, batch by batch; None where a record was taken out.
+
+        Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
+        """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.recipe.reducers}
         plan = Plan(shard.sequences, self.budget, self.model.shares_prefixes)
         for batch in plan:

@@ -17,7 +17,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free() -> None:
     """Give back what nothing uses any more; to be called when the error, which holds on to tensors, is gone."""
-    gc.collect()
+    gc.collect(1)  # what is left of the error is young; a full collection takes half a second
     if torch.cuda.is_available():  # does nothing where CUDA has not been used
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

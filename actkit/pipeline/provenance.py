@@ -90,6 +90,7 @@ def _about_model(model: Model) -> dict[str, object]:
         "name": description.spec.name,
         "revision": description.revision,
         "architecture": description.architecture,
+        "model_type": description.config.get_text_config().model_type,
         "n_layers": description.n_layers,
         "d_model": description.d_model,
         "context_length": description.context_length,

@@ -70,7 +70,7 @@ def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: 
         lambda: _records(spec),
         prepare,
         reducers,
-        found=found,
+        found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         health=found.health,
     )

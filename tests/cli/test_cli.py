@@ -517,3 +517,13 @@ def test_a_configuration_for_another_command_is_refused(tmp_path: Path, capsys: 
         main(["capture", "--prompt", "x", "--config", str(config)])
     assert done.value.code == 2
     assert "is for dpo, not capture" in capsys.readouterr().err
+
+
+def test_a_run_is_exported_at_once_where_that_is_asked_for(actkit: Run) -> None:
+    """The format is no part of the run: its config.yaml, its fingerprint and its rows are those without it."""
+    assert actkit("capture", "-p", "One.", "-o", "x", "--export", "npz", "--export", "pt", *SMALL).status == 0
+    assert {path.name for path in Path().iterdir()} == {"x", "x.npz", "x.pt", "x.json"}
+    assert "export" not in Path("x/config.yaml").read_text()
+    assert "export" not in Path("x/fingerprint.json").read_text()
+    check_error(actkit("capture", "-p", "One.", "-o", "y", "--export", "h5", *SMALL), 2, "--export h5", "pt, npz")
+    assert not Path("y").exists()

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from actkit.cli.app import main
-from actkit.cli.export import To
+from actkit.config import ExportFormat
 from actkit.errors import RunError, UsageError
 from actkit.export import formats
 from actkit.export.formats import FORMATS, export, fitting
@@ -30,7 +30,7 @@ def call(*arguments: str | Path) -> Any:
 
 
 def test_every_command_has_a_format_and_every_format_is_offered() -> None:
-    assert get_args(To) == tuple(FORMATS)
+    assert get_args(ExportFormat) == tuple(FORMATS)
     assert fitting("dpo") == ["h5", "npz", "safetensors"]
     assert fitting("capture") == ["pt", "npz", "safetensors"]
     assert fitting("sae-extract") == fitting("reward-detect") == ["json"]

@@ -38,9 +38,11 @@ DOCUMENT = {
 }
 
 
-def extracted(path: Path | str, out: Path, saes: Any = SAES, max_records: int | None = None, **options: Any) -> Path:
+def extracted(
+    path: Path | str, out: Path, saes: Any = SAES, max_records: int | None = None, per_shard: int = 2, **options: Any
+) -> Path:
     spec = actkit.SparseSpec(
-        CPU, saes, actkit.OutputSpec(out, max_records=max_records), actkit.BatchSpec(shard_sequences=2)
+        CPU, saes, actkit.OutputSpec(out, max_records=max_records), actkit.BatchSpec(shard_sequences=per_shard)
     )
     return actkit.run_sae_extract(actkit.SaeExtractSpec(str(path), **options), spec, options).path
 
@@ -55,11 +57,12 @@ def document_in(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_document_gets_what_merging_puts_into_it(tmp_path: Path, whole: bool) -> None:
+@pytest.mark.parametrize(("whole", "per_shard"), [(False, 2), (True, 2), (False, 100)])
+def test_a_document_gets_what_merging_puts_into_it(tmp_path: Path, whole: bool, per_shard: int) -> None:
+    """With rejected records at the end of a shard, and between others of one."""
     path = document_in(tmp_path)
-    run = extracted(path, tmp_path / "run", save_all_tokens=whole, top_k=5)
-    assert shards(run, "features") > 1
+    run = extracted(path, tmp_path / "run", per_shard=per_shard, save_all_tokens=whole, top_k=5)
+    assert shards(run, "features") == (1 if per_shard == 100 else 2)
     expected = read_document(path)
     merge(run, expected, json.loads((run / "run.json").read_text(encoding="utf-8")))
     found = exported(run, tmp_path / "x.json")

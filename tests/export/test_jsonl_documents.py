@@ -73,3 +73,13 @@ def test_a_character_split_between_chunks_is_one_character(tmp_path: Path) -> No
     [line] = exported(run, tmp_path / "x.jsonl")
     assert (line["text"], line["sae"]) == (text, NAMES[0])
     check(run, [line], special=False)
+
+
+def test_a_special_token_that_begins_the_text_is_no_added_one(tmp_path: Path) -> None:
+    path = lines(tmp_path / "in.jsonl", [{"text": "<|end|> and on"}])
+    spec = actkit.SparseSpec(CPU, SAES[:1], actkit.OutputSpec(tmp_path / "run"))
+    tokens = actkit.TokenSpec(bos="never")
+    run = actkit.run_feature_dataset(actkit.FeatureDatasetSpec(path, tokens=tokens), spec).path
+    assert pd.read_parquet(run / "tokens")["is_special"].tolist()[0]
+    [line] = exported(run, tmp_path / "x.jsonl")
+    check(run, [line], special=True)

@@ -52,7 +52,8 @@ def described(run: Path, command: str, n_records: int, sequences: int, features:
     facts = {
         "command": command,
         "model": {"name": "made up", "revision": None, "n_layers": 12, "architecture": "LlamaForCausalLM"},
-        "options": {"save_all_tokens": True},
+        "options": {},
+        "positions": "all",
         "counts": {"read": n_records, "written": n_records, "rejected": 0},
         "saes": [{"name": SAE, "hook_point": HOOK_POINTS[0], "d_sae": 16384, "neuronpedia_id": None}],
         "tables": {"sequences": {"rows": sequences}, "features": {"rows": features}},

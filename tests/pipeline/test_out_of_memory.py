@@ -180,14 +180,13 @@ def test_memory_that_runs_out_while_reducing_is_the_same(tmp_path: Path) -> None
     sae: Sae = _loaded[1][0]
     large = []
 
-    def encode(x: torch.Tensor) -> torch.Tensor:
+    def reconstruct(x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         if len(x) > 25:
             large.append(len(x))
             raise RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)")
-        result: torch.Tensor = sae.encode(x)
-        return result
+        return sae.reconstruct(x, features)
 
-    finished = run(model(), tmp_path / "run", fits, [replace(sae, encode=encode)])
+    finished = run(model(), tmp_path / "run", fits, [replace(sae, reconstruct=reconstruct)])
     assert large
     check_same_rows(expected.path, finished.path)
     for name in ("n_tokens", "l0", "dead_fraction"):
@@ -215,7 +214,7 @@ def test_a_pair_that_fits_only_side_by_side_is_run_so(tmp_path: Path) -> None:
         about = limited.description
         reducer = activations([POINT], about.d_model, "float32")
         recipe = dpo.recipe(dpo.DpoSpec(PAIRS), about.tokenizer, about.context_length, reducer)
-        return extract(recipe, limited, [POINT], BatchSpec(256), OutputSpec(out), {})
+        return extract(recipe, limited, [POINT], BatchSpec(256), OutputSpec(out, max_records=8), {})
 
     whole = run_dpo(first := model(), tmp_path / "whole")
     longest_tree = max(width for _, width in first.widths)
