@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from scipy.linalg import eigh
 
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from actkit.analysis.columns import Bools, Floats, Ints
+from actkit.analysis.logistic_direction import logistic
+
 METHODS = ("mean-diff", "pca", "logistic")
 FEWEST_STEMS = 12
 """Stems below which nothing is held out."""
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse regularisation of the logistic regression, tried by cross-validation over stems."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Direction:
     """One direction, from negative to positive."""
 
     unit: Floats
-    """[d_model], of length 1."""
+    """[d_model], of length 1; all zeros where the two sides do not differ."""
     norm: float
     """Of the mean difference; of the differences along it, root mean square (pca); NaN (logistic)."""
 
@@ -38,7 +36,7 @@ class Paired:
     """[n_pairs] numbers that stand for the pair's stem and template."""
 
     def where(self, part: Bools) -> "Paired":
-        """Some of the pairs."""
+        """Those of the pairs that are True in `part` [n_pairs]."""
         return Paired(self.positive[part], self.negative[part], self.stems[part], self.templates[part])
 
 
@@ -52,7 +50,13 @@ class Split:
 
 
 def split_pairs(stems: Ints, seed: int = 0, shares: Sequence[float] = (0.5, 0.25, 0.25)) -> Split | None:
-    """Pairs split by stem [n_pairs], all pairs of a stem on one side; None when there are fewer than 12 stems."""
+    """Pairs split by stem [n_pairs], all pairs of a stem on one side; None when there are fewer than 12 stems.
+
+    `shares` are of the stems: train, validation, test. The same stems and seed give the same split, in whatever order
+    the pairs come. Raises ValueError for shares that are not three positive numbers with a sum of 1.
+    """
+    if len(shares) != 3 or min(shares) <= 0 or not np.isclose(sum(shares), 1):
+        raise ValueError(f"the shares {tuple(shares)} are not three positive numbers with a sum of 1")
     names = np.unique(stems)
     if len(names) < FEWEST_STEMS:
         return None
@@ -67,7 +71,8 @@ def direction(method: str, pairs: Paired) -> Direction:
 
     `mean-diff` is the mean of the pair differences. `pca` is their first right singular vector without centring, which
     would take out the mean difference itself, with the sign that the mean difference has. `logistic` separates the two
-    sides with an L2 penalty on standardised activations. Raises ValueError for fewer than two pairs.
+    sides with an L2 penalty on standardised activations. Raises ValueError for fewer than two pairs and for a method
+    that there is not.
     """
     if len(pairs.stems) < 2:
         raise ValueError(f"{len(pairs.stems)} pairs give no direction")
@@ -83,59 +88,28 @@ def direction(method: str, pairs: Paired) -> Direction:
 
 
 def principal(difference: Floats) -> Direction:
-    """The first right singular vector of differences [n_pairs, d_model], not centred, signed as their mean is."""
-    # With fewer pairs than dimensions the small Gram matrix has the same singular values.
-    values, vectors = np.linalg.eigh(difference @ difference.T)
-    unit = _unit(difference.T @ vectors[:, -1])
+    """The first right singular vector of differences [n_pairs, d_model], not centred, signed as their mean is.
+
+    It is the shift between the sides where the shift's square is more than the variance along any other direction, and
+    that other direction where it is less.
+    """
+    n, d = difference.shape
+    # The smaller of the two Gram matrices: both have the squared singular values.
+    gram = difference @ difference.T if n < d else difference.T @ difference
+    largest, vectors = eigh(gram, subset_by_index=[len(gram) - 1, len(gram) - 1])
+    unit = _unit(difference.T @ vectors[:, 0]) if n < d else vectors[:, 0] * bool(largest[0] > 0)
     sign = 1.0 if float((difference @ unit).mean()) >= 0 else -1.0
-    return Direction(sign * unit, float(np.sqrt(max(values[-1], 0.0) / len(difference))))
-
-
-def logistic(positive: Floats, negative: Floats, stems: Ints | None, strength: float | None = None) -> Floats:
-    """[d_model]: weights in the space of the activations; `strength` None chooses by cross-validation over stems."""
-    x = np.concatenate([positive, negative])
-    middle, scale = x.mean(0), x.std(0)
-    scale[scale == 0] = 1
-    # The penalty does not change under rotation, so that the fit needs no more dimensions than there are texts.
-    left, values, right = np.linalg.svd((x - middle) / scale, full_matrices=False)
-    small, y = left * values, np.repeat([1, 0], [len(positive), len(negative)])
-    groups = np.tile(np.arange(len(positive)) if stems is None else stems, 2)
-    chosen = _strength(small, y, groups) if strength is None else strength
-    weights: Floats = (_fitted(small, y, chosen) @ right) / scale
-    return weights
+    return Direction(sign * unit, float(np.sqrt(max(largest[0], 0.0) / n)))
 
 
 def cosines_between_methods(directions: dict[str, Direction]) -> dict[tuple[str, str], float]:
-    """The cosine of each two methods' directions."""
+    """The cosine of each two methods' directions, under the names of both in their order there."""
     names = list(directions)
     return {
         (one, other): float(directions[one].unit @ directions[other].unit)
         for number, one in enumerate(names)
         for other in names[number + 1 :]
     }
-
-
-def _strength(x: Floats, y: Ints, groups: Ints) -> float:
-    from sklearn.model_selection import GroupKFold
-
-    folds = min(4, len(np.unique(groups)))
-    if folds < 2:
-        return STRENGTHS[1]
-    losses = []
-    for strength in STRENGTHS:
-        loss = 0.0
-        for fit, check in GroupKFold(folds).split(x, y, groups):
-            margin = x[check] @ _fitted(x[fit], y[fit], strength) * np.where(y[check] == 1, 1, -1)
-            loss += float(np.logaddexp(0, -margin).sum())
-        losses.append(loss)
-    return STRENGTHS[int(np.argmin(losses))]
-
-
-def _fitted(x: Floats, y: Ints, strength: float) -> Floats:
-    from sklearn.linear_model import LogisticRegression
-
-    weights: Floats = LogisticRegression(C=strength, max_iter=2000).fit(x, y).coef_[0]
-    return weights
 
 
 def _unit(vector: Floats) -> Floats:
