@@ -217,7 +217,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("auroc_heldout_high", pa.float64(), "upper end"),
         Column("accuracy_train", pa.float64(), "share of texts on their side of the midpoint of the training means"),
         Column("accuracy_heldout", pa.float64(), "of the test pairs"),
-        Column("accuracy_heldout_low", pa.float64(), "lower end of its 95 % interval (Wilson, by pairs)"),
+        Column("accuracy_heldout_low", pa.float64(), "lower end of its 95 % interval (Wilson, clustered by stem)"),
         Column("accuracy_heldout_high", pa.float64(), "upper end"),
         Column("pair_accuracy", pa.float64(), "share of test pairs whose positive text projects higher; ties half"),
         Column("opposite", pa.float64(), "share of test pairs whose difference points the other way"),

@@ -74,7 +74,7 @@ def test_figures_are_those_of_scikit_learn_and_of_the_hand(method: str) -> None:
 
 
 def test_intervals_take_the_texts_of_a_stem_together() -> None:
-    pairs = planted(templates=4, shift=2, alike=1)
+    pairs = planted(templates=4, shift=4, alike=8)
     split, found = split_of(pairs), scored(pairs)
     test, stems = split.test, pairs.stems[split.test]
     unit = direction("mean-diff", pairs.where(split.train)).unit
@@ -273,3 +273,14 @@ def test_halves_share_no_stem() -> None:
     # The pairs of a stem are the same, those of two stems have nothing in common.
     pairs = planted(stems=24, templates=4, d=400, shift=0, alike=5)
     assert abs(scored(pairs).split_half_cosine) < 0.2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_the_training_pairs_say_does_not_depend_on_the_others(method: str) -> None:
+    pairs = planted(stems=24)
+    split, noise = split_of(pairs), np.random.default_rng(1).normal(size=pairs.positive.shape) * 50
+    moved = replace(pairs, positive=pairs.positive + np.where(split.train[:, None], 0, noise))
+    one, other = scored(pairs, method), scored(moved, method)
+    assert (one.auroc_train, one.accuracy_train) == (other.auroc_train, other.accuracy_train)
+    assert one.split_half_cosine == other.split_half_cosine
+    assert one.cohens_d != other.cohens_d
