@@ -409,11 +409,11 @@ def test_a_dataset_of_the_hub_becomes_a_run(tmp_path: Path) -> None:
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
+from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
 from actkit.recipes.sparse import SparseSpec
-saes, batch = [SaeSpec("tiny", "blocks.2.hook_resid_post")], BatchSpec(shard_sequences=400)
-spec = SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(Path(sys.argv[2])), batch=batch)
+saes = [SaeSpec("tiny", "blocks.2.hook_resid_post")]
+spec = SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(Path(sys.argv[2])))
 began = time.perf_counter()
 finished = run(FeatureDatasetSpec(sys.argv[1]), spec)
 seconds = time.perf_counter() - began
@@ -423,10 +423,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, finished.facts["counts
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
-    """20,000 documents of 30 to 60 tokens take at most 1.15 times the memory of 1,000 (TRAPS 29).
-
-    A shard holds 400 of them, so that 1,000 fill two: below one shard, memory is what the shard has gathered.
-    """
+    """20,000 documents of 30 to 60 tokens take at most 1.15 times the memory of 1,000 (TRAPS 29)."""
     words = sorted(set(LONG.lower().split() + (DATA / "udhr" / "fra.txt").read_text(encoding="utf-8").split()))
     random = np.random.default_rng(0)
     peaks = []
