@@ -15,7 +15,7 @@ from actkit.errors import ActkitError
 
 app = typer.Typer(
     name="actkit",
-    help="From a dataset and a language model to Parquet tables of activations, in one command.",
+    help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.",
     epilog="Every run is a directory of Parquet tables; its path is the only thing printed on standard output.",
     no_args_is_help=True,
     rich_markup_mode="rich",
