@@ -26,6 +26,7 @@ from actkit.pipeline.files import WriteError
 from actkit.pipeline.lock import LOCK, locked
 from actkit.pipeline.recipe import Finished, Progress, Recipe
 from actkit.pipeline.reduce import activations
+from actkit.pipeline.sink import check_out
 from actkit.recipes import capture, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.dense import with_features
 from actkit.recipes.saes import Found, load_saes
@@ -372,7 +373,13 @@ def test_another_model_tokenizer_or_sae_is_refused_and_named(source: Path, tmp_p
 def test_the_batch_budget_may_change(source: Path, tmp_path: Path) -> None:
     make = recipe_of("capture", source)
     interrupted(make, tmp_path / "part", at=5)
-    finished = run(make, tmp_path / "part", batch=replace(SMALL, batch_tokens=64), options={"device": "x"}, resume=True)
+    finished = run(
+        make,
+        tmp_path / "part",
+        batch=replace(SMALL, batch_tokens=64),
+        options={"device": "x", "batch_tokens": 64},
+        resume=True,
+    )
     assert finished.facts["batch_tokens_used"] == 64
 
 
@@ -422,6 +429,10 @@ def test_a_second_process_is_refused_and_told_the_first(source: Path, tmp_path: 
         for more in ({"resume": True}, {"overwrite": True}):
             with pytest.raises(RunError) as caught:
                 run(make, tmp_path / "run", **more)
+            seen.append(caught.value.message)
+        for overwrite, resume in ((True, False), (False, True), (False, False)):
+            with pytest.raises(RunError) as caught:  # before a model is loaded
+                check_out(tmp_path / "run", overwrite, resume)
             seen.append(caught.value.message)
 
     run(make, tmp_path / "run", second)
