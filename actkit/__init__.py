@@ -16,6 +16,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actkit.analysis.feature_scores import ScoreSettings as ScoreSettings
+    from actkit.analysis.run import Run as Run
+    from actkit.analysis.run import open_run as open_run
+    from actkit.api.captured import CapturedActivations as CapturedActivations
+    from actkit.api.captures import capture_activations as capture_activations
+    from actkit.api.concepts import ConceptActivations as ConceptActivations
+    from actkit.api.concepts import capture_from_concept as capture_from_concept
+    from actkit.api.contrasts import ContrastiveActivations as ContrastiveActivations
+    from actkit.api.contrasts import capture_contrastive_activations as capture_contrastive_activations
+    from actkit.api.feature_datasets import create_feature_dataset as create_feature_dataset
+    from actkit.api.feedback_data import FeedbackDataLoader as FeedbackDataLoader
+    from actkit.api.loading import load_model as load_model
+    from actkit.api.pooled_features import SAEFeatureExtractor as SAEFeatureExtractor
+    from actkit.api.rewards import RewardSignalDetector as RewardSignalDetector
+    from actkit.api.rewards import RewardSignals as RewardSignals
+    from actkit.api.sae_extraction import ExtractionConfig as ExtractionConfig
+    from actkit.api.sae_extraction import SAEActivationExtractor as SAEActivationExtractor
+    from actkit.api.samples import load_samples_from_json as load_samples_from_json
+    from actkit.api.samples import save_results_to_json as save_results_to_json
+    from actkit.api.saving import save_activations as save_activations
+    from actkit.api.statistics import compute_activation_stats as compute_activation_stats
+    from actkit.api.statistics import compute_contrastive_diff as compute_contrastive_diff
     from actkit.config import BatchSpec as BatchSpec
     from actkit.config import ModelSpec as ModelSpec
     from actkit.config import OutputSpec as OutputSpec
@@ -25,11 +47,17 @@ if TYPE_CHECKING:
     from actkit.pipeline.recipe import Finished as Finished
     from actkit.recipes.capture import CaptureSpec as CaptureSpec
     from actkit.recipes.capture import run as run_capture
+    from actkit.recipes.concept import ConceptSpec as ConceptSpec
+    from actkit.recipes.concept import run as run_concept
+    from actkit.recipes.contrasts import Template as Template
     from actkit.recipes.dense import DenseSpec as DenseSpec
     from actkit.recipes.dpo import DpoSpec as DpoSpec
     from actkit.recipes.dpo import run as run_dpo
     from actkit.recipes.feature_dataset import FeatureDatasetSpec as FeatureDatasetSpec
     from actkit.recipes.feature_dataset import run as run_feature_dataset
+    from actkit.recipes.feedback import FeedbackFields as FeedbackFields
+    from actkit.recipes.reward_detect import RewardDetectSpec as RewardDetectSpec
+    from actkit.recipes.reward_detect import run as run_reward_detect
     from actkit.recipes.sae_extract import SaeExtractSpec as SaeExtractSpec
     from actkit.recipes.sae_extract import run as run_sae_extract
     from actkit.recipes.sparse import SparseSpec as SparseSpec
@@ -38,39 +66,95 @@ _WHERE = {
     "ActkitError": ("actkit.errors", "ActkitError"),
     "BatchSpec": ("actkit.config", "BatchSpec"),
     "CaptureSpec": ("actkit.recipes.capture", "CaptureSpec"),
+    "CapturedActivations": ("actkit.api.captured", "CapturedActivations"),
+    "ConceptActivations": ("actkit.api.concepts", "ConceptActivations"),
+    "ConceptSpec": ("actkit.recipes.concept", "ConceptSpec"),
+    "ContrastiveActivations": ("actkit.api.contrasts", "ContrastiveActivations"),
     "DenseSpec": ("actkit.recipes.dense", "DenseSpec"),
     "DpoSpec": ("actkit.recipes.dpo", "DpoSpec"),
+    "ExtractionConfig": ("actkit.api.sae_extraction", "ExtractionConfig"),
     "FeatureDatasetSpec": ("actkit.recipes.feature_dataset", "FeatureDatasetSpec"),
+    "FeedbackDataLoader": ("actkit.api.feedback_data", "FeedbackDataLoader"),
+    "FeedbackFields": ("actkit.recipes.feedback", "FeedbackFields"),
     "Finished": ("actkit.pipeline.recipe", "Finished"),
     "ModelSpec": ("actkit.config", "ModelSpec"),
     "OutputSpec": ("actkit.config", "OutputSpec"),
+    "RewardDetectSpec": ("actkit.recipes.reward_detect", "RewardDetectSpec"),
+    "RewardSignalDetector": ("actkit.api.rewards", "RewardSignalDetector"),
+    "RewardSignals": ("actkit.api.rewards", "RewardSignals"),
+    "Run": ("actkit.analysis.run", "Run"),
+    "SAEActivationExtractor": ("actkit.api.sae_extraction", "SAEActivationExtractor"),
+    "SAEFeatureExtractor": ("actkit.api.pooled_features", "SAEFeatureExtractor"),
     "SaeExtractSpec": ("actkit.recipes.sae_extract", "SaeExtractSpec"),
     "SaeSpec": ("actkit.config", "SaeSpec"),
+    "ScoreSettings": ("actkit.analysis.feature_scores", "ScoreSettings"),
     "SparseSpec": ("actkit.recipes.sparse", "SparseSpec"),
+    "Template": ("actkit.recipes.contrasts", "Template"),
     "TokenSpec": ("actkit.config", "TokenSpec"),
+    "capture_activations": ("actkit.api.captures", "capture_activations"),
+    "capture_contrastive_activations": ("actkit.api.contrasts", "capture_contrastive_activations"),
+    "capture_from_concept": ("actkit.api.concepts", "capture_from_concept"),
+    "compute_activation_stats": ("actkit.api.statistics", "compute_activation_stats"),
+    "compute_contrastive_diff": ("actkit.api.statistics", "compute_contrastive_diff"),
+    "create_feature_dataset": ("actkit.api.feature_datasets", "create_feature_dataset"),
+    "load_model": ("actkit.api.loading", "load_model"),
+    "load_samples_from_json": ("actkit.api.samples", "load_samples_from_json"),
+    "open_run": ("actkit.analysis.run", "open_run"),
     "run_capture": ("actkit.recipes.capture", "run"),
+    "run_concept": ("actkit.recipes.concept", "run"),
     "run_dpo": ("actkit.recipes.dpo", "run"),
     "run_feature_dataset": ("actkit.recipes.feature_dataset", "run"),
+    "run_reward_detect": ("actkit.recipes.reward_detect", "run"),
     "run_sae_extract": ("actkit.recipes.sae_extract", "run"),
+    "save_activations": ("actkit.api.saving", "save_activations"),
+    "save_results_to_json": ("actkit.api.samples", "save_results_to_json"),
 }
 __all__ = [
     "ActkitError",
     "BatchSpec",
     "CaptureSpec",
+    "CapturedActivations",
+    "ConceptActivations",
+    "ConceptSpec",
+    "ContrastiveActivations",
     "DenseSpec",
     "DpoSpec",
+    "ExtractionConfig",
     "FeatureDatasetSpec",
+    "FeedbackDataLoader",
+    "FeedbackFields",
     "Finished",
     "ModelSpec",
     "OutputSpec",
+    "RewardDetectSpec",
+    "RewardSignalDetector",
+    "RewardSignals",
+    "Run",
+    "SAEActivationExtractor",
+    "SAEFeatureExtractor",
     "SaeExtractSpec",
     "SaeSpec",
+    "ScoreSettings",
     "SparseSpec",
+    "Template",
     "TokenSpec",
+    "capture_activations",
+    "capture_contrastive_activations",
+    "capture_from_concept",
+    "compute_activation_stats",
+    "compute_contrastive_diff",
+    "create_feature_dataset",
+    "load_model",
+    "load_samples_from_json",
+    "open_run",
     "run_capture",
+    "run_concept",
     "run_dpo",
     "run_feature_dataset",
+    "run_reward_detect",
     "run_sae_extract",
+    "save_activations",
+    "save_results_to_json",
 ]
 
 

@@ -1,0 +1,132 @@
+"""A concept's contrast pairs and its directions in memory, on top of the command `concept`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from actkit.analysis.run import Run
+from actkit.api.captured import CapturedActivations
+from actkit.api.contrasts import ContrastiveActivations, contrasted
+from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
+from actkit.api.places import Place, placed, plain, rows_in, texts_of, warn_of
+from actkit.api.sides import side_of
+from actkit.config import BatchSpec, ContrastPositions, TokenSpec
+from actkit.errors import UsageError
+from actkit.recipes.concept import ConceptSpec
+from actkit.recipes.concept import run as run_concept
+from actkit.recipes.contrasts import Template
+from actkit.recipes.dense import DenseSpec
+from actkit.schemas import arrow_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pair = tuple[str, str] | Mapping[str, Any]
+"""A positive and a negative text; or a record of a file of pairs, as `actkit concept` reads it."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptActivations(ContrastiveActivations):
+    """Both sides of a concept's pairs, their differences, and the directions with the evidence for them."""
+
+    directions: "pd.DataFrame" = field(kw_only=True, repr=False)
+    """The table `directions`: unit vectors, fitted on training pairs."""
+    scores: "pd.DataFrame" = field(kw_only=True, repr=False)
+    """The table `direction_scores`: the held-out evidence for each."""
+
+    def direction(self, layer: int, method: str = "mean-diff", hook_point: str | None = None) -> torch.Tensor:
+        """[width] float32, the unit vector of one layer. Raises UsageError for one that there is not."""
+        rows = self.directions
+        rows = rows[(rows["layer"] == layer) & (rows["method"] == method)]
+        rows = rows if hook_point is None else rows[rows["hook_point"] == hook_point]
+        if len(rows) != 1:
+            known = sorted({f"{one.layer} by {one.method}" for one in self.directions.itertuples()})
+            raise UsageError(
+                f"{len(rows)} directions of layer {layer} by {method}", f"there are {', '.join(known) or 'none'}"
+            )
+        return torch.from_numpy(np.array(rows["direction"].iloc[0], dtype=np.float32))
+
+
+def capture_from_concept(
+    model: AnyModel,
+    concept: str | Template | Sequence[Pair],
+    *,
+    stems: str | Path | Sequence[str] | None = None,
+    layers: Layers = "all",
+    hook_points: Sequence[str] = ("hook_resid_post",),
+    positions: ContrastPositions = "last",
+    chat: bool | None = None,
+    max_length: int | None = None,
+    max_examples: int | None = None,
+    seed: int = 0,
+    batch_tokens: int = 4096,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+) -> ConceptActivations:
+    """Run a concept's contrast pairs through a model: both sides, a direction a layer, and the evidence for it.
+
+    `concept` is a built-in one (honesty, creativity, …), a file of pairs, a list of pairs, or a `Template` that is
+    filled with `stems`: texts, or a file of them. `positions` is last, response-mean or all; differences
+    [n_pairs, width] are at the last token, or of the answers' means. `chat` is by default the model's template where it
+    has one. At most `max_examples` pairs are read. Those that cannot be used are left out and counted in `facts`.
+
+    Raises UsageError for an unknown concept or a template without stems, InputError for a file that is no use, RunError
+    when no pair is left or `out` exists, and ModelError as `load_model` does.
+
+        found = actkit.capture_from_concept("tiny", "honesty", layers=2, max_examples=60)
+        found.direction(2).shape  # [192]
+    """
+    spec, at = model_spec(model), layers_text(layers)
+    options: dict[str, Any] = {"model": spec.name, "layers": at, "hook_point": list(hook_points)}
+    options |= {"positions": positions, "chat": chat, "max_length": max_length, "max_samples": max_examples}
+    with placed(out, overwrite, max_records=max_examples) as place:
+        what = _what(concept, stems, place)
+        asked = ConceptSpec(**what, chat=chat, positions=positions, tokens=TokenSpec(max_length), seed=seed)
+        dense = DenseSpec(spec, place.output, at, tuple(hook_points), BatchSpec(batch_tokens))
+        template = asdict(concept) if isinstance(concept, Template) else None
+        options |= {"concept": concept if isinstance(concept, str) else None, "template": template, "seed": seed}
+        with in_use(spec):
+            finished = run_concept(asked, dense, plain(options))
+        warn_of(finished.facts)
+        return _found(Run(finished.path), place.kept, positions)
+
+
+def _what(concept: Any, stems: Any, place: Place) -> dict[str, Any]:
+    """The fields of a `ConceptSpec` that say which pairs."""
+    if isinstance(concept, Template):
+        if stems is None:
+            raise UsageError(f"template {concept.name} without stems", "give stems: texts, or a file of them")
+        named = isinstance(stems, (str, Path))
+        return {
+            "template": concept,
+            "stems": str(stems) if named else place.write_input({"stem": one} for one in texts_of(stems, "stems")),
+        }
+    if stems is not None:
+        raise UsageError("stems without a template", "give a Template with them")
+    named = isinstance(concept, (str, Path))
+    return {"what": str(concept) if named else place.write_input(_pair(one) for one in rows_in(concept))}
+
+
+def _pair(pair: Pair) -> Mapping[str, Any]:
+    if isinstance(pair, Mapping):
+        return pair
+    if isinstance(pair, str) or len(pair) != 2:
+        raise UsageError("a pair is a positive and a negative text", "give tuples of two texts")
+    return {"positive": pair[0], "negative": pair[1]}
+
+
+def _found(run: Run, kept: bool, positions: ContrastPositions) -> ConceptActivations:
+    own = run if kept else None
+    sides: list[CapturedActivations] = [side_of(run, name, own) for name in ("positive", "negative")]
+    # Of an answer the recipe takes the mean of all tokens.
+    both = contrasted(sides[0], sides[1], "mean" if positions == "response-mean" else "last", special_tokens=True)
+    none = arrow_schema("directions").empty_table().to_pandas()
+    return ConceptActivations(
+        **{one.name: getattr(both, one.name) for one in fields(both)},
+        directions=run.to_pandas("directions") if "directions" in run.tables else none,
+        scores=run.to_pandas("direction_scores"),
+    )

@@ -1,0 +1,110 @@
+"""Activations of contrast pairs as tensors in memory: of texts, or of a concept with a direction for it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actkit.analysis.run import Run
+from actkit.api.captured import CapturedActivations
+from actkit.api.captures import Prompt, capture_activations, prompts_of
+from actkit.api.loading import AnyModel, Layers
+from actkit.api.statistics import Read, paired
+from actkit.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveActivations:
+    """Both sides of some pairs, and what they differ by; unpacked, it is the positive side and the negative one."""
+
+    positive: CapturedActivations
+    negative: CapturedActivations
+    differences: dict[int | str, torch.Tensor]
+    """Layer → [n_pairs, width], float32: positive less negative, at the position that is read."""
+    facts: Mapping[str, Any] = field(repr=False)
+    """What `run.json` of the run says: model, counts, versions."""
+    run: Run | None = None
+    """The run that both came from, where that is kept."""
+
+    def __iter__(self) -> Iterator[CapturedActivations]:
+        return iter((self.positive, self.negative))
+
+
+def capture_contrastive_activations(
+    model: AnyModel,
+    positive: Prompt | Sequence[Prompt],
+    negative: Prompt | Sequence[Prompt],
+    *,
+    read: Read = "last",
+    layers: Layers = "all",
+    hook_points: Sequence[str] = ("hook_resid_post",),
+    positions: str | int | Sequence[int] = "all",
+    chat: bool = False,
+    system: str | None = None,
+    max_length: int | None = None,
+    batch_tokens: int = 4096,
+    max_mb: int = 2000,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+) -> ContrastiveActivations:
+    """Run both sides of some pairs through a model, and return them with their differences.
+
+    The first of `positive` makes a pair with the first of `negative`, and so on. `differences` [n_pairs, width] are at
+    the last position that was kept of each prompt, or with `read="mean"` of the means without special tokens. The rest
+    is as in `capture_activations`; a run that is kept has the positive prompts first, then the negative ones.
+
+    Raises UsageError for sides with different numbers of prompts, and what `capture_activations` raises.
+
+        pair = actkit.capture_contrastive_activations("tiny", "I love this.", "I hate this.", layers=2)
+        pair.differences[2].shape  # [1, 192]
+    """
+    sides = prompts_of(positive), prompts_of(negative)
+    if len(sides[0]) != len(sides[1]):
+        raise UsageError(
+            f"{len(sides[0])} positive prompts and {len(sides[1])} negative ones make no pairs", "give as many of each"
+        )
+    both = capture_activations(
+        model,
+        [*sides[0], *sides[1]],
+        layers=layers,
+        hook_points=hook_points,
+        positions=positions,
+        chat=chat,
+        system=system,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
+        max_mb=max_mb,
+        out=out,
+        overwrite=overwrite,
+    )
+    n = len(sides[0])
+    return contrasted(_part(both, slice(0, n)), _part(both, slice(n, 2 * n)), read)
+
+
+def contrasted(
+    positive: CapturedActivations, negative: CapturedActivations, read: Read, special_tokens: bool = False
+) -> ContrastiveActivations:
+    """Two sides of one run with their differences. Raises UsageError where they make no pairs."""
+    differences = {
+        key: torch.from_numpy(first - second).to(torch.float32)
+        for key, (first, second) in paired(positive, negative, read, special_tokens).items()
+    }
+    return ContrastiveActivations(positive, negative, differences, positive.facts, positive.run)
+
+
+def _part(both: CapturedActivations, rows: slice) -> CapturedActivations:
+    """Some prompts of a batch, padded no further than they need be. Tensors are copies: a view would be saved whole."""
+    most = int((both.positions[rows] >= 0).sum(1).max())
+    longest = int(both.attention_mask[rows].sum(1).max())
+    one = rows.stop - rows.start == 1
+    return replace(
+        both,
+        activations={key: tensor[rows, :most].clone() for key, tensor in both.activations.items()},
+        positions=both.positions[rows, :most].clone(),
+        **{name: both[name][rows, :longest].clone() for name in ("input_ids", "attention_mask", "special_tokens_mask")},
+        tokens=both.tokens[rows.start] if one else both.tokens[rows],
+        prompt=both.prompt[rows.start] if one else both.prompt[rows],
+        n_truncated=both.n_truncated[rows],
+    )

@@ -1,0 +1,88 @@
+"""A corpus with the active SAE features of every token, on top of the command `feature-dataset`."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actkit.analysis.run import Run
+from actkit.api.loading import AnyModel, in_use, model_spec
+from actkit.api.places import placed, plain, rows_in, run_named, warn_of
+from actkit.api.sae_choice import sae_specs
+from actkit.config import BatchSpec
+from actkit.pipeline.recipe import OnProgress
+from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec
+from actkit.recipes.feature_dataset import run as run_feature_dataset
+from actkit.recipes.sparse import SparseSpec
+
+
+def create_feature_dataset(
+    dataset: str | Path | Iterable[str | Mapping[str, Any]],
+    model: AnyModel = "tiny",
+    sae_release: str | None = None,
+    sae_id: str | Sequence[str] | None = None,
+    *,
+    sae_path: str | Path | Sequence[str | Path] | None = None,
+    target_layer: int | None = None,
+    activation_threshold: float = 0.0,
+    top_k: int | None = None,
+    context_size: int | None = None,
+    text_field: str | None = None,
+    split: str = "train",
+    by_line: bool = False,
+    max_examples: int | None = None,
+    batch_tokens: int = 4096,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Run:
+    """Every token of a corpus with its SAE features, and every feature with its strongest contexts, as a run.
+
+    `dataset` is a file, a directory, a glob, the id of a dataset on the Hugging Face hub (its `split` is streamed), or
+    texts or rows that are at hand, a `datasets.Dataset` among them. Features above `activation_threshold` are kept, of
+    each token at most `top_k`. `context_size` is the most tokens of a sequence, by default what the SAE was trained on;
+    longer documents are cut into several. At most `max_examples` documents are read. Without `out` the run is
+    `runs/feature-dataset-<time>`.
+
+    Raises InputError for a dataset that is not there, UsageError for an SAE that is not known, ModelError for a model
+    or an SAE that cannot be loaded or do not fit, RunError when nothing was kept or `out` exists.
+
+        run = actkit.create_feature_dataset(["Once upon a time.", "The end."], out="runs/stories")
+        run.features().shape  # [tokens, d_sae]
+    """
+    spec = model_spec(model)
+    saes = sae_specs(spec.name, sae_release, sae_id, sae_path, target_layer)
+    options = {
+        "model": spec.name,
+        "sae_release": sae_release,
+        "sae_id": sae_id,
+        "sae": sae_path,
+        "target_layer": target_layer,
+        "activation_threshold": activation_threshold,
+        "top_k": top_k,
+        "context_size": context_size,
+        "text_field": text_field,
+        "split": split,
+        "by_line": by_line,
+        "max_samples": max_examples,
+    }
+    with placed(run_named("feature-dataset", out), overwrite, max_records=max_examples) as place:
+        named = isinstance(dataset, (str, Path))
+        where = str(dataset) if named else place.write_input(_rows(dataset, text_field, max_examples))
+        what = FeatureDatasetSpec(where, text_field, split, by_line, context_size, top_k, activation_threshold)
+        sparse = SparseSpec(spec, saes, place.output, BatchSpec(batch_tokens))
+        options |= {"dataset": where if named else None}
+        with in_use(spec):
+            finished = run_feature_dataset(what, sparse, plain(options), {}, on_progress)
+    warn_of(finished.facts)
+    return Run(finished.path)
+
+
+def _rows(dataset: Any, text_field: str | None, most: int | None) -> Iterable[Mapping[str, Any]]:
+    """The documents at hand as records of their text alone; of a large data set no more are taken than are read."""
+    for one in itertools.islice(rows_in(dataset), most):
+        if isinstance(one, Mapping):
+            name = text_field or next((known for known in FIELDS if known in one), None)
+            yield {name: one[name]} if name is not None and name in one else {}
+        else:
+            yield {text_field or FIELDS[0]: one}

@@ -1,0 +1,138 @@
+"""Labelled texts for `RewardSignalDetector`: from a file, from lists, or the example data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actkit.api.places import rows_in
+from actkit.errors import InputError, UsageError
+from actkit.pipeline.data import Rejected
+from actkit.pipeline.source import read_records
+from actkit.recipes.feedback import FeedbackFields
+from actkit.recipes.reward_detect import EXAMPLES, check_fields
+
+
+class FeedbackDataLoader:
+    """Texts and whether the feedback to them was positive; made by `from_file`, `from_lists`, `from_sides`, `example`.
+
+    Iterated over, it gives the records: mappings such as {"text", "feedback", "group"}.
+
+        data = actkit.FeedbackDataLoader.from_sides(["Thank you!", "Well done."], ["This is wrong.", "No use."])
+        len(data), next(iter(data))["feedback"]
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+        fields: FeedbackFields | None = None,
+    ) -> None:
+        self.path = path
+        """The file; None for records in memory, and for the example data."""
+        self.rows = None if rows is None else [dict(one) for one in rows]
+        """The records in memory."""
+        self.fields = FeedbackFields() if fields is None else fields
+        check_fields(self.fields)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path | str,
+        *,
+        text_field: str | None = None,
+        label_field: str | None = None,
+        prompt_field: str = "prompt",
+        group_field: str | None = None,
+        score_field: str | None = None,
+        positive: Sequence[str] = (),
+        negative: Sequence[str] = (),
+    ) -> "FeedbackDataLoader":
+        """Labelled texts, conversations or preference pairs in JSONL, JSON, CSV, TSV or Parquet, plain or .gz.
+
+        Fields that are not named are looked for under their usual names. `positive` and `negative` are labels of one's
+        own; else positive, true, 1, … and negative, false, 0, -1, … count.
+
+        Raises InputError for a file that is not there, UsageError for labels of one sign only.
+
+            data = actkit.FeedbackDataLoader.from_file("comments.csv", positive=["joy"], negative=["anger"])
+            len(data)
+        """
+        own = FeedbackFields(
+            text_field, label_field, prompt_field, group_field, score_field, tuple(positive), tuple(negative)
+        )
+        read_records(str(path), default_format="jsonl").close()  # a file that is not there is found now
+        return cls(str(path), fields=own)
+
+    @classmethod
+    def from_lists(
+        cls,
+        texts: Sequence[str],
+        labels: Sequence[Any],
+        *,
+        prompts: Sequence[str | None] | None = None,
+        groups: Sequence[Any] | None = None,
+        scores: Sequence[float | None] | None = None,
+        positive: Sequence[str] = (),
+        negative: Sequence[str] = (),
+    ) -> "FeedbackDataLoader":
+        """Texts with a label each: positive or negative, True or False, 1 and 0 or -1, or labels of one's own.
+
+        `prompts` are run before the texts and not pooled, `groups` say what belongs together, `scores` are weights.
+
+        Raises UsageError for lists of different lengths.
+
+            data = actkit.FeedbackDataLoader.from_lists(["Thank you!", "This is wrong."], [1, 0])
+            [one["feedback"] for one in data]
+        """
+        columns = {"text": texts, "feedback": labels, "prompt": prompts, "group": groups, "score": scores}
+        given = {name: list(column) for name, column in columns.items() if column is not None}
+        if len({len(column) for column in given.values()}) != 1:
+            lengths = ", ".join(f"{len(column)} {name}" for name, column in given.items())
+            raise UsageError(f"lists of different lengths: {lengths}", "give each text its label")
+        rows = [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
+        return cls(rows=rows, fields=FeedbackFields(positive=tuple(positive), negative=tuple(negative)))
+
+    @classmethod
+    def from_sides(cls, positive: Sequence[str], negative: Sequence[str]) -> "FeedbackDataLoader":
+        """Texts with positive feedback, and texts with negative feedback.
+
+        data = actkit.FeedbackDataLoader.from_sides(["Thank you!"], ["This is wrong."])
+        """
+        texts = [*positive, *negative]
+        return cls.from_lists(texts, ["positive"] * len(positive) + ["negative"] * len(negative))
+
+    @classmethod
+    def example(cls) -> "FeedbackDataLoader":
+        """The texts that come with actkit, 200 of each sign, in groups of one topic.
+
+        data = actkit.FeedbackDataLoader.example()
+        """
+        return cls()
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """The records. Raises InputError for one that cannot be read."""
+        if self.rows is not None:
+            yield from self.rows
+            return
+        for record in read_records(str(EXAMPLES if self.path is None else self.path), default_format="jsonl"):
+            if isinstance(record, Rejected):
+                raise InputError(f"{record.place}: {record.reason}", "detect leaves it out and counts it")
+            yield record.value
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.rows is not None else sum(1 for _ in self)
+
+
+def feedback_of(feedback: Any) -> FeedbackDataLoader:
+    """What is meant by feedback: a loader, a file, or records at hand. Raises UsageError for anything else."""
+    if isinstance(feedback, FeedbackDataLoader):
+        return feedback
+    if isinstance(feedback, (str, Path)):
+        return FeedbackDataLoader.from_file(feedback)
+    rows = list(rows_in(feedback))
+    wrong = next((one for one in rows if not isinstance(one, Mapping)), None)
+    if wrong is not None:
+        raise UsageError(
+            f"{type(wrong).__name__} is no record of feedback", 'give {"text", "feedback"}, or a FeedbackDataLoader'
+        )
+    return FeedbackDataLoader(rows=rows)

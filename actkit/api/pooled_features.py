@@ -1,0 +1,79 @@
+"""The pooled SAE features of texts, one row a text: what `reward-detect` computes before it looks at labels."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actkit.analysis.run import Run
+from actkit.api.loading import AnyModel, in_use, model_spec
+from actkit.api.places import placed, texts_of, warn_of
+from actkit.api.sae_choice import sae_specs
+from actkit.backends import Description
+from actkit.backends.sae import Sae
+from actkit.config import BatchSpec, Pool, TokenSpec
+from actkit.pipeline.recipe import Recipe
+from actkit.recipes import reward_detect
+from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.sparse import run as sparse_run
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+class SAEFeatureExtractor:
+    """Runs texts through a model and one SAE, and pools each text's features into one row.
+
+    `pool` is max, mean, sum or last, over the text's tokens, special ones left out. `sae_release` and `sae_id` (or
+    `target_layer`) name an SAE of SAELens's registry, `sae_path` a directory in its format; `tiny` has its own.
+
+        extractor = actkit.SAEFeatureExtractor("tiny", target_layer=2)
+        extractor.extract(["Thank you!", "This is wrong."]).shape  # [2, d_sae]
+    """
+
+    def __init__(
+        self,
+        model: AnyModel = "tiny",
+        sae_release: str | None = None,
+        sae_id: str | None = None,
+        *,
+        sae_path: str | Path | None = None,
+        target_layer: int | None = None,
+        pool: Pool = "max",
+        chat: bool = False,
+        max_length: int | None = None,
+        batch_tokens: int = 4096,
+    ) -> None:
+        self.model = model_spec(model)
+        self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, target_layer)
+        self.spec = reward_detect.RewardDetectSpec(chat=chat, pool=pool, tokens=TokenSpec(max_length))
+        self.batch = BatchSpec(batch_tokens)
+
+    def extract(self, texts: str | Sequence[str]) -> "csr_matrix":
+        """[n_texts, d_sae] sparse float32: the pooled activation of each feature in each text, in the texts' order.
+
+        Raises InputError for a text that is empty or holds special tokens only, UsageError for what is no text,
+        ModelError for a model or an SAE that cannot be loaded or do not fit.
+
+            features = extractor.extract(["Thank you!", "This is wrong."])
+            features[0].argmax()
+        """
+        # Every text has a row, which a label decides nothing about.
+        rows = [{"text": one, "feedback": "neutral"} for one in texts_of(texts)]
+        with placed(None, on_bad_record="fail") as place:
+            spec = replace(self.spec, path=place.write_input(rows))
+            sparse = SparseSpec(self.model, self.sae, place.output, self.batch)
+            with in_use(self.model):
+                finished = sparse_run(sparse, lambda *found: _recipe(spec, *found), {}, {}, lambda _progress: None)
+            warn_of(finished.facts, self.spec.tokens.max_length)
+            return Run(finished.path).features()
+
+
+def _recipe(spec: reward_detect.RewardDetectSpec, about: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+    """The recipe of `reward-detect` up to the pooled features: no labels, no test."""
+    tokens = as_trained(spec.tokens, saes, about.tokenizer)
+    limit = tokens.limit(about.context_length)
+    whole = reward_detect.recipe(replace(spec, tokens=tokens), about.tokenizer, limit, saes, found)
+    nothing: Any = {"finish": lambda _run: iter(()), "texts": lambda _run, _facts: {}}
+    return replace(whole, **nothing)

@@ -1,0 +1,142 @@
+"""SAE features that respond to positive feedback, on top of the command `reward-detect`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actkit.analysis.feature_scores import ScoreSettings
+from actkit.analysis.run import Run
+from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
+from actkit.api.loading import AnyModel, in_use, model_spec
+from actkit.api.places import placed, plain, warn_of
+from actkit.api.sae_choice import sae_specs
+from actkit.api.samples import save_results_to_json
+from actkit.config import BatchSpec, Pool, TokenSpec
+from actkit.pipeline.recipe import OnProgress
+from actkit.recipes.reward_detect import RewardDetectSpec
+from actkit.recipes.reward_detect import run as run_reward_detect
+from actkit.recipes.sparse import SparseSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class RewardSignals:
+    """What `RewardSignalDetector.detect` found."""
+
+    features: "pd.DataFrame" = field(repr=False)
+    """The table `feature_scores`: one row a feature, ranked by AUROC, with intervals, p, q and held-out evidence."""
+    reward_features: list[dict[str, Any]]
+    """Those of the first `top_k` that survive: respond to positive texts, q small enough, above both thresholds."""
+    statistics: Mapping[str, Any] = field(repr=False)
+    """What holds for the run as a whole: data, what length alone and chance achieve, probes, how many were found."""
+    warnings: list[str]
+    """What a reader must know before believing the ranking."""
+    document: Mapping[str, Any] = field(repr=False)
+    """What `reward_features.json` holds: configuration, model, SAEs, statistics, and the first `top_k` features."""
+    facts: Mapping[str, Any] = field(repr=False)
+    """What `run.json` of the run says: counts, reasons of rejected records, versions."""
+    run: Run | None = None
+    """The run, where it is kept."""
+
+    def save(self, path: Path | str) -> Path:
+        """Write `document` as JSON; a file that is there is replaced. Raises RunError when that cannot be done.
+
+        signals = actkit.RewardSignalDetector("tiny").detect(actkit.FeedbackDataLoader.example())
+        signals.save("reward_features.json")
+        """
+        return save_results_to_json(self.document, path)
+
+
+class RewardSignalDetector:
+    """Finds SAE features that respond to positive feedback, with held-out evidence and what chance would give.
+
+    `pool` makes one number a feature of a text: max, mean, sum or last. `activation_threshold` is the least mean
+    activation where a feature is active, `correlation_threshold` the least correlation with the label, `q` the
+    false-discovery rate (Benjamini & Hochberg 1995), `held_out` the share of groups that chooses nothing, `draws` how
+    often labels are exchanged where p needs it, `top_k` how many features are listed.
+
+        detector = actkit.RewardSignalDetector("tiny", target_layer=2, pool="mean")
+        detector.detect([{"text": "Thank you!", "feedback": 1}, {"text": "This is wrong.", "feedback": 0}]).features
+    """
+
+    def __init__(
+        self,
+        model: AnyModel = "tiny",
+        sae_release: str | None = None,
+        sae_id: str | Sequence[str] | None = None,
+        *,
+        sae_path: str | Path | Sequence[str | Path] | None = None,
+        target_layer: int | None = None,
+        pool: Pool = "max",
+        activation_threshold: float = ScoreSettings.activation_threshold,
+        correlation_threshold: float = ScoreSettings.correlation_threshold,
+        q: float = ScoreSettings.q,
+        held_out: float = ScoreSettings.held_out,
+        draws: int = ScoreSettings.draws,
+        seed: int = 0,
+        top_k: int = 10,
+        chat: bool | None = None,
+        max_length: int | None = None,
+        batch_tokens: int = 4096,
+    ) -> None:
+        self.model = model_spec(model)
+        self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, target_layer)
+        self.scores = ScoreSettings(
+            held_out,
+            draws,
+            q=q,
+            activation_threshold=activation_threshold,
+            correlation_threshold=correlation_threshold,
+            seed=seed,
+        )
+        self.pool, self.chat, self.top_k = pool, chat, top_k
+        self.tokens, self.batch = TokenSpec(max_length), BatchSpec(batch_tokens)
+
+    def detect(
+        self,
+        feedback: FeedbackDataLoader | Path | str | Iterable[Mapping[str, Any]],
+        *,
+        out: Path | str | None = None,
+        overwrite: bool = False,
+        on_progress: OnProgress = lambda _progress: None,
+    ) -> RewardSignals:
+        """Which features respond to positive feedback in these texts; `out` keeps the run there.
+
+        `feedback` is a `FeedbackDataLoader`, a file, or records {"text", "feedback"}. Records that cannot be used are
+        left out, and counted in `facts`.
+
+        Raises RunError when one of the labels does not occur or `out` exists, InputError for a file that is not there,
+        ModelError for a model or an SAE that cannot be loaded or do not fit.
+
+            signals = detector.detect(actkit.FeedbackDataLoader.example(), out="runs/feedback")
+            signals.features[["feature_id", "auroc", "q_value", "auroc_heldout"]].head()
+        """
+        data = feedback_of(feedback)
+        names = asdict(data.fields)
+        own: dict[str, Any] = {"model": self.model.name, "data": data.path, "pool": self.pool}
+        own |= {name if name in ("positive", "negative") else f"{name}_field": one for name, one in names.items()}
+        own |= {"chat": self.chat, "top_k": self.top_k, **asdict(self.scores), **asdict(self.tokens)}
+        own |= {"use_example_data": data.path is None and data.rows is None}
+        own |= {"saes": [asdict(one) for one in self.sae]}
+        with placed(out, overwrite) as place:
+            path = data.path if data.rows is None else place.write_input(data.rows)
+            what = RewardDetectSpec(path, data.fields, self.chat, self.pool, self.scores, self.top_k, self.tokens)
+            sparse = SparseSpec(self.model, self.sae, place.output, self.batch)
+            with in_use(self.model):
+                finished = run_reward_detect(what, sparse, plain(own), {}, on_progress)
+            run = Run(finished.path)
+            document = json.loads((run.path / "reward_features.json").read_text(encoding="utf-8"))
+            warn_of({**run.facts, "warnings": ()}, self.tokens.max_length)  # the others are among its own
+            return RewardSignals(
+                run.to_pandas("feature_scores"),
+                document["reward_features"],
+                document["statistics"],
+                document["warnings"],
+                document,
+                run.facts,
+                run if place.kept else None,
+            )

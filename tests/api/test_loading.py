@@ -1,0 +1,124 @@
+"""A model is loaded once, and gives by name, as a handle, and from memory the same numbers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import actkit
+from actkit.backends import hugging_face
+from actkit.errors import ModelError, UsageError
+from tests.api.conftest import PROMPTS
+
+
+def test_a_handle_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    plain = hugging_face._from_safetensors
+    monkeypatch.setattr(hugging_face, "_from_safetensors", lambda *given: (loaded.append(1), plain(*given))[1])
+    model = actkit.load_model("tiny", device="cpu")
+    for _ in range(2):
+        actkit.capture_activations(model, "One.", layers=0)
+    assert len(loaded) == 1
+    actkit.capture_activations("tiny", "One.", layers=0)
+    assert len(loaded) == 2
+
+
+def test_name_handle_and_memory_give_the_same(tiny: actkit.ModelSpec, in_memory: tuple[Any, Any]) -> None:
+    models = (actkit.ModelSpec("tiny", device="cpu"), tiny, in_memory, actkit.load_model(in_memory))
+    first, *others = (actkit.capture_activations(model, PROMPTS) for model in models)
+    for other in others:
+        assert torch.equal(other.input_ids, first.input_ids) and list(other.activations) == [0, 1, 2, 3]
+        assert all(torch.equal(other.activations[layer], first.activations[layer]) for layer in range(4))
+        assert (other.tokens, other.prompt, other.num_layers) == (first.tokens, first.prompt, first.num_layers)
+
+
+def test_layers_of_a_model_cut_short_count_as_in_the_whole_one(tiny: actkit.ModelSpec) -> None:
+    cut = actkit.load_model("tiny", device="cpu", layers="0-1")
+    assert cut.loaded is not None and tiny.loaded is not None
+    assert len(cut.loaded[0].model.layers) == 2 and len(tiny.loaded[0].model.layers) == 4
+    found = actkit.capture_activations(cut, PROMPTS, layers=-3)
+    expected = actkit.capture_activations(tiny, PROMPTS, layers=1)
+    assert found.num_layers == 4 and found.captured_layers == [1]
+    assert torch.equal(found.activations[1], expected.activations[1])
+    assert actkit.capture_activations(cut, "One.", layers="0%-50%").captured_layers == [0, 1]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma2", "gemma3", "qwen2", "opt"])
+def test_any_model_can_be_cut_short(architecture: str, model_dir: Callable[[str], Path]) -> None:
+    """Configurations that say the kind of every layer, too."""
+    path = str(model_dir(architecture))
+    cut = actkit.load_model(path, device="cpu", layers=0)
+    pairs = ("One two three.", "One two four.")
+    found, expected = (actkit.capture_from_concept(one, [pairs], layers=0, chat=False) for one in (cut, path))
+    assert found.positive.num_layers == 3
+    assert all(torch.equal(a.activations[0], b.activations[0]) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: actkit.capture_activations(model, "One.", layers=3),
+        lambda model: actkit.SAEFeatureExtractor(model, target_layer=3).extract("One."),
+    ],
+    ids=["activations", "features"],
+)
+def test_a_layer_that_was_not_loaded_is_an_error(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(ModelError, match=r"layers\.3 of tiny is not in memory") as caught:
+        call(actkit.load_model("tiny", device="cpu", layers=2))
+    assert "load_model" in caught.value.hint
+
+
+def test_a_model_in_memory_stays_in_training_mode(in_memory: tuple[Any, Any]) -> None:
+    module, _ = in_memory
+    try:
+        module.train()
+        module.model.layers[1].eval()
+        found = actkit.capture_activations(in_memory, "One.", layers=0)
+        assert module.training and module.model.layers[0].training and not module.model.layers[1].training
+        with pytest.raises(actkit.ActkitError):
+            actkit.capture_activations(in_memory, "", layers=0)
+        assert module.training
+    finally:
+        module.eval()
+    assert torch.equal(found.activations[0], actkit.capture_activations(in_memory, "One.", layers=0).activations[0])
+
+
+def test_saes_are_put_where_a_model_in_memory_is(in_memory: tuple[Any, Any]) -> None:
+    assert actkit.load_model(in_memory).device == str(in_memory[0].device) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (3, "int is no model"),
+        ((1, 2, 3), "tuple is no model"),
+        ((torch.nn.Linear(1, 1), None), "Linear is no model of transformers"),
+        ("no/such/model/here", "no such directory"),
+    ],
+)
+def test_what_is_no_model_is_an_error_with_a_hint(model: Any, says: str) -> None:
+    with pytest.raises(actkit.ActkitError, match=says) as caught:
+        actkit.capture_activations(model, "One.")
+    assert caught.value.hint
+
+
+def test_a_model_without_a_tokenizer_is_an_error(in_memory: tuple[Any, Any]) -> None:
+    with pytest.raises(UsageError, match="NoneType is no tokenizer"):
+        actkit.load_model((in_memory[0], None))
+    with pytest.raises(UsageError, match="is no model"):
+        actkit.load_model(in_memory[0])
+
+
+def test_options_of_loading_are_not_ignored(tiny: actkit.ModelSpec) -> None:
+    with pytest.raises(UsageError, match="in memory already"):
+        actkit.load_model(tiny, layers=0)
+    with pytest.raises(UsageError, match="in memory already"):
+        actkit.load_model(tiny, dtype="bfloat16")
+    with pytest.raises(UsageError, match="ModelSpec"):
+        actkit.load_model(actkit.ModelSpec("tiny"), dtype="bfloat16")
+    with pytest.raises(UsageError, match="there is no layer 4"):
+        actkit.load_model("tiny", layers=4)
+    half = actkit.load_model("tiny", device="cpu", dtype="bfloat16", layers=0)
+    assert half.loaded is not None and half.loaded[0].dtype == torch.bfloat16 and half.dtype == "bfloat16"
