@@ -94,3 +94,5 @@ class OutputSpec:
     """Read no more than this many records."""
     resume: bool = False
     """Continue an unfinished run after its last finished shard."""
+    plan_only: bool = False
+    """Read and tokenize, say what the run would be, and write nothing."""

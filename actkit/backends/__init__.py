@@ -3,6 +3,7 @@
 The rest of actkit sees `Model`: something that runs token ids and hands the tensor at each hook point to a tap.
 """
 
+from actkit.backends.footprint import weight_bytes
 from actkit.backends.model import Description, Model, Tap, describe, load
 
-__all__ = ["Description", "Model", "Tap", "describe", "load"]
+__all__ = ["Description", "Model", "Tap", "describe", "load", "weight_bytes"]

@@ -101,6 +101,10 @@ class Shared:
     resume: Annotated[
         bool, option("--resume", panel=OUTPUT, help="Continue an unfinished run after its last finished shard.")
     ] = False
+    plan: Annotated[
+        bool,
+        option("--plan", panel=OUTPUT, help="Read and tokenize only; print what the run would be, and write nothing."),
+    ] = False
     config: Annotated[
         Path | None,
         typer.Option(
@@ -148,7 +152,9 @@ class Shared:
 
     def output_spec(self, out: Path, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""
-        return OutputSpec(out, self.overwrite, store_dtype, self.on_bad_record, self.max_samples, self.resume)
+        return OutputSpec(
+            out, self.overwrite, store_dtype, self.on_bad_record, self.max_samples, self.resume, self.plan
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
 
 from actkit.cli.console import console, progress_shown, show_run
 from actkit.cli.options import Shared
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 Work = Callable[["OutputSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
 INTERRUPTED, TERMINATED = 130, 143
-NOT_OF_THE_RUN = ("resume", "export")
+NOT_OF_THE_RUN = ("resume", "export", "plan")
 """Options that say what to do with a run, not what is in it."""
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
 """The command line of this call, without the program's name."""
@@ -62,6 +64,8 @@ def run_command(
     with _continuing(shared, out), progress_shown(shared.quiet) as on_progress:
         shown = on_progress if shared.quiet else _with_notes(on_progress)
         finished = work(shared.output_spec(out, store_dtype), options, files, shown)
+    if finished.is_plan:
+        _show_plan(finished.facts, shared.json)
     if finished.was_complete:
         console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
@@ -72,6 +76,20 @@ def run_command(
     else:
         sys.stdout.write(f"{finished.path}\n")
     return finished
+
+
+def _show_plan(facts: Mapping[str, Any], as_json: bool) -> NoReturn:
+    """Print the plan on standard output, and end the command: there is no run to go on with."""
+    if as_json:
+        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+    else:
+        from rich.console import Console
+
+        from actkit.cli.planning import show_plan
+
+        # A line of token ids is not broken where it goes to a file or a pipe.
+        show_plan(facts, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    raise typer.Exit
 
 
 def _export(shared: Shared, run: Path) -> None:

@@ -24,11 +24,11 @@ from actkit.pipeline.fingerprint import fingerprint
 from actkit.pipeline.health import State
 from actkit.pipeline.manifest import Manifest, save
 from actkit.pipeline.provenance import file_metadata, run_facts
-from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe
+from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, reasons
 from actkit.pipeline.reconcile import reconcile
 from actkit.pipeline.reduce import Groups
 from actkit.pipeline.resume import Begun, begun, complete
-from actkit.pipeline.shards import gather_shards
+from actkit.pipeline.shards import gather_shards, most_kept
 from actkit.pipeline.sink import RunDirectory
 
 
@@ -62,7 +62,7 @@ def extract(
             directory.write_text(name, text)
         _run_shards(run, recipe, model, hook_points, batch, output, on_progress)
         if progress.written == 0:
-            why = _reasons(progress)
+            why = reasons(progress)
             raise RunError(f"nothing was kept of {progress.read} records{why}", "see the input formats in --help")
         with progress.timed("finish"):
             reconcile(directory.partial, progress)
@@ -84,9 +84,8 @@ def _run_shards(
     on_progress: OnProgress,
 ) -> None:
     progress = run.progress
-    kept_bytes = recipe.kept_bytes or len(hook_points) * model.description.d_model * 4
-    most_kept = max(batch.shard_mb * 2**20 // kept_bytes, 1)
-    shards = gather_shards(recipe, batch.shard_sequences, most_kept, output, progress, on_progress, run.done)
+    most = most_kept(recipe.kept_bytes or len(hook_points) * model.description.d_model * 4, batch)
+    shards = gather_shards(recipe, batch.shard_sequences, most, output, progress, on_progress, run.done)
     computing = Computing(recipe, model, hook_points, run.budget, output, progress, on_progress)
     if run.done or progress.notes:
         on_progress(progress)
@@ -119,8 +118,3 @@ def _wait_for(behind: "Future[None] | None", progress: Progress) -> None:
     if behind is not None:
         with progress.timed("wait_for_writer"):
             behind.result()
-
-
-def _reasons(progress: Progress) -> str:
-    most = sorted(progress.reasons.items(), key=lambda item: -item[1])[:3]
-    return ": " + "; ".join(f"{count} × {reason}" for reason, count in most) if most else ""

@@ -13,6 +13,7 @@ from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.health import Health
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records
+from actkit.pipeline.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Recipe:
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
     kept_bytes: int | None = None
     """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
+    stored: Mapping[str, Stored] = field(default_factory=dict)
+    """Table → how much of it there will be; only of those that the reducers make."""
     health: Mapping[str, Health] = field(default_factory=dict)
     """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
 
@@ -56,6 +59,8 @@ class Finished:
     facts: Mapping[str, Any]
     was_complete: bool = False
     """Nothing had to be done: the run that was to be continued was complete."""
+    is_plan: bool = False
+    """Nothing was run, since only a plan was asked for: `facts` are the plan's."""
 
 
 @dataclass
@@ -92,3 +97,9 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def reasons(progress: Progress) -> str:
+    """The most common reasons why records were rejected, to end a sentence."""
+    most = sorted(progress.reasons.items(), key=lambda item: -item[1])[:3]
+    return ": " + "; ".join(f"{count} × {reason}" for reason, count in most) if most else ""

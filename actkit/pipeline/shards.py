@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actkit.config import OutputSpec
+from actkit.config import BatchSpec, OutputSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected, TokenSequence
 from actkit.pipeline.digest import InputDigest, Place
@@ -92,6 +92,11 @@ def gather_shards(
     if shard.sequences or shard.rejected:
         shard.end = Place(digest.read, next_id, digest.hex())
         yield shard
+
+
+def most_kept(kept_bytes: int, batch: BatchSpec) -> int:
+    """Most positions kept in one shard, where each takes `kept_bytes` until it is written."""
+    return max(batch.shard_mb * 2**20 // kept_bytes, 1)
 
 
 def checked(rejected: Rejected, output: OutputSpec) -> Rejected:

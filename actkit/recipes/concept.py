@@ -26,6 +26,7 @@ from actkit.pipeline.data import Ints, Record
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.stored import pooled_stored
 from actkit.pipeline.tokenize import Tokenizer
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.branches import Branch, branches, key_of
@@ -122,6 +123,7 @@ def recipe(
         finish,
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},
+        stored=pooled_stored(saes) if saes else {},
         health=found.health,
     )
 

@@ -8,11 +8,13 @@ from actkit.backends import Description, describe, load
 from actkit.backends.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.hooks import D_MODEL_WIDE, HookPoint, parse_hook_points
+from actkit.pipeline.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
 from actkit.pipeline.sink import check_out
+from actkit.pipeline.stored import features_stored, vectors_stored
 from actkit.recipes.saes import Found, load_saes
 
 
@@ -47,10 +49,15 @@ def run(
     description = describe(spec.model)
     found = Found(saes, description)
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
-    reducer = activations(points, _width(points, description), spec.output.store_dtype)
+    width = _width(points, description)
+    reducer = activations(points, width, spec.output.store_dtype)
     recipe = make(description, saes, found, reducer)
+    stored = {"activations": vectors_stored(points, width, spec.output.store_dtype)}
+    recipe = replace(recipe, stored={**stored, **recipe.stored})
     check_out(spec.output.out, spec.output.overwrite, spec.output.resume)
     every = tuple(sorted({*points, *(sae.hook_point for sae in saes)}))
+    if spec.output.plan_only:
+        return planned(recipe, description, every, spec.batch, spec.output, on_progress)
     model = load(description, every)
     return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress)
 
@@ -60,7 +67,14 @@ def with_features(recipe: Recipe, saes: Sequence[Sae], top_k: int | None, found:
     if not saes:
         return recipe
     features = top_features(saes, top_k, 0.0, found.health)
-    return replace(recipe, reducers={**recipe.reducers, "features": features}, found=found, health=found.health)
+    stored = {**recipe.stored, "features": features_stored(saes, top_k)}
+    return replace(
+        recipe,
+        reducers={**recipe.reducers, "features": features},
+        stored=stored,
+        found=found,
+        health=found.health,
+    )
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

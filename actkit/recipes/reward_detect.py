@@ -23,6 +23,7 @@ from actkit.pipeline.features import KEPT_BYTES
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, look_ahead, read_records
+from actkit.pipeline.stored import pooled_stored
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.branches import Branch, branches, key_of
@@ -113,6 +114,7 @@ def recipe(
         detected={"input_format": form or "labelled texts"},
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),
+        stored=pooled_stored(saes),
         health=found.health,
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )

@@ -19,6 +19,7 @@ from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, read_records
+from actkit.pipeline.stored import features_stored
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
 from actkit.recipes.preferences import parse_messages
@@ -72,6 +73,7 @@ def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: 
         reducers,
         found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
+        stored={"features": features_stored(saes, spec.top_k)},
         health=found.health,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from actkit.backends import Description, describe, load
 from actkit.backends.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
+from actkit.pipeline.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.sink import check_out
@@ -36,4 +37,6 @@ def run(
     description = describe(spec.model)
     recipe = make(description, saes, Found(saes, description))
     points = tuple(sorted({sae.hook_point for sae in saes}))
+    if spec.output.plan_only:
+        return planned(recipe, description, points, spec.batch, spec.output, on_progress)
     return extract(recipe, load(description, points), points, spec.batch, spec.output, options, files, on_progress)
