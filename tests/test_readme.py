@@ -57,7 +57,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             cpu, [actkit.SaeSpec("tiny", "blocks.2.hook_resid_post")], actkit.OutputSpec(Path("runs/stories"))
         ),
     )
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 8
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), ran)
     chosen = ran["chosen"]
