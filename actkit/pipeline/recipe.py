@@ -13,7 +13,7 @@ from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.health import Health
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.source import Records
-from actkit.pipeline.stored import Stored
+from actkit.pipeline.table_sizes import Stored
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from actkit.pipeline.data import Ints, Record
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.stored import pooled_stored
+from actkit.pipeline.table_sizes import pooled_stored
 from actkit.pipeline.tokenize import Tokenizer
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.branches import Branch, branches, key_of

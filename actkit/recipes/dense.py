@@ -14,7 +14,7 @@ from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
 from actkit.pipeline.sink import check_out
-from actkit.pipeline.stored import features_stored, vectors_stored
+from actkit.pipeline.table_sizes import features_stored, vectors_stored
 from actkit.recipes.saes import Found, load_saes
 
 

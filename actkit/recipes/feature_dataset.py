@@ -24,7 +24,7 @@ from actkit.pipeline.documents import find_corpus, read_documents
 from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.stored import features_stored
+from actkit.pipeline.table_sizes import features_stored
 from actkit.pipeline.tokenize import Tokenizer, chunks, encode_text, leading_bos
 from actkit.recipes.saes import Found, as_trained
 from actkit.recipes.sparse import SparseSpec

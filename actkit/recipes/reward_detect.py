@@ -23,7 +23,7 @@ from actkit.pipeline.features import KEPT_BYTES
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, look_ahead, read_records
-from actkit.pipeline.stored import pooled_stored
+from actkit.pipeline.table_sizes import pooled_stored
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.branches import Branch, branches, key_of

@@ -19,7 +19,7 @@ from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.source import Records, read_records
-from actkit.pipeline.stored import features_stored
+from actkit.pipeline.table_sizes import features_stored
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
 from actkit.recipes.preferences import parse_messages
