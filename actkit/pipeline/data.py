@@ -1,6 +1,6 @@
 """The values that travel between the stages, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -43,6 +43,10 @@ class Rejected:
     def place(self) -> str:
         """`file:line`, or the file and the record's number where there are no lines."""
         return place_of(self.source, self.line, self.record_id)
+
+
+Records: TypeAlias = Generator[Record | Rejected, None, None]
+"""Every record of an input, once, in order."""
 
 
 def place_of(source: str, line: int | None, record_id: int) -> str:

@@ -5,15 +5,17 @@ files are numbered through, in the order of the files' names.
 """
 
 import glob
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actkit.errors import InputError
-from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.source import FORMATS, STDIN, Records, bytes_of, format_of, read_records
+from actkit.pipeline.data import Record, Records, Rejected
+from actkit.pipeline.opened import STDIN, UTF_16, check_name, shown, too_long, whole
+from actkit.pipeline.source import FORMATS, format_of, read_records
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 """`owner/name`, or `owner/name:configuration`."""
@@ -57,7 +59,7 @@ def _find(where: str) -> Corpus:
         return Corpus((where,))
     if path.is_dir():
         every = sorted(one for one in path.rglob("*") if one.is_file() and not _hidden(one.relative_to(path)))
-        known = tuple(str(one) for one in every if format_of(str(one)) is not None)
+        known = tuple(str(one) for one in _outside_runs(every, path) if format_of(str(one)) is not None)
         if not known:
             some = ", ".join(one.name for one in every[:LISTED])
             raise InputError(f"{where}: no file that can be read{f' (it has {some})' if some else ''}", _formats())
@@ -65,15 +67,47 @@ def _find(where: str) -> Corpus:
     if glob.has_magic(where):
         names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
         # A link, or two stars in a row, may lead to one file by several names.
-        once = {Path(one).resolve(): one for one in sorted(names, reverse=True) if Path(one).is_file()}
+        files = [Path(one) for one in sorted(names, reverse=True) if Path(one).is_file()]
+        once = {one.resolve(): str(one) for one in _outside_runs(files, _before_magic(where))}
         found = tuple(sorted(once.values()))
         if not found:
-            raise InputError(f"{where}: no file matches", "quote the pattern, so that the shell leaves it alone")
+            raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
         return Corpus(found)
     if HUB_ID.fullmatch(where) and format_of(where) is None:
         return Corpus((), dataset=where)
     read_records(where)  # raises, naming the files that are near
-    raise InputError(f"{where}: no such file", _formats())
+    raise InputError(f"{shown(where)}: no such file", _formats())
+
+
+def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
+    """The files that are in no run of actkit's below `root`: a corpus must not grow by what was made of it.
+
+    Raises InputError for a name that is no text.
+    """
+    runs: dict[Path, bool] = {}
+    kept = []
+    for file in files:
+        within = [one for one in file.parents if one != root and root in one.parents]
+        for folder in within:
+            if folder not in runs:
+                runs[folder] = _is_run(folder)
+        if not any(runs[folder] for folder in within):
+            check_name(str(file))
+            kept.append(file)
+    return kept
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is a run, finished or growing, or one that is being replaced."""
+    if folder.name.endswith(".partial"):
+        return (folder / "lock").exists() or (folder / "config.yaml").exists() or (folder / "shards").is_dir()
+    return (folder / "run.json").is_file() and (folder / "sequences").is_dir()
+
+
+def _before_magic(pattern: str) -> Path:
+    """The folder that a glob begins in."""
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1])
+    return Path(*fixed)
 
 
 def read_documents(corpus: Corpus, split: str = "train", by_line: bool = False) -> Records:
@@ -91,9 +125,11 @@ def _files(files: tuple[str, ...], by_line: bool) -> Iterator[Record | Rejected]
 
 def _whole(file: str) -> Records:
     """A text file as one document; its line ends stay as they are, since characters are counted."""
-    with bytes_of(file) as source:
-        raw = source.read()
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+    raw = whole(file)
+    if raw is None:
+        yield Rejected(0, file, 1, None, too_long())
+        return
+    if raw.startswith(UTF_16):
         raise InputError(f"{file}: this is UTF-16", "save it as UTF-8")
     try:
         yield Record(0, file, None, raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
@@ -114,9 +150,9 @@ def _hub(dataset: str, split: str) -> Records:
             yield Record(index, dataset, None, row)
     except Exception as error:  # the hub, the network and every file format behind it may raise anything
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = lines[0][:300] if lines else type(error).__name__
+        why = shown(lines[0])[:300] if lines else type(error).__name__
         raise InputError(
-            f"{dataset}: neither a local path nor a dataset that can be read ({why})",
+            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({why})",
             "check the name, --split and, for a configuration, owner/name:configuration",
         ) from error
 

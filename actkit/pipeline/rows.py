@@ -27,9 +27,9 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
                 "n_tokens": len(encoding),
                 "n_truncated": sequence.n_truncated,
                 "response_start": sequence.response_start,
-                "group": sequence.group,
-                "label": sequence.label,
-                "template": sequence.template,
+                "group": _stored(sequence.group),
+                "label": _stored(sequence.label),
+                "template": _stored(sequence.template),
                 "score": sequence.score,
                 "n_kept": int((~encoding.is_special[sequence.keep]).sum()),
                 "chunk": sequence.chunk,
@@ -71,4 +71,10 @@ def tokens_table(sequences: Sequence[TokenSequence], decode: Callable[[list[list
 
 def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:
     """One row a rejected record."""
-    return pa.Table.from_pylist([vars(one) for one in rejected], schema=arrow_schema("rejected"))
+    rows = [{**vars(one), "field": _stored(one.field), "reason": _stored(one.reason)} for one in rejected]
+    return pa.Table.from_pylist(rows, schema=arrow_schema("rejected"))
+
+
+def _stored(name: str | None) -> str | None:
+    """A name as a table can hold it: half a character (a lone surrogate), which JSON can spell, is written out."""
+    return None if name is None else name.encode("utf-8", "backslashreplace").decode()

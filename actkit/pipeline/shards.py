@@ -11,6 +11,9 @@ from actkit.pipeline.data import Record, Rejected, TokenSequence
 from actkit.pipeline.digest import InputDigest, Place
 from actkit.pipeline.recipe import OnProgress, Prepared, Progress, Recipe
 
+MOST_REJECTED = 1 << 16
+"""Rejected records in one shard: a file of nothing else must not fill the memory either."""
+
 
 @dataclass
 class Shard:
@@ -48,7 +51,7 @@ def gather_shards(
     on_progress: OnProgress,
     done: Sequence[Place] = (),
 ) -> Iterator[Shard]:
-    """Records in shards of whole records; the last shard may hold rejected records only.
+    """Records in shards of whole records; a shard may hold rejected records only.
 
     `done` are the ends of the shards that exist: what they hold is read and left aside. Raises RunError where that is
     not what it was.
@@ -72,6 +75,10 @@ def gather_shards(
                 shard.rejected.append(prepared)
                 digest.add(record)
                 on_progress(progress)
+                if len(shard.rejected) >= MOST_REJECTED:
+                    shard.end = Place(digest.read, next_id, digest.hex())
+                    yield shard
+                    shard = Shard()
                 continue
             assert isinstance(record, Record)
             numbered = _numbered(prepared.sequences, next_id)

@@ -17,9 +17,10 @@ from typing import Any, cast
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.opened import shown
 from actkit.pipeline.source import Records, look_ahead, read_records
 from actkit.recipes.answered import text_in
-from actkit.recipes.feedback import FeedbackFields, labels_in
+from actkit.recipes.feedback import FeedbackFields, labels_in, named
 
 CONCEPTS = Path(__file__).with_name("concepts.json")
 STEM = "{stem}"
@@ -91,16 +92,25 @@ def contrasts_in(what: str) -> tuple[str, Records]:
     """
     if what.lower() in concepts():
         return "built-in concept", _built_in(concepts()[what.lower()])
-    if "." not in what and "/" not in what and what != "-" and not Path(what).exists():
+    if "." not in what and "/" not in what and what != "-" and not _is_there(what):
         near = difflib.get_close_matches(what.lower(), concepts(), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"no concept {what}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs")
+        raise UsageError(
+            f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
+        )
     first, records = look_ahead(read_records(what, default_format="jsonl"), LOOK_AHEAD)
     form = next((form for one in first if (form := _form(one)) is not None), None)
     if form is None:
         wanted = "; ".join(", ".join(names) for names in FIELDS.values())
         raise InputError(f"{what}: no contrast pairs in its first {len(first)} records", f"a record has {wanted}")
     return form, _statements(records) if form == STATEMENTS else records
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a whole text given where a name belongs is too long for one
+        return False
 
 
 def from_stems(template: Template, path: str) -> Records:
@@ -122,14 +132,13 @@ def parse_contrast(value: Any) -> Contrast:
     positive, negative = (text_in(value.get(name), cast("str", name)) for name in names[1:])
     if positive == negative:
         raise RecordError(names[2], "both sides are equal")
-    stem = value.get("stem", prompt)
-    template = value.get("template")
+    stem, template = value.get("stem", prompt), value.get("template")
     return Contrast(
         positive,
         negative,
         prompt,
-        str(stem) if stem is not None else f"{positive}\n{negative}",
-        None if template is None else str(template),
+        named(stem if stem is not None else f"{positive}\n{negative}", "stem"),
+        None if template is None else named(template, "template"),
     )
 
 

@@ -5,8 +5,10 @@
 {"messages": […], "label"}           a conversation; its last message, the assistant's, is pooled
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from actkit.errors import InputError, RecordError
@@ -107,7 +109,7 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels) -> Feedba
     label = labels.of(value.get(name), name)
     group_name, score_name = _name(value, fields.group, GROUP_FIELDS), _name(value, fields.score, SCORE_FIELDS)
     group = value.get(group_name) if group_name else None
-    group = None if group is None else str(group)
+    group = None if group is None else named(group, group_name)
     score = _score(value.get(score_name), score_name) if score_name else None
     text_name = _name(value, fields.text, TEXT_FIELDS)
     if text_name is None and isinstance(value.get("messages"), list):
@@ -122,6 +124,18 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels) -> Feedba
     return Feedback(label, text, text_in(prompt, fields.prompt) if prompt else None, None, group, score)
 
 
+def named(value: Any, field: str | None) -> str:
+    """A group's or a template's name as text. Raises RecordError for one that no table can hold."""
+    try:
+        name = str(value)
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise RecordError(field, "half a character (a lone surrogate)") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(field, "no name") from error
+    return name
+
+
 def _name(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str | None:
     if given is not None:
         return given if given in value else None
@@ -129,10 +143,12 @@ def _name(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> 
 
 
 def _word(value: Any) -> str:
-    """A label as a word: True is true, 1 and 1.0 are 1."""
+    """A label as a word: True is true, 1, 1.0 and a decimal 1.00 are 1."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, (list, tuple, Mapping)):
+        return "(several)"
+    if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
         value = int(value)
     return str(value).strip().lower()
 
@@ -145,6 +161,8 @@ def _score(value: Any, field: str | None) -> float | None:
         score = float(value)
     except (TypeError, ValueError) as error:
         raise RecordError(field, "not a number") from error
+    except OverflowError as error:
+        raise RecordError(field, "a number that is too large") from error
     if not 0 <= score < float("inf"):
         raise RecordError(field, "a weight must be a number from 0 on")
     return score

@@ -80,9 +80,8 @@ def pairs_in(path: str, form: PairFormat | None = None) -> tuple[PairFormat, Rec
 def _none_found(looked_at: list[Record | Rejected], path: str) -> InputError:
     reasons = [record for record in looked_at if not isinstance(record, Record)]
     why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
-    keys = next(
-        (sorted(one.value)[:8] for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)), None
-    )
+    fields = [one.value for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)]
+    keys = [key[:60] for key in sorted(fields[0])[:8]] if fields else []
     seen = f"; the first record has the fields {', '.join(keys)}" if keys else why
     return InputError(
         f"{path}: no preference pairs in its first {len(looked_at)} records{seen}",
@@ -193,7 +192,7 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
             raise RecordError(place, f"not a message but {_kind(message)}")
         role = message.get("role", message.get("from"))
         if not isinstance(role, str) or role.lower() not in ROLES:
-            raise RecordError(f"{place}.role", f"unknown role {role!r}")
+            raise RecordError(f"{place}.role", f"unknown role {repr(role)[:60]}")
         content = _text(message.get("content", message.get("value")), f"{place}.content")
         found.append({"role": ROLES[role.lower()], "content": content})
     if not found:

@@ -14,10 +14,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actkit.analysis.verify.whole import verify
 from actkit.backends import Model, describe, load
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.errors import InputError, NonFiniteError, RunError
 from actkit.hooks import HookPoint
+from actkit.pipeline import shards
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished
 from actkit.pipeline.reduce import activations
@@ -315,3 +317,25 @@ def test_input_is_read_as_a_stream(tmp_path: Path) -> None:
     )
     assert read == list(range(10))
     assert seen[0] == 3  # the first shard was computed when the third record had been read
+
+
+@pytest.mark.parametrize("lines", ["a\n" + "\n" * 11, "\n" * 7 + "a\n" + "\n" * 5 + "b\nc\n", "\n" * 6 + "a\n"])
+def test_rejected_records_do_not_pile_up_in_one_shard(
+    lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p.txt").write_text(lines, encoding="utf-8")
+    spec = capture.CaptureSpec(path=str(tmp_path / "p.txt"))
+    model = loaded("tiny")
+    whole = run_capture(model, tmp_path / "whole", spec)
+    monkeypatch.setattr(shards, "MOST_REJECTED", 3)
+    cut = run_capture(model, tmp_path / "cut", spec)
+    for part in (tmp_path / "cut" / "rejected").glob("*.parquet"):
+        assert len(pd.read_parquet(part)) <= 3
+    assert cut.facts["counts"] == whole.facts["counts"]
+    for table in whole.facts["tables"]:
+        one, other = (pd.read_parquet(run.path / table) for run in (whole, cut))
+        if table == "activations":  # each shard has its hook points one after another
+            keys = ["hook_point", "sequence_id", "position"]
+            one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
+        pd.testing.assert_frame_equal(one, other)
+    assert not verify(cut.path).problems

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import json
 import os
 import sys
@@ -244,9 +245,50 @@ def test_a_broken_json_file_is_an_error_that_names_the_line(
     assert caught.value.message.startswith(f"{path}:{line}: {says}") and caught.value.hint
 
 
-def test_bytes_that_are_no_utf_8_in_a_json_file_are_an_input_error(tmp_path: Path) -> None:
-    path = write(tmp_path, "t.json", b'[1,\n"\xff"]')
-    assert error_of(path).message.startswith(f"{path}: not valid UTF-8")
+def test_an_element_with_bytes_that_are_no_utf_8_is_rejected_and_the_others_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.json", b'[1,\n{"a": "\xff"},\n"\xc3\xa9"]')
+    assert bad(path) == [(1, 2, None, "not valid UTF-8")]
+    assert [one.value for one in read_records(path) if isinstance(one, Record)] == [1, "\u00e9"]
+
+
+@pytest.mark.parametrize("data", [b"\xef", b"\xef\xbb", b"[1\xef]"])
+def test_bytes_that_are_no_utf_8_between_json_values_are_an_error(tmp_path: Path, data: bytes) -> None:
+    """Half of a byte order mark too: it is no empty file."""
+    path = write(tmp_path, "t.json", data)
+    assert error_of(path).message.startswith(f"{path}:1: not JSON")
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_key_that_stands_twice_is_rejected_since_one_value_would_be_lost(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, name, '{"a": 1}\n{"b": [{"text": "x", "text": "y"}]}\n{"a": 2}\n')
+    assert bad(path) == [(1, 2, None, "the key 'text' stands twice in one object")]
+    assert [one.value["a"] for one in read_records(path) if isinstance(one, Record)] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_record_nested_deeper_than_can_be_handled_later_is_rejected(tmp_path: Path, name: str) -> None:
+    """It can be parsed, but printing or comparing it would run out of stack."""
+    lines = ["[" * depth + "]" * depth for depth in (100, 101, 900)]
+    lines.append('{"a": "' + "[" * 500 + '"}')
+    path = write(tmp_path, name, "1\n" + "\n".join(lines))
+    assert bad(path) == [(2, 3, None, "nested too deeply"), (3, 4, None, "nested too deeply")]
+    assert [one.record_id for one in read_records(path) if isinstance(one, Record)] == [0, 1, 4]
+
+
+def test_what_stands_before_the_end_of_a_cut_off_gzip_file_is_read(tmp_path: Path) -> None:
+    values = [{"n": n, "text": str(n**7)} for n in range(500)]
+    path = tmp_path / "t.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(values).encode())[:-4])
+    records = read_records(str(path))
+    assert [one.value for one in itertools.islice(records, len(values)) if isinstance(one, Record)] == values
+    with pytest.raises(InputError, match="cut off"):
+        next(records)
+
+
+def test_a_compressed_parquet_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
+    path = write(tmp_path, "u.parquet.gz", (tmp_path / "t.parquet").read_bytes())
+    assert "gunzip" in error_of(path).hint
 
 
 @pytest.mark.parametrize(("name", "data"), [("t.json", ""), ("t.json", " \n[ ]\n"), ("t.jsonl", ""), ("t.txt", "")])

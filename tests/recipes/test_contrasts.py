@@ -138,3 +138,16 @@ def test_stems_of_a_file(tmp_path: Path, write: Write) -> None:
     assert parse_contrast(first).stem == "one"
     with pytest.raises(RecordError):
         parse_contrast(second)
+
+
+def test_a_whole_text_given_for_a_concept_is_an_error_and_no_traceback() -> None:
+    with pytest.raises(UsageError) as caught:
+        contrasts_in("be honest " * 500)
+    assert caught.value.message.startswith("no concept be honest") and len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize("name", ["stem", "template"])
+def test_half_a_character_in_a_name_is_named(name: str) -> None:
+    with pytest.raises(RecordError, match="half a character") as caught:
+        parse_contrast({"positive": "a", "negative": "b", name: "\ud800"})
+    assert caught.value.field == name

@@ -1,6 +1,7 @@
 """Labelled texts in the shapes that they come in, and labels that mean what they say or nothing."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -125,3 +126,33 @@ def test_what_is_missing_or_wrong_is_named(value: Any, field: str | None, reason
     with pytest.raises(RecordError, match=reason) as raised:
         parsed(value)
     assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("score", 10**400, "a number that is too large"),
+        ("score", "1e999", "a weight must be a number from 0 on"),
+        ("score", Decimal("sNaN"), "not a number"),
+        ("group", "\ud800", "half a character (a lone surrogate)"),
+        ("group", ["a", {"b": "\udfff"}], None),
+    ],
+)
+def test_a_weight_or_group_that_no_table_can_hold_is_named(name: str, value: Any, reason: str | None) -> None:
+    record = {"text": "a", "feedback": 1, name: value}
+    if reason is None:  # printed, the half character is an escape
+        assert parsed(record).group == str(value)
+        return
+    with pytest.raises(RecordError) as caught:
+        parsed(record)
+    assert (caught.value.field, caught.value.reason) == (name, reason)
+
+
+def test_decimals_of_a_parquet_file_are_labels_as_numbers_are() -> None:
+    assert [parsed({"text": "a", "feedback": Decimal(one)}).label for one in ("1.00", "0.00")] == [
+        "positive",
+        "negative",
+    ]
+    for value in (Decimal("0.50"), Decimal("NaN"), Decimal("Infinity"), [["positive"]]):
+        with pytest.raises(RecordError, match="neither positive nor negative"):
+            parsed({"text": "a", "feedback": value})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from actkit.errors import RecordError
-from actkit.recipes.preferences import FORMATS, ROLES, Message, detect, parse
+from actkit.errors import InputError, RecordError
+from actkit.recipes.preferences import FORMATS, ROLES, Message, detect, pairs_in, parse
 
 
 def said(*messages: tuple[str, str]) -> tuple[Message, ...]:
@@ -334,3 +334,13 @@ def test_a_wrong_type_anywhere_is_a_record_error_and_nothing_else(form: Any, bro
         assert error.reason
     else:
         assert all(isinstance(message["content"], str) for message in (*pair.chosen, *pair.rejected))
+
+
+def test_what_is_said_of_a_huge_role_or_key_is_short(tmp_path: Path) -> None:
+    with pytest.raises(RecordError) as wrong:
+        parse({"prompt": "x", "chosen": "y", "rejected": [{"role": "r" * 10_000, "content": "z"}]}, "trl")
+    assert wrong.value.reason.startswith("unknown role 'rrr") and len(wrong.value.reason) < 100
+    (tmp_path / "t.jsonl").write_text(json.dumps({"k" * 10_000: 1}))
+    with pytest.raises(InputError) as none:
+        pairs_in(str(tmp_path / "t.jsonl"))
+    assert "the first record has the fields kkk" in none.value.message and len(none.value.message) < 500

@@ -1,0 +1,54 @@
+"""One JSON value out of a text, and what makes it no use although it is JSON."""
+
+import json
+from typing import Any
+
+DEEPEST = 100
+"""Levels of nesting in a record: the program's own calls have to fit on the stack beside them."""
+
+
+def short(error: Exception) -> str:
+    """What a JSON error says, without its position."""
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(": line ")[0][:200]
+
+
+class JsonValues:
+    """Decodes JSON values, and says of each what makes it no use although it is JSON."""
+
+    def __init__(self) -> None:
+        self._twice: str | None = None
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
+
+    def whole(self, text: str) -> tuple[Any, str | None]:
+        """The one value of a text, and its fault. Raises ValueError or RecursionError where it is no JSON."""
+        self._twice = None
+        value = self._decoder.decode(text)
+        return value, self._fault(value, text, 0, len(text))
+
+    def at(self, text: str, begin: int) -> tuple[Any, int, str | None]:
+        """The value that begins at `begin`, where it ends, and its fault. Raises as `whole`."""
+        self._twice = None
+        value, end = self._decoder.raw_decode(text, begin)
+        return value, end, self._fault(value, text, begin, end)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):  # one of the two values would be lost in silence
+            names = [name for name, _ in pairs]
+            self._twice = next(name for name in names if names.count(name) > 1)
+        return found
+
+    def _fault(self, value: Any, text: str, begin: int, end: int) -> str | None:
+        if self._twice is not None:
+            return f"the key {self._twice[:60]!r} stands twice in one object"
+        deep = text.count("[", begin, end) + text.count("{", begin, end) > DEEPEST and _depth(value) > DEEPEST
+        return "nested too deeply" if deep else None
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and objects, counted without a call for each."""
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, (list, dict))]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth

@@ -1,0 +1,96 @@
+"""Lines of text and JSONL, damaged: every line is a record or rejected, whatever stands in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from actkit.pipeline.data import Record, Rejected
+from tests.fuzz.damage import CASES, TEXTS, VALUES, damaged, fuzz, jsonl, read, same
+
+LINES = st.lists(TEXTS, max_size=6).map(lambda texts: "\n".join(texts).encode()).flatmap(damaged)
+JSONL = st.lists(st.one_of(VALUES, st.dictionaries(TEXTS, VALUES, max_size=4)), max_size=6).map(jsonl).flatmap(damaged)
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def lines_in(data: bytes) -> list[str | None]:
+    """The text of each line; None for one that is no UTF-8."""
+    raw = data.split(b"\n")
+    if not raw[-1]:
+        raw.pop()
+    found: list[str | None] = []
+    for number, line in enumerate(raw):
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+        try:
+            found.append(line.decode().rstrip("\r"))
+        except UnicodeDecodeError:
+            found.append(None)
+    return found
+
+
+@pytest.mark.parametrize("cases", CASES)
+def test_every_line_of_a_text_is_a_record_or_rejected(tmp_path: Path, cases: int) -> None:
+    path = tmp_path / "t.txt"
+
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        found, error = read(path)
+        if data.split(b"\n")[0].startswith(UTF_16):
+            assert error is not None and found == []
+            return
+        assert error is None
+        expected = lines_in(data)
+        assert [one.line for one in found] == list(range(1, len(expected) + 1))
+        for one, line in zip(found, expected, strict=True):
+            assert (one.value if isinstance(one, Record) else None) == (line if line and line.strip() else None)
+
+    fuzz(cases, LINES, check)
+
+
+class NotOnceError(Exception):
+    """A key stands twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise NotOnceError
+    return dict(pairs)
+
+
+def meant(line: str | None) -> list[Any]:
+    """The value of a line of JSON; nothing where it has none, or a key twice."""
+    try:
+        return [] if line is None else [json.loads(line, object_pairs_hook=_once)]
+    except (ValueError, RecursionError, NotOnceError):
+        return []
+
+
+def depth(value: Any) -> int:
+    """Levels of lists and objects."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, (dict, list)) + max(map(depth, inner), default=0)
+
+
+@pytest.mark.parametrize("cases", CASES)
+def test_every_line_of_jsonl_is_its_value_or_rejected(tmp_path: Path, cases: int) -> None:
+    path = tmp_path / "t.jsonl"
+
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        found, error = read(path)
+        if data.split(b"\n")[0].startswith(UTF_16):
+            assert error is not None and found == []
+            return
+        assert error is None
+        expected = lines_in(data)
+        assert [one.line for one in found] == list(range(1, len(expected) + 1))
+        for one, line in zip(found, expected, strict=True):
+            values = meant(line)
+            if values and depth(values[0]) > 100:
+                values = []
+            assert isinstance(one, Record) == bool(values)
+            assert isinstance(one, Rejected) or same(one.value, values[0])
+
+    fuzz(cases, JSONL, check)
