@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Attention = Literal["auto", "sdpa", "eager"]
+DeviceMap = Literal["auto", "balanced", "sequential", "cpu"]
+Quantize = Literal["8bit", "4bit"]
 StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
@@ -32,6 +34,12 @@ class ModelSpec:
     in float32 at worst."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model's repository."""
+    allow_pickle: bool = False
+    """Read a checkpoint that is not in safetensors, tensors only: a pickle can run code when it is loaded."""
+    device_map: DeviceMap | None = None
+    """Spread the weights over all devices as accelerate does, what does not fit offloaded; None is one device."""
+    quantize: Quantize | None = None
+    """Load the weights in 8 or 4 bits with bitsandbytes, on CUDA; the numbers are then the quantized model's."""
     loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
     """A `transformers` model and its tokenizer that are in memory already, used as they are; `name` is then a label."""
 
@@ -96,3 +104,5 @@ class OutputSpec:
     """Continue an unfinished run after its last finished shard."""
     plan_only: bool = False
     """Read and tokenize, say what the run would be, and write nothing."""
+    verify: int = 0
+    """Records that are computed again on the plain model, as soon as the first shard is finished."""

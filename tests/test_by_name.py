@@ -154,7 +154,8 @@ def check_run(done: Done, named: Named, out: Path) -> None:
 def check_row(row: Any, expected: torch.Tensor, above: float = 0.0, most: int | None = None) -> None:
     """A row has the `most` largest of `expected` [d_sae] that are above a threshold, largest first.
 
-    Numbers agree to 1e-5 of the largest one; what is as close to the threshold or the cut may fall on either side.
+    Numbers agree to 1e-4 of the largest one (so deep a random model is itself 1e-5 from its numbers in float64); what
+    is as close to the threshold or the cut may fall on either side.
     """
     ids, values = row.feature_ids.tolist(), row.feature_activations.tolist()
     assert len(set(ids)) == len(ids) > 0
@@ -163,7 +164,7 @@ def check_row(row: Any, expected: torch.Tensor, above: float = 0.0, most: int | 
     found[ids] = torch.tensor(values)
     kept = torch.topk(expected, min(most or len(expected), int((expected > above).sum())))
     wanted[kept.indices] = kept.values
-    tolerance, largest_of_both = 1e-5 * float(expected.max()), torch.maximum(found, wanted)
+    tolerance, largest_of_both = 1e-4 * float(expected.max()), torch.maximum(found, wanted)
     edge = float(largest_of_both[largest_of_both > 0].min())
     off = (found - wanted).abs() > tolerance
     assert largest_of_both[off].tolist() == pytest.approx([edge] * int(off.sum()), abs=2 * tolerance)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.masks import TREE_MODELS, tree_mask
 from actkit.backends.sites import Site
 from actkit.errors import ModelError
@@ -46,7 +47,7 @@ class HuggingFaceModel:
         with ExitStack() as hooks, torch.inference_mode():
             for name in taps:
                 hooks.enter_context(_hooked(*self.hooked[name], name, served))
-            with served.stopping():
+            with fast_modules(self.module), fast_products(), served.stopping():
                 self.module(**inputs)
         served.check()
 

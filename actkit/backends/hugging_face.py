@@ -3,11 +3,15 @@
 import copy
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from actkit.backends import placement
+from actkit.backends.checkpoints import check_format
 from actkit.backends.explain import explained
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.sites import Site
@@ -146,7 +150,7 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
         return Path(str(path)).parent.name
     digest = hashlib.sha256()
     for path in sorted(Path(location).iterdir()):
-        if path.suffix in (".json", ".safetensors", ".jinja", ".model"):
+        if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py"):
             digest.update(f"{path.name}:{path.stat().st_size}:".encode())
             with path.open("rb") as file:
                 # The ends of a weight file hold its index and its last tensor; reading 18 GB whole would take minutes.
@@ -159,7 +163,7 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
 def load(
     description: "Description", sites: Mapping[str, Site], attn: Attention | None = None, n_layers: int | None = None
 ) -> "HuggingFaceModel":
-    """Load the weights, from safetensors only, and find the modules of `sites` (hook point → site).
+    """Load the weights and find the modules of `sites` (hook point → site).
 
     Blocks from `n_layers` on are not loaded, where the architecture allows it: nothing reads them.
     """
@@ -168,6 +172,9 @@ def load(
         module.eval()
     else:
         module = _from_safetensors(description, attn, n_layers)
+        if placement.placed(description.spec):
+            spec = replace(description.spec, device=placement.input_device(module))
+            description = replace(description, spec=spec)
     modules = dict(module.named_modules())
     return HuggingFaceModel(description, module, {name: (modules[site.path], site) for name, site in sites.items()})
 
@@ -190,23 +197,28 @@ def _from_safetensors(description: "Description", attn: Attention | None, n_laye
     if n_layers is not None and config.model_type in LAYERS_STAND_ALONE:
         config = shortened(config, n_layers)
     attn = attn or spec.attn
+    check_format(description.location, spec)
     with explained(spec, "weights"):
-        module, info = AutoModelForCausalLM.from_pretrained(
+        load_weights = partial(
+            AutoModelForCausalLM.from_pretrained,
             description.location,
             config=config,
             revision=spec.revision,
             trust_remote_code=spec.trust_remote_code,
             dtype=getattr(torch, spec.dtype),
             attn_implementation=attn,
-            use_safetensors=True,
+            use_safetensors=None if spec.allow_pickle else True,
+            weights_only=True,
             output_loading_info=True,
         )
+        module, info = placement.offloading(spec, load_weights)
         if info["missing_keys"]:
             first = sorted(info["missing_keys"])[0]
             raise ModelError(
                 f"{spec.name}: the weights lack {len(info['missing_keys'])} tensors, such as {first}",
                 "the checkpoint does not belong to its config.json, or a file of it is missing",
             )
-        module = module.to(spec.device).eval()
+        # What accelerate has placed must not be moved, and a quantized model cannot be.
+        module = module.eval() if placement.placed(spec) else module.to(spec.device).eval()
     module.requires_grad_(False)
     return module

@@ -6,10 +6,10 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from actkit.backends import hugging_face
+from actkit.backends import hugging_face, placement
 from actkit.backends.sites import Site, block_sites, nearest
 from actkit.config import Attention, ModelSpec
-from actkit.errors import ModelError
+from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
 
 Tap: TypeAlias = Callable[[torch.Tensor], None]
@@ -68,12 +68,14 @@ class Model(Protocol):
 def describe(spec: ModelSpec) -> Description:
     """Resolve a model's name, device and dtype, and read its configuration and tokenizer.
 
-    Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged.
+    Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged, or its weights are
+    pickled and that is not allowed; UsageError for a device, a placement or a quantization that is not possible here.
     """
     if spec.loaded is not None:
         return _in_memory(spec)
+    placement.check_placement(spec)
     location = hugging_face.locate(spec.name)
-    device = hugging_face.resolve_device(spec.device)
+    device = hugging_face.resolve_device("cpu" if spec.device_map == "cpu" else spec.device)
     spec = replace(spec, device=str(device), dtype=hugging_face.resolve_dtype(spec.dtype, device))
     config, tokenizer = hugging_face.read_config(location, spec), hugging_face.read_tokenizer(location, spec)
     spec = replace(spec, attn=hugging_face.resolve_attn(spec.attn, config))
@@ -87,7 +89,7 @@ def _in_memory(spec: ModelSpec) -> Description:
     tokenizer = hugging_face.checked(tokenizer, spec.name)
     attn: Attention = "eager" if getattr(module.config, "_attn_implementation", "sdpa") == "eager" else "sdpa"
     dtype = str(module.dtype).removeprefix("torch.")
-    spec = replace(spec, device=str(module.device), dtype=dtype, attn=attn, revision=None)
+    spec = replace(spec, device=placement.input_device(module), dtype=dtype, attn=attn, revision=None)
     return _described(spec, str(getattr(module.config, "_name_or_path", spec.name)), None, module.config, tokenizer)
 
 
@@ -125,6 +127,11 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
     if description.spec.loaded is not None:
         raise ModelError(
             f"{missing[0]} is computed by TransformerLens's bridge, which loads the model itself", "give its name"
+        )
+    if placement.placed(description.spec):
+        raise UsageError(
+            f"{missing[0]} is computed by TransformerLens's bridge, which takes a model on one device, not quantized",
+            "leave out --device-map and --quantize, or read another hook point",
         )
     from actkit.backends import transformer_lens
 

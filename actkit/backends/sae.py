@@ -1,6 +1,6 @@
 """The one seam to sparse autoencoders: what an SAE reads, how it encodes, and what is known of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,9 @@ class Sae:
     """standard, topk, batchtopk, jumprelu, gated, …"""
     encode: Callable[[torch.Tensor], torch.Tensor]
     """[n, d_in] as the model computes it → [n, d_sae]: the SAE's own encode and normalisation of its input."""
-    reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    """Input [n, d_in] and its encoding [n, d_sae] → the SAE's reconstruction of the input [n, d_in]."""
+    reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
+    """Input [n, d_in] and its encoding [n, d_sae] → the SAE's reconstruction of the input [n, d_in]. None for a
+    transcoder, which predicts another hook point."""
     model_name: str | None = None
     """The model it was trained on."""
     context_size: int | None = None
@@ -40,6 +41,11 @@ class Sae:
     """Everything its metadata says, for run.json."""
     cosines: Callable[[torch.Tensor], torch.Tensor] | None = None
     """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; None where it has none."""
+
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    """Name → tensor: all that `encode` computes with, so that another SAE under the same name is told apart."""
+    predicts: HookPoint | None = None
+    """The hook point that a transcoder writes; None for an SAE, which writes what it reads."""
 
     def feature_url(self, feature_id: int) -> str | None:
         """The feature's page on Neuronpedia, where the SAE has one."""

@@ -1,37 +1,32 @@
 """SAELens: its registry and its SAEs. Only this file imports sae_lens.
 
 An SAE is read before the model, since it says which hook point of which model it reads and how: with BOS or without,
-with centred weights, with heads laid side by side. Its metadata answers None for any misspelt name, so every field is
-read here, once.
+with centred weights, with heads laid side by side (`described_sae`).
 """
 
 import difflib
-import re
+import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
-
-from actkit.backends.explain import quiet_hub
+from actkit.backends.described_sae import REFUSED, described
+from actkit.backends.explain import hub_hint, quiet_hub
 from actkit.backends.sae import Sae
+from actkit.backends.sae_formats import converter
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeSpec
 from actkit.errors import ModelError, UsageError
-from actkit.hooks import HookPoint
 
-HARMLESS = (
-    "fold_ln",
-    "center_unembed",
-    "fold_value_biases",
-    "refactor_factored_attn_matrices",
-    "n_devices",
-    "device_map",
-)
-"""Options of loading that do not change what a hook point of a model loaded without weight processing reads."""
+NEEDS_THE_HUB = ("gemma_3", "mntss_clt_layer_transcoder")
+"""Loaders of SAELens that ask the hub for the shapes of tensors each time, whatever the local cache holds."""
+
+FILES = ("cfg.json", "sae_weights.safetensors", "sae.safetensors", "config.json", "ae.pt")
+"""All that is fetched of an SAE's folder in a Hugging Face repository."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +52,32 @@ def releases() -> Mapping[str, Release]:
 
 
 def load(spec: SaeSpec, device: str) -> Sae:
-    """Load one SAE in float32.
+    """Load one SAE or transcoder in float32.
+
+    A directory, and one of a Hugging Face repository, may be in SAELens's format, sparsify's or dictionary_learning's.
 
     Raises UsageError for a release or an id that is not known, with the nearest ones; ModelError for files that cannot
-    be read, and for transcoders, which read one hook point and write another.
+    be read, for cross-layer transcoders, and for architectures that do not encode each token by itself.
     """
     if spec.path is not None:
-        return _described(_from_disk(Path(spec.path), device), Path(spec.path).name)
+        return _from_disk(Path(spec.path), Path(spec.path).name, device)
     if spec.release is None or spec.sae_id is None:
         raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
+    name = f"{spec.release}/{spec.sae_id}"
     if spec.release == NAME:
         folder = SAES / spec.sae_id
         if "/" in spec.sae_id or not folder.is_dir():
             raise _unknown_id(spec.release, spec.sae_id, releases()[NAME].sae_ids)
-        return _described(_from_disk(folder, device), f"{spec.release}/{spec.sae_id}")
-    if "/" not in spec.release:
-        known = releases()
-        if spec.release not in known:
-            raise unknown_release(spec.release)
-        if spec.sae_id not in known[spec.release].sae_ids:
-            raise _unknown_id(spec.release, spec.sae_id, known[spec.release].sae_ids)
-    return _described(_from_registry(spec.release, spec.sae_id, device), f"{spec.release}/{spec.sae_id}")
+        return _from_disk(folder, name, device)
+    if "/" in spec.release:
+        folder = _fetched(spec.release, spec.sae_id)
+        return _from_disk(folder, name, device, {"revision": _commit(spec.release)})
+    known = releases()
+    if spec.release not in known:
+        raise unknown_release(spec.release)
+    if spec.sae_id not in known[spec.release].sae_ids:
+        raise _unknown_id(spec.release, spec.sae_id, known[spec.release].sae_ids)
+    return _from_registry(spec.release, spec.sae_id, device, known[spec.release].repository)
 
 
 def unknown_release(release: str) -> UsageError:
@@ -92,20 +92,88 @@ def _unknown_id(release: str, sae_id: str, ids: tuple[str, ...]) -> UsageError:
     return UsageError(f"{release} has no SAE {sae_id}", f"the nearest of its {len(ids)} are {', '.join(near)}")
 
 
-def _from_disk(path: Path, device: str) -> Any:
+def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | None = None) -> Sae:
     from sae_lens import SAE
 
-    if not (path / "cfg.json").is_file():
-        raise ModelError(f"{path}: no SAE in SAELens's format", "it has cfg.json and sae_weights.safetensors")
+    found = converter(path)
     with _explained(str(path), "fetch its files again"):
-        return SAE.load_from_disk(path, device=device, dtype="float32")
+        if found is None:
+            _check_finished(path)
+            sae = SAE.load_from_disk(path, device=device, dtype="float32")
+        else:
+            sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found[1])
+    return described(sae, name, dict(facts or {}))
 
 
-def _from_registry(release: str, sae_id: str, device: str) -> Any:
+def _check_finished(path: Path) -> None:
+    """Raise ModelError for a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once."""
+    architecture = str(json.loads((path / "cfg.json").read_text(encoding="utf-8")).get("architecture"))
+    if "batchtopk" in architecture:
+        raise ModelError(
+            f"{path} is a {architecture} SAE in training: which features it keeps depends on the batch",
+            "SAELens's save_inference_model writes one whose threshold is fixed",
+        )
+
+
+def _from_registry(release: str, sae_id: str, device: str, repository: str) -> Sae:
     from sae_lens import SAE
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-    with _explained(f"{release}/{sae_id}", "check the connection, or that its files are in the local cache"):
-        return SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+    name, loader = f"{release}/{sae_id}", get_pretrained_saes_directory()[release].conversion_func
+    if loader == "mntss_clt_layer_transcoder" or (loader == "gemma_3" and "clt" in sae_id):
+        raise ModelError(
+            f"{name} is a part of a cross-layer transcoder: it writes to many layers", "choose an SAE or a transcoder"
+        )
+    if loader in REFUSED:
+        raise ModelError(f"{name} is a {loader} SAE: {REFUSED[loader]}", "choose another SAE")
+    hint = "check the connection, or that its files are in the local cache"
+    if loader in NEEDS_THE_HUB:
+        hint = (
+            "SAELens asks the hub for this release's shapes, so that the local cache does not do: load it once with a "
+            "connection, save it with its save_model, and give that directory as --sae"
+        )
+    with _explained(name, hint), _tensors_only():
+        sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+    return described(sae, name, {"revision": _commit(repository)})
+
+
+def _fetched(repository: str, sae_id: str) -> Path:
+    """The local directory of an SAE in a Hugging Face repository; `.` is the repository itself."""
+    from huggingface_hub import snapshot_download
+
+    if ".." in Path(sae_id).parts or Path(sae_id).is_absolute():
+        raise UsageError(f"--sae-id {sae_id} is no folder of {repository}", "name a folder, or . for the repository")
+    inside = PurePosixPath(sae_id)
+    # sparsify says beside its folders which model and dataset they are of.
+    wanted = [*(str(inside / file) for file in FILES), str(inside.parent / "config.json")]
+    hint = f"check the name, the connection, and that {sae_id} is a folder of the repository"
+    with _explained(f"{repository}/{sae_id}", hint):
+        folder = Path(snapshot_download(repository, allow_patterns=wanted)) / sae_id
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{repository} has no folder {sae_id} in the local cache or on the hub")
+    return folder
+
+
+def _commit(repository: str) -> str | None:
+    """The commit of a repository that the hub's client has read, by its own notes."""
+    from huggingface_hub import constants
+
+    main = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / "main"
+    return main.read_text(encoding="utf-8").strip() if main.is_file() else None
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Let `torch.load` read nothing but tensors, also where SAELens leaves that to torch's version."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager
@@ -116,74 +184,21 @@ def _explained(name: str, hint: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
             yield
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(f"{name}: the SAE cannot be loaded ({_line(error)})", hint) from error
+        raise ModelError(f"{name}: the SAE cannot be loaded ({_line(error)})", _hint(error, name, hint)) from error
+
+
+def _hint(error: Exception, name: str, hint: str) -> str:
+    """What the hub's own errors ask for; else `hint`, which also says what an unreachable hub means for this SAE."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)):
+        return hint
+    return hub_hint(error, name, "SAE") or hint
 
 
 def _line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
-
-
-def _described(sae: Any, name: str) -> Sae:
-    facts = {key: value for key, value in sae.cfg.metadata.to_dict().items() if value is not None}
-    architecture = sae.cfg.architecture()
-    if "transcoder" in architecture or facts.get("hook_name_out") not in (None, facts.get("hook_name")):
-        raise ModelError(
-            f"{name} is a transcoder: it reads one hook point and predicts another",
-            "choose an SAE; actkit saes lists them",
-        )
-    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", str(facts.get("hook_name", "")))
-    if match is None:
-        raise ModelError(f"{name} does not say which hook point it reads", "its cfg.json needs hook_name")
-    point = HookPoint(int(match[1]), match[2])
-    if facts.get("hook_head_index") is not None:
-        raise ModelError(f"{name} reads a single head ({facts['hook_head_index']})", "actkit reads whole hook points")
-    if sae.cfg.reshape_activations == "hook_z":
-        sae.turn_off_forward_pass_hook_z_reshaping()  # heads arrive side by side already
-    wants = dict(facts.get("model_from_pretrained_kwargs") or {})
-    centred = bool(wants.pop("center_writing_weights", False))
-    odd = sorted(set(wants) - set(HARMLESS))
-    guesses = [f"option {key} of the model's loading has no effect here" for key in odd]
-    if "prepend_bos" not in facts:
-        guesses.append("prepend_bos is not stated and assumed true")
-
-    def taken(x: torch.Tensor) -> torch.Tensor:
-        x = x.to(torch.float32)
-        # Centred writing weights subtract the mean over d_model from all that is written to the residual stream.
-        if centred and point.name != "attn.hook_z":
-            x = x - x.mean(-1, keepdim=True)
-        return x
-
-    def encode(x: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = sae.encode(taken(x))
-        return found.to_dense() if found.is_sparse else found
-
-    def reconstruct(x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        # What an SAE takes out of its input at run time, such as a layer norm's scale, decode puts back.
-        result: torch.Tensor = sae.decode(features)
-        return result + (x.to(torch.float32) - taken(x))
-
-    def cosines(directions: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = sae.W_dec.detach()
-        with torch.inference_mode():
-            unit = directions.to(rows) / directions.to(rows).norm(dim=1, keepdim=True)
-            found: torch.Tensor = (unit @ rows.T) / rows.norm(dim=1).clamp_min(1e-12)
-        return found
-
-    return Sae(
-        name,
-        point,
-        sae.cfg.d_in,
-        sae.cfg.d_sae,
-        architecture,
-        encode,
-        reconstruct,
-        facts.get("model_name"),
-        facts.get("context_size"),
-        bool(facts.get("prepend_bos", True)),
-        facts.get("neuronpedia_id"),
-        tuple(guesses),
-        {**facts, "architecture": architecture, "centred_input": centred},
-        cosines,
-    )

@@ -1,5 +1,6 @@
 """The application: its subcommands, `--version`, and what happens when something goes wrong."""
 
+import errno
 import signal
 import sys
 from collections.abc import Iterator
@@ -8,10 +9,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show
+from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show, verify
 from actkit.cli.console import draw_error
 from actkit.cli.running import ARGUMENTS, INTERRUPTED, TERMINATED, Terminated
 from actkit.errors import ActkitError
+from actkit.pipeline.opened import check_name, shown
 
 app = typer.Typer(
     name="actkit",
@@ -31,6 +33,7 @@ app.command("reward-detect")(reward_detect.reward_detect)
 app.command("sae-extract")(sae_extract.sae_extract)
 app.command("saes")(saes.saes)
 app.command("show")(show.show)
+app.command("verify")(verify.verify)
 
 
 def _version(wanted: bool) -> None:
@@ -61,11 +64,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
     with _interruptible() as arrived:
         try:
+            for one in ARGUMENTS.get():
+                check_name(one)
             status = app(arguments, standalone_mode=False)
             if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
                 raise KeyboardInterrupt
         except ActkitError as error:
-            draw_error(error.message, error.hint)
+            draw_error(shown(error.message), shown(error.hint))
             sys.exit(error.exit_status)
         except (KeyboardInterrupt, Terminated, typer.Abort):
             _leave(arrived)
@@ -75,11 +80,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             # Usage errors of typer, which is free to keep its own copy of click, know how to say what is wrong.
             describe: Any = getattr(error, "format_message", None)
             if describe is None:
+                if getattr(error, "errno", None) == errno.ENAMETOOLONG:  # a text was given where a name belongs
+                    draw_error(f"{str(getattr(error, 'filename', ''))[:80]}…: too long for a name", "check the options")
+                    sys.exit(1)
                 raise
             command = getattr(getattr(error, "ctx", None), "command_path", "actkit")
             # Without a message, help was asked for by giving no arguments, and has been printed.
             if describe():
-                draw_error(describe(), f"{command} --help lists the options")
+                draw_error(shown(describe()), f"{command} --help lists the options")
             sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -51,6 +51,18 @@ def progress_shown(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
         yield show
 
 
+def show_profile(facts: Mapping[str, Any]) -> None:
+    """Where a run's time went: seconds, and tokens a second, of each part."""
+    table = Table(box=None)
+    table.add_column("part")
+    table.add_column("seconds", justify="right")
+    table.add_column("tokens/s", justify="right")
+    for part, spent in facts.get("profile", {}).items():
+        speed = spent["tokens_per_second"]
+        table.add_row(part, f"{spent['seconds']:,.2f}", "" if speed is None else f"{speed:,.0f}")
+    console().print(table)
+
+
 def show_run(facts: Mapping[str, Any], path: Path) -> None:
     """The summary of a finished run: counts, what was rejected and why, the tables; on a terminal the layers too."""
     screen = console()

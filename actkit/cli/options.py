@@ -8,14 +8,17 @@ import typer
 
 from actkit.bundled import NAME
 from actkit.cli.expand import BATCH, MODEL, OUTPUT, READ, SAE, hidden, option
+from actkit.cli.presets import NAMES, load_preset
 from actkit.cli.settings import load_config
 from actkit.config import (
     Attention,
     BatchSpec,
     Bos,
+    DeviceMap,
     ModelSpec,
     OnBadRecord,
     OutputSpec,
+    Quantize,
     SaeSpec,
     StoreDtype,
     TokenSpec,
@@ -58,6 +61,32 @@ class Shared:
     trust_remote_code: Annotated[
         bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
     ] = False
+    allow_pickle: Annotated[
+        bool,
+        option(
+            "--allow-pickle",
+            panel=MODEL,
+            help="Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.",
+        ),
+    ] = False
+    device_map: Annotated[
+        DeviceMap | None,
+        option(
+            "--device-map",
+            panel=MODEL,
+            help="Spread the weights over all GPUs, what does not fit on the CPU or the disk.",
+            show_default=False,
+        ),
+    ] = None
+    quantize: Annotated[
+        Quantize | None,
+        option(
+            "--quantize",
+            panel=MODEL,
+            help="Load the weights in 8 or 4 bits (CUDA, actkit\\[quantize]); changes the numbers.",
+            show_default=False,
+        ),
+    ] = None
     max_samples: Annotated[
         int | None,
         option("--max-samples", "--max-examples", panel=READ, min=1, help="Read no more than this many records."),
@@ -105,6 +134,19 @@ class Shared:
         bool,
         option("--plan", panel=OUTPUT, help="Read and tokenize only; print what the run would be, and write nothing."),
     ] = False
+    verify: Annotated[
+        int,
+        option(
+            "--verify",
+            panel=OUTPUT,
+            min=0,
+            help="Compute so many of the first records again on the plain Hugging Face model, and stop if the numbers "
+            "differ by more than rounding.",
+        ),
+    ] = 0
+    profile: Annotated[
+        bool, option("--profile", panel=OUTPUT, help="Print where the time went; run.json has it in any case.")
+    ] = False
     config: Annotated[
         Path | None,
         typer.Option(
@@ -112,6 +154,17 @@ class Shared:
             rich_help_panel=OUTPUT,
             help="YAML file of options, such as a run's config.yaml; flags and ACTKIT_* come first.",
             callback=load_config,
+            is_eager=True,
+            show_default=False,
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        option(
+            "--preset",
+            panel=MODEL,
+            help=f"Model, dtype, layers and SAE; --config and flags come first. One of {', '.join(NAMES)}.",
+            callback=load_preset,
             is_eager=True,
             show_default=False,
         ),
@@ -140,7 +193,17 @@ class Shared:
 
     def model_spec(self) -> ModelSpec:
         """Which model, and how it is loaded."""
-        return ModelSpec(self.model, self.revision, self.device, self.dtype, self.attn, self.trust_remote_code)
+        return ModelSpec(
+            self.model,
+            self.revision,
+            self.device,
+            self.dtype,
+            self.attn,
+            self.trust_remote_code,
+            self.allow_pickle,
+            self.device_map,
+            self.quantize,
+        )
 
     def batch_spec(self) -> BatchSpec:
         """How much is computed at once."""
@@ -153,7 +216,14 @@ class Shared:
     def output_spec(self, out: Path, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""
         return OutputSpec(
-            out, self.overwrite, store_dtype, self.on_bad_record, self.max_samples, self.resume, self.plan
+            out,
+            self.overwrite,
+            store_dtype,
+            self.on_bad_record,
+            self.max_samples,
+            self.resume,
+            self.plan,
+            verify=self.verify,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from actkit.cli.console import console, progress_shown, show_run
+from actkit.cli.console import console, progress_shown, show_profile, show_run
 from actkit.cli.options import Shared
 from actkit.cli.settings import recorded, replayable
 from actkit.errors import ActkitError, UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Work = Callable[["OutputSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
 INTERRUPTED, TERMINATED = 130, 143
-NOT_OF_THE_RUN = ("resume", "export", "plan")
+NOT_OF_THE_RUN = ("resume", "export", "plan", "profile")
 """Options that say what to do with a run, not what is in it."""
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
 """The command line of this call, without the program's name."""
@@ -70,6 +70,8 @@ def run_command(
         console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
         show_run(finished.facts, finished.path)
+    if shared.profile:
+        show_profile(finished.facts)
     _export(shared, finished.path)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Options from a YAML file. Precedence: flag, then ACTKIT_* in the environment, then the file, then the default."""
+"""Options from a YAML file. Precedence: flag, ACTKIT_* in the environment, the file, the preset, the default."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,9 +6,21 @@ from typing import Any
 
 import typer
 
+from actkit.cli.presets import beneath
 from actkit.errors import UsageError
 
-NOT_REPLAYED = ("config", "json", "quiet", "overwrite", "output", "use_hooks", "verbose", "log_level", "input_alias")
+NOT_REPLAYED = (
+    "config",
+    "preset",
+    "json",
+    "quiet",
+    "overwrite",
+    "output",
+    "use_hooks",
+    "verbose",
+    "log_level",
+    "input_alias",
+)
 
 
 def load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -45,7 +57,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
         )
     several = {parameter.name for parameter in context.command.params if getattr(parameter, "multiple", False)}
     values = {key: [value] if key in several and isinstance(value, str) else value for key, value in values.items()}
-    context.default_map = {**(context.default_map or {}), **values}
+    context.default_map = {**beneath(context, values), **values}
     return path
 
 

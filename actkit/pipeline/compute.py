@@ -13,7 +13,7 @@ from actkit.backends import Model
 from actkit.config import OutputSpec
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
-from actkit.pipeline.data import Batch, Rejected
+from actkit.pipeline.data import Batch, Kept, Rejected
 from actkit.pipeline.forward import forward
 from actkit.pipeline.health import State
 from actkit.pipeline.memory import free, is_out_of_memory
@@ -24,6 +24,9 @@ from actkit.pipeline.rows import rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards import Shard, checked
 from actkit.pipeline.sink import ordered
 from actkit.schemas import arrow_schema
+
+ENCODED = ("features", "pooled_features")
+"""Tables whose reducers run SAEs."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Computing:
         Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
         """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.recipe.reducers}
-        plan = Plan(shard.sequences, self.budget, self.model.shares_prefixes)
+        about = self.model.description
+        plan = Plan(shard.sequences, self.budget, self.model.shares_prefixes, about.d_model)
         for batch in plan:
             before = self._counted()
             rows = self._rows(batch, shard)
@@ -86,7 +90,7 @@ class Computing:
             with self.progress.timed("forward"):
                 kept = forward(self.model, batch, self.hook_points)
             with self.progress.timed("reduce"):
-                return {table: reducer(kept) for table, reducer in self.recipe.reducers.items()}
+                return {table: self._table(table, kept) for table in self.recipe.reducers}
         except NonFiniteError as error:
             owner = next(each for each in shard.sequences if each.sequence_id == error.sequence_id)
             place = shard.records[owner.record_id].place
@@ -95,6 +99,13 @@ class Computing:
             if not is_out_of_memory(error):
                 raise
             return None
+
+    def _table(self, table: str, kept: Kept) -> Groups:
+        reducer = self.recipe.reducers[table]
+        if table not in ENCODED:
+            return reducer(kept)
+        with self.progress.timed("encode", within=True):
+            return reducer(kept)
 
     def _counted(self) -> dict[str, State]:
         return {name: health.state() for name, health in self.recipe.health.items()}

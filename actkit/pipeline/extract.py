@@ -25,6 +25,7 @@ from actkit.pipeline.health import State
 from actkit.pipeline.manifest import Manifest, save
 from actkit.pipeline.provenance import file_metadata, run_facts
 from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, reasons
+from actkit.pipeline.recompute.verifying import Verifying
 from actkit.pipeline.reconcile import reconcile
 from actkit.pipeline.reduce import Groups
 from actkit.pipeline.resume import Begun, begun, complete
@@ -60,7 +61,8 @@ def extract(
         directory, progress = run.directory, run.progress
         for name, text in (files or {}).items():
             directory.write_text(name, text)
-        _run_shards(run, recipe, model, hook_points, batch, output, on_progress)
+        verifying = Verifying(recipe, model, options, output)
+        _run_shards(run, recipe, model, hook_points, batch, output, on_progress, verifying)
         if progress.written == 0:
             why = reasons(progress)
             raise RunError(f"nothing was kept of {progress.read} records{why}", "see the input formats in --help")
@@ -69,6 +71,7 @@ def extract(
             for name, table in recipe.finish(directory.partial):
                 directory.write(name, {name: table}, part=directory.parts.get(name, 0))
         facts = run_facts(recipe, model, hook_points, options, run, same)
+        facts |= {"verify": verifying.facts} if verifying.facts else {}
         for name, text in recipe.texts(directory.partial, facts).items():
             directory.write_text(name, text)
         return Finished(directory.finish(facts, run.replaces), facts)
@@ -82,6 +85,7 @@ def _run_shards(
     batch: BatchSpec,
     output: OutputSpec,
     on_progress: OnProgress,
+    verifying: Verifying,
 ) -> None:
     progress = run.progress
     most = most_kept(recipe.kept_bytes or len(hook_points) * model.description.d_model * 4, batch)
@@ -89,29 +93,46 @@ def _run_shards(
     computing = Computing(recipe, model, hook_points, run.budget, output, progress, on_progress)
     if run.done or progress.notes:
         on_progress(progress)
+    for part in range(len(run.done)):
+        if verifying.is_due:
+            verifying.check(run.directory.partial, part, progress)
     with ThreadPoolExecutor(max_workers=1) as writer:
         behind: Future[None] | None = None
+        # Counted apart and added up here: `progress` is copied while a shard is written.
+        before, writing = progress.within.get("write", 0.0), Progress()
         for part, shard in enumerate(shards, len(run.done)):
             tables = computing.tables(shard)
+            progress.within["write"] = before + writing.seconds.get("write", 0.0)
             # What is counted goes on while this shard is written, so its manifest gets copies.
             states = {name: health.state() for name, health in recipe.health.items()}
             counted = replace(deepcopy(progress), read=shard.end.read)
             about = Manifest(part, {}, None, counted, shard.end, run.asked, run.budget.tokens)
             # One shard is written while the next is computed; never more, so that memory stays bounded.
             _wait_for(behind, progress)
-            behind = writer.submit(_write, run.directory, tables, about, states)
+            behind = writer.submit(_write, run.directory, tables, about, states, writing)
+            if verifying.is_due:
+                _wait_for(behind, progress)
+                verifying.check(run.directory.partial, part, progress)
         _wait_for(behind, progress)
+        progress.within["write"] = before + writing.seconds.get("write", 0.0)
 
 
 def _write(
-    directory: RunDirectory, tables: Mapping[str, Groups], manifest: Manifest, states: Mapping[str, State]
+    directory: RunDirectory,
+    tables: Mapping[str, Groups],
+    manifest: Manifest,
+    states: Mapping[str, State],
+    writing: Progress,
 ) -> None:
-    written = {
-        # Vectors hardly compress (about 8 % with zstd), and writing them plainly is faster.
-        table: directory.write(table, groups, manifest.part, compression="none" if table == "activations" else "zstd")
-        for table, groups in tables.items()
-    }
-    save(directory.partial, replace(manifest, tables=written), states)
+    with writing.timed("write"):
+        written = {
+            # Vectors hardly compress (about 8 % with zstd), and writing them plainly is faster.
+            table: directory.write(
+                table, groups, manifest.part, compression="none" if table == "activations" else "zstd"
+            )
+            for table, groups in tables.items()
+        }
+        save(directory.partial, replace(manifest, tables=written), states)
 
 
 def _wait_for(behind: "Future[None] | None", progress: Progress) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from actkit.backends.kernels import fast_products
 from actkit.backends.sae import Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
@@ -41,7 +42,7 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
     health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
     chunk = max(CHUNK_ELEMENTS // sae.d_sae, 1)
     for start in range(0, len(x), chunk):
-        with torch.inference_mode():
+        with torch.inference_mode(), fast_products():
             part = x[start : start + chunk]
             features = sae.encode(part)
             _check(features, kept, sae, start)

@@ -5,14 +5,12 @@ The device and the batch budget are no part of it: they change no row beyond rou
 
 import hashlib
 import importlib.metadata
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from actkit.backends import Model
+from actkit.backends.placement import Weights
 from actkit.backends.sae import Sae
 from actkit.config import BatchSpec, OutputSpec
 from actkit.errors import RunError
@@ -21,7 +19,18 @@ from actkit.pipeline.digest import canonical, of_weights
 from actkit.pipeline.recipe import Recipe
 from actkit.schemas import SCHEMA_VERSION
 
-CHANGES_NO_ROW = ("out", "overwrite", "resume", "device", "batch_tokens", "quiet", "json", "merge_into")
+CHANGES_NO_ROW = (
+    "out",
+    "overwrite",
+    "resume",
+    "device",
+    "device_map",
+    "batch_tokens",
+    "quiet",
+    "json",
+    "merge_into",
+    "verify",
+)
 """Options that may differ between the beginning of a run and its continuation."""
 SHOWN = 3
 """Differences that an error names."""
@@ -48,7 +57,10 @@ def fingerprint(
         "revision": about.revision,
         "dtype": about.spec.dtype,
         "attn": about.spec.attn,
-        "weights": of_weights(model.module.state_dict()),
+        "quantize": about.spec.quantize,
+        "allow_pickle": about.spec.allow_pickle,
+        "trust_remote_code": about.spec.trust_remote_code,
+        "weights": of_weights(Weights(model.module)),
         "tokenizer": _of_tokenizer(about.tokenizer),
         "hook_points": [str(point) for point in hook_points],
         **{f"sae.{name}": _of_sae(one.sae) for name, one in recipe.health.items()},
@@ -92,9 +104,6 @@ def _of_tokenizer(tokenizer: Any) -> str:
 
 
 def _of_sae(sae: Sae) -> str:
-    """sha256 of what an SAE says of itself and of the ends of its weights: those of the modules that `encode` uses."""
-    used = inspect.getclosurevars(sae.encode).nonlocals if inspect.isfunction(sae.encode) else {}
-    modules = {name: one for name, one in used.items() if isinstance(one, torch.nn.Module)}
-    tensors = {f"{name}.{key}": value for name, one in modules.items() for key, value in one.state_dict().items()}
+    """sha256 of what an SAE says of itself and of the ends of its weights."""
     says = canonical([sae.name, str(sae.hook_point), sae.d_in, sae.d_sae, sae.architecture, sae.facts])
-    return hashlib.sha256(f"{says}\n{of_weights(tensors)}".encode()).hexdigest()
+    return hashlib.sha256(f"{says}\n{of_weights(sae.weights)}".encode()).hexdigest()

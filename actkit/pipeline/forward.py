@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from actkit.backends import Model
+from actkit.backends.last_block import only_read
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch, Kept, Ragged
 
@@ -29,7 +30,8 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
             gathered[str(point)] = tensor[rows, columns].flatten(1)
 
     taps = {str(point): (lambda tensor, point=point: tap(point, tensor)) for point in hook_points}
-    model.run(batch.input_ids, batch.positions, batch.tree, taps)
+    with only_read(model, hook_points, rows, columns, batch.input_ids.shape):
+        model.run(batch.input_ids, batch.positions, batch.tree, taps)
     return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, {name: gathered[name] for name in taps})
 
 

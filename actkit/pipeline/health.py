@@ -64,6 +64,8 @@ class Health:
         self.n_tokens += int(plain.sum())
         self.n_active += len(ids)
         self.fired += torch.bincount(ids, minlength=self.sae.d_sae).cpu()
+        if self.sae.reconstruct is None:
+            return
         chosen = plain.nonzero()[:, 0]
         if self.n_decoded >= DECODED_ALL:
             chosen = chosen[::DECODED_ONE_IN]

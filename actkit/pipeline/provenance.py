@@ -9,6 +9,7 @@ from typing import Any
 
 from actkit.backends import Model
 from actkit.hooks import HookPoint
+from actkit.pipeline.profile import profile
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.resume import Begun
 from actkit.schemas import SCHEMA_VERSION, TABLES
@@ -71,6 +72,7 @@ def run_facts(
             for table, rows in sorted(directory.rows.items(), key=lambda item: list(TABLES).index(item[0]))
         },
         "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
+        "profile": profile(progress),
         "tokens_per_second": round(progress.tokens / max(sum(progress.seconds.values()), 1e-9), 1),
         "peak_memory_mb": _peak_memory_mb(),
         "batch_tokens_used": run.budget.tokens,
@@ -97,6 +99,10 @@ def _about_model(model: Model) -> dict[str, object]:
         "dtype": description.spec.dtype,
         "device": description.spec.device,
         "attn": description.spec.attn,
+        "device_map": description.spec.device_map,
+        "quantize": description.spec.quantize,
+        "allow_pickle": description.spec.allow_pickle,
+        "trust_remote_code": description.spec.trust_remote_code,
         "shares_prefixes": model.shares_prefixes,
         "backend": type(model).__name__,
     }

@@ -78,6 +78,9 @@ class Progress:
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
     seconds: dict[str, float] = field(default_factory=dict)
+    """Part of the work → how long it took; parts follow one another."""
+    within: dict[str, float] = field(default_factory=dict)
+    """What took its time inside another part (`encode`, in `reduce`) or beside them (`write`)."""
     notes: list[str] = field(default_factory=list)
     """What happened on the way that a person should know: damaged shards, memory that ran out."""
 
@@ -87,13 +90,13 @@ class Progress:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
     @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Add the time spent inside to `part`."""
-        start = time.perf_counter()
+    def timed(self, part: str, within: bool = False) -> Iterator[None]:
+        """Add the time spent inside to `part`, of `seconds` or, where another part is timed already, of `within`."""
+        start, times = time.perf_counter(), self.within if within else self.seconds
         try:
             yield
         finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
+            times[part] = times.get(part, 0.0) + time.perf_counter() - start
 
 
 OnProgress = Callable[[Progress], None]

@@ -118,6 +118,11 @@ def _check_fits(sae: Sae, description: Description) -> None:
 def _doubts(sae: Sae, description: Description) -> list[str]:
     """What a reader of the table should know about this pairing of SAE and model."""
     found = [f"{sae.name}: {guess}" for guess in sae.guesses]
+    if sae.predicts is not None:
+        found.append(
+            f"{sae.name} is a transcoder: its features are those of {sae.hook_point}, and no explained variance is "
+            f"given, since it predicts {sae.predicts}"
+        )
     given = {_bare(description.spec.name), _bare(description.location)}
     if sae.model_name and not {_bare(sae.model_name), _bare(hugging_face.locate(_bare(sae.model_name)))} & given:
         found.append(f"{sae.name} was trained on {sae.model_name}, but the model is {description.spec.name}")
@@ -152,6 +157,7 @@ def _about(sae: Sae) -> Mapping[str, Any]:
     return {
         "name": sae.name,
         "hook_point": str(sae.hook_point),
+        "predicts": None if sae.predicts is None else str(sae.predicts),
         "d_in": sae.d_in,
         "d_sae": sae.d_sae,
         "neuronpedia_id": sae.neuronpedia_id,

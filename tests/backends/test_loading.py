@@ -160,6 +160,35 @@ def test_what_the_hub_says_becomes_a_hint(cause: type[Exception], hint: str, mon
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("cause", "hint"),
+    [
+        (hub.GatedRepoError, "accept the licence on the page of org/name, then set HF_TOKEN"),
+        (hub.RevisionNotFoundError, "check --revision"),
+        (hub.RepositoryNotFoundError, "check the name; a private model needs HF_TOKEN"),
+        (hub.LocalEntryNotFoundError, "since HF_HUB_OFFLINE is set"),
+        (hub.OfflineModeIsEnabled, "since HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_what_the_hubs_client_raises_reaches_the_hint_through_transformers(
+    cause: type[Exception], hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers catches these and raises others; what a user must do is still told apart."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise _raised(cause)
+
+    monkeypatch.setattr("transformers.utils.hub.hf_hub_download", fail)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="org/name") as caught:
+        describe(ModelSpec("org/name", device="cpu"))
+    assert hint in caught.value.hint
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(ModelError) as caught:
+        describe(ModelSpec("org/name", device="cpu"))
+    assert "HF_HUB_OFFLINE" not in caught.value.hint
+
+
 def test_running_out_of_memory_while_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM
 

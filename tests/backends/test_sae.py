@@ -155,7 +155,7 @@ def test_unknown_releases_and_ids_name_the_nearest() -> None:
 
 
 def test_files_that_are_no_sae(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no SAE in SAELens's format"):
+    with pytest.raises(ModelError, match="no SAE in SAELens's format, nor in sparsify's"):
         backend.load(SaeSpec(path=str(tmp_path)), "cpu")
     folder = saved("standard", tmp_path / "sae")
     (folder / "sae_weights.safetensors").write_bytes(b"junk")
@@ -164,10 +164,3 @@ def test_files_that_are_no_sae(tmp_path: Path) -> None:
     nameless = saved("standard", tmp_path / "nameless", hook_name="somewhere")
     with pytest.raises(ModelError, match="which hook point"):
         backend.load(SaeSpec(path=str(nameless)), "cpu")
-
-
-def test_transcoders_are_refused(tmp_path: Path) -> None:
-    """A transcoder reads one hook point and predicts another: its features are not of what it reads (TRAPS 24)."""
-    folder = saved("standard", tmp_path / "sae", hook_name_out="blocks.1.hook_mlp_out")
-    with pytest.raises(ModelError, match="is a transcoder"):
-        backend.load(SaeSpec(path=str(folder)), "cpu")

@@ -23,7 +23,7 @@ COMMANDS = {
     "feature-dataset": ("feature-dataset", "in.jsonl", "--context-size", "12", "--top-k", "5"),
     "reward-detect": ("reward-detect", "in.jsonl", "--draws", "100"),
 }
-TIMES = ("seconds", "tokens_per_second", "peak_memory_mb", "began", "ended", "sessions", "notes")
+TIMES = ("seconds", "profile", "tokens_per_second", "peak_memory_mb", "began", "ended", "sessions", "notes")
 PATIENCE = 120
 """Seconds after which a process that should have done something is taken to hang."""
 

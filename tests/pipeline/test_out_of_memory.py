@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,12 @@ def run(limited: Limited, out: Path, lengths: list[int], saes: list[Sae] | None 
     about = limited.description
     saes = saes or _loaded[1]
     found = Found(saes, about)
-    spec = capture.CaptureSpec(prompts=tuple("a" + " a" * (length - 1) for length in lengths))
+    # Each begins with a letter of its own, given by its length, so that none is another's beginning.
+    again = [length in lengths[:number] for number, length in enumerate(lengths)]
+    first = [
+        ascii_letters[30 + length % 22 if twice else length - 1] for length, twice in zip(lengths, again, strict=True)
+    ]
+    spec = capture.CaptureSpec(prompts=tuple(a + " a" * (n - 1) for a, n in zip(first, lengths, strict=True)))
     plain = capture.recipe(spec, about.tokenizer, about.context_length, activations([POINT], about.d_model, "float32"))
     batch = BatchSpec(batch_tokens=64, shard_sequences=5)
     return extract(with_features(plain, saes, 5, found), limited, [POINT], batch, OutputSpec(out, **output), {})

@@ -106,7 +106,7 @@ def contents(run: Path) -> dict[str, bytes]:
 
 def facts(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    times = ("seconds", "tokens_per_second", "peak_memory_mb", "began", "ended", "sessions", "notes")
+    times = ("seconds", "profile", "tokens_per_second", "peak_memory_mb", "began", "ended", "sessions", "notes")
     return {name: value for name, value in found.items() if name not in times}
 
 

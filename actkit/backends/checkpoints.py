@@ -1,0 +1,32 @@
+"""Weight files: safetensors, and pickles only where the user says that they may be read."""
+
+from pathlib import Path
+
+from actkit.config import ModelSpec
+from actkit.errors import ModelError
+
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth")
+
+
+def check_format(location: str, spec: ModelSpec) -> None:
+    """Raise ModelError for a model whose weights are pickled only, unless `spec.allow_pickle`.
+
+    `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
+    """
+    folder = Path(location) if Path(location).is_dir() else _cached(location, spec.revision)
+    if spec.allow_pickle or folder is None or next(folder.glob("*.safetensors"), None):
+        return
+    pickled = sorted(one.name for pattern in PICKLES for one in folder.glob(pattern))
+    if pickled:
+        raise ModelError(
+            f"{spec.name} has its weights in {pickled[0]}, a pickle, which can run code when it is loaded",
+            "convert them to safetensors; or, if you trust where they come from, --allow-pickle, which reads tensors "
+            "only",
+        )
+
+
+def _cached(location: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(location, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None

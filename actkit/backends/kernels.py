@@ -1,0 +1,121 @@
+"""Faster kernels for the arithmetic that a model or an SAE asks for, in float32 on a CPU; rounding apart, the same.
+
+1. Matrix products go through oneDNN where MKL, which torch would take, has no AVX-512 kernels for the processor: MKL
+   uses those on Intel's alone. Measured on an AMD EPYC (Zen 5), one thread: 107 GFLOP/s with MKL, 220 with oneDNN.
+2. GPT-2's GELU is one kernel and not eight passes over memory: 23 ms in place of 108 for 4,096 tokens of GPT-2 small.
+
+Which kernels are taken depends on the machine alone, so that a run can be repeated to the byte.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+GELU_BY_PARTS = ("NewGELUActivation", "FastGELUActivation")
+"""Hugging Face modules that compute GELU's tanh form step by step."""
+
+
+@functools.cache
+def has_onednn_faster() -> bool:
+    """Whether float32 products are to go through oneDNN: a processor with AVX-512 for which MKL has no such kernels."""
+    onednn, mkl = torch.backends.mkldnn, torch.backends.mkl
+    if not (onednn.is_available() and mkl.is_available()):  # type: ignore[no-untyped-call]
+        return False
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    try:
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        return False
+    return "GenuineIntel" not in processor
+
+
+@contextmanager
+def fast_products() -> Iterator[None]:
+    """Inside, float32 products of a matrix on the CPU go through oneDNN where that is faster; else nothing changes."""
+    if not has_onednn_faster():
+        yield
+        return
+    with _OneDnn():
+        yield
+
+
+@contextmanager
+def fast_modules(module: torch.nn.Module) -> Iterator[None]:
+    """Inside, activations that a model computes by parts are computed at once, where it is in float32 on the CPU."""
+    with ExitStack() as replaced:
+        for one in module.modules():
+            if type(one).__name__ in GELU_BY_PARTS and "forward" not in vars(one):  # else someone else replaced it
+                replaced.callback(delattr, one, "forward")
+                one.forward = functools.partial(_gelu, one.forward)
+        yield
+
+
+def _gelu(by_parts: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return by_parts(x)
+    return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+class _OneDnn(TorchFunctionMode):
+    """Takes the products of rows with one matrix; whatever is anything else goes its usual way."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if not kwargs and func in _PRODUCTS:
+            x, weight, bias = _PRODUCTS[func](*args)
+            if _fits(x, weight, bias):
+                flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).contiguous()
+                rows = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "")
+                return rows.reshape(*x.shape[:-1], len(weight))
+        return func(*args, **(kwargs or {}))
+
+
+def _linear(x: Any, weight: Any, bias: Any = None) -> tuple[Any, Any, Any]:
+    return x, weight, bias
+
+
+def _matmul(x: Any, matrix: Any) -> tuple[Any, Any, Any]:
+    return x, matrix.T if isinstance(matrix, torch.Tensor) and matrix.ndim == 2 else None, None
+
+
+def _addmm(bias: Any, x: Any, matrix: Any) -> tuple[Any, Any, Any]:
+    return x, matrix.T, bias
+
+
+_PRODUCTS: Mapping[Any, Callable[..., tuple[Any, Any, Any]]] = {
+    torch.nn.functional.linear: _linear,
+    torch.addmm: _addmm,
+    torch.matmul: _matmul,
+    torch.mm: _matmul,
+    torch.Tensor.matmul: _matmul,
+    torch.Tensor.__matmul__: _matmul,
+    torch.Tensor.mm: _matmul,
+}
+"""Function → its arguments as rows [..., k], a weight [m, k] and a bias [m] or None."""
+
+
+def _fits(x: Any, weight: Any, bias: Any) -> bool:
+    """Whether these are a plain product in float32 on the CPU, with nothing to be remembered for a gradient."""
+    tensors = (x, weight) if bias is None else (x, weight, bias)
+    for one in tensors:
+        if not isinstance(one, torch.Tensor) or one.layout != torch.strided or one.is_mkldnn:
+            return False
+        if one.device.type != "cpu" or one.dtype != torch.float32 or not one.numel():
+            return False
+    if torch.is_grad_enabled() and any(one.requires_grad for one in tensors):
+        return False
+    if x.ndim < 2 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or (bias is not None and bias.ndim != 1):
+        return False
+    return bool(weight.is_contiguous() or weight.T.is_contiguous())

@@ -1,0 +1,83 @@
+"""Of the last block that is run, only the rows that are read: what follows attention there mixes no positions.
+
+Blocks before it need every row, since later ones attend to all of them. In the last one a row that nothing reads is
+read by nothing, so that its MLP and the projection out of its attention, three quarters of the block's work, need not
+be computed there. Where one position of a text is kept, that is nearly all rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.masks import TREE_MODELS
+from actkit.hooks import HookPoint
+
+if TYPE_CHECKING:
+    from actkit.backends.model import Model
+
+MOST_READ = 0.5
+"""Where more than this share of the rows is read, taking them out and putting them back is not worth it."""
+BY_POSITION = frozenset(TREE_MODELS)
+"""`model_type`s whose blocks hold an `mlp` and an output projection that treat each position alone: the ones for which
+a test shows that the rows which are read stay the same."""
+PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn.dense")
+"""What the projection out of attention is called in the blocks of these models."""
+
+
+@contextmanager
+def only_read(
+    model: "Model", hook_points: Sequence[HookPoint], rows: torch.Tensor, columns: torch.Tensor, shape: Sequence[int]
+) -> Iterator[None]:
+    """Inside, the last block that `hook_points` need computes no more than (`rows`, `columns`), [n] each.
+
+    `shape` is [batch, column]. What is not read is zero behind the parts that are cut short. Where a model is not
+    known to allow it, or most is read, nothing changes.
+    """
+    with ExitStack() as hooks:
+        read = torch.unique(rows * shape[1] + columns)
+        if len(read) <= MOST_READ * shape[0] * shape[1]:
+            for part in _parts(model, hook_points):
+                hooks.enter_context(_cut_short(part, read))
+        yield
+
+
+def _parts(model: "Model", hook_points: Sequence[HookPoint]) -> list[torch.nn.Module]:
+    """The modules of the last block that may be cut short; one whose input or inside is itself read stays whole."""
+    if not isinstance(model, HuggingFaceModel):
+        return []
+    if model.description.config.get_text_config().model_type not in BY_POSITION:
+        return []
+    last = max(point.layer - (point.name == "hook_resid_pre") for point in hook_points)
+    ends = tuple(f".{last}.{name}" for name in ("mlp", *PROJECTIONS))
+    read = [(module, site.side) for module, site in (model.hooked[str(point)] for point in hook_points)]
+    return [
+        part
+        for path, part in model.module.named_modules()
+        if path.endswith(ends)
+        and not any(module in part.modules() and (module is not part or side == "in") for module, side in read)
+    ]
+
+
+@contextmanager
+def _cut_short(part: torch.nn.Module, read: torch.Tensor) -> Iterator[None]:
+    """Inside, `part` computes rows `read` of [batch * column] only, and its output is zero elsewhere."""
+    shape: list[int] = []
+
+    def before(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        shape[:] = args[0].shape[:2]
+        return (args[0].flatten(0, 1)[read][None], *args[1:])
+
+    def after(_: torch.nn.Module, __: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        whole = output.new_zeros(shape[0] * shape[1], output.shape[-1])
+        whole[read] = output[0]
+        return whole.view(*shape, -1)
+
+    handles = [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,118 @@
+"""Models larger than one device: spread over several, offloaded, or with quantized weights.
+
+accelerate moves a module's inputs to where its weights are, so that a batch may start on any device.
+"""
+
+import importlib.util
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from actkit.config import ModelSpec
+from actkit.errors import UsageError
+
+DEVICE_MAPS = ("auto", "balanced", "sequential", "cpu")
+BITS = ("8bit", "4bit")
+
+
+def check_placement(spec: ModelSpec) -> None:
+    """Raise UsageError, with what to do, for a placement or a quantization that is not possible on this machine."""
+    if spec.device_map not in (None, *DEVICE_MAPS):
+        raise UsageError(f"--device-map {spec.device_map} is not known", f"use {', '.join(DEVICE_MAPS)}")
+    if spec.quantize not in (None, *BITS):
+        raise UsageError(f"--quantize {spec.quantize} is not known", f"use {' or '.join(BITS)}")
+    if spec.device_map is not None and spec.device != "auto" and spec.device != spec.device_map:
+        raise UsageError(
+            f"--device {spec.device} and --device-map {spec.device_map} contradict each other",
+            "leave out --device: the map says where the weights go",
+        )
+    if spec.quantize is None:
+        return
+    if spec.device_map == "cpu" or not torch.cuda.is_available() or spec.device.startswith(("cpu", "mps")):
+        raise UsageError(
+            f"--quantize {spec.quantize} needs a GPU that CUDA reaches", "leave it out, or use --dtype bfloat16"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError(f"--quantize {spec.quantize} needs bitsandbytes", "pip install 'actkit[quantize]'")
+
+
+def placed(spec: ModelSpec) -> bool:
+    """Whether `transformers` puts the weights where they belong, so that they must not be moved afterwards."""
+    return spec.device_map is not None or spec.quantize is not None
+
+
+def arguments(spec: ModelSpec) -> dict[str, Any]:
+    """What `from_pretrained` is told besides: where the weights go, and in how many bits."""
+    found: dict[str, Any] = {}
+    if spec.quantize is not None:
+        from transformers import BitsAndBytesConfig
+
+        found["device_map"] = {"": spec.device}
+        found["quantization_config"] = (
+            BitsAndBytesConfig(load_in_8bit=True)
+            if spec.quantize == "8bit"
+            else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=getattr(torch, spec.dtype))
+        )
+    if spec.device_map is not None:
+        found["device_map"] = {"": "cpu"} if spec.device_map == "cpu" else spec.device_map
+    return found
+
+
+def input_device(module: torch.nn.Module) -> str:
+    """Where a batch begins: on the one device that holds all weights, or else on the CPU.
+
+    From there accelerate moves it on, and indices made there fit tensors of any device.
+    """
+    places = set(getattr(module, "hf_device_map", {}).values())
+    if len(places) > 1 or "disk" in places:
+        return "cpu"
+    return str(next(module.parameters()).device)
+
+
+def offloading(spec: ModelSpec, load: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
+    """What `load(**arguments)` returns, a module and something about it; weights that fit no device go to a folder.
+
+    The folder is removed with the module, or at once where loading fails.
+    """
+    told = arguments(spec)
+    if spec.device_map is None:
+        return load(**told)
+    folder = tempfile.mkdtemp(prefix="actkit-offload-")
+    try:
+        module, about = load(**told, offload_folder=folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(module, shutil.rmtree, folder, ignore_errors=True)
+    return module, about
+
+
+class Weights(Mapping[str, torch.Tensor]):
+    """A module's `state_dict` in which offloaded tensors, which have no memory, are read when they are asked for."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._held: Mapping[str, torch.Tensor] = module.state_dict()
+        self._offloaded: dict[str, tuple[Mapping[str, torch.Tensor], str]] = {}
+        for path, one in module.named_modules():
+            elsewhere = getattr(getattr(one, "_hf_hook", None), "weights_map", None)
+            if elsewhere is not None:
+                self._offloaded |= {
+                    f"{path}.{name}" if path else name: (elsewhere, name) for name in one.state_dict(prefix="")
+                }
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor = self._held[name]
+        if not tensor.is_meta or name not in self._offloaded:
+            return tensor
+        elsewhere, short = self._offloaded[name]
+        return elsewhere[short].to(tensor.dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)

@@ -1,0 +1,173 @@
+"""`actkit verify`."""
+
+import json as json_text
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from actkit.cli.console import console
+from actkit.cli.expand import MODEL, OUTPUT, SAE, expanded, option
+from actkit.config import Attention
+from actkit.errors import RunError
+
+if TYPE_CHECKING:
+    from actkit.analysis.verify.findings import Findings
+
+STILL_READABLE = ("checksums", "counts", "derived")
+"""Checks whose problems leave a run's rows where they belong."""
+AGAIN = "Computing again"
+MOST_SHOWN = 50
+"""Problems printed; `--json` has them all."""
+
+
+@expanded
+def verify(
+    run: Annotated[Path, typer.Argument(help="A finished run's directory.", show_default=False)],
+    recompute: Annotated[
+        int,
+        option(
+            "--recompute",
+            panel=AGAIN,
+            min=0,
+            help="Also compute this many records again, drawn at random, on the "
+            "plain Hugging Face model, one text at a time.",
+        ),
+    ] = 0,
+    seed: Annotated[int, option("--seed", panel=AGAIN, min=0, help="Of the draw.")] = 0,
+    model: Annotated[
+        str | None,
+        option("--model", "-m", panel=MODEL, help="Where the model is, if not where it was.", show_default=False),
+    ] = None,
+    attn: Annotated[
+        Attention | None,
+        option("--attn", panel=MODEL, help="Attention implementation; the run's own if not given.", show_default=False),
+    ] = None,
+    device: Annotated[str, option("--device", panel=MODEL, help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    sae: Annotated[
+        list[str] | None,
+        option(
+            "--sae",
+            panel=SAE,
+            help="Directory of an SAE of the run that is not where it was; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
+    ] = False,
+    allow_pickle: Annotated[
+        bool,
+        option(
+            "--allow-pickle",
+            panel=MODEL,
+            help="Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.",
+        ),
+    ] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print errors only.")] = False,
+    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print what was found as one JSON object.")] = False,
+) -> None:
+    """Whether a finished run is whole and right: every shard is read again, and everything that is wrong is named.
+
+    Files, checksums, columns, counts, order, positions, numbers, features. Exit status 0 if all is well, 1 if not.
+
+    Example: [b]actkit verify runs/pairs --recompute 20[/]
+    """
+    from actkit.analysis.verify.whole import checked_facts
+    from actkit.analysis.verify.whole import verify as check
+
+    facts = checked_facts(run)
+    with _progress(quiet) as show:
+        findings = check(run, lambda share: show(f"reading shards: {share:.0%}"))
+    problems = [str(one) for one in findings.problems]
+    found: dict[str, Any] = findings.facts()
+    # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
+    readable = all(one.check in STILL_READABLE for one in findings.problems)
+    if recompute and readable:
+        from actkit.recipes.recompute import RecomputeSpec
+        from actkit.recipes.recompute import recompute as compute
+
+        spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
+        with _progress(quiet) as show:
+            again, found["recomputed"] = compute(
+                run, facts, spec, lambda done: show(f"computing records again: {done:,} of {recompute:,}")
+            )
+        problems += again.problems
+    elif recompute:
+        findings.notes.append("nothing was computed again: the rows are damaged")
+    found["ok"] = not problems
+    if not quiet:
+        _show(run, findings, found.get("recomputed"), problems)
+    if json:
+        sys.stdout.write(json_text.dumps(found, ensure_ascii=False) + "\n")
+    if problems:
+        more = f" (and {len(problems) - 1:,} more problems)" if len(problems) > 1 else ""
+        raise RunError(f"{run}: {problems[0]}{more}", "do not use these numbers; make the run again")
+
+
+def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, problems: list[str]) -> None:
+    """The checks and what came of them, then each problem on a line."""
+    screen = console()
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("check")
+    shown.add_column("looked at", justify="right")
+    shown.add_column("result")
+    wrong = [one.check for one in findings.problems]
+    facts = findings.facts()["checked"]
+    for name in [*facts, *(name for name in dict.fromkeys(wrong) if name not in facts)]:
+        result = f"[red]{wrong.count(name)} wrong[/]" if name in wrong else "ok"
+        shown.add_row(name, f"{facts.get(name, 0):,}", result)
+    screen.print(f"[bold]verify[/] {run}")
+    screen.print(shown)
+    if again is not None:
+        _show_again(again)
+    for text in (*findings.notes, *_not_again(again)):
+        screen.print(f"note: {text}", markup=False)
+    for text in problems[:MOST_SHOWN]:
+        screen.print("[red]wrong:[/] ", end="")
+        screen.print(text, markup=False)
+    if len(problems) > MOST_SHOWN:
+        screen.print(f"and {len(problems) - MOST_SHOWN:,} more; --json has them all")
+
+
+def _show_again(again: Mapping[str, Any]) -> None:
+    screen = console()
+    texts = again["texts"]
+    screen.print(
+        f"{again['records']:,} records computed again ({again['dtype']}, {again['attn']}, {again['device']}, "
+        f"seed {again['seed']}): {again['sequences']:,} sequences, {again['tokens']:,} tokens; "
+        f"{texts['same']:,} of {texts['sequences']:,} texts give the same tokens"
+    )
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("computed again", overflow="fold")
+    for name in ("rows", "worst error", "allowed", "same rows", "same features"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for name, row in again["hook_points"].items():
+        shown.add_row(name, f"{row['vectors']:,}", f"{row['worst_error']:.1e}", f"{row['tolerance']:.0e}")
+    for name, row in again["saes"].items():
+        same = ["" if row[share] is None else f"{row[share]:.2%}" for share in ("identical", "common")]
+        shown.add_row(name, f"{row['rows']:,}", f"{row['worst_error']:.1e}", f"{row['tolerance']:.0e}", *same)
+    screen.print(shown)
+
+
+def _not_again(again: Mapping[str, Any] | None) -> list[str]:
+    if again is None:
+        return []
+    found = [f"not computed again: {name} ({why})" for name, why in again["not_recomputed"].items()]
+    if again["texts"]["not_defined"]:
+        found.append(f"{again['texts']['not_defined']:,} shared beginnings have no tokens of their own to compare")
+    return found
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A line on a terminal that says how far it is; nothing elsewhere, where it would fill a log."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    with console().status("reading shards") as status:
+        yield status.update

@@ -1,0 +1,1 @@
+"""Records of a run computed again on the plain model, and held against what is stored."""
