@@ -58,15 +58,17 @@ class Run:
         `side` takes the sequences of one side only: shared, chosen, rejected, positive or negative. Only this hook
         point's bytes are read; what each row is, `positions` says. Raises RunError for a hook point that is not stored.
         """
-        found = [rows.activations[self._of_side(rows, side)] for rows in self._rows(hook_point)]
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        wanted = self._of_side(side)
+        found = [rows.activations[_rows_of(rows, wanted)] for rows in self._rows(hook_point)]
+        return np.concatenate(found)  # of one part too: what Parquet was read into is not writable
 
     def positions(self, hook_point: str, side: str | None = None) -> "pd.DataFrame":
         """What the rows of `activations` are: a data frame with sequence_id and position."""
         import pandas as pd
 
+        wanted = self._of_side(side)
         found = [
-            pd.DataFrame({"sequence_id": rows.sequence_ids, "position": rows.positions})[self._of_side(rows, side)]
+            pd.DataFrame({"sequence_id": rows.sequence_ids, "position": rows.positions})[_rows_of(rows, wanted)]
             for rows in self._rows(hook_point)
         ]
         frame: pd.DataFrame = pd.concat(found, ignore_index=True)
@@ -103,21 +105,27 @@ class Run:
         if not found:
             raise RunError(f"{self.path}: no activations of {hook_point}", f"it has {', '.join(self.hook_points)}")
 
-    def _of_side(self, rows: Rows, side: str | None) -> npt.NDArray[np.bool_]:
+    def _of_side(self, side: str | None) -> npt.NDArray[np.int64] | None:
+        """The sequences of one side; None for those of all. Raises RunError for a side that there is not."""
         if side is None:
-            return np.ones(len(rows.positions), dtype=np.bool_)
+            return None
         sequences = self.table("sequences", ["sequence_id", "side"])
-        wanted = sequences.filter(pc.equal(sequences["side"], side))["sequence_id"].to_numpy()
+        wanted: npt.NDArray[np.int64] = sequences.filter(pc.equal(sequences["side"], side))["sequence_id"].to_numpy()
         if not len(wanted):
             sides = ", ".join(one for one in pc.unique(sequences["side"]).to_pylist() if one)
             raise RunError(f"{self.path}: no side {side}", f"it has {sides or 'none'}")
-        return np.isin(rows.sequence_ids, wanted)
+        return wanted
 
     def _parts(self, name: str) -> list[Path]:
         found = parts(self.path, name)
         if not found:
             raise RunError(f"{self.path}: no table {name}", f"it has {', '.join(self.tables)}")
         return found
+
+
+def _rows_of(rows: Rows, wanted: npt.NDArray[np.int64] | None) -> Any:
+    """An index of the rows of some sequences; of all, one that makes no copy."""
+    return slice(None) if wanted is None else np.isin(rows.sequence_ids, wanted)
 
 
 def open_run(path: Path | str) -> Run:

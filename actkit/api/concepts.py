@@ -74,8 +74,8 @@ def capture_from_concept(
     [n_pairs, width] are at the last token, or of the answers' means. `chat` is by default the model's template where it
     has one. At most `max_examples` pairs are read. Those that cannot be used are left out and counted in `facts`.
 
-    Raises UsageError for an unknown concept or a template without stems, InputError for a file that is no use, RunError
-    when no pair is left or `out` exists, and ModelError as `load_model` does.
+    Raises UsageError for an unknown concept, an empty list or a template without stems, InputError for a file that is
+    no use, RunError when no pair is left or `out` exists, and ModelError as `load_model` does.
 
         found = actkit.capture_from_concept("tiny", "honesty", layers=2, max_examples=60)
         found.direction(2).shape  # [192]
@@ -108,7 +108,12 @@ def _what(concept: Any, stems: Any, place: Place) -> dict[str, Any]:
     if stems is not None:
         raise UsageError("stems without a template", "give a Template with them")
     named = isinstance(concept, (str, Path))
-    return {"what": str(concept) if named else place.write_input(_pair(one) for one in rows_in(concept))}
+    if named:
+        return {"what": str(concept)}
+    pairs = [_pair(one) for one in rows_in(concept)]
+    if not pairs:
+        raise UsageError("there are no pairs", "give tuples of a positive and a negative text")
+    return {"what": place.write_input(pairs)}
 
 
 def _pair(pair: Pair) -> Mapping[str, Any]:

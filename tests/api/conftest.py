@@ -1,4 +1,4 @@
-"""The bundled model, loaded once; and a temporary directory in which nothing may be left."""
+"""The bundled model, loaded once; and a temporary directory in which actkit may leave nothing."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ import torch
 import actkit
 from actkit.bundled import TINY
 
+PREFIX = "actkit-"
+"""Of the temporary directories that actkit makes."""
 PROMPTS = ("One two three.", "The river runs to the sea, and the sea is not full.", "Four", "A hare 🌊")
 
 
@@ -29,10 +31,13 @@ def in_memory() -> tuple[Any, Any]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever a test does, failing calls included, the temporary directory is empty afterwards."""
+    """Whatever a test does, failing calls included, nothing of actkit is left in the temporary directory afterwards.
+
+    Other packages leave directories there when they are first imported, as wandb does.
+    """
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.chdir(tmp_path)
     yield
-    assert list(folder.iterdir()) == []
+    assert [one.name for one in folder.iterdir() if one.name.startswith(PREFIX)] == []

@@ -39,9 +39,7 @@ def check(found: actkit.CapturedActivations, run: actkit.Run, keys: dict[Any, st
         for tensor, column in columns:
             assert tensor[number, : len(here)].tolist() == here[column].astype(int).tolist()
             assert not tensor[number, len(here) :].any()
-        assert found.attention_mask[number].tolist() == [1] * len(here) + [0] * (
-            found.input_ids.shape[1] - len(here)
-        )
+        assert found.attention_mask[number].tolist() == [1] * len(here) + [0] * (found.input_ids.shape[1] - len(here))
 
 
 def test_it_is_what_the_tables_hold(tiny: actkit.ModelSpec, tmp_path: Path) -> None:
@@ -74,9 +72,7 @@ def test_several_hook_points_of_a_layer_are_named(tiny: actkit.ModelSpec, tmp_pa
 
 
 @pytest.mark.parametrize(("positions", "text"), [("last", "last"), (-1, "-1"), ([0, -1], "0,-1")])
-def test_positions_are_chosen_as_in_capture(
-    tiny: actkit.ModelSpec, tmp_path: Path, positions: Any, text: str
-) -> None:
+def test_positions_are_chosen_as_in_capture(tiny: actkit.ModelSpec, tmp_path: Path, positions: Any, text: str) -> None:
     found = actkit.capture_activations(tiny, PROMPTS, layers=2, positions=positions)
     run = run_of(tmp_path / "run", actkit.CaptureSpec(PROMPTS, positions=text), layers="2")
     check(found, run, {2: "blocks.2.hook_resid_post"})
@@ -170,6 +166,6 @@ def test_errors_say_what_to_do(prompts: Any, options: dict[str, Any], error: typ
 def test_vectors_of_different_lengths_are_no_tensor() -> None:
     with pytest.raises(actkit.ActkitError, match="no activations that fit|differ in length"):
         actkit.capture_activations(CPU, ["One.", "One two."], layers=0, hook_points=["attn.hook_pattern"])
+    names = ["attn.hook_pattern", "hook_resid_post"]
     with pytest.raises(UsageError, match="differ in length"):
-        names = ["attn.hook_pattern", "hook_resid_post"]
         actkit.capture_activations(CPU, ["One.", "One two."], layers=0, hook_points=names)
