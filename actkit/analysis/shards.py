@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.analysis.pages import vectors
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -46,16 +48,12 @@ def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
             known = file.metadata.row_group(group).column(column).statistics
             if hook_point is not None and known is not None and known.has_min_max and known.min != hook_point:
                 continue
-            table = file.read_row_group(group)
-            if hook_point is not None and len(table) and table["hook_point"][0].as_py() != hook_point:
+            table = file.read_row_group(group, columns=["sequence_id", "position", "layer", "hook_point"])
+            if not len(table) or (hook_point is not None and table["hook_point"][0].as_py() != hook_point):
                 continue
-            lists = table["activation"].combine_chunks()
-            if not len(table):
+            values = _values(part, file, group)
+            if values is None:
                 continue
-            widths = {lists.type.list_size} if pa.types.is_fixed_size_list(lists.type) else set(np.diff(lists.offsets))
-            if len(widths) != 1:
-                continue
-            values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
             yield Rows(
                 table["hook_point"][0].as_py(),
                 table["layer"][0].as_py(),
@@ -63,6 +61,19 @@ def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
                 table["position"].to_numpy(),
                 values.reshape(len(table), -1),
             )
+
+
+def _values(part: Path, file: pq.ParquetFile, group: int) -> Floats | None:
+    """[n * width]: the vectors of one row group end to end; None where they differ in length."""
+    if pa.types.is_fixed_size_list(file.schema_arrow.field("activation").type):
+        plain = vectors(part, file.metadata, group, "activation")
+        if plain is not None:
+            return plain.astype(np.float32, copy=False)
+    lists = file.read_row_group(group, columns=["activation"])["activation"].combine_chunks()
+    if not pa.types.is_fixed_size_list(lists.type) and len(set(np.diff(lists.offsets))) != 1:
+        return None
+    values: Floats = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return values
 
 
 def sae_groups(part: Path, sae: str) -> Iterator[pa.Table]:
