@@ -16,6 +16,7 @@ import torch
 
 from actkit.backends import hugging_face
 from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.placement import input_device
 from actkit.backends.sites import Site, block_sites
 from actkit.config import Attention
 from actkit.errors import ModelError
@@ -49,7 +50,7 @@ class PlainModel:
 
         Raises ModelError where a module is not run exactly once.
         """
-        device = self.module.get_input_embeddings().weight.device
+        device = torch.device(input_device(self.module))
         inputs: dict[str, Any] = {
             "input_ids": torch.from_numpy(np.ascontiguousarray(token_ids, dtype=np.int64))[None].to(device),
             "use_cache": False,
