@@ -46,7 +46,7 @@ imports: $(VENV)/.installed-dev  ## import-linter: imports go one way.
 check: lint types imports test  ## All that CI runs.
 
 bench: $(VENV)/.installed-dev  ## Speed beside other ways to do the same work.
-	$(BIN)/python -m tests.benchmarks.pairs
+	$(BIN)/python -m tests.benchmarks
 
 clean:           ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,48 @@
+"""One way to do one workload, alone in a process: prints the most memory that it held, in MB.
+
+python -m tests.benchmarks.once FOLDER WORKLOAD actkit|tuned
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+
+def main() -> None:
+    """Run it and print the figure, last on the line."""
+    folder, workload, way = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    from tests.benchmarks import workloads
+
+    inputs = workloads.read(folder)
+    if way == "actkit":
+        from actkit.config import ModelSpec
+        from tests.benchmarks import own
+
+        own.run(inputs, workload, ModelSpec(str(inputs.model), device="cpu"), folder / "run")
+    else:
+        from actkit.backends import sae_lens
+        from actkit.config import SaeSpec
+        from tests.benchmarks import reference
+
+        layers = workloads.layers_read(workload, inputs.size)
+        with_sae = workload in ("documents", "answers")
+        sae = sae_lens.load(SaeSpec(path=str(inputs.sae)), "cpu") if with_sae else None
+        model = reference.base_model(inputs, max(layers) + 1)
+        with torch.inference_mode():
+            getattr(reference, workload)(inputs, model, layers if workload == "contrasts" else sae)
+    print(round(_peak_kb() / 1024))
+
+
+def _peak_kb() -> int:
+    """What Linux calls the high-water mark: getrusage's figure begins with the parent's."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()
