@@ -31,6 +31,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("Phi", {**SMALL, "intermediate_size": 48, **IDS}),
     "phi3": ("Phi3", {**GROUPED, "sliding_window": 8, **IDS}),
     "olmo2": ("Olmo2", {**GROUPED, **IDS}),
+    "gemma": ("Gemma", {**GROUPED, "head_dim": 8, **IDS}),
+    "stablelm": ("StableLm", {**GROUPED, **IDS}),
+    "granite": ("Granite", {**GROUPED, "residual_multiplier": 0.5, "embedding_multiplier": 2.0, **IDS}),
+    "smollm3": ("SmolLM3", {**GROUPED, **IDS}),
     "bloom": ("Bloom", {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 3, "n_head": 4, **IDS}),
     "opt": (
         "OPT",
@@ -39,6 +43,9 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 PARALLEL = ("gpt_neox", "phi")
 """Attention and MLP read the same residual stream there, and there is no residual stream between them."""
+
+SCALED = ("granite",)
+"""What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
 
 
 @pytest.fixture(scope="session")

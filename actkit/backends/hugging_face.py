@@ -25,18 +25,26 @@ if TYPE_CHECKING:
 LAYERS_STAND_ALONE = frozenset(
     (
         "bloom",
+        "falcon",
+        "gemma",
         "gemma2",
         "gemma3_text",
         "gpt2",
         "gpt_neox",
+        "gptj",
+        "granite",
         "llama",
         "mistral",
+        "mixtral",
         "olmo2",
         "opt",
         "phi",
         "phi3",
         "qwen2",
         "qwen3",
+        "qwen3_moe",
+        "smollm3",
+        "stablelm",
     )
 )
 """`model_type`s of which a test shows that a block computes the same in a model cut short. Elsewhere it may not: some
@@ -86,7 +94,12 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
 
 
 def resolve_attn(attn: Attention, config: Any) -> Attention:
-    """`auto` is sdpa where Hugging Face has it for the architecture, eager elsewhere."""
+    """`auto` is sdpa where Hugging Face has it for the architecture, eager elsewhere.
+
+    Raises UsageError for what Hugging Face computes wrongly.
+    """
+    if attn == "eager" and config.model_type == "falcon" and config.alibi:
+        raise UsageError("transformers adds ALiBi twice in Falcon's eager attention", "--attn sdpa")
     if attn != "auto":
         return attn
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING

@@ -8,6 +8,7 @@ second norm. Post-norm architectures (Gemma 2, OLMo 2) and parallel ones (GPT-Ne
 import copy
 import json
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,12 @@ TABLE = {
 }
 """Architectures in `sites.json`. Not here: those whose layout a configuration decides, such as GPT-NeoX and Falcon
 (parallel or not), and those that scale what they add to the residual stream, such as Granite."""
+
+
+TRIED = 24
+"""Tokens by which the bridge is held against the model when it is loaded."""
+TRIED_OFF, TRIED_OFF_16 = 1e-3, 0.1
+"""How far logits may be off, as a share of the largest, in float32 and in 16 bits."""
 
 
 def alias_of(name: str) -> str:
@@ -84,9 +91,40 @@ def hook_names(description: "Description") -> tuple[str, ...]:
 
 
 def load(description: "Description") -> "BridgedModel":
-    """Load the model with eager attention, which alone has patterns, and wrap it in the bridge."""
+    """Load the model with eager attention, which alone has patterns, and wrap it in the bridge.
+
+    Raises ModelError where the bridge does not compute what the model does. A few tokens, run before and after, show
+    that: transformers, for one, adds ALiBi twice in Falcon's eager attention.
+    """
+    ids = torch.arange(TRIED, device=description.spec.device)[None] % description.config.get_text_config().vocab_size
+    usual = hugging_face.resolve_attn("auto", description.config)
     plain = hugging_face.load(description, {}, attn="eager")
-    return BridgedModel(description, plain.module, _bridge(plain.module, description.spec.device))
+    expected = _logits(_in(plain.module, usual) or hugging_face.load(description, {}, attn=usual).module, ids)
+    module = _in(plain.module, "eager")
+    bridge = _bridge(module, description.spec.device)
+    with torch.no_grad():
+        off = float((bridge(ids, return_type="logits").float() - expected).abs().max() / expected.abs().max())
+    if not off <= (TRIED_OFF if description.spec.dtype == "float32" else TRIED_OFF_16):
+        name = description.architecture
+        raise ModelError(
+            f"TransformerLens, in eager attention, computes {name} otherwise than Hugging Face ({off:.0e} off {usual})",
+            "read hook points that are a module's input or output, such as hook_resid_post: they need no bridge",
+        )
+    return BridgedModel(description, plain.module, bridge)
+
+
+def _in(module: Any, attn: str) -> Any:
+    """The module with another attention implementation; None where it was fixed when the module was made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module.set_attn_implementation(attn)
+    return module if module.config._attn_implementation == attn else None
+
+
+def _logits(module: Any, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = module(ids, use_cache=False).logits.float()
+    return found
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from actkit.backends.hugging_face import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.model import Description, Model
 from actkit.config import ModelSpec
-from actkit.errors import ModelError
+from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
-from tests.conftest import ARCHITECTURES, PARALLEL, VOCABULARY, relative_error
+from tests.conftest import ARCHITECTURES, PARALLEL, SCALED, VOCABULARY, relative_error
+from tests.matrix import save
 
 ModelDir = Callable[[str], Path]
 NAMES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z")
@@ -27,7 +28,11 @@ def described(directory: Path, attn: str = "eager") -> Description:
 
 
 def points(architecture: str) -> list[HookPoint]:
-    names = [name for name in NAMES if not (name == "hook_resid_mid" and architecture in PARALLEL)]
+    lacking = {
+        **dict.fromkeys(PARALLEL, ("hook_resid_mid",)),
+        **dict.fromkeys(SCALED, ("hook_attn_out", "hook_mlp_out")),
+    }
+    names = [name for name in NAMES if name not in lacking.get(architecture, ())]
     return [HookPoint(layer, name) for layer in range(3) for name in names]
 
 
@@ -83,7 +88,7 @@ def test_resid_equals_hidden_states(architecture: str, model_dir: ModelDir) -> N
         assert relative_error(final_norm(last), hidden[3]) <= TOLERANCE
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name not in SCALED])
 def test_parts_add_up_to_the_residual_stream(architecture: str, model_dir: ModelDir) -> None:
     """attn_out and mlp_out are what is added to the residual stream, also where a norm follows them (TRAPS 5)."""
     found = captured(load(described(model_dir(architecture)), points(architecture)), ids(), points(architecture))
@@ -268,3 +273,14 @@ def test_bfloat16_is_close_to_float32(model_dir: ModelDir) -> None:
     }
     assert found["bfloat16"].dtype == torch.bfloat16
     assert 1e-4 < relative_error(found["bfloat16"].float(), found["float32"]) < 5e-2
+
+
+def test_a_bridge_that_differs_from_the_model_is_refused(tmp_path: Path) -> None:
+    """In transformers Falcon's eager attention, which the bridge takes, adds ALiBi twice (TRAPS 7)."""
+    save("falcon_alibi", tmp_path / "falcon")
+    description = describe(ModelSpec(str(tmp_path / "falcon"), device="cpu"))
+    with pytest.raises(ModelError, match="FalconForCausalLM otherwise than Hugging Face"):
+        load(description, [HookPoint(0, "attn.hook_pattern")])
+    assert load(description, [HookPoint(0, "hook_resid_post")]).shares_prefixes is False
+    with pytest.raises(UsageError, match="ALiBi twice"):
+        described(tmp_path / "falcon", "eager")
