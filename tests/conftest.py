@@ -56,19 +56,18 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     def build(name: str) -> Path:
         if name not in built:
             built[name] = tmp_path_factory.mktemp(name)
-            save_random_model(name, built[name])
+            save_random_model(*ARCHITECTURES[name], built[name])
         return built[name]
 
     return build
 
 
-def save_random_model(name: str, path: Path) -> None:
-    """A random float32 model whose norms and biases differ from one and zero, as a trained one's do."""
+def save_random_model(prefix: str, options: dict[str, Any], path: Path) -> None:
+    """A random float32 model of `<prefix>Config(**options)`, its norms and biases unlike one and zero, as if trained."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    prefix, options = ARCHITECTURES[name]
     config = getattr(transformers, f"{prefix}Config")(**options)
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()

@@ -24,7 +24,7 @@ from actkit.backends.hugging_face import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.sites import block_sites
 from actkit.errors import ModelError
-from tests.conftest import ARCHITECTURES, GROUPED, IDS, SMALL, relative_error, small_tokenizer
+from tests.conftest import ARCHITECTURES, GROUPED, IDS, SMALL, relative_error, save_random_model, small_tokenizer
 
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 24}
 LATENT = {
@@ -157,18 +157,8 @@ class Row:
 
 
 def save(name: str, path: Path) -> None:
-    """A random model of the architecture in Hugging Face layout, its norms and biases unlike one and zero."""
-    import transformers
-
-    prefix, options = {**ARCHITECTURES, **MORE}[name]
-    config = getattr(transformers, f"{prefix}Config")(**options)
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    model.save_pretrained(path)
-    small_tokenizer().save_pretrained(path)
+    """A random model of the architecture in Hugging Face layout."""
+    save_random_model(*{**ARCHITECTURES, **MORE}[name], path)
 
 
 def examine(name: str, folder: Path) -> Row:
