@@ -63,7 +63,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 def save_random_model(prefix: str, options: dict[str, Any], path: Path) -> None:
-    """A random float32 model of `<prefix>Config(**options)`, its norms and biases unlike one and zero, as if trained."""
+    """A random float32 model of a configuration class, its norms and biases unlike one and zero, as if trained."""
     import transformers
 
     transformers.logging.set_verbosity_error()

@@ -147,7 +147,10 @@ def main() -> None:
     names = options.only or list(WORKLOADS)
     with tempfile.TemporaryDirectory() as folder:
         inputs = workloads.make(Path(folder), size)
-        measured = {one: measure(inputs, one, options.rounds, not options.limit_only) for one in names}
+        measured = {}
+        for one in names:
+            measured[one] = measure(inputs, one, options.rounds, not options.limit_only)
+            print(f"{one}: {measured[one][0]}", file=sys.stderr, flush=True)
         text = f"{machine()}\n\n{table(measured)}"
         if options.memory:
             text += "\n" + memory_table(Path(folder), names)
