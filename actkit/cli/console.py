@@ -92,6 +92,8 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         screen.print("  more reasons are in the table rejected")
     for row in facts.get("health", ()):
         screen.print(f"  {row['sae']}: {_health(row)}", markup=False)
+    if facts.get("verify"):
+        screen.print(f"  {verified(facts['verify'])}")
     for text in facts.get("warnings", ()):
         screen.print("[yellow]warning:[/] ", end="")
         screen.print(text, markup=False)
@@ -109,6 +111,14 @@ def _health(row: Mapping[str, Any]) -> str:
         f"{row['dead_fraction']:.1%} of features silent, {row['dense_fraction']:.1%} dense, "
         f"on {row['n_tokens']:,} tokens"
     )
+
+
+def verified(found: Mapping[str, Any]) -> str:
+    """What `--verify` found, in a line; a run in which it found more than rounding is not finished."""
+    rows = [*found["hook_points"].values(), *found["saes"].values()]
+    worst = max(rows, key=lambda row: row["worst_error"] / row["tolerance"], default=None)
+    far = f": off by at most {worst['worst_error']:.1e}, {worst['tolerance']:.1e} allowed" if worst else ""
+    return f"{found['records']:,} records computed again on the plain model{far}"
 
 
 def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:

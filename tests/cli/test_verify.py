@@ -18,6 +18,7 @@ from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.plain import plain_of
 from actkit.bundled import SAES
 from actkit.cli.app import main
+from actkit.cli.console import verified
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.recompute.records import drawn
@@ -425,6 +426,10 @@ def test_a_run_with_verify_says_what_its_first_records_were(tmp_path: Path, actk
     made = actkit(*COMMANDS["dpo"], *SHARDS, "--verify", "3", "-o", tmp_path / "run")
     assert made.status == 0, made.err
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    said = verified(facts["verify"])
+    assert re.fullmatch(
+        r"3 records computed again on the plain model: off by at most \d\.\de-0[67], 5\.0e-05 allowed", said
+    )
     assert facts["verify"]["records"] == 3, "more than the first shard of two records has"
     assert len(facts["verify"]["hook_points"]) == 12
     assert all(row["worst_error"] < 1e-5 for row in facts["verify"]["hook_points"].values())
