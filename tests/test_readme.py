@@ -1,15 +1,20 @@
 """What the README shows works as it is shown."""
 
+import io
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import actkit
-from actkit.cli.app import app
+from actkit.cli.app import app, main
 from actkit.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +91,61 @@ def test_the_shell_lines_of_capture_work(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[:2] == ["runs/last", "runs/x"]
     assert "sequence_id" in done.stdout
     assert (tmp_path / "runs/x/run.json").exists()
+
+
+def lines_of_actkit() -> list[list[str]]:
+    """Every command line of actkit's in the shell blocks, without `actkit`; of a pipe its last part."""
+    lines = [line.split(" # ")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    found = [re.search(r"(?:^|\| )actkit (.*?)(?: &&.*)?$", line) for line in lines]
+    return [shlex.split(one.group(1)) for one in found if one and not one.group(1).startswith("--install")]
+
+
+def test_every_option_of_the_shell_lines_exists() -> None:
+    commands: Any = typer.main.get_command(app)
+    lines = lines_of_actkit()
+    assert len(lines) > 20
+    for name, *arguments in lines:
+        commands.commands[name].make_context(name, arguments)
+
+
+OF_THE_HUB = ("--model", "--sae-release", "--sae-id")
+"""Options that are left out, so that a line runs on the bundled model."""
+
+
+@pytest.mark.slow
+def test_every_shell_line_runs_on_the_bundled_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("stories").mkdir()
+    Path("stories/one.md").write_text("Once upon a time there was a hare.\n", encoding="utf-8")
+    Path("prompts.txt").write_text("What a lovely day.\n", encoding="utf-8")
+    Path("questions.txt").write_text("".join(f"What is {at} and {at}?\n" for at in range(16)), encoding="utf-8")
+    write("answers.jsonl", [{"prompt": "Was it good?", "response": " Yes."}])
+    for number, (name, *rest) in enumerate(lines_of_actkit()):
+        pairs = [{"prompt": f"Is {at} even?", "chosen": f"Yes, {at}.", "rejected": f"No, {at}."} for at in range(12)]
+        contrasts = [{"positive": f"I like {at}.", "negative": f"I loathe {at}.", "stem": str(at)} for at in range(16)]
+        write("pairs.jsonl", contrasts if name == "concept" else pairs)
+        labels = ("gratitude", "annoyance") if "gratitude" in rest else ("positive", "negative")
+        write("comments.jsonl", [{"text": f"Text {at}.", "feedback": labels[at % 2]} for at in range(12)])
+        if any("wikitext" in one for one in rest):  # a dataset on the hub
+            continue
+        kept = [
+            one for at, one in enumerate(rest) if one not in OF_THE_HUB and (at == 0 or rest[at - 1] not in OF_THE_HUB)
+        ]
+        kept = ["2" if before == "--target-layer" else one for before, one in zip(["", *kept], kept, strict=False)]
+        runs = name in ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect")
+        more = ["--overwrite", *(() if {"-o", "--list"} & {*kept} else ("-o", f"runs/{number}"))] if runs else []
+        if name == "export":
+            more = ["--overwrite"]
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One.\nTwo.\n")))
+        with pytest.raises(SystemExit) as ended:
+            main([name, *kept, *more])
+        assert not ended.value.code, (name, kept, capsys.readouterr().err)
+
+
+def write(name: str, rows: list[dict[str, str]]) -> None:
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def test_every_name_of_the_library_is_there() -> None:

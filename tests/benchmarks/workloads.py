@@ -36,7 +36,7 @@ class Size:
         return self.n_layers // 2
 
 
-FULL = Size(12, 768, 12, 16384, documents=28, pairs=20, answers=80, contrasts=60)
+FULL = Size(12, 768, 12, 16384, documents=14, pairs=10, answers=40, contrasts=30)
 SMALL = Size(4, 192, 4, 4096, documents=24, pairs=20, answers=40, contrasts=40)
 
 
