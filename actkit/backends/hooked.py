@@ -97,7 +97,7 @@ def _hooked(module: torch.nn.Module, site: Site, name: str, served: Served) -> I
         served.serve(name, args[0] if args else kwargs["hidden_states"])
 
     def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        served.serve(name, output[0] if isinstance(output, tuple) else output)
+        served.serve(name, output[0] if isinstance(output, (tuple, list)) else output)
 
     if site.side == "in":
         handle = module.register_forward_pre_hook(before, with_kwargs=True)

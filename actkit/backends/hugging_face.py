@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -179,7 +180,10 @@ def load(
     """Load the weights and find the modules of `sites` (hook point → site).
 
     Blocks from `n_layers` on are not loaded, where the architecture allows it: nothing reads them.
+
+    Raises ModelError for a model that is not causal, and for a hook point that a block of another kind does not have.
     """
+    check_causal(description)
     if description.spec.loaded is not None:
         module = description.spec.loaded[0]
         module.eval()
@@ -189,7 +193,26 @@ def load(
             spec = replace(description.spec, device=placement.input_device(module))
             description = replace(description, spec=spec)
     modules = dict(module.named_modules())
+    for point, site in sites.items():
+        if site.path not in modules:
+            raise ModelError(
+                f"{description.spec.name} ({description.architecture}) has no hook point {point}: "
+                f"its block has no {site.path}",
+                "blocks differ in this model; name hook points one by one, or read hook_resid_post, which all have",
+            )
     return HuggingFaceModel(description, module, {name: (modules[site.path], site) for name, site in sites.items()})
+
+
+def check_causal(description: "Description") -> None:
+    """Raise ModelError where a token attends to later ones: padding would be seen, and so would what is cut off."""
+    config = description.config.get_text_config()
+    both_ways = getattr(config, "use_bidirectional_attention", None) in (True, "all")
+    encoder = config.model_type == "bert" and not config.is_decoder
+    if both_ways or encoder or not getattr(config, "is_causal", True):
+        raise ModelError(
+            f"{description.spec.name} is not causal: its tokens attend to later ones",
+            "actkit reads causal language models only",
+        )
 
 
 def shortened(config: Any, n_layers: int) -> Any:
@@ -197,8 +220,11 @@ def shortened(config: Any, n_layers: int) -> Any:
     config = copy.deepcopy(config)
     text = config.get_text_config()
     text.num_hidden_layers = n_layers
+    if getattr(text, "num_kv_shared_layers", None):
+        text.num_kv_shared_layers = 0  # it counts from the end
     if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:n_layers]
+        with suppress(AttributeError):  # some work it out from the number of layers
+            text.layer_types = text.layer_types[:n_layers]
     return config
 
 

@@ -26,16 +26,37 @@ class Site:
 def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
     """Name of a hook point → its site, for all of `NATIVE` that the architecture has.
 
-    Common architectures are looked up in `sites.json`, which is written from TransformerLens's adapters and tested
-    against them (`python -m actkit.backends.transformer_lens` writes it anew): importing TransformerLens costs
-    seconds. The others, and those whose layout depends on the configuration, ask the adapters.
+    Left out is what `misnamed` is. Common architectures are looked up in `sites.json`, which is written from
+    TransformerLens's adapters and tested against them (`python -m actkit.backends.transformer_lens` writes it anew):
+    importing TransformerLens costs seconds. The others, and those whose layout depends on the configuration, ask the
+    adapters.
     """
     known = json.loads(Path(__file__).with_name("sites.json").read_text(encoding="utf-8"))
     if architecture in known:
-        return {name: Site(path, side) for name, (path, side) in known[architecture].items()}
-    from actkit.backends import transformer_lens
+        sites: Mapping[str, Site] = {name: Site(path, side) for name, (path, side) in known[architecture].items()}
+    else:
+        from actkit.backends import transformer_lens
 
-    return transformer_lens.block_sites(config, architecture, NATIVE)
+        sites = transformer_lens.block_sites(config, architecture, NATIVE)
+    left_out = misnamed(config, architecture)
+    return {name: site for name, site in sites.items() if name not in left_out}
+
+
+def misnamed(config: Any, architecture: str) -> frozenset[str]:
+    """Hook points under whose name the adapters have something else in this configuration.
+
+    `hook_resid_mid` is for them what enters the block's second norm. Where norms come after the parts (OPT of 350 M
+    parameters, the first GPT, BERT), the MLP's output is already in that. BERT's `hook_attn_out` is there the residual
+    stream after attention, and Falcon-H1 scales what attention gives before it is added.
+    """
+    text = config.get_text_config()
+    if architecture == "OpenAIGPTLMHeadModel" or (architecture == "OPTForCausalLM" and not text.do_layer_norm_before):
+        return frozenset({"hook_resid_mid"})
+    if text.model_type == "bert":
+        return frozenset({"hook_resid_mid", "hook_attn_out"})
+    if architecture == "FalconH1ForCausalLM" and text.attention_out_multiplier != 1:
+        return frozenset({"hook_attn_out"})
+    return frozenset()
 
 
 def nearest(point: HookPoint, names: Iterable[str]) -> list[str]:

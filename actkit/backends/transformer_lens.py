@@ -17,7 +17,7 @@ import torch
 
 from actkit.backends import hugging_face
 from actkit.backends.hooked import Served
-from actkit.backends.sites import NATIVE, Site
+from actkit.backends.sites import NATIVE, Site, misnamed
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def block_sites(config: Any, architecture: str, names: Sequence[str]) -> Mapping
 
     Raises ModelError for an architecture that TransformerLens does not map.
     """
-    blocks = _bridge_without_weights(config, architecture).adapter.component_mapping["blocks"]
+    blocks = _bridge_without_weights(_as_mapped(config), architecture).adapter.component_mapping["blocks"]
     found = {name: _resolve(blocks, name, f"{blocks.name}.{{layer}}") for name in names}
     return {name: site for name, site in found.items() if site is not None}
 
@@ -87,7 +87,9 @@ def sites_table() -> str:
 def hook_names(description: "Description") -> tuple[str, ...]:
     """Every hook point that the bridge has in a block of this model, named as in `HookPoint.name`."""
     names = _bridge_without_weights(description.config, description.architecture).hook_dict
-    return tuple(name.removeprefix("blocks.0.") for name in names if name.startswith("blocks.0."))
+    left_out = misnamed(description.config, description.architecture)
+    in_block = (name.removeprefix("blocks.0.") for name in names if name.startswith("blocks.0."))
+    return tuple(name for name in in_block if name not in left_out)
 
 
 def load(description: "Description") -> "BridgedModel":
@@ -158,17 +160,30 @@ def _serving(served: Served, name: str) -> Callable[..., None]:
     return hook
 
 
+def _as_mapped(config: Any) -> Any:
+    """The configuration with what its adapter cannot take replaced, where modules keep their names.
+
+    TransformerLens splits the attention weights of Falcon's newer layout (40B, 180B, Falcon 2) as if they were the
+    older one's, and fails; blocks of both are parallel, and what they are made of is called the same.
+    """
+    if config.model_type == "falcon" and config.new_decoder_architecture:
+        config = copy.deepcopy(config)
+        config.new_decoder_architecture, config.parallel_attn, config.num_ln_in_parallel_attn = False, True, 1
+    return config
+
+
 def _bridge_without_weights(config: Any, architecture: str) -> Any:
     """The bridge over two blocks of the model with memory that is never filled in: adapters want to split weights."""
     from transformers import AutoModelForCausalLM
 
-    config = copy.deepcopy(config)
-    text = config.get_text_config()
-    text.num_hidden_layers = min(2, text.num_hidden_layers)
-    if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[: text.num_hidden_layers]
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    config = hugging_face.shortened(config, min(2, config.get_text_config().num_hidden_layers))
+    try:
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    except ValueError as error:
+        raise ModelError(
+            f"transformers has no causal language model for {architecture}", "actkit reads causal language models only"
+        ) from error
     skeleton.config.architectures = [architecture]
     return _bridge(skeleton.to_empty(device="cpu"), "cpu")
 
@@ -200,6 +215,12 @@ def _bridge(module: torch.nn.Module, device: str) -> Any:
         raise ModelError(
             f"TransformerLens does not map the architecture {architecture}",
             "actkit reads models that TransformerLens maps; see its list of supported architectures",
+        ) from error
+    except Exception as error:  # an adapter that was not written for this configuration
+        raise ModelError(
+            f"TransformerLens cannot wrap {type(module).__name__} in this configuration ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''})",
+            "read hook points that are a module's input or output, such as hook_resid_post: they need no bridge",
         ) from error
 
 
