@@ -5,6 +5,7 @@ value is rejected with its column, and those around it are read.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actkit.errors import InputError
@@ -27,6 +28,8 @@ def read_parquet(path: str) -> Records:
     import pyarrow.parquet as pq
 
     check_name(path)
+    if Path(path).is_fifo():
+        raise InputError(f"{path}: a Parquet file cannot be read from a pipe", "it is read from its end; give a file")
     try:
         # Pages that have a checksum are held against it: else a flipped bit would be read as another number.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
