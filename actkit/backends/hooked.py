@@ -10,6 +10,7 @@ import torch
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.masks import TREE_MODELS, tree_mask
 from actkit.backends.sites import Site
+from actkit.backends.transfer import to_device
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ class HuggingFaceModel:
         and the faster causal kernel is used. A mask made from ids would drop real tokens where pad and eos are one.
         """
         device = self.description.spec.device
-        inputs: dict[str, Any] = {"input_ids": input_ids.to(device), "use_cache": False}
+        inputs: dict[str, Any] = {"input_ids": to_device(input_ids, device), "use_cache": False}
         if tree is not None:
-            inputs["position_ids"] = positions.to(device)
+            inputs["position_ids"] = to_device(positions, device)
             config = self.description.config.get_text_config()
-            inputs["attention_mask"] = tree_mask(tree.to(device), inputs["position_ids"], config, self.module.dtype)  # type: ignore[arg-type]
+            dtype: torch.dtype = self.module.dtype  # type: ignore[assignment]
+            inputs["attention_mask"] = tree_mask(to_device(tree, device), inputs["position_ids"], config, dtype)
         served = Served(taps, tuple(input_ids.shape))
         with ExitStack() as hooks, torch.inference_mode():
             for name in taps:

@@ -13,6 +13,7 @@ import torch
 
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.masks import TREE_MODELS
+from actkit.backends.transfer import to_device
 from actkit.hooks import HookPoint
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn.
 def only_read(
     model: "Model", hook_points: Sequence[HookPoint], rows: torch.Tensor, columns: torch.Tensor, shape: Sequence[int]
 ) -> Iterator[None]:
-    """Inside, the last block that `hook_points` need computes no more than (`rows`, `columns`), [n] each.
+    """Inside, the last block that `hook_points` need computes no more than (`rows`, `columns`), [n] each, on the host.
 
     `shape` is [batch, column]. What is not read is zero behind the parts that are cut short. Where a model is not
     known to allow it, or most is read, nothing changes.
@@ -39,6 +40,7 @@ def only_read(
     with ExitStack() as hooks:
         read = torch.unique(rows * shape[1] + columns)
         if len(read) <= MOST_READ * shape[0] * shape[1]:
+            read = to_device(read, model.description.spec.device)
             for part in _parts(model, hook_points):
                 hooks.enter_context(_cut_short(part, read))
         yield

@@ -4,8 +4,10 @@ Where memory runs out, a batch is halved, and batches stay that small. A record 
 rejected and the shard computed again without it, so that nothing of it is left in any table or count.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 
@@ -13,9 +15,9 @@ from actkit.backends import Model
 from actkit.config import OutputSpec
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
+from actkit.pipeline.beside import Beside, has_own_time
 from actkit.pipeline.data import Batch, Kept, Rejected
 from actkit.pipeline.forward import forward
-from actkit.pipeline.health import State
 from actkit.pipeline.memory import free, is_out_of_memory
 from actkit.pipeline.plan import Budget, Plan
 from actkit.pipeline.recipe import OnProgress, Progress, Recipe
@@ -29,7 +31,7 @@ ENCODED = ("features", "pooled_features")
 """Tables whose reducers run SAEs."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Computing:
     """What computing a shard needs beside the shard."""
 
@@ -40,6 +42,11 @@ class Computing:
     output: OutputSpec
     progress: Progress
     on_progress: OnProgress
+    side_by_side: bool = field(init=False)
+    """Whether the rows of a batch are made while the device computes the next: two batches are in memory then."""
+
+    def __post_init__(self) -> None:
+        self.side_by_side = has_own_time(self.model.description.spec.device)
 
     def tables(self, shard: Shard) -> dict[str, Groups]:
         """Every table of one shard, rows in input order. Takes records that do not fit into memory out of it.
@@ -65,30 +72,56 @@ class Computing:
         """The rows of each table, batch by batch; None where a record was taken out.
 
         Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
+        Where memory runs out, two batches at a time is what is given up first.
         """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.recipe.reducers}
         about = self.model.description
         plan = Plan(shard.sequences, self.budget, self.model.shares_prefixes, about.d_model)
-        for batch in plan:
-            before = self._counted()
-            rows = self._rows(batch, shard)
+        before: Future[dict[str, Groups] | None] | None = None
+
+        def took(rows: dict[str, Groups] | None) -> bool:
             if rows is not None:
                 for table, groups in rows.items():
                     reduced[table].append(groups)
+                plan.done()
                 self.on_progress(self.progress)
-                continue
-            free()
-            self._restore(before)
-            if not self._split(batch, plan):
-                self._reject(batch, shard)
-                return None
+            return rows is not None
+
+        with Beside(about.spec.device) as beside:
+            while (batch := plan.next()) is not None or before is not None:
+                kept = None if batch is None else self._kept(batch)
+                fitted = (before is None or took(self._result(before))) and (batch is None or kept is not None)
+                before = None
+                if fitted and kept is not None and self.side_by_side:
+                    before = beside.submit(partial(self._rows, kept, shard))
+                elif fitted and kept is not None:
+                    fitted = took(self._rows(kept, shard))
+                kept = None  # else it would stay in memory beside what the next batch keeps
+                if fitted:
+                    continue
+                free()
+                if self.side_by_side:
+                    self.side_by_side = False
+                    plan.put_back()
+                elif batch is not None and not self._split(batch, plan):
+                    self._reject(batch, shard)
+                    return None
         return reduced
 
-    def _rows(self, batch: Batch, shard: Shard) -> dict[str, Groups] | None:
-        """The rows of one batch for each table; None where memory ran out."""
+    def _kept(self, batch: Batch) -> Kept | None:
+        """What is kept of one batch; None where memory ran out."""
         try:
             with self.progress.timed("forward"):
-                kept = forward(self.model, batch, self.hook_points)
+                return forward(self.model, batch, self.hook_points)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _rows(self, kept: Kept, shard: Shard) -> dict[str, Groups] | None:
+        """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
+        counted = {name: health.state() for name, health in self.recipe.health.items()}
+        try:
             with self.progress.timed("reduce"):
                 return {table: self._table(table, kept) for table in self.recipe.reducers}
         except NonFiniteError as error:
@@ -98,7 +131,13 @@ class Computing:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            return None
+        for name, state in counted.items():
+            self.recipe.health[name].restore(state)
+        return None
+
+    def _result(self, before: "Future[dict[str, Groups] | None]") -> dict[str, Groups] | None:
+        with self.progress.timed("wait_for_rows"):
+            return before.result()
 
     def _table(self, table: str, kept: Kept) -> Groups:
         reducer = self.recipe.reducers[table]
@@ -106,13 +145,6 @@ class Computing:
             return reducer(kept)
         with self.progress.timed("encode", within=True):
             return reducer(kept)
-
-    def _counted(self) -> dict[str, State]:
-        return {name: health.state() for name, health in self.recipe.health.items()}
-
-    def _restore(self, counted: Mapping[str, State]) -> None:
-        for name, state in counted.items():
-            self.recipe.health[name].restore(state)
 
     def _split(self, batch: Batch, plan: Plan) -> bool:
         """Have a batch run in smaller ones; False for a single text."""

@@ -14,6 +14,7 @@ import torch
 
 from actkit.backends.kernels import fast_products
 from actkit.backends.sae import Sae
+from actkit.backends.transfer import to_device, to_host
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
 from actkit.pipeline.health import Active, Health
@@ -23,8 +24,8 @@ from actkit.schemas import arrow_schema
 KEPT_BYTES = 2048
 """About what a token's features, ids, spans and texts take, copies included, until its shard is written: the measure of
 `shard_mb` where no vectors are stored."""
-CHUNK_ELEMENTS = 1 << 24
-"""Tokens × features encoded at once: 64 MB in float32."""
+CHUNK_ELEMENTS, CHUNK_ELEMENTS_CUDA = 1 << 24, 1 << 26
+"""Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle."""
 
 
 def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:
@@ -40,7 +41,7 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
             f"{sae.name} reads {sae.d_in} numbers, but {sae.hook_point} has {width}", "choose its own model"
         )
     health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
-    chunk = max(CHUNK_ELEMENTS // sae.d_sae, 1)
+    chunk = max((CHUNK_ELEMENTS_CUDA if x.is_cuda else CHUNK_ELEMENTS) // sae.d_sae, 1)
     for start in range(0, len(x), chunk):
         with torch.inference_mode(), fast_products():
             part = x[start : start + chunk]
@@ -48,7 +49,7 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
             _check(features, kept, sae, start)
             rows, ids = (features > 0).nonzero(as_tuple=True)
             active = Active(rows, ids, features[rows, ids])
-            plain = torch.from_numpy(~kept.is_special[start : start + chunk]).to(x.device)
+            plain = to_device(torch.from_numpy(~kept.is_special[start : start + chunk]), x.device)
             health.count(part, features, active, plain)
             yield start, len(part), active
 
@@ -63,7 +64,7 @@ def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, healt
 
 
 def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Health) -> pa.Table:
-    found = [[one.cpu() for one in _largest(part, n, top_k, threshold)] for _, n, part in encoded(kept, sae, health)]
+    found = [[to_host(one) for one in _largest(part, n, top_k, threshold)] for _, n, part in encoded(kept, sae, health)]
     ids, values, lengths, active = (torch.cat(part).numpy() for part in zip(*found, strict=True))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     columns = [

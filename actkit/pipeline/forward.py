@@ -7,6 +7,7 @@ import torch
 
 from actkit.backends import Model
 from actkit.backends.last_block import only_read
+from actkit.backends.transfer import to_device
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch, Kept, Ragged
 
@@ -20,7 +21,8 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
     The rows are gathered inside the hook, so that no more than one layer's full tensor is alive at a time.
     """
     gathered: dict[str, torch.Tensor | Ragged] = {}
-    rows, columns = batch.rows.to(model.description.spec.device), batch.columns.to(model.description.spec.device)
+    device = model.description.spec.device
+    rows, columns = to_device(batch.rows, device), to_device(batch.columns, device)
 
     def tap(point: HookPoint, tensor: torch.Tensor) -> None:
         if point.name in BY_KEY:
@@ -30,7 +32,7 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
             gathered[str(point)] = tensor[rows, columns].flatten(1)
 
     taps = {str(point): (lambda tensor, point=point: tap(point, tensor)) for point in hook_points}
-    with only_read(model, hook_points, rows, columns, batch.input_ids.shape):
+    with only_read(model, hook_points, batch.rows, batch.columns, batch.input_ids.shape):
         model.run(batch.input_ids, batch.positions, batch.tree, taps)
     return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, {name: gathered[name] for name in taps})
 

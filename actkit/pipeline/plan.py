@@ -38,24 +38,32 @@ class Plan:
     def __init__(self, sequences: Sequence[TokenSequence], budget: Budget, share_prefixes: bool, d_model: int) -> None:
         self._rows = longest_first(joined(sequences, share_prefixes, budget.tokens, d_model))
         self._budget = budget
-        self._last: list[Row] = []
+        self._open: list[list[Row]] = []
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches of what is left, longest rows first."""
-        while self._rows:
-            most = max(self._budget.tokens // len(self._rows[0]), 1)
-            branching = bool(self._rows[0].branches)
-            alike = [index for index, row in enumerate(self._rows) if bool(row.branches) == branching][:most]
-            self._last = [self._rows[index] for index in alike]
-            taken = set(alike)
-            self._rows = [row for index, row in enumerate(self._rows) if index not in taken]
-            yield _batch(self._last)
-            if self._last:
-                self._budget.fits = max(self._budget.fits, len(self._last[0]))
+    def next(self) -> Batch | None:
+        """A batch of what is left, longest rows first; None when nothing is. It stays open until it is done."""
+        if not self._rows:
+            return None
+        most = max(self._budget.tokens // len(self._rows[0]), 1)
+        branching = bool(self._rows[0].branches)
+        alike = [index for index, row in enumerate(self._rows) if bool(row.branches) == branching][:most]
+        taken = set(alike)
+        self._open.append([self._rows[index] for index in alike])
+        self._rows = [row for index, row in enumerate(self._rows) if index not in taken]
+        return _batch(self._open[-1])
+
+    def done(self) -> None:
+        """The batch that has been open for longest is done: it did fit."""
+        self._budget.fits = max(self._budget.fits, len(self._open.pop(0)[0]))
+
+    def put_back(self) -> None:
+        """Put what is open back, to be run again as it was."""
+        self._rows = longest_first([row for rows in self._open for row in rows] + self._rows)
+        self._open = []
 
     def split(self) -> bool:
-        """Put the last batch back, to be run in smaller ones; False where it cannot be made smaller."""
-        last, self._last = self._last, []
+        """Put the one batch that is open back, to be run in smaller ones; False where it cannot be made smaller."""
+        (last,), self._open = self._open, []
         if len(last) > 1:
             self._budget.tokens = len(last) // 2 * len(last[0])
         elif not last[0].branches:
@@ -71,7 +79,7 @@ def plan(
     sequences: Sequence[TokenSequence], batch_tokens: int, share_prefixes: bool, d_model: int = 768
 ) -> Iterator[Batch]:
     """The batches of one shard, where memory is no concern."""
-    return iter(Plan(sequences, Budget(batch_tokens), share_prefixes, d_model))
+    return iter(Plan(sequences, Budget(batch_tokens), share_prefixes, d_model).next, None)
 
 
 def _batch(rows: Sequence[Row]) -> Batch:

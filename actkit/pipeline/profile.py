@@ -14,10 +14,11 @@ def profile(progress: Progress) -> Mapping[str, Mapping[str, float | None]]:
     * reduce: vectors turned into rows
     * order: a shard's rows put into the order of the input
     * write: tables written, which goes on beside the other parts
-    * wait: nothing to do until a table is written
+    * wait: nothing to do until a table is written; on CUDA also until the batch before has become rows
     * finish: tables over the finished run
 
-    All but `write` follow one another. A run that was continued has the seconds of its finished shards in all.
+    All but `write` follow one another, and on CUDA encode and reduce, which wait there for the device, go on beside
+    forward, which then only feeds it. A run that was continued has the seconds of its finished shards in all.
     """
     spent, within = progress.seconds, progress.within
     encode = within.get("encode", 0.0)
@@ -28,7 +29,7 @@ def profile(progress: Progress) -> Mapping[str, Mapping[str, float | None]]:
         "reduce": spent.get("reduce", 0.0) - encode,
         "order": spent.get("order", 0.0),
         "write": within.get("write", 0.0),
-        "wait": spent.get("wait_for_writer", 0.0),
+        "wait": spent.get("wait_for_writer", 0.0) + spent.get("wait_for_rows", 0.0),
         "finish": spent.get("finish", 0.0),
     }
     return {

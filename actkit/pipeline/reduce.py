@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from actkit.backends.transfer import to_host
 from actkit.errors import NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Kept, Ragged
@@ -39,7 +40,7 @@ def _rows(kept: Kept, point: HookPoint, schema: pa.Schema, vector: pa.DataType, 
     part = kept.activations[str(point)]
     tensor = part.values if isinstance(part, Ragged) else part
     _check(tensor, part, kept, point, store_dtype)
-    values = tensor.to(getattr(torch, store_dtype)).cpu().numpy()
+    values = to_host(tensor.to(getattr(torch, store_dtype))).numpy()
     n = len(kept.positions)
     if isinstance(part, Ragged):
         offsets = np.concatenate([[0], np.cumsum(part.widths)]).astype(np.int32)
