@@ -42,7 +42,7 @@ def _rows(path: str, file: "pq.ParquetFile") -> Records:
     columns = file.schema_arrow.names
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
-        raise InputError(f"{path}: two columns are named {twice[0]!r}", "rename one of them")
+        raise InputError(f"{path}: two columns are named {twice[0][:60]!r}", "rename one of them")
     index = 0
     for batch in file.iter_batches(batch_size=ROWS):
         for value, fault in _values(batch):

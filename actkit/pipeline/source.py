@@ -144,7 +144,7 @@ def _separated(delimiter: str) -> Callable[[str], Records]:
                     raise InputError(f"{name}:1: the header line is not valid UTF-8", "save it as UTF-8")
                 twice = sorted({column for column in header if header.count(column) > 1})
                 if twice:
-                    raise InputError(f"{name}:1: two columns are named {twice[0]!r}", "rename one of them")
+                    raise InputError(f"{name}:1: two columns are named {twice[0][:60]!r}", "rename one of them")
                 line = rows.line_num + 1
                 for index, row in enumerate(rows):
                     yield _csv_record(index, name, line, header, row)
