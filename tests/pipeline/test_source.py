@@ -472,3 +472,10 @@ def test_two_csv_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
     path.write_text("a,b,a\n1,2,3\n")
     with pytest.raises(InputError, match=r"in\.csv:1: two columns are named 'a'"):
         list(read_records(str(path)))
+
+
+def test_a_column_named_at_length_does_not_fill_the_screen(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(",".join(["word " * 400] * 2) + "\n")
+    with pytest.raises(InputError) as caught:
+        list(read_records(str(tmp_path / "in.csv")))
+    assert len(caught.value.message) < 150 + len(str(tmp_path))
