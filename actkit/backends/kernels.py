@@ -1,6 +1,6 @@
-"""Faster kernels for the arithmetic that a model or an SAE asks for, in float32 on a CPU; rounding apart, the same.
+"""Faster kernels for the arithmetic that a model or an SAE asks for, on a CPU; rounding apart, the same.
 
-1. Matrix products go through oneDNN where MKL, which torch would take, has no AVX-512 kernels for the processor: MKL
+1. Matrix products in float32 go through oneDNN where MKL, which torch would take, has no AVX-512 kernels for the processor: MKL
    uses those on Intel's alone. Measured on an AMD EPYC (Zen 5), one thread: 107 GFLOP/s with MKL, 220 with oneDNN.
 2. GPT-2's GELU is one kernel and not eight passes over memory: 23 ms in place of 108 for 4,096 tokens of GPT-2 small.
 
@@ -48,7 +48,10 @@ def fast_products() -> Iterator[None]:
 
 @contextmanager
 def fast_modules(module: torch.nn.Module) -> Iterator[None]:
-    """Inside, activations that a model computes by parts are computed at once, where it is in float32 on the CPU."""
+    """Inside, activations that a model computes by parts are computed at once, on the CPU in float32 and bfloat16.
+
+    In bfloat16 that rounds once where the parts round eight times, and is the closer to the exact value.
+    """
     with ExitStack() as replaced:
         for one in module.modules():
             if type(one).__name__ in GELU_BY_PARTS and "forward" not in vars(one):  # else someone else replaced it
@@ -58,7 +61,7 @@ def fast_modules(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _gelu(by_parts: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    if x.device.type != "cpu" or x.dtype != torch.float32:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return by_parts(x)
     return torch.nn.functional.gelu(x, approximate="tanh")
 
