@@ -1,7 +1,8 @@
 """Faster kernels for the arithmetic that a model or an SAE asks for, on a CPU; rounding apart, the same.
 
-1. Matrix products in float32 go through oneDNN where MKL, which torch would take, has no AVX-512 kernels for the processor: MKL
-   uses those on Intel's alone. Measured on an AMD EPYC (Zen 5), one thread: 107 GFLOP/s with MKL, 220 with oneDNN.
+1. Matrix products in float32 go through oneDNN where MKL, which torch would take, has no AVX-512 kernels for the
+   processor: MKL uses those on Intel's alone. Measured on an AMD EPYC (Zen 5), one thread: 107 GFLOP/s with MKL, 220
+   with oneDNN.
 2. GPT-2's GELU is one kernel and not eight passes over memory: 23 ms in place of 108 for 4,096 tokens of GPT-2 small.
 
 Which kernels are taken depends on the machine alone, so that a run can be repeated to the byte.

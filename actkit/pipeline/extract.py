@@ -9,7 +9,7 @@
 A run that is continued begins at step 1 too, and leaves aside the records of the shards that it has.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -19,6 +19,8 @@ from actkit.backends import Model
 from actkit.config import BatchSpec, OutputSpec
 from actkit.errors import RunError
 from actkit.hooks import HookPoint
+from actkit.pipeline.ahead import ahead
+from actkit.pipeline.beside import has_own_time
 from actkit.pipeline.compute import Computing
 from actkit.pipeline.fingerprint import fingerprint
 from actkit.pipeline.health import State
@@ -29,7 +31,7 @@ from actkit.pipeline.recompute.verifying import Verifying
 from actkit.pipeline.reconcile import reconcile
 from actkit.pipeline.reduce import Groups
 from actkit.pipeline.resume import Begun, begun, complete
-from actkit.pipeline.shards import gather_shards, most_kept
+from actkit.pipeline.shards import Shard, gather_shards, most_kept
 from actkit.pipeline.sink import RunDirectory
 
 
@@ -89,7 +91,14 @@ def _run_shards(
 ) -> None:
     progress = run.progress
     most = most_kept(recipe.kept_bytes or len(hook_points) * model.description.d_model * 4, batch)
-    shards = gather_shards(recipe, batch.shard_sequences, most, output, progress, on_progress, run.done)
+
+    def gather(counts: Progress, told: OnProgress) -> Iterator[Shard]:
+        return gather_shards(recipe, batch.shard_sequences, most, output, counts, told, run.done)
+
+    if has_own_time(model.description.spec.device):
+        shards = ahead(lambda counts: gather(counts, lambda _progress: None), progress)
+    else:
+        shards = gather(progress, on_progress)
     computing = Computing(recipe, model, hook_points, run.budget, output, progress, on_progress)
     if run.done or progress.notes:
         on_progress(progress)

@@ -14,11 +14,12 @@ def profile(progress: Progress) -> Mapping[str, Mapping[str, float | None]]:
     * reduce: vectors turned into rows
     * order: a shard's rows put into the order of the input
     * write: tables written, which goes on beside the other parts
-    * wait: nothing to do until a table is written; on CUDA also until the batch before has become rows
+    * wait: nothing to do until a table is written; on CUDA also until the next shard is read or the batch before has
+      become rows
     * finish: tables over the finished run
 
-    All but `write` follow one another, and on CUDA encode and reduce, which wait there for the device, go on beside
-    forward, which then only feeds it. A run that was continued has the seconds of its finished shards in all.
+    All but `write` follow one another. On CUDA tokenize, encode and reduce, which wait there for the device, go on
+    beside forward, which then only feeds it. A run that was continued has the seconds of its finished shards in all.
     """
     spent, within = progress.seconds, progress.within
     encode = within.get("encode", 0.0)
@@ -29,7 +30,7 @@ def profile(progress: Progress) -> Mapping[str, Mapping[str, float | None]]:
         "reduce": spent.get("reduce", 0.0) - encode,
         "order": spent.get("order", 0.0),
         "write": within.get("write", 0.0),
-        "wait": spent.get("wait_for_writer", 0.0) + spent.get("wait_for_rows", 0.0),
+        "wait": sum(spent.get(f"wait_for_{what}", 0.0) for what in ("writer", "rows", "shard")),
         "finish": spent.get("finish", 0.0),
     }
     return {

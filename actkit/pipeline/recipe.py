@@ -89,6 +89,15 @@ class Progress:
         self.rejected += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
+    def add(self, now: "Progress", before: "Progress") -> None:
+        """Count what another one has counted between `before` and `now`."""
+        for name in ("read", "written", "rejected", "truncated", "tokens", "special_in_text"):
+            setattr(self, name, getattr(self, name) + getattr(now, name) - getattr(before, name))
+        for name in ("reasons", "seconds", "within"):
+            own, new, old = getattr(self, name), getattr(now, name), getattr(before, name)
+            own.update({key: own.get(key, 0) + value - old.get(key, 0) for key, value in new.items()})
+        self.notes.extend(now.notes[len(before.notes) :])
+
     @contextmanager
     def timed(self, part: str, within: bool = False) -> Iterator[None]:
         """Add the time spent inside to `part`, of `seconds` or, where another part is timed already, of `within`."""
