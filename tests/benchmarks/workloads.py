@@ -72,6 +72,12 @@ def make(folder: Path, size: Size) -> Inputs:
     """Write model, SAE and input files into `folder`."""
     tokenizer = _model(folder / "model", size)
     _sae(folder / "sae", folder / "model", size, tokenizer)
+    write_inputs(folder, size, tokenizer)
+    return read(folder)
+
+
+def write_inputs(folder: Path, size: Size, tokenizer: Any) -> None:
+    """Write the input files of the four workloads into `folder`."""
     text = _texts(tokenizer)
     draw = random.Random(1)
     documents = [{"text": text(draw.randint(20, 780))} for _ in range(size.documents)]
@@ -95,7 +101,6 @@ def make(folder: Path, size: Size) -> Inputs:
     for name, rows in (("documents", documents), ("pairs", pairs), ("answers", answers)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (folder / "contrasts.txt").write_text("\n".join(contrasts) + "\n", encoding="utf-8")
-    return read(folder)
 
 
 def read(folder: Path) -> Inputs:
@@ -151,25 +156,30 @@ def _model(path: Path, size: Size) -> Any:
 
 
 def _sae(path: Path, model: Path, size: Size, tokenizer: Any) -> None:
-    """A random SAE whose bias lets about `SAE_FIRES` features fire."""
-    from sae_lens import StandardSAE, StandardSAEConfig
-    from sae_lens.saes.sae import SAEMetadata
+    """A random SAE for the model's middle layer."""
     from transformers import AutoModelForCausalLM
 
-    about = SAEMetadata(
-        hook_name=f"blocks.{size.sae_layer}.hook_resid_post", model_name="gpt2", context_size=1024, prepend_bos=True
-    )
-    sae = StandardSAE(
-        StandardSAEConfig(d_in=size.d_model, d_sae=size.d_sae, device="cpu", dtype="float32", metadata=about)
-    )
     ids = torch.randint(5, len(tokenizer), (4, 100), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        rows = torch.nn.functional.normalize(torch.randn(size.d_sae, size.d_model), dim=1)
+        states = AutoModelForCausalLM.from_pretrained(model)(ids, output_hidden_states=True).hidden_states
+    write_sae(path, states[size.sae_layer + 1].flatten(0, 1), size.sae_layer, size.d_sae)
+
+
+def write_sae(path: Path, x: torch.Tensor, layer: int, d_sae: int) -> None:
+    """A random SAE whose bias lets about `SAE_FIRES` features fire on vectors as `x` [n, d_model] has them."""
+    from sae_lens import StandardSAE, StandardSAEConfig
+    from sae_lens.saes.sae import SAEMetadata
+
+    about = SAEMetadata(
+        hook_name=f"blocks.{layer}.hook_resid_post", model_name="gpt2", context_size=1024, prepend_bos=True
+    )
+    sae = StandardSAE(StandardSAEConfig(d_in=x.shape[1], d_sae=d_sae, device="cpu", dtype="float32", metadata=about))
+    with torch.no_grad():
+        rows = torch.nn.functional.normalize(torch.randn(d_sae, x.shape[1]), dim=1)
         sae.W_dec.copy_(rows)
         sae.W_enc.copy_(rows.T)
-        states = AutoModelForCausalLM.from_pretrained(model)(ids, output_hidden_states=True).hidden_states
-        pre = (states[size.sae_layer + 1].flatten(0, 1) @ rows.T).flatten()
-        sae.b_enc.fill_(-float(pre[:1_000_000].quantile(1 - SAE_FIRES / size.d_sae)))
+        pre = (x.float().cpu() @ rows.T).flatten()
+        sae.b_enc.fill_(-float(pre[:1_000_000].quantile(1 - SAE_FIRES / d_sae)))
     sae.save_model(path)
 
 
