@@ -2,21 +2,25 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.benchmarks import gpu
 
 
-def test_the_model_alone_runs_just_the_batches_that_actkit_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "workload",
+    ["answers", *(pytest.param(name, marks=pytest.mark.slow) for name in gpu.WORKLOADS if name != "answers")],
+)
+def test_the_model_alone_runs_just_the_batches_that_actkit_made(workload: str, tmp_path: Path) -> None:
     size = gpu.workloads.Size(4, 96, 2, 512, documents=3, pairs=2, answers=3, contrasts=2)
     inputs, spec = gpu.make(tmp_path, size, "cpu")
-    for workload in gpu.WORKLOADS:
-        noted: gpu.Noted = []
-        with gpu.noting(noted):
-            facts = gpu.own.run(inputs, workload, spec, tmp_path / "run")
-        run = sum(int(torch.unique(batch.rows).numel()) for batch, _ in noted)
-        assert 0 < run <= facts["counts"]["sequences"]
-        assert sum(len(batch.kept_positions) for batch, _ in noted) >= facts["counts"]["sequences"]
-        found = gpu.measure(inputs, workload, spec, 1)
-        assert found["alone"] > 0 and 0 < found["loop"] <= found["whole"]
-        assert found["tokens"] == facts["counts"]["tokens"]
+    noted: gpu.Noted = []
+    with gpu.noting(noted):
+        facts = gpu.own.run(inputs, workload, spec, tmp_path / "run")
+    run = sum(int(torch.unique(batch.rows).numel()) for batch, _ in noted)
+    assert 0 < run <= facts["counts"]["sequences"]
+    assert sum(len(batch.kept_positions) for batch, _ in noted) >= facts["counts"]["sequences"]
+    found = gpu.measure(inputs, workload, spec, 1)
+    assert found["alone"] > 0 and 0 < found["loop"] <= found["whole"]
+    assert found["tokens"] == facts["counts"]["tokens"]
