@@ -166,6 +166,25 @@ def test_the_memory_of_a_preset_is_the_parameters_of_its_shape_times_the_bytes_o
     assert says[1] == f"{int(says[2]) * BYTES[says[3]] / 1e9:.2f}"
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("gemma", "llama"))])
+def test_the_shape_is_the_one_that_transformer_lens_has_in_its_tables(name: str) -> None:
+    """It has none of the others: for those it asks the hub."""
+    from transformer_lens.loading_from_pretrained import convert_hf_model_config
+
+    table, (_, sizes) = convert_hf_model_config(preset(name)["model"]), SHAPES[name]
+    names = {
+        "hidden_size": "d_model",
+        "intermediate_size": "d_mlp",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "num_key_value_heads": "n_key_value_heads",
+        "head_dim": "d_head",
+        "vocab_size": "d_vocab",
+    }
+    assert len(sizes) > 5
+    assert sizes == {key: table[names[key]] for key in sizes}
+
+
 @every_preset
 def test_release_and_ids_are_in_the_registry_and_the_sae_reads_a_recommended_layer(name: str) -> None:
     values = preset(name)
