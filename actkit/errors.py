@@ -6,11 +6,25 @@
     ├── InputError          input that cannot be read at all, or the first bad record under `--on-bad-record fail`
     ├── NonFiniteError      a NaN, an infinity or an overflow in something about to be written
     └── RunError            a run directory is in the way, or the finished counts do not reconcile
+        └── WriteError      the disk is full or cannot be written to
 
     RecordError             one record is bad: the run rejects it, with field and reason, and goes on
 
-An `ActkitError` is drawn as `error: …`, a blank line, `hint: …`; a user never sees a traceback for one.
+An `ActkitError` is drawn as `error: …`, a blank line, `hint: …`; a user never sees a traceback for one. Both texts name
+options by their flags. From Python, `str(error)`, which is what a traceback shows, names them as parameters are.
 """
+
+import re
+
+FLAG = re.compile(r"(?<![\w-])--(?!help\b)([a-z][a-z-]*[a-z])\b(?!:\d)")
+"""An option on the command line. `--prompt:2` is none, but where a record comes from."""
+OTHER_NAMES = {"hook-point": "hook_points", "no-chat": "chat=False", "sae": "sae_path"}
+"""Options whose parameter has not the flag's name with `_` for `-`."""
+
+
+def in_python(text: str) -> str:
+    """A text with options named as parameters are: `dtype float32` for `--dtype float32`."""
+    return FLAG.sub(lambda found: OTHER_NAMES.get(found[1], found[1].replace("-", "_")), text)
 
 
 class ActkitError(Exception):
@@ -22,6 +36,10 @@ class ActkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __str__(self) -> str:
+        hint = f"\nhint: {self.hint}" if self.hint else ""
+        return in_python(self.message + hint)
 
 
 class UsageError(ActkitError):
@@ -48,6 +66,10 @@ class NonFiniteError(ActkitError):
 
 class RunError(ActkitError):
     """A run directory is in the way, nothing was kept, or the counts do not reconcile."""
+
+
+class WriteError(RunError):
+    """The disk is full or cannot be written to: when that is mended, the run can go on."""
 
 
 class RecordError(Exception):

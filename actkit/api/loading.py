@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from actkit.backends import describe, load
-from actkit.config import Attention, ModelSpec
+from actkit.config import Attention, DeviceMap, ModelSpec, Quantize
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import parse_hook_points
 
@@ -29,6 +29,9 @@ def load_model(
     layers: Layers | None = None,
     attn: Attention = "auto",
     trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    device_map: DeviceMap | None = None,
+    quantize: Quantize | None = None,
 ) -> ModelSpec:
     """Load a model once, for any number of calls of the other functions.
 
@@ -36,14 +39,20 @@ def load_model(
     model and its tokenizer, which are used as they are. Of a name, `layers` are those that will be read: later blocks
     are then not loaded, where the architecture allows it. Layers count as in the whole model all the same.
 
+    `dtype` is auto (bfloat16 on a GPU that computes in it, else float32), float32, bfloat16 or float16; `attn` auto,
+    sdpa or eager. `device_map` (auto, balanced, sequential, cpu) spreads the weights over all devices, in place of
+    `device`; `quantize` (8bit, 4bit) needs CUDA and bitsandbytes, and the numbers are then the quantized model's.
+    `trust_remote_code` runs Python code of the model's repository, `allow_pickle` reads weights that are not in
+    safetensors, tensors only.
+
     Raises ModelError for a name that is unknown or cannot be loaded, UsageError for a device, dtype or layer that is
-    not there, or options of loading for a model that is in memory.
+    not there, for a revision of what has none, or options of loading for a model that is in memory.
 
         model = actkit.load_model("google/gemma-2-2b", layers="0-12")
         found = actkit.capture_activations(model, "The capital of France is", layers=12)
     """
     spec = model_spec(model)
-    asked = ModelSpec(spec.name, revision, device, dtype, attn, trust_remote_code)
+    asked = ModelSpec(spec.name, revision, device, dtype, attn, trust_remote_code, allow_pickle, device_map, quantize)
     loaded = spec.loaded is not None
     if (loaded and layers is not None) or ((loaded or isinstance(model, ModelSpec)) and asked != ModelSpec(spec.name)):
         what = "is in memory already" if loaded else "is a ModelSpec, which says how it is loaded"
@@ -55,7 +64,8 @@ def load_model(
     points = parse_hook_points(("hook_resid_post",), layers_text(layers), description.n_layers)
     module: Any = load(description, points).module
     _count_all_layers(module, description.config)
-    return replace(description.spec, loaded=(module, description.tokenizer))
+    # What a branch's name meant when it was loaded is what runs are to say.
+    return replace(description.spec, revision=description.revision, loaded=(module, description.tokenizer))
 
 
 def model_spec(model: AnyModel) -> ModelSpec:

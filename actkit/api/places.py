@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.config import OnBadRecord, OutputSpec
-from actkit.errors import InputError, UsageError
+from actkit.errors import InputError, UsageError, in_python
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def warn_of(facts: Mapping[str, Any], max_length: int | None = None) -> None:
         most = facts["model"]["context_length"]
         found.append(f"{counts['truncated']} texts were cut to the model's context of {most} tokens")
     for text in found:
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(in_python(text), stacklevel=3)
 
 
 def run_named(command: str, out: Path | str | None) -> Path:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from actkit.backends.names import is_directory
 from actkit.config import ModelSpec
 from actkit.errors import ModelError
 
@@ -13,7 +14,7 @@ def check_format(location: str, spec: ModelSpec) -> None:
 
     `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
     """
-    folder = Path(location) if Path(location).is_dir() else _cached(location, spec.revision)
+    folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
     if spec.allow_pickle or folder is None or next(folder.glob("*.safetensors"), None):
         return
     pickled = sorted(one.name for pattern in PICKLES for one in folder.glob(pattern))

@@ -1,13 +1,20 @@
 """How much memory a model's weights take, before they are loaded."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from actkit.backends.hugging_face import LAYERS_STAND_ALONE, shortened
 from actkit.backends.model import Description
 from actkit.backends.sites import block_sites
+from actkit.config import Quantize
 from actkit.hooks import HookPoint
+
+BLOCK = 64
+"""Weights in 4 bits that share a scale of 4 bytes: bitsandbytes's default."""
+CODES = 16 * 4
+"""Bytes of the table of what 4 bits stand for, which each matrix has."""
 
 
 def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> int:
@@ -27,4 +34,24 @@ def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> 
         module = AutoModelForCausalLM.from_config(
             config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
         )
-    return sum(one.numel() * one.element_size() for one in module.parameters())
+    whole: int = sum(one.numel() * one.element_size() for one in module.parameters())
+    return whole if spec.quantize is None else whole - _saved(module, spec.quantize)
+
+
+def _saved(module: Any, quantize: Quantize) -> int:
+    """Bytes less that a model takes once bitsandbytes has its linear weights in 8 or 4 bits.
+
+    Those of the blocks: `transformers` leaves the output layer as it is, and embeddings, norms and biases are no
+    matrices of a linear layer. 8 bits: a byte a weight and a float32 a row (Dettmers et al. 2022). 4 bits: half a byte
+    a weight, a float32 for every `BLOCK` of them (Dettmers et al. 2023), and `CODES`.
+    """
+    from transformers.pytorch_utils import Conv1D  # GPT-2's, whose weight is transposed
+
+    saved, head = 0, module.get_output_embeddings()
+    for one in module.modules():
+        if type(one) not in (torch.nn.Linear, Conv1D) or one is head:
+            continue
+        n, rows = one.weight.numel(), int(one.weight.shape[1 if isinstance(one, Conv1D) else 0])
+        left = n + 4 * rows if quantize == "8bit" else -(-n // 2) + 4 * -(-n // BLOCK) + CODES
+        saved += int(n * one.weight.element_size()) - left
+    return saved

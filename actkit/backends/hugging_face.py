@@ -16,6 +16,7 @@ from actkit.backends import placement
 from actkit.backends.checkpoints import check_format
 from actkit.backends.explain import explained
 from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.names import MODEL_DIRECTORY, in_short, is_directory
 from actkit.backends.sites import Site
 from actkit.bundled import NAME, TINY
 from actkit.config import Attention, ModelSpec
@@ -54,13 +55,13 @@ scale by the number of layers, or share keys between the last ones."""
 
 
 def locate(name: str) -> str:
-    """The directory or Hugging Face id that `name` stands for."""
+    """The directory or Hugging Face id that `name` stands for. Raises ModelError for a path that is no directory."""
     if name == NAME:
         return str(TINY)
-    if Path(name).is_dir():
+    if is_directory(name):
         return name
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(f"{name}: no such directory", "a model directory has config.json, weights and tokenizer.json")
+        raise ModelError(f"{in_short(name)}: no such directory", MODEL_DIRECTORY)
     if "/" in name:
         return name
     from actkit.backends import transformer_lens
@@ -156,7 +157,7 @@ def checked(tokenizer: Any, name: str) -> Any:
 
 def revision_of(location: str, spec: ModelSpec) -> str | None:
     """The hub's commit; for a local directory a digest of its configuration, tokenizer and weight files."""
-    if not Path(location).is_dir():
+    if not is_directory(location):
         from transformers.utils.hub import cached_file
 
         with explained(spec, "configuration"):
@@ -260,7 +261,8 @@ def _from_safetensors(description: "Description", attn: Attention | None, n_laye
                 f"{spec.name}: the weights lack {len(info['missing_keys'])} tensors, such as {first}",
                 "the checkpoint does not belong to its config.json, or a file of it is missing",
             )
-        # What accelerate has placed must not be moved, and a quantized model cannot be.
+        # What accelerate has placed must not be moved, and a quantized model cannot be. Weights are where they belong
+        # already; a buffer may not be.
         module = module.eval() if placement.placed(spec) else module.to(spec.device).eval()
     module.requires_grad_(False)
     return module

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 
 from actkit.backends import hugging_face, placement
+from actkit.backends.names import check_name
 from actkit.backends.sites import Site, block_sites, nearest
 from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError, UsageError
@@ -69,12 +70,14 @@ def describe(spec: ModelSpec) -> Description:
     """Resolve a model's name, device and dtype, and read its configuration and tokenizer.
 
     Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged, or its weights are
-    pickled and that is not allowed; UsageError for a device, a placement or a quantization that is not possible here.
+    pickled and that is not allowed; UsageError for a device, a placement or a quantization that is not possible here,
+    and for a revision of what has none.
     """
     if spec.loaded is not None:
         return _in_memory(spec)
     placement.check_placement(spec)
     location = hugging_face.locate(spec.name)
+    check_name(location, spec)
     device = hugging_face.resolve_device("cpu" if spec.device_map == "cpu" else spec.device)
     spec = replace(spec, device=str(device), dtype=hugging_face.resolve_dtype(spec.dtype, device))
     config, tokenizer = hugging_face.read_config(location, spec), hugging_face.read_tokenizer(location, spec)
@@ -89,8 +92,9 @@ def _in_memory(spec: ModelSpec) -> Description:
     tokenizer = hugging_face.checked(tokenizer, spec.name)
     attn: Attention = "eager" if getattr(module.config, "_attn_implementation", "sdpa") == "eager" else "sdpa"
     dtype = str(module.dtype).removeprefix("torch.")
-    spec = replace(spec, device=placement.input_device(module), dtype=dtype, attn=attn, revision=None)
-    return _described(spec, str(getattr(module.config, "_name_or_path", spec.name)), None, module.config, tokenizer)
+    spec = replace(spec, device=placement.input_device(module), dtype=dtype, attn=attn)
+    location = str(getattr(module.config, "_name_or_path", spec.name))
+    return _described(spec, location, spec.revision, module.config, tokenizer)
 
 
 def _described(spec: ModelSpec, location: str, revision: str | None, config: Any, tokenizer: Any) -> Description:

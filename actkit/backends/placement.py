@@ -46,12 +46,17 @@ def placed(spec: ModelSpec) -> bool:
 
 
 def arguments(spec: ModelSpec) -> dict[str, Any]:
-    """What `from_pretrained` is told besides: where the weights go, and in how many bits."""
+    """What `from_pretrained` is told besides: where the weights go, and in how many bits.
+
+    Told a device, it reads each tensor from its file onto that device; else the whole model would be in the CPU's
+    memory before it is moved.
+    """
     found: dict[str, Any] = {}
+    if spec.device != "cpu":
+        found["device_map"] = {"": spec.device}
     if spec.quantize is not None:
         from transformers import BitsAndBytesConfig
 
-        found["device_map"] = {"": spec.device}
         found["quantization_config"] = (
             BitsAndBytesConfig(load_in_8bit=True)
             if spec.quantize == "8bit"

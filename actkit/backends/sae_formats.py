@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from actkit.backends.names import in_short, is_directory
 from actkit.errors import ModelError
 
 Parts = tuple[dict[str, Any], dict[str, torch.Tensor]]
@@ -41,9 +42,11 @@ norm that some architectures put after it."""
 def converter(path: Path) -> tuple[str, Converter] | None:
     """The format of a directory by the files in it, and what reads it; None for SAELens's own.
 
-    Raises ModelError where it is no SAE's.
+    Raises ModelError where there is none, or it is no SAE's.
     """
-    files = {one.name for one in path.iterdir()} if path.is_dir() else set()
+    if not is_directory(path):
+        raise ModelError(f"{in_short(path)}: no such directory", "an SAE's has cfg.json and sae_weights.safetensors")
+    files = {one.name for one in path.iterdir()}
     if {"cfg.json", "sae_weights.safetensors"} <= files:
         return None
     if {"cfg.json", "sae.safetensors"} <= files:

@@ -16,6 +16,7 @@ from typing import Any
 
 from actkit.backends.described_sae import REFUSED, described
 from actkit.backends.explain import hub_hint, quiet_hub
+from actkit.backends.names import in_short, is_hub_id
 from actkit.backends.sae import Sae
 from actkit.backends.sae_formats import converter
 from actkit.bundled import NAME, SAES
@@ -27,6 +28,9 @@ NEEDS_THE_HUB = ("gemma_3", "mntss_clt_layer_transcoder")
 
 FILES = ("cfg.json", "sae_weights.safetensors", "sae.safetensors", "config.json", "ae.pt")
 """All that is fetched of an SAE's folder in a Hugging Face repository."""
+
+LONGEST = 255
+"""Characters of a folder in a repository; file systems have no longer names."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,16 @@ def releases() -> Mapping[str, Release]:
     """Every release that SAELens knows, and the bundled one."""
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-    bundled = Release(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
+    bundled = Release(NAME, NAME, _bundled_ids(), "bundled")
     known = {
         name: Release(name, entry.model, tuple(entry.saes_map), entry.repo_id)
         for name, entry in get_pretrained_saes_directory().items()
     }
     return {NAME: bundled, **known}
+
+
+def _bundled_ids() -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in SAES.glob("blocks.*")))
 
 
 def load(spec: SaeSpec, device: str) -> Sae:
@@ -57,18 +65,18 @@ def load(spec: SaeSpec, device: str) -> Sae:
     A directory, and one of a Hugging Face repository, may be in SAELens's format, sparsify's or dictionary_learning's.
 
     Raises UsageError for a release or an id that is not known, with the nearest ones; ModelError for files that cannot
-    be read, for cross-layer transcoders, and for architectures that do not encode each token by itself.
+    be read, names that nothing can have, cross-layer transcoders, and architectures that do not encode each token by
+    itself.
     """
     if spec.path is not None:
         return _from_disk(Path(spec.path), Path(spec.path).name, device)
-    if spec.release is None or spec.sae_id is None:
+    if spec.release is None or not spec.sae_id:
         raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
     name = f"{spec.release}/{spec.sae_id}"
     if spec.release == NAME:
-        folder = SAES / spec.sae_id
-        if "/" in spec.sae_id or not folder.is_dir():
-            raise _unknown_id(spec.release, spec.sae_id, releases()[NAME].sae_ids)
-        return _from_disk(folder, name, device)
+        if spec.sae_id not in _bundled_ids():
+            raise _unknown_id(spec.release, spec.sae_id, _bundled_ids())
+        return _from_disk(SAES / spec.sae_id, name, device)
     if "/" in spec.release:
         folder = _fetched(spec.release, spec.sae_id)
         return _from_disk(folder, name, device, {"revision": _commit(spec.release)})
@@ -84,12 +92,14 @@ def unknown_release(release: str) -> UsageError:
     """The error for a release that is not in the registry, with the nearest ones."""
     near = difflib.get_close_matches(release, releases(), n=5, cutoff=0.4)
     hint = f"the nearest are {', '.join(near)}" if near else "actkit saes lists the releases"
-    return UsageError(f"--sae-release {release} is not known", hint)
+    return UsageError(f"--sae-release {in_short(release)} is not known", hint)
 
 
 def _unknown_id(release: str, sae_id: str, ids: tuple[str, ...]) -> UsageError:
     near = difflib.get_close_matches(sae_id, ids, n=5, cutoff=0.3) or list(ids[:5])
-    return UsageError(f"{release} has no SAE {sae_id}", f"the nearest of its {len(ids)} are {', '.join(near)}")
+    return UsageError(
+        f"{release} has no SAE {in_short(sae_id)}", f"the nearest of its {len(ids)} are {', '.join(near)}"
+    )
 
 
 def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | None = None) -> Sae:
@@ -141,8 +151,12 @@ def _fetched(repository: str, sae_id: str) -> Path:
     """The local directory of an SAE in a Hugging Face repository; `.` is the repository itself."""
     from huggingface_hub import snapshot_download
 
-    if ".." in Path(sae_id).parts or Path(sae_id).is_absolute():
-        raise UsageError(f"--sae-id {sae_id} is no folder of {repository}", "name a folder, or . for the repository")
+    if not is_hub_id(repository):
+        raise ModelError(f"{in_short(repository)}: no name that a repository can have", "check --sae-release")
+    if ".." in Path(sae_id).parts or Path(sae_id).is_absolute() or not sae_id.isprintable() or len(sae_id) > LONGEST:
+        raise UsageError(
+            f"--sae-id {in_short(sae_id)} is no folder of {repository}", "name a folder, or . for the repository"
+        )
     inside = PurePosixPath(sae_id)
     # sparsify says beside its folders which model and dataset they are of.
     wanted = [*(str(inside / file) for file in FILES), str(inside.parent / "config.json")]

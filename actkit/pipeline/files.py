@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from actkit.errors import RunError
+from actkit.errors import WriteError
 from actkit.pipeline.digest import of_file
 
 
@@ -18,10 +18,6 @@ class Written:
     bytes: int
     sha256: str
     rows: int | None = None
-
-
-class WriteError(RunError):
-    """The disk is full or cannot be written to: when that is mended, the run can go on."""
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:

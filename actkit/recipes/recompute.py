@@ -8,6 +8,7 @@ from typing import Any
 
 from actkit.backends import Description, describe
 from actkit.backends import sae_lens as sae_backend
+from actkit.backends.names import is_directory
 from actkit.backends.plain import load_plain
 from actkit.backends.sae import Sae
 from actkit.bundled import NAME
@@ -70,11 +71,14 @@ def recompute(
 
 def _model(about: Mapping[str, Any], options: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
     """The run's model, loaded as it was: of the hub's, the very commit."""
-    revision = about["revision"]
-    if revision is None or revision.startswith("sha256:"):  # a local directory, which has no revisions
+    name, revision = spec.model or about["name"], about["revision"]
+    if revision is None:
         revision = options.get("revision")
+    # A local directory has no revisions, whether the model was there then or is now.
+    if name == NAME or is_directory(name) or str(revision).startswith("sha256:"):
+        revision = None
     return ModelSpec(
-        spec.model or about["name"],
+        name,
         revision,
         spec.device,
         about["dtype"],

@@ -152,7 +152,7 @@ def test_a_prompt_that_is_cut_is_warned_of_unless_it_was_asked_for(tiny: actkit.
         ("One.", {"positions": "nonsense"}, UsageError, "not understood"),
         ("One.", {"layers": "4"}, UsageError, "no layer 4"),
         ("One.", {"hook_points": ["hook_nothing"]}, ModelError, "hook_nothing"),
-        ("One.", {"max_mb": 0}, RunError, "max-mb"),
+        ("One.", {"max_mb": 0}, RunError, "more than max_mb"),
         ("One.", {"positions": 99}, InputError, "position 99"),
     ],
 )

@@ -98,7 +98,7 @@ def test_columns_of_a_data_frame_are_sides(tiny: actkit.ModelSpec) -> None:
         ((POSITIVE, NEGATIVE), {"read": "first"}, UsageError, "read='first' is not known"),
         ((POSITIVE, NEGATIVE), {"read": "mean", "positions": 0}, UsageError, "prompt 0 has no position"),
         ((POSITIVE, NEGATIVE), {"layers": 4}, UsageError, "no layer 4"),
-        ((POSITIVE, NEGATIVE), {"max_mb": 0}, RunError, "max-mb"),
+        ((POSITIVE, NEGATIVE), {"max_mb": 0}, RunError, "more than max_mb"),
     ],
 )
 def test_errors_say_what_to_do(

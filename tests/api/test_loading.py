@@ -1,5 +1,7 @@
 """A model is loaded once, and gives by name, as a handle, and from memory the same numbers."""
 
+import dataclasses
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,10 @@ import pytest
 import torch
 
 import actkit
-from actkit.backends import hugging_face
+from actkit.backends import describe, hugging_face
 from actkit.errors import ModelError, UsageError
 from tests.api.conftest import PROMPTS
+from tests.backends.test_loading_trust import pickled
 
 
 def test_a_handle_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,5 +123,60 @@ def test_options_of_loading_are_not_ignored(tiny: actkit.ModelSpec) -> None:
         actkit.load_model(actkit.ModelSpec("tiny"), dtype="bfloat16")
     with pytest.raises(UsageError, match="there is no layer 4"):
         actkit.load_model("tiny", layers=4)
+    with pytest.raises(UsageError, match="in memory already"):
+        actkit.load_model(tiny, device_map="cpu")
     half = actkit.load_model("tiny", device="cpu", dtype="bfloat16", layers=0)
     assert half.loaded is not None and half.loaded[0].dtype == torch.bfloat16 and half.dtype == "bfloat16"
+
+
+def test_a_handle_remembers_the_commit_that_it_was_loaded_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actkit.backends.hugging_face.revision_of", lambda *_: "c0ffee")
+    assert describe(actkit.load_model("tiny", device="cpu", layers=0)).revision == "c0ffee"
+
+
+OPTIONS: dict[str, Any] = {
+    "revision": "main",
+    "device": "cpu",
+    "dtype": "bfloat16",
+    "attn": "eager",
+    "trust_remote_code": True,
+    "allow_pickle": True,
+    "device_map": "balanced",
+    "quantize": "4bit",
+}
+
+
+def test_every_option_of_a_model_is_one_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [one.name for one in dataclasses.fields(actkit.ModelSpec) if one.name not in ("name", "loaded")]
+    assert list(OPTIONS) == names
+    seen: list[actkit.ModelSpec] = []
+
+    def stop(spec: actkit.ModelSpec) -> None:
+        seen.append(spec)
+        raise ModelError("as far as loading")
+
+    monkeypatch.setattr("actkit.api.loading.describe", stop)
+    for name, value in OPTIONS.items():
+        with pytest.raises(ModelError, match="as far as loading"):
+            actkit.load_model("org/name", **{name: value})
+    assert seen == [actkit.ModelSpec("org/name", **{name: value}) for name, value in OPTIONS.items()]
+
+
+def test_a_pickle_is_read_on_request(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = pickled(model_dir("llama"), tmp_path / "pickled")
+    with pytest.raises(ModelError, match="a pickle"):
+        actkit.load_model(str(folder), device="cpu")
+    found = actkit.load_model(str(folder), device="cpu", allow_pickle=True)
+    assert found.loaded is not None and found.allow_pickle
+
+
+def test_a_device_map_is_followed() -> None:
+    found = actkit.load_model("tiny", device_map="cpu")
+    assert (found.device, found.device_map) == ("cpu", "cpu")
+    assert actkit.capture_activations(found, "One.", layers=0).activations[0].shape[-1] == 192
+    del found
+    gc.collect()  # the folder for what does not fit anywhere goes with the model
+    with pytest.raises(UsageError, match="contradict each other"):
+        actkit.load_model("tiny", device="cuda:1", device_map="auto")
+    with pytest.raises(UsageError, match="2bit is not known"):
+        actkit.load_model("tiny", quantize="2bit")  # type: ignore[arg-type]

@@ -55,7 +55,7 @@ def test_auto_is_float32_on_a_cpu_and_bfloat16_on_a_gpu_that_has_it(monkeypatch:
 
 @pytest.mark.parametrize("options", [{"device": "cuda:77"}, {"device": "abacus"}, {"dtype": "int8"}])
 def test_devices_and_dtypes_that_are_not_there(options: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="--de|--dt"):
+    with pytest.raises(UsageError, match="^device |^dtype "):
         describe(ModelSpec(**options))
 
 

@@ -27,7 +27,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
     def watched(*args: Any, **options: Any) -> Any:
         seen.update(options)
-        return real(*args, **{**options, **seen["more"]})
+        module, info = real(*args, **{**options, **seen["more"]})
+        seen["read_onto"] = {one.device.type for one in module.parameters()}
+        return module, info
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watched)
     return seen
@@ -96,6 +98,14 @@ def test_the_offload_folder_goes_with_the_model_or_with_the_error() -> None:
     assert not seen[1].exists()
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_weights_are_read_from_their_files_onto_the_device(device: str, model_dir: ModelDir, told: Told) -> None:
+    """`meta` stands for any device that is not the CPU, in whose memory the whole model would be on its way."""
+    loaded(model_dir("llama"), device=device, dtype="bfloat16")
+    assert told["read_onto"] == {device} and told["dtype"] == torch.bfloat16
+    assert told.get("device_map") == (None if device == "cpu" else {"": device})
+
+
 @pytest.mark.parametrize(("quantize", "bits"), [("8bit", "load_in_8bit"), ("4bit", "load_in_4bit")])
 def test_quantization_is_asked_of_transformers(quantize: Any, bits: str) -> None:
     spec = ModelSpec(device="cuda", dtype="bfloat16", quantize=quantize)
@@ -106,6 +116,8 @@ def test_quantization_is_asked_of_transformers(quantize: Any, bits: str) -> None
     assert found["device_map"] == {"": "cuda"}
     if quantize == "4bit":
         assert config.bnb_4bit_compute_dtype == torch.bfloat16
+    assert placement.arguments(ModelSpec(device="cpu")) == {}
+    assert placement.arguments(ModelSpec(device="cuda:1")) == {"device_map": {"": "cuda:1"}}
     spread = placement.arguments(ModelSpec(dtype="bfloat16", quantize=quantize, device_map="balanced"))
     assert spread["device_map"] == "balanced"
     assert not placement.placed(ModelSpec()) and placement.placed(spec)
@@ -114,8 +126,8 @@ def test_quantization_is_asked_of_transformers(quantize: Any, bits: str) -> None
 @pytest.mark.parametrize(
     ("options", "says", "hint"),
     [
-        ({"device_map": "everywhere"}, "--device-map everywhere is not known", "balanced"),
-        ({"quantize": "2bit"}, "--quantize 2bit is not known", "4bit"),
+        ({"device_map": "everywhere"}, "device_map everywhere is not known", "balanced"),
+        ({"quantize": "2bit"}, "quantize 2bit is not known", "4bit"),
         ({"device_map": "auto", "device": "cuda:1"}, "contradict each other", "leave out --device"),
         ({"quantize": "8bit", "device": "cpu"}, "needs a GPU", "bfloat16"),
         ({"quantize": "8bit", "device_map": "cpu"}, "needs a GPU", "bfloat16"),

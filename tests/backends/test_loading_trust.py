@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def loaded(directory: Path | str, **options: Any) -> Model:
-    return load(describe(ModelSpec(str(directory), device="cpu", **options)), [POINT])
+    return load(describe(ModelSpec(str(directory), **{"device": "cpu", **options})), [POINT])
 
 
 def read(model: Model) -> torch.Tensor:

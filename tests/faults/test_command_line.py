@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actkit.cli.app import main
-from actkit.pipeline.files import WriteError
+from actkit.errors import WriteError
 
 Call = Callable[..., tuple[object, str, str]]
 SMALL = ("--layers", "0", "--shard-sequences", "2", "--batch-tokens", "16")

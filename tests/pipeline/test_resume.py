@@ -17,12 +17,11 @@ import pytest
 
 from actkit.backends import Model, describe, load
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
-from actkit.errors import ActkitError, RunError
+from actkit.errors import ActkitError, RunError, WriteError
 from actkit.hooks import HookPoint
 from actkit.pipeline import digest, files, manifest
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.extract import extract
-from actkit.pipeline.files import WriteError
 from actkit.pipeline.lock import LOCK, locked
 from actkit.pipeline.recipe import Finished, Progress, Recipe
 from actkit.pipeline.reduce import activations

@@ -1,0 +1,56 @@
+"""Names of models and of SAEs as they are given: which of them are directories, and how an error shows the others."""
+
+import os
+from pathlib import Path
+
+from actkit.bundled import NAME
+from actkit.config import ModelSpec
+from actkit.errors import ModelError, UsageError
+
+SHOWN = 80
+"""Characters of a name in an error."""
+MODEL_DIRECTORY = "a model directory has config.json, weights and tokenizer.json; `tiny` is bundled"
+
+
+def is_directory(name: str | Path) -> bool:
+    """Whether `name` is a directory.
+
+    False, too, where the system cannot say: for a name that is too long or has a NUL in it, or lies out of reach.
+    """
+    return os.path.isdir(name)  # noqa: PTH112 - Path.is_dir raises OSError for some of these
+
+
+def in_short(name: str | Path) -> str:
+    """A name on one line, and not all of one that is long: somebody may have given a text for it."""
+    text = str(name)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a repository of the Hugging Face hub can have this name; whether there is one only the hub can say."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # it is not in its __all__
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def check_name(location: str, spec: ModelSpec) -> None:
+    """Whether there can be a model at `location`, which `spec.name` stands for.
+
+    Raises ModelError for what is no directory and can be no id, and UsageError for a revision of what has none: the
+    bundled model, and a local directory.
+    """
+    if not is_directory(location):
+        if not is_hub_id(location):
+            raise ModelError(f"{in_short(spec.name)}: no such directory, and no name of a model", MODEL_DIRECTORY)
+    elif spec.revision is not None:
+        what = "is bundled with actkit" if spec.name == NAME else "is a local directory"
+        raise UsageError(
+            f"--revision {in_short(spec.revision)}: {in_short(spec.name)} {what} and has no revisions",
+            "leave out --revision, or give a Hugging Face id",
+        )

@@ -1,0 +1,109 @@
+"""A name that nothing can have is an error like any other name that is not there; a revision is never ignored."""
+
+from pathlib import Path
+
+import pytest
+
+import actkit
+from actkit.backends import describe, hugging_face, sae_lens
+from actkit.backends.names import SHOWN, in_short
+from actkit.config import ModelSpec, SaeSpec
+from actkit.errors import ActkitError, ModelError, RunError, UsageError
+
+LONG = "x" * 300
+NAMES = [
+    "",
+    " ",
+    LONG,
+    f"org/{LONG}",
+    f"/{LONG}",
+    f"{LONG}/y/z",
+    "a\0b",
+    "org/a\0b",
+    "a\nb",
+    "./a\nb",
+    "a b",
+    "a:b",
+    "\ud800",
+]
+every_name = pytest.mark.parametrize("name", NAMES, ids=ascii)
+
+
+def check(error: ActkitError) -> None:
+    """One sentence in one line, that does not repeat a whole text."""
+    assert error.hint
+    assert error.message.isprintable() and len(error.message) < SHOWN + 200
+
+
+@every_name
+def test_a_model_of_no_possible_name(name: str) -> None:
+    with pytest.raises(ModelError, match="no such directory") as caught:
+        describe(ModelSpec(name, device="cpu"))
+    check(caught.value)
+
+
+def test_a_name_that_an_sae_gives_for_its_model_may_be_any() -> None:
+    """It is only compared with the model's."""
+    assert hugging_face.locate("my model") == "my model"
+
+
+@every_name
+def test_a_directory_of_an_sae_of_no_possible_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="no such directory|no SAE in" if not name else "no such directory") as caught:
+        sae_lens.load(SaeSpec(path=name), "cpu")
+    check(caught.value)
+
+
+@every_name
+def test_a_release_of_no_possible_name(name: str) -> None:
+    with pytest.raises((ModelError, UsageError), match="no name that|is not known|a release and an id") as caught:
+        sae_lens.load(SaeSpec(name, "x"), "cpu")
+    check(caught.value)
+
+
+@pytest.mark.parametrize("name", [*NAMES, ".", ".."], ids=ascii)
+def test_an_id_of_no_possible_name(name: str) -> None:
+    with pytest.raises(UsageError, match="tiny has no SAE|a release and an id") as caught:
+        sae_lens.load(SaeSpec("tiny", name), "cpu")
+    check(caught.value)
+
+
+@pytest.mark.parametrize("name", [LONG, "a\0b", "a\nb", "..", "/tmp"], ids=ascii)
+def test_a_folder_of_a_repository_of_no_possible_name(name: str) -> None:
+    with pytest.raises(UsageError, match="is no folder of org/name") as caught:
+        sae_lens.load(SaeSpec("org/name", name), "cpu")
+    check(caught.value)
+
+
+def test_the_functions_of_the_older_scripts_say_the_same() -> None:
+    for call in (actkit.load_model, lambda name: actkit.capture_activations(name, "One.")):
+        with pytest.raises(ModelError, match="no such directory"):
+            call(LONG)
+
+
+@pytest.mark.parametrize("name", [LONG, "a\0b", "x" * 250, f"{LONG}/run"], ids=ascii)
+def test_a_run_of_no_possible_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="cannot be a run's directory") as caught:
+        actkit.capture_activations("tiny", "One.", out=name)
+    check(caught.value)
+    with pytest.raises(RunError, match="no finished run|is damaged"):
+        actkit.open_run(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_in_short() -> None:
+    assert in_short("gpt2") == "gpt2" and in_short("modèle") == "modèle"
+    assert in_short("a\nb") == r"a\nb"
+    assert in_short(LONG) == "x" * SHOWN + "…"
+
+
+def test_a_revision_of_what_has_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="tiny is bundled with actkit and has no revisions") as caught:
+        describe(ModelSpec("tiny", revision="main", device="cpu"))
+    assert "leave out --revision" in caught.value.hint
+    with pytest.raises(UsageError, match="is a local directory and has no revisions"):
+        describe(ModelSpec(str(tmp_path), revision="main", device="cpu"))
+    with pytest.raises(ModelError, match="org/name at revision main"):  # the hub would be asked
+        describe(ModelSpec("org/name", revision="main", device="cpu"))
