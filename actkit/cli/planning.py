@@ -17,9 +17,10 @@ RUNS_SHOWN = 6
 def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     """Counts, tables, memory, and the first example with its token ids and read positions."""
     counts, model = facts["counts"], facts["model"]
+    how = ", ".join(model[key] for key in ("dtype", "quantize", "device") if key in model)
     shards = "1 shard" if counts["shards"] == 1 else f"{counts['shards']:,} shards"
     screen.print(
-        f"plan of [bold]{facts['command']}[/] with {model['name']} ({model['dtype']}, {model['device']}): "
+        f"plan of [bold]{facts['command']}[/] with {model['name']} ({how}): "
         f"{counts['written']:,} of {counts['read']:,} records, {counts['sequences']:,} sequences, "
         f"{counts['tokens']:,} tokens, {counts['kept']:,} positions stored, {shards}"
     )

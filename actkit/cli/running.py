@@ -16,7 +16,7 @@ import typer
 from actkit.cli.console import console, progress_shown, show_profile, show_run
 from actkit.cli.options import Shared
 from actkit.cli.settings import recorded, replayable
-from actkit.errors import ActkitError, UsageError
+from actkit.errors import ActkitError, UsageError, WriteError
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec, StoreDtype
@@ -138,8 +138,6 @@ def _continuing(shared: Shared, out: Path) -> Iterator[None]:
         message = f"{by}; finished shards are in {kept}" if kept.exists() else f"{by} before a shard was finished"
         raise StoppedError(message, f"--overwrite starts again; to continue: {line}", status) from error
     except ActkitError as error:
-        from actkit.pipeline.files import WriteError
-
         if isinstance(error, WriteError):
             error.hint = f"{error.hint} when that is mended, continue: {line}"
         raise

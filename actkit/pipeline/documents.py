@@ -8,12 +8,14 @@ import glob
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from actkit.backends.names import is_hub_id
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Records, Rejected
+from actkit.pipeline.hub_dataset import explained, rows_of
 from actkit.pipeline.opened import STDIN, UTF_16, check_name, shown, too_long, whole
 from actkit.pipeline.source import FORMATS, format_of, read_records
 
@@ -31,6 +33,8 @@ class Corpus:
     dataset: str | None = None
     ignored: int = 0
     """Files of a directory that are in no format that can be read."""
+    rows: Iterable[Any] | None = field(default=None, compare=False, repr=False)
+    """The rows of one split of the dataset, once it has been opened."""
 
     def facts(self) -> dict[str, Any]:
         """What was found, for `run.json`."""
@@ -73,7 +77,7 @@ def _find(where: str) -> Corpus:
         if not found:
             raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
         return Corpus(found)
-    if HUB_ID.fullmatch(where) and format_of(where) is None:
+    if HUB_ID.fullmatch(where) and format_of(where) is None and is_hub_id(where.partition(":")[0]):
         return Corpus((), dataset=where)
     read_records(where)  # raises, naming the files that are near
     raise InputError(f"{shown(where)}: no such file", _formats())
@@ -110,9 +114,17 @@ def _before_magic(pattern: str) -> Path:
     return Path(*fixed)
 
 
+def opened(corpus: Corpus, split: str = "train") -> Corpus:
+    """The corpus with a dataset of the hub looked up, so that whatever is wrong with it is known before models load.
+
+    Raises InputError for one that is not there, or has no such configuration or split, or cannot be reached.
+    """
+    return corpus if corpus.dataset is None else replace(corpus, rows=rows_of(corpus.dataset, split))
+
+
 def read_documents(corpus: Corpus, split: str = "train", by_line: bool = False) -> Records:
     """Every record of `corpus`, numbered through. Raises InputError for what cannot be read at all."""
-    found = _hub(corpus.dataset, split) if corpus.dataset is not None else _files(corpus.files, by_line)
+    found = _hub(corpus, split) if corpus.dataset is not None else _files(corpus.files, by_line)
     for number, record in enumerate(found):
         yield replace(record, record_id=number)
 
@@ -138,23 +150,12 @@ def _whole(file: str) -> Records:
         yield Rejected(0, file, line, None, "not valid UTF-8")
 
 
-def _hub(dataset: str, split: str) -> Records:
-    """The rows of one split, streamed; nothing is downloaded that is not read."""
-    import datasets
-
-    name, _, configuration = dataset.partition(":")
-    datasets.disable_progress_bars()
-    try:
-        rows = datasets.load_dataset(name, configuration or None, split=split, streaming=True)
+def _hub(corpus: Corpus, split: str) -> Records:
+    dataset = str(corpus.dataset)
+    rows = rows_of(dataset, split) if corpus.rows is None else corpus.rows
+    with explained(dataset):
         for index, row in enumerate(rows):
             yield Record(index, dataset, None, row)
-    except Exception as error:  # the hub, the network and every file format behind it may raise anything
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = shown(lines[0])[:300] if lines else type(error).__name__
-        raise InputError(
-            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({why})",
-            "check the name, --split and, for a configuration, owner/name:configuration",
-        ) from error
 
 
 def _hidden(path: Path) -> bool:

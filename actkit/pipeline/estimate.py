@@ -108,7 +108,7 @@ def planned(
         raise RunError(f"nothing could be used of {progress.read} records{reasons(progress)}", "see --help for formats")
     plan = Plan(
         recipe.command,
-        {"name": description.spec.name, "device": description.spec.device, "dtype": description.spec.dtype},
+        _about(description),
         tuple(str(point) for point in hook_points),
         {
             "read": progress.read,
@@ -210,6 +210,12 @@ def _memory(
         "shards": SHARDS_HELD * min(batch.shard_mb * 2**20, kept * kept_bytes),
         "libraries": LIBRARIES,
     }
+
+
+def _about(description: Description) -> dict[str, str]:
+    spec = description.spec
+    about = {"name": spec.name, "device": spec.device, "dtype": spec.dtype}
+    return about if spec.quantize is None else {**about, "quantize": spec.quantize}
 
 
 def _existing(path: Path) -> Path:

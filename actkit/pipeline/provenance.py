@@ -2,13 +2,13 @@
 
 import importlib.metadata
 import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actkit.backends import Model
 from actkit.hooks import HookPoint
+from actkit.pipeline.peak import peak_memory_mb
 from actkit.pipeline.profile import profile
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.resume import Begun
@@ -74,7 +74,7 @@ def run_facts(
         "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
         "profile": profile(progress),
         "tokens_per_second": round(progress.tokens / max(sum(progress.seconds.values()), 1e-9), 1),
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
         "batch_tokens_used": run.budget.tokens,
         "began": run.sessions[0]["began"],
         "ended": round(time.time(), 3),
@@ -117,14 +117,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _peak_memory_mb() -> float | None:
-    """The most memory that this process has held so far, in MB; None where the system does not say."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

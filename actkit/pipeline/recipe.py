@@ -47,6 +47,8 @@ class Recipe:
     """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
     stored: Mapping[str, Stored] = field(default_factory=dict)
     """Table → how much of it there will be; only of those that the reducers make."""
+    n_records: int | None = None
+    """About how many records there are; None where that is not known before they are read."""
     health: Mapping[str, Health] = field(default_factory=dict)
     """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
 

@@ -4,6 +4,7 @@ A shard is written table by table, and then its manifest; a file with its final 
 manifest is. The directory itself is renamed last.
 """
 
+import errno
 import json
 import shutil
 from collections.abc import Container, Mapping
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actkit.backends.names import in_short
 from actkit.errors import RunError
 from actkit.pipeline.files import Written, explained, sync, write_whole
 from actkit.pipeline.lock import LOCK, refuse_if_locked
@@ -119,8 +121,8 @@ def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
     `overwrite` nor `resume` is set, when another process writes there, or when the directory in the way is no run of
     actkit's: that is never removed.
     """
-    if out.name in ("", ".."):
-        raise RunError(f"{out} cannot be a run's directory", "give the run a name, such as runs/x")
+    if out.name in ("", "..") or not _can_be(replaced(out)):
+        raise RunError(f"{in_short(out)} cannot be a run's directory", "give the run a name, such as runs/x")
     partial = partial_of(out)
     refuse_if_locked(partial)
     if not overwrite and not resume:
@@ -131,6 +133,17 @@ def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
             raise RunError(f"{partial} is an unfinished run", hint)
     if out.exists():
         _check_is_run(out)
+
+
+def _can_be(path: Path) -> bool:
+    """Whether there can be a file of this name: it is not too long, and has no NUL in it."""
+    try:
+        path.lstat()
+    except ValueError:
+        return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
 
 
 def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:

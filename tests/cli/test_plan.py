@@ -5,19 +5,22 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 from actkit.backends import describe, load, weight_bytes
 from actkit.backends import hugging_face as backend
 from actkit.cli.app import main
-from actkit.cli.planning import ranges
+from actkit.cli.planning import ranges, show_plan
 from actkit.config import ModelSpec
 from actkit.hooks import parse_hook_points
+from actkit.pipeline import estimate
 
 DATA = Path(__file__).parents[1] / "data"
 Call = Callable[..., str]
@@ -138,6 +141,41 @@ def test_the_weights_take_what_is_said(layers: str, dtype: str) -> None:
     loaded = sum(one.numel() * one.element_size() for one in load(description, points).module.parameters())
     assert weight_bytes(description, points) == loaded
     assert loaded < 30e6 and next(load(description, points).module.parameters()).dtype == getattr(torch, dtype)
+
+
+WIDTH, MLP, WORDS = 192, 512, 4096
+"""Of `tiny`, whose heads are as wide together as the residual stream; its output layer is its embedding."""
+
+
+@pytest.mark.parametrize(
+    ("quantize", "dtype", "a_matrix"),
+    [
+        ("8bit", "bfloat16", lambda rows, columns: rows * columns + rows * 4),
+        ("4bit", "float32", lambda rows, columns: rows * columns // 2 + rows * columns // 64 * 4 + 64),
+    ],
+)
+def test_quantized_weights_take_what_is_counted_by_hand(
+    quantize: str, dtype: str, a_matrix: Callable[[int, int], int]
+) -> None:
+    """bitsandbytes itself was measured to take exactly this, codes and scales included; embeddings stay as they are."""
+    described = describe(ModelSpec("tiny", device="cpu", dtype=dtype))
+    block = 4 * a_matrix(WIDTH, WIDTH) + 2 * a_matrix(MLP, WIDTH) + a_matrix(WIDTH, MLP)
+    a_number = {"bfloat16": 2, "float32": 4}[dtype]
+    rest = (WORDS * WIDTH + (2 * 2 + 1) * WIDTH) * a_number
+    quantized = replace(described, spec=replace(described.spec, quantize=quantize))
+    points = parse_hook_points(["hook_resid_post"], "1", described.n_layers)
+    assert weight_bytes(quantized, points) == 2 * block + rest
+    assert weight_bytes(quantized, points) < weight_bytes(described, points)
+
+
+def test_a_plan_says_that_weights_are_quantized(actkit: Call) -> None:
+    described = describe(ModelSpec("tiny", device="cpu"))
+    assert "quantize" not in estimate._about(described)
+    quantized = replace(described, spec=replace(described.spec, quantize="4bit"))
+    facts = json.loads(actkit("capture", "-p", "One.", "--plan", "--json"))
+    drawn = io.StringIO()
+    show_plan({**facts, "model": estimate._about(quantized)}, Console(file=drawn, width=200))
+    assert "with tiny (float32, 4bit, cpu):" in drawn.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import pytest
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.documents import Corpus, find_corpus, read_documents
+from actkit.pipeline.documents import Corpus, find_corpus, opened, read_documents
 
 
 def write(folder: Path, texts: Mapping[str, str | bytes]) -> None:
@@ -380,6 +380,24 @@ def test_without_a_connection_a_dataset_is_one_clear_error() -> None:
     """The tests run with the hub switched off."""
     error = error_of("some/stories")
     assert error.message.startswith("some/stories: neither a local path nor") and "\n" not in error.message
+
+
+def test_a_dataset_is_looked_up_before_it_is_read() -> None:
+    for where in ("some/stories", "some/stories:plain"):
+        with pytest.raises(InputError, match=f"{where}: neither a local path nor a dataset") as caught:
+            opened(find_corpus(where))
+        assert "HF_HUB_OFFLINE is set" in caught.value.hint
+
+
+def test_files_need_no_looking_up(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": "one"})
+    corpus = find_corpus(str(tmp_path))
+    assert opened(corpus) is corpus
+
+
+@pytest.mark.parametrize("where", ["-stories", "some/stories-", "a..b", "a--b/c", "x" * 97, "some/stories.git"])
+def test_what_no_dataset_can_be_called_is_a_missing_file(where: str) -> None:
+    assert error_of(where).message == f"{where}: no such file"
 
 
 def test_a_rejected_document_has_its_place(tmp_path: Path) -> None:
