@@ -12,6 +12,7 @@ import typer
 from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show, verify
 from actkit.cli.console import draw_error
 from actkit.cli.running import ARGUMENTS, INTERRUPTED, TERMINATED, Terminated
+from actkit.cli.streams import prepare, silence
 from actkit.errors import ActkitError
 from actkit.pipeline.opened import check_name, shown
 
@@ -62,6 +63,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
+    prepare(ARGUMENTS.get())
     with _interruptible() as arrived:
         try:
             for one in ARGUMENTS.get():
@@ -69,6 +71,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             status = app(arguments, standalone_mode=False)
             if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
                 raise KeyboardInterrupt
+            sys.stdout.flush()  # here, where a full disk can still be told
         except ActkitError as error:
             draw_error(shown(error.message), shown(error.hint))
             sys.exit(error.exit_status)
@@ -80,14 +83,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             # Usage errors of typer, which is free to keep its own copy of click, know how to say what is wrong.
             describe: Any = getattr(error, "format_message", None)
             if describe is None:
-                if getattr(error, "errno", None) == errno.ENAMETOOLONG:  # a text was given where a name belongs
-                    draw_error(f"{str(getattr(error, 'filename', ''))[:80]}…: too long for a name", "check the options")
-                    sys.exit(1)
+                if isinstance(error, OSError) and error.strerror:
+                    _leave_system(error)
                 raise
             command = getattr(getattr(error, "ctx", None), "command_path", "actkit")
             # Without a message, help was asked for by giving no arguments, and has been printed.
             if describe():
-                draw_error(shown(describe()), f"{command} --help lists the options")
+                said = " ".join(describe().replace("Value error, ", "").split())  # choices come a line each
+                draw_error(shown(said), f"{command} --help lists the options")
             sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -97,6 +100,20 @@ def _leave(arrived: list[int]) -> NoReturn:
     ended = signal.SIGTERM in arrived
     draw_error("ended" if ended else "interrupted", "what was finished is kept; with --resume, the command goes on")
     sys.exit(TERMINATED if ended else INTERRUPTED)
+
+
+def _leave_system(error: OSError) -> NoReturn:
+    """Exit over what the system refused: a name, a path, or the writing of the result."""
+    if error.errno == errno.ENAMETOOLONG:  # a text was given where a name belongs
+        draw_error(f"{str(error.filename)[:80]}…: too long for a name", "check the options")
+    elif error.filename is not None:
+        draw_error(shown(f"{error.filename}: {error.strerror}"), "check the path, who may use it, and the disk's room")
+    else:
+        silence(sys.stdout)
+        draw_error(
+            f"cannot write the result: {error.strerror}", "what was finished is kept; see where standard output goes"
+        )
+    sys.exit(1)
 
 
 @contextmanager

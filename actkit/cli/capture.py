@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from actkit.cli.dense import run_dense
-from actkit.cli.expand import READ, expanded, hidden, option
+from actkit.cli.expand import READ, at_home, expanded, hidden, option
 from actkit.cli.options import Dense, Shared, Sparse
+from actkit.cli.running import ARGUMENTS
 from actkit.errors import UsageError
 
 
@@ -18,8 +19,10 @@ def capture(
     prompts: Annotated[
         str | None,
         typer.Argument(
+            metavar="PROMPTS",
             help="Text lines, JSONL, JSON, CSV, TSV or Parquet, plain or .gz; - reads standard input.",
             show_default=False,
+            callback=at_home,
         ),
     ] = None,
     prompt: Annotated[
@@ -46,7 +49,7 @@ def capture(
     system: Annotated[
         str | None, option("--system", panel=READ, help="System message; implies --chat.", show_default=False)
     ] = None,
-    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """Activations of prompts: all positions, the last one, the response, or positions by number.
 
@@ -57,6 +60,8 @@ def capture(
         raise UsageError(
             "no prompts given", 'actkit capture --prompt "Hello", a file of prompts, or - for standard input'
         )
+    if system is not None and "--no-chat" in ARGUMENTS.get():
+        raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
     from actkit.recipes.capture import CaptureSpec, run
 
     spec = CaptureSpec(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actkit.cli.dense import run_dense
-from actkit.cli.expand import READ, expanded, hidden, option
+from actkit.cli.expand import READ, at_home, expanded, hidden, option
 from actkit.cli.options import Dense, Shared, Sparse
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
@@ -27,6 +27,7 @@ def concept(
         str | None,
         typer.Argument(
             metavar="NAME|FILE",
+            callback=at_home,
             help="A built-in concept (see --list), or JSONL, JSON, CSV, TSV, Parquet of positive and negative, of "
             "statement and label, or of question and answers that match a behaviour or do not.",
             show_default=False,
@@ -43,7 +44,11 @@ def concept(
     stems: Annotated[
         str | None,
         option(
-            "--stems", panel=READ, help="File of stems for --positive and --negative, one a line.", show_default=False
+            "--stems",
+            panel=READ,
+            help="File of stems for --positive and --negative, one a line.",
+            show_default=False,
+            callback=at_home,
         ),
     ] = None,
     positions: Annotated[
@@ -64,7 +69,7 @@ def concept(
     seed: Annotated[
         int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
     ] = 0,
-    input_alias: Annotated[str | None, hidden("--input", "--data", "--concept")] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data", "--concept", callback=at_home)] = None,
 ) -> None:
     """A direction for a concept at each layer, from contrast pairs, with held-out evidence for it.
 

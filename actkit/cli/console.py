@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from actkit.pipeline.recipe import Progress
+
+
+ENDLESS = 10_000
+"""Columns where no terminal sets an edge."""
 
 
 def console() -> Console:
@@ -19,14 +24,35 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
+def say(label: str, text: str, style: str = "yellow", screen: Console | None = None, in_one: bool = False) -> None:
+    """`label: text`, the text as it is, broken between words where a terminal ends unless it must stay `in_one`."""
+    (screen or console()).print(Text.assemble((f"{label}:", style), " ", text), soft_wrap=in_one or None)
+
+
 def draw_error(message: str, hint: str) -> None:
     """`error: …`, a blank line, `hint: …`."""
-    screen = console()
-    screen.print("[bold red]error:[/] ", end="")
-    screen.print(message, markup=False)
+    say("error", message, "bold red")
     if hint:
-        screen.print("\n[bold]hint:[/] ", end="")
-        screen.print(hint, markup=False)
+        console().print()
+        say("hint", hint, "bold", in_one=True)  # a command that was broken in two cannot be copied from the screen
+
+
+def draw_table(table: Table, screen: Console | None = None) -> None:
+    """A table with every cell whole: on a terminal that is too narrow its lines run on, for a cut number is wrong."""
+    screen = screen or console()
+    before = screen.width
+    screen.width = max(before, screen.measure(table, options=screen.options.update(max_width=ENDLESS)).maximum)
+    with screen.capture() as drawn:
+        screen.print(table)
+    screen.width = before
+    for line in Text.from_ansi(drawn.get()).split("\n"):
+        line.rstrip()  # or the blanks of a short line would run on
+        screen.print(line, soft_wrap=True)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 record`, `2 records`; `many` where an `s` does not make it."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 @contextmanager
@@ -45,7 +71,8 @@ def progress_shown(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
                 return
             last = time.monotonic()
             status.update(
-                f"{progress.read:,} records read, {progress.rejected:,} rejected, {progress.tokens:,} tokens done"
+                f"{counted(progress.read, 'record')} read, {progress.rejected:,} rejected, "
+                f"{counted(progress.tokens, 'token')} done"
             )
 
         yield show
@@ -60,7 +87,7 @@ def show_profile(facts: Mapping[str, Any]) -> None:
     for part, spent in facts.get("profile", {}).items():
         speed = spent["tokens_per_second"]
         table.add_row(part, f"{spent['seconds']:,.2f}", "" if speed is None else f"{speed:,.0f}")
-    console().print(table)
+    draw_table(table)
 
 
 def show_run(facts: Mapping[str, Any], path: Path) -> None:
@@ -69,23 +96,27 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
     counts, model = facts["counts"], facts["model"]
     seconds = facts["ended"] - facts["began"]
     screen.print(
-        f"[bold]{facts['command']}[/] with {model['name']} ({model['dtype']}, {model['device']}): "
-        f"{counts['written']:,} of {counts['read']:,} records, {counts['tokens']:,} tokens in {seconds:.1f} s "
-        f"({facts['tokens_per_second']:,.0f} tokens/s)"
+        Text.assemble(
+            (facts["command"], "bold"),
+            f" with {model['name']} ({model['dtype']}, {model['device']}): {counts['written']:,} of "
+            f"{counts['read']:,} records, {counted(counts['tokens'], 'token')} in {seconds:.1f} s "
+            f"({facts['tokens_per_second']:,.0f} tokens/s)",
+        )
     )
     for name, value in facts["detected"].items():
-        screen.print(f"  {name.replace('_', ' ')}: {value}")
+        screen.print(f"  {name.replace('_', ' ')}: {value}", markup=False)
     if facts.get("documents", {}).get("chunked_documents"):
         documents = facts["documents"]
+        longer = counted(documents["chunked_documents"], "document was", "documents were")
         screen.print(
-            f"  {documents['chunked_documents']:,} documents were longer than {documents['context_size']:,} tokens and "
-            f"cut into chunks: {documents['chunks']:,} sequences in all"
+            f"  {longer} longer than {documents['context_size']:,} tokens and cut into chunks: "
+            f"{counted(documents['chunks'], 'sequence')} in all"
         )
     if counts["truncated"]:
         screen.print(f"  {counts['truncated']:,} truncated: see n_truncated in the table sequences")
     if counts["special_in_text"]:
-        typed = f"{counts['special_in_text']:,} texts have special tokens typed inside, which act as control tokens"
-        screen.print(f"[yellow]warning:[/] {typed}")
+        typed = counted(counts["special_in_text"], "text has", "texts have")
+        say("warning", f"{typed} special tokens typed inside, which act as control tokens", screen=screen)
     for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
@@ -93,13 +124,12 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
     for row in facts.get("health", ()):
         screen.print(f"  {row['sae']}: {_health(row)}", markup=False)
     if facts.get("verify"):
-        screen.print(f"  {verified(facts['verify'])}")
+        screen.print(f"  {verified(facts['verify'])}", markup=False)
     for text in facts.get("warnings", ()):
-        screen.print("[yellow]warning:[/] ", end="")
-        screen.print(text, markup=False)
-    screen.print(_tables(facts["tables"]))
+        say("warning", text, screen=screen)
+    draw_table(_tables(facts["tables"]), screen)
     if sys.stderr.isatty() and "layer_stats" in facts["tables"]:
-        screen.print(_layers(path))
+        draw_table(_layers(path), screen)
 
 
 def _health(row: Mapping[str, Any]) -> str:
@@ -109,7 +139,7 @@ def _health(row: Mapping[str, Any]) -> str:
     return (
         f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else f'{explained:.3f}'}, "
         f"{row['dead_fraction']:.1%} of features silent, {row['dense_fraction']:.1%} dense, "
-        f"on {row['n_tokens']:,} tokens"
+        f"on {counted(row['n_tokens'], 'token')}"
     )
 
 
@@ -118,7 +148,7 @@ def verified(found: Mapping[str, Any]) -> str:
     rows = [*found["hook_points"].values(), *found["saes"].values()]
     worst = max(rows, key=lambda row: row["worst_error"] / row["tolerance"], default=None)
     far = f": off by at most {worst['worst_error']:.1e}, {worst['tolerance']:.1e} allowed" if worst else ""
-    return f"{found['records']:,} records computed again on the plain model{far}"
+    return f"{counted(found['records'], 'record')} computed again on the plain model{far}"
 
 
 def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
@@ -143,7 +173,8 @@ def size(n: float) -> str:
 def _layers(path: Path) -> Table:
     import pyarrow.parquet as pq
 
-    shown = Table(box=None, pad_edge=False, header_style="bold", title="without special tokens", title_justify="left")
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    shown.title, shown.title_justify = "without special tokens", "left"
     for name in ("hook point", "positions", "mean", "std", "mean norm", "min", "max"):
         shown.add_column(name, justify="left" if name == "hook point" else "right")
     for row in pq.read_table(path / "layer_stats").to_pylist():

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from actkit.cli.options import Dense, Shared, Sparse
+from actkit.cli.console import say
+from actkit.cli.options import TOP_K, Dense, Shared, Sparse
 from actkit.cli.running import run_command
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ def run_dense(
     from actkit.recipes.dense import DenseSpec
 
     saes = sparse.wanted(shared.model)
+    if dense.top_k != TOP_K and not saes and not shared.quiet:
+        say(
+            "warning", f"--top-k {dense.top_k} does nothing without an SAE, which --sae-release, --sae or --layer names"
+        )
 
     def work(output: "OutputSpec", *more: Any) -> "Finished":
         names = tuple(dense.hook_point or ["hook_resid_post"])

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from actkit.cli.console import console
+from actkit.cli.console import console, draw_table, say
 
 BAR = 12
 """Characters of a full bar: an AUROC of 1; half of it is chance."""
@@ -38,15 +38,14 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
             _figure(row["relative_norm"]),
             style="bold" if marked else None,
         )
-    screen.print(shown)
+    draw_table(shown, screen)
     for row in about["chosen"].values():
         screen.print(
             f"{'→' if row is chosen else ' '} {row['method']}: layer {row['layer']}, chosen on the validation pairs "
             f"(AUROC {row['auroc_validation']:.3f}); {row['auroc_heldout']:.3f} on the test pairs"
         )
     for text in about["warnings"]:
-        screen.print("[yellow]note:[/] ", end="")
-        screen.print(text, markup=False)
+        say("note", text, screen=screen)
 
 
 def _bar(value: float | None) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from actkit.cli.dense import run_dense
-from actkit.cli.expand import READ, expanded, hidden, option
+from actkit.cli.expand import READ, at_home, expanded, hidden, option
 from actkit.cli.options import Dense, Shared, Sparse
 from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
@@ -19,7 +19,10 @@ def dpo(
     pairs: Annotated[
         str | None,
         typer.Argument(
-            help="JSONL, JSON, Parquet or .gz of preference pairs; - reads standard input.", show_default=False
+            metavar="PAIRS",
+            help="JSONL, JSON, CSV, TSV or Parquet of preference pairs, plain or .gz; - reads standard input.",
+            show_default=False,
+            callback=at_home,
         ),
     ] = None,
     positions: Annotated[PairPositions, option("--positions", panel=READ, help="Which positions are kept.")] = "all",
@@ -36,7 +39,7 @@ def dpo(
             show_default=False,
         ),
     ] = None,
-    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """Activations of preference pairs, token by token, with the point where chosen and rejected diverge.
 

@@ -4,12 +4,30 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 import typer
 
 MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
 """The panels of `--help`."""
+
+
+Given = TypeVar("Given")
+
+
+def at_home(value: Given) -> Given:
+    """Callback of options and arguments that name a path: `~/runs` is in the user's home.
+
+    A shell says so too, but not within quotes, after `--out=`, nor in a file of options.
+    """
+    if isinstance(value, Path):
+        return type(value)(at_home(str(value)))
+    if isinstance(value, str) and (value == "~" or value.startswith("~/")):
+        return type(value)(Path(value).expanduser())
+    if isinstance(value, list):
+        return type(value)(at_home(one) for one in value)
+    return value
 
 
 def option(*names: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's own word

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
-from actkit.cli.console import console, size
-from actkit.cli.expand import OUTPUT, expanded, option
+from actkit.cli.console import console, say, size
+from actkit.cli.expand import OUTPUT, at_home, expanded, option
 from actkit.config import ExportFormat
+from actkit.errors import UsageError
 
 FORMAT = "Of one format"
 """The panel of `--help` for options of a single format."""
@@ -18,7 +20,9 @@ FORMAT = "Of one format"
 
 @expanded
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished run's directory.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
+    ],
     to: Annotated[ExportFormat, typer.Option("--to", "-t", help="The format.", show_default=False)],
     out: Annotated[
         Path | None,
@@ -28,6 +32,7 @@ def export(
             panel=OUTPUT,
             help="The file to write; by default beside the run, under its name.",
             show_default=False,
+            callback=at_home,
         ),
     ] = None,
     overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")] = False,
@@ -63,6 +68,8 @@ def export(
 
     Example: [b]actkit export runs/pairs --to h5 -o pairs.h5[/]
     """
+    if out is not None and str(out) == "-":
+        raise UsageError("--out -: a format is a file, and is not written to standard output", "-o pairs.h5")
     from actkit.export.formats import export as write
 
     with _progress(quiet, to) as on_progress:
@@ -72,21 +79,15 @@ def export(
             out,
             overwrite,
             on_progress,
-            (lambda _text: None) if quiet else _note,
+            (lambda _text: None) if quiet else (lambda text: say("note", text)),
             compression=compression,
             max_mb=max_mb,
             special=special or None,
             method=method,
         )
     if not quiet:
-        console().print(f"[bold]export[/] of {run} to {to}: {size(path.stat().st_size)}")
+        console().print(Text.assemble(("export", "bold"), f" of {run} to {to}: {size(path.stat().st_size)}"))
     sys.stdout.write(f"{path}\n")
-
-
-def _note(text: str) -> None:
-    screen = console()
-    screen.print("[yellow]note:[/] ", end="")
-    screen.print(text, markup=False)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.expand import READ, SAE, expanded, hidden, option
+from actkit.cli.expand import READ, SAE, at_home, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.running import run_command
 from actkit.errors import UsageError
@@ -22,6 +22,8 @@ def feature_dataset(
     dataset: Annotated[
         str | None,
         typer.Argument(
+            metavar="DATASET",
+            callback=at_home,
             help="Text, JSONL, JSON, CSV, TSV or Parquet file, a directory or quoted glob of them, - for JSONL on "
             "standard input, or a Hugging Face dataset (owner/name or owner/name:configuration).",
             show_default=False,
@@ -60,7 +62,7 @@ def feature_dataset(
     by_line: Annotated[
         bool, option("--by-line", panel=READ, help="Each line of a text file is a document, not the whole file.")
     ] = False,
-    input_alias: Annotated[str | None, hidden("--input", "--data", "--dataset")] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data", "--dataset", callback=at_home)] = None,
 ) -> None:
     """The active SAE features of every token of a corpus, with characters counted in each document.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actkit.bundled import NAME
-from actkit.cli.expand import BATCH, MODEL, OUTPUT, READ, SAE, hidden, option
+from actkit.cli.expand import BATCH, MODEL, OUTPUT, READ, SAE, at_home, hidden, option
 from actkit.cli.presets import NAMES, load_preset
 from actkit.cli.settings import load_config
 from actkit.config import (
@@ -28,6 +28,9 @@ from actkit.errors import UsageError
 if TYPE_CHECKING:
     from actkit.recipes.sparse import SparseSpec
 
+TOP_K = 50
+"""Features kept of each token where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -40,6 +43,7 @@ class Shared:
             "-m",
             panel=MODEL,
             help="[b]tiny[/] (bundled), a Hugging Face id, a TransformerLens alias or a local directory.",
+            callback=at_home,
         ),
     ] = ModelSpec.name
     revision: Annotated[
@@ -124,6 +128,7 @@ class Shared:
             panel=OUTPUT,
             help="Directory of the run; runs/<command>-<time> by default.",
             show_default=False,
+            callback=at_home,
         ),
     ] = None
     overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing run.")] = False
@@ -184,7 +189,7 @@ class Shared:
     json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object instead of the run's path.")] = (
         False
     )
-    output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
+    output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None
     use_hooks: Annotated[bool, hidden("--use-hooks")] = False
     verbose: Annotated[bool, hidden("--verbose")] = False
     log_level: Annotated[str | None, hidden("--log-level")] = None
@@ -192,7 +197,10 @@ class Shared:
     shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
 
     def model_spec(self) -> ModelSpec:
-        """Which model, and how it is loaded."""
+        """Which model, and how it is loaded. Raises UsageError for a revision of what has none."""
+        if self.revision is not None and (self.model == NAME or Path(self.model).is_dir()):
+            what = "is bundled" if self.model == NAME else "is a directory"
+            raise UsageError(f"--revision {self.revision}: {self.model} {what}", "only a Hugging Face id has revisions")
         return ModelSpec(
             self.model,
             self.revision,
@@ -245,7 +253,7 @@ class Dense:
     ] = None
     top_k: Annotated[
         int, option("--top-k", "-k", panel=SAE, min=1, help="With an SAE: features kept of each token, the largest.")
-    ] = 50
+    ] = TOP_K
     store_dtype: Annotated[
         StoreDtype,
         option(
@@ -265,7 +273,7 @@ class Sparse:
         option(
             "--sae-release",
             panel=SAE,
-            help="Release in SAELens's registry, or a Hugging Face id in its format; tiny's own by default.",
+            help="Release in SAELens's registry (actkit saes lists them), or a Hugging Face id; tiny's own by default.",
             show_default=False,
         ),
     ] = None
@@ -277,7 +285,13 @@ class Sparse:
     ] = None
     sae: Annotated[
         list[str] | None,
-        option("--sae", panel=SAE, help="Directory in SAELens's format; may be repeated.", show_default=False),
+        option(
+            "--sae",
+            panel=SAE,
+            help="Directory of an SAE in SAELens's, sparsify's or dictionary_learning's format; may be repeated.",
+            show_default=False,
+            callback=at_home,
+        ),
     ] = None
     target_layer: Annotated[
         int | None,
@@ -312,7 +326,9 @@ class Sparse:
         if release is None and self.sae_id:
             raise UsageError("--sae-id without --sae-release", "name the release that it belongs to")
         if release is None and not chosen:
-            raise UsageError(f"no SAE given for {model}", "--sae-release and --sae-id, or --sae DIR")
+            raise UsageError(
+                f"no SAE given for {model}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
+            )
         if release is not None:
             default = "blocks.2.hook_resid_post" if release == NAME and self.target_layer is None else None
             ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]

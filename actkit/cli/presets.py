@@ -34,9 +34,9 @@ def preset(name: str) -> dict[str, Any]:
     import yaml
 
     if name not in NAMES:
-        close = difflib.get_close_matches(name, NAMES)
-        did = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UsageError(f"no preset {name[:80]}", f"{did}There are {', '.join(NAMES)}")
+        close = difflib.get_close_matches(name, NAMES, cutoff=0.5)
+        did = f"did you mean {' or '.join(close)}? There" if close else "there"
+        raise UsageError(f"no preset {name[:80]}", f"{did} are {', '.join(NAMES)}")
     return dict(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from actkit.cli.console import console
+from actkit.cli.console import console, draw_table, say
 
 TOLD = 5
 """Features whose contexts are printed."""
@@ -19,7 +19,7 @@ def show_ranking(path: Path) -> None:
     document = json.loads((path / "reward_features.json").read_text(encoding="utf-8"))
     screen = console()
     several = len(document["saes"]) > 1
-    screen.print(_ranking(document["features"], several))
+    draw_table(_ranking(document["features"], several), screen)
     for row in document["features"][:TOLD]:
         screen.print(f"  [bold]{row['feature_index']}[/]" + (f" [dim]{row['sae']}[/]" if several else ""))
         for context in row["contexts"] or ():
@@ -28,8 +28,7 @@ def show_ranking(path: Path) -> None:
     for line in _beside(document["statistics"]):
         screen.print(line, markup=False)
     for text in document["warnings"]:
-        screen.print("[yellow]note:[/] ", end="")
-        screen.print(text, markup=False)
+        say("note", text, screen=screen)
 
 
 def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:

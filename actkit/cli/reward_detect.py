@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.expand import OUTPUT, READ, SAE, expanded, hidden, option
+from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.ranking import show_ranking
 from actkit.cli.running import run_command
@@ -26,6 +26,8 @@ def reward_detect(
     data: Annotated[
         str | None,
         typer.Argument(
+            metavar="DATA",
+            callback=at_home,
             help="Labelled texts or preference pairs: JSONL, JSON, CSV, TSV, Parquet; - for JSONL on standard input.",
             show_default=False,
         ),
@@ -105,7 +107,7 @@ def reward_detect(
     ] = 10_000,
     seed: Annotated[int, option("--seed", panel=TEST, help="Of the split and the exchanges.")] = 0,
     top_k: Annotated[int, option("--top-k", "-k", panel=OUTPUT, min=1, help="Features listed.")] = 10,
-    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """SAE features that respond to positive feedback, ranked, with held-out evidence and what chance would give.
 

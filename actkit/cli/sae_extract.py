@@ -1,13 +1,14 @@
 """`actkit sae-extract`."""
 
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.expand import OUTPUT, READ, SAE, expanded, hidden, option
+from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.running import run_command
 from actkit.errors import InputError, UsageError
@@ -24,6 +25,8 @@ def sae_extract(
     samples: Annotated[
         str | None,
         typer.Argument(
+            metavar="INPUT",
+            callback=at_home,
             help="JSON document of results, or JSONL, JSON, CSV, TSV, Parquet of prompt and response; - reads standard "
             "input.",
             show_default=False,
@@ -46,11 +49,12 @@ def sae_extract(
         option(
             "--merge-into",
             panel=OUTPUT,
+            callback=at_home,
             help="Write the input document with the features in it here; a second run, for another layer, joins them.",
             show_default=False,
         ),
     ] = None,
-    input_alias: Annotated[str | None, hidden("--input", "--data")] = None,
+    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """The largest SAE features at the last token of each prompt, or at all tokens of prompt and response.
 
@@ -66,6 +70,8 @@ def sae_extract(
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     document = _document(path, merge_into) if merge_into is not None else {}
+    if merge_into is not None and not shared.plan:
+        _writable(merge_into)
     spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k, chat, shared.token_spec())
 
     def work(output: "OutputSpec", *more: Any) -> "Finished":
@@ -86,14 +92,25 @@ def sae_extract(
         from actkit.export.merged_json import merge
 
         merge(finished.path, document, finished.facts)
-        merge_into.parent.mkdir(parents=True, exist_ok=True)
         temporary = merge_into.with_name(merge_into.name + ".tmp")
         temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         temporary.replace(merge_into)
 
 
+def _writable(path: Path) -> None:
+    """Raise UsageError where no file can be made beside `path`: said now, and not after hours of computing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"--merge-into {path}: {error.strerror}", "choose a file that can be written") from error
+
+
 def _document(path: str, merge_into: Path) -> dict[str, Any]:
     """The document to merge into: what an earlier run left there, or the input."""
+    if merge_into.is_dir():
+        raise UsageError(f"--merge-into {merge_into}: Is a directory", f"name a file, such as {merge_into}/merged.json")
     from actkit.export.merged_json import read_document, variations
 
     document = read_document(Path(path))

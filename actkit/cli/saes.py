@@ -8,10 +8,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from actkit.cli.console import draw_table
+from actkit.errors import InputError
+
 
 def saes(
     query: Annotated[
-        str | None, typer.Argument(help="Words that release, model or id contain.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="QUERY", help="Words that release, model or id contain.", show_default=False),
     ] = None,
     ids: Annotated[bool, typer.Option("--ids", help="One line an SAE instead of one a release.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -22,12 +26,14 @@ def saes(
     """
     from actkit.backends.sae_lens import releases
 
-    words = (query or "").lower().split()
+    words = " ".join(query or ()).lower().split()
     found = []
     for release in releases().values():
         matching = [one for one in release.sae_ids if _has(f"{release.name} {release.model} {one}", words)]
         if matching:
             found.append((release, matching))
+    if not found:
+        raise InputError(f"no SAE has {' and '.join(words)} in its release, model or id", "actkit saes lists all")
     if json:
         for release, matching in found:
             rows = matching if ids else [matching]
@@ -41,7 +47,7 @@ def saes(
     for release, matching in found:
         for cell in matching if ids else [f"{len(matching)}, such as {matching[0]}"]:
             shown.add_row(release.name, release.model, cell)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(shown)
+    draw_table(shown, Console(highlight=False))
 
 
 def _has(text: str, words: list[str]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from actkit.cli.expand import at_home
 from actkit.cli.presets import beneath
 from actkit.errors import UsageError
 
@@ -32,6 +33,8 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
         return None
     import yaml
 
+    path = at_home(path)
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -56,9 +59,16 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
             f"it has {', '.join(sorted(known - set(NOT_REPLAYED)))}",
         )
     several = {parameter.name for parameter in context.command.params if getattr(parameter, "multiple", False)}
-    values = {key: [value] if key in several and isinstance(value, str) else value for key, value in values.items()}
+    values = {key: _written(value, key in several) for key, value in values.items()}
     context.default_map = {**beneath(context, values), **values}
     return path
+
+
+def _written(value: Any, several: bool) -> Any:
+    """A value as its flag has it: a list of one for an option that may be repeated, `[0, -1]` of another as 0,-1."""
+    if several:
+        return [value] if isinstance(value, str) else value
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def recorded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from actkit.cli.console import console
-from actkit.cli.expand import MODEL, OUTPUT, SAE, expanded, option
+from actkit.cli.console import console, counted, draw_table, say
+from actkit.cli.expand import MODEL, OUTPUT, SAE, at_home, expanded, option
 from actkit.config import Attention
 from actkit.errors import RunError
 
@@ -27,7 +28,9 @@ MOST_SHOWN = 50
 
 @expanded
 def verify(
-    run: Annotated[Path, typer.Argument(help="A finished run's directory.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
+    ],
     recompute: Annotated[
         int,
         option(
@@ -41,7 +44,14 @@ def verify(
     seed: Annotated[int, option("--seed", panel=AGAIN, min=0, help="Of the draw.")] = 0,
     model: Annotated[
         str | None,
-        option("--model", "-m", panel=MODEL, help="Where the model is, if not where it was.", show_default=False),
+        option(
+            "--model",
+            "-m",
+            panel=MODEL,
+            help="Where the model is, if not where it was.",
+            show_default=False,
+            callback=at_home,
+        ),
     ] = None,
     attn: Annotated[
         Attention | None,
@@ -55,6 +65,7 @@ def verify(
             panel=SAE,
             help="Directory of an SAE of the run that is not where it was; may be repeated.",
             show_default=False,
+            callback=at_home,
         ),
     ] = None,
     trust_remote_code: Annotated[
@@ -80,6 +91,10 @@ def verify(
     from actkit.analysis.verify.whole import checked_facts
     from actkit.analysis.verify.whole import verify as check
 
+    idle = {"--model": model, "--sae": sae, "--attn": attn, "--seed": seed}
+    if not recompute and not quiet:
+        for flag in (flag for flag, value in idle.items() if value):
+            say("warning", f"{flag} does nothing without --recompute N: nothing is computed again")
     facts = checked_facts(run)
     with _progress(quiet) as show:
         findings = check(run, lambda share: show(f"reading shards: {share:.0%}"))
@@ -105,7 +120,7 @@ def verify(
     if json:
         sys.stdout.write(json_text.dumps(found, ensure_ascii=False) + "\n")
     if problems:
-        more = f" (and {len(problems) - 1:,} more problems)" if len(problems) > 1 else ""
+        more = f" (and {counted(len(problems) - 1, 'more problem')})" if len(problems) > 1 else ""
         raise RunError(f"{run}: {problems[0]}{more}", "do not use these numbers; make the run again")
 
 
@@ -121,15 +136,14 @@ def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, prob
     for name in [*facts, *(name for name in dict.fromkeys(wrong) if name not in facts)]:
         result = f"[red]{wrong.count(name)} wrong[/]" if name in wrong else "ok"
         shown.add_row(name, f"{facts.get(name, 0):,}", result)
-    screen.print(f"[bold]verify[/] {run}")
-    screen.print(shown)
+    screen.print(Text.assemble(("verify", "bold"), f" {run}"))
+    draw_table(shown, screen)
     if again is not None:
         _show_again(again)
     for text in (*findings.notes, *_not_again(again)):
-        screen.print(f"note: {text}", markup=False)
+        say("note", text, screen=screen)
     for text in problems[:MOST_SHOWN]:
-        screen.print("[red]wrong:[/] ", end="")
-        screen.print(text, markup=False)
+        say("wrong", text, "red", screen)
     if len(problems) > MOST_SHOWN:
         screen.print(f"and {len(problems) - MOST_SHOWN:,} more; --json has them all")
 
@@ -138,9 +152,10 @@ def _show_again(again: Mapping[str, Any]) -> None:
     screen = console()
     texts = again["texts"]
     screen.print(
-        f"{again['records']:,} records computed again ({again['dtype']}, {again['attn']}, {again['device']}, "
-        f"seed {again['seed']}): {again['sequences']:,} sequences, {again['tokens']:,} tokens; "
-        f"{texts['same']:,} of {texts['sequences']:,} texts give the same tokens"
+        f"{counted(again['records'], 'record')} computed again ({again['dtype']}, {again['attn']}, "
+        f"{again['device']}, seed {again['seed']}): {counted(again['sequences'], 'sequence')}, "
+        f"{counted(again['tokens'], 'token')}; {texts['same']:,} of {counted(texts['sequences'], 'text')} give the "
+        "same tokens"
     )
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("computed again", overflow="fold")
@@ -151,7 +166,7 @@ def _show_again(again: Mapping[str, Any]) -> None:
     for name, row in again["saes"].items():
         same = ["" if row[share] is None else f"{row[share]:.2%}" for share in ("identical", "common")]
         shown.add_row(name, f"{row['rows']:,}", f"{row['worst_error']:.1e}", f"{row['tolerance']:.0e}", *same)
-    screen.print(shown)
+    draw_table(shown, screen)
 
 
 def _not_again(again: Mapping[str, Any] | None) -> list[str]:
@@ -159,7 +174,8 @@ def _not_again(again: Mapping[str, Any] | None) -> list[str]:
         return []
     found = [f"not computed again: {name} ({why})" for name, why in again["not_recomputed"].items()]
     if again["texts"]["not_defined"]:
-        found.append(f"{again['texts']['not_defined']:,} shared beginnings have no tokens of their own to compare")
+        beginnings = counted(again["texts"]["not_defined"], "shared beginning has", "shared beginnings have")
+        found.append(f"{beginnings} no tokens of their own to compare")
     return found
 
 

@@ -1,0 +1,79 @@
+"""The three standard streams, made fit for cron, pipes and old locales before anything is written to them."""
+
+import codecs
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+ESCAPED = "actkit.escaped"
+"""The error handler that writes what an encoding lacks as JSON does, `\\u2500`, so that JSON stays JSON."""
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    """Open the streams that were closed, write every character, and let no full log end a run.
+
+    Standard output is UTF-8 where JSON is asked for, else what the locale says.
+    """
+    _open_closed()
+    codecs.register_error(ESCAPED, _escaped)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = "utf-8" if "--json" in arguments else sys.stdout.encoding
+        sys.stdout.reconfigure(encoding=encoding, errors=ESCAPED)
+    if not isinstance(sys.stderr, _Forgiving):
+        screen: Any = _Forgiving(sys.stderr)
+        sys.stderr = screen
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is left of a stream that cannot be written nowhere: Python would try again, and fail, at its end."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+def _open_closed() -> None:
+    """A file that is opened while 1 or 2 is free would get that number, and what libraries print in its middle."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    for name, at, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(at, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for the whole process
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = (units[at : at + 2].hex() for at in range(0, len(units), 2))
+    return "".join(rf"\u{pair}" for pair in pairs), error.end
+
+
+class _Forgiving:
+    """Standard error, of which only the text is lost when its disk is full: the run's result is elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            silence(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
