@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, UsageError, in_python
+from actkit.pipeline.sink import named_after
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def warn_of(facts: Mapping[str, Any], max_length: int | None = None) -> None:
 
 def run_named(command: str, out: Path | str | None) -> Path:
     """`out`, or as on the command line a directory named after command and time."""
-    return Path(out) if out is not None else Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path(out) if out is not None else named_after(command)
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from actkit.analysis.strips import Strip, Token
@@ -18,10 +19,11 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     """Counts, tables, memory, and the first example with its token ids and read positions."""
     counts, model = facts["counts"], facts["model"]
     how = ", ".join(model[key] for key in ("dtype", "quantize", "device") if key in model)
+    sequences = "1 sequence" if counts["sequences"] == 1 else f"{counts['sequences']:,} sequences"
     shards = "1 shard" if counts["shards"] == 1 else f"{counts['shards']:,} shards"
     screen.print(
         f"plan of [bold]{facts['command']}[/] with {model['name']} ({how}): "
-        f"{counts['written']:,} of {counts['read']:,} records, {counts['sequences']:,} sequences, "
+        f"{counts['written']:,} of {counts['read']:,} records, {sequences}, "
         f"{counts['tokens']:,} tokens, {counts['kept']:,} positions stored, {shards}"
     )
     if counts["truncated"]:
@@ -64,8 +66,10 @@ def _example(example: Mapping[str, Any], screen: Console) -> None:
     )
     strip = Strip(0, 0, example["side"], None, 0, example["response_start"], tokens)
     _, *lines = drawn(strip, min(screen.width, 110))
-    screen.print(f"\n[bold]first example[/] {example['place']}", end="")
-    screen.print(f": {len(ids):,} tokens, reads position {ranges(positions)}  [dim](─ read, {BOUNDARY} response)[/]")
+    screen.print(
+        f"\n[bold]first example[/] {escape(example['place'])}: {len(ids):,} tokens, "
+        f"reads position {ranges(positions)}  [dim](─ read, {BOUNDARY} response)[/]"
+    )
     for line in lines:
         screen.print(line, no_wrap=True, crop=False)
     screen.print(f"  token ids: {' '.join(str(one) for one in ids)}", markup=False)

@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,7 +53,9 @@ def run_command(
     that continues the run.
     """
     _check(command, shared)
-    out = shared.out or shared.output or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    from actkit.pipeline.sink import named_after
+
+    out = shared.out or shared.output or named_after(command)
     values = {
         **own,
         **{one.name: getattr(shared, one.name) for one in fields(Shared) if one.name not in NOT_OF_THE_RUN},

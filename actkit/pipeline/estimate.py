@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 
 from actkit.backends import Description, weight_bytes
 from actkit.config import BatchSpec, OutputSpec
-from actkit.errors import RunError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import TokenSequence
-from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, reasons
+from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, nothing_kept
 from actkit.pipeline.rows import rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards import Shard, gather_shards, most_kept
 from actkit.pipeline.sink import DICTIONARY
@@ -105,7 +104,7 @@ def planned(
         progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
         on_progress(progress)
     if not progress.written:
-        raise RunError(f"nothing could be used of {progress.read} records{reasons(progress)}", "see --help for formats")
+        raise nothing_kept(progress)
     plan = Plan(
         recipe.command,
         _about(description),

@@ -17,7 +17,6 @@ from typing import Any
 
 from actkit.backends import Model
 from actkit.config import BatchSpec, OutputSpec
-from actkit.errors import RunError
 from actkit.hooks import HookPoint
 from actkit.pipeline.ahead import ahead
 from actkit.pipeline.beside import has_own_time
@@ -26,7 +25,7 @@ from actkit.pipeline.fingerprint import fingerprint
 from actkit.pipeline.health import State
 from actkit.pipeline.manifest import Manifest, save
 from actkit.pipeline.provenance import file_metadata, run_facts
-from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, reasons
+from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, nothing_kept
 from actkit.pipeline.recompute.verifying import Verifying
 from actkit.pipeline.reconcile import reconcile
 from actkit.pipeline.reduce import Groups
@@ -66,8 +65,7 @@ def extract(
         verifying = Verifying(recipe, model, options, output)
         _run_shards(run, recipe, model, hook_points, batch, output, on_progress, verifying)
         if progress.written == 0:
-            why = reasons(progress)
-            raise RunError(f"nothing was kept of {progress.read} records{why}", "see the input formats in --help")
+            raise nothing_kept(progress)
         with progress.timed("finish"):
             reconcile(directory.partial, progress)
             for name, table in recipe.finish(directory.partial):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from actkit.errors import RunError
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.health import Health
 from actkit.pipeline.reduce import Reducer
@@ -111,6 +112,14 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def nothing_kept(progress: Progress) -> RunError:
+    """The error for a run in which no record could be used."""
+    if not progress.read:
+        return RunError("the input has no records", "is the file, or what is piped in, empty?")
+    records = "1 record" if progress.read == 1 else f"{progress.read:,} records"
+    return RunError(f"nothing was kept of {records}{reasons(progress)}", "what is read, of which fields, is in --help")
 
 
 def reasons(progress: Progress) -> str:

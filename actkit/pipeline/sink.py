@@ -6,7 +6,9 @@ manifest is. The directory itself is renamed last.
 
 import errno
 import json
+import secrets
 import shutil
+import time
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -93,6 +95,11 @@ class RunDirectory:
             sync(self.out.parent)
             tidy(self.out)
         return self.out
+
+
+def named_after(command: str) -> Path:
+    """Where a run goes that nobody named: command, time, and something of its own, since several may start at once."""
+    return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def partial_of(out: Path) -> Path:

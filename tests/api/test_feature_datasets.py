@@ -71,7 +71,7 @@ def test_without_out_a_run_has_the_commands_name_and_the_time(tiny: actkit.Model
     ("dataset", "options", "error", "says"),
     [
         ("missing.jsonl", {}, InputError, "missing.jsonl"),
-        ([], {}, RunError, "nothing was kept"),
+        ([], {}, RunError, "no records"),
         ([" "], {}, RunError, "nothing was kept"),
         ([{"other": "One."}], {}, RunError, "nothing was kept"),
         ([{"text": object()}], {}, UsageError, "cannot be written as JSON"),

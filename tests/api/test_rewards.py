@@ -108,7 +108,7 @@ def test_labels_of_ones_own_are_read(tiny: actkit.ModelSpec) -> None:
         (
             lambda one: one.detect([]),
             RunError,
-            r"^nothing was kept of 0 records\nhint: see the input formats in --help$",
+            r"^the input has no records\nhint: is the file, or what is piped in, empty\?$",
         ),
         (lambda one: actkit.FeedbackDataLoader.from_lists(["One.", "Two."], [1]), UsageError, "2 text, 1 feedback"),
         (lambda one: actkit.FeedbackDataLoader.from_file("missing.csv"), InputError, "missing.csv"),

@@ -104,7 +104,7 @@ def test_half_a_character_is_written_as_json_spells_it() -> None:
         (lambda one: one.extract({"prompt": "x"}), UsageError, "dict is no document"),
         (lambda one: one.extract([{"prompt": object()}]), UsageError, "cannot be written as JSON"),
         (lambda one: one.extract([{"prompt": " "}]), RunError, "nothing was kept"),
-        (lambda one: one.extract([]), RunError, "nothing was kept"),
+        (lambda one: one.extract([]), RunError, "no records"),
         (lambda one: actkit.load_samples_from_json("missing.json"), InputError, "missing.json"),
         (lambda one: actkit.save_results_to_json({"x": object()}, "x.json"), UsageError, "cannot be written as JSON"),
     ],

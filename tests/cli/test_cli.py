@@ -191,7 +191,7 @@ def test_quiet_prints_only_the_result(actkit: Run) -> None:
 
 def test_without_out_the_run_is_named_after_command_and_time(actkit: Run) -> None:
     found = actkit("capture", "-p", "One.", "-q", *SMALL)
-    assert re.fullmatch(r"runs/capture-\d{8}-\d{6}\n", found.out) and Path(found.out.strip()).is_dir()
+    assert re.fullmatch(r"runs/capture-\d{8}-\d{6}-[0-9a-f]{4}\n", found.out) and Path(found.out.strip()).is_dir()
 
 
 def test_rejected_records_are_counted_with_their_reason(actkit: Run) -> None:
@@ -289,7 +289,7 @@ def test_a_run_that_keeps_nothing_fails_says_why_and_leaves_no_directory(actkit:
     Path("p.txt").write_text("\n\n \n")
     check_error(actkit("capture", "p.txt", "-o", "x"), 1, "nothing was kept of 3 records: 3 × empty line")
     Path("p.txt").write_text("")
-    check_error(actkit("capture", "p.txt", "-o", "x"), 1, "nothing was kept of 0 records")
+    check_error(actkit("capture", "p.txt", "-o", "x"), 1, "the input has no records")
     assert [path.name for path in Path().iterdir()] == ["p.txt"]
 
 

@@ -128,7 +128,7 @@ def test_standard_input_can_be_planned(actkit: Call, monkeypatch: pytest.MonkeyP
 
 def test_records_that_are_no_use_and_a_run_in_the_way_are_errors_as_in_a_run(actkit: Call) -> None:
     Path("bad.jsonl").write_text('{"prompt": 3}\n', encoding="utf-8")
-    assert "nothing could be used of 1 records" in actkit("sae-extract", "bad.jsonl", "--plan", status=1)
+    assert "nothing was kept of 1 record: " in actkit("sae-extract", "bad.jsonl", "--plan", status=1)
     actkit("capture", "-p", "x", "-o", "x", "-q")
     assert "x exists already" in actkit("capture", "-p", "x", "-o", "x", "--plan", status=1)
 

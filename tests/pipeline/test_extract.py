@@ -158,7 +158,7 @@ def test_every_record_is_written_or_rejected_once(lines: list[str], shard: int, 
     try:
         finished = run_capture(_tiny(), folder / "run", spec, BatchSpec(64, shard_sequences=shard))
     except RunError as error:
-        assert f"nothing was kept of {len(lines)} records" in error.message
+        assert f"nothing was kept of {len(lines)} record" in error.message
         assert not list(folder.glob("run*"))
         return
     counts = finished.facts["counts"]
