@@ -105,6 +105,19 @@ def test_white_space_that_a_tokenizer_leaves_out_goes_to_the_next_token() -> Non
     assert encoding.char_end.tolist() == [0, 5, 13]
 
 
+@pytest.mark.parametrize("trims", [True, False])
+def test_a_token_of_spaces_alone_has_them_as_its_span(trims: bool) -> None:
+    """Pythia's and OPT's tokenizers give it an empty span at its end: an answer that begins with it would lose it."""
+    from tokenizers import processors
+
+    tokenizer = small_tokenizer(adds_bos=False)
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=trims)
+    encoding, spans = encode_pieces(tokenizer, [("user", "if x:"), ("assistant", "  y ")])
+    assert encoding.char_start.tolist() == list(range(9)) and encoding.char_end.tolist() == list(range(1, 10))
+    assert first_token_of(encoding, spans[1][0]) == (5, False)
+    assert encoding.role == ("user",) * 5 + ("assistant",) * 4
+
+
 def test_at_most_one_leading_bos(tiny: Any) -> None:
     """A chat template that writes BOS, and a tokenizer that adds it, make one BOS together (TRAPS 9)."""
     for encoding in (
@@ -235,6 +248,20 @@ def test_special_tokens_typed_in_a_text_are_flagged(tiny: Any) -> None:
     assert chat.is_special[first:last].sum() == 1
     assert encode_chat(tiny, CHAT, True)[0].special_in_text == 0
     assert encode_text(tiny, "plain").special_in_text == 0
+
+
+def test_added_tokens_without_a_name_are_special_too(tiny: Any) -> None:
+    """Llama 3 marks the role headers special but names BOS and EOS alone, so that `all_special_ids` lacks them."""
+    unnamed = small_tokenizer()
+    unnamed.extra_special_tokens = []
+    unnamed.chat_template = tiny.chat_template.replace("<|", "<").replace("|>", ">")
+    assert set(unnamed.all_special_tokens) == {"<bos>", "<end>", "<pad>"}
+    messages = [{"role": "user", "content": "say <assistant> now"}]
+    chat, _ = encode_chat(unnamed, messages, True)
+    marks = [chat.text[chat.char_start[at] : chat.char_end[at]] for at in np.flatnonzero(chat.is_special)]
+    assert marks == ["<bos>", "<user>", "<assistant>", "<end>", "<assistant>"]
+    assert chat.special_in_text == 1
+    assert encode_text(unnamed, "say <assistant> now").special_in_text == 1
 
 
 def test_divergence_is_the_first_differing_id() -> None:
