@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a column changes its name or meaning; added columns do not raise it."""
 
 
@@ -46,7 +46,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("group", pa.string(), "what belongs together, such as a question's id; null where there is none"),
         Column("label", pa.string(), "the record's label, such as a template's name; null where there is none"),
         Column("template", pa.string(), "the wording around the record's own text; null where there is one only"),
-        Column("score", pa.float64(), "the record's weight in statistics; null where it has none"),
+        Column("score", pa.float64(), "the record's weight in means and correlation; null where it has none"),
         Column("n_kept", pa.int64(), "positions that are read, special tokens not counted"),
         Column("chunk", pa.int64(), "0-based number of this piece of a document; null where documents are not cut"),
         Column("char_offset", pa.int64(), "where in the document `text` begins, in characters; 0 for whole ones"),
@@ -54,7 +54,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column(
             "n_special_in_text", pa.int64(), "special tokens typed inside the text, where they act as control tokens"
         ),
-        Column("text", pa.string(), "exactly what was tokenized, a chat template's markers included"),
+        Column(
+            "text",
+            pa.string(),
+            "exactly what was tokenized, a chat template's markers included; U+FFFD for a character in part",
+        ),
     ),
     "tokens": (
         Column("sequence_id", pa.int64(), "the sequence that computed the position"),
@@ -92,7 +96,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("sequence_id", pa.int64(), "the text"),
         Column("layer", pa.int32(), "0-based"),
         Column("hook_point", pa.string(), "TransformerLens name"),
-        Column("activation", pa.list_(pa.float32()), "mean vector of the text's tokens, special ones left out"),
+        Column(
+            "activation",
+            pa.list_(pa.float32()),
+            "mean vector of the text's tokens, special ones left out; with `--pool last` the last one",
+        ),
     ),
     "feature_stats": (
         Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
@@ -126,7 +134,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("auroc_heldout_low", pa.float64(), "lower end of its 95 % interval"),
         Column("auroc_heldout_high", pa.float64(), "upper end"),
         Column("heldout_agrees", pa.bool_(), "whether it lies on the same side of 0.5 there"),
-        Column("auroc_length_adjusted", pa.float64(), "AUROC within texts of about equal length only"),
+        Column(
+            "auroc_length_adjusted",
+            pa.float64(),
+            "AUROC within texts of about equal length only; null where too few are",
+        ),
         Column("auroc_within_group", pa.float64(), "AUROC within groups only; null where no group has both labels"),
         Column("survives", pa.bool_(), "responds to positive texts, q small enough, above both thresholds"),
         Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
@@ -163,10 +175,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("divergence_diff_norm", pa.float64(), "norm of chosen - rejected at the divergence position"),
         Column("divergence_cosine", pa.float64(), "cosine of the two there; null where a side has no such token"),
         Column(
-            "response_diff_norm", pa.float64(), "norm of the difference of the means over the kept response positions"
+            "response_diff_norm",
+            pa.float64(),
+            "norm of the difference of the means over the kept positions of the answer itself",
         ),
         Column(
-            "response_cosine", pa.float64(), "cosine of those means; null where a side has no kept response position"
+            "response_cosine",
+            pa.float64(),
+            "cosine of those means; null where a side has no kept position of its answer",
         ),
         Column("chosen_response_positions", pa.int64(), "positions in the chosen mean"),
         Column("rejected_response_positions", pa.int64(), "positions in the rejected mean"),
@@ -175,7 +191,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("layer", pa.int32(), "0-based"),
         Column("hook_point", pa.string(), "TransformerLens name"),
         Column("measure", pa.string(), "a numeric column of pair_diffs or of contrasts"),
-        Column("n_pairs", pa.int64(), "pairs that have the measure"),
+        Column("n_pairs", pa.int64(), "pairs that have the measure, whatever their status"),
         Column("mean", pa.float64(), "over pairs"),
         Column("std", pa.float64(), "over pairs (sample; null for one pair)"),
         Column("median", pa.float64(), "over pairs"),
@@ -213,7 +229,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ),
         Column("auroc_validation", pa.float64(), "of the validation pairs, which choose the layer"),
         Column("auroc_heldout", pa.float64(), "of the test pairs"),
-        Column("auroc_heldout_low", pa.float64(), "lower end of its 95 % interval, clustered by stem"),
+        Column(
+            "auroc_heldout_low",
+            pa.float64(),
+            "lower end of its 95 % interval, clustered by stem, with Student's quantile",
+        ),
         Column("auroc_heldout_high", pa.float64(), "upper end"),
         Column("accuracy_train", pa.float64(), "share of texts on their side of the midpoint of the training means"),
         Column("accuracy_heldout", pa.float64(), "of the test pairs"),

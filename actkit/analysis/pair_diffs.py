@@ -1,7 +1,8 @@
 """The tables `pair_diffs` and `pair_stats`: how far chosen and rejected are apart, pair by pair and layer by layer.
 
 Two measures. At the divergence both sides have read the same tokens but for the one that differs. The response means
-are over all kept positions of each response, the shared beginning of the two included.
+are over all kept positions of each response, the shared beginning of the two included, and what the chat template puts
+after it left out: an end-of-turn token is the same on both sides, and of a short answer it would be much of the mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actkit.analysis.shards import Rows, part_of, parts, rows_of
 from actkit.schemas import arrow_schema
@@ -22,12 +24,13 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Pair:
-    """Where one pair's sequences are, and where its responses and its divergence begin."""
+    """Where one pair's sequences are, where its responses stand, and where its divergence begins."""
 
     record_id: int
     sequences: Mapping[str, int]
     """side → sequence_id."""
-    response_start: Mapping[str, int]
+    response: Mapping[str, tuple[int, int]]
+    """side → positions [first, last) of its response."""
     divergence: Mapping[str, int | None]
 
 
@@ -79,14 +82,24 @@ def _pairs(run: Path, part: Path) -> Iterator[_Pair]:
     of_record: dict[int, dict[str, int]] = {}
     for row in part_of(run, "sequences", part).select(["record_id", "side", "sequence_id"]).to_pylist():
         of_record.setdefault(row["record_id"], {})[row["side"]] = row["sequence_id"]
+    answered = _answered(run, part)
     for row in part_of(run, "pairs", part).to_pylist():
-        sides = ("chosen", "rejected")
+        sides, sequences = ("chosen", "rejected"), of_record[row["record_id"]]
+        ends = {side: max(answered.get(sequences.get(one, -1), 0) for one in ("shared", side)) for side in sides}
         yield _Pair(
             row["record_id"],
-            of_record[row["record_id"]],
-            {side: row[f"{side}_response_start"] for side in sides},
+            sequences,
+            {side: (row[f"{side}_response_start"], ends[side]) for side in sides},
             {side: row[f"{side}_divergence"] for side in sides},
         )
+
+
+def _answered(run: Path, part: Path) -> dict[int, int]:
+    """sequence_id → one past its last position that is an assistant's."""
+    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "role"])
+    said = tokens.filter(pc.equal(tokens["role"], "assistant"))
+    # Positions of a sequence ascend, so that the last one stays.
+    return dict(zip(said["sequence_id"].to_pylist(), pc.add(said["position"], 1).to_pylist(), strict=True))
 
 
 def _slices(rows: Rows) -> dict[int, slice]:
@@ -117,10 +130,12 @@ def _at_divergence(pair: _Pair, side: str, rows: Rows, slices: Mapping[int, slic
 
 def _response_mean(pair: _Pair, side: str, rows: Rows, slices: Mapping[int, slice]) -> tuple[Vector | None, int]:
     total, n = np.zeros(rows.activations.shape[1]), 0
+    first, last = pair.response[side]
     for part in ("shared", side):
         where = slices.get(pair.sequences.get(part, -1))
         if where is not None:
-            response = rows.activations[where][rows.positions[where] >= pair.response_start[side]]
+            positions = rows.positions[where]
+            response = rows.activations[where][(positions >= first) & (positions < last)]
             total += response.sum(axis=0, dtype=np.float64)
             n += len(response)
     return (total / n if n else None), n

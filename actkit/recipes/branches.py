@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actkit.errors import RecordError
-from actkit.pipeline.data import Ints, TokenSequence
-from actkit.pipeline.tokenize import divergence, truncate
+from actkit.pipeline.data import Encoding, Ints, TokenSequence
+from actkit.pipeline.tokenize import TEMPLATE, divergence, truncate
 from actkit.recipes.answered import Answered
 
 
@@ -37,9 +37,7 @@ def branches(
     start = min(divergence(first.token_ids, second.token_ids), *(int(one.keep[0]) for one in sides))
     shared = []
     if start:
-        head, _ = truncate(first, start)
-        head = replace(head, text=head.text[: int(head.char_end[-1])])
-        shared.append(TokenSequence(record_id, head, np.arange(0), "shared"))
+        shared.append(TokenSequence(record_id, beginning(first, second, start), np.arange(0), "shared"))
     return shared + [
         TokenSequence(
             record_id,
@@ -56,6 +54,21 @@ def branches(
         )
         for one in sides
     ]
+
+
+def beginning(first: Encoding, second: Encoding, length: int) -> Encoding:
+    """The `length` tokens that two encodings begin with, and the text that they are of.
+
+    A character of which only a part is shared may be another one on the other side: it is U+FFFD, as in a token that is
+    a part of it. A token's role is the one that it has on both sides; where an answer ends on one side alone, there is
+    none but `template`.
+    """
+    head, _ = truncate(first, length)
+    # The token after them begins before their end where it goes on with their last character.
+    end = int(head.char_end[-1])
+    whole = min(end, int(first.char_start[length])) if length < len(first) else end
+    role = tuple(one if one == other else TEMPLATE for one, other in zip(head.role, second.role[:length], strict=True))
+    return replace(head, text=head.text[:whole] + "\ufffd" * (end - whole), role=role)
 
 
 def key_of(prompt: str) -> str:

@@ -23,8 +23,10 @@ from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.tokenize import Tokenizer, divergence, truncate
+from actkit.pipeline.room import records_about
+from actkit.pipeline.tokenize import Tokenizer, divergence
 from actkit.recipes.answered import Answered, encode_messages
+from actkit.recipes.branches import beginning
 from actkit.recipes.dense import DenseSpec, with_features
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.preferences import Pair, pairs_in, parse
@@ -81,7 +83,9 @@ def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, redu
         return Prepared(_sequences(record.record_id, chosen, rejected, apart, spec.positions), {"pairs": row})
 
     detected = {"input_format": form, "chat": chat}
-    return Recipe("dpo", lambda: records, prepare, {"activations": reducer}, finish, detected)
+    return Recipe(
+        "dpo", lambda: records, prepare, {"activations": reducer}, finish, detected, n_records=records_about(spec.path)
+    )
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
@@ -109,8 +113,7 @@ def _sequences(
             )
             for name, side in (("chosen", chosen), ("rejected", rejected))
         ]
-    head, _ = truncate(chosen.encoding, apart)
-    head = replace(head, text=head.text[: int(head.char_end[-1])])
+    head = beginning(chosen.encoding, rejected.encoding, apart)
     starts = [side.response_start for side in (chosen, rejected) if side.response_start < apart]
     keep = np.arange(apart if positions == "all" else 0, dtype=np.int64)
     shared = TokenSequence(record_id, head, keep, "shared", response_start=min(starts, default=None))

@@ -31,6 +31,8 @@ ROLES = {
     "chatbot": "assistant",
     "tool": "tool",
 }
+UNREAD = ("tool_calls", "function_call", "reasoning_content", "thinking")
+"""Parts of a message that some templates write out, beside its content."""
 LOOK_AHEAD = 100
 """Records looked at before the format is given up on."""
 TURN = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
@@ -135,9 +137,19 @@ def _trl(value: Mapping[str, Any]) -> Pair:
         after = ({"role": "assistant", "content": answer},) if isinstance(answer, str) else parse_messages(answer, side)
         # Some data sets repeat the prompt at the head of both conversations.
         repeated = after[0]["role"] in ("system", "user") or after[: len(before)] == before
+        if repeated and not _repeats(before, after):
+            begins = f"begins with a {after[0]['role']} message, but not all of the prompt is in it"
+            raise RecordError(side, f"{begins}: what comes first is not clear")
         sides.append(after if repeated else (*before, *after))
     verbatim = isinstance(prompt, str) and all(isinstance(value[side], str) for side in ("chosen", "rejected"))
     return Pair(sides[0], sides[1], verbatim)
+
+
+def _repeats(before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:
+    """Whether a conversation has every message of the prompt, be it with more around it or with less."""
+    said = [message["content"].strip() for message in after[:-1]]
+    texts = [message["content"].strip() for message in before]
+    return all(any(text in one or (one and one in text) for one in said) for text in texts)
 
 
 def _instruction(value: Mapping[str, Any]) -> Pair:
@@ -182,7 +194,11 @@ _PARSERS = {"chatml": _chatml, "trl": _trl, "instruction": _instruction, "hh": _
 
 
 def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
-    """Messages with role and content, or from and value, in the one form. Raises RecordError with the place."""
+    """Messages with role and content, or from and value, in the one form.
+
+    Raises RecordError, with the place, for what is missing or of a wrong type, and for a message with a call of a tool
+    or a thought of its own beside its content.
+    """
     if not isinstance(value, list):
         raise RecordError(field, f"not a list of messages but {_kind(value)}")
     found = []
@@ -190,14 +206,22 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
         place = f"{field}[{index}]"
         if not isinstance(message, Mapping):
             raise RecordError(place, f"not a message but {_kind(message)}")
-        role = message.get("role", message.get("from"))
+        unread = next((key for key in UNREAD if message.get(key)), None)
+        if unread is not None:
+            raise RecordError(f"{place}.{unread}", "this part of a message is not read, and would be lost")
+        role = _first_of(message, "role", "from")
         if not isinstance(role, str) or role.lower() not in ROLES:
             raise RecordError(f"{place}.role", f"unknown role {repr(role)[:60]}")
-        content = _text(message.get("content", message.get("value")), f"{place}.content")
+        content = _text(_first_of(message, "content", "value"), f"{place}.content")
         found.append({"role": ROLES[role.lower()], "content": content})
     if not found:
         raise RecordError(field, "empty")
     return tuple(found)
+
+
+def _first_of(message: Mapping[str, Any], name: str, other: str) -> Any:
+    """A field under one of two names: a table of messages of both kinds has both, one of them null."""
+    return message.get(other) if message.get(name) is None else message[name]
 
 
 def _text(value: Any, field: str) -> str:

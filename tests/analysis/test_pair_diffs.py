@@ -56,6 +56,7 @@ def expected_diffs(finished: Path) -> pd.DataFrame:
     rows = pd.read_parquet(finished / "activations")
     sequences = pd.read_parquet(finished / "sequences")[["sequence_id", "record_id", "side"]]
     rows = rows.merge(sequences, on="sequence_id").merge(pd.read_parquet(finished / "pairs"), on="record_id")
+    rows = rows.merge(pd.read_parquet(finished / "tokens")[["sequence_id", "position", "role"]])
     rows["activation"] = [np.asarray(vector, dtype=np.float64) for vector in rows["activation"]]
     found = []
     for (record, layer, point), here in rows.groupby(["record_id", "layer", "hook_point"]):
@@ -63,7 +64,8 @@ def expected_diffs(finished: Path) -> pd.DataFrame:
         at, mean = {}, {}
         for side in ("chosen", "rejected"):
             own = here[here["side"].isin(["shared", side])]
-            response = own[own["position"] >= own[f"{side}_response_start"]]["activation"]
+            said = (own["position"] >= own[f"{side}_response_start"]) & (own["role"] == "assistant")
+            response = own[said]["activation"]
             one[f"{side}_response_positions"] = len(response)
             if len(response):
                 mean[side] = np.mean(np.stack(response.to_list()), axis=0)
@@ -145,6 +147,35 @@ def test_a_side_that_stops_has_no_divergence_but_a_response(folder: Path) -> Non
     none = stats.loc[["divergence_diff_norm", "divergence_cosine"]]
     assert (none["n_pairs"] == 0).all() and none[["mean", "std", "median", "min", "max"]].isna().to_numpy().all()
     assert (stats.loc["response_cosine", "n_pairs"] == 2).all()
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_the_response_mean_is_over_the_answers_own_tokens(folder: Path, chat: bool) -> None:
+    """What the template puts after an answer is the same on both sides: it would pull the two means together."""
+    finished = run(folder / f"own-{chat}", "all", [json.dumps(pair) for pair in PREFIX], chat=chat)
+    diffs = pd.read_parquet(finished / "pair_diffs")
+    diffs = diffs[diffs["hook_point"] == "blocks.1.hook_resid_post"].set_index("record_id")
+    tokens, sequences = pd.read_parquet(finished / "tokens"), pd.read_parquet(finished / "sequences")
+    pairs = pd.read_parquet(finished / "pairs").set_index("record_id")
+    tokens = tokens.merge(sequences[["sequence_id", "record_id", "side", "text"]], on="sequence_id")
+    rows = pd.read_parquet(finished / "activations", filters=[("layer", "==", 1)])
+    vectors = {
+        tuple(key): np.asarray(vector, float) for *key, vector in rows[["sequence_id", "position", "activation"]].values
+    }
+    for record, pair in enumerate(PREFIX):
+        means = []
+        for side in ("chosen", "rejected"):
+            own = tokens[(tokens["record_id"] == record) & tokens["side"].isin(["shared", side])]
+            own = own[own["position"] < pairs.loc[record, f"{side}_length"]].sort_values("position")
+            answer = own[own["position"] >= pairs.loc[record, f"{side}_response_start"]]
+            answer = answer[answer["token"] != "<|end|>"]
+            assert "".join(answer["token"]).strip() == pair[side]
+            assert diffs.loc[record, f"{side}_response_positions"] == len(answer)
+            means.append(
+                np.mean([vectors[tuple(key)] for key in answer[["sequence_id", "position"]].to_numpy()], axis=0)
+            )
+        expected = np.linalg.norm(means[0] - means[1])
+        np.testing.assert_allclose(diffs.loc[record, "response_diff_norm"], expected, rtol=1e-9)
 
 
 def test_one_pair_has_no_spread(folder: Path) -> None:

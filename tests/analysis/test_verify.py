@@ -557,7 +557,7 @@ def test_what_is_no_finished_run_is_refused(copy: Callable[[str], Path], tmp_pat
     edit(run, schema_version=99)
     with pytest.raises(RunError, match="schema version 99"):
         verify(run)
-    (run / "run.json").write_text('{"schema_version": 1, "counts": {}}')
+    (run / "run.json").write_text('{"schema_version": 2, "counts": {}}')
     with pytest.raises(RunError, match="it has no command"):
         verify(run)
     (run / "run.json").write_text("{")

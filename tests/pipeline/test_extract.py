@@ -24,6 +24,7 @@ from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished
 from actkit.pipeline.reduce import activations
 from actkit.recipes import capture, dpo
+from actkit.schemas import SCHEMA_VERSION
 from tests.conftest import relative_error
 
 PAIRS = str(Path(__file__).parent.parent / "data" / "pairs.jsonl")
@@ -133,7 +134,8 @@ def test_every_table_reads_with_pandas_polars_and_duckdb(tmp_path: Path) -> None
     assert duckdb.sql(query).fetchall()[0] == (int((frame["layer"] == 1).sum()), 192)
     metadata = pq.read_schema(next(folder.iterdir())).metadata
     assert metadata[b"actkit.model"] == b"tiny" and metadata[b"actkit.command"] == b"dpo"
-    assert metadata[b"actkit.revision"].startswith(b"sha256:") and metadata[b"actkit.schema_version"] == b"1"
+    assert metadata[b"actkit.revision"].startswith(b"sha256:")
+    assert metadata[b"actkit.schema_version"] == str(SCHEMA_VERSION).encode()
 
 
 records = st.lists(

@@ -201,3 +201,45 @@ def test_tokens_of_the_answer_carry_its_role(model: Model, tmp_path: Path) -> No
     answer = chosen[chosen["position"] >= start]
     assert "".join(answer["token"]) == "An apple, of course.<|end|>"
     assert answer["role"].tolist() == ["assistant"] * (len(answer) - 1) + ["template"]
+
+
+def test_special_tokens_typed_in_an_answer_are_not_counted_in_what_is_shared(model: Model, tmp_path: Path) -> None:
+    pair = {"chosen": chat("Say <|user|>.", "No: <|assistant|> <|bos|>"), "rejected": chat("Say <|user|>.", "Yes.")}
+    sequences = pd.read_parquet(run(model, tmp_path, [pair]).path / "sequences").set_index("side")
+    assert sequences["n_special_in_text"].to_dict() == {"shared": 1, "chosen": 3, "rejected": 1}
+
+
+def test_what_is_shared_of_a_character_is_not_in_the_shared_text(model: Model, tmp_path: Path) -> None:
+    """The first bytes of two emoji are the same tokens: the shared text must not show the chosen one's."""
+    pair = {"prompt": "Smile: ", "chosen": "😀 yes", "rejected": "😁 no"}
+    finished = run(model, tmp_path, [pair], chat=False)
+    sequences = pd.read_parquet(finished.path / "sequences").set_index("side")
+    tokens = pd.read_parquet(finished.path / "tokens").groupby("sequence_id")[["char_start", "char_end"]].max()
+    apart = pd.read_parquet(finished.path / "pairs")["chosen_divergence"][0]
+    assert apart > sequences.loc["shared", "response_start"]
+    assert sequences.loc["shared", "text"] == "Smile: \ufffd"
+    # The spans are those of the whole texts, so that they say where the answer begins.
+    assert tokens.loc[sequences.loc["shared", "sequence_id"]].tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("ends", ["chosen", "rejected"])
+def test_a_shared_token_is_the_templates_where_one_answer_ends(model: Model, tmp_path: Path, ends: str) -> None:
+    """After `b` one side has the template's line end, the other its own, of the same token: only its mean has it."""
+    tokenizer = model.description.tokenizer
+    template = tokenizer.chat_template
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    sides = {"chosen": chat("a", "b\nc"), "rejected": chat("a", "b\nc")} | {ends: chat("a", "b")}
+    try:
+        finished = run(model, tmp_path, [sides])
+    finally:
+        tokenizer.chat_template = template
+    pair, diffs = (pd.read_parquet(finished.path / table).iloc[0] for table in ("pairs", "pair_diffs"))
+    assert pair["status"] == f"{ends}_is_prefix"
+    other = ({"chosen", "rejected"} - {ends}).pop()
+    sequences, tokens = (pd.read_parquet(finished.path / table) for table in ("sequences", "tokens"))
+    own = tokens.merge(sequences[["sequence_id", "side"]], on="sequence_id")
+    whole = own[own["side"].isin(["shared", other])].sort_values("position")["token"].tolist()
+    begins, length = pair[f"{other}_response_start"], pair[f"{other}_length"]
+    assert "".join(whole[begins:length]).lstrip() == "b\nc\n"
+    assert diffs[f"{other}_response_positions"] == length - begins - 1
+    assert diffs[f"{ends}_response_positions"] == 1

@@ -321,6 +321,46 @@ def test_an_answer_of_several_messages_continues_the_prompt() -> None:
     assert pair.rejected == said(greeting, USER, POOR)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "before"),
+    [
+        (chat(("user", "Hello"), ("assistant", "Hi")), (USER,)),
+        (chat(("user", "Hello"), ("assistant", "Hi"), USER), (USER,)),
+        (chat(SYSTEM, USER), (USER,)),
+        ("Some other question?", (USER,)),
+    ],
+)
+def test_a_prompt_that_an_answer_with_a_question_of_its_own_would_replace_is_not_lost(prompt: Any, before: Any) -> None:
+    """What comes before such an answer cannot be known: it is no repetition of the prompt."""
+    with pytest.raises(RecordError, match="not all of the prompt is in it") as caught:
+        parse({"prompt": prompt, "chosen": chat(*before, GOOD), "rejected": chat(*before, POOR)}, "trl")
+    assert caught.value.field == "chosen"
+
+
+@pytest.mark.parametrize("prompt", [f"  {USER[1]} ", HUMAN + "\n\nAssistant:", chat(USER)])
+def test_a_prompt_that_is_repeated_may_be_written_otherwise(prompt: Any) -> None:
+    pair = parse({"prompt": prompt, "chosen": chat(SYSTEM, USER, GOOD), "rejected": chat(USER, POOR)}, "trl")
+    assert (pair.chosen, pair.rejected) == (said(SYSTEM, USER, GOOD), said(USER, POOR))
+
+
+@pytest.mark.parametrize("part", ["tool_calls", "function_call", "reasoning_content", "thinking"])
+def test_a_part_of_a_message_that_is_not_read_is_not_dropped_in_silence(part: str) -> None:
+    call = {"role": "assistant", "content": "", part: [{"name": "search"}]}
+    record = {"chosen": [*chat(USER), call, *chat(("tool", "42"), GOOD)], "rejected": chat(USER, POOR)}
+    with pytest.raises(RecordError, match="would be lost") as caught:
+        parse(record, "chatml")
+    assert caught.value.field == f"chosen[1].{part}"
+    pair = parse({**record, "chosen": [*chat(USER), {"role": "assistant", "content": "A", part: None}]}, "chatml")
+    assert pair.chosen == said(USER, ("assistant", "A"))
+
+
+def test_messages_of_both_kinds_in_one_table_have_nulls_for_the_other_names() -> None:
+    """Parquet gives every message all fields that any of them has."""
+    theirs = [{"role": None, "content": None, "from": "human", "value": USER[1]}]
+    record = {"chosen": [*theirs, *chat(GOOD)], "rejected": chat(USER, POOR)}
+    assert parse(record, "chatml").chosen == said(USER, GOOD)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("broken", [None, 0, 1, True, "", "x", [], [None], [[]], {}, {"a": 1}, [{"role": "assistant"}]])
 @pytest.mark.parametrize("field", ["chosen", "rejected", "prompt", "instruction", "input", "system", "conversations"])
