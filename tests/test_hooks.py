@@ -143,5 +143,5 @@ def test_what_is_no_name_of_a_hook_point_is_refused(name: str) -> None:
 
 
 def test_a_full_name_with_a_missing_layer_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--hook-point blocks.9.hook_mlp_out: there is no layer 9"):
+    with pytest.raises(UsageError, match=r"hook_points blocks.9.hook_mlp_out: there is no layer 9"):
         parse_hook_points(["blocks.9.hook_mlp_out"], "all", 4)

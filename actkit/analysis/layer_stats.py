@@ -14,6 +14,9 @@ import pyarrow as pa
 from actkit.analysis.shards import Floats, is_special, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
+BLOCK = 1 << 20
+"""Numbers taken at once: 8 MB an array in float64, of which a few are needed."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -70,10 +73,16 @@ def layer_stats(run: Path) -> pa.Table:
     for part in parts(run, "activations"):
         special = special_keys(run, part)
         for rows in rows_of(part):
-            plain = rows.activations[~is_special(rows, special)]
-            for counted, vectors in ((True, rows.activations), (False, plain)):
-                key = (rows.layer, rows.hook_point, counted)
-                found[key] = found.get(key, Moments()).merged(Moments.of(vectors))
+            plain = ~is_special(rows, special)
+            every, without = (found.get((rows.layer, rows.hook_point, one), Moments()) for one in (True, False))
+            # Some rows at a time: in float64, and with its deviations, a shard would be in memory five times over.
+            step = max(BLOCK // max(rows.activations.shape[1], 1), 1)
+            for start in range(0, len(plain), step):
+                vectors = rows.activations[start : start + step]
+                every = every.merged(Moments.of(vectors))
+                without = without.merged(Moments.of(vectors[plain[start : start + step]]))
+            found[(rows.layer, rows.hook_point, True)] = every
+            found[(rows.layer, rows.hook_point, False)] = without
     return pa.Table.from_pylist(
         [_row(*key, moments) for key, moments in sorted(found.items())], schema=arrow_schema("layer_stats")
     )

@@ -93,8 +93,13 @@ def _text_lines(path: str) -> Records:
 
 
 def _jsonl(path: str) -> Records:
+    return as_json(_text_lines(path))
+
+
+def as_json(lines: Records) -> Records:
+    """Lines of text as one JSON value each."""
     values = JsonValues()
-    for line in _text_lines(path):
+    for line in lines:
         if isinstance(line, Rejected):
             yield line
             continue

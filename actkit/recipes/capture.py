@@ -1,8 +1,10 @@
 """`capture`: prompts → activations at all positions, the last one, the response, or positions by number."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
-from actkit.pipeline.data import Ints, Record, TokenSequence
+from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
+from actkit.pipeline.opened import STDIN
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.source import Records, read_records
+from actkit.pipeline.room import records_about
+from actkit.pipeline.source import Records, as_json, format_of, look_ahead, read_records
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.dense import DenseSpec, with_features
@@ -67,7 +71,7 @@ def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, 
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
     # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
-    more = read_records(spec.path) if spec.path is not None else None
+    more = _read(spec.path, spec.prompt_field) if spec.path is not None else None
     limit = spec.tokens.limit(context_length)
 
     def prepare(record: Record) -> Prepared:
@@ -88,12 +92,37 @@ def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, 
             ]
         )
 
-    return Recipe("capture", lambda: _records(spec.prompts, more), prepare, {"activations": reducer}, finish)
+    of_file = 0 if spec.path is None else records_about(spec.path)
+    n_records = None if of_file is None else len(spec.prompts) + of_file
+    records = partial(_records, spec.prompts, more)
+    return Recipe("capture", records, prepare, {"activations": reducer}, finish, n_records=n_records)
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
     """The table over a finished run: statistics per layer."""
     yield "layer_stats", layer_stats(run)
+
+
+def _read(path: str, prompt_field: str | None) -> Records:
+    """The records of a file or of standard input.
+
+    Where no suffix says what they are, lines are JSON if a field of them is asked for, or if the first is an object
+    that has a prompt: the object itself would be run as text else, braces and all.
+    """
+    if path != STDIN and format_of(path) is not None:
+        return read_records(path)
+    if prompt_field is not None:
+        return read_records(path, default_format="jsonl")
+    first, records = look_ahead(read_records(path), 1)
+    return as_json(records) if first and _has_prompt(first[0]) else records
+
+
+def _has_prompt(record: Record | Rejected) -> bool:
+    try:
+        value = json.loads(record.value) if isinstance(record, Record) else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and any(name in value for name in FIELDS)
 
 
 def _records(prompts: Sequence[str], more: Records | None) -> Records:
@@ -145,6 +174,8 @@ def _positions(positions: str, prompt: Answered, length: int) -> Ints:
         if prompt.response is None:
             raise RecordError(None, "no response, so --positions response has nothing to read")
         wanted = list(range(*prompt.response))
+        if not wanted:
+            raise RecordError(None, "the response is empty, so --positions response has nothing to read")
     else:
         wanted = [whole - 1] if positions == "last" else _counted(_numbers(positions), whole)
     if max(wanted, default=0) >= length:

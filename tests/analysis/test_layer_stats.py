@@ -164,6 +164,16 @@ def test_a_sink_token_swamps_only_the_row_that_counts_it(tmp_path: Path) -> None
     assert (found[True]["n_positions"], found[True]["mean_norm"], found[True]["max"]) == (4, 2500.75, 1e4)
 
 
+@pytest.mark.parametrize("block", [1, 3 * 256, 1 << 20])
+def test_the_size_of_a_block_changes_nothing_but_rounding(
+    finished: Path, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row at a time, three of them, and a shard at once."""
+    expected = pd.read_parquet(finished / "layer_stats")
+    monkeypatch.setattr("actkit.analysis.layer_stats.BLOCK", block)
+    pd.testing.assert_frame_equal(layer_stats(finished).to_pandas(), expected, rtol=1e-9, check_dtype=False)
+
+
 def test_positions_that_are_all_special_have_a_count_and_no_figures(tmp_path: Path) -> None:
     run = actkit.run_capture(
         actkit.CaptureSpec(("Only its BOS is kept.",), positions="0"),

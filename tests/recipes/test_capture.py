@@ -1,5 +1,6 @@
 """`capture`: which positions are read, and that cutting a text never moves them."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,19 @@ def test_response_positions(model: Model, tmp_path: Path) -> None:
         assert pd.read_parquet(finished.path / "rejected")["reason"].tolist()[0].startswith("no response")
 
 
+def test_a_conversation_with_an_empty_answer_has_no_response_to_read(model: Model, tmp_path: Path) -> None:
+    """It would be counted as written, with no row to show for it."""
+    path = tmp_path / "in.jsonl"
+    ask = {"role": "user", "content": "What is it?"}
+    records = [{"messages": [ask, {"role": "assistant", "content": text}]} for text in ("", " ", "A plum.")]
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    finished = run(model, tmp_path / "run", path=str(path), positions="response")
+    assert finished.facts["counts"]["written"] == len(kept(finished))
+    assert pd.read_parquet(finished.path / "rejected")["reason"].str.startswith("the response is empty").tolist() == [
+        True
+    ]
+
+
 def test_chat_puts_a_prompt_where_the_answer_would_begin(model: Model, tmp_path: Path) -> None:
     finished = run(model, tmp_path / "run", prompts=("Hi",), chat=True, system="Be kind.")
     text = pd.read_parquet(finished.path / "sequences")["text"][0]
@@ -123,7 +137,7 @@ def test_a_position_that_a_text_does_not_have_is_a_reason(model: Model, tmp_path
 
 
 def test_positions_that_cannot_be_understood(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--positions middle"):
+    with pytest.raises(UsageError, match="positions middle"):
         run(model, tmp_path / "run", prompts=("x",), positions="middle")
 
 
@@ -152,6 +166,34 @@ def test_pad_and_end_tokens_inside_a_text_are_not_masked(model: Model, tmp_path:
     for a, b in zip(left["activation"], both[1]["activation"], strict=True):
         assert abs(a - b).max() <= 1e-5 * abs(b).max()
     assert pd.read_parquet(beside.path / "sequences")["n_special_in_text"].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("field", [None, "prompt"])
+def test_json_lines_of_no_known_suffix_are_not_run_as_text(
+    model: Model, tmp_path: Path, field: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard input nothing says that they are JSON but they themselves, or a field that is asked for."""
+    lines = json.dumps({"prompt": "What is it?", "response": " A plum tree."}) + "\n" + json.dumps({"prompt": "So?"})
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    run(model, tmp_path / "pipe", path="-", prompt_field=field)
+    (tmp_path / "lines").write_text(lines)
+    run(model, tmp_path / "file", path=str(tmp_path / "lines"), prompt_field=field)
+    for name in ("pipe", "file"):
+        assert pd.read_parquet(tmp_path / name / "sequences")["text"].tolist() == ["What is it? A plum tree.", "So?"]
+
+
+@pytest.mark.parametrize("line", ['{"a": 1}', "{prompt}", '"prompt"', "[" * 100_000, "\ufeff"])
+def test_lines_that_only_look_like_json_are_text(model: Model, tmp_path: Path, line: str) -> None:
+    (tmp_path / "lines").write_text(f"{line}\nSo?\n", encoding="utf-8")
+    finished = run(model, tmp_path / "run", path=str(tmp_path / "lines"), tokens=TokenSpec(max_length=4))
+    assert pd.read_parquet(finished.path / "sequences")["text"].tolist()[-1] == "So?"
+
+
+def test_special_tokens_that_were_cut_off_are_not_counted(model: Model, tmp_path: Path) -> None:
+    """They act on nothing; the BOS that the tokenizer adds was never typed."""
+    text = "one <|end|> two three four five six <|end|> <|pad|>"
+    finished = run(model, tmp_path / "run", prompts=(text,), tokens=TokenSpec(max_length=6))
+    assert pd.read_parquet(finished.path / "sequences")["n_special_in_text"].tolist() == [1]
 
 
 def test_patterns_are_stored_row_by_row(tmp_path: Path) -> None:
