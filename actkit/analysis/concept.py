@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.contrast import Sides, contrast_rows, contrast_stats, read_pairs, read_sides
+from actkit.analysis.contrast import Pairs, Sides, contrast_rows, contrast_stats, read_pairs, read_sides
 from actkit.analysis.direction_scores import Evidence, score
 from actkit.analysis.directions import (
     FEWEST_STEMS,
@@ -46,7 +46,7 @@ def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]
         rows += _scores(found, data, split, sides, seed)
     yield "pair_stats", contrast_stats(iter(contrasts))
     yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
-    report.update(_report(rows, split, len(pairs.stems), len(pairs.stem_names), pairs.template_names))
+    report.update(_report(rows, split, pairs))
 
 
 def hook_points_of(run: Path) -> list[str]:
@@ -120,30 +120,35 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _report(
-    rows: list[dict[str, Any]], split: Split | None, n_pairs: int, n_stems: int, templates: tuple[str | None, ...]
-) -> dict[str, Any]:
+def _report(rows: list[dict[str, Any]], split: Split | None, pairs: Pairs) -> dict[str, Any]:
     best = {method: choose(rows, method) for method in METHODS}
     chosen = best[SHOWN]
     warnings = []
     if split is None:
         warnings.append(
-            f"{n_stems} stems are too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
+            f"{pairs.n_stems} stems are too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
             "hold for others is unknown"
         )
     elif chosen is not None:
         low, high = chosen["auroc_heldout_low"], chosen["auroc_heldout_high"]
         if low is not None and low <= 0.5 <= high:
             warnings.append("even the chosen layer does not tell the held-out sides apart (its interval holds 0.5)")
+        elif high is not None and high < 0.5:
+            warnings.append("at the chosen layer the direction points the other way on the held-out pairs")
         transfer = chosen["auroc_transfer"]
         if transfer is not None and transfer < 0.6 <= chosen["auroc_heldout"]:
             warnings.append("the direction does not carry over to other templates: it may be the wording's alone")
-    if len(templates) < 2:
+    if pairs.n_joined:
+        warnings.append(
+            f"{pairs.n_joined} stems have a text in common with another: they are counted as one with it, so that no "
+            "text is fitted on and held out too"
+        )
+    if len(pairs.template_names) < 2:
         warnings.append("there is one template, so that wording and concept cannot be told apart")
     return {
-        "n_pairs": n_pairs,
-        "n_stems": n_stems,
-        "templates": list(templates),
+        "n_pairs": len(pairs.stems),
+        "n_stems": pairs.n_stems,
+        "templates": list(pairs.template_names),
         "split": None if split is None else {name: int(part.sum()) for name, part in vars(split).items()},
         "method": SHOWN,
         "chosen": {method: row for method, row in best.items() if row is not None},

@@ -1,6 +1,7 @@
 """Contrast pairs read back from a run: one vector a side and hook point, and how far apart the two are."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from actkit.analysis.shards import Ints, part_of, parts, rows_of
 from actkit.schemas import arrow_schema
@@ -26,7 +29,9 @@ class Pairs:
     stems: Ints
     templates: Ints
     """Numbers that stand for the pair's stem and template."""
-    stem_names: tuple[str, ...]
+    n_stems: int
+    n_joined: int
+    """Stems that were made one with another, since a text of theirs is the other's too."""
     template_names: tuple[str | None, ...]
 
 
@@ -41,23 +46,50 @@ class Sides:
 
 
 def read_pairs(run: Path) -> Pairs:
-    """The pairs of a run whose sequences are labelled positive and negative."""
-    columns = ["sequence_id", "record_id", "label", "group", "template"]
-    table = pa.concat_tables([part_of(run, "sequences", part, columns) for part in parts(run, "sequences")])
-    sides = [table.filter(pc.equal(table["label"], side)) for side in ("positive", "negative")]
-    stems, templates = sides[0]["group"].to_pylist(), sides[0]["template"].to_pylist()
-    stem_names, template_names = tuple(dict.fromkeys(stems)), tuple(dict.fromkeys(templates))
-    stem_number = {name: number for number, name in enumerate(stem_names)}
+    """The pairs of a run whose sequences are labelled positive and negative.
+
+    Stems that have a text in common are one: else a text that was fitted on could be held out too.
+    """
+    columns = ["sequence_id", "record_id", "label", "group", "template", "text"]
+    found = []
+    for part in parts(run, "sequences"):
+        table = part_of(run, "sequences", part, columns)
+        texts = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in table["text"].to_pylist()]
+        found.append(table.drop_columns("text").append_column("text", pa.array(texts, pa.binary())))
+    whole = pa.concat_tables(found)
+    positive, negative = (whole.filter(pc.equal(whole["label"], side)) for side in ("positive", "negative"))
+    names, templates = positive["group"].to_pylist(), positive["template"].to_pylist()
+    stems = joined(names, positive["text"].to_pylist(), negative["text"].to_pylist())
+    template_names = tuple(dict.fromkeys(templates))
     template_number = {name: number for number, name in enumerate(template_names)}
+    n_stems = len(set(stems.tolist()))
     return Pairs(
-        sides[0]["record_id"].to_numpy(),
-        sides[0]["sequence_id"].to_numpy(),
-        sides[1]["sequence_id"].to_numpy(),
-        np.array([stem_number[name] for name in stems], dtype=np.int64),
+        positive["record_id"].to_numpy(),
+        positive["sequence_id"].to_numpy(),
+        negative["sequence_id"].to_numpy(),
+        stems,
         np.array([template_number[name] for name in templates], dtype=np.int64),
-        stem_names,
+        n_stems,
+        len(set(names)) - n_stems,
         template_names,
     )
+
+
+def joined(*keys: Sequence[Hashable]) -> Ints:
+    """[n] numbers of rows, equal where two have one of their `keys` [n] in common, themselves or by way of other rows.
+
+    Numbers are in order of their first row. Bytes are the same key in each of `keys`, others in their own alone.
+    """
+    n, rows = len(keys[0]), np.tile(np.arange(len(keys[0])), len(keys))
+    number: dict[Hashable, int] = {}
+    # Texts are texts on either side; a stem that reads as one of them is still a stem.
+    named = [key if isinstance(key, bytes) else (at, key) for at, column in enumerate(keys) for key in column]
+    ends = n + np.array([number.setdefault(key, len(number)) for key in named], dtype=np.int64)
+    size = n + len(number)
+    graph = sp.coo_array((np.ones(len(rows)), (rows, ends)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    first: dict[int, int] = {}
+    return np.array([first.setdefault(one, len(first)) for one in component[:n].tolist()], dtype=np.int64)
 
 
 def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool) -> Sides:

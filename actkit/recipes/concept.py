@@ -4,6 +4,7 @@ What both texts of a pair begin with is run once. Pairs of one stem stay togethe
 validation and test pairs, and in every test.
 """
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def recipe(
         first, second = (one.answered.encoding.token_ids for one in sides)
         if np.array_equal(first, second):
             raise RecordError("negative", "both sides are the same tokens")
-        return Prepared(branches(record.record_id, sides, limit, key_of(contrast.stem), contrast.template))
+        return Prepared(branches(record.record_id, sides, limit, key_of(_plainly(contrast.stem)), contrast.template))
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
@@ -156,11 +157,20 @@ def _encode(text: str, contrast: Contrast, chat: bool, spec: ConceptSpec, tokeni
     return encode_messages(tokenizer, conversation(contrast.prompt, text), chat)
 
 
+def _plainly(stem: str) -> str:
+    """A stem without what two writings of it differ in: case, white space, forms of one character (NFKC)."""
+    return " ".join(unicodedata.normalize("NFKC", stem).casefold().split())
+
+
 def _positions(answered: Answered, positions: ContrastPositions) -> Ints:
-    """The positions that are kept: of an answer, its own; else, without one, the whole text's."""
+    """The positions that are kept: of an answer, its own; else, without one, the whole text's.
+
+    All are those up to the answer's last one: what a template puts after it is no part of either side, and the last
+    that is kept is what directions are of.
+    """
     first, last = answered.response or (0, len(answered.encoding))
     if positions == "response-mean":
         if answered.response is None:
             raise RecordError(None, "no answer, so --positions response-mean has nothing to read")
         return np.arange(first, last, dtype=np.int64)
-    return np.arange(len(answered.encoding), dtype=np.int64) if positions == "all" else np.array([last - 1])
+    return np.arange(last, dtype=np.int64) if positions == "all" else np.array([last - 1])

@@ -132,12 +132,14 @@ def parse_contrast(value: Any) -> Contrast:
     positive, negative = (text_in(value.get(name), cast("str", name)) for name in names[1:])
     if positive == negative:
         raise RecordError(names[2], "both sides are equal")
-    stem, template = value.get("stem", prompt), value.get("template")
+    # A table with a column for it has nulls, CSV empty text, where a pair has none: that is no stem that they share.
+    stem, template = (None if value.get(name) in (None, "") else value[name] for name in ("stem", "template"))
+    own = f"{positive}\n{negative}" if prompt is None else prompt
     return Contrast(
         positive,
         negative,
         prompt,
-        named(stem if stem is not None else f"{positive}\n{negative}", "stem"),
+        named(own if stem is None else stem, "stem"),
         None if template is None else named(template, "template"),
     )
 

@@ -12,7 +12,7 @@ from actkit.analysis.accuracy_interval import accuracy_interval, effective_texts
 from actkit.analysis.auroc import auroc
 from actkit.analysis.columns import Floats
 from actkit.analysis.direction_chance import aurocs, exchanged_band, random_band
-from actkit.analysis.direction_scores import Evidence, pairwise_cosine, score
+from actkit.analysis.direction_scores import Evidence, heldout, pairwise_cosine, score
 from actkit.analysis.directions import METHODS, Direction, Paired, Split, direction, split_pairs
 
 
@@ -80,7 +80,8 @@ def test_intervals_take_the_texts_of_a_stem_together() -> None:
     unit = direction("mean-diff", pairs.where(split.train)).unit
     above, below = pairs.positive @ unit, pairs.negative @ unit
     sample = np.concatenate([above[test], below[test]]), np.repeat([True, False], test.sum())
-    held, apart = auroc(*sample, np.tile(stems, 2)), auroc(*sample)
+    level = 2 * stats.norm.cdf(stats.t.ppf(0.975, len(set(stems)) - 1)) - 1
+    held, apart = auroc(*sample, np.tile(stems, 2), level), auroc(*sample, confidence=level)
     assert (found.auroc_heldout_low, found.auroc_heldout_high) == pytest.approx((held.low, held.high))
     assert abs(held.low - apart.low) > 1e-3
     middle = (above[split.train].mean() + below[split.train].mean()) / 2
@@ -88,6 +89,28 @@ def test_intervals_take_the_texts_of_a_stem_together() -> None:
     interval = accuracy_interval(correct, stems, 2)
     assert (found.accuracy_heldout_low, found.accuracy_heldout_high) == pytest.approx(interval)
     assert abs(interval[0] - accuracy_interval(correct, np.arange(len(stems)), 2)[0]) > 1e-3
+
+
+@pytest.mark.parametrize("stems", [3, 6])
+def test_the_auroc_interval_of_few_stems_has_the_truth_in_it(stems: int) -> None:
+    """Three pairs a stem that resemble each other: the normal quantile misses the truth too often."""
+    rng = np.random.default_rng(0)
+    stem, truth = np.repeat(np.arange(stems), 3), stats.norm.cdf(2.5 / np.sqrt(4.5))
+    labels, hits, normal = np.repeat([True, False], 3 * stems), 0, 0
+    for _ in range(300):
+        both = rng.normal(0, 0.5, stems)[stem]
+        scores = [side + both + rng.normal(size=stems)[stem] + rng.normal(size=3 * stems) for side in (1.25, -1.25)]
+        found, plain = (one(np.concatenate(scores), labels, np.tile(stem, 2)) for one in (heldout, auroc))
+        assert found.value == plain.value
+        hits += found.low <= truth <= found.high
+        normal += plain.low <= truth <= plain.high
+    assert hits > 0.93 * 300 > normal
+
+
+def test_sides_that_are_told_apart_have_the_score_interval() -> None:
+    sample = np.arange(8.0), np.arange(8) > 3, np.tile(np.arange(4), 2)
+    assert heldout(*sample) == auroc(*sample)
+    assert np.isnan(heldout(np.arange(2.0), np.array([True, True]), np.arange(2)).value)
 
 
 def test_cohens_d_is_the_textbooks() -> None:

@@ -199,6 +199,38 @@ def test_all_positions_are_stored_and_directions_are_of_the_last(tmp_path: Path)
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_the_last_of_all_positions_of_an_answer_is_not_the_templates(tmp_path: Path) -> None:
+    """After an answer a chat template has an end-of-turn token: `all` and `last` must mean the same place."""
+    answers = ("answer_matching_behavior", "answer_not_matching_behavior")
+    records = [{"question": f"{one}?", **dict(zip(answers, (" Yes", " No"), strict=True))} for one in STEMS]
+    whole, last = (found(tmp_path / name, records, positions=name, chat=True) for name in ("all", "last"))
+    sequences, rows = table(whole, "sequences"), table(whole, "activations")
+    ends = sequences[sequences["side"] != "shared"].set_index("sequence_id")["n_tokens"] - 2
+    assert rows.groupby("sequence_id")["position"].max().to_dict() == ends.to_dict()
+    a, b = (np.stack(table(one, "directions")["direction"]) for one in (whole, last))
+    np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_stems_with_a_text_in_common_are_one(tmp_path: Path) -> None:
+    """A statement that stands in two pairs would else be fitted on in one and held out in the other."""
+    texts = [(f"{one}, yes.", f"{one}, no.") for one in STEMS]
+    crossed = [(texts[0][0], texts[1][1]), (texts[2][1], texts[3][0])]
+    done = found(tmp_path, [{"positive": one, "negative": other} for one, other in [*texts, *crossed]])
+    report = done.facts["concept"]
+    assert (report["n_pairs"], report["n_stems"]) == (18, 14)
+    assert any(said.startswith("4 stems have a text in common") for said in report["warnings"])
+
+
+def test_a_stem_written_in_two_ways_is_one(tmp_path: Path) -> None:
+    again = [one.upper().replace(" ", "  ") + " " for one in STEMS]
+    records = pairs() + [{**one, "stem": str(other)} for one, other in zip(pairs(), np.repeat(again, 2), strict=True)]
+    for number, one in enumerate(records[32:]):
+        one["positive"], one["negative"] = f"{number} {one['positive']}", f"{number} {one['negative']}"
+    report = found(tmp_path, records).facts["concept"]
+    assert (report["n_pairs"], report["n_stems"]) == (64, 16)
+    assert not any("in common" in said for said in report["warnings"])
+
+
 def test_ones_own_wording_over_stems_of_a_file(tmp_path: Path) -> None:
     stems = tmp_path / "stems.txt"
     stems.write_text("\n".join(STEMS[:3]) + "\n", encoding="utf-8")

@@ -86,6 +86,16 @@ def test_pairs_and_answers(write: Write) -> None:
     assert parse_contrast(records[0].value) == Contrast(" Yes", " No", "Q?", "Q?", None)
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_an_empty_stem_is_no_stem_that_pairs_share(none: str | None) -> None:
+    """Else all pairs of a table whose column is empty would be one stem, with nothing to hold out."""
+    persona = {"question": "Q?", "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No"}
+    empty = {"stem": none, "template": none}
+    assert parse_contrast({**persona, **empty}) == Contrast(" Yes", " No", "Q?", "Q?", None)
+    assert parse_contrast({"positive": "p", "negative": "n", **empty}) == Contrast("p", "n", None, "p\nn", None)
+    assert parse_contrast({**persona, "stem": 0}).stem == "0"
+
+
 @pytest.mark.usefixtures("small")
 def test_statements_are_paired_in_order_and_what_is_left_is_rejected(write: Write) -> None:
     values = [("t1", 1), ("t2", 1), ("f1", 0), ("", 0), ("t3", 1), ("f2", 0), ("x", 7)]
