@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.analysis.auroc import auroc, column_aurocs, stratified_aurocs
+from actkit.analysis.auroc import column_aurocs, stratified_aurocs
 from actkit.analysis.class_means import class_means
 from actkit.analysis.columns import Columns
-from actkit.analysis.labelled import Bools, Texts, hold_out, length_strata, read_texts
+from actkit.analysis.labelled import Bools, Texts, hold_out, read_texts, without_twins
 from actkit.analysis.permutation import design_of, largest_under_null, p_values
 from actkit.analysis.probes import dense_probe, feature_probes
 from actkit.analysis.ranking import finished, ranked
+from actkit.analysis.sample import about_texts, length_only, strata_of
 from actkit.analysis.shards import Ints, parts, sae_groups
 
 
@@ -63,12 +64,17 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
         raise ValueError(f"{int(texts.positive.sum())} positive and {int((~texts.positive).sum())} negative texts")
     if min(texts.weights[texts.positive].sum(), texts.weights[~texts.positive].sum()) <= 0:
         raise ValueError("every text of one class has the weight 0")
-    held = hold_out(texts, settings.held_out, settings.seed)
+    every, (texts, held) = texts, without_twins(texts, hold_out(texts, settings.held_out, settings.seed))
+    discovery = texts if held is None else texts.where(~held)
     found: dict[str, pa.Table] = {}
-    report: dict[str, Any] = {"data": _about(texts, held), "length_only": _length_only(texts, held), "saes": []}
+    report: dict[str, Any] = {
+        "data": about_texts(every, texts, held) | {"share_to_hold_out": settings.held_out},
+        "length_only": length_only(texts, discovery, held),
+        "saes": [],
+    }
     for sae in saes:
         columns = read_pooled(run, sae, texts.sequence_ids)
-        table, about = _score(columns, sae, texts, held, settings)
+        table, about = _score(columns, sae, texts, discovery, held, settings)
         if held is not None:
             order = table["feature_id"].to_numpy()[np.argsort(-np.abs(table["auroc"].to_numpy() - 0.5), kind="stable")]
             probes = feature_probes(columns, order.astype(np.int64), texts, held, settings.seed)
@@ -78,7 +84,7 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
         found[sae.name] = table
     thresholds = settings.activation_threshold, settings.correlation_threshold
     table, report["found"] = ranked(found, settings.q, *thresholds)
-    return finished(run, table, {sae.name: sae.url for sae in saes}, texts.sequence_ids), report
+    return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
 
 
 def read_pooled(run: Path, sae: ScoredSae, sequence_ids: Ints) -> Columns:
@@ -101,9 +107,8 @@ def read_pooled(run: Path, sae: ScoredSae, sequence_ids: Ints) -> Columns:
 
 
 def _score(
-    columns: Columns, sae: ScoredSae, texts: Texts, held: Bools | None, settings: ScoreSettings
+    columns: Columns, sae: ScoredSae, texts: Texts, discovery: Texts, held: Bools | None, settings: ScoreSettings
 ) -> tuple[pa.Table, dict[str, Any]]:
-    discovery = texts if held is None else texts.where(~held)
     x = columns if held is None else columns.where(~held)
     labels = discovery.positive
     active = np.diff(x.starts)
@@ -119,7 +124,7 @@ def _score(
         rest = texts.where(held)
         later = column_aurocs(columns.where(held), rest.positive, rest.groups if rest.grouped else None)
     mixed = design.kind == "within-groups"
-    strata = length_strata(discovery.lengths)
+    strata = strata_of(discovery)
     off = np.abs(area.value - 0.5) + 0.5
     values: dict[str, Any] = {
         "n_active": active,
@@ -133,7 +138,7 @@ def _score(
         "auroc_heldout": later.value if later else empty,
         "auroc_heldout_low": later.low if later else empty,
         "auroc_heldout_high": later.high if later else empty,
-        "auroc_length_adjusted": stratified_aurocs(x, labels, strata),
+        "auroc_length_adjusted": empty if strata is None else stratified_aurocs(x, labels, strata),
         "auroc_within_group": stratified_aurocs(x, labels, discovery.groups) if mixed else empty,
     }
     fired = np.flatnonzero(active)
@@ -151,28 +156,3 @@ def _score(
         },
     }
     return table, about
-
-
-def _about(texts: Texts, held: Bools | None) -> dict[str, Any]:
-    discovery = texts if held is None else texts.where(~held)
-    return {
-        "positive": int(texts.positive.sum()),
-        "negative": int((~texts.positive).sum()),
-        "neutral": texts.n_neutral,
-        "groups": len(np.unique(texts.groups)) if texts.grouped else None,
-        "discovery": {"positive": int(discovery.positive.sum()), "negative": int((~discovery.positive).sum())},
-        "held_out": None
-        if held is None
-        else {"positive": int(texts.positive[held].sum()), "negative": int((~texts.positive[held]).sum())},
-    }
-
-
-def _length_only(texts: Texts, held: Bools | None) -> dict[str, Any]:
-    """What the number of tokens alone tells of the label, in all texts and in the held-out ones."""
-    groups = texts.groups if texts.grouped else None
-    lengths = texts.lengths.astype(np.float64)
-    found = {"all": asdict(auroc(lengths, texts.positive, groups))}
-    if held is not None:
-        part = None if groups is None else groups[held]
-        found["held_out"] = asdict(auroc(lengths[held], texts.positive[held], part))
-    return found

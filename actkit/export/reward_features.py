@@ -36,6 +36,8 @@ COLUMNS = {
 """Column of `feature_scores` → name in the document."""
 LARGE_BY_CHANCE = 0.8
 """When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
+MANY_REPEATED = 0.05
+"""When more than this share of the texts repeats others, readers are told."""
 
 
 def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
@@ -78,12 +80,27 @@ def caveats(scores: Mapping[str, Any]) -> list[str]:
             "the sample is too small to tell: by chance alone the best of its features reaches an AUROC of "
             f"{chance:.2f} in one run of twenty"
         )
-    if scores["data"]["held_out"] is None:
-        said.append("too few texts to hold some out: no feature was checked on texts that did not choose it")
-    length = scores["length_only"]["all"]
-    if not length["low"] <= 0.5 <= length["high"]:
+    return said + _about_data(scores["data"]) + _about_length(scores["length_only"])
+
+
+def _about_data(data: Mapping[str, Any]) -> list[str]:
+    said, n = [], data["positive"] + data["negative"]
+    if data["held_out"] is None:
+        why = "too few texts to hold some out, or too few that differ" if data["share_to_hold_out"] else ""
+        said.append(f"{why or 'nothing was held out'}: no feature was checked on texts that did not choose it")
+    if data["repeated"] > MANY_REPEATED * n:
         said.append(
-            f"length alone tells positive from negative texts with an AUROC of {length['value']:.2f}: "
-            "read auroc_length_adjusted"
+            f"{data['repeated']:,} of {n:,} texts repeat another word for word and count as samples of their own: if "
+            "they are copies, p and q are too small and intervals too narrow"
         )
     return said
+
+
+def _about_length(length: Mapping[str, Any]) -> list[str]:
+    found, left = length["all"], length["within_strata"]
+    if found["low"] <= 0.5 <= found["high"]:
+        return []
+    says = f"length alone tells positive from negative texts with an AUROC of {found['value']:.2f}"
+    if left is None:
+        return [f"{says}, and there are too few texts to adjust for it"]
+    return [f"{says}: read auroc_length_adjusted, where {left:.2f} is left of it"]

@@ -22,12 +22,14 @@ from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.features import KEPT_BYTES
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
+from actkit.pipeline.room import records_about
 from actkit.pipeline.source import Records, look_ahead, read_records
 from actkit.pipeline.table_sizes import pooled_stored
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.branches import Branch, branches, key_of
-from actkit.recipes.feedback import Feedback, FeedbackFields, labels_in, parse_feedback
+from actkit.recipes.feedback import Feedback, FeedbackFields, check_labels, labels_in, parse_feedback
+from actkit.recipes.named_fields import with_fields
 from actkit.recipes.preferences import Message, detect, parse
 from actkit.recipes.saes import Found, as_trained
 from actkit.recipes.sparse import SparseSpec
@@ -75,11 +77,22 @@ def run(
 def recipe(
     spec: RewardDetectSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: Found
 ) -> Recipe:
-    """The recipe. Raises InputError for a file that is not there."""
+    """The recipe.
+
+    Raises InputError for a file that is not there and for a field that was named and is nowhere; UsageError for
+    fields or labels of labelled texts where the file holds preference pairs.
+    """
     form, records = _records(spec)
     labels = None
     if form is None:
-        labels, records = labels_in(records, spec.fields)
+        used_if_there = (spec.fields.group, spec.fields.score, _own_prompt(spec.fields))
+        records = with_fields(records, [name for name in used_if_there if name is not None])
+        labels, records = labels_in(records, spec.fields, refuse_grades=True)
+    elif given := _given(spec.fields):
+        raise UsageError(
+            f"{given[0]} is about labelled texts, and these are preference pairs ({form})",
+            "leave it out: chosen is positive, rejected negative, and a prompt's answers are a group",
+        )
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
 
@@ -115,6 +128,7 @@ def recipe(
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored=pooled_stored(saes),
+        n_records=records_about(str(spec.path or EXAMPLES)),
         health=found.health,
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )
@@ -197,8 +211,16 @@ def _written(messages: Sequence[Message]) -> str:
 
 def check_fields(fields: FeedbackFields) -> None:
     """Raise UsageError when a label is said to be both positive and negative, or only one of them is said."""
-    if bool(fields.positive) != bool(fields.negative):
-        raise UsageError("--positive and --negative belong together", "name labels of both")
-    both = set(fields.positive) & set(fields.negative)
-    if both:
-        raise UsageError(f"{sorted(both)[0]} is given as positive and as negative", "it can be one of them")
+    check_labels(fields)
+
+
+def _own_prompt(fields: FeedbackFields) -> str | None:
+    """The prompt's field, where it is another than the usual one, which need not be there."""
+    return fields.prompt if fields.prompt != FeedbackFields.prompt else None
+
+
+def _given(fields: FeedbackFields) -> list[str]:
+    """The options by which something was said of labelled texts."""
+    usual = FeedbackFields()
+    said = [name for name in vars(usual) if getattr(fields, name) != getattr(usual, name)]
+    return [f"--{name}" if name in ("positive", "negative") else f"--{name}-field" for name in said]

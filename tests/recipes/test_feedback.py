@@ -18,6 +18,10 @@ def records(values: list[Any]) -> Iterator[Record | Rejected]:
     return (Record(index, "f", index + 1, value) for index, value in enumerate(values))
 
 
+def with_labels(*labels: Any) -> list[dict[str, Any]]:
+    return [{"text": "x", "label": one} for one in labels]
+
+
 def parsed(value: Any, fields: FeedbackFields = FIELDS) -> Feedback:
     labels, _ = labels_in(records([value]), fields)  # type: ignore[arg-type]
     return parse_feedback(value, fields, labels)
@@ -62,6 +66,29 @@ def test_minus_one_after_zero_was_taken_for_negative_is_refused() -> None:
         labels.of(-1, "label")
 
 
+@pytest.mark.parametrize(
+    "values", [(1, 2, 5), ("0", "1.0", "4"), ([1], [3, 27]), (1, 0, -2), (0, 1, Decimal("3.00")), (True, 1, 10)]
+)
+def test_ratings_and_numbers_of_classes_are_refused_and_1_not_taken_for_positive(values: tuple[Any, ...]) -> None:
+    given = [{"text": "x", "rating": one} for one in values]
+    with pytest.raises(InputError, match="rating has .*, so it is not clear what 1 means") as raised:
+        labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+    assert "--positive" in raised.value.hint
+    own = FeedbackFields(positive=("5", "4"), negative=("1", "2"))
+    labels, _ = labels_in(records(given), own, refuse_grades=True)  # type: ignore[arg-type]
+    assert labels.of(1, "rating") == "negative" and labels.of("5.0", "rating") == "positive"
+
+
+def test_a_rating_after_the_first_records_is_refused_too_where_1_has_been_taken_for_positive() -> None:
+    labels, _ = labels_in(records(with_labels(0, 1)), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+    assert labels.of(1, "label") == "positive"
+    with pytest.raises(InputError, match="not clear what 1 means"):
+        labels.of(3, "label")
+    words, _ = labels_in(records(with_labels("pos", "neg")), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+    with pytest.raises(RecordError, match="neither positive nor negative"):
+        words.of(3, "label")
+
+
 @pytest.mark.parametrize("value", [None, "", "maybe", 0.5, 2, [], ["x"]])
 def test_a_label_that_means_nothing_is_rejected_and_never_guessed(value: Any) -> None:
     with pytest.raises(RecordError) as raised:
@@ -87,6 +114,8 @@ def test_one_sided_or_contradicting_labels_are_a_usage_error() -> None:
         check_fields(FeedbackFields(positive=("a",)))
     with pytest.raises(UsageError, match="a is given as positive and as negative"):
         check_fields(FeedbackFields(positive=("a",), negative=("a", "b")))
+    with pytest.raises(UsageError, match="joy is given as positive and as negative"):  # as labels are compared
+        check_fields(FeedbackFields(positive=("Joy",), negative=(" joy",)))
 
 
 def test_text_prompt_group_and_score() -> None:
@@ -146,6 +175,19 @@ def test_a_weight_or_group_that_no_table_can_hold_is_named(name: str, value: Any
     with pytest.raises(RecordError) as caught:
         parsed(record)
     assert (caught.value.field, caught.value.reason) == (name, reason)
+
+
+def test_numbers_that_a_csv_file_spells_with_a_point_are_labels_as_numbers_are() -> None:
+    assert [parsed({"text": "a", "label": one}).label for one in ("1.0", " 0.00", "-1.0", "+1.")] == [
+        "positive",
+        "negative",
+        "negative",
+        "positive",
+    ]
+    assert parsed({"text": "a", "label": "1.0"}, FeedbackFields(positive=("0",), negative=("1",))).label == "negative"
+    for value in ("1.5", ".0", "1.0.0", "v1.0"):
+        with pytest.raises(RecordError, match="neither positive nor negative"):
+            parsed({"text": "a", "label": value})
 
 
 def test_decimals_of_a_parquet_file_are_labels_as_numbers_are() -> None:
