@@ -15,10 +15,9 @@ from typing import Any
 from actkit.analysis.shards import part_of, parts
 from actkit.errors import InputError, RunError
 from actkit.export.job import Job
-from actkit.export.merged_json import merge, read_document, variations
+from actkit.export.merged_json import keys_of, merge, of_others, other_texts, read_document, variations
 from actkit.export.slots import Entry, entries
 
-METADATA = "sae_extraction_metadata"
 NO_TABLES = Path("/nonexistent")
 
 
@@ -46,12 +45,11 @@ def _copy(job: Job) -> None:
 
 def _write_results(job: Job) -> None:
     read = _document(job)
-    made: dict[str, Any] = {"results": []}
-    merge(NO_TABLES, made, job.facts)  # of no records: what stands beside the results
-    beside = {**(read or {}), METADATA: {**(read or {}).get(METADATA, {}), **made[METADATA]}}
-    layers = {about["sae"]: layer for layer, about in made[METADATA].items()}
+    layers = keys_of(job.facts["saes"], read or {})
+    beside: dict[str, Any] = {**(read or {}), "results": []}
+    merge(NO_TABLES, beside, job.facts)  # of no records: what stands beside the results
     stream = _followed(job, layers)
-    results = _of_tables(stream) if read is None else (_of_document(one, stream) for one in read["results"])
+    results = _of_tables(stream) if read is None else (_of_document(one, stream, layers) for one in read["results"])
     with job.out.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{\n"results": [')
         for number, result in enumerate(results):
@@ -69,18 +67,20 @@ def _followed(job: Job, layers: Mapping[str, str]) -> Iterator[Entry]:
         job.progress(done / job.facts["counts"]["read"])
 
 
-def _of_document(result: Any, stream: Iterator[Entry]) -> Any:
+def _of_document(result: Any, stream: Iterator[Entry], layers: Mapping[str, str]) -> Any:
     """A result as it was read, with features at its variations; a result without any is its own only one."""
     inner = result.get("variations") if isinstance(result, Mapping) else None
     if not isinstance(inner, list):
-        return _joined(result, next(stream, None))
-    return {**result, "variations": [_joined(one, next(stream, None)) for one in inner]}
+        return _joined(result, next(stream, None), layers)
+    return {**result, "variations": [_joined(one, next(stream, None), layers) for one in inner]}
 
 
-def _joined(variation: Any, entry: Entry | None) -> Any:
-    if entry is None or not isinstance(variation, Mapping):  # beyond --max-samples, or rejected
-        return variation
-    return {**variation, "sae_activations": {**variation.get("sae_activations", {}), **entry.slots}}
+def _joined(variation: Any, entry: Entry | None, layers: Mapping[str, str]) -> Any:
+    """A variation with its features, in place of those that an older run left under the same keys."""
+    if not isinstance(variation, Mapping) or (entry is None and "sae_activations" not in variation):
+        return variation  # rejected, or beyond --max-samples
+    own = {} if entry is None else entry.slots
+    return {**variation, "sae_activations": {**of_others(variation.get("sae_activations"), layers), **own}}
 
 
 def _of_tables(stream: Iterator[Entry]) -> Iterator[dict[str, Any]]:
@@ -120,15 +120,5 @@ def _document(job: Job) -> dict[str, Any] | None:
 
 def _fits(job: Job, document: Mapping[str, Any]) -> bool:
     """Whether every record that was run is a variation there, with its texts; more of them may follow."""
-    places = [one for _, one in variations(document)]
-    options = job.facts["options"]
-    if len(places) < job.facts["counts"]["read"]:
-        return False
-    fields = [options.get(f"{name}_field", name) for name in ("prompt", "response")]
-    for part in parts(job.run, "sequences"):
-        for row in part_of(job.run, "sequences", part, ["record_id", "text"]).to_pylist():
-            place = places[row["record_id"]]
-            texts = [place.get(name) for name in fields] if isinstance(place, Mapping) else [None]
-            if any(isinstance(text, str) and text.strip() not in row["text"] for text in texts):
-                return False
-    return True
+    enough = sum(1 for _ in variations(document)) >= job.facts["counts"]["read"]
+    return enough and other_texts(job.run, document, job.facts["options"]) is None

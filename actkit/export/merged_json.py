@@ -1,7 +1,7 @@
 """SAE features merged back into the JSON document of results that they were computed from.
 
 Each variation gets `sae_activations.layer_N`: the features by token, where the answer starts, how many tokens there
-are, and a status. Runs for several layers stand beside each other in one document.
+are, and a status. Runs for several layers, and for several SAEs of one layer, stand beside each other in one document.
 """
 
 import json
@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 
 from actkit.backends.sae import FEATURE_PAGES
 from actkit.errors import InputError
+
+METADATA = "sae_extraction_metadata"
+"""Where a document says which SAE stands under which key."""
 
 
 def is_document(value: Any) -> bool:
@@ -45,9 +48,22 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None:
-    """Put the features of `run` into `document`, whose variations are the run's records in order."""
+    """Put the features of `run` into `document`, whose variations are the run's records in order.
+
+    What an older run of the same SAEs left there goes; that of other layers and SAEs stays. Raises InputError, and
+    leaves the document as it is, where the texts that were run are not those of its variations.
+    """
+    other = other_texts(run, document, facts["options"])
+    if other is not None:
+        raise InputError(
+            f"the document's record {other} has other texts than were run",
+            f"the features are in {run}; merge into the document that was read",
+        )
     places = [one if isinstance(one, dict) else {} for _, one in variations(document)]
-    layers = _slots(facts["saes"])
+    layers = keys_of(facts["saes"], document)
+    for place in places:
+        if "sae_activations" in place:
+            place["sae_activations"] = of_others(place["sae_activations"], layers)
     whole = facts["positions"] == "all"
     record_of: dict[int, int] = {}
     for row in _rows(run, "sequences", ["sequence_id", "record_id", "response_start", "n_tokens"]):
@@ -56,7 +72,7 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
         for layer in layers.values():
             slot[layer] = {
                 "activations": {},
-                "answer_start_position": row["response_start"],
+                "answer_start_position": answer_start(row),
                 "total_tokens": row["n_tokens"],
                 "status": "success",
             }
@@ -71,7 +87,8 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
         slot = places[row["record_id"]].setdefault("sae_activations", {})
         for layer in layers.values():
             slot[layer] = {"activations": {}, "status": f"error: {row['reason']}"}
-    about = document.setdefault("sae_extraction_metadata", {})
+    earlier = document.get(METADATA)
+    about = document[METADATA] = dict(earlier) if isinstance(earlier, Mapping) else {}
     for sae in facts["saes"]:
         about[layers[sae["name"]]] = {
             "model": facts["model"]["name"],
@@ -88,12 +105,48 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
         }
 
 
-def _slots(saes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """SAE → its key in the document: its layer, and its name too where several read one layer."""
+def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> dict[str, str]:
+    """SAE → its key in the document: its layer, and its name too where that layer's key is another SAE's.
+
+    An SAE that has a key there keeps it.
+    """
+    found = document.get(METADATA)
+    about = found if isinstance(found, Mapping) else {}
+    owners = {str(key): one.get("sae") for key, one in about.items() if isinstance(one, Mapping)}
     layers = {sae["name"]: f"layer_{sae['hook_point'].split('.')[1]}" for sae in saes}
-    return {
-        name: layer if list(layers.values()).count(layer) == 1 else f"{layer} {name}" for name, layer in layers.items()
-    }
+    keys = {}
+    for name, layer in layers.items():
+        named = f"{layer} {name}"
+        own = next((key for key in (layer, named) if owners.get(key) == name), None)
+        alone = list(layers.values()).count(layer) == 1 and owners.get(layer) is None
+        keys[name] = own or (layer if alone else named)
+    return keys
+
+
+def of_others(slots: Any, keys: Mapping[str, str]) -> dict[str, Any]:
+    """What a variation has under its `sae_activations`, less what stands under `keys`."""
+    own = set(keys.values())
+    return {key: value for key, value in slots.items() if key not in own} if isinstance(slots, Mapping) else {}
+
+
+def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
+    """The first record of `run` whose text is not made of its variation's fields in `document`; None where all fit."""
+    places = [one for _, one in variations(document)]
+    fields = [options.get(f"{name}_field", name) for name in ("prompt", "response")]
+    for row in _rows(run, "sequences", ["record_id", "text"]):
+        number = int(row["record_id"])
+        place = places[number] if number < len(places) else None
+        if not isinstance(place, Mapping):
+            return number
+        texts = [place.get(name) for name in fields]
+        if any(isinstance(text, str) and text.strip() not in row["text"] for text in texts):
+            return number
+    return None
+
+
+def answer_start(row: Mapping[str, Any]) -> int:
+    """Where the answer of a row of `sequences` begins; without an answer, where it would: behind the last token."""
+    return int(row["n_tokens"] if row["response_start"] is None else row["response_start"])
 
 
 def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:

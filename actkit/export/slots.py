@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from actkit.analysis.shards import part_of, parts, sae_groups
 from actkit.export.job import Job
+from actkit.export.merged_json import answer_start
 from actkit.export.vectors import span
 
 SEQUENCE = ["sequence_id", "record_id", "group", "label", "response_start", "n_tokens", "boundary_merged", "text"]
@@ -53,13 +54,13 @@ def _written(job: Job, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]
         slots = {
             layer: {
                 "activations": _activations(job, features[sae], row["sequence_id"]),
-                "answer_start_position": row["response_start"],
+                "answer_start_position": answer_start(row),
                 "total_tokens": row["n_tokens"],
                 "status": "success",
             }
             for sae, layer in layers.items()
         }
-        yield Entry(row["record_id"], slots, row, int(ends[own.start + row["response_start"] - 1]))
+        yield Entry(row["record_id"], slots, row, int(ends[own.start + answer_start(row) - 1]))
 
 
 def _rejected(job: Job, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:

@@ -20,6 +20,8 @@ _SCALARS = ("n_tokens", "n_active", "longest", "n_decoded", "error", "squares")
 
 DECODED_ALL, DECODED_ONE_IN = 16_384, 16
 """Explained variance is from the first tokens, and of those after them from one in so many."""
+GOLDEN = 2_654_435_769
+"""2^32 times the golden section: multiples of it are spread evenly over 32 bits, whatever stretch or step is taken."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Health:
     error: float = 0.0
     """Sum of squared differences between input and reconstruction."""
     total: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    """[d_in] float64: sum of the inputs."""
+    """[d_in] float64: sum of the inputs, centred for an SAE that reads them so."""
     squares: float = 0.0
     """Sum of the inputs' squared norms."""
 
@@ -61,6 +63,7 @@ class Health:
             self.fired = torch.zeros(self.sae.d_sae, dtype=torch.int64)
             self.total = torch.zeros(self.sae.d_in, dtype=torch.float64)
         ids = active.ids[plain[active.rows]]
+        before = self.n_tokens
         self.n_tokens += int(plain.sum())
         self.n_active += len(ids)
         self.fired += torch.bincount(ids, minlength=self.sae.d_sae).cpu()
@@ -68,12 +71,16 @@ class Health:
             return
         chosen = plain.nonzero()[:, 0]
         if self.n_decoded >= DECODED_ALL:
-            chosen = chosen[::DECODED_ONE_IN]
+            # By its number among all tokens: each batch's first one would be a sequence's beginning too often.
+            number = torch.arange(before, self.n_tokens, device=chosen.device)
+            chosen = chosen[(number * GOLDEN) % 2**32 < 2**32 // DECODED_ONE_IN]
         if len(chosen):
             x, features = x[chosen], features[chosen]
             exact = x.to(torch.float32)
             self.n_decoded += len(x)
             self.error += float((exact - self.sae.reconstruct(x, features)).double().square().sum())
+            if self.sae.facts.get("centred_input") and self.sae.hook_point.name != "attn.hook_z":
+                exact = exact - exact.mean(-1, keepdim=True)  # what it does not read, it does not explain
             self.total += exact.double().sum(0).cpu()
             self.squares += float(exact.double().square().sum())
 

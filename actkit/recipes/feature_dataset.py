@@ -20,10 +20,13 @@ from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.documents import find_corpus, read_documents
+from actkit.pipeline.documents import Corpus, find_corpus, opened, read_documents
 from actkit.pipeline.features import KEPT_BYTES, top_features
+from actkit.pipeline.opened import STDIN
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.room import records_about
+from actkit.pipeline.source import format_of
 from actkit.pipeline.table_sizes import features_stored
 from actkit.pipeline.tokenize import Tokenizer, chunks, encode_text, leading_bos
 from actkit.recipes.saes import Found, as_trained
@@ -61,22 +64,35 @@ def run(
     files: Mapping[str, str] | None = None,
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
-    """Run `feature-dataset` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
+    """Run `feature-dataset` and return the finished run. Errors: see `extract`, and those of loading SAEs.
+
+    Raises InputError for a corpus that is not there, before anything is loaded.
+    """
+    corpus = opened(find_corpus(spec.dataset), spec.split)
 
     def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
         tokenizer = description.tokenizer
         bos = leading_bos(tokenizer, as_trained(spec.tokens, saes, tokenizer).bos)
         size = _context(spec, saes, description.context_length, bos is not None)
-        return recipe(spec, tokenizer, bos, size, saes, found)
+        return recipe(spec, tokenizer, bos, size, saes, found, corpus)
 
     return sparse_run(sparse, make, options or {}, files or {}, on_progress)
 
 
 def recipe(
-    spec: FeatureDatasetSpec, tokenizer: Tokenizer, bos: int | None, size: int | None, saes: Sequence[Sae], found: Found
+    spec: FeatureDatasetSpec,
+    tokenizer: Tokenizer,
+    bos: int | None,
+    size: int | None,
+    saes: Sequence[Sae],
+    found: Found,
+    corpus: Corpus | None = None,
 ) -> Recipe:
-    """The recipe: chunks of at most `size` tokens, `bos` included. Raises InputError for a corpus that is not there."""
-    corpus = find_corpus(spec.dataset)
+    """The recipe: chunks of at most `size` tokens, `bos` included. `corpus` is that of `spec`, where it is known.
+
+    Raises InputError for a corpus that is not there.
+    """
+    corpus = corpus or find_corpus(spec.dataset)
     counts: dict[str, int | None] = {"context_size": size}
 
     def prepare(record: Record) -> Prepared:
@@ -112,8 +128,18 @@ def recipe(
         found=lambda: {"documents": dict(counts), **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},
+        n_records=_about(corpus, spec.by_line),
         health=found.health,
     )
+
+
+def _about(corpus: Corpus, by_line: bool) -> int | None:
+    """About how many documents there are; None where that is not known before they are read."""
+    if corpus.dataset is not None:
+        return None
+    whole = (None, "text") if not by_line else ()
+    counts = [1 if file != STDIN and format_of(file) in whole else records_about(file) for file in corpus.files]
+    return None if None in counts else sum(filter(None, counts))
 
 
 def _chunks(run: Path) -> dict[str, int]:

@@ -18,10 +18,12 @@ from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
+from actkit.pipeline.room import records_about
 from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.table_sizes import features_stored
 from actkit.pipeline.tokenize import Tokenizer, truncate
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
+from actkit.recipes.named_fields import with_fields
 from actkit.recipes.preferences import parse_messages
 from actkit.recipes.saes import Found, as_trained
 from actkit.recipes.sparse import SparseSpec
@@ -60,20 +62,26 @@ def run(
 
 
 def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: Found) -> Recipe:
-    """The recipe; sequences longer than `limit` are cut where all tokens are read, rejected where the prompt is cut."""
+    """The recipe; sequences longer than `limit` are cut where all tokens are read, rejected where the prompt is cut.
+
+    Its records raise InputError for a field of responses that was named and is nowhere.
+    """
 
     def prepare(record: Record) -> Prepared:
         return Prepared([_sequence(record, spec, tokenizer, limit)])
 
+    usual = SaeExtractSpec.response_field  # need not be there
+    own = [spec.response_field] if spec.response_field != usual else []
     reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
     return Recipe(
         "sae-extract",
-        lambda: _records(spec),
+        lambda: with_fields(_records(spec), own, _fields_of),
         prepare,
         reducers,
         found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},
+        n_records=records_about(spec.path),
         health=found.health,
     )
 
@@ -81,7 +89,8 @@ def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: 
 def _records(spec: SaeExtractSpec) -> Records:
     number = 0
     for record in read_records(spec.path, default_format="jsonl"):
-        if isinstance(record, Record) and is_document(record.value):
+        # A record of its own may have a field `results` too.
+        if isinstance(record, Record) and is_document(record.value) and spec.prompt_field not in record.value:
             for result, variation in variations(record.value):
                 group = result.get("question_id")
                 yield replace(record, record_id=number, value=_Variation(variation, group))
@@ -97,10 +106,13 @@ class _Variation:
     group: Any
 
 
+def _fields_of(value: Any) -> Any:
+    return value.fields if isinstance(value, _Variation) else value
+
+
 def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None) -> TokenSequence:
-    value, group = (
-        (record.value.fields, record.value.group) if isinstance(record.value, _Variation) else (record.value, None)
-    )
+    value = _fields_of(record.value)
+    group = record.value.group if isinstance(record.value, _Variation) else None
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
     answered = _encode(value, spec, tokenizer)
@@ -116,7 +128,7 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
         record.record_id,
         cut if spec.save_all_tokens else encoding,
         keep,
-        response_start=start,
+        response_start=start if answered.response else None,
         n_truncated=n_truncated if spec.save_all_tokens else 0,
         group=None if group is None else str(group),
         label=None if value.get("template_type") is None else str(value["template_type"]),

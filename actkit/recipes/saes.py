@@ -44,7 +44,7 @@ class Found:
         for sae in saes:
             _check_fits(sae, description)
         self.health = {sae.name: Health(sae) for sae in saes}
-        self.warnings = [text for sae in saes for text in _doubts(sae, description)]
+        self.warnings = [text for sae in saes for text in _doubts(sae, description)] + _beginnings(saes)
 
     def __call__(self) -> Mapping[str, Any]:
         """The SAEs, how they did on this data, and what a reader should be warned of."""
@@ -123,10 +123,20 @@ def _doubts(sae: Sae, description: Description) -> list[str]:
             f"{sae.name} is a transcoder: its features are those of {sae.hook_point}, and no explained variance is "
             f"given, since it predicts {sae.predicts}"
         )
+    if sae.prepend_bos and description.tokenizer.bos_token_id is None:
+        found.append(f"{sae.name} was trained on contexts that begin with BOS, and the tokenizer has none")
     given = {_bare(description.spec.name), _bare(description.location)}
     if sae.model_name and not {_bare(sae.model_name), _bare(hugging_face.locate(_bare(sae.model_name)))} & given:
         found.append(f"{sae.name} was trained on {sae.model_name}, but the model is {description.spec.name}")
     return found
+
+
+def _beginnings(saes: Sequence[Sae]) -> list[str]:
+    """That texts cannot begin as all of the SAEs' contexts did."""
+    if len({sae.prepend_bos for sae in saes}) < 2:
+        return []
+    each = ", ".join(f"{sae.name} {'with' if sae.prepend_bos else 'without'}" for sae in saes)
+    return [f"the SAEs' contexts began with and without BOS ({each}): texts begin as the tokenizer or --bos says"]
 
 
 def _bare(name: str) -> str:

@@ -70,7 +70,7 @@ def test_a_format_that_does_not_fit_names_those_that_do(capture_run: Path, tmp_p
     with pytest.raises(UsageError, match="no format csv") as unknown:
         export(capture_run, "csv", tmp_path / "out")
     assert "safetensors" in unknown.value.hint
-    with pytest.raises(UsageError, match="--compression does not fit npz") as option:
+    with pytest.raises(UsageError, match="compression does not fit npz") as option:
         export(capture_run, "npz", tmp_path / "out", compression="gzip")
     assert option.value.hint == "options of npz: --method"
     assert names(tmp_path) == []

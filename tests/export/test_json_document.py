@@ -186,3 +186,30 @@ def test_a_run_without_its_ranking_is_refused(reward_run: Path, tmp_path: Path) 
     (tmp_path / "run/run.json").write_bytes((reward_run / "run.json").read_bytes())
     with pytest.raises(RunError, match="no reward_features"):
         export(tmp_path / "run", "json", tmp_path / "x.json")
+
+
+def test_a_second_sae_of_a_layer_stands_beside_the_first_one(tmp_path: Path) -> None:
+    path = document_in(tmp_path)
+    first = exported(extracted(path, tmp_path / "one", SAES[:1]), tmp_path / "answers2.json")
+    first["sae_extraction_metadata"]["layer_1"]["sae"] = "another"
+    for result in first["results"]:  # as hand-made documents have it
+        result["sae_activations"] = result.get("sae_activations")
+    (tmp_path / "answers2.json").write_text(json.dumps(first), encoding="utf-8")
+    name = "layer_1 tiny/blocks.1.hook_resid_post"
+    run = extracted(tmp_path / "answers2.json", tmp_path / "two", SAES[:1])
+    second = exported(run, tmp_path / "x.json")
+    assert {key: one["sae"] for key, one in second["sae_extraction_metadata"].items()} == {
+        "layer_1": "another",
+        name: "tiny/blocks.1.hook_resid_post",
+    }
+    assert list(second["results"][0]["variations"][0]["sae_activations"]) == ["layer_1", name]
+    merge(run, first, json.loads((run / "run.json").read_text(encoding="utf-8")))
+    assert second == first
+
+
+def test_beyond_the_last_record_nothing_of_an_older_run_stays_under_the_same_name(tmp_path: Path) -> None:
+    path = document_in(tmp_path)
+    exported(extracted(path, tmp_path / "one", SAES[:1]), tmp_path / "answers2.json")
+    run = extracted(tmp_path / "answers2.json", tmp_path / "two", SAES[:1], max_records=1)
+    places = exported(run, tmp_path / "x.json")["results"][0]["variations"]
+    assert [list(one["sae_activations"]) for one in places] == [["layer_1"], []]

@@ -117,7 +117,7 @@ def test_it_is_refused_before_it_is_built_where_padding_makes_it_too_large(captu
     # One long text makes rows for all: 1.2 MB of padding for 60 short ones.
     prompts = ("one two three " * 20, *("Four",) * 60)
     run = actkit.run_capture(actkit.CaptureSpec(prompts), dense(tmp_path / "run", layers="0")).path
-    with pytest.raises(RunError, match=r"\d rows for each of 61 sequences, it would be \d+ MB, more than --max-mb 1"):
+    with pytest.raises(RunError, match=r"\d rows for each of 61 sequences, it would be \d+ MB, more than max_mb 1"):
         export(run, "pt", tmp_path / "x.pt", max_mb=1)
     assert not list(tmp_path.glob("*x.*"))
 

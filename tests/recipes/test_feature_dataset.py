@@ -262,7 +262,7 @@ def test_the_bundled_saes_context_is_the_default(tmp_path: Path) -> None:
 def test_a_context_that_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
     most = describe(ModelSpec(device="cpu")).context_length
     assert most is not None
-    with pytest.raises(UsageError, match=f"--context-size {most + 1} is beyond the model's context of {most} tokens"):
+    with pytest.raises(UsageError, match=f"context_size {most + 1} is beyond the model's context of {most} tokens"):
         dataset_run(tmp_path, [{"text": LONG}], context_size=most + 1)
     assert dataset_run(tmp_path, [{"text": "Hi."}], context_size=most).facts["documents"]["context_size"] == most
     with pytest.raises(UsageError, match="leave no room for text after BOS"):
@@ -383,6 +383,16 @@ def test_by_line_and_text_field_from_the_command_line(tmp_path: Path) -> None:
     sequences = pd.read_parquet(tmp_path / "run" / "sequences")
     assert sequences["text"].tolist() == ["First line.", "Second line.", "Third."]
     assert sequences["record_id"].tolist() == [0, 2, 3] and sequences["line"].tolist() == [1, 3, 1]
+
+
+@pytest.mark.parametrize("dataset", ["some/stories", "missing.jsonl"])
+def test_a_dataset_that_is_not_there_is_known_before_anything_is_loaded(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("load_saes", "describe", "load"):
+        monkeypatch.setattr(f"actkit.recipes.sparse.{name}", lambda *_: pytest.fail("something was loaded"))
+    with pytest.raises(InputError, match=dataset):
+        run(FeatureDatasetSpec(dataset), SparseSpec(ModelSpec(), SAES, OutputSpec(tmp_path / "run")))
 
 
 def test_a_dataset_of_the_hub_becomes_a_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,9 +14,11 @@ from actkit.backends import describe
 from actkit.backends import sae_lens as backend
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
-from actkit.errors import ModelError, UsageError
+from actkit.errors import InputError, ModelError, UsageError
+from actkit.export.formats import export
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.sae_extract import SaeExtractSpec, run
+from actkit.recipes.saes import Found
 from actkit.recipes.sparse import SparseSpec
 from tests.backends.test_sae import saved
 
@@ -62,7 +65,8 @@ def test_only_the_last_prompt_token_is_read_and_run(tmp_path: Path) -> None:
     assert features.groupby("sae").size().to_dict() == {f"tiny/{one.sae_id}": 3 for one in SAES}
     for row in features.itertuples():
         sequence = sequences.iloc[row.sequence_id]
-        assert row.position == sequence["response_start"] - 1
+        answered = pd.notna(sequence["response_start"])
+        assert row.position == (sequence["response_start"] if answered else sequence["n_tokens"]) - 1
         layer = 1 if "blocks.1" in row.sae else 2
         values = expected(sequence["text"], layer)[row.position]
         top = torch.topk(values, 20)
@@ -109,9 +113,7 @@ def test_messages_are_a_chat(tmp_path: Path) -> None:
 def test_the_layer_chooses_the_sae_and_must_agree_with_it(tmp_path: Path) -> None:
     finished = extracted(tmp_path, saes=(SaeSpec("tiny"),), layer=1)
     assert finished.facts["hook_points"] == ["blocks.1.hook_resid_post"]
-    with pytest.raises(
-        UsageError, match=r"--target-layer 3 was given, but tiny/blocks.1.hook_resid_post reads blocks.1"
-    ):
+    with pytest.raises(UsageError, match=r"target_layer 3 was given, but tiny/blocks.1.hook_resid_post reads blocks.1"):
         extracted(tmp_path, saes=SAES[:1], layer=3)
     with pytest.raises(UsageError, match="no SAE for layer 0"):
         extracted(tmp_path, saes=(SaeSpec("tiny"),), layer=0)
@@ -229,3 +231,106 @@ def test_two_saes_of_one_layer_stand_beside_each_other_in_a_document(tmp_path: P
     about = document["sae_extraction_metadata"]
     assert about["layer_2 twin"]["neuronpedia"] == "https://neuronpedia.org/tiny/2"
     assert about["layer_2 tiny/blocks.2.hook_resid_post"]["neuronpedia"] is None
+
+
+def test_a_second_sae_of_a_layer_does_not_replace_the_first_one_in_a_document(tmp_path: Path) -> None:
+    """Nor does it matter which came first; the same SAE again replaces its own."""
+    from actkit.export.merged_json import merge
+
+    twin = SaeSpec(path=str(saved("standard", tmp_path / "twin", hook_name="blocks.2.hook_resid_post", d_in=192)))
+    document: dict[str, Any] = {"results": [{"variations": [dict(SAMPLES[0])]}]}
+    for saes in ((SAES[1],), (twin,), (SAES[1],)):
+        finished = extracted(tmp_path, [SAMPLES[0]], saes=saes)
+        merge(finished.path, document, finished.facts)
+    about = document["sae_extraction_metadata"]
+    assert {key: one["sae"] for key, one in about.items()} == {
+        "layer_2": "tiny/blocks.2.hook_resid_post",
+        "layer_2 twin": "twin",
+    }
+    slots = document["results"][0]["variations"][0]["sae_activations"]
+    assert set(slots) == set(about)
+    finished = extracted(tmp_path, [SAMPLES[0]], saes=(twin,))
+    top = slots["layer_2 twin"]["activations"]["last_token"]["top_k_features"]
+    assert [one["id"] for one in top] == pd.read_parquet(finished.path / "features")["feature_ids"][0].tolist()
+
+
+def test_a_run_over_fewer_records_leaves_no_features_of_an_older_one_under_its_name(tmp_path: Path) -> None:
+    from actkit.export.merged_json import merge
+
+    both = [{**SAMPLES[0], "sae_activations": None}, dict(SAMPLES[1])]
+    document: dict[str, Any] = {"results": [{"variations": both}]}
+    for samples, top_k in ((SAMPLES[:2], 50), (SAMPLES[:1], 3)):
+        finished = extracted(tmp_path, samples, saes=SAES[1:], top_k=top_k)
+        merge(finished.path, document, finished.facts)
+    assert len(both[0]["sae_activations"]["layer_2"]["activations"]["last_token"]["top_k_features"]) == 3
+    assert "layer_2" not in both[1]["sae_activations"]
+    assert document["sae_extraction_metadata"]["layer_2"]["samples"] == 1
+
+
+def test_a_response_field_that_no_record_has_is_an_error_and_not_no_response(tmp_path: Path) -> None:
+    for samples in (SAMPLES, [DOCUMENT]):
+        with pytest.raises(InputError, match="no record has a field answr") as raised:
+            extracted(tmp_path, samples, response_field="answr")
+        assert "response" in raised.value.hint
+    other = [{"prompt": "A", "answer": " B"}, {"prompt": "C"}]
+    finished = extracted(tmp_path, other, response_field="answer")
+    assert pd.read_parquet(finished.path / "sequences")["text"].tolist() == ["A B", "C"]
+
+
+def test_without_a_response_there_is_no_response_start_and_a_document_says_where_it_would_begin(tmp_path: Path) -> None:
+    from actkit.export.merged_json import merge
+
+    samples = [SAMPLES[0], {"prompt": "No response here."}, {"prompt": "None yet.", "response": ""}]
+    finished = extracted(tmp_path, samples, saes=SAES[:1])
+    sequences = pd.read_parquet(finished.path / "sequences")
+    assert sequences["response_start"].isna().tolist() == [False, True, True]
+    document: dict[str, Any] = {"results": [dict(one) for one in samples]}
+    merge(finished.path, document, finished.facts)
+    slots = [one["sae_activations"]["layer_1"] for one in document["results"]]
+    assert [one["answer_start_position"] == one["total_tokens"] for one in slots] == [False, True, True]
+    exported = json.loads(export(finished.path, "json", tmp_path / "x.json").read_text(encoding="utf-8"))
+    made = [one for result in exported["results"] for one in result["variations"]]
+    assert [one["sae_activations"]["layer_1"] for one in made] == slots
+    assert [(one["prompt"], one.get("response")) for one in made] == [
+        (SAMPLES[0]["prompt"], SAMPLES[0]["response"]),
+        ("No response here.", None),
+        ("None yet.", None),
+    ]
+
+
+def test_how_texts_begin_is_warned_about_where_the_saes_differ_or_there_is_no_bos(tmp_path: Path) -> None:
+    """TRAPS 22."""
+    twin = saved("standard", tmp_path / "twin", hook_name="blocks.2.hook_resid_post", d_in=192, prepend_bos=False)
+    finished = extracted(tmp_path, [SAMPLES[0]], saes=(SAES[1], SaeSpec(path=str(twin))))
+    said = [one for one in finished.facts["warnings"] if "begin" in one]
+    assert len(said) == 1 and "twin without" in said[0] and "tiny/blocks.2.hook_resid_post with" in said[0]
+    finished = extracted(tmp_path, [SAMPLES[0]], saes=(SaeSpec(path=str(twin)),))
+    assert not [one for one in finished.facts["warnings"] if "begin" in one]
+    about = describe(ModelSpec(device="cpu"))
+    without = replace(about, tokenizer=SimpleNamespace(bos_token_id=None))  # type: ignore[arg-type]
+    said = Found([backend.load(SAES[1], "cpu")], without).warnings
+    assert len(said) == 1 and "begin with BOS" in said[0] and "has none" in said[0]
+
+
+def test_a_record_with_a_field_of_results_is_a_record_and_not_lost(tmp_path: Path) -> None:
+    samples = [{**SAMPLES[0], "results": []}, {**SAMPLES[1], "results": [{"prompt": "no"}]}]
+    finished = extracted(tmp_path, samples, saes=SAES[:1])
+    assert finished.facts["counts"]["read"] == finished.facts["counts"]["written"] == 2
+    texts = pd.read_parquet(finished.path / "sequences")["text"].tolist()
+    assert texts == [one["prompt"] + one["response"] for one in SAMPLES[:2]]
+
+
+def test_features_are_not_merged_into_variations_with_other_texts_whatever_their_fields_names(tmp_path: Path) -> None:
+    from actkit.export.merged_json import merge
+
+    finished = extracted(tmp_path, [{"q": "What is a plum?"}], saes=SAES[:1], prompt_field="q")
+    facts = {**finished.facts, "options": {"prompt_field": "q"}}
+    for question, fits in (("What is a plum?", True), ("What is a pear?", False)):
+        document: dict[str, Any] = {"results": [{"q": question}]}
+        if fits:
+            merge(finished.path, document, facts)
+            assert "layer_1" in document["results"][0]["sae_activations"]
+            continue
+        with pytest.raises(InputError, match="record 0 has other texts"):
+            merge(finished.path, document, facts)
+        assert document == {"results": [{"q": question}]}
