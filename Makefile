@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint configs/constraints.txt
 
-.PHONY: help install demo test test-all lint types imports check bench clean
+.PHONY: help install demo test test-all lint types imports check bench bench-peers bench-memory bench-start clean
 
 help:            ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -47,6 +47,15 @@ check: lint types imports test  ## All that CI runs.
 
 bench: $(VENV)/.installed-dev  ## Speed beside other ways to do the same work.
 	$(BIN)/python -m tests.benchmarks
+
+bench-peers: $(VENV)/.installed-dev  ## The same beside other tools, each installed in the user's cache.
+	$(BIN)/python -m tests.benchmarks --peers
+
+bench-memory: $(VENV)/.installed-dev  ## The most memory each command holds, for 2,000 and 50,000 records.
+	$(BIN)/python -m tests.benchmarks.memory
+
+bench-start: $(VENV)/.installed-dev  ## How long actkit takes to start.
+	$(BIN)/python -m tests.benchmarks.start
 
 clean:           ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,9 @@
 """The benchmark measures the same work on every side: all ways give the same numbers on a small input. No timing."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actkit.backends import sae_lens
 from actkit.config import ModelSpec, SaeSpec
-from tests.benchmarks import own, reference, ways, workloads
+from tests.benchmarks import agreement, environments, memory, own, reference, start, ways, workloads
 from tests.benchmarks.__main__ import WORKLOADS, table
+from tests.benchmarks.asking import Asked, PeerError, write_inputs
+from tests.benchmarks.measure import Measured, measure, turns
+from tests.benchmarks.peers import SCRIPTS
 
 SIZE = workloads.Size(4, 64, 4, 512, documents=5, pairs=3, answers=5, contrasts=4)
 
@@ -68,8 +74,215 @@ def test_the_ids_are_those_that_a_tokenizer_makes_of_the_files(inputs: workloads
     assert workloads.read(inputs.folder) == inputs
 
 
-def test_the_table_holds_ratios_to_the_reference() -> None:
-    seconds = {"hand-tuned": 2.0, "actkit, work": 1.0, "another": 5.0}
-    lines = table({"pairs": (seconds, "1e-06", 3000)}).splitlines()
-    assert lines[0].startswith("| work | actkit, work | another | hand-tuned |")
-    assert lines[2] == f"| {WORKLOADS['pairs']} | 0.50 | 2.50 | 1 | 3,000 | 1e-06 |"
+def test_the_table_holds_ratios_to_the_reference_and_a_dash_for_work_that_a_way_does_not_do() -> None:
+    first = Measured(
+        {"hand-tuned": 2.0, "actkit, work": 1.0, "another": 5.0}, {"actkit": "1e-06", "another": "2e-01"}, 9
+    )
+    second = Measured({"hand-tuned": 1.0, "actkit, work": 3.0}, {"actkit": "0e+00"}, 3000)
+    lines = table({"pairs": first, "contrasts": second}).splitlines()
+    assert lines[0] == "| work | actkit, work | another | hand-tuned | tokens/s, actkit's work |"
+    assert lines[2] == f"| {WORKLOADS['pairs']} | 0.50 | 2.50 | 1 | 9 |"
+    assert lines[3] == f"| {WORKLOADS['contrasts']} | 3.00 | – | 1 | 1,000 |"
+    assert lines[7:] == [
+        f"| {WORKLOADS['pairs']} | 1e-06 | 2e-01 |",
+        f"| {WORKLOADS['contrasts']} | 0e+00 | – |",
+    ]
+
+
+PLAIN = """
+import sys
+sys.path.insert(0, {scripts!r})
+print("a library's greeting")
+import torch
+from served import serve, works_of
+from transformers import AutoModelForCausalLM
+
+def make(inputs):
+    model = AutoModelForCausalLM.from_pretrained(inputs.model).eval()
+    def read(texts, layers, last):
+        found = []
+        for text in texts:
+            hidden = model(torch.tensor([text]), output_hidden_states=True).hidden_states
+            states = torch.stack([hidden[layer + 1][0] for layer in layers]) + {shift}
+            if max(layers) == {n_layers} - 1:  # after the final norm there
+                states[-1] = final
+            found.append(states[:, -1:] if last else states)
+        return found
+    def note(module, arguments):
+        global final
+        final = arguments[0][0] + {shift}
+    model.transformer.ln_f.register_forward_pre_hook(note)
+    return works_of(inputs, read)
+
+serve("torch", make)
+"""
+
+
+@pytest.fixture
+def plain_peer(inputs: workloads.Inputs, tmp_path: Path) -> Iterator[Any]:
+    """A function that starts a peer's process: Hugging Face, its states off by `shift`."""
+    write_inputs(inputs)
+    started = []
+
+    def peer(shift: float) -> Asked:
+        script = tmp_path / f"use_plain_{len(started)}.py"
+        script.write_text(PLAIN.format(scripts=str(SCRIPTS), shift=shift, n_layers=SIZE.n_layers), encoding="utf-8")
+        started.append(Asked(script.stem, Path(sys.executable), script, inputs.folder))
+        return started[-1]
+
+    yield peer
+    for one in started:
+        one.close()
+
+
+@pytest.mark.slow
+def test_a_peer_is_held_against_the_reference_in_every_work(inputs: workloads.Inputs, plain_peer: Any) -> None:
+    right, wrong = plain_peer(0.0), plain_peer(0.5)
+    assert right.works == tuple(WORKLOADS) and right.version == torch.__version__
+    for workload in WORKLOADS:
+        seconds, tokens = right.go(workload)
+        wrong.go(workload)
+        assert seconds > 0 and tokens is None
+        wanted = expected(inputs, workload)
+        error, same = agreement.difference(workload, right.result(workload), wanted)
+        assert error < 1e-5 and same in (None, 1.0)
+        error, same = agreement.difference(workload, wrong.result(workload), wanted)
+        assert error > 1e-2 and (same is None or same < 1.0)
+
+
+@pytest.mark.slow
+def test_peers_take_their_turns_and_one_that_fails_is_named_and_left_out(
+    inputs: workloads.Inputs, plain_peer: Any
+) -> None:
+    peers = {"plain": plain_peer(0.0), "dead": plain_peer(0.0)}
+    peers["dead"].close()
+    found = measure(inputs, "contrasts", 1, False, peers)
+    assert set(found.failed) == {"dead"} and "dead" not in found.seconds
+    assert {"hand-tuned", "actkit, work", "plain"} <= set(found.seconds)
+    assert set(found.agrees) == {"actkit", "plain"} and float(found.agrees["plain"]) < 1e-5
+
+
+def test_a_peer_that_cannot_start_says_why(inputs: workloads.Inputs, tmp_path: Path) -> None:
+    script = tmp_path / "use_nothing.py"
+    script.write_text("import there_is_no_such_module", encoding="utf-8")
+    with pytest.raises(PeerError, match="No module named 'there_is_no_such_module'"):
+        Asked("nothing", Path(sys.executable), script, inputs.folder)
+
+
+def test_features_of_packed_windows_are_held_against_the_reference_on_those_windows(inputs: workloads.Inputs) -> None:
+    sae = sae_lens.load(SaeSpec(path=str(inputs.sae)), "cpu")
+    model = reference.base_model(inputs, SIZE.sae_layer + 1)
+    tokens = torch.tensor([inputs.documents[0][:16], inputs.documents[1][:16]])
+    top = sae.encode(model(tokens, use_cache=False).last_hidden_state).topk(reference.TOP_K)
+    found = {"tokens": tokens.numpy(), "values": top.values.numpy(), "ids": top.indices.numpy()}
+    error, same = agreement.of_windows(found, model, sae)
+    assert error < 1e-5 and same == 1.0
+    found["ids"] = found["ids"] + 1
+    assert agreement.of_windows(found, model, sae)[1] < 0.5
+
+
+def test_a_result_with_a_text_missing_is_refused(inputs: workloads.Inputs) -> None:
+    wanted = expected(inputs, "contrasts")
+    found = {str(name): one.numpy() for name, one in wanted.items()}
+    assert agreement.difference("contrasts", found, wanted) == (0.0, None)
+    del found["0"]
+    with pytest.raises(ValueError, match="7 of 8"):
+        agreement.difference("contrasts", found, wanted)
+
+
+def test_every_way_has_its_turn_in_each_round_and_peers_one_before() -> None:
+    done: list[str] = []
+
+    def way(name: str) -> float:
+        done.append(name)
+        if name == "fails" and done.count(name) == 2:
+            raise PeerError("no more")
+        return float(len(done))
+
+    timed = {name: partial(way, name) for name in ("first", "peer", "fails")}
+    seconds, failed = turns(timed, 2, ["peer", "fails"])
+    assert done == ["peer", "fails", "first", "peer", "fails", "first", "peer"]
+    assert failed == {"fails": "no more"}
+    assert seconds == {"first": 3.0, "peer": 4.0}  # the least of the rounds, the one before them left out
+
+
+def test_torch_is_installed_first_and_alone_and_an_environment_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+
+    def call(command: list[str], _end: float) -> None:
+        calls.append(command)
+        if command[1:3] == ["-m", "venv"]:
+            Path(command[3]).mkdir(parents=True)
+
+    monkeypatch.setattr(environments, "_call", call)
+    peer = environments.Peer(SCRIPTS / "use_x.py", ("x", "y<2"), ("z",))
+    python = environments.interpreter("x", peer, tmp_path)
+    torch_line = environments.torch_line()
+    assert torch_line.startswith("torch==")
+    asked = [command[command.index("--disable-pip-version-check") + 1 :] for command in calls[1:]]
+    assert asked == [[torch_line], [torch_line, "x", "y<2"], ["--no-deps", "z"]]
+    assert environments.interpreter("x", peer, tmp_path) == python and len(calls) == 4
+
+
+def test_a_peer_that_does_not_install_leaves_nothing_and_says_what_pip_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = [sys.executable, "-c", "print('ERROR: no such thing'); print('WARNING: by the way'); raise SystemExit(1)"]
+    real = subprocess.run
+    monkeypatch.setattr(
+        environments.subprocess, "run", lambda call, **more: real(fails if "pip" in call else ["true"], **more)
+    )
+    with pytest.raises(environments.NotInstalledError, match=r"^ERROR: no such thing$"):
+        environments.interpreter("x", environments.Peer(SCRIPTS / "use_x.py", ("x",)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_peer_has_its_script() -> None:
+    assert {peer.script for peer in environments.PEERS.values()} == set(SCRIPTS.glob("use_*.py"))
+
+
+@pytest.mark.parametrize("command", memory.COMMANDS)
+def test_a_larger_file_begins_as_a_smaller_one_does(command: str) -> None:
+    small, large = (list(memory.records(command, count)) for count in (3, 6))
+    assert len(large) == 6 and large[:3] == small and len(set(large)) == 6
+
+
+def test_the_memory_table_has_the_last_over_the_first() -> None:
+    lines = memory.table({"dpo": [1000.0, 1100.0]}, [2000, 50000]).splitlines()
+    assert lines[0] == "| command | 2,000 records, MB | 50,000 records, MB | ratio |"
+    assert lines[2] == "| `dpo` | 1,000 | 1,100 | 1.10 |"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", memory.COMMANDS)
+def test_each_command_runs_on_its_records_and_says_what_it_held(command: str, tmp_path: Path) -> None:
+    mb, seconds = memory.peak(command, 40, tmp_path)
+    assert mb > 100 and seconds > 0  # no Python with torch in it is smaller
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_the_first_output_is_what_can_be_seen(tmp_path: Path) -> None:
+    script = r"print('\x1b[?25l\n', end='', flush=True); import time; time.sleep(0.3); print('seen', flush=True)"
+    first, whole = start.on_terminal([sys.executable, "-S", "-c", script], tmp_path)
+    assert 0.3 < first <= whole
+
+
+def test_a_call_that_fails_on_the_terminal_is_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        start.on_terminal([sys.executable, "-S", "-c", "print('no'); raise SystemExit(3)"], tmp_path)
+    assert failed.value.returncode == 3 and b"no" in failed.value.output
+
+
+def test_the_start_table_has_ratios_to_the_script() -> None:
+    lines = start.table({start.WHOLE: 3.0, start.SCRIPT: 2.0}).splitlines()
+    assert lines[2] == f"| {start.WHOLE} | 3.00 | 1.50 | 1.25 × the script |"
+    assert lines[3] == f"| {start.SCRIPT} | 2.00 | 1.00 | – |"
+
+
+@pytest.mark.slow
+def test_the_start_is_measured(tmp_path: Path) -> None:
+    seconds = start.measure(1, tmp_path)
+    assert set(seconds) == {start.HELP, start.HELP_OF_ONE, start.FIRST, start.WHOLE, start.SCRIPT}
+    assert seconds[start.FIRST] < seconds[start.WHOLE] and not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
 """How long actkit takes for four kinds of work, beside a hand-tuned script and the usual ways.
 
-    python -m tests.benchmarks [--small] [--rounds 3] [--out TABLE.md]
+    python -m tests.benchmarks [--small] [--rounds 3] [--peers] [--out TABLE.md]
 
 1. A random GPT-2 small, an SAE for it and inputs are made from a seed, in a temporary directory.
 2. For each workload the ways take turns, `--rounds` times: actkit's own command (tables written), the hand-tuned
@@ -9,7 +9,9 @@
 3. Ratios to the reference are printed, of the least time of each (what else a machine does only ever adds), with
    tokens a second and how far actkit's numbers are from the reference's. actkit's `work` leaves out reading, tokenizing
    and the tables computed at the end; `whole` does not.
-4. With `--memory`, actkit and the reference are run once more, each in a process of its own, for the most memory held.
+4. With `--peers`, other tools take their turns, each in a process of its own, in an environment that is installed from
+   the registry the first time. How far their numbers are from the reference's is printed as well.
+5. With `--memory`, actkit and the reference are run once more, each in a process of its own, for the most memory held.
 """
 
 import argparse
@@ -19,19 +21,17 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from actkit.backends import describe, sae_lens, transformer_lens
-from actkit.backends.kernels import fast_modules, fast_products
-from actkit.config import ModelSpec, SaeSpec
-from tests.benchmarks import own, reference, ways, workloads
+from tests.benchmarks import workloads
+from tests.benchmarks.asking import Asked, PeerError, write_inputs
+from tests.benchmarks.environments import PEERS, NotInstalledError, cache, interpreter
+from tests.benchmarks.measure import TUNED, WORK, Measured, measure
 
 WORKLOADS = {
     "documents": "documents of 20-800 tokens, SAE in the middle, top-50 a token",
@@ -39,66 +39,22 @@ WORKLOADS = {
     "answers": "SAE top-50 at the last prompt token of prompt + response",
     "contrasts": "contrast pairs, last token, 45-85 % of depth",
 }
-WORK, WHOLE, TUNED = "actkit, work", "actkit, whole run", "hand-tuned"
-SAME_KERNELS = "hand-tuned, actkit's kernels"
 
 
-def measure(inputs: workloads.Inputs, workload: str, rounds: int, usual: bool) -> tuple[dict[str, float], str, int]:
-    """Least seconds of each way; how actkit's numbers agree; tokens of the workload."""
-    size = inputs.size
-    layers = workloads.layers_read(workload, size)
-    sae = sae_lens.load(SaeSpec(path=str(inputs.sae)), "cpu")
-    tuned = reference.base_model(inputs, max(layers) + 1)
-    whole = AutoModelForCausalLM.from_pretrained(inputs.model).eval()
-    tokenizer = AutoTokenizer.from_pretrained(inputs.model)
-    spec = ModelSpec("gpt2-random", device="cpu", loaded=(whole, tokenizer))
-    of_reference = getattr(reference, workload)
-    last = layers if workload == "contrasts" else sae
-    kept: dict[str, Any] = {}
-    out = inputs.folder / "run"
-
-    def tuned_way() -> None:
-        kept["expected"] = of_reference(inputs, tuned, last)
-
-    def same_kernels() -> None:
-        with fast_modules(tuned), fast_products():
-            of_reference(inputs, tuned, last)
-
-    def actkit_way() -> None:
-        kept["facts"] = own.run(inputs, workload, spec, out)
-
-    timed: dict[str, Callable[[], object]] = {TUNED: tuned_way, WHOLE: actkit_way, SAME_KERNELS: same_kernels}
-    if usual:
-        bridge = transformer_lens.load(describe(ModelSpec(str(inputs.model), device="cpu"))).bridge
-        timed["Hugging Face, `output_hidden_states`, 16 a batch"] = lambda: ways.batched(
-            whole, inputs, workload, layers, sae
-        )
-        timed["`run_with_cache`, one at a time"] = lambda: ways.one_at_a_time(bridge, inputs, workload, layers, sae)
-    seconds: dict[str, list[float]] = {WORK: [], **{name: [] for name in timed}}
-    with torch.inference_mode():
-        for _ in range(rounds):
-            for name, way in timed.items():
-                start = time.perf_counter()
-                way()
-                seconds[name].append(time.perf_counter() - start)
-            seconds[WORK].append(own.work_seconds(kept["facts"]))
-    error, same = own.difference(inputs, workload, out, kept["expected"])
-    agrees = f"{error:.0e}" + (f", {same:.2%} of features" if workload in ("documents", "answers") else "")
-    tokens = sum(map(len, ways.texts_of(inputs, workload)))
-    return {name: min(one) for name, one in seconds.items()}, agrees, tokens
-
-
-def table(measured: dict[str, tuple[dict[str, float], str, int]]) -> str:
-    """The Markdown table: a row a workload, ratios to the reference."""
-    names = list(next(iter(measured.values()))[0])
-    names.remove(TUNED)
+def table(measured: Mapping[str, Measured]) -> str:
+    """Two Markdown tables, a row a workload: ratios to the reference, and how far numbers are from its own."""
+    names = list(dict.fromkeys(name for one in measured.values() for name in one.seconds if name != TUNED))
     lines = [
-        f"| work | {' | '.join(names)} | hand-tuned | tokens/s, actkit's work | numbers differ by at most |",
-        f"|---|{'---|' * (len(names) + 3)}",
+        f"| work | {' | '.join(names)} | hand-tuned | tokens/s, actkit's work |",
+        f"|---|{'---|' * (len(names) + 2)}",
     ]
-    for workload, (seconds, agrees, tokens) in measured.items():
-        ratios = " | ".join(f"{seconds[name] / seconds[TUNED]:.2f}" for name in names)
-        lines.append(f"| {WORKLOADS[workload]} | {ratios} | 1 | {tokens / seconds[WORK]:,.0f} | {agrees} |")
+    for workload, one in measured.items():
+        ratios = (f"{one.seconds[name] / one.seconds[TUNED]:.2f}" if name in one.seconds else "–" for name in names)
+        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(ratios)} | 1 | {one.tokens / one.seconds[WORK]:,.0f} |")
+    whose = list(dict.fromkeys(name for one in measured.values() for name in one.agrees))
+    lines += ["", f"| numbers differ by at most | {' | '.join(whose)} |", f"|---|{'---|' * len(whose)}"]
+    for workload, one in measured.items():
+        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(one.agrees.get(name, '–') for name in whose)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -132,6 +88,28 @@ def machine() -> str:
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, actkit {version}, {today}"
 
 
+@contextmanager
+def peers_for(inputs: workloads.Inputs, names: Sequence[str]) -> Iterator[tuple[dict[str, Asked], list[str]]]:
+    """A process for each peer that can be had, and a note on each: how it is used, or why it is not there."""
+    peers: dict[str, Asked] = {}
+    notes = []
+    write_inputs(inputs)
+    try:
+        for name in names:
+            peer = PEERS[name]
+            try:
+                peers[name] = Asked(name, interpreter(name, peer, cache()), peer.script, inputs.folder)
+                notes.append(f"{name} {peers[name].version}: {peer.note}")
+            except NotInstalledError as error:
+                notes.append(f"{name} does not install: {error}")
+            except PeerError as error:
+                notes.append(f"{name} does not run: {error}")
+        yield peers, notes
+    finally:
+        for one in peers.values():
+            one.close()
+
+
 def main() -> None:
     """Run the benchmark and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,6 +117,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=list(WORKLOADS), action="append")
     parser.add_argument("--limit-only", action="store_true", help="leave the usual ways out")
+    parser.add_argument("--peers", action="store_const", const=list(PEERS), help="measure other tools too")
+    parser.add_argument("--peer", choices=list(PEERS), action="append", help="one of them; may be repeated")
     parser.add_argument("--memory", action="store_true", help="measure memory too")
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
@@ -148,10 +128,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         inputs = workloads.make(Path(folder), size)
         measured = {}
-        for one in names:
-            measured[one] = measure(inputs, one, options.rounds, not options.limit_only)
-            print(f"{one}: {measured[one][0]}", file=sys.stderr, flush=True)
+        with peers_for(inputs, options.peers or options.peer or ()) as (peers, notes):
+            for one in names:
+                measured[one] = measure(inputs, one, options.rounds, not options.limit_only, peers)
+                notes += [f"{name}, {one}: {what}" for name, what in measured[one].failed.items()]
+                print(f"{one}: {measured[one].seconds}", file=sys.stderr, flush=True)
         text = f"{machine()}\n\n{table(measured)}"
+        if notes:
+            text += "\n" + "".join(f"* {note}\n" for note in notes)
         if options.memory:
             text += "\n" + memory_table(Path(folder), names)
     print(text)
