@@ -65,8 +65,8 @@ class BatchSpec:
 
     batch_tokens: int = 4096
     """Tokens in one forward pass, padding included."""
-    shard_sequences: int = 4096
-    """Most sequences in one shard."""
+    shard_sequences: int = 1024
+    """Most sequences in one shard: a batch of short texts is filled from them, and memory holds two shards."""
     shard_mb: int = 64
     """Most megabytes of kept activations in one shard; while it is put into order and the one before it is written, a
     run holds about five times this."""

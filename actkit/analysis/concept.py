@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.contrast import Pairs, Sides, contrast_rows, contrast_stats, read_pairs, read_sides
+from actkit.analysis.contrast import Pairs, Sides, contrast_rows, contrast_stats, read_pairs, read_sides, row_norms
 from actkit.analysis.direction_scores import Evidence, score
 from actkit.analysis.directions import (
     FEWEST_STEMS,
@@ -113,7 +113,7 @@ def _cosine(cosines: dict[tuple[str, str], float], one: str, other: str) -> floa
 
 def _mean_norm(sides: Sides) -> float:
     """Mean norm of the activations there, both sides."""
-    return float(np.linalg.norm(np.concatenate([sides.positive, sides.negative]).astype(float), axis=1).mean())
+    return float(np.concatenate([row_norms(sides.positive), row_norms(sides.negative)]).mean())
 
 
 def _known(value: float) -> float | None:

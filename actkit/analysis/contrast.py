@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,23 +108,31 @@ def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool) -> Sid
             np.add.at(total, at, rows.activations[read])
             count += np.bincount(at, minlength=len(order))
             layer = rows.layer
-    mean = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
-    positive, negative = (mean[np.searchsorted(order, one)] for one in (pairs.positive, pairs.negative))
+    total /= np.maximum(count, 1)[:, None]
+    positive, negative = (
+        total[np.searchsorted(order, one)].astype(np.float32) for one in (pairs.positive, pairs.negative)
+    )
     return Sides(layer, hook_point, positive, negative)
+
+
+def row_norms(x: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """[n] float64: the norms of the rows of [n, d_model], without a copy of it in float64."""
+    found: npt.NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))
+    return found
 
 
 def contrast_rows(pairs: Pairs, sides: Sides) -> pa.Table:
     """The table `contrasts` of one hook point: one row a pair."""
-    positive, negative = sides.positive.astype(np.float64), sides.negative.astype(np.float64)
-    norms = np.linalg.norm(positive, axis=1) * np.linalg.norm(negative, axis=1)
-    cosine = (positive * negative).sum(1) / np.where(norms > 0, norms, 1)
+    norms = row_norms(sides.positive) * row_norms(sides.negative)
+    products = np.einsum("nd,nd->n", sides.positive, sides.negative, dtype=np.float64)
+    cosine = products / np.where(norms > 0, norms, 1)
     n = len(pairs.record_ids)
     columns = {
         "record_id": pa.array(pairs.record_ids),
         "template": pa.array([pairs.template_names[one] for one in pairs.templates], pa.string()),
         "layer": pa.array(np.full(n, sides.layer, dtype=np.int32)),
         "hook_point": pa.array([sides.hook_point] * n),
-        "diff_norm": pa.array(np.linalg.norm(positive - negative, axis=1)),
+        "diff_norm": pa.array(row_norms(sides.positive.astype(np.float64) - sides.negative)),
         "cosine": pa.array(cosine, mask=norms == 0),
     }
     return pa.table(columns, schema=arrow_schema("contrasts"))

@@ -10,6 +10,7 @@ Which kernels are taken depends on the machine alone, so that a run can be repea
 
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+# oneDNN compiles a kernel for every shape of a product and keeps 1,024 of them: of batches of all lengths, some 100 MB.
+# It reads this when it compiles the first one.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 GELU_BY_PARTS = ("NewGELUActivation", "FastGELUActivation")
 """Hugging Face modules that compute GELU's tanh form step by step."""

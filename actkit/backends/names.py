@@ -7,7 +7,7 @@ from actkit.bundled import NAME
 from actkit.config import ModelSpec
 from actkit.errors import ModelError, UsageError
 
-SHOWN = 80
+SHOWN = 240
 """Characters of a name in an error."""
 MODEL_DIRECTORY = "a model directory has config.json, weights and tokenizer.json; `tiny` is bundled"
 

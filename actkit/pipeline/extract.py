@@ -24,6 +24,7 @@ from actkit.pipeline.compute import Computing
 from actkit.pipeline.fingerprint import fingerprint
 from actkit.pipeline.health import State
 from actkit.pipeline.manifest import Manifest, save
+from actkit.pipeline.memory import trim
 from actkit.pipeline.provenance import file_metadata, run_facts
 from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, nothing_kept
 from actkit.pipeline.recompute.verifying import Verifying
@@ -68,6 +69,7 @@ def extract(
             raise nothing_kept(progress)
         with progress.timed("finish"):
             reconcile(directory.partial, progress)
+            trim()
             for name, table in recipe.finish(directory.partial):
                 directory.write(name, {name: table}, part=directory.parts.get(name, 0))
         facts = run_facts(recipe, model, hook_points, options, run, same)
@@ -108,6 +110,7 @@ def _run_shards(
         # Counted apart and added up here: `progress` is copied while a shard is written.
         before, writing = progress.within.get("write", 0.0), Progress()
         for part, shard in enumerate(shards, len(run.done)):
+            trim()
             tables = computing.tables(shard)
             progress.within["write"] = before + writing.seconds.get("write", 0.0)
             # What is counted goes on while this shard is written, so its manifest gets copies.
@@ -117,6 +120,7 @@ def _run_shards(
             # One shard is written while the next is computed; never more, so that memory stays bounded.
             _wait_for(behind, progress)
             behind = writer.submit(_write, run.directory, tables, about, states, writing)
+            del tables, states  # else they would stay in memory until the next shard's are there
             if verifying.is_due:
                 _wait_for(behind, progress)
                 verifying.check(run.directory.partial, part, progress)
