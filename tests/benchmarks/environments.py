@@ -48,8 +48,8 @@ PEERS = {
         SCRIPTS / "use_nnterp.py",
         ("nnterp", "nnsight<0.8", "accelerate"),
         note="as nnsight, with its own helper for last tokens; nnsight before 0.8, since it does not import with that, "
-        "and accelerate, which it needs and does not require; batches are padded on the left, which may be why they differ: "
-        "one text at a time, its numbers agree",
+        "and accelerate, which it needs and does not require; batches are padded on the left, which may be why they "
+        "differ: one text at a time, its numbers agree",
     ),
     "repeng": Peer(SCRIPTS / "use_repeng.py", ("repeng",), note="takes texts, in batches of 32, tokenizing included"),
     "delphi": Peer(
