@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, at_home, expanded, hidden, option
 from actkit.cli.options import Dense, Shared, Sparse
@@ -62,7 +63,8 @@ def capture(
         )
     if system is not None and "--no-chat" in ARGUMENTS.get():
         raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
-    from actkit.recipes.capture import CaptureSpec, run
+    with starting(shared.quiet):
+        from actkit.recipes.capture import CaptureSpec, run
 
     spec = CaptureSpec(
         tuple(prompt or ()),

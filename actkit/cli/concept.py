@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, at_home, expanded, hidden, option
 from actkit.cli.options import Dense, Shared, Sparse
@@ -84,7 +85,9 @@ def concept(
         problem = "no concept given" if name is None else f"{name} and --positive were both given"
         raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
     from actkit.cli.directions import show_directions
-    from actkit.recipes.concept import ConceptSpec, run
+
+    with starting(shared.quiet):
+        from actkit.recipes.concept import ConceptSpec, run
 
     spec = ConceptSpec(name, template, stems, chat, positions, shared.token_spec(), seed=seed)
     own = {

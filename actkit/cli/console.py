@@ -56,6 +56,16 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 @contextmanager
+def starting(quiet: bool) -> Iterator[None]:
+    """A word on a terminal while torch is imported, which takes a second or several."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with console().status("starting"):
+        yield
+
+
+@contextmanager
 def progress_shown(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
     """A line that grows on a terminal; nothing elsewhere, where it would fill a log."""
     if quiet or not sys.stderr.isatty():

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, at_home, expanded, hidden, option
 from actkit.cli.options import Dense, Shared, Sparse
@@ -51,7 +52,8 @@ def dpo(
     path = pairs or input_alias
     if path is None:
         raise UsageError("no PAIRS given", "actkit dpo pairs.jsonl, or - for standard input")
-    from actkit.recipes.dpo import DpoSpec, run
+    with starting(shared.quiet):
+        from actkit.recipes.dpo import DpoSpec, run
 
     spec = DpoSpec(path, positions, input_format, chat, shared.token_spec())
     own = {"pairs": path, "positions": positions, "input_format": input_format, "chat": chat}

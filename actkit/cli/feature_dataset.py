@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actkit.cli.console import starting
 from actkit.cli.expand import READ, SAE, at_home, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.running import run_command
@@ -72,7 +73,8 @@ def feature_dataset(
     if where is None:
         raise UsageError("no DATASET given", "actkit feature-dataset stories/, or - for standard input")
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
-    from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
+    with starting(shared.quiet):
+        from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
 
     spec = FeatureDatasetSpec(
         where, text_field, split, by_line, context_size, top_k, activation_threshold, shared.token_spec()

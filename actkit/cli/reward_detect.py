@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actkit.cli.console import starting
 from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.ranking import show_ranking
@@ -119,8 +120,10 @@ def reward_detect(
         raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     from actkit.analysis.feature_scores import ScoreSettings
-    from actkit.recipes.feedback import FeedbackFields
-    from actkit.recipes.reward_detect import RewardDetectSpec, check_fields, run
+
+    with starting(shared.quiet):
+        from actkit.recipes.feedback import FeedbackFields
+        from actkit.recipes.reward_detect import RewardDetectSpec, check_fields, run
 
     fields = FeedbackFields(
         text_field, label_field, prompt_field, group_field, score_field, tuple(positive or ()), tuple(negative or ())

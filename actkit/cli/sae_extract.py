@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actkit.cli.console import starting
 from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
 from actkit.cli.options import Shared, Sparse
 from actkit.cli.running import run_command
@@ -66,7 +67,8 @@ def sae_extract(
     path = samples or input_alias
     if path is None:
         raise UsageError("no INPUT given", "actkit sae-extract answers.jsonl, or - for standard input")
-    from actkit.recipes.sae_extract import SaeExtractSpec, run
+    with starting(shared.quiet):
+        from actkit.recipes.sae_extract import SaeExtractSpec, run
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     document = _document(path, merge_into) if merge_into is not None else {}

@@ -212,6 +212,18 @@ def test_colours_only_on_a_terminal_and_not_under_no_color(environment: dict[str
     assert bool(re.search(r"\x1b\[[\d;]*3[0-7]m", shown)) == coloured
 
 
+@pytest.mark.parametrize(("quiet", "said"), [([], True), (["-q"], False)])
+def test_a_terminal_hears_at_once_that_something_happens(quiet: list[str], said: bool) -> None:
+    """Before torch is there, which takes a second or several."""
+    parent, child = pty.openpty()
+    process("-m", "actkit.cli", "dpo", "nothing.jsonl", *quiet, environment={"TERM": "xterm"}, stderr=child)
+    os.close(child)
+    shown = os.read(parent, 10_000).decode()
+    os.close(parent)
+    assert "nothing.jsonl: no such file" in shown
+    assert ("starting" in shown) == said
+
+
 # Errors
 
 
