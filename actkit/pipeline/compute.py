@@ -18,7 +18,7 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.beside import Beside, has_own_time
 from actkit.pipeline.data import Batch, Kept, Rejected
 from actkit.pipeline.forward import forward
-from actkit.pipeline.memory import free, is_out_of_memory
+from actkit.pipeline.memory import free, is_out_of_memory, trim
 from actkit.pipeline.plan import Budget, Plan
 from actkit.pipeline.recipe import OnProgress, Progress, Recipe
 from actkit.pipeline.reduce import Groups
@@ -56,6 +56,7 @@ class Computing:
         """
         while (reduced := self._reduced(shard)) is None:
             continue
+        trim()
         with self.progress.timed("order"):
             tables: dict[str, Groups] = {"rejected": {"rejected": rejected_table(shard.rejected)}}
             if shard.sequences:

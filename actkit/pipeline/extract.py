@@ -72,6 +72,7 @@ def extract(
             trim()
             for name, table in recipe.finish(directory.partial):
                 directory.write(name, {name: table}, part=directory.parts.get(name, 0))
+                trim()
         facts = run_facts(recipe, model, hook_points, options, run, same)
         facts |= {"verify": verifying.facts} if verifying.facts else {}
         for name, text in recipe.texts(directory.partial, facts).items():
