@@ -16,9 +16,7 @@ def resident_kb() -> int:
 
 @pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="no glibc")
 def test_freed_pieces_go_back_to_the_system() -> None:
-    pieces = [
-        ctypes.create_string_buffer(50_000) for _ in range(4000)
-    ]  # each too small for pages of its own
+    pieces = [ctypes.create_string_buffer(50_000) for _ in range(4000)]  # each too small for pages of its own
     kept = pieces[::100]  # which hold the heap's end in place
     del pieces
     before = resident_kb()
