@@ -83,7 +83,7 @@ def _draw(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Consol
             drawn.add_column(column, justify="right" if right else "left", no_wrap=True)
         for at in range(1, len(rows) + 1):
             drawn.add_row(*(Text(cells[column][at]) for column in band))
-        screen.print(Padding(drawn, (0, 0, 0, INDENT if number else 0)))
+        screen.print(Padding(drawn, (0, 0, 0, INDENT if number else 0), expand=False))
     if empty:
         screen.print(f"[dim]no value in these rows:[/] {', '.join(empty)}")
 

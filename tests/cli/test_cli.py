@@ -512,6 +512,13 @@ def test_show_prints_every_table_and_json_the_facts(actkit: Run) -> None:
     assert json.loads(as_json.out) == {**facts, "first_sequences": []}
 
 
+def test_lines_in_a_pipe_do_not_end_in_blanks(actkit: Run) -> None:
+    """They were 10,000 characters wide: what a pipe may have, so that no column is put elsewhere."""
+    actkit("capture", "-p", "One two.", "-o", "x", *SMALL)
+    lines = actkit("show", "x").out.splitlines()
+    assert len(lines) > 10 and max(map(len, lines)) < 400
+
+
 def test_show_of_a_damaged_run_is_an_error(actkit: Run) -> None:
     Path("x").mkdir()
     (Path("x") / "run.json").write_text("{")
