@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
 
 TOP_K = 50
 """Features kept of each token where nothing else is said."""
+
+
+TrustRemoteCode: TypeAlias = Annotated[
+    bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
+]
+AllowPickle: TypeAlias = Annotated[
+    bool,
+    option(
+        "--allow-pickle",
+        panel=MODEL,
+        help="Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -62,17 +75,8 @@ class Shared:
         Attention,
         option("--attn", panel=MODEL, help="Attention implementation; auto is sdpa where the architecture has it."),
     ] = "auto"
-    trust_remote_code: Annotated[
-        bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
-    ] = False
-    allow_pickle: Annotated[
-        bool,
-        option(
-            "--allow-pickle",
-            panel=MODEL,
-            help="Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.",
-        ),
-    ] = False
+    trust_remote_code: TrustRemoteCode = False
+    allow_pickle: AllowPickle = False
     device_map: Annotated[
         DeviceMap | None,
         option(

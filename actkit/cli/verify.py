@@ -13,6 +13,7 @@ from rich.text import Text
 
 from actkit.cli.console import console, counted, draw_table, say
 from actkit.cli.expand import MODEL, OUTPUT, SAE, at_home, expanded, option
+from actkit.cli.options import AllowPickle, TrustRemoteCode
 from actkit.config import Attention
 from actkit.errors import RunError
 
@@ -68,17 +69,8 @@ def verify(
             callback=at_home,
         ),
     ] = None,
-    trust_remote_code: Annotated[
-        bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
-    ] = False,
-    allow_pickle: Annotated[
-        bool,
-        option(
-            "--allow-pickle",
-            panel=MODEL,
-            help="Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.",
-        ),
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
     quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print errors only.")] = False,
     json: Annotated[bool, option("--json", panel=OUTPUT, help="Print what was found as one JSON object.")] = False,
 ) -> None:

@@ -31,6 +31,7 @@ from actkit.pipeline.recompute.verifying import Verifying
 from actkit.pipeline.reconcile import reconcile
 from actkit.pipeline.reduce import Groups
 from actkit.pipeline.resume import Begun, begun, complete
+from actkit.pipeline.room import watching
 from actkit.pipeline.shards import Shard, gather_shards, most_kept
 from actkit.pipeline.sink import RunDirectory
 
@@ -59,6 +60,7 @@ def extract(
     if facts is not None:
         return Finished(output.out, facts, was_complete=True)
     about = file_metadata(recipe.command, model, hook_points)
+    on_progress = watching(output, recipe.n_records, on_progress)
     with begun(recipe, batch, output, about, same, model.description.spec.device) as run:
         directory, progress = run.directory, run.progress
         for name, text in (files or {}).items():

@@ -13,7 +13,6 @@ from actkit.pipeline.extract import extract
 from actkit.pipeline.features import top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
-from actkit.pipeline.room import watching
 from actkit.pipeline.sink import check_out
 from actkit.pipeline.table_sizes import features_stored, vectors_stored
 from actkit.recipes.saes import Found, load_saes
@@ -60,8 +59,7 @@ def run(
     if spec.output.plan_only:
         return planned(recipe, description, every, spec.batch, spec.output, on_progress)
     model = load(description, every)
-    watched = watching(spec.output, recipe.n_records, on_progress)
-    return extract(recipe, model, every, spec.batch, spec.output, options, files, watched)
+    return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress)
 
 
 def with_features(recipe: Recipe, saes: Sequence[Sae], top_k: int | None, found: Found) -> Recipe:

@@ -10,7 +10,6 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.pipeline.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
-from actkit.pipeline.room import watching
 from actkit.pipeline.sink import check_out
 from actkit.recipes.saes import Found, load_saes
 
@@ -40,5 +39,4 @@ def run(
     points = tuple(sorted({sae.hook_point for sae in saes}))
     if spec.output.plan_only:
         return planned(recipe, description, points, spec.batch, spec.output, on_progress)
-    watched = watching(spec.output, recipe.n_records, on_progress)
-    return extract(recipe, load(description, points), points, spec.batch, spec.output, options, files, watched)
+    return extract(recipe, load(description, points), points, spec.batch, spec.output, options, files, on_progress)

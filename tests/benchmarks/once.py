@@ -3,11 +3,12 @@
 python -m tests.benchmarks.once FOLDER WORKLOAD actkit|tuned
 """
 
-import resource
 import sys
 from pathlib import Path
 
 import torch
+
+from actkit.pipeline.peak import peak_memory_mb
 
 
 def main() -> None:
@@ -32,16 +33,7 @@ def main() -> None:
         model = reference.base_model(inputs, max(layers) + 1)
         with torch.inference_mode():
             getattr(reference, workload)(inputs, model, layers if workload == "contrasts" else sae)
-    print(round(_peak_kb() / 1024))
-
-
-def _peak_kb() -> int:
-    """What Linux calls the high-water mark: getrusage's figure begins with the parent's."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(round(peak_memory_mb() or 0))
 
 
 if __name__ == "__main__":
