@@ -1,5 +1,9 @@
 """Faster kernels give the same numbers to rounding, are taken where they fit, and leave nothing behind."""
 
+import ctypes
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,3 +115,31 @@ def test_gelu_by_parts_is_computed_at_once_and_put_back(model_dir: Callable[[str
     assert torch.equal(at_16, parts[0](x.half()))
     assert not any("forward" in vars(one) for one in parts)
     assert torch.equal(parts[0](x), expected)
+
+
+KEPT = """
+import ctypes
+from actkit.backends import kernels
+import torch
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", *"abcdef", "used", "free", "top")]
+
+mallinfo = ctypes.CDLL("libc.so.6").mallinfo2
+mallinfo.restype = Info
+kernels.has_onednn_faster = lambda: True
+weight, x, used = torch.randn(64, 128), torch.randn(2000, 128), []
+with torch.inference_mode(), kernels.fast_products():
+    for rows in range(100, 2000, 8):
+        torch.nn.functional.linear(x[:rows], weight)
+        used.append(mallinfo().used / 2**20)
+print(used[-1] - used[20])
+"""
+
+
+def test_what_is_compiled_for_shapes_that_do_not_come_again_is_not_kept() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallinfo2") or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("memory is read from glibc")
+    usual = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+    found = subprocess.run([sys.executable, "-c", KEPT], env=usual, check=True, capture_output=True, text=True)
+    assert float(found.stdout) < 5
