@@ -64,15 +64,19 @@ def auroc(
 
 
 def column_aurocs(
-    columns: Columns, labels: Bools, groups: npt.NDArray[np.integer] | None = None, confidence: float = 0.95
+    columns: Columns,
+    labels: Bools,
+    groups: npt.NDArray[np.integer] | Clusters | None = None,
+    confidence: float = 0.95,
 ) -> Aurocs:
     """What `auroc` gives for each column with its zeros, which all tie; 0.5 where a column has no nonzero.
 
-    The interval rests on a normal limit: of a column with a handful of nonzeros it is a rough guide. Raises ValueError
-    when the lengths of labels, groups and columns differ.
+    The interval rests on a normal limit: of a column with a handful of nonzeros it is a rough guide. `groups` [n] may
+    be the clusters made of them, for many blocks of columns. Raises ValueError when the lengths of labels, groups and
+    columns differ.
     """
     labels = _labels_of(columns, labels)
-    clusters = Clusters.of(labels, groups)
+    clusters = groups if isinstance(groups, Clusters) else Clusters.of(labels, groups)
     value = np.full(columns.n_columns, np.nan)
     variance = value.copy()
     if labels.any() and not labels.all():
@@ -81,14 +85,14 @@ def column_aurocs(
     return Aurocs(value, *interval(value, variance, clusters, confidence))
 
 
-def stratified_aurocs(columns: Columns, labels: Bools, strata: npt.NDArray[np.integer]) -> Floats:
+def stratified_aurocs(columns: Columns, labels: Bools, strata: npt.NDArray[np.integer] | Clusters) -> Floats:
     """AUROC [n_columns] over those pairs of a positive and a negative text that are in one of `strata` [n].
 
     That is the mean of the strata's AUROCs, weighted by their pairs. NaN where no stratum has both classes. Raises
     ValueError when lengths differ.
     """
     labels = _labels_of(columns, labels)
-    clusters = Clusters.of(labels, strata)
+    clusters = strata if isinstance(strata, Clusters) else Clusters.of(labels, strata)
     m, n = clusters.positives.astype(np.int64), clusters.negatives.astype(np.int64)
     pairs = int(m @ n)
     found = np.full(columns.n_columns, np.nan)

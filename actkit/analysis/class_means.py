@@ -2,11 +2,8 @@
 
 import numpy as np
 
-from actkit.analysis.columns import Columns
+from actkit.analysis.columns import BLOCK, Columns
 from actkit.analysis.labelled import Bools, Floats
-
-BLOCK = 1 << 22
-"""Nonzeros worked on at once."""
 
 
 def class_means(columns: Columns, labels: Bools, weights: Floats) -> dict[str, Floats]:

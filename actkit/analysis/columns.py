@@ -11,8 +11,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Part = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.floating]]
 """Row numbers, column ids and values, [k] each, in any order."""
-BLOCK = 1 << 20
-"""Nonzeros that are worked on at once: 8 MB an array in float64."""
+BLOCK = 1 << 18
+"""Nonzeros that are worked on at once: 2 MB an array in float64, and some forty of those at the peak."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Columns:
         """
         starts = np.zeros(n_columns + 1, dtype=np.int64)
         for part in parts():
-            starts[1:] += np.bincount(_checked(part, n_rows, n_columns)[1], minlength=n_columns)
+            starts[1:] += np.bincount(checked(part, n_rows, n_columns)[1], minlength=n_columns)
         starts = np.cumsum(starts)
         rows, values = np.empty(starts[-1], dtype=np.int32), np.empty(starts[-1], dtype=np.float32)
         following = starts[:-1].copy()
         for part in parts():
-            here, ids, activations = _checked(part, n_rows, n_columns)
+            here, ids, activations = checked(part, n_rows, n_columns)
             order = np.lexsort((here, ids))
             counts = np.bincount(ids, minlength=n_columns)
             if (following + counts > starts[1:]).any():
@@ -78,19 +78,7 @@ class Columns:
 
     def blocks(self, most: int) -> Iterator[tuple[int, int]]:
         """Ranges [first, last) of columns, in order, with at most `most` nonzeros or one column each."""
-        first = 0
-        while first < self.n_columns:
-            last = int(np.searchsorted(self.starts, self.starts[first] + most, side="right")) - 1
-            last = max(last, first + 1)
-            yield first, last
-            first = last
-
-    def column(self, j: int) -> npt.NDArray[np.float64]:
-        """[n_rows] one column with its zeros."""
-        found = np.zeros(self.n_rows)
-        here = slice(self.starts[j], self.starts[j + 1])
-        found[self.rows[here]] = self.values[here]
-        return found
+        return blocks_of(self.starts, most)
 
     def slice(self, first: int, last: int) -> "Columns":
         """Columns [first, last), as a view."""
@@ -99,15 +87,25 @@ class Columns:
             self.n_rows, self.starts[first : last + 1] - self.starts[first], self.rows[here], self.values[here]
         )
 
-    def take(self, columns: npt.NDArray[np.integer]) -> "Columns":
-        """The columns with these numbers, as a copy."""
-        counts = np.diff(self.starts)[columns]
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        places = np.repeat(self.starts[:-1][columns] - starts[:-1], counts) + np.arange(starts[-1])
-        return Columns(self.n_rows, starts, self.rows[places], self.values[places])
+
+def blocks_of(starts: Ints, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges [first, last) of columns, in order, with at most `most` nonzeros or one column each.
+
+    `starts` [n_columns + 1] is where each column's nonzeros start.
+    """
+    first = 0
+    while first < len(starts) - 1:
+        last = int(np.searchsorted(starts, starts[first] + most, side="right")) - 1
+        last = max(last, first + 1)
+        yield first, last
+        first = last
 
 
-def _checked(part: Part, n_rows: int, n_columns: int) -> Part:
+def checked(part: Part, n_rows: int, n_columns: int) -> Part:
+    """The nonzeros of a part, values as float32.
+
+    Raises ValueError for a value that is negative or no finite number, and a row or column that does not exist.
+    """
     rows, ids, values = part
     if not len(rows) == len(ids) == len(values):
         raise ValueError(f"{len(rows)} rows, {len(ids)} columns and {len(values)} values")

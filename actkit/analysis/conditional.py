@@ -28,7 +28,7 @@ def conditional_tails(scores: Scores, labels: Bools) -> tuple[Floats, Floats]:
     allowed for it.
     """
     n, m, active, owner = len(labels), int(labels.sum()), scores.active, scores.owner
-    observed = np.bincount(owner, scores.score * labels[scores.unit], len(active)).astype(np.int64)
+    observed = scores.observed(labels)
     apart = scores.score - n  # an active text's mean score is n, exactly
     second, third = (sums(owner, apart.astype(np.float64) ** power, len(active)) for power in (2, 3))
     first = scores.score[scores.starts[:-1]]

@@ -99,6 +99,10 @@ class Scores:
         """[k] the column."""
         return np.repeat(np.arange(len(self.active)), np.diff(self.starts))
 
+    def observed(self, labels: Bools) -> Ints:
+        """[n_columns] the sum over the positive of the units' labels [n_units]."""
+        return np.bincount(self.owner, self.score * labels[self.unit], len(self.active)).astype(np.int64)
+
     def where(self, columns: Bools) -> "Scores":
         """The scores of some of the columns ([n_columns] True: kept)."""
         counts = np.diff(self.starts)
@@ -147,7 +151,8 @@ def permuted_units(
         m, n = positives_of[strata, None], members_of[strata, None]
         cells = len(strata), draws
         chosen = np.broadcast_to(m, cells) if (n == size).all() else rng.hypergeometric(m, n - m, size, cells)
-        drawn = rng.permuted(np.arange(size) < chosen[:, :, None], axis=-1)
+        drawn = np.arange(size) < chosen[:, :, None]
+        rng.permuted(drawn, axis=-1, out=drawn)
         found[order[starts[strata][:, None] + np.arange(size)]] = drawn.transpose(0, 2, 1)
     return found
 

@@ -7,29 +7,27 @@ no two values are equal, subsets by k and W are counted as for Wilcoxon's rank s
 import numpy as np
 from scipy.special import binom
 
-from actkit.analysis.columns import Bools, Floats, Ints
+from actkit.analysis.columns import Floats, Ints
 from actkit.analysis.conditional import hypergeometric
-from actkit.analysis.design import Scores
 
 MOST_ACTIVE = 64
 """Nonzeros up to which subsets are counted: 64 take 2080 rank sums for each k."""
 
 
-def exact_tails(scores: Scores, labels: Bools) -> tuple[Floats, Floats]:
-    """P(T ≤ observed) and P(T ≥ observed) of a block's columns [n_columns], each with 1 to MOST_ACTIVE nonzeros.
+def exact_tails(observed: Ints, active: Ints, n: int, m: int) -> tuple[Floats, Floats]:
+    """P(T ≤ observed) and P(T ≥ observed) of columns [n_columns], each with 1 to MOST_ACTIVE nonzeros in `active`.
 
-    Of scores by text, no two of a column equal, with T as it is for `labels` [n].
+    Of sums of scores by text over the m positive ones of n texts, where no two scores of a column are equal.
     """
-    observed = np.bincount(scores.owner, scores.score * labels[scores.unit], len(scores.active)).astype(np.int64)
     low, high = np.empty(len(observed)), np.empty(len(observed))
-    top = int(scores.active.max(initial=0))
+    top = int(active.max(initial=0))
     table = np.zeros((top + 1, top * (top + 1) // 2 + 1))
     table[0, 0] = 1
-    for active in range(1, top + 1):
-        table[1:, active:] += table[:-1, : table.shape[1] - active].copy()
-        here = np.flatnonzero(scores.active == active)
+    for number in range(1, top + 1):
+        table[1:, number:] += table[:-1, : table.shape[1] - number].copy()
+        here = np.flatnonzero(active == number)
         if len(here):
-            sums, chances = _distribution(table[: active + 1], active, len(labels), int(labels.sum()))
+            sums, chances = _distribution(table[: number + 1], number, n, m)
             below, above = np.cumsum(chances), np.cumsum(chances[::-1])[::-1]
             low[here] = below[np.searchsorted(sums, observed[here], side="right") - 1]
             high[here] = above[np.searchsorted(sums, observed[here], side="left")]

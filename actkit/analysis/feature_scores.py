@@ -7,24 +7,22 @@
 4. Beside them stand what chance, length and a plain probe achieve.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from actkit.analysis.auroc import column_aurocs, stratified_aurocs
-from actkit.analysis.class_means import class_means
-from actkit.analysis.columns import Columns
-from actkit.analysis.labelled import Bools, Texts, hold_out, read_texts, without_twins
-from actkit.analysis.permutation import design_of, largest_under_null, p_values
+from actkit.analysis.block_statistics import BlockStatistics
+from actkit.analysis.column_file import ColumnFile
+from actkit.analysis.labelled import Bools, Floats, Texts, hold_out, read_texts, without_twins
+from actkit.analysis.permutation import Exchange, design_of
+from actkit.analysis.pooled import pooled_columns
 from actkit.analysis.probes import dense_probe, feature_probes
 from actkit.analysis.ranking import finished, ranked
-from actkit.analysis.sample import about_texts, length_only, strata_of
-from actkit.analysis.shards import Ints, parts, sae_groups
+from actkit.analysis.sample import about_texts, length_only
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,16 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
         "length_only": length_only(texts, discovery, held),
         "saes": [],
     }
+    del every
     for sae in saes:
-        columns = read_pooled(run, sae, texts.sequence_ids)
-        table, about = _score(columns, sae, texts, discovery, held, settings)
+        with pooled_columns(run, sae.name, sae.d_sae, texts.sequence_ids) as columns:
+            table, about = _score(run, columns, sae, texts, discovery, held, settings)
+            if held is not None:
+                order = np.argsort(-np.abs(table["auroc"].to_numpy() - 0.5), kind="stable")
+                strongest = table["feature_id"].to_numpy()[order].astype(np.int64)
+                probes = feature_probes(columns, strongest, texts, held, settings.seed)
+                about["feature_probes"] = {str(size): asdict(probe) for size, probe in probes.items()}
         if held is not None:
-            order = table["feature_id"].to_numpy()[np.argsort(-np.abs(table["auroc"].to_numpy() - 0.5), kind="stable")]
-            probes = feature_probes(columns, order.astype(np.int64), texts, held, settings.seed)
-            about["feature_probes"] = {str(size): asdict(probe) for size, probe in probes.items()}
             about["dense_probe"] = asdict(dense_probe(run, sae.hook_point, texts, held, settings.seed))
         report["saes"].append(about)
         found[sae.name] = table
@@ -87,61 +88,36 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
     return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
 
 
-def read_pooled(run: Path, sae: ScoredSae, sequence_ids: Ints) -> Columns:
-    """The pooled features of these sequences (ids ascending), by column."""
-
-    def rows() -> Iterator[tuple[Ints, Any, Any]]:
-        for part in parts(run, "pooled_features"):
-            for table in sae_groups(part, sae.name):
-                at = np.searchsorted(sequence_ids, table["sequence_id"].to_numpy())
-                wanted = np.isin(table["sequence_id"].to_numpy(), sequence_ids)
-                table = table.filter(pa.array(wanted))
-                lengths = pc.list_value_length(table["feature_ids"]).to_numpy()
-                yield (
-                    np.repeat(at[wanted], lengths),
-                    pc.list_flatten(table["feature_ids"]).to_numpy(),
-                    pc.list_flatten(table["feature_activations"]).to_numpy(),
-                )
-
-    return Columns.from_rows(rows, len(sequence_ids), sae.d_sae)
-
-
 def _score(
-    columns: Columns, sae: ScoredSae, texts: Texts, discovery: Texts, held: Bools | None, settings: ScoreSettings
+    run: Path,
+    columns: ColumnFile,
+    sae: ScoredSae,
+    texts: Texts,
+    discovery: Texts,
+    held: Bools | None,
+    settings: ScoreSettings,
 ) -> tuple[pa.Table, dict[str, Any]]:
-    x = columns if held is None else columns.where(~held)
-    labels = discovery.positive
-    active = np.diff(x.starts)
+    """Every statistic of a block of columns while it is in memory; of all that, only figures by column are kept."""
     rng = np.random.default_rng(settings.seed)
-    design = design_of(labels, discovery.exchangeable())
-    groups = discovery.groups if discovery.grouped else None
-    area = column_aurocs(x, labels, groups)
-    p = p_values(x, labels, design, rng, settings.draws)
-    null = largest_under_null(x, labels, design, rng, settings.null_draws)
-    empty = np.full(len(active), np.nan)
-    later = None
-    if held is not None:
-        rest = texts.where(held)
-        later = column_aurocs(columns.where(held), rest.positive, rest.groups if rest.grouped else None)
-    mixed = design.kind == "within-groups"
-    strata = strata_of(discovery)
-    off = np.abs(area.value - 0.5) + 0.5
-    values: dict[str, Any] = {
-        "n_active": active,
-        **class_means(x, labels, discovery.weights),
-        "auroc": area.value,
-        "auroc_low": area.low,
-        "auroc_high": area.high,
+    design = design_of(discovery.positive, discovery.exchangeable())
+    statistics = BlockStatistics(texts, discovery, held, design.kind == "within-groups")
+    found: list[dict[str, Floats]] = []
+    with Exchange(discovery.positive, design, run) as exchange:
+        for _, block in columns.blocks():
+            part = block if held is None else block.where(~held)
+            exchange.add(part)
+            found.append(statistics.of(part, None if held is None else block.where(held)))
+            del block, part
+        p = exchange.p_values(rng, settings.draws)
+        null = exchange.largest(rng, settings.null_draws)
+    values: dict[str, Any] = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+    off = np.abs(values["auroc"] - 0.5) + 0.5
+    values |= {
         "p_value": p.p,
         "p_method": np.asarray(p.method).astype(object),
         "p_largest": (1 + len(null) - np.searchsorted(np.sort(null), off - 1e-12)) / (1 + len(null)),
-        "auroc_heldout": later.value if later else empty,
-        "auroc_heldout_low": later.low if later else empty,
-        "auroc_heldout_high": later.high if later else empty,
-        "auroc_length_adjusted": empty if strata is None else stratified_aurocs(x, labels, strata),
-        "auroc_within_group": stratified_aurocs(x, labels, discovery.groups) if mixed else empty,
     }
-    fired = np.flatnonzero(active)
+    fired = np.flatnonzero(values["n_active"])
     table = pa.table({"feature_id": fired.astype(np.int32), **{name: one[fired] for name, one in values.items()}})
     about = {
         "sae": sae.name,

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.shards import Ints, part_of, parts
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+READ = ("sequence_id", "label", "group", "score", "n_kept", "n_tokens", "text")
 FEWEST_GROUPS = 20
 """Groups below which nothing is held out: an interval on a handful of texts says nothing."""
 
@@ -31,7 +34,7 @@ class Texts:
     weights: Floats
     """1 where the data give no score."""
     lengths: Ints
-    """Tokens that are pooled."""
+    """Tokens that are pooled; of the whole text where no more than one is."""
     n_neutral: int
     """Texts that are neither, and in no test."""
     grouped: bool
@@ -58,24 +61,41 @@ class Texts:
 
 
 def read_texts(run: Path) -> Texts:
-    """The labelled texts of a finished or finishing run."""
-    columns = ["sequence_id", "label", "group", "score", "n_kept", "text"]
-    table = pa.concat_tables([part_of(run, "sequences", part, columns) for part in parts(run, "sequences")])
+    """The labelled texts of a finished or finishing run, part by part: of a text itself a digest is kept.
+
+    Raises ValueError for a run without texts.
+    """
+    found = [_labelled(part_of(run, "sequences", part, READ)) for part in parts(run, "sequences")]
+    if not found:
+        raise ValueError("no texts")
+    n_neutral = sum(neutral for _, neutral in found)
+    arrays = {name: np.concatenate([one.pop(name) for one, _ in found]) for name in tuple(found[0][0])}
+    named, kin, wordings = arrays.pop("named"), codes_of(arrays.pop("kin")), codes_of(arrays.pop("wordings"))
+    kept, whole = arrays.pop("kept"), arrays.pop("whole")
+    arrays["lengths"] = kept if kept.max(initial=0) > 1 else whole
+    groups = np.where(named, kin, len(named) + np.arange(len(named)))
+    return Texts(groups=groups, kin=kin, wordings=wordings, n_neutral=n_neutral, grouped=bool(named.any()), **arrays)
+
+
+def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """What of one part's labelled texts is kept, and how many texts are neutral."""
     n_neutral = pc.sum(pc.equal(table["label"], "neutral")).as_py() or 0
     table = table.filter(pc.is_in(table["label"], pa.array(["positive", "negative"])))
-    named = pc.is_valid(table["group"])
-    kin = _codes(pc.coalesce(table["group"], table["text"]))
-    return Texts(
-        table["sequence_id"].to_numpy(),
-        pc.equal(table["label"], "positive").to_numpy(),
-        np.where(named.to_numpy(), kin, len(table) + np.arange(len(table))),
-        kin,
-        _codes(table["text"]),
-        pc.fill_null(table["score"], 1.0).to_numpy(),
-        table["n_kept"].to_numpy(),
-        n_neutral,
-        bool(pc.any(named).as_py()),
-    )
+    wordings = digests_of(table["text"])
+    named = pc.is_valid(table["group"]).to_numpy()
+    kin = wordings.copy()
+    kin[named] = digests_of(table["group"].filter(pa.array(named)))
+    arrays = {
+        "sequence_ids": table["sequence_id"].to_numpy(),
+        "positive": pc.equal(table["label"], "positive").to_numpy(),
+        "weights": pc.fill_null(table["score"], 1.0).to_numpy(),
+        "kept": table["n_kept"].to_numpy(),
+        "whole": table["n_tokens"].to_numpy(),
+        "named": named,
+        "kin": kin,
+        "wordings": wordings,
+    }
+    return arrays, n_neutral
 
 
 def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
@@ -109,6 +129,8 @@ def without_twins(texts: Texts, held: Bools | None) -> tuple[Texts, Bools | None
     twin = held & np.isin(texts.wordings, texts.wordings[~held])
     if len(set(texts.positive[held & ~twin].tolist())) < 2:
         return texts, None
+    if not twin.any():
+        return texts, held
     return texts.where(~twin), held[~twin]
 
 
@@ -122,9 +144,3 @@ def length_strata(lengths: Ints, most: int = 50, fewest: int = 8) -> Ints:
     edges = np.quantile(lengths, np.arange(1, classes) / classes)
     found: Ints = np.searchsorted(edges, lengths, side="right")
     return found
-
-
-def _codes(column: pa.ChunkedArray) -> Ints:
-    encoded = column.combine_chunks().dictionary_encode()
-    codes: Ints = encoded.indices.to_numpy().astype(np.int64)
-    return codes

@@ -5,29 +5,25 @@ change. p is two-sided: twice the smaller tail, at most 1.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.columns import BLOCK, Bools, Columns, Floats
-from actkit.analysis.conditional import conditional_tails
-from actkit.analysis.design import Design, Scores, design_of, permuted, scores_of
-from actkit.analysis.exact import MOST_ACTIVE, exact_tails
-from actkit.analysis.moments import cumulants, tails
-from actkit.analysis.redraws import drawn_tails, largest_under_null
+from actkit.analysis.block_p_values import by_texts, by_units, two_sided
+from actkit.analysis.columns import BLOCK, Bools, Columns, Floats, Ints
+from actkit.analysis.design import Design, design_of, permuted, scores_of
+from actkit.analysis.exact import exact_tails
+from actkit.analysis.redraws import drawn_tails, largest_of_draws
+from actkit.analysis.score_blocks import ScoreBlocks
 
-__all__ = ["Design", "PValues", "design_of", "largest_under_null", "p_values", "permuted"]
+__all__ = ["Design", "Exchange", "PValues", "design_of", "largest_under_null", "p_values", "permuted"]
 
-WIDE = 4096
-"""Numbers of positive active texts that are possible, above which T is smooth without conditioning on them."""
-EFFECTIVE = {"groups": 50, "within-groups": 150}
-"""Units that must carry the variance for the limit to be used where labels are not exchanged between single texts.
-
-Measured against 500,000 draws with groups of 1 to 30 texts, pairs and groups of 8: p then is 0.9 to 1.25 times what it
-should be at 1e-3 and 0.8 to 1.5 times at 1e-4. With half as many units it is 0.75 to 1.8 times at 1e-4.
-"""
 AGAIN = 20
 """Where fewer draws than about this are as extreme, ten times as many are made."""
+TIMES = (10, 100)
+"""What is drawn anew: of 16,384 features a perfect one then has a q below 0.05, with 10,000 draws to begin with."""
 
 
 @dataclass(frozen=True)
@@ -38,59 +34,95 @@ class PValues:
     method: npt.NDArray[np.str_]
 
 
+class Exchange:
+    """What exchanges of labels make of columns that come block by block; use it in a `with` statement.
+
+    Only scores are kept, in temporary files in `folder` where one is given: for the columns whose p has to be drawn,
+    and for the largest AUROC under the null.
+    """
+
+    def __init__(self, labels: Bools, design: Design, folder: Path | None = None) -> None:
+        """For labels [n]; raises ValueError unless an exchange of the design's own could have led to them."""
+        self._labels, self._design = np.asarray(labels, dtype=np.bool_), design
+        design.units_of(self._labels)
+        self._varies = 0 < design.unit_labels.sum() < len(design.unit_labels)
+        self._p: list[Floats] = [np.zeros(0)]
+        self._method: list[npt.NDArray[np.str_]] = [np.zeros(0, dtype="<U6")]
+        self._exact: list[tuple[Ints, Ints]] = []
+        self._every, self._to_draw = ScoreBlocks(folder), ScoreBlocks(folder)
+
+    def add(self, x: Columns) -> None:
+        """Add the next block of columns, over all texts."""
+        design, alone = self._design, self._design.kind != "groups"
+        every = scores_of(x, np.arange(x.n_rows) if alone else design.unit, x.n_rows if alone else len(design.stratum))
+        self._every.add(every)
+        if not self._varies:
+            self._p.append(np.full(x.n_columns, np.nan))
+            self._method.append(np.zeros(x.n_columns, dtype="<U6"))
+            return
+        used = every if design.used.all() else scores_of(x.where(design.used), design.unit, len(design.stratum))
+        p, method = (by_texts if design.kind == "texts" else by_units)(used, self._labels, design)
+        if design.kind == "texts":
+            exact = used.where(method == "exact")
+            self._exact.append((exact.observed(self._labels), exact.active))
+        self._to_draw.add(used.where(method == "draws"))
+        self._p.append(p)
+        self._method.append(method)
+
+    def p_values(self, rng: np.random.Generator, draws: int) -> PValues:
+        """The p of all columns so far; where it has to be drawn, of so many exchanges, or ten times as many."""
+        p, method = np.concatenate(self._p), np.concatenate(self._method)
+        if self._exact:  # of all blocks together: most of the work is the same for all columns
+            n, m = len(self._labels), int(self._labels.sum())
+            observed, active = (np.concatenate(one) for one in zip(*self._exact, strict=True))
+            p[method == "exact"] = two_sided(exact_tails(observed, active, n, m))
+        rest = np.flatnonzero(method == "draws")
+        if len(rest):
+            p[rest] = _drawn(self._to_draw, self._labels, self._design, rng, draws)
+        return PValues(p, method)
+
+    def largest(self, rng: np.random.Generator, draws: int) -> Floats:
+        """What `largest_of_draws` gives for all columns so far."""
+        return largest_of_draws(self._every, self._design, rng, draws)
+
+    def __enter__(self) -> "Exchange":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._every.close()
+        self._to_draw.close()
+
+
 def p_values(columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 10_000) -> PValues:
-    """Whether the columns tell positive from negative texts, by exchange of labels [n] as the design allows."""
-    labels = np.asarray(labels, dtype=np.bool_)
-    design.units_of(labels)
-    p, method = np.full(columns.n_columns, np.nan), np.zeros(columns.n_columns, dtype="<U6")
-    varies = 0 < design.unit_labels.sum() < len(design.unit_labels)
-    for first, last in columns.blocks(BLOCK) if varies else ():
-        x = columns.slice(first, last)
-        scores = scores_of(x if design.used.all() else x.where(design.used), design.unit, len(design.stratum))
-        by_texts = design.kind == "texts"
-        p[first:last], method[first:last] = (_texts if by_texts else _units)(scores, labels, design)
-    rest = np.flatnonzero(method == "draws")
-    if len(rest):
-        p[rest] = _drawn(columns.take(rest).where(design.used), labels, design, rng, draws)
-    return PValues(p, method)
+    """Whether columns that are in memory tell positive from negative texts, by exchange of labels [n].
+
+    Raises ValueError where the labels are not an exchange of the design's own.
+    """
+    return _exchange(columns, labels, design).p_values(rng, draws)
 
 
-def _two_sided(low_and_high: tuple[Floats, Floats]) -> Floats:
-    found: Floats = np.minimum(1.0, 2 * np.minimum(*low_and_high))
+def largest_under_null(
+    columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 1000
+) -> Floats:
+    """What `largest_of_draws` gives for columns that are in memory; raises ValueError as `p_values` does."""
+    return _exchange(columns, labels, design).largest(rng, draws)
+
+
+def _exchange(columns: Columns, labels: Bools, design: Design) -> Exchange:
+    found = Exchange(labels, design)
+    for first, last in columns.blocks(BLOCK):
+        found.add(columns.slice(first, last))
     return found
 
 
-def _texts(scores: Scores, labels: Bools, design: Design) -> tuple[Floats, npt.NDArray[np.str_]]:
-    m, active = int(labels.sum()), scores.active
-    few = (active > 0) & (active <= MOST_ACTIVE)
-    tied = few.copy()
-    tied[few] = scores.where(few).tied()
-    width = np.minimum(np.minimum(active, len(labels) - active), min(m, len(labels) - m))
-    wide = width > WIDE
-    p, method = np.full(len(active), np.nan), np.where(tied, "draws", np.where(few, "exact", "limit"))
-    p[few & ~tied] = _two_sided(exact_tails(scores.where(few & ~tied), labels))
-    steps = ~few & ~wide & (active > 0)
-    p[steps] = _two_sided(conditional_tails(scores.where(steps), labels))
-    found = cumulants(scores.where(wide), labels, design)
-    p[wide] = _two_sided(tails(found.observed, found.variance, found.third))
-    return p, np.where(active > 0, method, "")
-
-
-def _units(scores: Scores, labels: Bools, design: Design) -> tuple[Floats, npt.NDArray[np.str_]]:
-    found = cumulants(scores, labels, design)
-    smooth = found.effective >= EFFECTIVE[design.kind]
-    p = np.ones(len(scores.active))
-    p[smooth] = _two_sided(tails(found.observed[smooth], found.variance[smooth], found.third[smooth]))
-    # Where T cannot vary, whatever is drawn is as extreme.
-    method = np.where(smooth, "limit", np.where(found.variance > 0, "draws", "exact"))
-    active = scores.active > 0
-    return np.where(active, p, np.nan), np.where(active, method, "")
-
-
-def _drawn(x: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int) -> Floats:
-    """Where few draws are as extreme, p is from ten times as many fresh ones; it is valid either way."""
-    p = _two_sided(drawn_tails(x, labels, design, rng, draws))
-    small = np.flatnonzero(p <= 2 * AGAIN / draws)
-    if len(small):
-        p[small] = _two_sided(drawn_tails(x.take(small), labels, design, rng, 10 * draws))
+def _drawn(scores: ScoreBlocks, labels: Bools, design: Design, rng: np.random.Generator, draws: int) -> Floats:
+    """Where few draws are as extreme, p is from many more fresh ones; it is valid either way."""
+    p = two_sided(drawn_tails(scores, labels, design, rng, draws))
+    for times in TIMES:
+        small = p <= 20 * AGAIN / (times * draws)
+        if small.any():
+            with scores.where(small) as again:
+                p[small] = two_sided(drawn_tails(again, labels, design, rng, times * draws))
     return p

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from actkit.analysis.contexts import Strongest, contexts_of
 from actkit.analysis.false_discovery import benjamini_hochberg
 from actkit.analysis.labelled import Bools
-from actkit.analysis.shards import Ints, parts, sae_groups
+from actkit.analysis.shards import Ints, parts, places, sae_groups
 from actkit.schemas import CONTEXTS, arrow_schema
 
 CONTEXTS_KEPT = 3
@@ -85,7 +85,7 @@ def _strongest(run: Path, sae: str, chosen: Ints, sequence_ids: Ints) -> Stronge
     strongest = Strongest(len(chosen), CONTEXTS_KEPT)
     for part in parts(run, "pooled_features"):
         for group in sae_groups(part, sae):
-            group = group.filter(pc.is_in(group["sequence_id"], pa.array(sequence_ids)))
+            group = group.filter(pa.array(places(sequence_ids, group["sequence_id"].to_numpy())[1]))
             lengths = pc.list_value_length(group["feature_ids"]).to_numpy()
             features, values, positions = (
                 pc.list_flatten(group[f"feature_{what}"]).to_numpy() for what in ("ids", "activations", "positions")

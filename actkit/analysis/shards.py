@@ -76,13 +76,24 @@ def _values(part: Path, file: pq.ParquetFile, group: int) -> Floats | None:
     return values
 
 
-def sae_groups(part: Path, sae: str) -> Iterator[pa.Table]:
-    """The rows of one SAE in one part of `features` or `pooled_features`: row groups hold one SAE each."""
+def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of one SAE in one part of `features` or `pooled_features`: row groups hold one SAE each.
+
+    All columns, or those named; nothing but the name is read of other SAEs' row groups.
+    """
     with pq.ParquetFile(part) as file:
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            if len(table) and table["sae"][0].as_py() == sae:
-                yield table
+            named = file.read_row_group(group, columns=["sae"])["sae"]
+            if len(named) and named[0].as_py() == sae:
+                yield file.read_row_group(group, columns=columns and list(columns))
+
+
+def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Where each of some ids [k] stands among `sequence_ids` [n], which ascend, and whether it is there at all."""
+    at = np.searchsorted(sequence_ids, some)
+    there = at < len(sequence_ids)
+    there[there] = sequence_ids[at[there]] == some[there]
+    return at, there
 
 
 def special_keys(run: Path, part: Path) -> Ints:

@@ -1,0 +1,97 @@
+"""A sparse matrix by column that is not in memory: blocks of columns in a temporary file, read one at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from actkit.analysis.columns import BLOCK, Columns, Floats, Ints, Part, blocks_of, checked
+from actkit.analysis.spill import Spill
+
+NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
+
+
+class ColumnFile:
+    """[n_rows, n_columns], of which a block of columns with about `BLOCK` nonzeros is in memory at a time.
+
+    Use it in a `with` statement: the file is gone at its end. On disk a nonzero takes 12 bytes.
+    """
+
+    def __init__(self, parts: Callable[[], Iterable[Part]], n_rows: int, n_columns: int, folder: Path) -> None:
+        """Go over `parts` twice, to count and to sort; at the peak there is one part. Explicit zeros are left out.
+
+        The file is made in `folder`. Raises ValueError for what `Columns.from_rows` does, part by part here and the
+        rest when a block is read; OSError where the disk is full.
+        """
+        self.n_rows, self.n_columns = n_rows, n_columns
+        counts = np.zeros(n_columns, dtype=np.int64)
+        for part in parts():
+            counts += np.bincount(checked(part, n_rows, n_columns)[1], minlength=n_columns)
+        self._starts: Ints = np.concatenate([[0], np.cumsum(counts)])
+        self._blocks = list(blocks_of(self._starts, BLOCK))
+        self._spill = Spill(folder)
+        try:
+            self._fill(parts)
+        except BaseException:
+            self.close()
+            raise
+
+    def blocks(self) -> Iterator[tuple[int, Columns]]:
+        """Each block's first column, and the block. Raises ValueError where two values are at one place."""
+        for first, last in self._blocks:
+            found = self._read(first, last)
+            part = found["row"], found["column"] - first, found["value"]
+            columns = Columns.from_rows(lambda part=part: [part], self.n_rows, last - first)  # type: ignore[misc]
+            del found, part
+            if not np.array_equal(columns.starts, self._starts[first : last + 1] - self._starts[first]):
+                raise ValueError("the parts of a matrix were not the same the second time")
+            yield first, columns
+
+    def column(self, j: int) -> Floats:
+        """[n_rows] one column with its zeros."""
+        first, last = self._blocks[int(np.searchsorted([last for _, last in self._blocks], j, side="right"))]
+        block = self._read(first, last)
+        own = block[block["column"] == j]
+        found = np.zeros(self.n_rows)
+        found[own["row"]] = own["value"]
+        return found
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._spill.close()
+
+    def __enter__(self) -> "ColumnFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fill(self, parts: Callable[[], Iterable[Part]]) -> None:
+        """Write each part's nonzeros to where their blocks are, in the order in which they come."""
+        owner = np.repeat(np.arange(len(self._blocks)), [last - first for first, last in self._blocks])
+        ends = self._starts[[last for _, last in self._blocks]]
+        following = self._starts[[first for first, _ in self._blocks]]
+        for part in parts():
+            rows, ids, values = checked(part, self.n_rows, self.n_columns)
+            blocks = owner[ids]
+            order = np.argsort(blocks.astype(np.uint16) if len(ends) <= 1 << 16 else blocks, kind="stable")
+            entries = np.empty(len(ids), dtype=NONZERO)
+            entries["row"], entries["column"], entries["value"] = rows[order], ids[order], values[order]
+            counts = np.bincount(blocks, minlength=len(ends))
+            if (following + counts > ends).any():
+                raise ValueError("the parts of a matrix were not the same the second time")
+            begin = 0
+            for block in np.flatnonzero(counts):
+                end = begin + int(counts[block])
+                self._spill.write(entries[begin:end], int(following[block]) * NONZERO.itemsize)
+                begin = end
+            following += counts
+        if (following != ends).any():
+            raise ValueError("the parts of a matrix were not the same the second time")
+
+    def _read(self, first: int, last: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+        begin, end = int(self._starts[first]), int(self._starts[last])
+        return self._spill.read(begin * NONZERO.itemsize, end - begin, NONZERO)

@@ -1,0 +1,30 @@
+"""Which texts are equal, without holding them: a digest of each, and a number for each that differs."""
+
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from actkit.analysis.shards import Ints
+
+Digests = npt.NDArray[np.uint64]
+
+
+def digests_of(column: pa.ChunkedArray) -> Digests:
+    """[n, 2] 128 bits of each text: of a billion texts, two different ones agree by a chance of 1 in 10^21."""
+    digests = (blake2b(text, digest_size=16).digest() for text in column.cast(pa.binary()).to_pylist())
+    return np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
+
+
+def codes_of(digests: Digests) -> Ints:
+    """[n] equal digests [n, 2] have equal numbers, from 0 in order of first occurrence."""
+    order = np.lexsort(digests.T)
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(1)
+    first = order[new]  # the sort is stable: each one's first occurrence
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    codes = np.empty(len(order), dtype=np.int64)
+    codes[order] = number[np.cumsum(new) - 1]
+    return codes

@@ -1,0 +1,63 @@
+"""Arrays that wait in a temporary file until they are needed again, so that memory does not grow with the data."""
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Spill:
+    """A temporary file of numbers, without a name where the system allows it: it ends with the process at the latest.
+
+    Raises OSError where the disk is full.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".spill-", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._end = 0
+
+    def write(self, array: Array, at: int | None = None) -> int:
+        """Write an array from byte `at`, by default after all that was appended. Returns where it begins."""
+        begin = self._end if at is None else at
+        data = _bytes_of(np.ascontiguousarray(array))
+        self._file.seek(begin)
+        done = 0
+        while done < len(data):  # the system may take a part only
+            done += self._file.write(data[done:])
+        if at is None:
+            self._end += len(data)
+        return begin
+
+    def read(self, at: int, count: int, dtype: npt.DTypeLike) -> Array:
+        """[count] numbers of this type from byte `at`. Raises EOFError where the file ends before."""
+        found = np.empty(count, dtype=dtype)
+        data = _bytes_of(found)
+        self._file.seek(at)
+        done = 0
+        while done < len(data):
+            got = self._file.readinto(data[done:])
+            if not got:
+                raise EOFError(f"{len(data) - done} bytes are missing in a temporary file")
+            done += got
+        return found
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
+
+    def __enter__(self) -> "Spill":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _bytes_of(array: Array) -> memoryview:
+    return memoryview(array.view(np.uint8)) if array.size else memoryview(b"")  # type: ignore[arg-type]
