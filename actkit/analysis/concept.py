@@ -9,42 +9,49 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.contrast import Pairs, Sides, contrast_rows, contrast_stats, read_pairs, read_sides, row_norms
-from actkit.analysis.direction_scores import Evidence, score
+from actkit.analysis.contrast import Pairs, Sides, read_pairs, read_sides
+from actkit.analysis.contrast_tables import contrast_rows, contrast_stats
+from actkit.analysis.direction_scores import Background, Evidence, score
 from actkit.analysis.directions import (
     FEWEST_STEMS,
     METHODS,
     Direction,
-    Paired,
     Split,
     cosines_between_methods,
     direction,
     split_pairs,
 )
 from actkit.analysis.shards import parts
+from actkit.analysis.spill import Spill
 from actkit.schemas import arrow_schema
 
 SHOWN = "mean-diff"
 
 
 def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]) -> Iterator[tuple[str, pa.Table]]:
-    """The tables, hook point by hook point; `report` gets what holds for the run as a whole."""
+    """The tables, hook point by hook point; `report` gets what holds for the run as a whole.
+
+    The vectors of one hook point at a time, where they are many in a temporary file in `run`. Raises OSError where the
+    disk is full.
+    """
     pairs = read_pairs(run)
     split = split_pairs(pairs.stems, seed)
     rows: list[dict[str, Any]] = []
-    contrasts = []
+    stats: list[dict[str, Any]] = []
     for hook_point in hook_points_of(run):
-        sides = read_sides(run, pairs, hook_point, last_only)
-        contrasts.append(contrast_rows(pairs, sides))
-        yield "contrasts", contrasts[-1]
-        data = Paired(sides.positive.astype(float), sides.negative.astype(float), pairs.stems, pairs.templates)
-        fit = data if split is None else data.where(split.train)
-        if len(fit.stems) < 2:
-            continue
-        found = {method: direction(method, fit) for method in METHODS}
-        yield "directions", _directions(found, sides)
-        rows += _scores(found, data, split, sides, seed)
-    yield "pair_stats", contrast_stats(iter(contrasts))
+        with Spill(run) as file:
+            sides = read_sides(run, pairs, hook_point, last_only, file)
+            contrasts, size = contrast_rows(pairs, sides)
+            stats += contrast_stats(contrasts)
+            yield "contrasts", contrasts
+            del contrasts
+            fit = sides.pairs if split is None else sides.pairs.where(split.train)
+            if len(fit.stems) < 2:
+                continue
+            found = {method: direction(method, fit) for method in METHODS}
+            yield "directions", _directions(found, sides, size)
+            rows += _scores(found, split, sides, size, seed)
+    yield "pair_stats", pa.Table.from_pylist(stats, schema=arrow_schema("pair_stats"))
     yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
     report.update(_report(rows, split, pairs))
 
@@ -66,8 +73,7 @@ def choose(rows: list[dict[str, Any]], method: str) -> dict[str, Any] | None:
     return max(known, key=lambda row: (row["auroc_validation"], row["cohens_d_validation"] or 0), default=None)
 
 
-def _directions(found: dict[str, Direction], sides: Sides) -> pa.Table:
-    size = _mean_norm(sides)
+def _directions(found: dict[str, Direction], sides: Sides, size: float) -> pa.Table:
     rows = [
         {
             "layer": sides.layer,
@@ -83,24 +89,26 @@ def _directions(found: dict[str, Direction], sides: Sides) -> pa.Table:
 
 
 def _scores(
-    found: dict[str, Direction], data: Paired, split: Split | None, sides: Sides, seed: int
+    found: dict[str, Direction], split: Split | None, sides: Sides, size: float, seed: int
 ) -> list[dict[str, Any]]:
     cosines = cosines_between_methods(found)
-    size = _mean_norm(sides)
+    evidence: dict[str, dict[str, float]] = {method: {} for method in found}
+    if split is not None:
+        background = Background.of(sides.pairs, split, seed)
+        evidence = {name: asdict(score(name, one, sides.pairs, split, seed, background)) for name, one in found.items()}
     rows = []
     for method, one in found.items():
-        evidence = {} if split is None else asdict(score(method, one, data, split, seed))
         others = {f"cosine_{other}".replace("-", "_"): _cosine(cosines, method, other) for other in METHODS}
         rows.append(
             {
                 "layer": sides.layer,
                 "hook_point": sides.hook_point,
                 "method": method,
-                "n_pairs": len(data.stems),
-                "n_train": int(split.train.sum()) if split else len(data.stems),
+                "n_pairs": len(sides.pairs.stems),
+                "n_train": int(split.train.sum()) if split else len(sides.pairs.stems),
                 "n_heldout": int(split.test.sum()) if split else 0,
                 "relative_norm": _known(one.norm / size if size else np.nan),
-                **{name: _known(evidence.get(name, np.nan)) for name in Evidence.__dataclass_fields__},
+                **{name: _known(evidence[method].get(name, np.nan)) for name in Evidence.__dataclass_fields__},
                 **others,
             }
         )
@@ -109,11 +117,6 @@ def _scores(
 
 def _cosine(cosines: dict[tuple[str, str], float], one: str, other: str) -> float:
     return 1.0 if one == other else cosines.get((one, other), cosines.get((other, one), np.nan))
-
-
-def _mean_norm(sides: Sides) -> float:
-    """Mean norm of the activations there, both sides."""
-    return float(np.concatenate([row_norms(sides.positive), row_norms(sides.negative)]).mean())
 
 
 def _known(value: float) -> float | None:

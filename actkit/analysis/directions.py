@@ -8,6 +8,7 @@ from scipy.linalg import eigh
 
 from actkit.analysis.columns import Bools, Floats, Ints
 from actkit.analysis.logistic_direction import logistic
+from actkit.analysis.paired import Paired
 
 METHODS = ("mean-diff", "pca", "logistic")
 FEWEST_STEMS = 12
@@ -22,22 +23,6 @@ class Direction:
     """[d_model], of length 1; all zeros where the two sides do not differ."""
     norm: float
     """Of the mean difference; of the differences along it, root mean square (pca); NaN (logistic)."""
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Contrast pairs at one hook point."""
-
-    positive: Floats
-    negative: Floats
-    """[n_pairs, d_model] float64 each; a row is a pair."""
-    stems: Ints
-    templates: Ints
-    """[n_pairs] numbers that stand for the pair's stem and template."""
-
-    def where(self, part: Bools) -> "Paired":
-        """Those of the pairs that are True in `part` [n_pairs]."""
-        return Paired(self.positive[part], self.negative[part], self.stems[part], self.templates[part])
 
 
 @dataclass(frozen=True)
@@ -76,30 +61,50 @@ def direction(method: str, pairs: Paired) -> Direction:
     """
     if len(pairs.stems) < 2:
         raise ValueError(f"{len(pairs.stems)} pairs give no direction")
-    difference = pairs.positive - pairs.negative
     if method == "mean-diff":
-        mean = difference.mean(0)
+        mean = _mean(pairs)
         return Direction(_unit(mean), float(np.linalg.norm(mean)))
     if method == "pca":
-        return principal(difference)
+        return principal(pairs)
     if method == "logistic":
-        return Direction(_unit(logistic(pairs.positive, pairs.negative, pairs.stems)), float("nan"))
+        return Direction(_unit(logistic(pairs)), float("nan"))
     raise ValueError(f"no method {method}: there are {', '.join(METHODS)}")
 
 
-def principal(difference: Floats) -> Direction:
-    """The first right singular vector of differences [n_pairs, d_model], not centred, signed as their mean is.
+def principal(pairs: Paired) -> Direction:
+    """The first right singular vector of the pairs' differences, not centred, signed as their mean is.
 
     It is the shift between the sides where the shift's square is more than the variance along any other direction, and
     that other direction where it is less.
     """
-    n, d = difference.shape
+    n, d = len(pairs.stems), pairs.d_model
     # The smaller of the two Gram matrices: both have the squared singular values.
-    gram = difference @ difference.T if n < d else difference.T @ difference
-    largest, vectors = eigh(gram, subset_by_index=[len(gram) - 1, len(gram) - 1])
-    unit = _unit(difference.T @ vectors[:, 0]) if n < d else vectors[:, 0] * bool(largest[0] > 0)
-    sign = 1.0 if float((difference @ unit).mean()) >= 0 else -1.0
-    return Direction(sign * unit, float(np.sqrt(max(largest[0], 0.0) / n)))
+    if n < d:
+        difference = np.concatenate([block for _, block in pairs.differences()])
+        largest, vector = _largest(difference @ difference.T)
+        unit = _unit(difference.T @ vector)
+    else:
+        gram = np.zeros((d, d))
+        for _, difference in pairs.differences():
+            gram += difference.T @ difference
+        largest, unit = _largest(gram)
+        unit = unit * bool(largest > 0)
+    sign = 1.0 if float(_mean(pairs) @ unit) >= 0 else -1.0
+    return Direction(sign * unit, float(np.sqrt(max(largest, 0.0) / n)))
+
+
+def _mean(pairs: Paired) -> Floats:
+    """[d_model] the mean of the differences."""
+    total = np.zeros(pairs.d_model)
+    for _, difference in pairs.differences():
+        total += difference.sum(0)
+    return total / len(pairs.stems)
+
+
+def _largest(gram: Floats) -> tuple[float, Floats]:
+    """The largest eigenvalue of a symmetric matrix [d, d], and its eigenvector [d]."""
+    values, vectors = eigh(gram, subset_by_index=[len(gram) - 1, len(gram) - 1])
+    return float(values[0]), vectors[:, 0]
 
 
 def cosines_between_methods(directions: dict[str, Direction]) -> dict[tuple[str, str], float]:

@@ -18,7 +18,7 @@ from actkit.config import BatchSpec, ContrastPositions, TokenSpec
 from actkit.errors import UsageError
 from actkit.recipes.concept import ConceptSpec
 from actkit.recipes.concept import run as run_concept
-from actkit.recipes.contrasts import Template
+from actkit.recipes.concepts import Template
 from actkit.recipes.dense import DenseSpec
 from actkit.schemas import arrow_schema
 
@@ -29,7 +29,7 @@ Pair = tuple[str, str] | Mapping[str, Any]
 """A positive and a negative text; or a record of a file of pairs, as `actkit concept` reads it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConceptActivations(ContrastiveActivations):
     """Both sides of a concept's pairs, their differences, and the directions with the evidence for them."""
 

@@ -31,7 +31,8 @@ from actkit.pipeline.table_sizes import pooled_stored
 from actkit.pipeline.tokenize import Tokenizer
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.branches import Branch, branches, key_of
-from actkit.recipes.contrasts import Contrast, Template, contrasts_in, from_stems, parse_contrast
+from actkit.recipes.concepts import Template
+from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.saes import Found, as_trained
@@ -108,25 +109,29 @@ def recipe(
             yield "feature_scores", table
             yield "direction_features", _nearest(run, saes)
 
-    reducers: dict[str, Reducer] = {"activations": reducer}
-    if saes:
-        pool: Pool = "mean" if spec.positions == "response-mean" else "last"
-        # The last token of a chat may be a special one, and then that is what is asked for.
-        special = pool == "last"
-        reducers["pooled_features"] = pooled_features(saes, pool, found.health, special)
-        points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
-        reducers["pooled_activations"] = pooled_activations(points, pool, special)
     return Recipe(
         "concept",
         lambda: records,
         prepare,
-        reducers,
+        {"activations": reducer, **(_pooled(spec, saes, found) if saes else {})},
         finish,
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},
         health=found.health,
     )
+
+
+def _pooled(spec: ConceptSpec, saes: Sequence[Sae], found: Found) -> dict[str, Reducer]:
+    """The tables by which features are tested: each text's, pooled as its direction is."""
+    pool: Pool = "mean" if spec.positions == "response-mean" else "last"
+    # The last token of a chat may be a special one, and then that is what is asked for.
+    special = pool == "last"
+    points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
+    return {
+        "pooled_features": pooled_features(saes, pool, found.health, special),
+        "pooled_activations": pooled_activations(points, pool, special),
+    }
 
 
 def _nearest(run: Path, saes: Sequence[Sae]) -> pa.Table:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 from scipy.special import expit, logit, ndtri
-from scipy.stats import mannwhitneyu, norm
+from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis.auroc import Auroc, auroc, column_aurocs, stratified_aurocs
@@ -58,8 +58,8 @@ def obuchowski(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> fl
     return float(s10 / m + s01 / n + 2 * s11 / (m * n))
 
 
-def check_interval(found: Auroc, variance: float) -> None:
-    half = Z * variance**0.5 / (found.value * (1 - found.value))
+def check_interval(found: Auroc, variance: float, quantile: float = Z) -> None:
+    half = quantile * variance**0.5 / (found.value * (1 - found.value))
     assert (found.low, found.high) == pytest.approx(expit(logit(found.value) + np.array([-half, half])), rel=1e-9)
 
 
@@ -80,7 +80,8 @@ def test_interval_is_delongs_for_single_texts_and_obuchowskis_for_groups(seed: i
     for scores in dense.T:
         if 0 < auroc(scores, labels).value < 1 and delong(scores, labels) > 0:
             check_interval(auroc(scores, labels), delong(scores, labels))
-            check_interval(auroc(scores, labels, groups), obuchowski(scores, labels, groups))
+            few = float(t.ppf(0.975, len(np.unique(groups)) - 1))
+            check_interval(auroc(scores, labels, groups), obuchowski(scores, labels, groups), few)
             assert auroc(scores, labels, 5 * np.arange(len(scores))) == auroc(scores, labels)
             checked += 1
     assert checked >= 3
@@ -219,3 +220,24 @@ def test_with_groups_only_the_clustered_interval_covers(wanted: float) -> None:
         covered[name] = ((found.low <= wanted) & (wanted <= found.high)).mean()
     assert 0.93 <= covered["clustered"] <= 0.97
     assert covered["single"] < 0.88
+
+
+@pytest.mark.parametrize("stems", [3, 6])
+def test_the_interval_of_few_groups_covers_where_the_normals_does_not(stems: int) -> None:
+    """Three pairs a stem that resemble each other: with the normal quantile the truth is missed too often."""
+    random = np.random.default_rng(0)
+    stem, truth = np.repeat(np.arange(stems), 3), norm.cdf(2.5 / np.sqrt(4.5))
+    labels, hits, by_normal = np.repeat([True, False], 3 * stems), 0, 0
+    for _ in range(300):
+        both = random.normal(0, 0.5, stems)[stem]
+        scores = [
+            side + both + random.normal(size=stems)[stem] + random.normal(size=3 * stems) for side in (1.25, -1.25)
+        ]
+        found = auroc(np.concatenate(scores), labels, np.tile(stem, 2))
+        hits += found.low <= truth <= found.high
+        ends = np.array([found.low, found.high])
+        if found.value < 1:
+            middle = logit(found.value)
+            ends = expit(middle + (logit(ends) - middle) * Z / t.ppf(0.975, stems - 1))
+        by_normal += ends[0] <= truth <= ends[1]
+    assert hits > 0.93 * 300 > by_normal

@@ -9,15 +9,16 @@ from actkit.analysis.directions import Split
 
 
 def test_rows_with_a_key_in_common_have_one_number_also_by_way_of_others() -> None:
-    stems = ["s", "t", "u", "v", "t"]
-    positive, negative = [b"a", b"b", b"c", b"d", b"e"], [b"f", b"g", b"b", b"h", b"i"]
+    stems, positive, negative = np.array([0, 1, 2, 3, 1]), np.arange(5), np.array([5, 6, 1, 7, 8])
     assert joined(stems, positive, negative).tolist() == [0, 1, 1, 2, 1]
     assert joined(stems).tolist() == [0, 1, 2, 3, 1]
+    assert joined(stems[::-1], positive, positive).tolist() == [0, 1, 2, 0, 3]
 
 
 def test_a_stem_that_reads_as_a_template_does_is_no_key_in_common() -> None:
-    assert joined(["x", "y"], ["y", "z"]).tolist() == [0, 1]
-    assert joined([None, None], ["y", "z"]).tolist() == [0, 0]
+    assert joined(np.array([0, 1]), np.array([1, 2])).tolist() == [0, 1]
+    assert joined(np.array([0, 0]), np.array([1, 2])).tolist() == [0, 0]
+    assert joined(np.arange(0), np.arange(0)).tolist() == []
 
 
 @pytest.mark.parametrize(

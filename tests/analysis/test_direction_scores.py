@@ -12,8 +12,9 @@ from actkit.analysis.accuracy_interval import accuracy_interval, effective_texts
 from actkit.analysis.auroc import auroc
 from actkit.analysis.columns import Floats
 from actkit.analysis.direction_chance import aurocs, exchanged_band, random_band
-from actkit.analysis.direction_scores import Evidence, heldout, pairwise_cosine, score
-from actkit.analysis.directions import METHODS, Direction, Paired, Split, direction, split_pairs
+from actkit.analysis.direction_scores import Background, Evidence, pairwise_cosine, score
+from actkit.analysis.directions import METHODS, Direction, Split, direction, split_pairs
+from actkit.analysis.paired import Paired
 
 
 def planted(
@@ -44,7 +45,8 @@ def split_of(pairs: Paired, seed: int = 0) -> Split:
 
 def scored(pairs: Paired, method: str = "mean-diff", seed: int = 0) -> Evidence:
     split = split_of(pairs, seed)
-    return score(method, direction(method, pairs.where(split.train)), pairs, split, seed)
+    found = direction(method, pairs.where(split.train))
+    return score(method, found, pairs, split, seed, Background.of(pairs, split, seed))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -80,8 +82,7 @@ def test_intervals_take_the_texts_of_a_stem_together() -> None:
     unit = direction("mean-diff", pairs.where(split.train)).unit
     above, below = pairs.positive @ unit, pairs.negative @ unit
     sample = np.concatenate([above[test], below[test]]), np.repeat([True, False], test.sum())
-    level = 2 * stats.norm.cdf(stats.t.ppf(0.975, len(set(stems)) - 1)) - 1
-    held, apart = auroc(*sample, np.tile(stems, 2), level), auroc(*sample, confidence=level)
+    held, apart = auroc(*sample, np.tile(stems, 2)), auroc(*sample)
     assert (found.auroc_heldout_low, found.auroc_heldout_high) == pytest.approx((held.low, held.high))
     assert abs(held.low - apart.low) > 1e-3
     middle = (above[split.train].mean() + below[split.train].mean()) / 2
@@ -91,33 +92,13 @@ def test_intervals_take_the_texts_of_a_stem_together() -> None:
     assert abs(interval[0] - accuracy_interval(correct, np.arange(len(stems)), 2)[0]) > 1e-3
 
 
-@pytest.mark.parametrize("stems", [3, 6])
-def test_the_auroc_interval_of_few_stems_has_the_truth_in_it(stems: int) -> None:
-    """Three pairs a stem that resemble each other: the normal quantile misses the truth too often."""
-    rng = np.random.default_rng(0)
-    stem, truth = np.repeat(np.arange(stems), 3), stats.norm.cdf(2.5 / np.sqrt(4.5))
-    labels, hits, normal = np.repeat([True, False], 3 * stems), 0, 0
-    for _ in range(300):
-        both = rng.normal(0, 0.5, stems)[stem]
-        scores = [side + both + rng.normal(size=stems)[stem] + rng.normal(size=3 * stems) for side in (1.25, -1.25)]
-        found, plain = (one(np.concatenate(scores), labels, np.tile(stem, 2)) for one in (heldout, auroc))
-        assert found.value == plain.value
-        hits += found.low <= truth <= found.high
-        normal += plain.low <= truth <= plain.high
-    assert hits > 0.93 * 300 > normal
-
-
-def test_sides_that_are_told_apart_have_the_score_interval() -> None:
-    sample = np.arange(8.0), np.arange(8) > 3, np.tile(np.arange(4), 2)
-    assert heldout(*sample) == auroc(*sample)
-    assert np.isnan(heldout(np.arange(2.0), np.array([True, True]), np.arange(2)).value)
-
-
 def test_cohens_d_is_the_textbooks() -> None:
     # Test pairs along the direction: 4, 6, 8 and 1, 3, 5, each with a variance of 4; 3 / 2 = 1.5.
     pairs = Paired(np.array([[4.0], [6], [8]]), np.array([[1.0], [3], [5]]), np.arange(3), np.zeros(3, dtype=np.int64))
     every = np.ones(3, dtype=np.bool_)
-    assert score("mean-diff", Direction(np.ones(1), 3.0), pairs, Split(every, every, every), 0).cohens_d == 1.5
+    split = Split(every, every, every)
+    found = score("mean-diff", Direction(np.ones(1), 3.0), pairs, split, 0, Background.of(pairs, split, 0))
+    assert found.cohens_d == 1.5
 
 
 def test_scores_come_out_the_same_each_time() -> None:
@@ -199,8 +180,11 @@ def test_pairwise_cosine_is_the_mean_over_all_pairs() -> None:
     units = np.delete(difference, 3, axis=0)
     units /= np.linalg.norm(units, axis=1)[:, None]
     every = (units @ units.T)[np.triu_indices(19, 1)]
-    assert pairwise_cosine(difference) == pytest.approx(every.mean())
-    assert np.isnan(pairwise_cosine(difference[:1])) and np.isnan(pairwise_cosine(difference[2:4]))
+    none = np.zeros(20, dtype=np.int64)
+    pairs = Paired(difference, np.zeros((20, 5)), none, none)
+    assert pairwise_cosine(pairs) == pytest.approx(every.mean())
+    for known in ([0], [2, 3]):
+        assert np.isnan(pairwise_cosine(pairs.where(np.isin(np.arange(20), known))))
 
 
 def test_aurocs_of_many_directions_are_scikit_learns() -> None:

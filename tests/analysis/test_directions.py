@@ -7,8 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from actkit.analysis.columns import Floats
-from actkit.analysis.directions import METHODS, Paired, cosines_between_methods, direction, principal, split_pairs
+from actkit.analysis.directions import METHODS, cosines_between_methods, direction, principal, split_pairs
 from actkit.analysis.logistic_direction import STRENGTHS, best_strength, logistic
+from actkit.analysis.paired import Paired
 
 D = 64
 
@@ -95,7 +96,7 @@ def test_logistic_is_scikit_learns_with_its_weights_mapped_back(n: int, d: int, 
     x, y = np.concatenate([positive, negative]), np.repeat([1, 0], n)
     plain = LogisticRegression(C=strength, max_iter=5000, tol=1e-10).fit((x - x.mean(0)) / x.std(0), y)
     expected = plain.coef_[0] / x.std(0)
-    found = logistic(positive, negative, pairs.stems, strength)
+    found = logistic(Paired(positive, negative, pairs.stems, pairs.templates), strength)
     assert found == pytest.approx(expected, abs=2e-3 * np.abs(expected).max())
 
 
@@ -146,7 +147,7 @@ def test_equal_sides_have_no_direction(method: str, n: int) -> None:
 def test_sides_that_move_both_ways_have_a_singular_vector_and_hardly_a_mean() -> None:
     base, axis = np.random.default_rng(0).normal(size=(40, D)), np.eye(D)[3]
     moved = np.where(np.arange(40) % 2, 1.0, -1.0)[:, None] * axis
-    found = principal(moved)
+    found = principal(of(moved, np.zeros((40, D))))
     assert abs(found.unit[3]) == pytest.approx(1) and found.norm == pytest.approx(1)
     assert direction("mean-diff", of(base + moved, base)).norm == pytest.approx(0, abs=1e-12)
 

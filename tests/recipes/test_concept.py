@@ -15,7 +15,7 @@ from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.concept import ConceptSpec, run
-from actkit.recipes.contrasts import Template
+from actkit.recipes.concepts import Template
 from actkit.recipes.dense import DenseSpec
 
 WHO = ("The king", "A sailor", "My aunt", "The fox")
@@ -38,7 +38,7 @@ def found(
     path.mkdir(exist_ok=True)
     file = path / "in.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
-    dense = DenseSpec(ModelSpec(device="cpu"), OutputSpec(path / "run", overwrite=True), "1,2", saes=saes)
+    dense = DenseSpec(ModelSpec(device="cpu"), OutputSpec(path / "run", overwrite=True), layers, saes=saes)
     return run(ConceptSpec(str(file), **{"chat": False, **options}), dense)
 
 
@@ -75,19 +75,21 @@ def test_the_common_beginning_is_run_once_and_not_read(finished: Finished) -> No
     assert (children["parent_id"].notna() & (children["start"] > 0)).all()
 
 
-def test_directions_are_fitted_on_training_stems_alone(finished: Finished) -> None:
+def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_path: Path) -> None:
     from actkit.analysis.contrast import read_pairs, read_sides
     from actkit.analysis.directions import split_pairs
+    from actkit.analysis.spill import Spill
 
     of = read_pairs(finished.path)
     split = split_pairs(of.stems, 0)
     assert split is not None
-    sides = read_sides(finished.path, of, "blocks.2.hook_resid_post", last_only=False)
-    mean = (sides.positive - sides.negative)[split.train].astype(float).mean(0)
+    with Spill(tmp_path) as file:
+        sides = read_sides(finished.path, of, "blocks.2.hook_resid_post", False, file).pairs
+    mean = (sides.positive[:] - sides.negative[:])[split.train].astype(float).mean(0)
     row = table(finished, "directions").query("layer == 2 and method == 'mean-diff'").iloc[0]
     np.testing.assert_allclose(row["direction"], mean / np.linalg.norm(mean), atol=1e-5)
     assert row["norm"] == pytest.approx(np.linalg.norm(mean), rel=1e-5)
-    both = np.concatenate([sides.positive, sides.negative])
+    both = np.concatenate([sides.positive[:], sides.negative[:]])
     assert row["relative_norm"] == pytest.approx(np.linalg.norm(mean) / np.linalg.norm(both, axis=1).mean(), rel=1e-5)
 
 
@@ -133,6 +135,14 @@ def test_features_are_tested_and_those_nearest_to_a_direction_listed(finished: F
     assert len(scores) and finished.facts["concept"]["features"]["saes"][0]["exchanged"] == "within-groups"
     pooled = table(finished, "pooled_features")
     assert len(pooled) == 64 and all(len(one) for one in pooled["feature_ids"])
+
+
+def test_the_length_that_features_are_compared_with_is_the_whole_texts_and_not_the_one_token_read(
+    tmp_path: Path,
+) -> None:
+    pairs = [{"positive": f"They walked home, all {n} of them.", "negative": f"They ran, {n}."} for n in range(30)]
+    length_only = found(tmp_path, pairs, (SAE,)).facts["concept"]["features"]["length_only"]
+    assert length_only["all"]["value"] == 1
 
 
 def test_a_special_last_token_is_read_where_it_is_the_last(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Contrast pairs at one hook point, gone over in blocks, so that memory does not grow with their number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from actkit.analysis.columns import Bools, Floats, Ints
+from actkit.analysis.spill import Spill
+
+BLOCK = 1 << 18
+"""Numbers of one side that are worked on at once: 2 MB in float64, of which a few are needed."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Vectors [n, d_model] float32 in a temporary file: like an array it has a shape, slices, and rows to be set."""
+
+    file: Spill
+    begin: int
+    """The byte at which the vectors begin."""
+    width: int
+    """d_model."""
+    rows: Ints
+    """[n] which of the file's vectors these are, ascending."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many vectors there are, and how long they are."""
+        return len(self.rows), self.width
+
+    def __getitem__(self, part: slice) -> npt.NDArray[np.float32]:
+        """[k, d_model] some of the vectors. Raises EOFError where the file ends before."""
+        rows = self.rows[part]
+        found = np.empty((len(rows), self.width), dtype=np.float32)
+        step = max(BLOCK // self.width, 1)
+        done = 0
+        while done < len(rows):  # where few rows are asked for, those between them must not fill the memory
+            first = int(rows[done])
+            end = int(np.searchsorted(rows, first + step))
+            count = int(rows[end - 1]) + 1 - first
+            read = self.file.read(self._place(first), count * self.width, np.float32).reshape(count, self.width)
+            found[done:end] = read if count == end - done else read[rows[done:end] - first]
+            done = end
+        return found
+
+    def __setitem__(self, at: Ints, vectors: npt.NDArray[np.floating]) -> None:
+        """Write vectors [k, d_model] as the file's rows `at` [k], ascending. Raises OSError where the disk is full."""
+        ends = (np.flatnonzero(np.diff(at) != 1) + 1).tolist()
+        for first, last in zip([0, *ends], [*ends, len(at)], strict=True):
+            if first < last:
+                self.file.write(vectors[first:last].astype(np.float32, copy=False), self._place(int(at[first])))
+
+    def where(self, part: Bools) -> "Stored":
+        """Those of the vectors that are True in `part` [n]."""
+        return replace(self, rows=self.rows[part])
+
+    def _place(self, row: int) -> int:
+        return self.begin + row * self.width * 4
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Contrast pairs at one hook point."""
+
+    positive: npt.NDArray[np.floating] | Stored
+    negative: npt.NDArray[np.floating] | Stored
+    """[n_pairs, d_model] each, the float32 that is in the tables or what was made of it; a row is a pair."""
+    stems: Ints
+    templates: Ints
+    """[n_pairs] numbers that stand for the pair's stem and template."""
+
+    @property
+    def d_model(self) -> int:
+        """How long the vectors are."""
+        return int(self.positive.shape[1])
+
+    def where(self, part: Bools) -> "Paired":
+        """Those of the pairs that are True in `part` [n_pairs]."""
+        positive, negative = (
+            side.where(part) if isinstance(side, Stored) else side[part] for side in (self.positive, self.negative)
+        )
+        return Paired(positive, negative, self.stems[part], self.templates[part])
+
+    def blocks(self, columns: int = 0) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Some pairs at a time, in order: which they are, and both sides [k, d_model] float64.
+
+        `columns` is how many numbers the caller makes of each pair, where that is more than d_model.
+        """
+        step = max(BLOCK // max(self.d_model, columns), 1)
+        for start in range(0, len(self.stems), step):
+            here = slice(start, min(start + step, len(self.stems)))
+            yield here, self.positive[here].astype(np.float64), self.negative[here].astype(np.float64)
+
+    def differences(self) -> Iterator[tuple[slice, Floats]]:
+        """Some pairs at a time: which they are, and positive less negative side [k, d_model]."""
+        for here, positive, negative in self.blocks():
+            yield here, positive - negative
+
+    def projected(self, units: Floats) -> tuple[Floats, Floats]:
+        """What both sides project to on `units` [d_model, m], [n_pairs, m] each; [n_pairs] on one unit [d_model]."""
+        above, below = (np.empty((len(self.stems), *units.shape[1:])) for _ in range(2))
+        for here, positive, negative in self.blocks():
+            above[here], below[here] = positive @ units, negative @ units
+        return above, below
