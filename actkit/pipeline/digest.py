@@ -1,11 +1,10 @@
-"""Digests: of the records read so far, of files, of weights. They tell whether a run can be continued."""
+"""Digests: of the records read so far, and of weights. They tell whether a run can be continued."""
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ import torch
 from actkit.errors import RunError
 from actkit.pipeline.data import Record, Rejected
 
-BLOCK = 1 << 20
-"""Bytes of a file in memory at once."""
 ENDS = 1 << 16
 """Bytes of each end of a tensor that are hashed."""
 
@@ -88,15 +85,6 @@ def _plain(value: Any) -> Any:
 def _without_address(value: Any) -> str:
     """A value's repr without the place in memory that some have in it, which no other process has."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def of_file(path: Path) -> str:
-    """sha256 of a file."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 def of_weights(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -9,7 +9,6 @@
 * sha256: of all of the above, as JSON with sorted keys
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from actkit.pipeline.digest import Place, of_file
+from actkit.checksums import of_facts, of_file
+from actkit.pipeline.digest import Place
 from actkit.pipeline.files import Written, write_whole
 from actkit.pipeline.health import State
 from actkit.pipeline.recipe import Progress
@@ -66,7 +66,7 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> None:
         "end": asdict(manifest.end),
         "batch_tokens": {"given": manifest.given, "used": manifest.used},
     }
-    text = json.dumps({**facts, "sha256": _digest(facts)}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({**facts, "sha256": of_facts(facts)}, indent=1, ensure_ascii=False) + "\n"
     write_whole(folder / f"{manifest.name}.json", lambda file: file.write(text.encode()))
 
 
@@ -74,7 +74,7 @@ def read(path: Path) -> Manifest | None:
     """The manifest in a file; None where it is not there, not whole or not as it was written."""
     try:
         facts = json.loads(path.read_bytes())
-        if facts.pop("sha256") != _digest(facts):
+        if facts.pop("sha256") != of_facts(facts):
             return None
         tables = {table: Written(**written) for table, written in facts["tables"].items()}
         state = Written(**facts["state"]) if facts["state"] else None
@@ -127,7 +127,3 @@ def _wrong(run: Path, files: Mapping[str, Written]) -> Iterator[str]:
             yield f"{name} is missing"
         elif path.stat().st_size != written.bytes or of_file(path) != written.sha256:
             yield f"{name} is damaged"
-
-
-def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

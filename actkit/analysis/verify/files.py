@@ -1,6 +1,5 @@
 """Whether the files of a run are those that were written: there, whole, as many rows and bytes, the right columns."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,8 @@ import pyarrow.parquet as pq
 from actkit.analysis.verify.findings import Findings
 from actkit.analysis.verify.reading import UNREADABLE, line
 from actkit.analysis.verify.schema import Part, of_one_schema
+from actkit.checksums import of_facts, of_file
 
-BLOCK = 1 << 20
-"""Bytes of a file in memory at once."""
 BY_SHARD = (
     "sequences",
     "tokens",
@@ -44,7 +42,7 @@ def check_manifests(run: Path, findings: Findings) -> Mapping[str, Mapping[str, 
         try:
             facts = json.loads(path.read_bytes())
             own = facts.pop("sha256")
-            if own != hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest():
+            if own != of_facts(facts):
                 raise ValueError("its own sha256 differs")
             stated |= {f"{table}/{path.stem}.parquet": dict(one) for table, one in facts["tables"].items()}
         except FileNotFoundError:
@@ -114,13 +112,5 @@ def _check_bytes(path: Path, stated: Mapping[str, Mapping[str, Any]], required: 
     size = path.stat().st_size
     if size != facts["bytes"]:
         findings.wrong("checksums", path, f"{size:,} bytes, but its manifest says {facts['bytes']:,}")
-    elif _sha256(path) != facts["sha256"]:
+    elif of_file(path) != facts["sha256"]:
         findings.wrong("checksums", path, "its bytes are not those that were written (sha256 differs)")
-
-
-def _sha256(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha.update(block)
-    return sha.hexdigest()

@@ -1,0 +1,47 @@
+"""Every Parquet table, column by column; the meanings are what README and `actkit show` print.
+
+A column is added in the family of its table, one file each; a table also here.
+"""
+
+import pyarrow as pa
+
+from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, of_records
+from actkit.schemas.column import Column as Column
+from actkit.schemas.of_features import CONTEXTS as CONTEXTS
+
+SCHEMA_VERSION = 2
+"""Raised when a column changes its name or meaning; added columns do not raise it."""
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "sequences": of_records.SEQUENCES,
+    "tokens": of_records.TOKENS,
+    "activations": of_activations.ACTIVATIONS,
+    "features": of_features.FEATURES,
+    "pooled_features": of_features.POOLED_FEATURES,
+    "pooled_activations": of_activations.POOLED_ACTIVATIONS,
+    "feature_stats": of_features.FEATURE_STATS,
+    "feature_scores": of_features.FEATURE_SCORES,
+    "layer_stats": of_activations.LAYER_STATS,
+    "pairs": of_pairs.PAIRS,
+    "pair_diffs": of_pairs.PAIR_DIFFS,
+    "pair_stats": of_pairs.PAIR_STATS,
+    "contrasts": of_concepts.CONTRASTS,
+    "directions": of_concepts.DIRECTIONS,
+    "direction_scores": of_concepts.DIRECTION_SCORES,
+    "direction_features": of_concepts.DIRECTION_FEATURES,
+    "rejected": of_records.REJECTED,
+}
+"""In the order in which a run lists them."""
+
+
+def vector_type(width: int | None, store_dtype: str) -> pa.DataType:
+    """The type of `activation`: fixed-size lists where all hook points of a run are equally wide, else plain lists."""
+    item = pa.float16() if store_dtype == "float16" else pa.float32()
+    return pa.list_(item) if width is None else pa.list_(item, width)
+
+
+def arrow_schema(table: str, vector: pa.DataType | None = None) -> pa.Schema:
+    """The Arrow schema of `table`; `vector` is needed where a column is a vector."""
+    return pa.schema(
+        [pa.field(column.name, vector if column.type is None else column.type) for column in TABLES[table]]
+    )

@@ -1,0 +1,77 @@
+"""Tables of SAE features."""
+
+import pyarrow as pa
+
+from actkit.schemas.column import Column
+
+CONTEXTS = pa.list_(
+    pa.struct(
+        [
+            ("sequence_id", pa.int64()),
+            ("position", pa.int64()),
+            ("activation", pa.float32()),
+            ("before", pa.string()),
+            ("token", pa.string()),
+            ("after", pa.string()),
+        ]
+    )
+)
+"""A feature's strongest tokens: where each is, and the text around it."""
+
+FEATURES = (
+    Column("sequence_id", pa.int64(), "the sequence that computed the position"),
+    Column("position", pa.int64(), "0-based, without padding"),
+    Column("sae", pa.string(), "release/sae_id, or the SAE directory's name; rows of one SAE form row groups"),
+    Column("feature_ids", pa.list_(pa.int32()), "by activation, largest first; equal ones by id; never padded"),
+    Column("feature_activations", pa.list_(pa.float32()), "of those features, all above zero"),
+    Column("n_active", pa.int32(), "active features in all, before the cut to top_k or a threshold"),
+)
+POOLED_FEATURES = (
+    Column("sequence_id", pa.int64(), "the text"),
+    Column("sae", pa.string(), "release/sae_id, or the SAE directory's name; rows of one SAE form row groups"),
+    Column("feature_ids", pa.list_(pa.int32()), "all that are active in the text, strongest first"),
+    Column("feature_activations", pa.list_(pa.float32()), "pooled over the text's tokens, special ones left out"),
+    Column("feature_positions", pa.list_(pa.int32()), "where each is strongest"),
+)
+FEATURE_STATS = (
+    Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
+    Column("feature_id", pa.int32(), "0-based"),
+    Column("n_active", pa.int64(), "tokens whose row in `features` has it; special tokens are not counted"),
+    Column("density", pa.float64(), "n_active as a share of the tokens that are not special"),
+    Column("mean", pa.float64(), "mean activation over those tokens; null if there are none"),
+    Column("max", pa.float64(), "largest activation; null if there is none"),
+    Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
+    Column("contexts", CONTEXTS, "where it is strongest, strongest first: its best token in each of 20 sequences"),
+)
+FEATURE_SCORES = (
+    Column("rank", pa.int64(), "1-based, by AUROC, largest first, over all SAEs of the run"),
+    Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
+    Column("feature_id", pa.int32(), "0-based; features that are active in no discovery text have no row"),
+    Column("n_active", pa.int64(), "discovery texts in which it is active"),
+    Column("active_rate_positive", pa.float64(), "share of the positive discovery texts in which it is active"),
+    Column("active_rate_negative", pa.float64(), "share of the negative ones"),
+    Column("mean_positive", pa.float64(), "mean pooled activation of the positive discovery texts, zeros included"),
+    Column("mean_negative", pa.float64(), "of the negative ones"),
+    Column("activation_strength", pa.float64(), "mean pooled activation of the texts in which it is active"),
+    Column("correlation", pa.float64(), "Pearson's, of pooled activation and label, +1 or -1"),
+    Column("auroc", pa.float64(), "chance that a positive text has more of it than a negative one; ties half"),
+    Column("auroc_low", pa.float64(), "lower end of its 95 % interval"),
+    Column("auroc_high", pa.float64(), "upper end"),
+    Column("p_value", pa.float64(), "two-sided, under exchange of labels as the groups allow"),
+    Column("p_method", pa.string(), "exact, limit (three moments) or draws"),
+    Column("q_value", pa.float64(), "Benjamini-Hochberg, over all rows of this table"),
+    Column("p_largest", pa.float64(), "how often the SAE's best feature is as far off 0.5 by chance"),
+    Column("auroc_heldout", pa.float64(), "AUROC in the held-out texts, which chose nothing; null without them"),
+    Column("auroc_heldout_low", pa.float64(), "lower end of its 95 % interval"),
+    Column("auroc_heldout_high", pa.float64(), "upper end"),
+    Column("heldout_agrees", pa.bool_(), "whether it lies on the same side of 0.5 there"),
+    Column(
+        "auroc_length_adjusted",
+        pa.float64(),
+        "AUROC within texts of about equal length only; null where too few are",
+    ),
+    Column("auroc_within_group", pa.float64(), "AUROC within groups only; null where no group has both labels"),
+    Column("survives", pa.bool_(), "responds to positive texts, q small enough, above both thresholds"),
+    Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
+    Column("contexts", CONTEXTS, "the three texts where it is strongest; of the 100 features at either end"),
+)
