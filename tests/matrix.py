@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 import actkit
-from actkit.backends import describe, transformer_lens
-from actkit.backends.hugging_face import LAYERS_STAND_ALONE
+from actkit.backends import bridged, describe, transformer_lens
+from actkit.backends.depth import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.sites import block_sites
 from actkit.errors import ModelError
@@ -252,7 +252,7 @@ def _bridge(directory: Path, spec: actkit.ModelSpec, plain: Sequence[torch.Tenso
     """How far TransformerLens's own numbers are from the plain model's; None where actkit refuses it."""
     tokenizer = small_tokenizer()
     try:
-        bridge = transformer_lens.load(describe(spec)).bridge
+        bridge = bridged.load(describe(spec)).bridge
     except ModelError as error:
         assert "otherwise than Hugging Face" in error.message
         return None

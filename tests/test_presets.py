@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from actkit.backends import hugging_face, sae_lens
+from actkit.backends import repository, sae_lens
 from actkit.cli.app import app, main
 from actkit.cli.presets import FOLDER, NAMES, SAE_KEYS, preset
 from actkit.config import ModelSpec, SaeSpec
@@ -126,7 +126,7 @@ def asked(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise ModelError("as far as loading")
 
     monkeypatch.setattr(sae_lens, "load", stop)
-    monkeypatch.setattr(hugging_face, "read_config", stop)
+    monkeypatch.setattr(repository, "read_config", stop)
     monkeypatch.chdir(tmp_path)
     Path("in.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(SystemExit) as done:

@@ -10,11 +10,17 @@ PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth")
 
 
 def check_format(location: str, spec: ModelSpec) -> None:
-    """Raise ModelError for a model whose weights are pickled only, unless `spec.allow_pickle`.
+    """Raise ModelError for weights with an adapter beside them, and for pickled ones unless `spec.allow_pickle`.
 
     `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
     """
     folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
+    if folder is not None and {"adapter_config.json", "config.json"} <= {one.name for one in folder.iterdir()}:
+        raise ModelError(
+            f"{spec.name} has an adapter (adapter_config.json) beside its weights, which transformers adds where peft "
+            "is installed, and leaves out elsewhere",
+            "merge it (peft: merge_and_unload, then save_pretrained), or give a directory without it",
+        )
     if spec.allow_pickle or folder is None or next(folder.glob("*.safetensors"), None):
         return
     pickled = sorted(one.name for pattern in PICKLES for one in folder.glob(pattern))

@@ -4,13 +4,14 @@ SAELens's metadata answers None for any misspelt name, so every field is read he
 """
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
 from actkit.backends.sae import Sae
 from actkit.errors import ModelError
-from actkit.hooks import HookPoint
+from actkit.hooks import D_MODEL_WIDE, HookPoint
 
 HARMLESS = (
     "fold_ln",
@@ -33,6 +34,12 @@ MEANT = {("hook_mlp_in", "pre_feedforward_layernorm.output"): "mlp.hook_in"}
 """SAELens's name and the end of the Hugging Face name → TransformerLens's. Gemma Scope 2's transcoders read what the
 norm before the MLP puts out; `hook_mlp_in` is what goes into that norm."""
 
+WRITTEN = frozenset(
+    {*D_MODEL_WIDE, "hook_in", "hook_out", "hook_attn_in", "hook_mlp_in", "attn.hook_out", "mlp.hook_out"}
+)
+"""Hook points that centred writing weights change: the residual stream, and what is written to it. What a norm puts
+out, which a transcoder may read, stays the same."""
+
 
 def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
     """A loaded SAELens SAE under the name that tables call it; `facts` are added to what its metadata says.
@@ -49,7 +56,37 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
     centred, guesses = _assumed(sae, facts)
     facts |= {"architecture": architecture, "centred_input": centred}
     facts["normalize_activations"] = sae.cfg.normalize_activations
-    centre = centred and point.name != "attn.hook_z"
+    computed = _computed(sae, centred and point.name in WRITTEN)
+    return Sae(
+        name,
+        point,
+        sae.cfg.d_in,
+        sae.cfg.d_sae,
+        architecture,
+        computed.encode,
+        None if predicts else computed.reconstruct,
+        facts.get("model_name"),
+        facts.get("context_size"),
+        bool(facts.get("prepend_bos", True)),
+        facts.get("neuronpedia_id"),
+        guesses,
+        facts,
+        None if predicts else computed.cosines,
+        sae.state_dict(),
+        predicts,
+    )
+
+
+class _Computed(NamedTuple):
+    """What an SAE computes, on activations as they come off the model."""
+
+    encode: Callable[[torch.Tensor], torch.Tensor]
+    reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    cosines: Callable[[torch.Tensor], torch.Tensor]
+
+
+def _computed(sae: Any, centre: bool) -> _Computed:
+    """The functions of `Sae`; with `centre`, the mean over d_model is subtracted from what the SAE reads."""
 
     def taken(x: torch.Tensor) -> torch.Tensor:
         x = x.to(sae.device, torch.float32)  # of a model on several devices, a hook point may be on another
@@ -74,24 +111,7 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
             found: torch.Tensor = (unit @ rows.T) / rows.norm(dim=1).clamp_min(1e-12)
         return found
 
-    return Sae(
-        name,
-        point,
-        sae.cfg.d_in,
-        sae.cfg.d_sae,
-        architecture,
-        encode,
-        None if predicts else reconstruct,
-        facts.get("model_name"),
-        facts.get("context_size"),
-        bool(facts.get("prepend_bos", True)),
-        facts.get("neuronpedia_id"),
-        guesses,
-        facts,
-        None if predicts else cosines,
-        sae.state_dict(),
-        predicts,
-    )
+    return _Computed(encode, reconstruct, cosines)
 
 
 def _reads(name: str, facts: dict[str, Any]) -> HookPoint:

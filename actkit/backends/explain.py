@@ -1,18 +1,42 @@
-"""What can go wrong while a model is loaded, in one sentence and a hint."""
+"""What can go wrong while a model or an SAE is loaded, in one sentence and a hint."""
 
 import json
 import logging
 import pickle
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from actkit.backends.names import is_directory
 from actkit.config import ModelSpec
 from actkit.errors import ActkitError, ModelError
 
+ABSENT = "does not appear to have a file named"
+"""What `transformers` says where a file is not in a directory, on the hub, or in a cache that it knows to be whole."""
 
-def quiet_hub() -> None:
+MADE_OF = "a model directory has config.json, model.safetensors and tokenizer.json"
+NOT_ITS_OWN = "the checkpoint does not belong to its config.json"
+AGAIN = "fetch the model's files again"
+TOLD = (
+    ("is not a valid JSON file", f"config.json is damaged: {AGAIN}"),
+    ("ignore_mismatched_sizes", NOT_ITS_OWN),
+    ("does not recognize this architecture", "a newer transformers may know it: pip install --upgrade transformers"),
+    ("Should have a `model_type` key", f"{MADE_OF}; config.json names the model_type"),
+    ("trust_remote_code", "read the code in the model's repository, then pass --trust-remote-code"),
+)
+"""What errors say, and what to do."""
+
+PLAINER = (
+    ("ignore_mismatched_sizes", "the weights have other shapes than config.json says"),
+    ("Couldn't instantiate the backend tokenizer", "there is no tokenizer.json, nor files to make one from"),
+)
+"""What errors say that would mislead, and what is meant."""
+
+
+def _quiet_hub() -> None:
     """Keep the hub's client from logging every attempt to reach the hub; what comes of it is said once, as an error."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
@@ -25,7 +49,7 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    quiet_hub()
+    _quiet_hub()
     name = f"{spec.name} at revision {spec.revision}" if spec.revision else spec.name
     try:
         yield
@@ -37,7 +61,7 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
             "use --dtype bfloat16, --device-map auto or --device cpu",
         ) from error
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{name}: damaged {part} ({error})", "fetch the model's files again") from error
+        raise ModelError(f"{name}: damaged {part} ({error})", AGAIN) from error
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{name}: the checkpoint is a pickle that holds more than tensors, and none of it was run",
@@ -46,7 +70,7 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
     except MemoryError as error:
         raise ModelError(f"{name} does not fit into memory", "use --dtype bfloat16 or a smaller model") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        raise ModelError(f"{name}: {_sentence(error, part)}", _hint(error, spec)) from error
+        raise ModelError(f"{name}: {_sentence(error, part)}", _hint(error, spec, part)) from error
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -55,10 +79,11 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 def _sentence(error: Exception, part: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the {part} cannot be loaded ({lines[0][:300] if lines else type(error).__name__})"
+    said = lines[0][:300] if lines else type(error).__name__
+    return f"the {part} cannot be loaded ({next((meant for text, meant in PLAINER if text in str(error)), said)})"
 
 
-def hub_hint(error: BaseException, name: str, what: str) -> str | None:
+def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
     """What to do where the hub is the cause of an error; None where it is not. `what` is a model or an SAE."""
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
@@ -81,15 +106,52 @@ def hub_hint(error: BaseException, name: str, what: str) -> str | None:
     return None
 
 
-def _hint(error: Exception, spec: ModelSpec) -> str:
-    from_hub = hub_hint(error, spec.name, "model")
+def _hint(error: Exception, spec: ModelSpec, part: str) -> str:
+    from_hub = _hub_hint(error, spec.name, "model")
     if from_hub is not None:
         return from_hub
-    if "trust_remote_code" in str(error):
-        return "read the code in the model's repository, then pass --trust-remote-code"
-    if "safetensors" in str(error):
-        return (
-            "actkit reads weights from safetensors, since a pickle can run code when it is loaded; convert the model, "
-            "or trust it with --allow-pickle"
-        )
-    return "a model directory has config.json, model.safetensors and tokenizer.json; `tiny` is bundled"
+    told = next((hint for text, hint in TOLD if text in str(error)), None)
+    if told is not None:
+        return told
+    if ABSENT in str(error) or isinstance(error, FileNotFoundError) or part == "tokenizer":
+        return _missing(str(error), spec, part)
+    return f"{MADE_OF}; `tiny` is bundled"
+
+
+def _missing(said: str, spec: ModelSpec, part: str) -> str:
+    """What to do about a file that is not there."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE and not is_directory(spec.name):
+        return f"the local cache has not all of its files: fetch the others with a connection (hf download {spec.name})"
+    if part == "tokenizer":
+        return "save the tokenizer that the model was trained with in its directory, as tokenizer.json"
+    if re.search(r"-\d{5}-of-\d{5}", said):
+        return f"a part of the checkpoint is missing: {AGAIN}"
+    return (
+        "actkit reads weights from safetensors, since a pickle can run code when it is loaded; convert the model, or "
+        "trust it with --allow-pickle"
+    )
+
+
+@contextmanager
+def explained_sae(name: str, hint: str) -> Iterator[None]:
+    """Turn whatever SAELens, the hub or a damaged file raises into one sentence and a hint."""
+    _quiet_hub()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
+            yield
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{name}: {_sentence(error, 'SAE')}", _sae_hint(error, name, hint)) from error
+
+
+def _sae_hint(error: Exception, name: str, hint: str) -> str:
+    """What the hub's own errors ask for; else `hint`, which also says what an unreachable hub means for this SAE."""
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)):
+        return hint
+    return _hub_hint(error, name, "SAE") or hint

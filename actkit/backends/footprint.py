@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from actkit.backends.hugging_face import LAYERS_STAND_ALONE, shortened
+from actkit.backends.depth import LAYERS_STAND_ALONE, shortened
 from actkit.backends.model import Description
 from actkit.backends.sites import block_sites
 from actkit.config import Quantize

@@ -38,6 +38,7 @@ class HuggingFaceModel:
         Without a tree no mask is given: attention is causal and padding is on the right, so no real token can see it,
         and the faster causal kernel is used. A mask made from ids would drop real tokens where pad and eos are one.
         """
+        check_known(self.module, input_ids)
         device = self.description.spec.device
         inputs: dict[str, Any] = {"input_ids": to_device(input_ids, device), "use_cache": False}
         if tree is not None:
@@ -52,6 +53,17 @@ class HuggingFaceModel:
             with fast_modules(self.module), fast_products(), served.stopping():
                 self.module(**inputs)
         served.check()
+
+
+def check_known(module: Any, input_ids: torch.Tensor) -> None:
+    """Raise ModelError for a token id, on the host, that the model has no embedding of: a GPU would end the process."""
+    known, largest = getattr(module.get_input_embeddings(), "num_embeddings", None), int(input_ids.max())
+    if known is not None and largest >= known:
+        raise ModelError(
+            f"the tokenizer gave token id {largest}, but the model has embeddings of 0 to {known - 1} only",
+            "model and tokenizer do not belong together, or a text holds a special token that was added to the "
+            "tokenizer alone; give the model with its own tokenizer, or take that token out of the text",
+        )
 
 
 class _Stop(Exception):  # noqa: N818 - it is no error

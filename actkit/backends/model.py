@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from actkit.backends import hugging_face, placement
+from actkit.backends import auto, hugging_face, placement, repository
 from actkit.backends.names import check_name
 from actkit.backends.sites import Site, block_sites, nearest
 from actkit.config import Attention, ModelSpec
@@ -76,20 +76,20 @@ def describe(spec: ModelSpec) -> Description:
     if spec.loaded is not None:
         return _in_memory(spec)
     placement.check_placement(spec)
-    location = hugging_face.locate(spec.name)
+    location = repository.locate(spec.name)
     check_name(location, spec)
-    device = hugging_face.resolve_device("cpu" if spec.device_map == "cpu" else spec.device)
-    spec = replace(spec, device=str(device), dtype=hugging_face.resolve_dtype(spec.dtype, device))
-    config, tokenizer = hugging_face.read_config(location, spec), hugging_face.read_tokenizer(location, spec)
-    spec = replace(spec, attn=hugging_face.resolve_attn(spec.attn, config))
-    return _described(spec, location, hugging_face.revision_of(location, spec), config, tokenizer)
+    device = auto.resolve_device("cpu" if spec.device_map == "cpu" else spec.device)
+    spec = replace(spec, device=str(device), dtype=auto.resolve_dtype(spec.dtype, device))
+    config, tokenizer = repository.read_config(location, spec), repository.read_tokenizer(location, spec)
+    spec = replace(spec, attn=auto.resolve_attn(spec.attn, config))
+    return _described(spec, location, repository.revision_of(location, spec), config, tokenizer)
 
 
 def _in_memory(spec: ModelSpec) -> Description:
     """A model that the caller has loaded: where it is and how it computes is its own affair."""
     assert spec.loaded is not None
     module, tokenizer = spec.loaded
-    tokenizer = hugging_face.checked(tokenizer, spec.name)
+    tokenizer = repository.checked(tokenizer, spec.name)
     attn: Attention = "eager" if getattr(module.config, "_attn_implementation", "sdpa") == "eager" else "sdpa"
     dtype = str(module.dtype).removeprefix("torch.")
     spec = replace(spec, device=placement.input_device(module), dtype=dtype, attn=attn)
@@ -107,7 +107,7 @@ def _described(spec: ModelSpec, location: str, revision: str | None, config: Any
         tokenizer=tokenizer,
         n_layers=text.num_hidden_layers,
         d_model=text.hidden_size,
-        context_length=hugging_face.context_of(text),
+        context_length=repository.context_of(text),
     )
 
 
@@ -137,7 +137,7 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
             f"{missing[0]} is computed by TransformerLens's bridge, which takes a model on one device, not quantized",
             "leave out --device-map and --quantize, or read another hook point",
         )
-    from actkit.backends import transformer_lens
+    from actkit.backends import bridged, transformer_lens
 
     has = transformer_lens.hook_names(description)
     for point in missing:
@@ -146,4 +146,4 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
                 f"{description.spec.name} ({description.architecture}) has no hook point {point}",
                 f"the nearest are {', '.join(nearest(point, has))}",
             )
-    return transformer_lens.load(description)
+    return bridged.load(description)

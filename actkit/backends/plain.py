@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OF_BLOCKS = {"hook_resid_pre": 0, "hook_resid_post": 1}
 """Hook points that are entries of Hugging Face's `hidden_states`: block l's are entries l and l + 1."""
+FIRST = HookPoint(0, "hook_resid_pre")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PlainModel:
         }
         if "logits_to_keep" in inspect.signature(self.module.forward).parameters:
             inputs["logits_to_keep"] = 1  # logits are not looked at, and can be larger than all the rest
-        hooked: dict[HookPoint, list[torch.Tensor]] = {point: [] for point in points if not self._is_state(point)}
+        hooked: dict[HookPoint, list[torch.Tensor]] = {point: [] for point in {*points, FIRST} if self.has(point)}
         modules = dict(self.module.named_modules())
         with ExitStack() as handles, torch.inference_mode():
             for point, tensors in hooked.items():
@@ -66,8 +67,13 @@ class PlainModel:
                 handle = _hook(modules[site.path.format(layer=point.layer)], site.side, tensors)
                 handles.callback(handle.remove)
             states = self.module(**inputs).hidden_states
-        found = {point: states[point.layer + OF_BLOCKS[point.name]] for point in points if point not in hooked}
-        for point, tensors in hooked.items():
+        # Mamba's first hidden state is what its first block gives, not what enters it: there all are read by hooks.
+        usual = FIRST not in hooked or torch.equal(states[0], hooked[FIRST][0].to(states[0].device))
+        found = {}
+        for point in points:
+            tensors = hooked[point]
+            if usual and self._is_state(point):
+                tensors = [states[point.layer + OF_BLOCKS[point.name]]]
             if len(tensors) != 1:
                 raise ModelError(f"the module of {point} ran {len(tensors)} times in one forward pass, not once")
             found[point] = tensors[0]

@@ -7,30 +7,21 @@ with centred weights, with heads laid side by side (`described_sae`).
 import difflib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from actkit.backends.described_sae import REFUSED, described
-from actkit.backends.explain import hub_hint, quiet_hub
-from actkit.backends.names import in_short, is_hub_id
+from actkit.backends.explain import explained_sae
+from actkit.backends.names import in_short
 from actkit.backends.sae import Sae
 from actkit.backends.sae_formats import converter
+from actkit.backends.sae_repository import commit_of, fetched
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeSpec
 from actkit.errors import ModelError, UsageError
-
-NEEDS_THE_HUB = ("gemma_3", "mntss_clt_layer_transcoder")
-"""Loaders of SAELens that ask the hub for the shapes of tensors each time, whatever the local cache holds."""
-
-FILES = ("cfg.json", "sae_weights.safetensors", "sae.safetensors", "config.json", "ae.pt")
-"""All that is fetched of an SAE's folder in a Hugging Face repository."""
-
-LONGEST = 255
-"""Characters of a folder in a repository; file systems have no longer names."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +69,8 @@ def load(spec: SaeSpec, device: str) -> Sae:
             raise _unknown_id(spec.release, spec.sae_id, _bundled_ids())
         return _from_disk(SAES / spec.sae_id, name, device)
     if "/" in spec.release:
-        folder = _fetched(spec.release, spec.sae_id)
-        return _from_disk(folder, name, device, {"revision": _commit(spec.release)})
+        folder = fetched(spec.release, spec.sae_id)
+        return _from_disk(folder, name, device, {"revision": commit_of(spec.release)})
     known = releases()
     if spec.release not in known:
         raise unknown_release(spec.release)
@@ -106,7 +97,7 @@ def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | No
     from sae_lens import SAE
 
     found = converter(path)
-    with _explained(str(path), "fetch its files again"):
+    with explained_sae(str(path), "fetch its files again"):
         if found is None:
             _check_finished(path)
             sae = SAE.load_from_disk(path, device=device, dtype="float32")
@@ -137,43 +128,9 @@ def _from_registry(release: str, sae_id: str, device: str, repository: str) -> S
     if loader in REFUSED:
         raise ModelError(f"{name} is a {loader} SAE: {REFUSED[loader]}", "choose another SAE")
     hint = "check the connection, or that its files are in the local cache"
-    if loader in NEEDS_THE_HUB:
-        hint = (
-            "SAELens asks the hub for this release's shapes, so that the local cache does not do: load it once with a "
-            "connection, save it with its save_model, and give that directory as --sae"
-        )
-    with _explained(name, hint), _tensors_only():
+    with explained_sae(name, hint), _tensors_only(), _shapes_off_files():
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
-    return described(sae, name, {"revision": _commit(repository)})
-
-
-def _fetched(repository: str, sae_id: str) -> Path:
-    """The local directory of an SAE in a Hugging Face repository; `.` is the repository itself."""
-    from huggingface_hub import snapshot_download
-
-    if not is_hub_id(repository):
-        raise ModelError(f"{in_short(repository)}: no name that a repository can have", "check --sae-release")
-    if ".." in Path(sae_id).parts or Path(sae_id).is_absolute() or not sae_id.isprintable() or len(sae_id) > LONGEST:
-        raise UsageError(
-            f"--sae-id {in_short(sae_id)} is no folder of {repository}", "name a folder, or . for the repository"
-        )
-    inside = PurePosixPath(sae_id)
-    # sparsify says beside its folders which model and dataset they are of.
-    wanted = [*(str(inside / file) for file in FILES), str(inside.parent / "config.json")]
-    hint = f"check the name, the connection, and that {sae_id} is a folder of the repository"
-    with _explained(f"{repository}/{sae_id}", hint):
-        folder = Path(snapshot_download(repository, allow_patterns=wanted)) / sae_id
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{repository} has no folder {sae_id} in the local cache or on the hub")
-    return folder
-
-
-def _commit(repository: str) -> str | None:
-    """The commit of a repository that the hub's client has read, by its own notes."""
-    from huggingface_hub import constants
-
-    main = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / "main"
-    return main.read_text(encoding="utf-8").strip() if main.is_file() else None
+    return described(sae, name, {"revision": commit_of(repository)})
 
 
 @contextmanager
@@ -191,28 +148,24 @@ def _tensors_only() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(name: str, hint: str) -> Iterator[None]:
-    """Turn whatever SAELens, the hub or a damaged file raises into one sentence and a hint."""
-    quiet_hub()
+def _shapes_off_files() -> Iterator[None]:
+    """Let SAELens read the shapes of an SAE's tensors off the file, which it fetches anyway.
+
+    For Gemma Scope 2 it would ask the hub for them each time, whatever the local cache holds.
+    """
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+
+    before = loaders.get_safetensors_tensor_shapes
+    loaders.get_safetensors_tensor_shapes = _shapes
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
-            yield
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{name}: the SAE cannot be loaded ({_line(error)})", _hint(error, name, hint)) from error
+        yield
+    finally:
+        loaders.get_safetensors_tensor_shapes = before
 
 
-def _hint(error: Exception, name: str, hint: str) -> str:
-    """What the hub's own errors ask for; else `hint`, which also says what an unreachable hub means for this SAE."""
-    from huggingface_hub import errors as hub
+def _shapes(repository: str, filename: str) -> dict[str, list[int]]:
+    from huggingface_hub import hf_hub_download
+    from safetensors import safe_open
 
-    if isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)):
-        return hint
-    return hub_hint(error, name, "SAE") or hint
-
-
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    with safe_open(hf_hub_download(repository, filename), "pt") as file:
+        return {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - it is no mapping

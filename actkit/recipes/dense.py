@@ -11,9 +11,9 @@ from actkit.hooks import D_MODEL_WIDE, HookPoint, parse_hook_points
 from actkit.pipeline.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.features import top_features
+from actkit.pipeline.place import check_out
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
 from actkit.pipeline.reduce import Reducer, activations
-from actkit.pipeline.sink import check_out
 from actkit.pipeline.table_sizes import features_stored, vectors_stored
 from actkit.recipes.saes import Found, load_saes
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actkit.backends import Description, hugging_face
+from actkit.backends import Description, auto, repository
 from actkit.backends import sae_lens as sae_backend
 from actkit.backends.sae import Sae
 from actkit.config import SaeSpec, TokenSpec
@@ -23,7 +23,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
 
     Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
     """
-    on = str(hugging_face.resolve_device(device)) if specs else device
+    on = str(auto.resolve_device(device)) if specs else device
     saes = [sae_backend.load(_by_layer(one), on) for one in specs]
     for sae, spec in zip(saes, specs, strict=True):
         _check_meant(sae, spec)
@@ -113,6 +113,13 @@ def _check_fits(sae: Sae, description: Description) -> None:
             f"{sae.name} reads {sae.d_in} numbers a token, but {name} has d_model {description.d_model}{trained_on}",
             f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
         )
+    if sae.facts.get("centred_input") and hasattr(description.config.get_text_config(), "rms_norm_eps"):
+        # TransformerLens centres no weights there, so that what the SAE saw was not centred.
+        raise ModelError(
+            f"{sae.name} says that it reads centred writing weights, but {name} has RMSNorm, and those change it",
+            "TransformerLens leaves them as they are in its training: give a copy as --sae whose cfg.json has "
+            "center_writing_weights false",
+        )
 
 
 def _doubts(sae: Sae, description: Description) -> list[str]:
@@ -126,7 +133,7 @@ def _doubts(sae: Sae, description: Description) -> list[str]:
     if sae.prepend_bos and description.tokenizer.bos_token_id is None:
         found.append(f"{sae.name} was trained on contexts that begin with BOS, and the tokenizer has none")
     given = {_bare(description.spec.name), _bare(description.location)}
-    if sae.model_name and not {_bare(sae.model_name), _bare(hugging_face.locate(_bare(sae.model_name)))} & given:
+    if sae.model_name and not {_bare(sae.model_name), _bare(repository.locate(_bare(sae.model_name)))} & given:
         found.append(f"{sae.name} was trained on {sae.model_name}, but the model is {description.spec.name}")
     return found
 

@@ -9,8 +9,8 @@ from actkit.backends.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.pipeline.estimate import planned
 from actkit.pipeline.extract import extract
+from actkit.pipeline.place import check_out
 from actkit.pipeline.recipe import Finished, OnProgress, Recipe
-from actkit.pipeline.sink import check_out
 from actkit.recipes.saes import Found, load_saes
 
 

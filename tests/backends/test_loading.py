@@ -13,7 +13,7 @@ import pytest
 import torch
 from huggingface_hub import errors as hub
 
-from actkit.backends import describe, hugging_face, load, transformer_lens
+from actkit.backends import auto, describe, load, repository, transformer_lens
 from actkit.config import ModelSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
@@ -41,16 +41,16 @@ def test_the_bundled_model_is_found_by_name() -> None:
 
 def test_aliases_of_transformer_lens_are_understood() -> None:
     assert transformer_lens.alias_of("gpt2-small") == "gpt2"
-    assert hugging_face.locate("gpt2-small") == "gpt2"
-    assert hugging_face.locate("org/name") == "org/name"
+    assert repository.locate("gpt2-small") == "gpt2"
+    assert repository.locate("org/name") == "org/name"
 
 
 def test_auto_is_float32_on_a_cpu_and_bfloat16_on_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hugging_face.resolve_dtype("auto", torch.device("cpu")) == "float32"
+    assert auto.resolve_dtype("auto", torch.device("cpu")) == "float32"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    assert hugging_face.resolve_dtype("auto", torch.device("cuda")) == "bfloat16"
+    assert auto.resolve_dtype("auto", torch.device("cuda")) == "bfloat16"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    assert hugging_face.resolve_dtype("auto", torch.device("cuda")) == "float32"
+    assert auto.resolve_dtype("auto", torch.device("cuda")) == "float32"
 
 
 @pytest.mark.parametrize("options", [{"device": "cuda:77"}, {"device": "abacus"}, {"dtype": "int8"}])
@@ -226,8 +226,8 @@ def test_longrope_keeps_to_the_original_context() -> None:
         rope_parameters=factors,
         pad_token_id=0,
     )
-    assert hugging_face.context_of(config) == 4096
-    assert hugging_face.context_of(LlamaConfig(max_position_embeddings=777)) == 777
+    assert repository.context_of(config) == 4096
+    assert repository.context_of(LlamaConfig(max_position_embeddings=777)) == 777
 
 
 @pytest.mark.parametrize("name", ["./nothing-here", "a/b/c", "/nothing/here"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from actkit.backends import describe, hugging_face, load, transformer_lens
-from actkit.backends.hugging_face import LAYERS_STAND_ALONE
+from actkit.backends import bridged, describe, hugging_face, load, transformer_lens
+from actkit.backends.depth import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.model import Description, Model
 from actkit.config import ModelSpec
@@ -19,7 +19,6 @@ from tests.matrix import save
 
 ModelDir = Callable[[str], Path]
 NAMES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z")
-ASKED = ("gpt2", "llama", "mistral", "gemma2", "gemma3", "qwen3", "gpt_neox", "phi")
 TOLERANCE = 1e-5
 
 
@@ -56,7 +55,7 @@ def test_native_equals_bridge(architecture: str, model_dir: ModelDir) -> None:
     """Every hook point read off the Hugging Face module is what the bridge has under that name."""
     description = described(model_dir(architecture))
     native = captured(load(description, points(architecture)), ids(), points(architecture))
-    bridge = transformer_lens.load(description).bridge
+    bridge = bridged.load(description).bridge
     with torch.inference_mode():
         _, cache = bridge.run_with_cache(ids(), return_type="logits")
     for name, found in native.items():

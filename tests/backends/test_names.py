@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import actkit
-from actkit.backends import describe, hugging_face, sae_lens
+from actkit.backends import describe, repository, sae_lens
 from actkit.backends.names import SHOWN, in_short
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import ActkitError, ModelError, RunError, UsageError
@@ -44,7 +44,7 @@ def test_a_model_of_no_possible_name(name: str) -> None:
 
 def test_a_name_that_an_sae_gives_for_its_model_may_be_any() -> None:
     """It is only compared with the model's."""
-    assert hugging_face.locate("my model") == "my model"
+    assert repository.locate("my model") == "my model"
 
 
 @every_name

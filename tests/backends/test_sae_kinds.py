@@ -13,6 +13,7 @@ from actkit.backends.sae import Sae
 from actkit.config import SaeSpec
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
+from tests.look_alikes import revision, snapshot
 
 D_IN, D_OUT, D_SAE, K = 24, 20, 96, 7
 ABOUT = {"hook_name": "blocks.1.hook_resid_post", "model_name": "tiny", "prepend_bos": True, "context_size": 64}
@@ -190,27 +191,49 @@ def test_releases_that_are_refused_are_not_fetched(release: str, says: str, monk
         backend.load(SaeSpec(release, backend.releases()[release].sae_ids[0]), "cpu")
 
 
-def test_gemma_scope_2_without_a_connection_does_not_blame_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SAELens asks the hub how large its tensors are, though they may all be in the cache."""
-    from huggingface_hub.utils import EntryNotFoundError
+def cached(home: Path, repository: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a repository in a local cache, from which alone this process now reads."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return snapshot(home, repository)
+
+
+def test_gemma_scope_2_is_read_from_the_local_cache_without_a_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SAELens would ask the hub how large its tensors are, though they are all in the cache."""
     from sae_lens.loading import pretrained_sae_loaders as loaders
+    from safetensors.torch import save_file
 
-    def absent(*_: Any, **__: Any) -> None:
-        raise EntryNotFoundError("no config.json, as on the hub")
+    asks = loaders.get_safetensors_tensor_shapes
+    folder = cached(tmp_path, "google/gemma-scope-2-1b-it", monkeypatch) / "resid_post" / "layer_13_width_16k_l0_medium"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    weights = {"w_enc": torch.randn(D_IN, D_SAE), "w_dec": torch.randn(D_SAE, D_IN), "b_enc": torch.randn(D_SAE)}
+    weights |= {"b_dec": torch.randn(D_IN), "threshold": torch.rand(D_SAE) * 3}
+    save_file(weights, folder / "params.safetensors")
+    about = {"architecture": "jump_relu", "model_name": "google/gemma-3-1b-it"}
+    (folder / "config.json").write_text(json.dumps(about | {"hf_hook_point_in": "model.layers.13.output"}))
+    sae = backend.load(SaeSpec("gemma-scope-2-1b-it-res", "layer_13_width_16k_l0_medium"), "cpu")
+    assert (sae.hook_point, sae.d_in, sae.d_sae) == (HookPoint(13, "hook_resid_post"), D_IN, D_SAE)
+    assert (sae.model_name, sae.facts["revision"]) == ("google/gemma-3-1b-it", revision("google/gemma-scope-2-1b-it"))
+    x = torch.randn(9, D_IN)
+    before = x @ weights["w_enc"] + weights["b_enc"]
+    assert torch.allclose(sae.encode(x), before * (before > weights["threshold"]), atol=1e-5)
+    assert loaders.get_safetensors_tensor_shapes is asks
 
-    def unreachable(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no route to the hub")
 
-    monkeypatch.setattr(loaders, "hf_hub_download", absent)
-    monkeypatch.setattr(loaders, "get_safetensors_tensor_shapes", unreachable)
-    release = "gemma-scope-2-1b-pt-transcoders"
-    with pytest.raises(ModelError, match="no route to the hub") as caught:
-        backend.load(SaeSpec(release, backend.releases()[release].sae_ids[0]), "cpu")
-    assert "the local cache does not do" in caught.value.hint and "--sae" in caught.value.hint
-    # Another release is read from the cache, if it is there.
-    with pytest.raises(ModelError) as caught:
-        backend.load(SaeSpec("gpt2-small-res-jb", "blocks.8.hook_resid_pre"), "cpu")
-    assert "its files are in the local cache" in caught.value.hint
+def test_an_sae_that_is_not_in_the_local_cache_is_said_to_be_missing_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cached(tmp_path, "google/gemma-scope-2-1b-it", monkeypatch)
+    for release, sae_id in (
+        ("gemma-scope-2-1b-it-res", "layer_13_width_16k_l0_medium"),
+        ("gpt2-small-res-jb", "blocks.8.hook_resid_pre"),
+    ):
+        with pytest.raises(ModelError, match="cannot be loaded") as caught:
+            backend.load(SaeSpec(release, sae_id), "cpu")
+        assert "its files are in the local cache" in caught.value.hint
 
 
 def test_torch_load_reads_tensors_only_while_a_release_is_loaded(

@@ -1,0 +1,99 @@
+"""A model's repository on the hub or directory, before its weights: where it is, configuration, tokenizer, revision."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from actkit.backends.explain import ABSENT, explained
+from actkit.backends.names import MODEL_DIRECTORY, in_short, is_directory
+from actkit.backends.other_kinds import check_causal_kind, check_is_model
+from actkit.bundled import NAME, TINY
+from actkit.config import ModelSpec
+from actkit.errors import ModelError
+
+
+def locate(name: str) -> str:
+    """The directory or Hugging Face id that `name` stands for. Raises ModelError for a path that is no directory."""
+    if name == NAME:
+        return str(TINY)
+    if is_directory(name):
+        return name
+    if "://" in name:
+        raise ModelError(f"{in_short(name)}: an address, not a name", "give the id alone, such as org/name")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"{in_short(name)}: no such directory", MODEL_DIRECTORY)
+    if "/" in name:
+        return name
+    from actkit.backends import transformer_lens
+
+    return transformer_lens.alias_of(name)
+
+
+def read_config(location: str, spec: ModelSpec) -> Any:
+    """The model's configuration. Raises ModelError for what is no causal language model, and says what it is."""
+    from transformers import AutoConfig
+
+    with explained(spec, "configuration"):
+        try:
+            config = AutoConfig.from_pretrained(
+                location, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+            )
+        except (OSError, ValueError) as error:  # of a directory it says that it does not know the model
+            check_is_model(location, spec, ask_hub=ABSENT in str(error))
+            raise
+    check_causal_kind(config, spec)
+    return config
+
+
+def context_of(config: Any) -> int | None:
+    """The model's context in tokens.
+
+    For rotary embeddings of the kind longrope (Phi-3 with 128k) it is the shorter, original one: beyond that Hugging
+    Face changes the factors of a whole batch, so that a short sequence's numbers would depend on its neighbours.
+    """
+    context: int | None = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    original = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    return original if rope.get("rope_type") == "longrope" and original else context
+
+
+def read_tokenizer(location: str, spec: ModelSpec) -> Any:
+    """The model's tokenizer, which must be a fast one: only those know character spans."""
+    from transformers import AutoTokenizer
+
+    with explained(spec, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            location, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    tokenizer = checked(tokenizer, spec.name)
+    # The warning about texts beyond the context is the planner's business: it truncates or rejects, and counts.
+    tokenizer.model_max_length = 10**9
+    return tokenizer
+
+
+def checked(tokenizer: Any, name: str) -> Any:
+    """The tokenizer. Raises ModelError for one that is not fast: only those know character spans."""
+    if not tokenizer.is_fast:
+        raise ModelError(f"the tokenizer of {name} cannot tell character spans", "it needs a tokenizer.json")
+    return tokenizer
+
+
+def revision_of(location: str, spec: ModelSpec) -> str | None:
+    """The hub's commit; for a local directory a digest of its configuration, tokenizer and weight files."""
+    if not is_directory(location):
+        from transformers.utils.hub import cached_file
+
+        with explained(spec, "configuration"):
+            path = cached_file(location, "config.json", revision=spec.revision)
+        # The cache keeps each commit's files under snapshots/<commit>/.
+        return Path(str(path)).parent.name
+    digest = hashlib.sha256()
+    for path in sorted(Path(location).iterdir()):
+        if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py"):
+            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
+            with path.open("rb") as file:
+                # The ends of a weight file hold its index and its last tensor; reading 18 GB whole would take minutes.
+                digest.update(file.read(1 << 20))
+                file.seek(-min(path.stat().st_size, 1 << 20), 2)
+                digest.update(file.read())
+    return f"sha256:{digest.hexdigest()}"
