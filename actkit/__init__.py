@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from actkit.recipes.capture import run as run_capture
     from actkit.recipes.concept import ConceptSpec as ConceptSpec
     from actkit.recipes.concept import run as run_concept
-    from actkit.recipes.contrasts import Template as Template
+    from actkit.recipes.concepts import Template as Template
     from actkit.recipes.dense import DenseSpec as DenseSpec
     from actkit.recipes.dpo import DpoSpec as DpoSpec
     from actkit.recipes.dpo import run as run_dpo
@@ -89,7 +89,7 @@ _WHERE = {
     "SaeSpec": ("actkit.config", "SaeSpec"),
     "ScoreSettings": ("actkit.analysis.feature_scores", "ScoreSettings"),
     "SparseSpec": ("actkit.recipes.sparse", "SparseSpec"),
-    "Template": ("actkit.recipes.contrasts", "Template"),
+    "Template": ("actkit.recipes.concepts", "Template"),
     "TokenSpec": ("actkit.config", "TokenSpec"),
     "capture_activations": ("actkit.api.captures", "capture_activations"),
     "capture_contrastive_activations": ("actkit.api.contrasts", "capture_contrastive_activations"),
@@ -159,6 +159,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("actkit")
     if name not in _WHERE:
         raise AttributeError(f"module 'actkit' has no attribute {name!r}")
     module, attribute = _WHERE[name]

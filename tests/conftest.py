@@ -7,11 +7,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no tes
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from tests.command_line import Run, called
 
 VOCABULARY = 300
 SMALL = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -46,6 +49,12 @@ PARALLEL = ("gpt_neox", "phi")
 
 SCALED = ("granite",)
 """What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
+
+
+@pytest.fixture
+def actkit(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line in this process."""
+    return partial(called, capfd)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import typer
 import yaml
 
-from actkit.backends import hugging_face, sae_lens
+from actkit.backends import repository, sae_lens
 from actkit.cli.app import app, main
 from actkit.cli.settings import NOT_REPLAYED
 from actkit.config import ModelSpec, SaeSpec
@@ -38,7 +38,7 @@ def chosen(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         raise ModelError("as far as loading")
 
     monkeypatch.setattr(sae_lens, "load", stop)
-    monkeypatch.setattr(hugging_face, "read_config", stop)
+    monkeypatch.setattr(repository, "read_config", stop)
     monkeypatch.chdir(tmp_path)
     values = values_of(path)
     command = values["command"]

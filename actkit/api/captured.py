@@ -22,6 +22,9 @@ KEYS = (
     "captured_layers",
 )
 
+SHOWN = 4
+"""Tensors that a `repr` names."""
+
 
 @dataclass(frozen=True, eq=False)
 class CapturedActivations(Mapping[str, Any]):
@@ -52,6 +55,11 @@ class CapturedActivations(Mapping[str, Any]):
     run: Run | None = None
     """The run that it came from, where that is kept."""
 
+    def __repr__(self) -> str:
+        """What it holds, not all of its numbers."""
+        n = len(self.input_ids)
+        return f"{type(self).__name__}({n} prompt{'s' * (n != 1)}; {shapes(self.activations)})"
+
     def __getitem__(self, key: str) -> Any:
         if key not in KEYS:
             raise KeyError(key)
@@ -65,6 +73,12 @@ class CapturedActivations(Mapping[str, Any]):
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+
+def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:
+    """`layer 1 [2, 6, 192], layer 2 [2, 6, 192]`, the first and the last where there are many."""
+    each = [f"{f'layer {key}' if isinstance(key, int) else key} {list(one.shape)}" for key, one in tensors.items()]
+    return ", ".join(each if len(each) <= SHOWN else [*each[: SHOWN - 1], "…", each[-1]])
 
 
 def captured_of(found: dict[str, Any], run: Run, kept: bool) -> CapturedActivations:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from actkit.analysis.run import Run
-from actkit.api.captured import CapturedActivations
+from actkit.api.captured import CapturedActivations, shapes
 from actkit.api.captures import Prompt, capture_activations, prompts_of
 from actkit.api.loading import AnyModel, Layers
 from actkit.api.statistics import Read, paired
@@ -27,6 +27,11 @@ class ContrastiveActivations:
     """What `run.json` of the run says: model, counts, versions."""
     run: Run | None = None
     """The run that both came from, where that is kept."""
+
+    def __repr__(self) -> str:
+        """What it holds, not all of its numbers."""
+        n = len(self.positive.input_ids)
+        return f"{type(self).__name__}({n} pair{'s' * (n != 1)}; differences {shapes(self.differences)})"
 
     def __iter__(self) -> Iterator[CapturedActivations]:
         return iter((self.positive, self.negative))

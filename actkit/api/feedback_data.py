@@ -9,7 +9,8 @@ from actkit.errors import InputError, UsageError
 from actkit.pipeline.data import Rejected
 from actkit.pipeline.source import read_records
 from actkit.recipes.feedback import FeedbackFields
-from actkit.recipes.reward_detect import EXAMPLES, check_fields
+from actkit.recipes.labels import check_labels
+from actkit.recipes.reward_detect import EXAMPLES
 
 
 class FeedbackDataLoader:
@@ -32,7 +33,7 @@ class FeedbackDataLoader:
         self.rows = None if rows is None else [dict(one) for one in rows]
         """The records in memory."""
         self.fields = FeedbackFields() if fields is None else fields
-        check_fields(self.fields)
+        check_labels(self.fields)
 
     @classmethod
     def from_file(

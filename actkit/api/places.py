@@ -1,6 +1,7 @@
 """Where a run of the Python functions goes, and what it reads: a directory that is kept, or one that is removed."""
 
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,10 @@ from typing import Any
 
 from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, UsageError, in_python
-from actkit.pipeline.sink import named_after
+from actkit.pipeline.place import named_after
+
+INPUT = "input.jsonl"
+"""The file, nobody's own, that records at hand are written to."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Place:
 
     def write_input(self, records: Iterable[Any]) -> str:
         """The path of a file of these records. Raises UsageError for what JSON cannot hold."""
-        path = self.folder / "input.jsonl"
+        path = self.folder / INPUT
         with path.open("w", encoding="utf-8") as file:
             for number, one in enumerate(records):
                 try:
@@ -44,7 +48,12 @@ def placed(
     on_bad_record: OnBadRecord = "skip",
     max_records: int | None = None,
 ) -> Iterator[Place]:
-    """Where a run goes: `out`, or without one a temporary directory that is removed with all that is in it."""
+    """Where a run goes: `out`, or without one a temporary directory that is removed with all that is in it.
+
+    What is raised inside about one of the texts names it by its index. Raises UsageError where no record may be read.
+    """
+    if max_records is not None and max_records < 1:
+        raise UsageError(f"no more than {max_records} records", "give 1 or more, or None for all")
     with tempfile.TemporaryDirectory(prefix="actkit-") as name:
         folder = Path(name)
         where = Path(out) if out is not None else folder / "run"
@@ -52,9 +61,16 @@ def placed(
         try:
             yield Place(output, folder, out is not None)
         except InputError as error:
+            error.message = _by_index(error.message, str(folder / INPUT))
             if on_bad_record == "fail":  # each text has a row in what is returned, so that none can be left out
                 error.hint = "mend it, or leave it out"
             raise
+
+
+def _by_index(message: str, path: str) -> str:
+    """The message with a record's index for its line: texts have none, and nobody has seen the file at `path`."""
+    place = re.match(rf"(?:--prompt|{re.escape(path)}):(\d+)(?=[:,])", message)
+    return f"record {int(place[1]) - 1}{message[place.end() :]}" if place else message
 
 
 def warn_of(facts: Mapping[str, Any], max_length: int | None = None) -> None:

@@ -3,15 +3,14 @@
 import errno
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show, verify
 from actkit.cli.console import draw_error
-from actkit.cli.running import ARGUMENTS, INTERRUPTED, TERMINATED, Terminated
+from actkit.cli.helping import Command
+from actkit.cli.stopping import ARGUMENTS, INTERRUPTED, Terminated, interruptible
 from actkit.cli.streams import prepare, silence
 from actkit.errors import ActkitError
 from actkit.pipeline.opened import check_name, shown
@@ -25,16 +24,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-app.command("capture")(capture.capture)
-app.command("concept")(concept.concept)
-app.command("dpo")(dpo.dpo)
-app.command("export")(export.export)
-app.command("feature-dataset")(feature_dataset.feature_dataset)
-app.command("reward-detect")(reward_detect.reward_detect)
-app.command("sae-extract")(sae_extract.sae_extract)
-app.command("saes")(saes.saes)
-app.command("show")(show.show)
-app.command("verify")(verify.verify)
+app.command("capture", cls=Command)(capture.capture)
+app.command("concept", cls=Command)(concept.concept)
+app.command("dpo", cls=Command)(dpo.dpo)
+app.command("export", cls=Command)(export.export)
+app.command("feature-dataset", cls=Command)(feature_dataset.feature_dataset)
+app.command("reward-detect", cls=Command)(reward_detect.reward_detect)
+app.command("sae-extract", cls=Command)(sae_extract.sae_extract)
+app.command("saes", cls=Command)(saes.saes)
+app.command("show", cls=Command)(show.show)
+app.command("verify", cls=Command)(verify.verify)
 
 
 def _version(wanted: bool) -> None:
@@ -57,14 +56,14 @@ def _options(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    0 done, 1 expected failure, 2 usage or configuration, 130 interrupted (Ctrl-C), 143 ended (SIGTERM).
+    0 done, 1 expected failure, 2 usage or configuration; ended by a signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM.
     """
     # Ends a pipeline such as `actkit dpo pairs.jsonl | head` quietly, as other commands do.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
     prepare(ARGUMENTS.get())
-    with _interruptible() as arrived:
+    with interruptible() as arrived:
         try:
             for one in ARGUMENTS.get():
                 check_name(one)
@@ -86,20 +85,29 @@ def main(arguments: list[str] | None = None) -> NoReturn:
                 if isinstance(error, OSError) and error.strerror:
                     _leave_system(error)
                 raise
-            command = getattr(getattr(error, "ctx", None), "command_path", "actkit")
             # Without a message, help was asked for by giving no arguments, and has been printed.
             if describe():
                 said = " ".join(describe().replace("Value error, ", "").split())  # choices come a line each
-                draw_error(shown(said), f"{command} --help lists the options")
+                draw_error(shown(said), _usage_hint(error, said))
             sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _usage_hint(error: Exception, said: str) -> str:
+    """Where the options are listed; before that, what several arguments in the place of one mostly come from."""
+    command = getattr(getattr(error, "ctx", None), "command_path", None)
+    if command is None:  # an option without its argument: typer has not got to the command yet
+        first = next(iter(ARGUMENTS.get()), "")
+        command = f"actkit {first}" if any(first == one.name for one in app.registered_commands) else "actkit"
+    quoting = "one input at a time; quote a pattern or a text with blanks, so that the shell leaves it whole; "
+    return f"{quoting if 'unexpected extra argument' in said else ''}{command} --help lists the options"
+
+
 def _leave(arrived: list[int]) -> NoReturn:
     """Exit before a run had begun, or after it was complete."""
-    ended = signal.SIGTERM in arrived
-    draw_error("ended" if ended else "interrupted", "what was finished is kept; with --resume, the command goes on")
-    sys.exit(TERMINATED if ended else INTERRUPTED)
+    ended = next((Terminated(one) for one in arrived if one != signal.SIGINT), None)
+    draw_error(ended.says if ended else "interrupted", "what was finished is kept; with --resume, the command goes on")
+    sys.exit(ended.exit_status if ended else INTERRUPTED)
 
 
 def _leave_system(error: OSError) -> NoReturn:
@@ -114,28 +122,3 @@ def _leave_system(error: OSError) -> NoReturn:
             f"cannot write the result: {error.strerror}", "what was finished is kept; see where standard output goes"
         )
     sys.exit(1)
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Turn the first Ctrl-C or SIGTERM into an exception; a second one ends the process at once, which loses nothing.
-
-    Yields the list of signals that have arrived.
-    """
-    arrived: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> None:
-        arrived.append(number)
-        for one in before:
-            signal.signal(one, signal.SIG_DFL)
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = {one: signal.getsignal(one) for one in wanted if signal.getsignal(one) is not signal.SIG_IGN}
-    for one in before:
-        signal.signal(one, interrupt)
-    try:
-        yield arrived
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

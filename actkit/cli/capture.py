@@ -7,8 +7,9 @@ import typer
 from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, at_home, expanded, hidden, option
-from actkit.cli.options import Dense, Shared, Sparse
-from actkit.cli.running import ARGUMENTS
+from actkit.cli.options import Dense, Shared
+from actkit.cli.sparse import Sparse
+from actkit.cli.stopping import ARGUMENTS
 from actkit.errors import UsageError
 
 
@@ -65,6 +66,8 @@ def capture(
         raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
     with starting(shared.quiet):
         from actkit.recipes.capture import CaptureSpec, run
+    if field is not None:
+        _check_has_fields(path, field)
 
     spec = CaptureSpec(
         tuple(prompt or ()),
@@ -86,3 +89,17 @@ def capture(
         "system": system,
     }
     run_dense("capture", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))
+
+
+def _check_has_fields(path: str | None, field: str) -> None:
+    """Raise UsageError where `field` says nothing: of a file of plain lines, and of prompts on the command line."""
+    from actkit.pipeline.opened import STDIN, shown
+    from actkit.pipeline.source import format_of
+
+    if path is None:
+        raise UsageError(f"--field {field}: a --prompt is a text and has no fields", "leave out --field")
+    if path != STDIN and format_of(path) == "text":
+        raise UsageError(
+            f"--field {field}: {shown(path)} is a text file, whose lines have no fields",
+            "leave out --field; or, if its lines are JSON, name it .jsonl, or give it on standard input",
+        )

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actkit.cli.completion import concepts
 from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, at_home, expanded, hidden, option
-from actkit.cli.options import Dense, Shared, Sparse
+from actkit.cli.options import Dense, Shared
+from actkit.cli.run_options import Chat
+from actkit.cli.sparse import Sparse
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from actkit.recipes.contrasts import Template
+    from actkit.pipeline.recipe import Finished
+    from actkit.recipes.concepts import Template
 
 STEM = "{stem}"
 
@@ -28,6 +32,7 @@ def concept(
         str | None,
         typer.Argument(
             metavar="NAME|FILE",
+            autocompletion=concepts,
             callback=at_home,
             help="A built-in concept (see --list), or JSONL, JSON, CSV, TSV, Parquet of positive and negative, of "
             "statement and label, or of question and answers that match a behaviour or do not.",
@@ -58,15 +63,7 @@ def concept(
             "--positions", panel=READ, help="The last token, the mean of the answer, or all (directions: the last)."
         ),
     ] = "last",
-    chat: Annotated[
-        bool | None,
-        option(
-            "--chat/--no-chat",
-            panel=READ,
-            help="Use the model's chat template; by default if it has one.",
-            show_default=False,
-        ),
-    ] = None,
+    chat: Chat = None,
     seed: Annotated[
         int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
     ] = 0,
@@ -99,9 +96,12 @@ def concept(
         "chat": chat,
         "seed": seed,
     }
-    finished = run_dense("concept", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))
-    if not shared.quiet:
-        show_directions(finished.path, finished.facts)
+
+    def show(finished: "Finished") -> None:
+        if not shared.quiet:
+            show_directions(finished.path, finished.facts)
+
+    run_dense("concept", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more), show)
 
 
 def _template(positive: str | None, negative: str | None, stems: str | None) -> "Template | None":
@@ -112,7 +112,7 @@ def _template(positive: str | None, negative: str | None, stems: str | None) -> 
     missing = [flag for flag, one in given.items() if one is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} is missing", "--positive TEXT --negative TEXT --stems FILE")
-    from actkit.recipes.contrasts import Template
+    from actkit.recipes.concepts import Template
 
     for flag, text in (("--positive", positive), ("--negative", negative)):
         if STEM not in str(text):
@@ -121,7 +121,7 @@ def _template(positive: str | None, negative: str | None, stems: str | None) -> 
 
 
 def _list(as_json: bool) -> None:
-    from actkit.recipes.contrasts import concepts
+    from actkit.recipes.concepts import concepts
 
     for one in concepts().values():
         if as_json:

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from actkit.cli.console import say
-from actkit.cli.options import TOP_K, Dense, Shared, Sparse
+from actkit.cli.options import TOP_K, Dense, Shared
 from actkit.cli.running import run_command
+from actkit.cli.sparse import Sparse
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec
@@ -20,8 +21,9 @@ def run_dense(
     sparse: Sparse,
     own: Mapping[str, Any],
     run: Callable[..., "Finished"],
+    afterwards: Callable[["Finished"], None] = lambda _finished: None,
 ) -> "Finished":
-    """Run a command whose recipe takes a `DenseSpec`; `own` are its options beside the groups."""
+    """Run a command whose recipe takes a `DenseSpec`; `own` and `afterwards` as in `run_command`."""
     from actkit.recipes.dense import DenseSpec
 
     saes = sparse.wanted(shared.model)
@@ -36,4 +38,5 @@ def run_dense(
         what = DenseSpec(model, output, dense.layers, names, batch, saes, dense.top_k)
         return run(what, *more)
 
-    return run_command(command, shared, {**own, **asdict(dense), **asdict(sparse)}, work, dense.store_dtype)
+    options = {**own, **asdict(dense), **asdict(sparse)}
+    return run_command(command, shared, options, work, dense.store_dtype, afterwards)

@@ -7,7 +7,9 @@ import typer
 from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
 from actkit.cli.expand import READ, at_home, expanded, hidden, option
-from actkit.cli.options import Dense, Shared, Sparse
+from actkit.cli.options import Dense, Shared
+from actkit.cli.run_options import Chat
+from actkit.cli.sparse import Sparse
 from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
 
@@ -31,15 +33,7 @@ def dpo(
         PairFormat | None,
         option("--input-format", panel=READ, help="Detected from the first records if not given.", show_default=False),
     ] = None,
-    chat: Annotated[
-        bool | None,
-        option(
-            "--chat/--no-chat",
-            panel=READ,
-            help="Use the model's chat template; by default if it has one.",
-            show_default=False,
-        ),
-    ] = None,
+    chat: Chat = None,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """Activations of preference pairs, token by token, with the point where chosen and rejected diverge.

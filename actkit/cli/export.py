@@ -11,6 +11,7 @@ from rich.text import Text
 
 from actkit.cli.console import console, say, size
 from actkit.cli.expand import OUTPUT, at_home, expanded, option
+from actkit.cli.one_run import check_run
 from actkit.config import ExportFormat
 from actkit.errors import UsageError
 
@@ -70,6 +71,7 @@ def export(
     """
     if out is not None and str(out) == "-":
         raise UsageError("--out -: a format is a file, and is not written to standard output", "-o pairs.h5")
+    check_run(run, f"actkit export --to {to}")
     from actkit.export.formats import export as write
 
     with _progress(quiet, to) as on_progress:

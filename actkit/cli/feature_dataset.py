@@ -7,8 +7,9 @@ import typer
 
 from actkit.cli.console import starting
 from actkit.cli.expand import READ, SAE, at_home, expanded, hidden, option
-from actkit.cli.options import Shared, Sparse
+from actkit.cli.options import Shared
 from actkit.cli.running import run_command
+from actkit.cli.sparse import Sparse
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:

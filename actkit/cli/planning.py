@@ -11,6 +11,7 @@ from rich.table import Table
 from actkit.analysis.strips import Strip, Token
 from actkit.cli.console import size
 from actkit.cli.strip import BOUNDARY, drawn
+from actkit.cli.summary import written_of
 
 RUNS_SHOWN = 6
 
@@ -23,7 +24,7 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     shards = "1 shard" if counts["shards"] == 1 else f"{counts['shards']:,} shards"
     screen.print(
         f"plan of [bold]{facts['command']}[/] with {model['name']} ({how}): "
-        f"{counts['written']:,} of {counts['read']:,} records, {sequences}, "
+        f"{written_of(facts)}, {sequences}, "
         f"{counts['tokens']:,} tokens, {counts['kept']:,} positions stored, {shards}"
     )
     if counts["truncated"]:

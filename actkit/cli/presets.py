@@ -5,12 +5,15 @@ Precedence: flag, then ACTKIT_* in the environment, then `--config`, then the pr
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from actkit.bundled import NAME
+from actkit.cli.stopping import ARGUMENTS
 from actkit.errors import UsageError
 
 FOLDER = Path(__file__).parent.parent / "presets"
@@ -25,6 +28,7 @@ SAE_FLAGS = {
 }
 SAE_KEYS = frozenset(SAE_FLAGS.values())
 META = "actkit.preset"
+NUMBERS = re.compile(r"\d+")
 READS_SAE = ("feature-dataset", "reward-detect", "sae-extract")
 """Commands that are about SAE features: elsewhere the SAE of a preset is left alone."""
 
@@ -38,6 +42,16 @@ def preset(name: str) -> dict[str, Any]:
         did = f"did you mean {' or '.join(close)}? There" if close else "there"
         raise UsageError(f"no preset {name[:80]}", f"{did} are {', '.join(NAMES)}")
     return dict(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def near_names(model: str) -> list[str]:
+    """What `--model` may have meant, as it is written: the bundled model, or a preset.
+
+    Names that have other numbers in them are those of other models.
+    """
+    close = difflib.get_close_matches(model.lower(), (NAME, *NAMES), n=2, cutoff=0.75)
+    same = [one for one in close if NUMBERS.findall(one) == NUMBERS.findall(model) and (one, model) != (NAME, NAME)]
+    return [f"--model {one}" if one == NAME else f"--preset {one}" for one in same]
 
 
 def load_preset(context: typer.Context, name: str | None) -> str | None:
@@ -72,8 +86,6 @@ def _replaced(chosen: set[str]) -> frozenset[str]:
 
 def _chosen() -> set[str]:
     """The SAE options on the command line and in the environment, which are read after this."""
-    from actkit.cli.running import ARGUMENTS  # which imports the options, and they this module
-
     given = {argument.partition("=")[0] for argument in ARGUMENTS.get()}
     return {
         key

@@ -7,9 +7,10 @@ import typer
 
 from actkit.cli.console import starting
 from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
-from actkit.cli.options import Shared, Sparse
+from actkit.cli.options import Shared
 from actkit.cli.ranking import show_ranking
 from actkit.cli.running import run_command
+from actkit.cli.sparse import Sparse
 from actkit.config import Pool
 from actkit.errors import UsageError
 
@@ -123,12 +124,13 @@ def reward_detect(
 
     with starting(shared.quiet):
         from actkit.recipes.feedback import FeedbackFields
-        from actkit.recipes.reward_detect import RewardDetectSpec, check_fields, run
+        from actkit.recipes.labels import check_labels
+        from actkit.recipes.reward_detect import RewardDetectSpec, run
 
     fields = FeedbackFields(
         text_field, label_field, prompt_field, group_field, score_field, tuple(positive or ()), tuple(negative or ())
     )
-    check_fields(fields)
+    check_labels(fields)
     settings = ScoreSettings(
         held_out,
         draws,
@@ -163,6 +165,9 @@ def reward_detect(
         "top_k": top_k,
         **asdict(sparse),
     }
-    finished = run_command("reward-detect", shared, own, work)
-    if not shared.quiet:
-        show_ranking(finished.path)
+
+    def show(finished: "Finished") -> None:
+        if not shared.quiet:
+            show_ranking(finished.path)
+
+    run_command("reward-detect", shared, own, work, afterwards=show)

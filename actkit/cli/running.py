@@ -1,59 +1,50 @@
 """What every command does around its recipe: name the run, show progress, print the result, say how to go on."""
 
 import json
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from actkit.cli.console import console, progress_shown, show_profile, show_run
+from actkit.cli.console import console, progress_shown
 from actkit.cli.options import Shared
+from actkit.cli.presets import near_names
 from actkit.cli.settings import recorded, replayable
-from actkit.errors import ActkitError, UsageError, WriteError
+from actkit.cli.stopping import continuing
+from actkit.cli.summary import show_profile, show_run
+from actkit.errors import ModelError, RunError, UsageError
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec, StoreDtype
     from actkit.pipeline.recipe import Finished, Progress
 
 Work = Callable[["OutputSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
-INTERRUPTED, TERMINATED = 130, 143
 NOT_OF_THE_RUN = ("resume", "export", "plan", "profile")
 """Options that say what to do with a run, not what is in it."""
-ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
-"""The command line of this call, without the program's name."""
-
-
-class Terminated(BaseException):
-    """The process was asked to end (SIGTERM): like a KeyboardInterrupt, no error of the program."""
-
-
-class StoppedError(ActkitError):
-    """The run was interrupted; its hint continues it."""
-
-    def __init__(self, message: str, hint: str, exit_status: int) -> None:
-        super().__init__(message, hint)
-        self.exit_status = exit_status
 
 
 def run_command(
-    command: str, shared: Shared, own: Mapping[str, Any], work: Work, store_dtype: "StoreDtype" = "float32"
+    command: str,
+    shared: Shared,
+    own: Mapping[str, Any],
+    work: Work,
+    store_dtype: "StoreDtype" = "float32",
+    afterwards: Callable[["Finished"], None] = lambda _finished: None,
 ) -> "Finished":
     """Run a command: `work` gets where the run goes, the options to record, the files to write, and the progress line.
 
-    `own` are the command's options beside the shared ones. Prints the run's path, or with `--json` one object, on
-    standard output.
+    `own` are the command's options beside the shared ones. `afterwards` is what the command itself shows or writes of
+    the finished run. At last prints the run's path, or with `--json` one object, on standard output.
 
-    Raises UsageError where `--resume` does not say what, and on Ctrl-C and SIGTERM StoppedError, whose hint is the line
-    that continues the run.
+    Raises UsageError where `--out` cannot be meant or `--resume` does not say what, and where a signal ends the run
+    StoppedError, whose hint is the line that continues it.
     """
     _check(command, shared)
-    from actkit.pipeline.sink import named_after
+    from actkit.pipeline.place import named_after
 
     out = shared.out or shared.output or named_after(command)
     values = {
@@ -62,17 +53,20 @@ def run_command(
     }
     options = recorded({**values, "out": out})
     files = {"config.yaml": replayable(command, options)}
-    with _continuing(shared, out), progress_shown(shared.quiet) as on_progress:
+    is_named = shared.out is not None or shared.output is not None
+    source = next(iter(own.values()), None)  # every command's first option of its own is what it reads
+    with continuing(out, is_named), _naming(shared.model, source), progress_shown(shared.quiet) as on_progress:
         shown = on_progress if shared.quiet else _with_notes(on_progress)
         finished = work(shared.output_spec(out, store_dtype), options, files, shown)
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
-    if finished.was_complete:
+    if finished.was_complete and not shared.quiet:
         console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
         show_run(finished.facts, finished.path)
     if shared.profile:
         show_profile(finished.facts)
+    afterwards(finished)
     _export(shared, finished.path)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
@@ -105,18 +99,14 @@ def _export(shared: Shared, run: Path) -> None:
             console().print(f"  {to}: {path}", markup=False)
 
 
-def continuing_line(out: Path | None) -> str:
-    """The command line that continues this one: `--resume` for `--overwrite`, and `--out` where it was not given."""
-    kept = [one for one in ARGUMENTS.get() if one not in ("--overwrite", "--resume")]
-    return shlex.join(["actkit", *kept, *(("--out", str(out)) if out is not None else ()), "--resume"])
-
-
 def _check(command: str, shared: Shared) -> None:
     if shared.export:
         from actkit.export.formats import check_fits
 
         for to in shared.export:
             check_fits(to, command)
+    if "-" in (str(shared.out), str(shared.output)):
+        raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:
@@ -126,21 +116,22 @@ def _check(command: str, shared: Shared) -> None:
 
 
 @contextmanager
-def _continuing(shared: Shared, out: Path) -> Iterator[None]:
-    """Say how to continue a run that is interrupted or finds no room."""
-    line = continuing_line(None if shared.out or shared.output else out)
-    if "-" in ARGUMENTS.get():
-        line += "  (with the same standard input)"
+def _naming(model: str, source: Any) -> Iterator[None]:
+    """Name, in an error, the input that had nothing, and what is nearly called like a model that there is not."""
     try:
         yield
-    except (KeyboardInterrupt, Terminated) as error:
-        by, status = ("interrupted", INTERRUPTED) if isinstance(error, KeyboardInterrupt) else ("ended", TERMINATED)
-        kept = out.with_name(f"{out.name}.partial")
-        message = f"{by}; finished shards are in {kept}" if kept.exists() else f"{by} before a shard was finished"
-        raise StoppedError(message, f"--overwrite starts again; to continue: {line}", status) from error
-    except ActkitError as error:
-        if isinstance(error, WriteError):
-            error.hint = f"{error.hint} when that is mended, continue: {line}"
+    except ModelError as error:
+        near = near_names(model) if error.message.startswith(f"{model}: ") else []
+        if near:
+            error.hint = f"did you mean {' or '.join(near)}? else {error.hint}"
+        raise
+    except RunError as error:
+        # These import much, and are there by now.
+        from actkit.pipeline.opened import name_of, shown
+        from actkit.pipeline.recipe import NothingKeptError
+
+        if isinstance(error, NothingKeptError) and isinstance(source, str):
+            error.message = f"{shown(name_of(source))}: {error.message}"
         raise
 
 

@@ -10,8 +10,9 @@ import typer
 
 from actkit.cli.console import starting
 from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
-from actkit.cli.options import Shared, Sparse
+from actkit.cli.options import Shared
 from actkit.cli.running import run_command
+from actkit.cli.sparse import Sparse
 from actkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def sae_extract(
         from actkit.recipes.sae_extract import SaeExtractSpec, run
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
-    document = _document(path, merge_into) if merge_into is not None else {}
+    document = _document(path, merge_into, (prompt_field, response_field)) if merge_into is not None else {}
     if merge_into is not None and not shared.plan:
         _writable(merge_into)
     spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k, chat, shared.token_spec())
@@ -89,14 +90,22 @@ def sae_extract(
         "merge_into": merge_into,
         **asdict(sparse),
     }
-    finished = run_command("sae-extract", shared, own, work)
-    if merge_into is not None:
-        from actkit.export.merged_json import merge
 
-        merge(finished.path, document, finished.facts)
-        temporary = merge_into.with_name(merge_into.name + ".tmp")
-        temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(merge_into)
+    def join(finished: "Finished") -> None:
+        if merge_into is not None:
+            _merge(finished, document, merge_into)
+
+    run_command("sae-extract", shared, own, work, afterwards=join)
+
+
+def _merge(finished: "Finished", document: dict[str, Any], merge_into: Path) -> None:
+    """Put the run's features into the document and write it, whole or not at all."""
+    from actkit.export.merged_json import merge
+
+    merge(finished.path, document, finished.facts)
+    temporary = merge_into.with_name(merge_into.name + ".tmp")
+    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(merge_into)
 
 
 def _writable(path: Path) -> None:
@@ -109,8 +118,15 @@ def _writable(path: Path) -> None:
         raise UsageError(f"--merge-into {path}: {error.strerror}", "choose a file that can be written") from error
 
 
-def _document(path: str, merge_into: Path) -> dict[str, Any]:
-    """The document to merge into: what an earlier run left there, or the input."""
+def _document(path: str, merge_into: Path, fields: tuple[str, str]) -> dict[str, Any]:
+    """The document to merge into: what an earlier run left there, or the input.
+
+    `fields` hold prompt and response. Raises UsageError for what can be no document, InputError for what is none, or
+    has other texts than the input.
+    """
+    if path == "-" or str(merge_into) == "-":
+        flag = "INPUT -" if path == "-" else "--merge-into -"
+        raise UsageError(f"{flag}: a document is read, and written, as a file", "--merge-into merged.json")
     if merge_into.is_dir():
         raise UsageError(f"--merge-into {merge_into}: Is a directory", f"name a file, such as {merge_into}/merged.json")
     from actkit.export.merged_json import read_document, variations
@@ -119,7 +135,7 @@ def _document(path: str, merge_into: Path) -> dict[str, Any]:
     if merge_into.exists() and merge_into.resolve() != Path(path).resolve():
         earlier = read_document(merge_into)
         texts = [
-            [(one.get("prompt"), one.get("response")) for _, one in variations(each) if isinstance(one, dict)]
+            [[one.get(name) for name in fields] for _, one in variations(each) if isinstance(one, dict)]
             for each in (document, earlier)
         ]
         if texts[0] != texts[1]:

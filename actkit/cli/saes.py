@@ -24,11 +24,11 @@ def saes(
 
     Example: [b]actkit saes "gemma-2-2b 16k" --ids[/]
     """
-    from actkit.backends.sae_lens import releases
+    from actkit.cli.registry import listed
 
     words = " ".join(query or ()).lower().split()
     found = []
-    for release in releases().values():
+    for release in listed():
         matching = [one for one in release.sae_ids if _has(f"{release.name} {release.model} {one}", words)]
         if matching:
             found.append((release, matching))

@@ -8,6 +8,7 @@ import typer
 
 from actkit.cli.expand import at_home
 from actkit.cli.presets import beneath
+from actkit.cli.yaml_file import read_options
 from actkit.errors import UsageError
 
 NOT_REPLAYED = (
@@ -27,25 +28,13 @@ NOT_REPLAYED = (
 def load_config(context: typer.Context, path: Path | None) -> Path | None:
     """Callback of `--config`: the file's keys become the defaults of the command's options.
 
-    Raises UsageError for a file that is no flat mapping, and names all of its unknown keys at once.
+    Raises UsageError for a file that is no flat mapping or sets an option twice, and names all of its unknown keys at
+    once.
     """
     if path is None:
         return None
-    import yaml
-
     path = at_home(path)
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}", "give a YAML file of options") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--config {path}: not YAML ({str(error).splitlines()[0]})", "one `option: value` a line"
-        ) from error
-    if not isinstance(values, Mapping):
-        raise UsageError(f"--config {path}: no mapping of options to values", "one `option: value` a line")
-    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    values = read_options(path)
     meant_for = values.pop("command", context.info_name)
     if meant_for != context.info_name:
         raise UsageError(

@@ -14,8 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.console import ENDLESS, counted, size
+from actkit.cli.console import ENDLESS, counted, draw_table, size
 from actkit.cli.expand import at_home
+from actkit.cli.one_run import check_run
+from actkit.cli.summary import written_of
 
 PIPED = 110
 """Columns of a token strip where there is no terminal to ask."""
@@ -42,6 +44,7 @@ def show(
     from actkit.analysis.overview import facts_of, heads
     from actkit.analysis.strips import first_strips
 
+    check_run(run, "actkit show")
     facts = facts_of(run)
     strips = first_strips(run, sequences) if sequences else []
     if json:
@@ -51,9 +54,7 @@ def show(
     # Where there is no terminal there is no edge: a row of a table is one line.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
     counts = facts["counts"]
-    about = (
-        f"{run}: {facts['command']} with {facts['model']['name']}, {counts['written']:,} of {counts['read']:,} records"
-    )
+    about = f"{run}: {facts['command']} with {facts['model']['name']}, {written_of(facts)}"
     about += f", {counted(counts['sequences'], 'sequence')}, {counted(counts['tokens'], 'token')}"
     screen.print(about, markup=False)
     for name, head in heads(run, rows):
@@ -83,7 +84,10 @@ def _draw(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Consol
             drawn.add_column(column, justify="right" if right else "left", no_wrap=True)
         for at in range(1, len(rows) + 1):
             drawn.add_row(*(Text(cells[column][at]) for column in band))
-        screen.print(Padding(drawn, (0, 0, 0, INDENT if number else 0), expand=False))
+        if number:
+            screen.print(Padding(drawn, (0, 0, 0, INDENT), expand=False))
+        else:
+            draw_table(drawn, screen)
     if empty:
         screen.print(f"[dim]no value in these rows:[/] {', '.join(empty)}")
 

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from actkit.cli.console import console, counted, draw_table, say
 from actkit.cli.expand import MODEL, OUTPUT, SAE, at_home, expanded, option
-from actkit.cli.options import AllowPickle, TrustRemoteCode
+from actkit.cli.model_options import AllowPickle, TrustRemoteCode
+from actkit.cli.one_run import check_run
 from actkit.config import Attention
 from actkit.errors import RunError
 
@@ -87,6 +88,7 @@ def verify(
     if not recompute and not quiet:
         for flag in (flag for flag, value in idle.items() if value):
             say("warning", f"{flag} does nothing without --recompute N: nothing is computed again")
+    check_run(run, "actkit verify")
     facts = checked_facts(run)
     with _progress(quiet) as show:
         findings = check(run, lambda share: show(f"reading shards: {share:.0%}"))

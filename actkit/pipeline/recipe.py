@@ -87,6 +87,10 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     """What happened on the way that a person should know: damaged shards, memory that ran out."""
 
+    def __post_init__(self) -> None:
+        self.part = ""
+        """Which part of the work is being timed now, for whoever shows it; not counted, and not kept with a shard."""
+
     def reject(self, reason: str) -> None:
         """Count one rejected record."""
         self.rejected += 1
@@ -105,21 +109,32 @@ class Progress:
     def timed(self, part: str, within: bool = False) -> Iterator[None]:
         """Add the time spent inside to `part`, of `seconds` or, where another part is timed already, of `within`."""
         start, times = time.perf_counter(), self.within if within else self.seconds
+        before = self.part
+        if not within:
+            self.part = part
         try:
             yield
         finally:
+            self.part = before
             times[part] = times.get(part, 0.0) + time.perf_counter() - start
 
 
 OnProgress = Callable[[Progress], None]
 
 
-def nothing_kept(progress: Progress) -> RunError:
+class NothingKeptError(RunError):
+    """No record of an input could be used."""
+
+
+def nothing_kept(progress: Progress) -> NothingKeptError:
     """The error for a run in which no record could be used."""
     if not progress.read:
-        return RunError("the input has no records", "is the file, or what is piped in, empty?")
+        return NothingKeptError("the input has no records", "is the file, or what is piped in, empty?")
     records = "1 record" if progress.read == 1 else f"{progress.read:,} records"
-    return RunError(f"nothing was kept of {records}{reasons(progress)}", "what is read, of which fields, is in --help")
+    return NothingKeptError(
+        f"nothing was kept of {records}{reasons(progress)}",
+        "--on-bad-record fail names the first of them, with line and field; --help says which fields are read",
+    )
 
 
 def reasons(progress: Progress) -> str:

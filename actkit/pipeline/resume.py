@@ -19,9 +19,10 @@ from actkit.pipeline.digest import Place
 from actkit.pipeline.fingerprint import check_same
 from actkit.pipeline.lock import locked
 from actkit.pipeline.manifest import FOLDER, Manifest, finished, load_states
+from actkit.pipeline.place import RUN_FILE, check_out, clear, partial_of, tidy
 from actkit.pipeline.plan import Budget
 from actkit.pipeline.recipe import Progress, Recipe
-from actkit.pipeline.sink import RUN_FILE, RunDirectory, check_out, clear, partial_of, start_run, tidy
+from actkit.pipeline.sink import RunDirectory, start_run
 
 FINGERPRINT = "fingerprint.json"
 
@@ -43,12 +44,17 @@ class Begun:
     """The ends of the shards that were finished before."""
 
 
+def is_complete(output: OutputSpec) -> bool:
+    """Whether `output` is to continue a run that is complete, for which no record is read."""
+    return output.resume and not partial_of(output.out).exists() and (output.out / RUN_FILE).exists()
+
+
 def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
     """The facts of a run that is to be continued and is complete; None where there is none.
 
     Raises RunError when it was begun differently.
     """
-    if not output.resume or partial_of(output.out).exists() or not (output.out / RUN_FILE).exists():
+    if not is_complete(output):
         return None
     facts: dict[str, Any] = json.loads((output.out / RUN_FILE).read_text(encoding="utf-8"))
     check_same(facts.get("fingerprint", {}), fingerprint, str(output.out))

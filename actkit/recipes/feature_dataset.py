@@ -19,16 +19,18 @@ from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
+from actkit.pipeline.cut import chunks
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.documents import Corpus, find_corpus, opened, read_documents
 from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.opened import STDIN
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
+from actkit.pipeline.resume import is_complete
 from actkit.pipeline.room import records_about
 from actkit.pipeline.source import format_of
 from actkit.pipeline.table_sizes import features_stored
-from actkit.pipeline.tokenize import Tokenizer, chunks, encode_text, leading_bos
+from actkit.pipeline.tokenize import Tokenizer, encode_text, leading_bos
 from actkit.recipes.saes import Found, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
@@ -68,7 +70,9 @@ def run(
 
     Raises InputError for a corpus that is not there, before anything is loaded.
     """
-    corpus = opened(find_corpus(spec.dataset), spec.split)
+    corpus = find_corpus(spec.dataset)
+    if not is_complete(sparse.output):  # then nothing is read, and the hub need not be there
+        corpus = opened(corpus, spec.split)
 
     def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
         tokenizer = description.tokenizer

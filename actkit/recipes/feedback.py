@@ -13,9 +13,8 @@ from actkit.errors import RecordError
 from actkit.recipes.answered import text_in
 from actkit.recipes.labels import LABEL_FIELDS, Label, Labels, name_of
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
-from actkit.recipes.labels import check_labels as check_labels
 from actkit.recipes.labels import labels_in as labels_in
-from actkit.recipes.preferences import Message, parse_messages
+from actkit.recipes.messages import Message, parse_messages
 
 TEXT_FIELDS = ("text", "response", "answer", "completion", "comment", "content")
 GROUP_FIELDS = ("group", "question_id")

@@ -21,6 +21,7 @@ WORDS: Mapping[str, Label] = {
 }
 """What labels mean when `--positive` and `--negative` are not given; 0 is negative beside 1, neutral beside -1."""
 LOOK_AHEAD = 1000
+MOST_SHOWN = 10
 SIGNS = frozenset(("1", "+1", "0", "-1"))
 NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
@@ -64,7 +65,7 @@ class Labels:
         several = _words(value)
         meant = {self.words[one] for one in several if one in self.words}
         if self.has_one and not self.given:
-            _check_signs(several, field)
+            _check_signs(several, several, field)
         if self.zero == "negative" and "-1" in several and not self.given:
             raise InputError(
                 f"the field {field} has -1 after 0 and 1, so it is not clear what 0 means",
@@ -100,8 +101,9 @@ def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = Fa
             seen |= dict.fromkeys(_words(record.value.get(name)), name) if name else {}
     labels = Labels(fields, "neutral" if "-1" in seen else "negative", refuse_grades and bool(SIGNS & set(seen)))
     if labels.has_one and not labels.given:
+        source = next((f"{record.source}: " for record in first if record.source), "")
         for word, name in seen.items():
-            _check_signs([word], name)
+            _check_signs([word], sorted(one for one in seen if seen[one] == name), name, source)
     return labels, again
 
 
@@ -112,13 +114,15 @@ def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -
     return next((one for one in usual if one in value), None)
 
 
-def _check_signs(words: Sequence[str], field: str) -> None:
+def _check_signs(words: Sequence[str], seen: Sequence[str], field: str, source: str = "") -> None:
     """Raise InputError for a number that is no sign: where there are grades from 1 to 5, 1 is the worst of them."""
     grade = next((one for one in words if NUMBER.fullmatch(one) and abs(float(one)) > 1), None)
     if grade is not None:
+        numbers = sorted((one for one in seen if NUMBER.fullmatch(one)), key=float)
+        such = f", such as --positive {numbers[-1]} --negative {numbers[0]}" if len(numbers) > 1 else ""
         raise InputError(
-            f"the field {field} has {grade}, so it is not clear what 1 means",
-            "say it: --positive and --negative, each repeatable, name the labels that count",
+            f"{source}the field {field} has {', '.join(seen[:MOST_SHOWN])}, so it is not clear what 1 means",
+            f"say it: --positive and --negative, each repeatable, name the labels that count{such}",
         )
 
 

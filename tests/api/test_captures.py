@@ -146,8 +146,9 @@ def test_a_prompt_that_is_cut_is_warned_of_unless_it_was_asked_for(tiny: actkit.
     [
         ([], {}, UsageError, "no prompts"),
         ([3], {}, UsageError, "int is no prompt"),
-        (["One.", " "], {}, InputError, "--prompt:2: empty"),
-        ([{"text": "One."}, {"other": "Two."}], {}, InputError, "no field"),
+        (["One.", " "], {}, InputError, "^record 1: empty"),
+        ([{"text": "One."}, {"other": "Two."}], {}, InputError, "^record 1: no field"),
+        ([{"text": "One."}, {"text": " "}], {}, InputError, "^record 1: empty"),
         ([{"prompt": object()}], {}, UsageError, "cannot be written as JSON"),
         ("One.", {"positions": "nonsense"}, UsageError, "not understood"),
         ("One.", {"layers": "4"}, UsageError, "no layer 4"),
@@ -161,6 +162,24 @@ def test_errors_say_what_to_do(prompts: Any, options: dict[str, Any], error: typ
         actkit.capture_activations(CPU, prompts, **options)
     assert isinstance(caught.value, actkit.ActkitError) and caught.value.hint
     assert "--on-bad-record" not in caught.value.hint
+
+
+def test_a_notebook_is_shown_what_was_captured_and_not_all_of_its_numbers(tiny: actkit.ModelSpec) -> None:
+    both = actkit.capture_contrastive_activations(tiny, ["One.", "Two."], ["Three.", "Four."], layers="all")
+    width = both.positive.activations[0].shape[2]
+    shape = str(list(both.positive.activations[0].shape))
+    assert repr(both.positive) == f"CapturedActivations(2 prompts; {_all_four(shape)})"
+    assert repr(both) == f"ContrastiveActivations(2 pairs; differences {_all_four(f'[2, {width}]')})"
+    points = ["hook_resid_post", "hook_mlp_out"]
+    one = actkit.capture_activations(tiny, "One.", hook_points=points, positions="last")
+    first, last = "blocks.0.hook_mlp_out", "blocks.3.hook_resid_post"
+    said = repr(one)
+    assert said.startswith("CapturedActivations(1 prompt; ") and said.count(" [1, 1, ") == 4 and ", …, " in said
+    assert first in said and said.endswith(f"{last} [1, 1, {width}])")
+
+
+def _all_four(shape: str) -> str:
+    return ", ".join(f"layer {layer} {shape}" for layer in range(4))
 
 
 def test_vectors_of_different_lengths_are_no_tensor() -> None:

@@ -130,7 +130,7 @@ def test_options_of_loading_are_not_ignored(tiny: actkit.ModelSpec) -> None:
 
 
 def test_a_handle_remembers_the_commit_that_it_was_loaded_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actkit.backends.hugging_face.revision_of", lambda *_: "c0ffee")
+    monkeypatch.setattr("actkit.backends.repository.revision_of", lambda *_: "c0ffee")
     assert describe(actkit.load_model("tiny", device="cpu", layers=0)).revision == "c0ffee"
 
 

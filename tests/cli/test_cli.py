@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,22 +21,12 @@ import yaml
 
 from actkit.bundled import TINY
 from actkit.cli.app import app, main
+from tests.command_line import Result, Run
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 ESCAPE = "\x1b"
 HELP = [["--help"], ["dpo", "--help"], ["capture", "--help"], ["show", "--help"]]
 SMALL = ["--layers", "0", "--positions", "last"]
-
-
-class Result(NamedTuple):
-    """What a call of the command line left behind."""
-
-    status: object
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
@@ -50,25 +40,26 @@ def _plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     signal.signal(signal.SIGPIPE, before)
 
 
-@pytest.fixture
-def actkit(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line in this process, which has torch loaded already."""
-
-    def call(*arguments: str | Path) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        return Result(caught.value.code, *capfd.readouterr())
-
-    return call
-
-
 def process(*arguments: str, environment: dict[str, str] | None = None, **options: Any) -> Any:
     """Call the command line in a process of its own: for what depends on imports or on a terminal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACTKIT", "COV", "PYTEST"))}
     return subprocess.run(
         [sys.executable, *arguments], env=kept | (environment or {}), check=False, text=True, timeout=60, **options
     )
+
+
+def everything(parent: int) -> str:
+    """All that was written to a pseudo-terminal which its last writer has closed; it comes in pieces."""
+    found = b""
+    while True:
+        try:
+            piece = os.read(parent, 10_000)
+        except OSError:  # what Linux makes of the end
+            piece = b""
+        if not piece:
+            os.close(parent)
+            return found.decode()
+        found += piece
 
 
 def check_error(found: Result, status: int, says: str, hint: str = "") -> None:
@@ -170,7 +161,7 @@ def test_standard_output_is_the_runs_path_and_nothing_else(actkit: Run) -> None:
     """So that run=$(actkit capture …) works; the summary is on standard error, plain since that is no terminal."""
     found = actkit("capture", "-p", "One two.", "-o", "runs/x", *SMALL)
     assert found.status == 0 and found.out == "runs/x\n"
-    assert "capture with tiny" in found.err and "activations" in found.err and "1 of 1 records" in found.err
+    assert "capture with tiny" in found.err and "activations" in found.err and "1 of 1 record," in found.err
     assert ESCAPE not in found.out + found.err
     assert (Path("runs/x") / "run.json").is_file() and not Path("runs/x.partial").exists()
 
@@ -206,8 +197,7 @@ def test_colours_only_on_a_terminal_and_not_under_no_color(environment: dict[str
     environment = {"TERM": "xterm-256color", **environment}
     process("-m", "actkit.cli", "show", "nothing", environment=environment, stdout=subprocess.DEVNULL, stderr=child)
     os.close(child)
-    shown = os.read(parent, 10_000).decode()
-    os.close(parent)
+    shown = everything(parent)
     assert "nothing: no finished run" in shown
     assert bool(re.search(r"\x1b\[[\d;]*3[0-7]m", shown)) == coloured
 
@@ -218,8 +208,7 @@ def test_a_terminal_hears_at_once_that_something_happens(quiet: list[str], said:
     parent, child = pty.openpty()
     process("-m", "actkit.cli", "dpo", "nothing.jsonl", *quiet, environment={"TERM": "xterm"}, stderr=child)
     os.close(child)
-    shown = os.read(parent, 10_000).decode()
-    os.close(parent)
+    shown = everything(parent)
     assert "nothing.jsonl: no such file" in shown
     assert ("starting" in shown) == said
 
@@ -235,6 +224,10 @@ def write_files() -> None:
     Path("broken.yaml").write_text("a: [1\n")
     Path("unknown.yaml").write_text("layers: all\nlayer: 3\nbatch-token: 5\ncommand: capture\n")
     Path("wrong.yaml").write_text("batch_tokens: many\n")
+    Path("twice.yaml").write_text("hook-point: mlp_out\nlayers: all\nhook_point: attn_out\n")
+    Path("two.yaml").write_text("layers: all\n---\nlayers: 0\n")
+    Path("empty.yaml").write_text("# nothing\n")
+    Path("date.yaml").write_text("out: 2026-02-30\n")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +250,17 @@ def write_files() -> None:
         ("capture p.txt --store-dtype bfloat16", "'bfloat16' is not one of", "capture --help"),
         ("capture p.txt --config missing.yaml", "--config missing.yaml: No such file", "YAML"),
         ("capture p.txt --config list.yaml", "--config list.yaml: no mapping", "one `option: value` a line"),
-        ("capture p.txt --config broken.yaml", "--config broken.yaml: not YAML", "one `option: value` a line"),
+        ("capture p.txt --config broken.yaml", "--config broken.yaml:2: not YAML", "one `option: value` a line"),
+        (
+            "capture p.txt --config twice.yaml",
+            "--config twice.yaml:3: hook_point is set in line 1 already",
+            "a list, [a, b]",
+        ),
+        ("capture p.txt --config two.yaml", "--config two.yaml:2: not YAML", "one `option: value` a line"),
+        ("capture p.txt --config empty.yaml", "--config empty.yaml: no mapping", "one `option: value` a line"),
+        ("capture p.txt --config date.yaml", "--config date.yaml: not YAML (day is out of", "one `option: value`"),
+        ("capture p.txt -o -", "--out -: a run is a directory", "-o runs/x"),
+        ("dpo p.txt --output-dir -", "--out -: a run is a directory", "-o runs/x"),
         ("capture p.txt --config wrong.yaml", "--batch-tokens", "capture --help"),
         ("capture p.txt --config unknown.yaml", "capture has no option batch_token, layer", "batch_tokens"),
         ("show", "Missing argument", "show --help"),
@@ -274,7 +277,7 @@ def test_usage_errors_exit_2(actkit: Run, arguments: str, says: str, hint: str) 
     ("arguments", "says", "hint"),
     [
         ("capture promts.txt -o x", "promts.txt: no such file", "in the same folder: prompts.txt"),
-        ("dpo . -o x", ".: no such file", "this is a directory"),
+        ("dpo . -o x", ".: a directory", "give one file of it"),
         (
             "capture p.txt -o x --hook-point hook_resid_pots",
             "no hook point blocks.0.hook_resid_pots",
@@ -517,6 +520,7 @@ def test_lines_in_a_pipe_do_not_end_in_blanks(actkit: Run) -> None:
     actkit("capture", "-p", "One two.", "-o", "x", *SMALL)
     lines = actkit("show", "x").out.splitlines()
     assert len(lines) > 10 and max(map(len, lines)) < 400
+    assert not [line for line in lines if line != line.rstrip()]
 
 
 def test_show_of_a_damaged_run_is_an_error(actkit: Run) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,14 @@ import typer
 import yaml
 
 from actkit.bundled import TINY
-from actkit.cli.app import app, main
+from actkit.cli.app import app
+from tests.command_line import Run
 
-Call = Callable[..., tuple[object, str, str]]
 SMALL = ("--layers", "0", "--positions", "last")
 
 
 @pytest.fixture
-def actkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+def actkit(actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Call the command line in an empty directory beside an empty home."""
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
@@ -27,17 +26,10 @@ def actkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in [name for name in os.environ if name.startswith("ACTKIT_")]:
         monkeypatch.delenv(name)
-
-    def call(*arguments: str) -> tuple[object, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        return (caught.value.code, *capfd.readouterr())
-
-    return call
+    return actkit
 
 
-def test_a_tilde_is_the_home_directory_wherever_a_path_is_given(actkit: Call) -> None:
+def test_a_tilde_is_the_home_directory_wherever_a_path_is_given(actkit: Run) -> None:
     """In quotes, after `=` and in files of options no shell sees to it; a directory `~` invites `rm -r ~`."""
     home = Path.home()
     (home / "p.txt").write_text("One.\n")
@@ -64,24 +56,24 @@ def test_a_tilde_is_the_home_directory_wherever_a_path_is_given(actkit: Call) ->
     ],
     ids=" ".join,
 )
-def test_every_command_looks_in_the_home_directory(actkit: Call, arguments: tuple[str, ...]) -> None:
+def test_every_command_looks_in_the_home_directory(actkit: Run, arguments: tuple[str, ...]) -> None:
     status, _, err = actkit(*arguments)
     assert status == 1 and str(Path.home() / "nothing") in err
 
 
-def test_a_prompt_with_a_tilde_is_a_prompt(actkit: Call) -> None:
+def test_a_prompt_with_a_tilde_is_a_prompt(actkit: Run) -> None:
     assert actkit("capture", "-p", "~/x", "-o", "~x", "-q", *SMALL) == (0, "~x\n", "")
     assert yaml.safe_load(Path("~x/config.yaml").read_text())["prompt"] == ["~/x"]
 
 
 @pytest.mark.parametrize(("model", "what"), [("tiny", "tiny is bundled"), (str(TINY), "is a directory")])
-def test_a_revision_of_what_has_none_is_refused(actkit: Call, model: str, what: str) -> None:
+def test_a_revision_of_what_has_none_is_refused(actkit: Run, model: str, what: str) -> None:
     status, _, err = actkit("capture", "-p", "x", "-o", "x", "-m", model, "--revision", "v2", *SMALL)
     assert status == 2 and err.startswith("error: --revision v2: ") and what in err
     assert not list(Path().iterdir())
 
 
-def test_an_option_about_saes_without_one_is_said_to_do_nothing(actkit: Call) -> None:
+def test_an_option_about_saes_without_one_is_said_to_do_nothing(actkit: Run) -> None:
     status, _, err = actkit("capture", "-p", "x", "-o", "x", "--top-k", "5", *SMALL)
     assert status == 0 and "warning: --top-k 5 does nothing without an SAE" in err
     assert actkit("capture", "-p", "x", "-o", "y", "--top-k", "5", "-q", *SMALL) == (0, "y\n", "")
@@ -89,7 +81,7 @@ def test_an_option_about_saes_without_one_is_said_to_do_nothing(actkit: Call) ->
         assert "does nothing" not in actkit("capture", "-p", "x", "-o", "z", "--overwrite", *more, *SMALL)[2]
 
 
-def test_a_system_message_needs_the_template_that_was_forbidden(actkit: Call) -> None:
+def test_a_system_message_needs_the_template_that_was_forbidden(actkit: Run) -> None:
     status, _, err = actkit("capture", "-p", "x", "-o", "x", "--no-chat", "--system", "Be brief.", *SMALL)
     assert status == 2 and "--no-chat and --system were both given" in err
     # A run's config.yaml says chat: false beside its system message, and runs.
@@ -97,14 +89,14 @@ def test_a_system_message_needs_the_template_that_was_forbidden(actkit: Call) ->
     assert actkit("capture", "--config", "x/config.yaml", "-o", "y", "-q") == (0, "y\n", "")
 
 
-def test_a_list_in_a_config_file_is_what_the_flag_writes_with_commas(actkit: Call) -> None:
+def test_a_list_in_a_config_file_is_what_the_flag_writes_with_commas(actkit: Run) -> None:
     Path("c.yaml").write_text("prompt: One two three.\nlayers: [0, 2]\npositions: [0, -1]\n")
     assert actkit("capture", "--config", "c.yaml", "-o", "x", "-q") == (0, "x\n", "")
     replayed = yaml.safe_load(Path("x/config.yaml").read_text())
     assert (replayed["layers"], replayed["positions"], replayed["prompt"]) == ("0,2", "0,-1", ["One two three."])
 
 
-def test_hints_lead_to_what_is_there(actkit: Call) -> None:
+def test_hints_lead_to_what_is_there(actkit: Run) -> None:
     assert "hint: did you mean gpt2-small? There are " in actkit("capture", "-p", "x", "--preset", "gpt2")[2]
     assert "actkit saes lists" in actkit("sae-extract", "x", "-m", "gpt2")[2]
 
@@ -118,7 +110,7 @@ def test_every_command_shows_an_example_and_names_its_arguments_in_capitals() ->
                 assert re.fullmatch(r"[A-Z|]+", one.metavar or ""), (name, one.name)
 
 
-def test_options_about_computing_again_are_said_to_do_nothing_without_it(actkit: Call) -> None:
+def test_options_about_computing_again_are_said_to_do_nothing_without_it(actkit: Run) -> None:
     """Whoever gives `--model` thinks that it was run."""
     assert actkit("capture", "-p", "x", "-o", "x", "-q", *SMALL)[0] == 0
     status, _, err = actkit("verify", "x", "--model", "nowhere", "--seed", "3")
@@ -128,7 +120,7 @@ def test_options_about_computing_again_are_said_to_do_nothing_without_it(actkit:
     assert actkit("verify", "x", "--seed", "3", "-q") == (0, "", "")
 
 
-def test_a_place_that_cannot_be_merged_into_is_said_before_anything_is_run(actkit: Call) -> None:
+def test_a_place_that_cannot_be_merged_into_is_said_before_anything_is_run(actkit: Run) -> None:
     variations = [{"template_type": "a", "prompt": "Hi", "response": " there"}]
     Path("in.json").write_text(json.dumps({"results": [{"question_id": 1, "variations": variations}]}))
     Path("file").touch()
@@ -140,14 +132,14 @@ def test_a_place_that_cannot_be_merged_into_is_said_before_anything_is_run(actki
     assert [path.name for path in Path("new").iterdir()] == ["m.json"]
 
 
-def test_choices_stand_in_one_line(actkit: Call) -> None:
+def test_choices_stand_in_one_line(actkit: Run) -> None:
     _, _, err = actkit("export", "x")
     assert err.startswith("error: Missing option '--to' / '-t'. Choose from: h5, pt, json, ") and err.count("\n") == 3
     _, _, err = actkit("export", "x", "--to", "csv")
     assert err.startswith("error: Invalid value for '--to' / '-t': 'csv' is not one of 'h5', ")
 
 
-def test_a_format_is_not_written_to_standard_output(actkit: Call) -> None:
+def test_a_format_is_not_written_to_standard_output(actkit: Run) -> None:
     assert actkit("capture", "-p", "x", "-o", "x", "-q", *SMALL)[0] == 0
     status, out, err = actkit("export", "x", "--to", "npz", "-o", "-")
     assert (status, out) == (2, "") and "--out -: a format is a file" in err

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,11 +18,12 @@ from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.plain import plain_of
 from actkit.bundled import SAES
 from actkit.cli.app import main
-from actkit.cli.console import verified
+from actkit.cli.summary import verified
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.recompute.records import drawn
 from tests.analysis.test_verify import PAIRS, SHARDS, damage, edit, part, put
+from tests.command_line import Run
 
 TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
 EVERY = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "attn.hook_z")
@@ -62,33 +63,6 @@ STORED = {
     "concept-mean": (2, ("pooled tiny/blocks.2.hook_resid_post",)),
 }
 """How many hook points are computed again, and of which SAEs the features."""
-
-
-class Result(NamedTuple):
-    """What a call of the command line left behind."""
-
-    status: object
-    out: str
-    err: str
-
-    @property
-    def found(self) -> dict[str, Any]:
-        """The object that --json prints."""
-        return dict(json.loads(self.out))
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def actkit(capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        return Result(caught.value.code, *capfd.readouterr())
-
-    return call
 
 
 def write_input(folder: Path) -> None:

@@ -3,46 +3,37 @@
 import json
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actkit.cli.app import main
 from actkit.errors import WriteError
+from tests.command_line import Run
 
-Call = Callable[..., tuple[object, str, str]]
 SMALL = ("--layers", "0", "--shard-sequences", "2", "--batch-tokens", "16")
 PROMPTS = tuple(part for number in range(9) for part in ("-p", f"prompt {number}"))
 
 
 @pytest.fixture
-def actkit(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+def actkit(actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[object, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        return (caught.value.code, *capfd.readouterr())
-
-    return call
+    return actkit
 
 
-def test_resume_and_overwrite_contradict_each_other(actkit: Call) -> None:
+def test_resume_and_overwrite_contradict_each_other(actkit: Run) -> None:
     status, out, err = actkit("capture", *PROMPTS, "-o", "x", "--resume", "--overwrite")
     assert (status, out) == (2, "") and "error: --resume and --overwrite were both given" in err
     assert not list(Path().iterdir())
 
 
-def test_resume_needs_a_name_and_shows_the_candidates(actkit: Call) -> None:
+def test_resume_needs_a_name_and_shows_the_candidates(actkit: Run) -> None:
     Path("runs/capture-20260101-000000.partial").mkdir(parents=True)
     status, _, err = actkit("capture", *PROMPTS, "--resume")
     assert status == 2 and "error: --resume without --out" in err and "runs/capture-20260101-000000\n" in err
 
 
-def test_an_unfinished_run_in_the_way_is_told_apart_and_can_be_continued(actkit: Call) -> None:
+def test_an_unfinished_run_in_the_way_is_told_apart_and_can_be_continued(actkit: Run) -> None:
     Path("x.partial").mkdir()
     status, _, err = actkit("capture", *PROMPTS, "-o", "x", *SMALL)
     assert status == 1 and "x.partial is an unfinished run" in err and "--resume" in err
@@ -51,7 +42,7 @@ def test_an_unfinished_run_in_the_way_is_told_apart_and_can_be_continued(actkit:
     assert (status, out) == (0, "x\n") and err.startswith("x is complete already\n")
 
 
-def test_resume_is_no_option_of_the_run(actkit: Call) -> None:
+def test_resume_is_no_option_of_the_run(actkit: Run) -> None:
     """A config.yaml that is replayed begins a new run."""
     actkit("capture", *PROMPTS, "-o", "x", *SMALL, "--resume", "-q")
     facts = json.loads(Path("x/run.json").read_text())
@@ -64,7 +55,7 @@ def test_resume_is_no_option_of_the_run(actkit: Call) -> None:
     ("number", "status", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended")]
 )
 def test_a_signal_before_the_first_shard_leaves_nothing_and_the_line_begins_it(
-    number: signal.Signals, status: int, says: str, actkit: Call, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def kill(*_: Any, **__: Any) -> None:
         signal.raise_signal(number)
@@ -82,7 +73,7 @@ def test_a_signal_before_the_first_shard_leaves_nothing_and_the_line_begins_it(
 
 
 def test_a_signal_that_a_library_turns_into_an_error_is_still_an_interruption(
-    actkit: Call, monkeypatch: pytest.MonkeyPatch
+    actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def swallow(*_: Any, **__: Any) -> None:
         try:
@@ -95,7 +86,7 @@ def test_a_signal_that_a_library_turns_into_an_error_is_still_an_interruption(
     assert status == 143 and err.startswith("error: ended")
 
 
-def test_what_comes_from_standard_input_must_come_again(actkit: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_from_standard_input_must_come_again(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
@@ -109,7 +100,7 @@ def test_what_comes_from_standard_input_must_come_again(actkit: Call, monkeypatc
     assert err.endswith("--resume  (with the same standard input)\n")
 
 
-def test_no_room_says_how_to_continue_too(actkit: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_says_how_to_continue_too(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise WriteError("cannot write x: No space left on device", "is the disk full or read-only?")
 
@@ -120,7 +111,7 @@ def test_no_room_says_how_to_continue_too(actkit: Call, monkeypatch: pytest.Monk
     )
 
 
-def test_notes_are_printed_once_and_not_under_quiet(actkit: Call) -> None:
+def test_notes_are_printed_once_and_not_under_quiet(actkit: Run) -> None:
     arguments = ("capture", *PROMPTS, "-o", "x", *SMALL)
     for more, times in (((), 1), (("-q",), 0)):
         # A run that is all but complete: its directory put back under its unfinished name, one file damaged.

@@ -9,7 +9,7 @@ import pytest
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.recipes.feedback import Feedback, FeedbackFields, Labels, labels_in, parse_feedback
-from actkit.recipes.reward_detect import check_fields
+from actkit.recipes.labels import check_labels
 
 FIELDS = FeedbackFields()
 
@@ -79,6 +79,13 @@ def test_ratings_and_numbers_of_classes_are_refused_and_1_not_taken_for_positive
     assert labels.of(1, "rating") == "negative" and labels.of("5.0", "rating") == "positive"
 
 
+def test_grades_are_listed_and_the_hint_names_the_outermost() -> None:
+    given = [{"text": "x", "rating": one} for one in (3, 1, 10, "none")]
+    with pytest.raises(InputError, match="rating has 1, 10, 3, none, so it is not clear") as raised:
+        labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+    assert raised.value.hint.endswith("name the labels that count, such as --positive 10 --negative 1")
+
+
 def test_a_rating_after_the_first_records_is_refused_too_where_1_has_been_taken_for_positive() -> None:
     labels, _ = labels_in(records(with_labels(0, 1)), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
     assert labels.of(1, "label") == "positive"
@@ -111,11 +118,11 @@ def test_labels_of_ones_own() -> None:
 
 def test_one_sided_or_contradicting_labels_are_a_usage_error() -> None:
     with pytest.raises(UsageError, match="belong together"):
-        check_fields(FeedbackFields(positive=("a",)))
+        check_labels(FeedbackFields(positive=("a",)))
     with pytest.raises(UsageError, match="a is given as positive and as negative"):
-        check_fields(FeedbackFields(positive=("a",), negative=("a", "b")))
+        check_labels(FeedbackFields(positive=("a",), negative=("a", "b")))
     with pytest.raises(UsageError, match="joy is given as positive and as negative"):  # as labels are compared
-        check_fields(FeedbackFields(positive=("Joy",), negative=(" joy",)))
+        check_labels(FeedbackFields(positive=("Joy",), negative=(" joy",)))
 
 
 def test_text_prompt_group_and_score() -> None:

@@ -1,0 +1,40 @@
+"""The run that `show`, `verify` and `export` are given."""
+
+import os
+import shlex
+from pathlib import Path
+
+from actkit.errors import RunError
+
+NAMED = 3
+"""Runs that an error names."""
+
+
+def check_run(path: Path, command: str) -> None:
+    """Raise RunError where `path` is no run but lies in one, or holds some, naming `command` for those.
+
+    What else is no run is left to whoever reads it.
+    """
+    try:
+        if _is_run(path) or not path.exists():
+            return
+        within = next((one for one in path.absolute().parents if _is_run(one)), None)
+        inside = sorted(one for one in path.iterdir() if _is_run(one)) if path.is_dir() else []
+    except OSError:  # too long for a name, or closed to us
+        return
+    if within is not None:
+        # Like the path that was given: a relative one can be on a line that is passed on.
+        run = within if path.is_absolute() else Path(os.path.relpath(within))
+        raise RunError(f"{path}: a part of the run {run}, not the run", f"{command} {shlex.quote(str(run))}")
+    if inside:
+        newest = sorted(inside, key=lambda one: one.stat().st_mtime, reverse=True)[:NAMED]
+        raise RunError(
+            f"{path}: a folder of {len(inside)} runs, not a run"
+            if len(inside) > 1
+            else f"{path}: no run, but holds one",
+            " or ".join(f"{command} {shlex.quote(str(one))}" for one in newest),
+        )
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "run.json").is_file() and (path / "sequences").is_dir()

@@ -1,0 +1,92 @@
+"""A run that is ended from outside: by which signal, with which exit status, and the line that continues it."""
+
+import shlex
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from actkit.errors import ActkitError, WriteError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+ENDED_BY = {
+    name: says
+    for name, says in (("SIGTERM", "ended"), ("SIGHUP", "the terminal was closed"))
+    if hasattr(signal, name)  # Windows has no SIGHUP
+}
+"""Signals that ask a process to end, but for Ctrl-C's, and what an error says of each."""
+ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
+"""The command line of this call, without the program's name."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end by a signal `number`: like a KeyboardInterrupt, no error of the program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.says = ENDED_BY[signal.Signals(number).name]
+        self.exit_status = 128 + number
+
+
+class StoppedError(ActkitError):
+    """The run was interrupted; its hint continues it."""
+
+    def __init__(self, message: str, hint: str, exit_status: int) -> None:
+        super().__init__(message, hint)
+        self.exit_status = exit_status
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an exception; a second one ends the process at once.
+
+    That loses nothing that was finished. Signals that are ignored, as under `nohup`, stay so. Yields the list of
+    signals that have arrived.
+    """
+    arrived: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        arrived.append(number)
+        for one in before:
+            signal.signal(one, signal.SIG_DFL)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    wanted = (signal.SIGINT, *(getattr(signal, name) for name in ENDED_BY))
+    before = {one: signal.getsignal(one) for one in wanted if signal.getsignal(one) is not signal.SIG_IGN}
+    for one in before:
+        signal.signal(one, interrupt)
+    try:
+        yield arrived
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def continuing_line(out: Path | None) -> str:
+    """The command line that continues this one: `--resume` for `--overwrite`, and `--out` where it was not given."""
+    kept = [one for one in ARGUMENTS.get() if one not in ("--overwrite", "--resume")]
+    return shlex.join(["actkit", *kept, *(("--out", str(out)) if out is not None else ()), "--resume"])
+
+
+@contextmanager
+def continuing(out: Path, is_named: bool) -> Iterator[None]:
+    """Say how to continue the run at `out` where it is interrupted or finds no room.
+
+    `is_named`: the command line says where the run goes. Raises StoppedError, whose hint continues it, for Ctrl-C and
+    the signals in `ENDED_BY`.
+    """
+    line = continuing_line(None if is_named else out)
+    if "-" in ARGUMENTS.get():
+        line += "  (with the same standard input)"
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as error:
+        by, status = (error.says, error.exit_status) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
+        kept = out.with_name(f"{out.name}.partial")
+        message = f"{by}; finished shards are in {kept}" if kept.exists() else f"{by} before a shard was finished"
+        raise StoppedError(message, f"--overwrite starts again; to continue: {line}", status) from error
+    except WriteError as error:
+        error.hint = f"{error.hint} when that is mended, continue: {line}"
+        raise

@@ -1,0 +1,67 @@
+"""Statements, true and false, made into contrast pairs."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+
+from actkit.errors import InputError, RecordError
+from actkit.pipeline.data import Record, Records, Rejected
+from actkit.recipes.answered import text_in
+from actkit.recipes.labels import FeedbackFields, Labels, labels_in
+
+HINT = "a statement's label is true or false, 1 or 0, 1 or -1"
+
+
+def paired(records: Records) -> Records:
+    """Each true statement with the next false one, in order; one that is left over is rejected.
+
+    Raises InputError where labels are grades or numbers of classes, of which 1 need not be true.
+    """
+    try:
+        labels, again = labels_in(records, FeedbackFields(label="label"), refuse_grades=True)
+    except InputError as error:
+        raise _explained(error) from error
+    return _pairs(labels, again)
+
+
+def _explained(error: InputError, place: str = "") -> InputError:
+    """The error about labels with the hint that fits here, where no option names them; any other as it is."""
+    return InputError(f"{place}{error.message}", HINT) if "--positive" in error.hint else error
+
+
+def _pairs(labels: Labels, records: Records) -> Records:
+    waiting: dict[str, deque[Record]] = {"positive": deque(), "negative": deque()}
+    number = 0
+    for record in records:
+        found = record if isinstance(record, Rejected) else _labelled(record, labels)
+        if isinstance(found, Rejected):
+            yield replace(found, record_id=number)
+            number += 1
+            continue
+        side, own = found
+        other = waiting["negative" if side == "positive" else "positive"]
+        if not other:
+            waiting[side].append(own)
+            continue
+        match = other.popleft()
+        pair = {side: own.value, ("negative" if side == "positive" else "positive"): match.value}
+        yield replace(match, record_id=number, value=pair)
+        number += 1
+    for left in (*waiting["positive"], *waiting["negative"]):
+        yield Rejected(number, left.source, left.line, "label", "no statement of the other label is left for it")
+        number += 1
+
+
+def _labelled(record: Record, labels: Labels) -> tuple[str, Record] | Rejected:
+    try:
+        if not isinstance(record.value, Mapping):
+            raise RecordError(None, "not an object with fields")
+        side = labels.of(record.value.get("label"), "label")
+        if side == "neutral":
+            raise RecordError("label", "neither positive nor negative")
+        return side, replace(record, value=text_in(record.value.get("statement"), "statement"))
+    except RecordError as error:
+        return Rejected(record.record_id, record.source, record.line, error.field, error.reason)
+    except InputError as error:
+        place = record.source if record.line is None else f"{record.source}:{record.line}"
+        raise _explained(error, f"{place}: ") from error

@@ -1,0 +1,350 @@
+"""What somebody new to actkit gets wrong or looks for: each says what to do instead."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+
+from actkit.cli import running
+from actkit.cli.app import app, main
+from actkit.cli.console import Counts, progress_shown
+from actkit.cli.presets import near_names
+from actkit.errors import ModelError
+from actkit.pipeline.recipe import Progress
+
+SMALL = ["--layers", "0", "--positions", "last", "-q"]
+
+
+class Result(NamedTuple):
+    status: object
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def actkit(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call the command line in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments])
+        return Result(ended.value.code, *capsys.readouterr())
+
+    return call
+
+
+class Terminal(io.StringIO):
+    """What rich takes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("tinyy", ["--model tiny"]),
+        ("Tiny", ["--model tiny"]),
+        ("gpt2-smal", ["--preset gpt2-small"]),
+        ("qwen3-1.7b", ["--preset qwen3-1.7b"]),
+        ("gemma2-2b", ["--preset gemma-2-2b"]),
+        ("gemma-2-2b-it", []),
+        ("pythia-160m", []),
+        ("tiny", []),
+        ("bert-base-uncased", []),
+    ],
+)
+def test_names_near_a_model_that_there_is(given: str, meant: list[str]) -> None:
+    assert sorted(near_names(given)) == meant
+
+
+@pytest.mark.parametrize(("model", "said"), [("tinyy", True), ("nowhere/at-all", False)])
+def test_a_model_that_cannot_be_loaded_is_told_what_is_nearly_called_so(
+    model: str, said: bool, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any) -> None:
+        raise ModelError(f"{model}: no such model", "check the name")
+
+    monkeypatch.setattr("actkit.recipes.capture.run", missing)
+    found = actkit("capture", "-p", "One.", "-m", model)
+    assert found.status == 1 and f"error: {model}: no such model" in found.err
+    assert found.err.endswith("hint: did you mean --model tiny? else check the name\n" if said else "check the name\n")
+
+
+def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
+    actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any) -> None:
+        raise ModelError("tinyy (Llama) has no hook point x", "the nearest are y")
+
+    monkeypatch.setattr("actkit.recipes.capture.run", missing)
+    assert "did you mean" not in actkit("capture", "-p", "One.", "-m", "tinyy").err
+
+
+# Signals
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "says"),
+    [
+        (signal.SIGHUP, 129, "the terminal was closed before a shard was finished"),
+        (signal.SIGINT, 130, "interrupted before a shard was finished"),
+        (signal.SIGTERM, 143, "ended before a shard was finished"),
+    ],
+)
+def test_a_run_that_is_ended_says_how_to_go_on(
+    number: int, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actkit.recipes.capture.run", lambda *_: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    found = actkit("capture", "-p", "One.", "-o", "x")
+    assert (found.status, found.out) == (status, "")
+    assert says in found.err and "to continue: actkit capture -p One. -o x --resume\n" in found.err
+    assert signal.getsignal(number) is before
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    real = running.run_command
+
+    def run(*arguments: Any, **more: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr("actkit.cli.dense.run_command", run)
+    try:
+        assert actkit("capture", "-p", "One.", "-o", "x", *SMALL) == Result(0, "x\n", "")
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_outside_of_a_run_a_closed_terminal_has_its_status(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actkit.analysis.overview.facts_of", lambda _run: os.kill(os.getpid(), signal.SIGHUP))
+    found = actkit("show", "x")
+    assert found.status == 129 and "error: the terminal was closed\n" in found.err
+
+
+# Options that would say nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["p.txt"], "--field text: p.txt is a text file, whose lines have no fields"),
+        (["p.md.gz"], "--field text: p.md.gz is a text file"),
+        (["-p", "One."], "--field text: a --prompt is a text and has no fields"),
+    ],
+)
+def test_a_field_of_plain_text_is_refused(arguments: list[str], says: str, actkit: Run) -> None:
+    Path("p.txt").write_text("One.\n")
+    found = actkit("capture", *arguments, "--field", "text", "-o", "x", *SMALL)
+    assert found.status == 2 and says in found.err and "leave out --field" in found.err
+
+
+def test_a_field_of_a_file_of_no_known_kind_is_read_as_json(actkit: Run) -> None:
+    Path("p.log").write_text(json.dumps({"say": "One."}) + "\n")
+    assert actkit("capture", "p.log", "--field", "say", "-o", "x", *SMALL).status == 0
+
+
+# A run, and what lies in it
+
+
+@pytest.mark.parametrize("command", [["show"], ["verify"], ["export", "--to", "npz"]], ids=" ".join)
+def test_a_part_of_a_run_is_told_from_the_run(command: list[str], actkit: Run) -> None:
+    assert actkit("capture", "-p", "One.", "-o", "runs/x y", *SMALL).status == 0
+    again = " ".join(command)
+    for part in ("sequences", "run.json", "tokens/part-00000.parquet"):
+        found = actkit(*command, f"runs/x y/{part}")
+        assert found.status == 1 and found.out == ""
+        assert f"error: runs/x y/{part}: a part of the run runs/x y, not the run" in found.err
+        assert f"hint: actkit {again} 'runs/x y'\n" in found.err
+    found = actkit(*command, "runs")
+    assert "error: runs: no run, but holds one" in found.err and f"hint: actkit {again} 'runs/x y'\n" in found.err
+    os.chdir("runs/x y/tokens")
+    assert "error: .: a part of the run .., not the run" in actkit(*command, ".").err
+    assert "error: nowhere: no finished run" in actkit(*command, "nowhere").err
+
+
+# What is printed, and in which order
+
+
+def test_the_runs_path_comes_last(actkit: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal both streams are one, and the end is where a reader looks."""
+    out, written = sys.stdout, []
+    lines = [json.dumps({"positive": f"Yes {n}.", "negative": f"No {n}."}) for n in range(12)]
+    Path("c.jsonl").write_text("\n".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        for stream in (out, sys.stderr):
+            real = stream.write
+            patch.setattr(stream, "write", lambda text, real=real: (written.append(text), real(text))[1])
+        with pytest.raises(SystemExit):
+            main(["concept", "c.jsonl", "--layers", "0-1", "-o", "x"])
+    assert written[-1] == "x\n" and "held out (95 %)" in "".join(written)
+
+
+def test_concept_counts_pairs(actkit: Run) -> None:
+    """A record of its input may be a statement, two of which make a pair."""
+    lines = [json.dumps({"statement": f"Two and {n}.", "label": n % 2}) for n in range(25)]
+    Path("s.jsonl").write_text("\n".join(lines))
+    found = actkit("concept", "s.jsonl", "--layers", "0", "-o", "x")
+    assert "concept with tiny" in found.err and ": 12 of 13 pairs, " in found.err
+    assert "x: concept with tiny, 12 of 13 pairs, " in actkit("show", "x").out
+
+
+def test_a_run_that_was_complete_is_not_talked_about_where_quiet_is_asked_for(actkit: Run) -> None:
+    assert actkit("capture", "-p", "One.", "-o", "x", *SMALL).status == 0
+    assert actkit("capture", "-p", "One.", "-o", "x", "--resume", *SMALL) == Result(0, "x\n", "")
+    assert "x is complete already" in actkit("capture", "-p", "One.", "-o", "x", "--resume", *SMALL[:-1]).err
+
+
+# Merging
+
+
+@pytest.mark.parametrize(("same", "status"), [(True, 0), (False, 1)])
+def test_merging_compares_the_fields_that_were_read(same: bool, status: int, actkit: Run) -> None:
+    document: dict[str, Any] = {"results": [{"variations": [{"ask": "How?", "say": " So.", "prompt": 1}]}]}
+    Path("in.json").write_text(json.dumps(document))
+    document["results"][0]["variations"][0] |= {"prompt": 2} if same else {"ask": "Why?"}
+    Path("merged.json").write_text(json.dumps(document))
+    fields = ["--prompt-field", "ask", "--response-field", "say"]
+    found = actkit("sae-extract", "in.json", *fields, "--merge-into", "merged.json", "-o", "x", "-q")
+    assert found.status == status, found.err
+    assert ("merged.json has other prompts or responses than in.json" in found.err) != same
+
+
+@pytest.mark.parametrize("arguments", [["-", "--merge-into", "m.json"], ["in.json", "--merge-into", "-"]], ids=" ".join)
+def test_a_document_is_neither_piped_in_nor_out(arguments: list[str], actkit: Run) -> None:
+    found = actkit("sae-extract", *arguments)
+    assert found.status == 2 and "a document is read, and written, as a file" in found.err
+    assert not list(Path().iterdir())
+
+
+# Input of which nothing can be used
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "hint"),
+    [
+        (["capture", "empty.txt"], "empty.txt: the input has no records", "empty?"),
+        (["capture", "blank.txt"], "blank.txt: nothing was kept of 2 records: 2 × empty line", "--on-bad-record fail"),
+        (["capture", "-p", " "], "nothing was kept of 1 record: 1 × empty", "--on-bad-record fail"),
+        (["concept", "empty.jsonl"], "empty.jsonl: the input has no records", "positive, negative"),
+        (["concept", "bad.jsonl"], "in its first 1 record (bad.jsonl:1: not JSON: Exp", "positive, negative"),
+        (["sae-extract", "bad.jsonl", "--plan"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "--help"),
+        (["reward-detect", "empty.jsonl"], "empty.jsonl: the input has no records", "empty?"),
+        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "--help"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_the_input_that_had_nothing_is_named(arguments: list[str], says: str, hint: str, actkit: Run) -> None:
+    for name, text in {"empty.txt": "", "blank.txt": "\n \n", "empty.jsonl": "", "bad.jsonl": "{no\n"}.items():
+        Path(name).write_text(text)
+    found = actkit(*arguments, "-o", "x")
+    assert (found.status, found.out) == (1, "")
+    said, _, hinted = found.err.partition("\n\nhint: ")
+    assert said.startswith("error: ") and says in said and hint in hinted
+
+
+# Help
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+@pytest.mark.parametrize("command", ["dpo", "reward-detect", "sae-extract"])
+def test_help_has_every_option_whole_however_narrow_the_terminal_is(
+    command: str, columns: int, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--max-samples,--ma…` cannot be typed."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = actkit(command, "--help").out
+    assert max(map(len, shown.splitlines())) <= columns
+    names = "".join(re.findall(r"^│ (\S.*?)(?:  | │)", shown, re.MULTILINE)).replace(" ", "")
+    group: Any = typer.main.get_command(app)
+    flags = [flag for one in group.commands[command].params if not getattr(one, "hidden", False) for flag in one.opts]
+    assert len(flags) > 20
+    for flag in (flag for flag in flags if flag.startswith("--")):
+        assert flag in names, flag
+
+
+# How far it is
+
+
+def test_the_line_says_what_takes_so_long() -> None:
+    """It stood at the first batch's counts while the statistics were computed, for minutes."""
+    progress, line = Progress(read=3, tokens=1200), Counts()
+    line.progress = progress
+    assert line.__rich__() == "3 records read, 0 rejected, 1,200 tokens done"
+    with progress.timed("finish"):
+        assert line.__rich__() == "3 records read, computing the statistics"
+        with progress.timed("encode", within=True):
+            assert line.__rich__() == "3 records read, computing the statistics"
+        with progress.timed("verify"):
+            assert line.__rich__() == "3 records read, computing the first records again"
+        assert line.__rich__() == "3 records read, computing the statistics"
+    assert line.__rich__() == "3 records read, 0 rejected, 1,200 tokens done"
+    assert "part" not in asdict(progress)
+
+
+def test_the_line_on_a_terminal_is_never_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, progress = Terminal(), Progress(read=3)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_shown(False) as show:
+        show(progress)
+        progress.tokens = 1200  # the last of it, which nobody told
+    assert "3 records read, 0 rejected, 1,200 tokens done" in terminal.getvalue()
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["capture", "--positions"], "actkit capture --help lists"),
+        (["capture", "--promt", "x"], " capture --help lists"),
+        (["feature-dataset", "a.md", "b.md"], "quote a pattern or a text with blanks"),
+        (["--verison"], "--help lists the options"),
+        (["capure"], "--help lists the options"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_a_usage_error_points_to_the_help_of_its_command(arguments: list[str], hint: str, actkit: Run) -> None:
+    found = actkit(*arguments)
+    assert found.status == 2 and hint in found.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("actkit dpo --preset gem", ["gemma-2-27b-it", "gemma-2-2b", "gemma-2-9b-it", "gemma-3-1b-it"]),
+        ("actkit dpo --export s", ["safetensors"]),
+        ("actkit concept ho", ["honesty"]),
+        ("actkit concept pairs.js", []),
+        ("actkit dpo --positions d", ["divergence"]),
+    ],
+)
+def test_tab_completes_names(line: str, words: list[str]) -> None:
+    environment = {**os.environ, "_ACTKIT_COMPLETE": "complete_bash", "COMP_WORDS": line}
+    environment["COMP_CWORD"] = str(len(line.split()) - 1)
+    program = [sys.executable, "-c", "import sys; sys.argv[0] = 'actkit'; from actkit.cli import main; main()"]
+    found = subprocess.run(program, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.split() == words

@@ -1,0 +1,54 @@
+"""`actkit saes`: the registry as SAELens itself reads it, without the seconds that importing it takes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actkit.backends import sae_lens
+from actkit.cli import registry
+from actkit.cli.app import main
+from actkit.cli.registry import Listed, listed
+from actkit.errors import ModelError
+
+
+def test_what_is_listed_is_what_saelens_knows() -> None:
+    known = sae_lens.releases()
+    found = {one.name: one for one in listed()}
+    assert list(found) == list(known) and len(found) > 100
+    for name, release in known.items():
+        assert found[name] == Listed(release.name, release.model, release.sae_ids, release.repository)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """A clock would be no test on a busy machine; what has been imported is."""
+    program = (
+        "import sys\nfrom actkit.cli import main\n"
+        "try:\n    main(['saes', 'tiny', '--ids', '--json'])\nexcept SystemExit:\n    print('MODULES', *sys.modules)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    rows, _, modules = printed.stdout.partition("MODULES")
+    assert {"sae_id": "blocks.2.hook_resid_post", "release": "tiny"}.items() <= json.loads(rows.splitlines()[1]).items()
+    assert "actkit.cli.registry" in modules.split()
+    assert not set(modules.split()) & {"sae_lens", "torch", "transformers", "numpy", "pandas", "pyarrow"}
+
+
+@pytest.mark.parametrize("text", ["a: [", "release:\n  model: m\n  repo_id: r\n", "release: 3\n"])
+def test_a_registry_that_is_not_as_it_was_is_an_error(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / registry.FILE).write_text(text)
+    found = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    monkeypatch.setattr(registry, "find_spec", lambda _name: found)
+    with pytest.raises(SystemExit) as ended:
+        main(["saes"])
+    assert ended.value.code == 1
+    assert "error: SAELens's registry" in (said := capsys.readouterr().err) and "hint: install" in said
+
+
+def test_without_saelens_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda _name: None)
+    with pytest.raises(ModelError, match="not installed"):
+        list(listed())

@@ -1,0 +1,41 @@
+"""Statements as contrast pairs: what their labels may be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actkit.errors import InputError
+from actkit.pipeline.data import Record
+from actkit.recipes.contrasts import contrasts_in
+
+
+def statements(path: Path, labels: list[Any]) -> str:
+    path.write_text("".join(json.dumps({"statement": f"s{n}", "label": one}) + "\n" for n, one in enumerate(labels)))
+    return str(path)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3, 4, 5], ["1", "2", "2"], [1, 0, 3]], ids=str)
+def test_grades_are_refused_for_one_is_the_worst_of_them(labels: list[Any], tmp_path: Path) -> None:
+    """The 1 of 1 to 5 was taken for true, and the others were rejected as labels that mean nothing."""
+    path = statements(tmp_path / "s.jsonl", labels)
+    with pytest.raises(InputError, match="so it is not clear what 1 means") as raised:
+        contrasts_in(path)
+    assert raised.value.message.startswith(f"{path}: the field label has {', '.join(sorted(set(map(str, labels))))}, ")
+    assert raised.value.hint == "a statement's label is true or false, 1 or 0, 1 or -1"
+
+
+def test_a_label_that_makes_those_before_it_doubtful_is_named_with_its_line(tmp_path: Path) -> None:
+    path = statements(tmp_path / "s.jsonl", [1, 0] * 600 + [-1])
+    _, records = contrasts_in(path)
+    with pytest.raises(InputError, match="has -1 after 0 and 1") as raised:
+        list(records)
+    assert raised.value.message.startswith(f"{path}:1201: ") and "--positive" not in raised.value.hint
+
+
+@pytest.mark.parametrize("labels", [[1, 0], [1, -1], [True, False], ["true", "false"], ["1.0", "0.0"]], ids=str)
+def test_two_labels_make_a_pair(labels: list[Any], tmp_path: Path) -> None:
+    _, records = contrasts_in(statements(tmp_path / "s.jsonl", labels))
+    (pair,) = records
+    assert isinstance(pair, Record) and pair.value == {"positive": "s0", "negative": "s1"}
