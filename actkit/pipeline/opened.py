@@ -21,6 +21,19 @@ MOST = 1 << 30
 BLOCK = 1 << 20
 """Bytes read at a time of what is passed over, or of a whole text."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+PACKED = {
+    b"\x1f\x8b\x08": (
+        "gzip data under another name",
+        "let its name end in .gz, or unpack it: gunzip -c FILE | actkit … -",
+    ),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack it: zstd -dc FILE | actkit … -"),
+    b"BZh91AY&SY": ("compressed with bzip2", "unpack it: bunzip2 -c FILE | actkit … -"),
+    b"\xfd7zXZ\x00": ("compressed with xz", "unpack it: xz -dc FILE | actkit … -"),
+    b"PK\x03\x04": ("a zip archive", "unpack it: unzip -p FILE | actkit … -"),
+    b"PAR1\x15": ("Parquet", "Parquet is read from files whose name ends in .parquet"),
+}
+"""How files begin that are no text, what they are, and what to do. Line by line, 1 in 300 of their lines is valid UTF-8
+by chance, and would be run as a prompt."""
 SECRETS = re.compile(r"(:/{1,2})[^/@\s]+@|()\bhf_[A-Za-z0-9]{16,}|([?&]token=)[^&\s]+")
 """What of an address must not be repeated: user and password, a token of the Hugging Face hub. Before it, in a group,
 what may; a path has `:/` where an address has `://`."""
@@ -52,16 +65,18 @@ def check_name(path: str) -> None:
 
 @contextmanager
 def bytes_of(path: str) -> Iterator[IO[bytes]]:
-    """The uncompressed bytes of a file or of standard input."""
+    """The uncompressed bytes of a file or of standard input. Raises InputError for one of `PACKED`."""
     check_name(path)
     try:
         if path == STDIN:
+            _check_text(sys.stdin.buffer, path)
             yield sys.stdin.buffer
         elif path.lower().endswith(".gz"):
             with gzip.open(path, "rb") as file:
                 yield cast("IO[bytes]", file)
         else:
             with Path(path).open("rb") as file:
+                _check_text(file, path)
                 yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
@@ -69,6 +84,15 @@ def bytes_of(path: str) -> Iterator[IO[bytes]]:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}", "check that the file can be read") from error
+
+
+def _check_text(file: IO[bytes], path: str) -> None:
+    """Raise InputError for bytes that begin as one of `PACKED`; nothing is read off."""
+    peek = getattr(file, "peek", None)  # a test's stand-in for standard input may have none
+    start = peek(16) if peek else b""
+    for begins, (what, hint) in PACKED.items():
+        if start.startswith(begins):
+            raise InputError(f"{name_of(path)}: this is {what}", hint)
 
 
 def lines_of(path: str) -> Iterator[tuple[int, str, str | None]]:

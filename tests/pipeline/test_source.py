@@ -1,14 +1,18 @@
 """Readers: every line or element is a Record or a Rejected, exactly once, and what cannot be told apart is an error."""
 
+import bz2
+import csv
 import gzip
 import io
 import itertools
 import json
+import lzma
 import os
 import sys
 import tempfile
 import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +79,42 @@ def test_values_ids_and_lines_of_every_text_format(tmp_path: Path, name: str, co
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path, name: str) -> None:
     data, expected = TEXT_FORMATS[name]
     assert good(write(tmp_path, name, b"\xef\xbb\xbf" + data.replace("\n", "\r\n").encode())) == expected
+
+
+HARD = [
+    'He said "so", and\tleft.',
+    "two\nlines, and\r\na third",
+    "  around  ",
+    "007",
+    "1e5",
+    "null",
+    "True",
+    '{"a": [1]}',
+    '"',
+    "back\\slash \\n",
+    "\u2028 \x85 \u00a0 e\u0301 \U0001f389",
+    "",
+]
+
+
+def test_the_same_records_in_every_format_are_the_same_values(tmp_path: Path) -> None:
+    """No reader guesses types, trims, or ends a value where it goes on."""
+    rows = [{"text": text, "number": str(n)} for n, text in enumerate(HARD)]
+    write(tmp_path, "t.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    write(tmp_path, "escaped.jsonl", "\n".join(json.dumps(row) for row in rows))
+    write(tmp_path, "t.json", json.dumps(rows, indent=1))
+    for name, delimiter, quoting in (("t.csv", ",", csv.QUOTE_MINIMAL), ("t.tsv", "\t", csv.QUOTE_ALL)):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter, quoting=quoting)
+        writer.writeheader()
+        writer.writerows(rows)
+        write(tmp_path, name, text.getvalue())
+    table = pa.Table.from_pylist(rows)
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        columns = {name: table[name].cast(kind) for name in table.column_names}
+        pq.write_table(pa.table(columns), tmp_path / f"{str(kind)[:10]}.parquet")
+    read = {path.name: [value for _, _, value in good(str(path))] for path in sorted(tmp_path.iterdir())}
+    assert len(read) == 8 and all(values == rows for values in read.values())
 
 
 def test_suffixes_are_read_in_any_case(tmp_path: Path) -> None:
@@ -291,6 +331,40 @@ def test_a_compressed_parquet_file_is_an_error_that_says_what_to_do(tmp_path: Pa
     assert "gunzip" in error_of(path).hint
 
 
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True)),
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("name", ["t.bin", "t.jsonl", "t.json", "t.csv", "t.md"])
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_compressed_file_that_its_name_does_not_say_is_an_error(tmp_path: Path, packer: str, name: str) -> None:
+    """Read as lines, some of them are UTF-8 by chance: they would be run as prompts, and the rest be rejected."""
+    lines = "\n".join(f"{n * 0.618033988749895}" for n in range(20_000))
+    path = tmp_path / name
+    path.write_bytes(PACKERS[packer](lines.encode()))
+    error = error_of(str(path))
+    assert packer in error.message and "unpack it" in error.hint
+
+
+def test_a_compressed_file_on_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BufferedReader(io.BytesIO(bz2.compress(b"one\ntwo\n")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
+    assert error_of("-").message == "<stdin>: this is compressed with bzip2"
+
+
+def test_a_parquet_file_under_another_name_is_an_error(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["one", "two"]}), tmp_path / "t.txt")
+    assert "ends in .parquet" in error_of(str(tmp_path / "t.txt")).hint
+
+
+def test_a_text_that_begins_with_the_letters_of_a_packed_one_is_read(tmp_path: Path) -> None:
+    assert good(write(tmp_path, "t.txt", "BZh9 is a level\nPAR1 and PK too\n"))[0][2] == "BZh9 is a level"
+
+
 @pytest.mark.parametrize(("name", "data"), [("t.json", ""), ("t.json", " \n[ ]\n"), ("t.jsonl", ""), ("t.txt", "")])
 def test_empty_files_hold_no_records(tmp_path: Path, name: str, data: str) -> None:
     assert good(write(tmp_path, name, data)) == []
@@ -457,7 +531,7 @@ def test_a_prompt_given_as_a_path_is_a_missing_file(tmp_path: Path, monkeypatch:
 
 
 def test_a_directory_is_an_error_that_says_so(tmp_path: Path) -> None:
-    assert error_of(str(tmp_path)).hint == "this is a directory; give one file"
+    assert error_of(str(tmp_path)).message == f"{tmp_path}: a directory"
 
 
 def test_a_file_is_found_missing_before_anything_is_read(tmp_path: Path) -> None:
