@@ -61,8 +61,13 @@ def encode_messages(
     """A conversation; an assistant's message at its end is the answer, else the answer would begin after it.
 
     With `chat` the model's template renders it; without, turns are written out, or `verbatim` joined as they are.
+    Raises RecordError for an answer that calls a tool, and for such calls where there is no template to write them.
     """
     answered = messages[-1]["role"] == "assistant"
+    if messages[-1].get("tool_calls"):
+        raise RecordError("messages", "the answer calls a tool; answers that are text are read")
+    if not chat and any(message.get("tool_calls") for message in messages):
+        raise RecordError("messages", "calls of tools need a chat template")
     if chat:
         encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
     else:

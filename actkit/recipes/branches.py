@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actkit.errors import RecordError
+from actkit.pipeline.cut import truncate
 from actkit.pipeline.data import Encoding, Ints, TokenSequence
-from actkit.pipeline.tokenize import TEMPLATE, divergence, truncate
+from actkit.pipeline.tokenize import TEMPLATE, divergence
 from actkit.recipes.answered import Answered
 
 

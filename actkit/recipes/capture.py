@@ -16,16 +16,18 @@ from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
+from actkit.pipeline.cut import truncate
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.opened import STDIN
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.reduce import Reducer
 from actkit.pipeline.room import records_about
 from actkit.pipeline.source import Records, as_json, format_of, look_ahead, read_records
-from actkit.pipeline.tokenize import Tokenizer, truncate
+from actkit.pipeline.tokenize import Tokenizer
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
 from actkit.recipes.dense import DenseSpec, with_features
 from actkit.recipes.dense import run as dense_run
+from actkit.recipes.messages import check_read
 from actkit.recipes.saes import Found, as_trained
 
 FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
@@ -142,7 +144,7 @@ def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> Answered:
     return encode_messages(tokenizer, messages, chat=True)
 
 
-def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, str]], str | None]:
+def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, Any]], str | None]:
     """The prompt, as text or messages, and the response if the record has one."""
     if isinstance(value, str):
         return value, None
@@ -162,6 +164,7 @@ def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, str]]
         texts = isinstance(message, Mapping) and all(isinstance(message.get(key), str) for key in ("role", "content"))
         if not texts:
             raise RecordError(f"{name}[{index}]", "a message needs role and content, both text")
+        check_read(message, f"{name}[{index}]")
     return prompt, response
 
 

@@ -7,23 +7,20 @@ concepts.json                        a concept's templates, each in two wordings
 """
 
 import difflib
-import json
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.opened import shown
+from actkit.pipeline.opened import name_of, shown
 from actkit.pipeline.source import Records, look_ahead, read_records
 from actkit.recipes.answered import text_in
-from actkit.recipes.feedback import FeedbackFields, labels_in, named
+from actkit.recipes.concepts import Template, concepts, pairs_of
+from actkit.recipes.feedback import named
+from actkit.recipes.statements import paired
 
-CONCEPTS = Path(__file__).with_name("concepts.json")
-STEM = "{stem}"
 PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"
 FIELDS = {
     PAIR: ("positive", "negative"),
@@ -32,30 +29,6 @@ FIELDS = {
 }
 """Format → the fields that a record of it has."""
 LOOK_AHEAD = 100
-
-
-@dataclass(frozen=True)
-class Template:
-    """One wording of a contrast; `{stem}` is where the stem goes."""
-
-    name: str
-    positive: str
-    negative: str
-
-    def filled(self, stem: str) -> dict[str, str]:
-        """Both sides with the stem in place."""
-        sides = {"positive": self.positive.replace(STEM, stem), "negative": self.negative.replace(STEM, stem)}
-        return {**sides, "stem": stem, "template": self.name}
-
-
-@dataclass(frozen=True)
-class Concept:
-    """A built-in concept."""
-
-    name: str
-    description: str
-    templates: tuple[Template, ...]
-    stems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,28 +43,13 @@ class Contrast:
     template: str | None
 
 
-@cache
-def concepts() -> Mapping[str, Concept]:
-    """The built-in concepts by name."""
-    found = json.loads(CONCEPTS.read_text(encoding="utf-8"))["concepts"]
-    return {
-        name: Concept(
-            name,
-            one["description"],
-            tuple(Template(each["name"], each["positive"], each["negative"]) for each in one["templates"]),
-            tuple(one["stems"]),
-        )
-        for name, one in found.items()
-    }
-
-
 def contrasts_in(what: str) -> tuple[str, Records]:
     """A built-in concept, or a file: what it was taken for, and its records.
 
     Raises UsageError for neither, with the concepts that there are; InputError for a file of no known format.
     """
     if what.lower() in concepts():
-        return "built-in concept", _built_in(concepts()[what.lower()])
+        return "built-in concept", pairs_of(concepts()[what.lower()])
     if "." not in what and "/" not in what and what != "-" and not _is_there(what):
         near = difflib.get_close_matches(what.lower(), concepts(), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -102,8 +60,11 @@ def contrasts_in(what: str) -> tuple[str, Records]:
     form = next((form for one in first if (form := _form(one)) is not None), None)
     if form is None:
         wanted = "; ".join(", ".join(names) for names in FIELDS.values())
-        raise InputError(f"{what}: no contrast pairs in its first {len(first)} records", f"a record has {wanted}")
-    return form, _statements(records) if form == STATEMENTS else records
+        bad = next((f" ({one.place}: {one.reason})" for one in first if isinstance(one, Rejected)), "")
+        many = "1 record" if len(first) == 1 else f"{len(first)} records"
+        none = f"no contrast pairs in its first {many}{bad}" if first else "the input has no records"
+        raise InputError(f"{shown(name_of(what))}: {none}", f"a record has {wanted}")
+    return form, paired(records) if form == STATEMENTS else records
 
 
 def _is_there(path: str) -> bool:
@@ -144,54 +105,11 @@ def parse_contrast(value: Any) -> Contrast:
     )
 
 
-def _built_in(concept: Concept) -> Records:
-    # Stem by stem, so that the first few pairs already have every template.
-    pairs = [template.filled(stem) for stem in concept.stems for template in concept.templates]
-    yield from (Record(index, concept.name, None, pair) for index, pair in enumerate(pairs))
-
-
 def _form(record: Record | Rejected) -> str | None:
     value = record.value if isinstance(record, Record) else None
     if not isinstance(value, Mapping):
         return None
     return next((form for form, names in FIELDS.items() if all(name in value for name in names)), None)
-
-
-def _statements(records: Records) -> Records:
-    """Each true statement with the next false one, in order; one that is left over is rejected."""
-    labels, records = labels_in(records, FeedbackFields(label="label"))
-    waiting: dict[str, deque[Record]] = {"positive": deque(), "negative": deque()}
-    number = 0
-    for record in records:
-        found = record if isinstance(record, Rejected) else _labelled(record, labels)
-        if isinstance(found, Rejected):
-            yield replace(found, record_id=number)
-            number += 1
-            continue
-        side, own = found
-        other = waiting["negative" if side == "positive" else "positive"]
-        if not other:
-            waiting[side].append(own)
-            continue
-        match = other.popleft()
-        pair = {side: own.value, ("negative" if side == "positive" else "positive"): match.value}
-        yield replace(match, record_id=number, value=pair)
-        number += 1
-    for left in (*waiting["positive"], *waiting["negative"]):
-        yield Rejected(number, left.source, left.line, "label", "no statement of the other label is left for it")
-        number += 1
-
-
-def _labelled(record: Record, labels: Any) -> tuple[str, Record] | Rejected:
-    try:
-        if not isinstance(record.value, Mapping):
-            raise RecordError(None, "not an object with fields")
-        side = labels.of(record.value.get("label"), "label")
-        if side == "neutral":
-            raise RecordError("label", "neither positive nor negative")
-        return side, replace(record, value=text_in(record.value.get("statement"), "statement"))
-    except RecordError as error:
-        return Rejected(record.record_id, record.source, record.line, error.field, error.reason)
 
 
 def _first_text(value: Any) -> str | None:

@@ -15,24 +15,11 @@ from typing import Any, get_args
 from actkit.config import PairFormat
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.opened import name_of
 from actkit.pipeline.source import Records, look_ahead, read_records
+from actkit.recipes.messages import Message, kind_of, parse_messages, text_of
 
 FORMATS: tuple[PairFormat, ...] = get_args(PairFormat)
-Message = Mapping[str, str]
-ROLES = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "tool": "tool",
-}
-UNREAD = ("tool_calls", "function_call", "reasoning_content", "thinking")
-"""Parts of a message that some templates write out, beside its content."""
 LOOK_AHEAD = 100
 """Records looked at before the format is given up on."""
 TURN = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
@@ -80,6 +67,8 @@ def pairs_in(path: str, form: PairFormat | None = None) -> tuple[PairFormat, Rec
 
 
 def _none_found(looked_at: list[Record | Rejected], path: str) -> InputError:
+    if not looked_at:
+        return InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
     reasons = [record for record in looked_at if not isinstance(record, Record)]
     why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
     fields = [one.value for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)]
@@ -94,7 +83,7 @@ def _none_found(looked_at: list[Record | Rejected], path: str) -> InputError:
 def parse(value: Any, form: PairFormat) -> Pair:
     """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
     if not isinstance(value, Mapping):
-        raise RecordError(None, f"not an object but {_kind(value)}")
+        raise RecordError(None, f"not an object but {kind_of(value)}")
     for side in ("chosen", "rejected"):
         if value.get(side) in (None, "", [], {}):
             raise RecordError(side, "missing" if side not in value else "empty")
@@ -153,13 +142,13 @@ def _repeats(before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:
 
 
 def _instruction(value: Mapping[str, Any]) -> Pair:
-    instruction = _text(value.get("instruction"), "instruction")
+    instruction = text_of(value.get("instruction"), "instruction")
     more = value.get("input") or ""
-    prompt = f"{instruction}\n{_text(more, 'input')}" if more else instruction
+    prompt = f"{instruction}\n{text_of(more, 'input')}" if more else instruction
     system = value.get("system") or ""
-    before = [{"role": "system", "content": _text(system, "system")}] if system else []
+    before = [{"role": "system", "content": text_of(system, "system")}] if system else []
     before.append({"role": "user", "content": prompt})
-    sides = [(*before, {"role": "assistant", "content": _text(value[side], side)}) for side in ("chosen", "rejected")]
+    sides = [(*before, {"role": "assistant", "content": text_of(value[side], side)}) for side in ("chosen", "rejected")]
     return Pair(sides[0], sides[1])
 
 
@@ -168,7 +157,7 @@ def _hh(value: Mapping[str, Any]) -> Pair:
 
 
 def _dialogue(text: Any, field: str) -> tuple[Message, ...]:
-    before, *turns = TURN.split(_text(text, field))
+    before, *turns = TURN.split(text_of(text, field))
     if not turns:
         raise RecordError(field, "no turn begins with Human: or Assistant:")
     if before.strip():
@@ -182,7 +171,7 @@ def _dialogue(text: Any, field: str) -> tuple[Message, ...]:
 def _sharegpt(value: Mapping[str, Any]) -> Pair:
     before = parse_messages(value.get("conversations"), "conversations")
     if value.get("system"):
-        before = ({"role": "system", "content": _text(value["system"], "system")}, *before)
+        before = ({"role": "system", "content": text_of(value["system"], "system")}, *before)
     sides = []
     for side in ("chosen", "rejected"):
         answer = value[side]
@@ -191,45 +180,3 @@ def _sharegpt(value: Mapping[str, Any]) -> Pair:
 
 
 _PARSERS = {"chatml": _chatml, "trl": _trl, "instruction": _instruction, "hh": _hh, "sharegpt": _sharegpt}
-
-
-def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
-    """Messages with role and content, or from and value, in the one form.
-
-    Raises RecordError, with the place, for what is missing or of a wrong type, and for a message with a call of a tool
-    or a thought of its own beside its content.
-    """
-    if not isinstance(value, list):
-        raise RecordError(field, f"not a list of messages but {_kind(value)}")
-    found = []
-    for index, message in enumerate(value):
-        place = f"{field}[{index}]"
-        if not isinstance(message, Mapping):
-            raise RecordError(place, f"not a message but {_kind(message)}")
-        unread = next((key for key in UNREAD if message.get(key)), None)
-        if unread is not None:
-            raise RecordError(f"{place}.{unread}", "this part of a message is not read, and would be lost")
-        role = _first_of(message, "role", "from")
-        if not isinstance(role, str) or role.lower() not in ROLES:
-            raise RecordError(f"{place}.role", f"unknown role {repr(role)[:60]}")
-        content = _text(_first_of(message, "content", "value"), f"{place}.content")
-        found.append({"role": ROLES[role.lower()], "content": content})
-    if not found:
-        raise RecordError(field, "empty")
-    return tuple(found)
-
-
-def _first_of(message: Mapping[str, Any], name: str, other: str) -> Any:
-    """A field under one of two names: a table of messages of both kinds has both, one of them null."""
-    return message.get(other) if message.get(name) is None else message[name]
-
-
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise RecordError(field, "missing" if value is None else f"not text but {_kind(value)}")
-    return value
-
-
-def _kind(value: Any) -> str:
-    names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null", "bool": "true or false"}
-    return names.get(type(value).__name__, "a number")

@@ -9,28 +9,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import PairFormat, Pool, TokenSpec
-from actkit.errors import RecordError, RunError, UsageError
+from actkit.errors import RunError, UsageError
 from actkit.export.reward_features import reward_features
-from actkit.pipeline.data import Ints, Record, TokenSequence
+from actkit.pipeline.data import Record
 from actkit.pipeline.features import KEPT_BYTES
 from actkit.pipeline.pool import pooled_activations, pooled_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.room import records_about
 from actkit.pipeline.source import Records, look_ahead, read_records
 from actkit.pipeline.table_sizes import pooled_stored
-from actkit.pipeline.tokenize import Tokenizer, truncate
-from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
-from actkit.recipes.branches import Branch, branches, key_of
-from actkit.recipes.feedback import Feedback, FeedbackFields, check_labels, labels_in, parse_feedback
+from actkit.pipeline.tokenize import Tokenizer
+from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
+from actkit.recipes.labels import Labels
 from actkit.recipes.named_fields import with_fields
-from actkit.recipes.preferences import Message, detect, parse
+from actkit.recipes.pooled_sequences import Rendering, of_pair, of_text
+from actkit.recipes.preferences import detect
 from actkit.recipes.saes import Found, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
@@ -82,26 +81,16 @@ def recipe(
     Raises InputError for a file that is not there and for a field that was named and is nowhere; UsageError for
     fields or labels of labelled texts where the file holds preference pairs.
     """
-    form, records = _records(spec)
-    labels = None
-    if form is None:
-        used_if_there = (spec.fields.group, spec.fields.score, _own_prompt(spec.fields))
-        records = with_fields(records, [name for name in used_if_there if name is not None])
-        labels, records = labels_in(records, spec.fields, refuse_grades=True)
-    elif given := _given(spec.fields):
-        raise UsageError(
-            f"{given[0]} is about labelled texts, and these are preference pairs ({form})",
-            "leave it out: chosen is positive, rejected negative, and a prompt's answers are a group",
-        )
+    form, labels, records = _read(spec)
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
+    how = Rendering(tokenizer, spec.tokens.bos, limit, chat, bool(spec.chat))
     report: dict[str, Any] = {}
 
     def prepare(record: Record) -> Prepared:
         if labels is None:
             assert form is not None
-            return Prepared(_pair(record, form, chat, spec, tokenizer, limit))
-        feedback = parse_feedback(record.value, spec.fields, labels)
-        return Prepared([_text(record.record_id, feedback, chat, spec, tokenizer, limit)])
+            return Prepared(of_pair(record, form, how))
+        return Prepared([of_text(record.record_id, parse_feedback(record.value, spec.fields, labels), how)])
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
@@ -134,6 +123,22 @@ def recipe(
     )
 
 
+def _read(spec: RewardDetectSpec) -> tuple[PairFormat | None, Labels | None, Records]:
+    """Which preference pairs the records are, or else which of their labels are positive; and the records."""
+    form, records = _records(spec)
+    if form is None:
+        used_if_there = (spec.fields.group, spec.fields.score, _own_prompt(spec.fields))
+        records = with_fields(records, [name for name in used_if_there if name is not None])
+        labels, records = labels_in(records, spec.fields, refuse_grades=True)
+        return None, labels, records
+    if given := _given(spec.fields):
+        raise UsageError(
+            f"{given[0]} is about labelled texts, and these are preference pairs ({form})",
+            "leave it out: chosen is positive, rejected negative, and a prompt's answers are a group",
+        )
+    return form, None, records
+
+
 def _records(spec: RewardDetectSpec) -> tuple[PairFormat | None, Records]:
     """The records, and which preference pairs they are; None for labelled texts."""
     records = read_records(str(EXAMPLES if spec.path is None else spec.path), default_format="jsonl")
@@ -142,76 +147,6 @@ def _records(spec: RewardDetectSpec) -> tuple[PairFormat | None, Records]:
     first, records = look_ahead(records, LOOK_AHEAD)
     forms = [detect(one.value) for one in first if isinstance(one, Record)]
     return next((form for form in forms if form is not None), None), records
-
-
-def _text(
-    record_id: int, feedback: Feedback, chat: bool, spec: RewardDetectSpec, tokenizer: Tokenizer, limit: int | None
-) -> TokenSequence:
-    group, asked = feedback.group, feedback.prompt
-    if feedback.messages is not None:
-        answered = encode_messages(tokenizer, feedback.messages, chat, spec.tokens.bos)
-        asked = _written(feedback.messages[:-1])
-    else:
-        assert feedback.text is not None
-        answered = _plain(feedback.text, feedback.prompt, spec, tokenizer)
-    if group is None and asked:
-        group = key_of(asked)
-    encoding, cut = truncate(answered.encoding, limit if limit is not None else len(answered.encoding))
-    return TokenSequence(
-        record_id,
-        encoding,
-        _pooled(answered, len(encoding), limit),
-        response_start=answered.response[0] if answered.response else None,
-        n_truncated=cut,
-        group=group,
-        label=feedback.label,
-        score=feedback.score,
-        boundary_merged=answered.boundary_merged,
-    )
-
-
-def _plain(text: str, prompt: str | None, spec: RewardDetectSpec, tokenizer: Tokenizer) -> Answered:
-    if prompt is not None:
-        if spec.chat:
-            return encode_messages(tokenizer, conversation(prompt, text), chat=True)
-        return encode_plain(tokenizer, prompt, text, spec.tokens.bos)
-    if not spec.chat:
-        return encode_plain(tokenizer, text, None, spec.tokens.bos)
-    asked = encode_messages(tokenizer, conversation(text, None), chat=True)
-    own = np.flatnonzero([role == "user" for role in asked.encoding.role])
-    return replace(asked, response=(int(own[0]), int(own[-1]) + 1))  # of the template's text nothing is pooled
-
-
-def _pair(
-    record: Record, form: PairFormat, chat: bool, spec: RewardDetectSpec, tokenizer: Tokenizer, limit: int | None
-) -> list[TokenSequence]:
-    """A prompt, run once, and the two answers that continue it."""
-    pair = parse(record.value, form)
-    sides = []
-    for name, label in (("chosen", "positive"), ("rejected", "negative")):
-        answered = encode_messages(tokenizer, getattr(pair, name), chat, spec.tokens.bos, pair.verbatim)
-        sides.append(Branch(name, answered, _pooled(answered, len(answered.encoding), limit), label))
-    return branches(record.record_id, sides, limit, key_of(_written(pair.chosen[:-1])))
-
-
-def _pooled(answered: Answered, length: int, limit: int | None) -> Ints:
-    """The positions that are pooled: the answer's, or all without a prompt; special tokens are skipped later."""
-    first, last = answered.response or (0, length)
-    keep = np.arange(first, min(last, length), dtype=np.int64)
-    if answered.response and first >= length:
-        raise RecordError("prompt", f"the prompt alone is longer than {limit} tokens")
-    if answered.encoding.is_special[keep].all():
-        raise RecordError("text", "no token but special ones")
-    return keep
-
-
-def _written(messages: Sequence[Message]) -> str:
-    return "\n".join(f"{one['role']}: {one['content']}" for one in messages)
-
-
-def check_fields(fields: FeedbackFields) -> None:
-    """Raise UsageError when a label is said to be both positive and negative, or only one of them is said."""
-    check_labels(fields)
 
 
 def _own_prompt(fields: FeedbackFields) -> str | None:

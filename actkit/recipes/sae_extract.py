@@ -15,16 +15,17 @@ from actkit.backends.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
+from actkit.pipeline.cut import truncate
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.features import KEPT_BYTES, top_features
 from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
 from actkit.pipeline.room import records_about
 from actkit.pipeline.source import Records, read_records
 from actkit.pipeline.table_sizes import features_stored
-from actkit.pipeline.tokenize import Tokenizer, truncate
+from actkit.pipeline.tokenize import Tokenizer
 from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
+from actkit.recipes.messages import parse_messages
 from actkit.recipes.named_fields import with_fields
-from actkit.recipes.preferences import parse_messages
 from actkit.recipes.saes import Found, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run

@@ -139,12 +139,12 @@ def test_an_empty_answer_has_no_token(shape: str) -> None:
         ("upper_case", TURNS[:2], "changes the user message"),
         (
             "thoughts",
-            [TURNS[0], {"role": "assistant", "content": "<think>x</think>y"}],
+            [TURNS[0], {"role": "assistant", "content": "<think>x</think><think>x</think>y"}],
             "changes the assistant message",
         ),
         (
             "thoughts",
-            [TURNS[0], {"role": "assistant", "content": "<think>x</think>y"}, *TURNS[2:]],
+            [TURNS[0], {"role": "assistant", "content": "said <think>x</think>y"}],
             "changes the assistant message",
         ),
     ],
@@ -159,6 +159,90 @@ def test_an_answer_with_its_thought_as_the_template_writes_it_is_found_whole() -
     found = encode_messages(tokenizer_of("thoughts"), [TURNS[0], {"role": "assistant", "content": answer}], chat=True)
     assert found.response is not None
     assert found.encoding.token_ids[slice(*found.response)].tolist() == ids_of(answer)
+
+
+THOUGHT = [TURNS[0], {"role": "assistant", "content": "<think>hm, x</think>y, then"}]
+KEEPS_THOUGHTS = [shape for shape in SHAPES if shape != "thoughts"]
+
+
+def test_a_thought_that_the_template_sets_anew_is_part_of_the_answer() -> None:
+    found = encode_messages(tokenizer_of("thoughts"), THOUGHT, chat=True)
+    assert found.response is not None
+    assert found.encoding.token_ids[slice(*found.response)].tolist() == ids_of("<think>\nhm, x\n</think>\n\ny, then")
+
+
+@pytest.mark.parametrize("thought", ["<think>\nhm, x\n</think>\n\n", "hm, x</think>", "<think></think>"])
+def test_of_an_earlier_answer_whose_thought_is_left_out_the_rest_is_found(thought: str) -> None:
+    messages = [TURNS[0], {"role": "assistant", "content": f"{thought}y, then"}, *TURNS[2:]]
+    encoding, spans = encode_chat(tokenizer_of("thoughts"), messages, False)
+    assert [encoding.text[slice(*span)] for span in spans] == [TURNS[0]["content"], "y, then", USER[1], ANSWER[1]]
+    assert "hm, x" not in encoding.text
+
+
+@pytest.mark.parametrize("shape", KEEPS_THOUGHTS)
+@pytest.mark.parametrize(
+    "content", ["<think>\nhm, x\n</think>\n\ny", "hm, x</think>y", "<think></think>y", "<think>hm</think>"]
+)
+def test_a_thought_that_is_no_case_of_its_own_to_the_template_is_content_like_any(shape: str, content: str) -> None:
+    messages = [TURNS[0], {"role": "assistant", "content": content}, *TURNS[2:]]
+    encoding, spans = encode_chat(tokenizer_of(shape), messages, False)
+    assert [encoding.text[slice(*span)] for span in spans] == [TURNS[0]["content"], content, USER[1], ANSWER[1]]
+
+
+CALLS = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ '\n' if m.content and m.tool_calls else '' }}"
+    "{% for call in m.tool_calls or [] %}<call>{{ call.function | tojson }}</call>{% endfor %}{% endfor %}"
+)
+CALLING = [
+    TURNS[0],
+    {
+        "role": "assistant",
+        "content": "I look.",
+        "tool_calls": [{"type": "function", "function": {"name": "search", "arguments": {"for": "Qzero wonders"}}}],
+    },
+    {"role": "tool", "content": "found 42"},
+    TURNS[1],
+]
+
+
+@pytest.mark.parametrize("said", ["I look.", ""])
+def test_what_a_template_writes_of_a_tools_call_is_its_own_and_contents_are_where_they_stand(said: str) -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = CALLS
+    messages = [CALLING[0], {**CALLING[1], "content": said}, *CALLING[2:]]
+    found = encode_messages(tokenizer, messages, chat=True)
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    assert found.encoding.text == text and '<call>{"name": "search"' in text
+    expected: list[str] = ["template"] * len(found.encoding)
+    for message in messages:
+        at = text.index(f"<|{message['role']}|>{message['content']}") + len(f"<|{message['role']}|>")
+        at = text.rindex(message["content"]) if message is messages[-1] else at
+        first, n = len(ids_of(text[:at])), len(ids_of(message["content"]))
+        expected[first : first + n] = [message["role"]] * n
+    assert list(found.encoding.role) == expected
+    assert found.response is not None
+    assert found.encoding.token_ids[slice(*found.response)].tolist() == ids_of(TURNS[1]["content"])
+
+
+def test_a_call_that_the_template_leaves_out_is_not_lost_in_silence() -> None:
+    with pytest.raises(RecordError, match="leaves this call out") as caught:
+        encode_chat(tokenizer_of("chatml"), CALLING, False)
+    assert caught.value.field == "messages[1].tool_calls"
+
+
+@pytest.mark.parametrize("calls", [5, "search", {"name": "search"}, [5], [{"function": 5}], [{"name": ["search"]}]])
+def test_calls_of_no_known_form_are_a_bad_record(calls: Any) -> None:
+    with pytest.raises(RecordError, match="not a list of calls|leaves this call out"):
+        encode_chat(tokenizer_of("chatml"), [TURNS[0], {**TURNS[1], "tool_calls": calls}], False)
+
+
+def test_an_answer_that_calls_a_tool_is_not_read_for_its_text_alone() -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = CALLS
+    with pytest.raises(RecordError, match="the answer calls a tool"):
+        encode_messages(tokenizer, CALLING[:2], chat=True)
+    with pytest.raises(RecordError, match="need a chat template"):
+        encode_messages(tokenizer, CALLING, chat=False)
 
 
 def saved_model(shape: str, folder: Path) -> Path:

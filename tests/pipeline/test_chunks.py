@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from actkit.bundled import TINY
 from actkit.errors import ModelError, RecordError
+from actkit.pipeline.cut import chunks
 from actkit.pipeline.data import Encoding, TokenSequence
 from actkit.pipeline.rows import tokens_table
-from actkit.pipeline.tokenize import chunks, encode_text, leading_bos
+from actkit.pipeline.tokenize import encode_text, leading_bos
 from tests.conftest import small_tokenizer
 
 KINDS = ("tiny", "bytes", "sentencepiece", "normalizing")

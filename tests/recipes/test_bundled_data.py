@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from actkit.recipes.contrasts import STEM, concepts
+from actkit.recipes.concepts import STEM, concepts
 from actkit.recipes.reward_detect import EXAMPLES
 
 ROWS = [json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines()]

@@ -9,8 +9,9 @@ import pytest
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
-from actkit.recipes import contrasts
-from actkit.recipes.contrasts import Contrast, Template, contrasts_in, from_stems, parse_contrast
+from actkit.recipes import concepts
+from actkit.recipes.concepts import Template
+from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
 
 Write = Callable[..., str]
 
@@ -35,10 +36,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"description": "Kindness.", "templates": templates, "stems": ["Who?", "What?", "Why?"]}
     path = tmp_path / "concepts.json"
     path.write_text(json.dumps({"concepts": {"kindness": one, "honesty": one}}), encoding="utf-8")
-    monkeypatch.setattr(contrasts, "CONCEPTS", path)
-    contrasts.concepts.cache_clear()
+    monkeypatch.setattr(concepts, "CONCEPTS", path)
+    concepts.concepts.cache_clear()
     yield
-    contrasts.concepts.cache_clear()
+    concepts.concepts.cache_clear()
 
 
 def read(what: str) -> tuple[str, list[Record | Rejected]]:
@@ -98,7 +99,7 @@ def test_an_empty_stem_is_no_stem_that_pairs_share(none: str | None) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_statements_are_paired_in_order_and_what_is_left_is_rejected(write: Write) -> None:
-    values = [("t1", 1), ("t2", 1), ("f1", 0), ("", 0), ("t3", 1), ("f2", 0), ("x", 7)]
+    values = [("t1", 1), ("t2", 1), ("f1", 0), ("", 0), ("t3", 1), ("f2", 0), ("x", "maybe")]
     form, records = read(write("s.jsonl", *({"statement": text, "label": label} for text, label in values)))
     assert form == "statements"
     pairs = [one for one in records if isinstance(one, Record)]
@@ -131,7 +132,7 @@ def test_a_side_that_is_missing_or_equal_is_named(value: Any, field: str | None,
 
 @pytest.mark.usefixtures("small")
 def test_a_file_of_something_else_says_what_is_wanted(write: Write) -> None:
-    with pytest.raises(InputError, match="no contrast pairs in its first 1 records") as raised:
+    with pytest.raises(InputError, match="no contrast pairs in its first 1 record") as raised:
         contrasts_in(write("o.jsonl", {"text": "x"}))
     assert "statement, label" in raised.value.hint
 

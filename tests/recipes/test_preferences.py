@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from actkit.errors import InputError, RecordError
-from actkit.recipes.preferences import FORMATS, ROLES, Message, detect, pairs_in, parse
+from actkit.recipes.messages import ROLES, Message
+from actkit.recipes.preferences import FORMATS, detect, pairs_in, parse
 
 
 def said(*messages: tuple[str, str]) -> tuple[Message, ...]:
@@ -343,7 +344,7 @@ def test_a_prompt_that_is_repeated_may_be_written_otherwise(prompt: Any) -> None
     assert (pair.chosen, pair.rejected) == (said(SYSTEM, USER, GOOD), said(USER, POOR))
 
 
-@pytest.mark.parametrize("part", ["tool_calls", "function_call", "reasoning_content", "thinking"])
+@pytest.mark.parametrize("part", ["function_call", "reasoning_content", "thinking"])
 def test_a_part_of_a_message_that_is_not_read_is_not_dropped_in_silence(part: str) -> None:
     call = {"role": "assistant", "content": "", part: [{"name": "search"}]}
     record = {"chosen": [*chat(USER), call, *chat(("tool", "42"), GOOD)], "rejected": chat(USER, POOR)}
@@ -352,6 +353,19 @@ def test_a_part_of_a_message_that_is_not_read_is_not_dropped_in_silence(part: st
     assert caught.value.field == f"chosen[1].{part}"
     pair = parse({**record, "chosen": [*chat(USER), {"role": "assistant", "content": "A", part: None}]}, "chatml")
     assert pair.chosen == said(USER, ("assistant", "A"))
+
+
+def test_calls_of_tools_are_left_to_the_chat_template() -> None:
+    calls = [{"type": "function", "function": {"name": "search", "arguments": {"for": "a"}}}]
+    theirs = [
+        *chat(USER),
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "content": "42", "tool_call_id": "1", "name": "search"},
+    ]
+    pair = parse({"chosen": [*theirs, *chat(GOOD)], "rejected": [*theirs, *chat(POOR)]}, "chatml")
+    assert pair.chosen[1] == {"role": "assistant", "content": "", "tool_calls": calls}
+    assert pair.chosen[2] == {"role": "tool", "content": "42", "tool_call_id": "1", "name": "search"}
+    assert pair.chosen[:-1] == pair.rejected[:-1]
 
 
 def test_messages_of_both_kinds_in_one_table_have_nulls_for_the_other_names() -> None:

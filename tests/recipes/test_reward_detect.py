@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,6 @@ def texts(n_neutral: int = 3) -> list[dict[str, Any]]:
         for wording, label in ((GOOD[number], "positive"), (BAD[number], "negative"))
     ]
     return found + [{"text": f"There is {thing} here.", "feedback": "neutral"} for thing in THINGS[:n_neutral]]
-
-
-Detect = Callable[..., Finished]
 
 
 def detected(path: Path, records: list[dict[str, Any]], saes: tuple[SaeSpec, ...] = (SAE,), **options: Any) -> Finished:

@@ -11,6 +11,7 @@ import torch
 from actkit.backends import describe
 from actkit.backends import sae_lens as backend
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
+from actkit.errors import ModelError
 from actkit.recipes.sae_extract import SaeExtractSpec, run
 from actkit.recipes.sparse import SparseSpec
 from tests.backends.test_sae_kinds import saved
@@ -81,3 +82,25 @@ def test_an_sae_of_a_modules_own_output(hook: str, module: str, tmp_path: Path) 
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4) and len(row["feature_ids"]) > 0
     assert facts["health"][0]["explained_variance"] is not None
     assert facts["saes"][0]["predicts"] is None
+
+
+CENTRED = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+
+
+def test_centred_weights_are_refused_where_they_would_change_the_model(tmp_path: Path) -> None:
+    """Of models with RMSNorm, such as tiny, TransformerLens leaves the weights as they are whatever it is told."""
+    folder = saved(tmp_path / "sae", "Standard", CENTRED, d_in=D_MODEL)
+    with pytest.raises(ModelError, match="has RMSNorm") as caught:
+        extracted(tmp_path, folder)
+    assert "center_writing_weights false" in caught.value.hint
+
+
+@pytest.mark.parametrize(("hook", "centred"), [("hook_mlp_out", True), ("mlp.hook_out", True), ("mlp.hook_in", False)])
+def test_centred_weights_leave_what_a_norm_puts_out_as_it_is(hook: str, centred: bool, tmp_path: Path) -> None:
+    x, folders = torch.randn(7, D_MODEL) + 3, []
+    for name, more in (("plain", {}), ("centred", CENTRED)):
+        torch.manual_seed(0)  # the same SAE twice
+        about = {"hook_name": f"blocks.1.{hook}", **more}
+        folders.append(saved(tmp_path / name, "Standard", about, d_in=D_MODEL))
+    expected = encoded(folders[0], x - x.mean(-1, keepdim=True) if centred else x)
+    assert torch.allclose(encoded(folders[1], x), expected, atol=1e-4)
