@@ -89,20 +89,24 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
             slot[layer] = {"activations": {}, "status": f"error: {row['reason']}"}
     earlier = document.get(METADATA)
     about = document[METADATA] = dict(earlier) if isinstance(earlier, Mapping) else {}
-    for sae in facts["saes"]:
-        about[layers[sae["name"]]] = {
-            "model": facts["model"]["name"],
-            "revision": facts["model"]["revision"],
-            "sae": sae["name"],
-            "hook_point": sae["hook_point"],
-            "d_sae": sae["d_sae"],
-            # With a feature's id behind it, the feature's page.
-            "neuronpedia": f"{FEATURE_PAGES}/{sae['neuronpedia_id']}" if sae["neuronpedia_id"] else None,
-            "top_k": facts["options"].get("top_k"),
-            "save_all_tokens": whole,
-            "samples": facts["counts"]["read"],
-            "errors": facts["counts"]["rejected"],
-        }
+    about |= {layers[sae["name"]]: _about(sae, facts) for sae in facts["saes"]}
+
+
+def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the document says of one SAE and of the run that read it."""
+    return {
+        "model": facts["model"]["name"],
+        "revision": facts["model"]["revision"],
+        "sae": sae["name"],
+        "hook_point": sae["hook_point"],
+        "d_sae": sae["d_sae"],
+        # With a feature's id behind it, the feature's page.
+        "neuronpedia": f"{FEATURE_PAGES}/{sae['neuronpedia_id']}" if sae["neuronpedia_id"] else None,
+        "top_k": facts["options"].get("top_k"),
+        "save_all_tokens": facts["positions"] == "all",
+        "samples": facts["counts"]["read"],
+        "errors": facts["counts"]["rejected"],
+    }
 
 
 def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> dict[str, str]:

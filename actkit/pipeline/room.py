@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 
 from actkit.config import OutputSpec
 from actkit.pipeline import manifest
+from actkit.pipeline.place import partial_of
 from actkit.pipeline.recipe import OnProgress, Progress
-from actkit.pipeline.sink import partial_of
 from actkit.pipeline.source import format_of
 
 SAMPLE = 1 << 20

@@ -4,13 +4,9 @@ A shard is written table by table, and then its manifest; a file with its final 
 manifest is. The directory itself is renamed last.
 """
 
-import errno
 import json
-import secrets
 import shutil
-import time
-from collections.abc import Container, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -19,14 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actkit.backends.names import in_short
 from actkit.errors import RunError
 from actkit.pipeline.files import Written, explained, sync, write_whole
-from actkit.pipeline.lock import LOCK, refuse_if_locked
+from actkit.pipeline.place import RUN_FILE, check_is_run, partial_of, replaced, tidy
 from actkit.pipeline.reduce import Groups
 from actkit.schemas import SCHEMA_VERSION
 
-RUN_FILE = "run.json"
 DICTIONARY = ("hook_point", "source", "side", "token", "role", "status", "reason", "field", "measure")
 """Columns of few distinct values; vectors and ids are stored plainly, which is faster to write and to read."""
 
@@ -87,7 +81,7 @@ class RunDirectory:
             if self.out.exists():
                 if not overwrite:
                     raise RunError(f"{self.out} exists already", "move it away, then go on with --resume")
-                _check_is_run(self.out)
+                check_is_run(self.out)
                 if aside.exists():  # what an earlier replacement had no time to remove
                     shutil.rmtree(aside)
                 self.out.rename(aside)
@@ -95,62 +89,6 @@ class RunDirectory:
             sync(self.out.parent)
             tidy(self.out)
         return self.out
-
-
-def named_after(command: str) -> Path:
-    """Where a run goes that nobody named: command, time, and something of its own, since several may start at once."""
-    return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def partial_of(out: Path) -> Path:
-    """Where the run `out` is until it is complete."""
-    return out.with_name(out.name + ".partial")
-
-
-def replaced(out: Path) -> Path:
-    """Where the run that stood at `out` is for a moment while another takes its place."""
-    return out.with_name(f".{out.name}.replaced")
-
-
-def tidy(out: Path) -> None:
-    """Remove what a finished run does not need: the lock, what was counted by each shard, the run that it replaced."""
-    (out / LOCK).unlink(missing_ok=True)
-    for path in out.glob("shards/*.npz"):
-        path.unlink()
-    if replaced(out).exists():
-        shutil.rmtree(replaced(out))
-
-
-def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
-    """Whether a run can be made at `out`; cheap, so that it can be asked before a model is loaded.
-
-    Raises RunError when `out` has no name of its own, when a run, finished or not, is in the way and neither
-    `overwrite` nor `resume` is set, when another process writes there, or when the directory in the way is no run of
-    actkit's: that is never removed.
-    """
-    if out.name in ("", "..") or not _can_be(replaced(out)):
-        raise RunError(f"{in_short(out)} cannot be a run's directory", "give the run a name, such as runs/x")
-    partial = partial_of(out)
-    refuse_if_locked(partial)
-    if not overwrite and not resume:
-        if out.exists():
-            raise RunError(f"{out} exists already", "choose another --out, or replace it with --overwrite")
-        if partial.exists():
-            hint = "continue it with --resume, replace it with --overwrite, or choose another --out"
-            raise RunError(f"{partial} is an unfinished run", hint)
-    if out.exists():
-        _check_is_run(out)
-
-
-def _can_be(path: Path) -> bool:
-    """Whether there can be a file of this name: it is not too long, and has no NUL in it."""
-    try:
-        path.lstat()
-    except ValueError:
-        return False
-    except OSError as error:
-        return error.errno != errno.ENAMETOOLONG
-    return True
 
 
 def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
@@ -161,23 +99,6 @@ def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
     except OSError as error:
         raise RunError(f"cannot make {run.partial}: {error.strerror or error}", "choose another --out") from error
     return run
-
-
-def clear(run: Path, keep: Container[str] = ()) -> None:
-    """Remove everything of a run but its lock and the files of `keep`, which are paths in it."""
-    with explained(run):
-        for path in sorted(run.rglob("*"), reverse=True):  # what is in a folder comes before the folder
-            name = path.relative_to(run).as_posix()
-            if path.is_dir() and not path.is_symlink():
-                with suppress(OSError):  # it is not empty
-                    path.rmdir()
-            elif name != LOCK and name not in keep:
-                path.unlink()
-
-
-def _check_is_run(path: Path) -> None:
-    if not path.is_dir() or (any(path.iterdir()) and not (path / RUN_FILE).exists()):
-        raise RunError(f"{path} is no run of actkit's, so it is not replaced", "choose another --out")
 
 
 def ordered(groups: list[Groups]) -> dict[str, pa.Table]:

@@ -7,7 +7,6 @@ turn; the ratio is of the least time of the work itself. Of the features it says
 set in both, and how many members of those sets are the same; of activations, the error relative to the vector.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from actkit.config import ModelSpec
-from tests.benchmarks import own, workloads
+from tests.benchmarks import own, report, workloads
 from tests.benchmarks.__main__ import WORKLOADS, machine
 
 DTYPES = ("float32", "bfloat16")
@@ -56,11 +55,9 @@ def agreement(folder: Path, workload: str) -> str:
 
 def main() -> None:
     """Measure and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--small", action="store_true", help="a model of 4 layers and few texts")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=list(WORKLOADS), action="append")
-    parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
     disable_progress_bar()
     lines = ["| work | times as fast as float32 | the same as in float32 |", "|---|---|---|"]
@@ -70,9 +67,7 @@ def main() -> None:
             ratio, agrees = measure(inputs, one, options.rounds)
             lines.append(f"| {WORKLOADS[one]} | {ratio:.2f} | {agrees} |")
     text = f"{machine()}\n\n" + "\n".join(lines) + "\n"
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    report.show(text, options.out)
 
 
 if __name__ == "__main__":

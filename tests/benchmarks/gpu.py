@@ -10,7 +10,6 @@
    over the finished tables apart; `whole` includes those.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline import compute
 from actkit.pipeline.data import Batch
-from tests.benchmarks import own, workloads
+from tests.benchmarks import own, report, workloads
 from tests.benchmarks.__main__ import WORKLOADS, machine
 
 FULL = workloads.Size(26, 2304, 8, 16384, documents=4000, pairs=60, answers=6000, contrasts=3000)
@@ -110,13 +109,11 @@ def measure(inputs: workloads.Inputs, workload: str, spec: ModelSpec, rounds: in
 
 def main() -> None:
     """Measure and print a Markdown table, and where the time of each command went."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action="store_true", help="a small model and few texts, to try it")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=list(WORKLOADS), action="append")
     parser.add_argument("--texts", type=float, default=1.0, help="so many times as many texts")
-    parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
     disable_progress_bar()
     size = SMALL if options.small else FULL
@@ -135,9 +132,7 @@ def main() -> None:
             lines.append(f"| {WORKLOADS[one]} | {rates} | {shares} | {went} |")
     device = torch.cuda.get_device_name() if options.device.startswith("cuda") else options.device
     text = f"{device}; {machine()}\n\n" + "\n".join(lines) + "\n"
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    report.show(text, options.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actkit.backends import describe, sae_lens, transformer_lens
+from actkit.backends import bridged, describe, sae_lens
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.config import ModelSpec, SaeSpec
 from tests.benchmarks import agreement, own, reference, ways, workloads
@@ -65,7 +65,7 @@ def measure(
         for name, way in ((TUNED, tuned_way), (WHOLE, actkit_way), (SAME_KERNELS, same_kernels))
     }
     if usual:
-        bridge = transformer_lens.load(describe(ModelSpec(str(inputs.model), device="cpu"))).bridge
+        bridge = bridged.load(describe(ModelSpec(str(inputs.model), device="cpu"))).bridge
         asked = (inputs, workload, layers, sae)
         batched, alone = partial(ways.batched, whole, *asked), partial(ways.one_at_a_time, bridge, *asked)
         timed["Hugging Face, `output_hidden_states`, 16 a batch"] = partial(_clocked, batched)

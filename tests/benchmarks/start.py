@@ -9,7 +9,6 @@
    that can be seen on the terminal, not an escape sequence.
 """
 
-import argparse
 import os
 import pty
 import re
@@ -22,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actkit.bundled import TINY
+from tests.benchmarks import report
 
 BARE = f"""
 import torch, transformers
@@ -114,15 +114,10 @@ def table(seconds: Mapping[str, float]) -> str:
 
 def main() -> None:
     """Run the benchmark and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="also write the table here")
-    options = parser.parse_args()
+    options = report.parser(__doc__, rounds=7).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = table(measure(options.rounds, Path(folder)))
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    report.show(text, options.out)
 
 
 if __name__ == "__main__":

@@ -30,20 +30,25 @@ def lines_in(data: bytes) -> list[str | None]:
     return found
 
 
+def read_lines(path: Path, data: bytes) -> list[tuple[Record | Rejected, str | None]]:
+    """What each line was read as, beside its text: each line once, in order. Of UTF-16, which is refused, nothing."""
+    path.write_bytes(data)
+    found, error = read(path)
+    if data.split(b"\n")[0].startswith(UTF_16):
+        assert error is not None and found == []
+        return []
+    assert error is None
+    expected = lines_in(data)
+    assert [one.line for one in found] == list(range(1, len(expected) + 1))
+    return list(zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("cases", CASES)
 def test_every_line_of_a_text_is_a_record_or_rejected(tmp_path: Path, cases: int) -> None:
     path = tmp_path / "t.txt"
 
     def check(data: bytes) -> None:
-        path.write_bytes(data)
-        found, error = read(path)
-        if data.split(b"\n")[0].startswith(UTF_16):
-            assert error is not None and found == []
-            return
-        assert error is None
-        expected = lines_in(data)
-        assert [one.line for one in found] == list(range(1, len(expected) + 1))
-        for one, line in zip(found, expected, strict=True):
+        for one, line in read_lines(path, data):
             assert (one.value if isinstance(one, Record) else None) == (line if line and line.strip() else None)
 
     fuzz(cases, LINES, check)
@@ -78,15 +83,7 @@ def test_every_line_of_jsonl_is_its_value_or_rejected(tmp_path: Path, cases: int
     path = tmp_path / "t.jsonl"
 
     def check(data: bytes) -> None:
-        path.write_bytes(data)
-        found, error = read(path)
-        if data.split(b"\n")[0].startswith(UTF_16):
-            assert error is not None and found == []
-            return
-        assert error is None
-        expected = lines_in(data)
-        assert [one.line for one in found] == list(range(1, len(expected) + 1))
-        for one, line in zip(found, expected, strict=True):
+        for one, line in read_lines(path, data):
             values = meant(line)
             if values and depth(values[0]) > 100:
                 values = []

@@ -26,6 +26,7 @@ from actkit.pipeline.reduce import activations
 from actkit.recipes import capture, dpo
 from actkit.schemas import SCHEMA_VERSION
 from tests.conftest import relative_error
+from tests.pipeline.wrapped import Wrapped
 
 PAIRS = str(Path(__file__).parent.parent / "data" / "pairs.jsonl")
 RESID = tuple(HookPoint(layer, "hook_resid_post") for layer in range(3))
@@ -182,24 +183,13 @@ def _tiny() -> Model:
     return _loaded[0]
 
 
-@dataclass(frozen=True)
-class Changed:
+@dataclass
+class Changed(Wrapped):
     """A model whose last tensor has `value` put into one place: row 0, column 3."""
 
-    inner: Model
     value: float
 
-    @property
-    def description(self) -> Any:
-        return self.inner.description
-
-    @property
-    def module(self) -> torch.nn.Module:
-        return self.inner.module
-
-    @property
-    def shares_prefixes(self) -> bool:
-        return False
+    shares_prefixes = False
 
     def run(self, input_ids: torch.Tensor, positions: torch.Tensor, tree: Any, taps: Mapping[str, Any]) -> None:
         def changed(name: str, tap: Any) -> Any:
@@ -211,7 +201,7 @@ class Changed:
 
             return serve
 
-        self.inner.run(input_ids, positions, tree, {name: changed(name, tap) for name, tap in taps.items()})
+        super().run(input_ids, positions, tree, {name: changed(name, tap) for name, tap in taps.items()})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from actkit.backends import Description, Model, describe, load
+from actkit.backends import describe, load
 from actkit.backends.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, ModelError, RunError
@@ -24,6 +24,7 @@ from actkit.pipeline.reduce import activations
 from actkit.recipes import capture, dpo, feature_dataset
 from actkit.recipes.dense import with_features
 from actkit.recipes.saes import Found, load_saes
+from tests.pipeline.wrapped import Wrapped
 
 PAIRS = str(Path(__file__).parents[1] / "data" / "pairs.jsonl")
 POINT = HookPoint(2, "hook_resid_post")
@@ -32,10 +33,9 @@ _loaded: list[Any] = []
 
 
 @dataclass
-class Limited:
+class Limited(Wrapped):
     """A model that has no memory for more than `most` tokens at once; it says so as `error` does."""
 
-    inner: Model
     most: int
     error: Callable[[], Exception] = lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
     fails_at: int = -1
@@ -44,24 +44,12 @@ class Limited:
     """The shapes of the batches that were run."""
     asked: int = 0
 
-    @property
-    def description(self) -> Description:
-        return self.inner.description
-
-    @property
-    def module(self) -> torch.nn.Module:
-        return self.inner.module
-
-    @property
-    def shares_prefixes(self) -> bool:
-        return self.inner.shares_prefixes
-
     def run(self, input_ids: torch.Tensor, positions: torch.Tensor, tree: Any, taps: Mapping[str, Any]) -> None:
         self.asked += 1
         if input_ids.numel() > self.most or self.asked == self.fails_at:
             raise self.error()
         self.widths.append(tuple(input_ids.shape))
-        self.inner.run(input_ids, positions, tree, taps)
+        super().run(input_ids, positions, tree, taps)
 
 
 def model(most: int = 10**9, **more: Any) -> Limited:

@@ -20,6 +20,7 @@ from actkit.pipeline.recipe import Finished
 from actkit.pipeline.reduce import activations
 from actkit.recipes import capture
 from tests.conftest import ARCHITECTURES, relative_error
+from tests.pipeline.wrapped import Wrapped
 
 RESID = [HookPoint(layer, "hook_resid_post") for layer in (0, 1)]
 THIRD = HookPoint(2, "hook_resid_post")
@@ -29,21 +30,12 @@ PROMPTS = [persona + question for question in QUESTIONS for persona in PERSONAS]
 
 
 @dataclass
-class Counted:
+class Counted(Wrapped):
     """A model that counts the tokens it is given, and shares what is shared or not."""
 
-    inner: Model
     shares: bool = True
     tokens: int = 0
     trees: list[bool] = field(default_factory=list)
-
-    @property
-    def description(self) -> Any:
-        return self.inner.description
-
-    @property
-    def module(self) -> torch.nn.Module:
-        return self.inner.module
 
     @property
     def shares_prefixes(self) -> bool:
@@ -52,7 +44,7 @@ class Counted:
     def run(self, input_ids: torch.Tensor, positions: torch.Tensor, tree: Any, taps: Mapping[str, Any]) -> None:
         self.tokens += input_ids.numel()
         self.trees.append(tree is not None)
-        self.inner.run(input_ids, positions, tree, taps)
+        super().run(input_ids, positions, tree, taps)
 
 
 def run(model: Model, out: Path, positions: str = "all", **batch: Any) -> Finished:

@@ -1,0 +1,31 @@
+"""A model around a model, for tests that count what it is given or change what it gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from actkit.backends import Description, Model
+
+
+@dataclass
+class Wrapped:
+    """The model `inner` in everything; a test's own class says otherwise where it differs."""
+
+    inner: Model
+
+    @property
+    def description(self) -> Description:
+        return self.inner.description
+
+    @property
+    def module(self) -> torch.nn.Module:
+        return self.inner.module
+
+    @property
+    def shares_prefixes(self) -> bool:
+        return self.inner.shares_prefixes
+
+    def run(self, input_ids: torch.Tensor, positions: torch.Tensor, tree: Any, taps: Mapping[str, Any]) -> None:
+        self.inner.run(input_ids, positions, tree, taps)
