@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actkit.analysis.feature_scores import ScoreSettings as ScoreSettings
+    from actkit.analysis.feature_tests.feature_scores import ScoreSettings as ScoreSettings
     from actkit.analysis.run import Run as Run
     from actkit.analysis.run import open_run as open_run
     from actkit.api.captured import CapturedActivations as CapturedActivations
@@ -87,7 +87,7 @@ _WHERE = {
     "SAEFeatureExtractor": ("actkit.api.pooled_features", "SAEFeatureExtractor"),
     "SaeExtractSpec": ("actkit.recipes.sae_extract", "SaeExtractSpec"),
     "SaeSpec": ("actkit.config", "SaeSpec"),
-    "ScoreSettings": ("actkit.analysis.feature_scores", "ScoreSettings"),
+    "ScoreSettings": ("actkit.analysis.feature_tests.feature_scores", "ScoreSettings"),
     "SparseSpec": ("actkit.recipes.sparse", "SparseSpec"),
     "Template": ("actkit.recipes.concepts", "Template"),
     "TokenSpec": ("actkit.config", "TokenSpec"),

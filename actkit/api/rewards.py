@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actkit.analysis.feature_scores import ScoreSettings
+from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.analysis.run import Run
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
 from actkit.api.loading import AnyModel, in_use, model_spec

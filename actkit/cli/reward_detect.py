@@ -120,7 +120,7 @@ def reward_detect(
         what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
         raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
-    from actkit.analysis.feature_scores import ScoreSettings
+    from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 
     with starting(shared.quiet):
         from actkit.recipes.feedback import FeedbackFields

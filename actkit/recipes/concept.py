@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from actkit.analysis.concept import concept_tables
-from actkit.analysis.feature_scores import ScoredSae, ScoreSettings, score_features
+from actkit.analysis.concepts.concept import concept_tables
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.analysis.shards import parts
 from actkit.backends import Description
 from actkit.backends.sae import Sae

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from actkit.analysis.feature_scores import ScoredSae, ScoreSettings, score_features
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends import Description
 from actkit.backends.sae import Sae
 from actkit.config import PairFormat, Pool, TokenSpec

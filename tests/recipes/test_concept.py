@@ -76,8 +76,8 @@ def test_the_common_beginning_is_run_once_and_not_read(finished: Finished) -> No
 
 
 def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_path: Path) -> None:
-    from actkit.analysis.contrast import read_pairs, read_sides
-    from actkit.analysis.directions import split_pairs
+    from actkit.analysis.concepts.contrast import read_pairs, read_sides
+    from actkit.analysis.concepts.directions import split_pairs
     from actkit.analysis.spill import Spill
 
     of = read_pairs(finished.path)

@@ -1,0 +1,1 @@
+"""A concept's directions from contrast pairs, and the evidence for them."""

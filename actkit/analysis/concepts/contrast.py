@@ -1,0 +1,133 @@
+"""Contrast pairs read back from a run: which belong together, and one vector a side and hook point."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from actkit.analysis.concepts.paired import Paired, Stored
+from actkit.analysis.digests import codes_of, digests_of
+from actkit.analysis.shards import Floats, Ints, Rows, part_of, parts, rows_of
+from actkit.analysis.spill import Spill
+
+Vectors = Floats | Stored
+IN_MEMORY = 1 << 21
+"""Numbers of both sides at one hook point: 8 MB."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a run, in order; all arrays [n_pairs]."""
+
+    record_ids: Ints
+    positive: Ints
+    negative: Ints
+    """sequence_id of each side."""
+    stems: Ints
+    templates: Ints
+    """Numbers that stand for the pair's stem and template."""
+    n_stems: int
+    n_joined: int
+    """Stems that were made one with another, since a text of theirs is the other's too."""
+    template_names: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of all pairs at one hook point."""
+
+    layer: int
+    hook_point: str
+    pairs: Paired
+
+
+def read_pairs(run: Path) -> Pairs:
+    """The pairs of a run whose sequences are labelled positive and negative.
+
+    Stems that have a text in common are one: else a text that was fitted on could be held out too.
+    """
+    columns = ["sequence_id", "record_id", "label", "group", "template", "text"]
+    sides: list[tuple[pa.Table, pa.Table]] = []
+    names, texts = [], []
+    for part in parts(run, "sequences"):
+        table = part_of(run, "sequences", part, columns)
+        both = [table.filter(pc.equal(table["label"], side)) for side in ("positive", "negative")]
+        names.append(digests_of(pc.fill_null(both[0]["group"], "")))
+        texts.append([digests_of(one["text"]) for one in both])
+        sides.append(tuple(one.select(["sequence_id", "record_id", "template"]) for one in both))
+    positive, negative = (pa.concat_tables(one) for one in zip(*sides, strict=True))
+    groups = codes_of(np.concatenate(names))
+    of_texts = codes_of(np.concatenate([one for side in zip(*texts, strict=True) for one in side]))
+    stems = joined(groups, *np.split(of_texts, 2))
+    encoded = positive["template"].combine_chunks().dictionary_encode(null_encoding="encode")
+    n_stems = int(stems.max(initial=-1)) + 1
+    return Pairs(
+        positive["record_id"].to_numpy(),
+        positive["sequence_id"].to_numpy(),
+        negative["sequence_id"].to_numpy(),
+        stems,
+        encoded.indices.to_numpy().astype(np.int64),
+        n_stems,
+        int(groups.max(initial=-1)) + 1 - n_stems,
+        tuple(encoded.dictionary.to_pylist()),
+    )
+
+
+def joined(stems: Ints, *texts: Ints) -> Ints:
+    """[n] numbers of rows, equal where two have a stem [n] or one of their `texts` [n] each in common, as numbers.
+
+    Themselves or by way of other rows; a text is the same one on either side. Numbers are in order of their first row.
+    """
+    n = len(stems)
+    # A stem and a text may have the same number, and are not the same.
+    ends = np.concatenate([stems, *(int(stems.max(initial=-1)) + 1 + one for one in texts)]).astype(np.int32) + n
+    rows = np.tile(np.arange(n, dtype=np.int32), 1 + len(texts))
+    size = int(ends.max(initial=n - 1)) + 1
+    graph = sp.coo_array((np.ones(len(rows), dtype=np.int8), (rows, ends)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    _, first, number = np.unique(component[:n], return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
+
+
+def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: Spill) -> Sides:
+    """The mean of each side's stored positions at one hook point, or the last of them; summed in float64.
+
+    More than IN_MEMORY numbers are in `file`, which is empty before. Raises OSError where the disk is full.
+    """
+    layer, width = -1, 0
+    for part in parts(run, "activations"):
+        for rows in rows_of(part, hook_point):
+            if not width:
+                layer, width = rows.layer, rows.activations.shape[1]
+                sides = _room(len(pairs.record_ids), width, file)
+            ids, means = _means(rows, last_only)
+            for side, sequence_ids in zip(sides, (pairs.positive, pairs.negative), strict=True):
+                at = np.minimum(np.searchsorted(sequence_ids, ids), len(sequence_ids) - 1)
+                here = sequence_ids[at] == ids
+                side[at[here]] = means[here]
+    return Sides(layer, hook_point, Paired(*sides, pairs.stems, pairs.templates))
+
+
+def _room(n: int, width: int, file: Spill) -> tuple[Vectors, Vectors]:
+    """Zeros [n, width] for each side, in memory or in a file."""
+    if 2 * n * width <= IN_MEMORY:
+        return np.zeros((n, width), dtype=np.float32), np.zeros((n, width), dtype=np.float32)
+    file.write(np.zeros(1, dtype=np.float32), (2 * n * width - 1) * 4)  # what is not written before the end reads as 0
+    return Stored(file, 0, width, np.arange(n)), Stored(file, n * width * 4, width, np.arange(n))
+
+
+def _means(rows: Rows, last_only: bool) -> tuple[Ints, Floats]:
+    """The sequences [k] of some rows, ascending, and the mean [k, d_model] of the rows of each, or the last one."""
+    if last_only:
+        last = np.append(rows.sequence_ids[1:] != rows.sequence_ids[:-1], True)
+        return rows.sequence_ids[last], rows.activations[last]
+    ids, at, count = np.unique(rows.sequence_ids, return_inverse=True, return_counts=True)
+    if len(ids) == len(at):
+        return ids, rows.activations
+    total = np.zeros((len(ids), rows.activations.shape[1]))
+    np.add.at(total, at, rows.activations)
+    return ids, (total / count[:, None]).astype(np.float32)

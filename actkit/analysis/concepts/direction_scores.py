@@ -1,0 +1,124 @@
+"""Whether to believe a direction: what it does on pairs that did not make it, and what chance does there.
+
+Everything here is by stem: pairs of one stem are never on both sides of a split, and count together in intervals.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from actkit.analysis.auroc import auroc
+from actkit.analysis.columns import Floats
+from actkit.analysis.concepts.accuracy_interval import accuracy_interval
+from actkit.analysis.concepts.direction_chance import exchanged_band, random_band
+from actkit.analysis.concepts.direction_refits import both, split_half, transfer
+from actkit.analysis.concepts.directions import Direction, Split
+from actkit.analysis.concepts.paired import Paired
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one direction; NaN where it cannot be known. Held out: the test pairs."""
+
+    auroc_train: float
+    auroc_validation: float
+    auroc_heldout: float
+    """Chance that a positive text projects higher than a negative one."""
+    auroc_heldout_low: float
+    auroc_heldout_high: float
+    """95 % interval (DeLong), clustered by stem, with Student's quantile for their number."""
+    accuracy_train: float
+    accuracy_heldout: float
+    """Share of texts on their side of the midpoint between the training means."""
+    accuracy_heldout_low: float
+    accuracy_heldout_high: float
+    """95 % interval (Wilson) with as many samples as the test pairs are worth, given how their stems vary."""
+    pair_accuracy: float
+    """Share of test pairs whose positive text projects higher; ties count half."""
+    opposite: float
+    """Share of test pairs whose difference points the other way."""
+    cohens_d: float
+    """Difference of the test means along the direction, in pooled standard deviations."""
+    cohens_d_validation: float
+    auroc_transfer: float
+    """AUROC on the test stems in other templates than the one that was fitted; mean over templates."""
+    pairwise_cosine: float
+    """Mean cosine of two pairs' differences, all pairs."""
+    split_half_cosine: float
+    """Mean cosine of the directions of two halves of the training stems."""
+    shuffled_low: float
+    shuffled_high: float
+    """95 % band of the held-out AUROC when the sides are exchanged at random by stem, training and test pairs alike."""
+    random_low: float
+    random_high: float
+    """95 % band of the held-out AUROC of random directions, not folded: chance is 0.5, not more."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is the same for all directions of the same pairs: see `Evidence`."""
+
+    pairwise_cosine: float
+    random_low: float
+    random_high: float
+
+    @classmethod
+    def of(cls, pairs: Paired, split: Split, seed: int) -> "Background":
+        """That of these pairs; random directions are drawn from `seed`."""
+        return cls(pairwise_cosine(pairs), *random_band(pairs, split, seed))
+
+
+def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int, background: Background) -> Evidence:
+    """Score a direction that was fitted by `method` to the pairs of `split.train`, and to no others.
+
+    Chance is drawn from `seed`; the same arguments give the same figures.
+    """
+    stems = pairs.stems
+    above, below = pairs.projected(found.unit)
+    train, validation, test = split.train, split.validation, split.test
+    held = auroc(*both(above, below, test), np.tile(stems[test], 2))
+    right = _right(above, below, (above[train].mean() + below[train].mean()) / 2)
+    return Evidence(
+        auroc(*both(above, below, train)).value,
+        auroc(*both(above, below, validation)).value,
+        held.value,
+        held.low,
+        held.high,
+        float(right[train].mean()),
+        float(right[test].mean()),
+        *accuracy_interval(right[test], stems[test], texts=2),
+        float((np.sign(above[test] - below[test]) / 2 + 0.5).mean()),
+        float((above[test] < below[test]).mean()),
+        _cohens_d(above[test], below[test]),
+        _cohens_d(above[validation], below[validation]),
+        transfer(method, pairs, split),
+        background.pairwise_cosine,
+        split_half(method, pairs.where(train), seed),
+        *exchanged_band(method, pairs, split, seed),
+        background.random_low,
+        background.random_high,
+    )
+
+
+def pairwise_cosine(pairs: Paired) -> float:
+    """Mean cosine of two different pairs' differences; NaN for fewer than two that are not zero."""
+    n, total = 0, np.zeros(pairs.d_model)
+    for _, difference in pairs.differences():
+        lengths = np.linalg.norm(difference, axis=1)
+        n += int((lengths > 0).sum())
+        total += (difference[lengths > 0] / lengths[lengths > 0][:, None]).sum(0)
+    return float((np.square(total).sum() - n) / (n * (n - 1))) if n > 1 else float("nan")
+
+
+def _right(above: Floats, below: Floats, middle: float) -> Floats:
+    """[n_pairs] share of each pair's two texts that are on their side of `middle`."""
+    found: Floats = ((above > middle).astype(np.float64) + (below <= middle)) / 2
+    return found
+
+
+def _cohens_d(above: Floats, below: Floats) -> float:
+    """Cohen's (1988) d, the two sides taken as samples of their own; NaN where neither varies."""
+    if len(above) < 2:
+        return float("nan")
+    spread = np.sqrt((above.var(ddof=1) + below.var(ddof=1)) / 2)
+    return float((above.mean() - below.mean()) / spread) if spread else float("nan")

@@ -1,0 +1,122 @@
+"""Directions from contrast pairs: three ways to find one, and the split that keeps evidence apart from fitting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from actkit.analysis.columns import Bools, Floats, Ints
+from actkit.analysis.concepts.logistic_direction import logistic
+from actkit.analysis.concepts.paired import Paired
+
+METHODS = ("mean-diff", "pca", "logistic")
+FEWEST_STEMS = 12
+"""Stems below which nothing is held out."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction, from negative to positive."""
+
+    unit: Floats
+    """[d_model], of length 1; all zeros where the two sides do not differ."""
+    norm: float
+    """Of the mean difference; of the differences along it, root mean square (pca); NaN (logistic)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which pairs are fitted on, choose the layer, and are reported; [n_pairs] each."""
+
+    train: Bools
+    validation: Bools
+    test: Bools
+
+
+def split_pairs(stems: Ints, seed: int = 0, shares: Sequence[float] = (0.5, 0.25, 0.25)) -> Split | None:
+    """Pairs split by stem [n_pairs], all pairs of a stem on one side; None when there are fewer than 12 stems.
+
+    `shares` are of the stems: train, validation, test. The same stems and seed give the same split, in whatever order
+    the pairs come. Raises ValueError for shares that are not three positive numbers with a sum of 1.
+    """
+    if len(shares) != 3 or min(shares) <= 0 or not np.isclose(sum(shares), 1):
+        raise ValueError(f"the shares {tuple(shares)} are not three positive numbers with a sum of 1")
+    names = np.unique(stems)
+    if len(names) < FEWEST_STEMS:
+        return None
+    order = np.random.default_rng(seed).permutation(names)
+    first, second = (round(sum(shares[:end]) * len(order)) for end in (1, 2))
+    parts = (order[:first], order[first:second], order[second:])
+    return Split(*(np.isin(stems, part) for part in parts))
+
+
+def direction(method: str, pairs: Paired) -> Direction:
+    """The direction of these pairs.
+
+    `mean-diff` is the mean of the pair differences. `pca` is their first right singular vector without centring, which
+    would take out the mean difference itself, with the sign that the mean difference has. `logistic` separates the two
+    sides with an L2 penalty on standardised activations. Raises ValueError for fewer than two pairs and for a method
+    that there is not.
+    """
+    if len(pairs.stems) < 2:
+        raise ValueError(f"{len(pairs.stems)} pairs give no direction")
+    if method == "mean-diff":
+        mean = _mean(pairs)
+        return Direction(_unit(mean), float(np.linalg.norm(mean)))
+    if method == "pca":
+        return principal(pairs)
+    if method == "logistic":
+        return Direction(_unit(logistic(pairs)), float("nan"))
+    raise ValueError(f"no method {method}: there are {', '.join(METHODS)}")
+
+
+def principal(pairs: Paired) -> Direction:
+    """The first right singular vector of the pairs' differences, not centred, signed as their mean is.
+
+    It is the shift between the sides where the shift's square is more than the variance along any other direction, and
+    that other direction where it is less.
+    """
+    n, d = len(pairs.stems), pairs.d_model
+    # The smaller of the two Gram matrices: both have the squared singular values.
+    if n < d:
+        difference = np.concatenate([block for _, block in pairs.differences()])
+        largest, vector = _largest(difference @ difference.T)
+        unit = _unit(difference.T @ vector)
+    else:
+        gram = np.zeros((d, d))
+        for _, difference in pairs.differences():
+            gram += difference.T @ difference
+        largest, unit = _largest(gram)
+        unit = unit * bool(largest > 0)
+    sign = 1.0 if float(_mean(pairs) @ unit) >= 0 else -1.0
+    return Direction(sign * unit, float(np.sqrt(max(largest, 0.0) / n)))
+
+
+def _mean(pairs: Paired) -> Floats:
+    """[d_model] the mean of the differences."""
+    total = np.zeros(pairs.d_model)
+    for _, difference in pairs.differences():
+        total += difference.sum(0)
+    return total / len(pairs.stems)
+
+
+def _largest(gram: Floats) -> tuple[float, Floats]:
+    """The largest eigenvalue of a symmetric matrix [d, d], and its eigenvector [d]."""
+    values, vectors = eigh(gram, subset_by_index=[len(gram) - 1, len(gram) - 1])
+    return float(values[0]), vectors[:, 0]
+
+
+def cosines_between_methods(directions: dict[str, Direction]) -> dict[tuple[str, str], float]:
+    """The cosine of each two methods' directions, under the names of both in their order there."""
+    names = list(directions)
+    return {
+        (one, other): float(directions[one].unit @ directions[other].unit)
+        for number, one in enumerate(names)
+        for other in names[number + 1 :]
+    }
+
+
+def _unit(vector: Floats) -> Floats:
+    length = float(np.linalg.norm(vector))
+    return vector / length if length else vector

@@ -1,0 +1,1 @@
+"""p-values of columns of features by exchange of labels."""

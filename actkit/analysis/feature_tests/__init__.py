@@ -1,0 +1,1 @@
+"""Which SAE features tell positive from negative texts."""

@@ -1,0 +1,51 @@
+"""What is said of each column of a block but its p: means, AUROCs, and how these hold on other texts and lengths."""
+
+import numpy as np
+
+from actkit.analysis.auroc import column_aurocs, stratified_aurocs
+from actkit.analysis.auroc_interval import Clusters
+from actkit.analysis.columns import Columns
+from actkit.analysis.feature_tests.class_means import class_means
+from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts
+from actkit.analysis.feature_tests.sample import strata_of
+
+
+class BlockStatistics:
+    """The statistics of a data set's columns: what is the same for all blocks is worked out once."""
+
+    def __init__(self, texts: Texts, discovery: Texts, held: Bools | None, mixed: bool) -> None:
+        """For all texts [n], those of the discovery part, which are held out [n], whether groups have both labels."""
+        self._labels, self._weights = discovery.positive, discovery.weights
+        self._clusters = _clusters_of(discovery)
+        strata = strata_of(discovery)
+        self._strata = None if strata is None else Clusters.of(self._labels, strata)
+        self._groups = Clusters.of(self._labels, discovery.groups) if mixed else None
+        if held is not None:
+            self._held_labels = texts.positive[held]
+            self._held_clusters = _clusters_of(texts.where(held))
+
+    def of(self, x: Columns, later: Columns | None) -> dict[str, Floats]:
+        """Figures [n_columns] of a block over the discovery part, and AUROCs of the same columns over the held-out one.
+
+        `n_active` is whole; NaN stands for what cannot be said.
+        """
+        empty = np.full(x.n_columns, np.nan)
+        area = column_aurocs(x, self._labels, self._clusters)
+        after = None if later is None else column_aurocs(later, self._held_labels, self._held_clusters)
+        strata, groups = self._strata, self._groups
+        return {
+            "n_active": np.diff(x.starts),
+            **class_means(x, self._labels, self._weights),
+            "auroc": area.value,
+            "auroc_low": area.low,
+            "auroc_high": area.high,
+            "auroc_heldout": after.value if after else empty,
+            "auroc_heldout_low": after.low if after else empty,
+            "auroc_heldout_high": after.high if after else empty,
+            "auroc_length_adjusted": empty if strata is None else stratified_aurocs(x, self._labels, strata),
+            "auroc_within_group": empty if groups is None else stratified_aurocs(x, self._labels, groups),
+        }
+
+
+def _clusters_of(texts: Texts) -> Clusters:
+    return Clusters.of(texts.positive, texts.groups if texts.grouped else None)

@@ -1,0 +1,134 @@
+"""Which SAE features respond to positive feedback, and what may be believed of it.
+
+1. Texts are split by group into a discovery and a held-out part. Everything but the held-out columns is computed on the
+   discovery part, so that what was selected is tested on texts that did not select it.
+2. A text is one sample, whatever its length: its features are pooled over its tokens before.
+3. Features are ranked by AUROC, in which zeros tie; p by exchange of labels as groups allow; q over all features.
+4. Beside them stand what chance, length and a plain probe achieve.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.exchanges.permutation import Exchange, design_of
+from actkit.analysis.feature_tests.block_statistics import BlockStatistics
+from actkit.analysis.feature_tests.column_file import ColumnFile
+from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out, read_texts, without_twins
+from actkit.analysis.feature_tests.pooled import pooled_columns
+from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
+from actkit.analysis.feature_tests.ranking import finished, ranked
+from actkit.analysis.feature_tests.sample import about_texts, length_only
+
+
+@dataclass(frozen=True)
+class ScoredSae:
+    """What is asked about an SAE here."""
+
+    name: str
+    d_sae: int
+    hook_point: str
+    url: Callable[[int], str | None] = lambda _feature: None
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How features are tested."""
+
+    held_out: float = 0.3
+    """Share of the groups that is held out; 0 for none."""
+    draws: int = 10_000
+    """Exchanges of labels, where p cannot be had without."""
+    null_draws: int = 1000
+    """Exchanges of labels for the distribution of the largest AUROC."""
+    q: float = 0.05
+    """False-discovery rate."""
+    activation_threshold: float = 0.5
+    correlation_threshold: float = 0.6
+    seed: int = 0
+
+
+def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings) -> tuple[pa.Table, dict[str, Any]]:
+    """The table `feature_scores` of a run with `pooled_features`, and what holds for the run as a whole.
+
+    Raises ValueError when one of the labels does not occur.
+    """
+    texts = read_texts(run)
+    if texts.positive.all() or not texts.positive.any():
+        raise ValueError(f"{int(texts.positive.sum())} positive and {int((~texts.positive).sum())} negative texts")
+    if min(texts.weights[texts.positive].sum(), texts.weights[~texts.positive].sum()) <= 0:
+        raise ValueError("every text of one class has the weight 0")
+    every, (texts, held) = texts, without_twins(texts, hold_out(texts, settings.held_out, settings.seed))
+    discovery = texts if held is None else texts.where(~held)
+    found: dict[str, pa.Table] = {}
+    report: dict[str, Any] = {
+        "data": about_texts(every, texts, held) | {"share_to_hold_out": settings.held_out},
+        "length_only": length_only(texts, discovery, held),
+        "saes": [],
+    }
+    del every
+    for sae in saes:
+        with pooled_columns(run, sae.name, sae.d_sae, texts.sequence_ids) as columns:
+            table, about = _score(run, columns, sae, texts, discovery, held, settings)
+            if held is not None:
+                order = np.argsort(-np.abs(table["auroc"].to_numpy() - 0.5), kind="stable")
+                strongest = table["feature_id"].to_numpy()[order].astype(np.int64)
+                probes = feature_probes(columns, strongest, texts, held, settings.seed)
+                about["feature_probes"] = {str(size): asdict(probe) for size, probe in probes.items()}
+        if held is not None:
+            about["dense_probe"] = asdict(dense_probe(run, sae.hook_point, texts, held, settings.seed))
+        report["saes"].append(about)
+        found[sae.name] = table
+    thresholds = settings.activation_threshold, settings.correlation_threshold
+    table, report["found"] = ranked(found, settings.q, *thresholds)
+    return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
+
+
+def _score(
+    run: Path,
+    columns: ColumnFile,
+    sae: ScoredSae,
+    texts: Texts,
+    discovery: Texts,
+    held: Bools | None,
+    settings: ScoreSettings,
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Every statistic of a block of columns while it is in memory; of all that, only figures by column are kept."""
+    rng = np.random.default_rng(settings.seed)
+    design = design_of(discovery.positive, discovery.exchangeable())
+    statistics = BlockStatistics(texts, discovery, held, design.kind == "within-groups")
+    found: list[dict[str, Floats]] = []
+    with Exchange(discovery.positive, design, run) as exchange:
+        for _, block in columns.blocks():
+            part = block if held is None else block.where(~held)
+            exchange.add(part)
+            found.append(statistics.of(part, None if held is None else block.where(held)))
+            del block, part
+        p = exchange.p_values(rng, settings.draws)
+        null = exchange.largest(rng, settings.null_draws)
+    values: dict[str, Any] = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+    off = np.abs(values["auroc"] - 0.5) + 0.5
+    values |= {
+        "p_value": p.p,
+        "p_method": np.asarray(p.method).astype(object),
+        "p_largest": (1 + len(null) - np.searchsorted(np.sort(null), off - 1e-12)) / (1 + len(null)),
+    }
+    fired = np.flatnonzero(values["n_active"])
+    table = pa.table({"feature_id": fired.astype(np.int32), **{name: one[fired] for name, one in values.items()}})
+    about = {
+        "sae": sae.name,
+        "n_features": sae.d_sae,
+        "n_tested": len(fired),
+        "exchanged": design.kind,
+        "largest_auroc_by_chance": {
+            "median": float(np.median(null)),
+            "q95": float(np.quantile(null, 0.95)),
+            "q99": float(np.quantile(null, 0.99)),
+            "draws": len(null),
+        },
+    }
+    return table, about

@@ -1,0 +1,151 @@
+"""How well feedback can be told from activations at all: logistic regressions, fitted on some texts, scored on others.
+
+SAE features do not beat a plain probe as a rule (Kantamneni et al. 2025, arXiv 2502.16681), so both are shown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.analysis.auroc import auroc
+from actkit.analysis.feature_tests.column_file import ColumnFile
+from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out
+from actkit.analysis.shards import Ints, parts, places
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Inverse regularisation, tried on a fifth of the training groups."""
+MOST_ELEMENTS = 1 << 26
+"""Texts × d_model that a dense probe takes: 256 MB, of which 7 in 10 are in memory at once. Of more, a random part."""
+AT_ONCE = 1 << 20
+"""Elements whose squares are in memory at once."""
+PROBE_SIZES = (1, 2, 5, 10)
+Matrix = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe's scores on texts that it was not fitted on."""
+
+    auroc: float
+    low: float
+    high: float
+    strength: float
+    n_train: int
+
+
+def fit_and_score(rows: Callable[[Bools], Matrix], texts: Texts, held: Bools, seed: int) -> Probe:
+    """An L2-regularised logistic regression on standardised columns, fitted on the texts that are not held out.
+
+    `rows` gives the matrix [k, d] of those texts ([n] True: wanted), as an array that may be written to. It is asked
+    for a part when the last one is done with, so that never more than the training texts are in memory.
+    """
+    train = texts.where(~held)
+    x = rows(~held)
+    middle = x.mean(0)
+    scale = _centre(x, middle)
+    del x
+
+    def standardised(wanted: Bools) -> Matrix:
+        found: Matrix = rows(wanted)
+        found -= middle
+        found /= scale
+        return found
+
+    inner = hold_out(train, 0.2, seed)
+    strength = 1e-2
+    if inner is not None:
+        strength = STRENGTHS[int(np.argmax(_tried(standardised, train, inner, ~held)))]
+    weights = _fit(standardised(~held), train.positive, strength)
+    scores = (standardised(held) @ weights).astype(np.float64)
+    test = texts.where(held)
+    found = auroc(scores, test.positive, test.groups)
+    return Probe(found.value, found.low, found.high, strength, len(train.positive))
+
+
+def feature_probes(columns: ColumnFile, order: Ints, texts: Texts, held: Bools, seed: int) -> dict[int, Probe]:
+    """Probes of the first 1, 2, 5 and 10 columns of `order`, which was made without the held-out texts."""
+
+    def rows(size: int, wanted: Bools) -> Matrix:
+        found = np.empty((int(wanted.sum()), size))
+        for at, column in enumerate(order[:size]):
+            found[:, at] = columns.column(int(column))[wanted]
+        return found
+
+    sizes = [size for size in PROBE_SIZES if size <= len(order)]
+    return {size: fit_and_score(partial(rows, size), texts, held, seed) for size in sizes}
+
+
+def dense_probe(run: Path, hook_point: str, texts: Texts, held: Bools, seed: int) -> Probe:
+    """A probe of the pooled activations themselves."""
+    width = _width(run, hook_point)
+    most = max(MOST_ELEMENTS // width, 1)
+    chosen = np.ones(len(held), dtype=np.bool_)
+    if len(held) > most:
+        chosen[np.random.default_rng(seed).permutation(len(held))[most:]] = False
+    some, part = texts.where(chosen), held[chosen]
+    return fit_and_score(lambda wanted: dense_rows(run, hook_point, some.sequence_ids[wanted]), some, part, seed)
+
+
+def dense_rows(run: Path, hook_point: str, sequence_ids: Ints) -> npt.NDArray[np.float32]:
+    """[n, d_model]: the pooled activations of these sequences, ids ascending."""
+    found = np.zeros((len(sequence_ids), _width(run, hook_point)), dtype=np.float32)
+    for part in parts(run, "pooled_activations"):
+        table = pq.read_table(part, columns=["sequence_id", "hook_point", "activation"], partitioning=None)
+        table = table.filter(pc.equal(table["hook_point"], hook_point))
+        at, there = places(sequence_ids, table["sequence_id"].to_numpy())
+        wanted = np.flatnonzero(there)
+        values = pc.list_flatten(table["activation"].take(wanted)).to_numpy().reshape(len(wanted), -1)
+        found[at[wanted]] = values if len(wanted) else 0
+    return found
+
+
+def _width(run: Path, hook_point: str) -> int:
+    for part in parts(run, "pooled_activations"):
+        table = pq.read_table(part, columns=["hook_point", "activation"], partitioning=None)
+        table = table.filter(pc.equal(table["hook_point"], hook_point))
+        if len(table):
+            return len(table["activation"][0])
+    raise ValueError(f"no pooled activations of {hook_point} in {run}")
+
+
+def _centre(x: Matrix, middle: Matrix) -> Matrix:
+    """[d] the standard deviations of columns [n, d] with these means, 1 where there is none; centres them in place.
+
+    Some columns at a time, in numpy's own order of sums: of one column alone it would be another.
+    """
+    x -= middle
+    scale = np.empty_like(middle)
+    step = max(2, AT_ONCE // max(len(x), 1))
+    last = len(scale)
+    for first in range(0, last, step):
+        here = slice(min(first, max(last - 2, 0)), min(first + step, last))
+        scale[here] = np.sqrt(np.square(x[:, here]).mean(0))
+    scale[scale == 0] = 1
+    return scale
+
+
+def _tried(standardised: Callable[[Bools], Matrix], train: Texts, inner: Bools, training: Bools) -> list[float]:
+    """AUROC by strength on the `inner` texts of the training ones, fitted on the rest of these."""
+    fitted_on, scored = training.copy(), training.copy()
+    fitted_on[training], scored[training] = ~inner, inner
+    x = standardised(fitted_on)
+    weights = [_fit(x, train.positive[~inner], strength) for strength in STRENGTHS]
+    del x
+    rest = standardised(scored)
+    return [auroc(rest @ one, train.positive[inner]).value for one in weights]
+
+
+def _fit(x: Matrix, positive: Bools, strength: float) -> Floats:
+    """The weights; the threshold does not matter to an AUROC."""
+    from sklearn.linear_model import LogisticRegression
+
+    model: Any = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    weights: Floats = model.fit(x, positive).coef_[0]
+    return weights

@@ -1,0 +1,156 @@
+"""A regression in passes has the minimum that scikit-learn has, whatever the blocks, and holds a block of texts."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from actkit.analysis.columns import Bools, Floats
+from actkit.analysis.concepts import logistic_direction
+from actkit.analysis.concepts.logistic_direction import Reduced, exchanged, logistic
+from actkit.analysis.concepts.logistic_passes import Passes
+from actkit.analysis.concepts.paired import Paired
+from actkit.analysis.concepts.quasi_newton import minimum
+from tests.analysis.concepts.pairs import in_file
+
+STRENGTHS = np.array([1e-3, 1e-2, 1e-1, 1.0])
+SHIFTS = [0.0, 0.3, 3.0, 30.0]
+"""From no difference to sides that are told apart without fail."""
+
+
+def alike(n: int = 900, d: int = 24, shift: float = 0.3, seed: int = 0) -> Paired:
+    """Pairs whose dimensions are far from 0, of unlike size, and strongly correlated, as activations are."""
+    rng = np.random.default_rng(seed)
+    mix = rng.normal(size=(d, d)) * np.exp(-np.arange(d) / 4)[:, None]
+    base = rng.normal(size=(n, d)) @ mix * 3 + 50 * rng.normal(size=d)
+    # The two sides vary unlike each other, so that the intercept is not 0.
+    difference = shift * rng.normal(size=d) * np.abs(mix).max(0) + (rng.exponential(size=(n, d)) - 1) @ mix
+    base += difference / 2
+    return Paired(base + difference / 2, base - difference / 2, np.arange(n) // 3, np.arange(n) % 3)
+
+
+def by_scikit_learn(pairs: Paired, labels: Bools, kept: Bools, strength: float) -> Floats:
+    """[d_model] by Newton's method to the end, mapped back."""
+    texts = np.concatenate([pairs.positive[:], pairs.negative[:]])
+    middle, scale = texts.mean(0), texts.std(0)
+    model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    weights: Floats = model.fit(((texts - middle) / scale)[kept], labels[kept]).coef_[0] / scale
+    return weights
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_weights_are_those_of_scikit_learn(shift: float) -> None:
+    pairs = alike(shift=shift)
+    n, passes = len(pairs.stems), Passes.of(pairs)
+    found = passes.mapped(
+        passes.weights(lambda here: np.ones((here.stop - here.start, 4)), np.repeat(2 * n, 4), STRENGTHS)
+    )
+    for weights, strength in zip(found, STRENGTHS, strict=True):
+        expected = by_scikit_learn(pairs, np.repeat([True, False], n), np.ones(2 * n, dtype=np.bool_), strength)
+        # With a weak penalty the minimum is flat: at the gradient's tolerance weights may be 1e-3 away from it.
+        assert weights == pytest.approx(expected, abs=2e-3 * np.abs(expected).max())
+
+
+def test_the_intercept_has_no_penalty() -> None:
+    pairs = alike(shift=3.0)
+    passes, sizes = Passes.of(pairs), np.repeat(2 * len(pairs.stems), 4)
+    weights = passes.weights(lambda here: np.ones((here.stop - here.start, 4)), sizes, STRENGTHS)
+    assert np.abs(weights[:, -1]).min() > 1e-3
+    _, slope = passes.losses(weights, lambda here: np.ones((here.stop - here.start, 4)))
+    assert slope[:, -1] / sizes == pytest.approx(np.zeros(4), abs=1e-7)
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_pairs_that_are_left_out_or_exchanged_are(shift: float) -> None:
+    pairs, rng = alike(shift=shift), np.random.default_rng(1)
+    signs = rng.choice([-1.0, 0.0, 1.0], size=(len(pairs.stems), 3))
+    passes = Passes.of(pairs)
+    sizes = 2 * np.abs(signs).sum(0).astype(np.int64)
+    found = passes.mapped(passes.weights(lambda here: signs[here], sizes, np.full(3, 0.1)))
+    for weights, sign in zip(found, signs.T, strict=True):
+        expected = by_scikit_learn(pairs, np.concatenate([sign > 0, sign < 0]), np.tile(sign != 0, 2), 0.1)
+        assert weights == pytest.approx(expected, abs=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_fit_in_passes_is_the_fit_in_memory(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With cross-validation over stems, and with the sides of some stems exchanged."""
+    pairs = alike(shift=shift)
+    draws = np.random.default_rng(2).integers(0, 2, (300, 4))[pairs.stems] > 0
+    fits = []
+    for few in (0, 10**9):
+        monkeypatch.setattr(logistic_direction, "FEW", few)
+        units = [logistic(pairs), *exchanged(pairs, lambda here: draws[here], 4, 1e-2)]
+        fits.append(np.stack([unit / np.linalg.norm(unit) for unit in units]))
+    assert fits[0] == pytest.approx(fits[1], abs=2e-3)
+    assert (fits[0] * fits[1]).sum(1) == pytest.approx(np.ones(5), abs=1e-5)
+
+
+def test_cross_validation_in_passes_chooses_what_it_chooses_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = set()
+    monkeypatch.setattr(logistic_direction, "FEW", 0)
+    for shift in (0.0, 0.02, 0.05, 0.3, 3.0):
+        pairs = alike(n=300, shift=shift)
+        labels = np.repeat([True, False], 300)
+        expected = logistic_direction.best_strength(Reduced.of(pairs).texts, labels, np.tile(pairs.stems, 2))
+        assert logistic_direction._best_in_passes(Passes.of(pairs))[0] == expected
+        chosen.add(expected)
+    assert len(chosen) > 1
+
+
+@pytest.mark.parametrize("block", [24, 24 * 7, 1 << 20])
+def test_borders_of_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = alike(n=200)
+    monkeypatch.setattr(logistic_direction, "FEW", 0)
+    whole = logistic(pairs)
+    monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", block)
+    assert logistic(pairs) == pytest.approx(whole, abs=1e-9 * np.abs(whole).max())
+    passes, texts = Passes.of(pairs), np.concatenate([pairs.positive[:], pairs.negative[:]])
+    assert passes.middle == pytest.approx(texts.mean(0), rel=1e-12)
+    assert passes.scale == pytest.approx(texts.std(0), rel=1e-12)
+
+
+def test_a_dimension_that_varies_by_rounding_alone_is_not_blown_up() -> None:
+    pairs = alike()
+    for side in (pairs.positive, pairs.negative):
+        side[:, 3] = 3.3 * (1 + 1e-8 * np.random.default_rng(0).choice([-1.0, 1.0], len(pairs.stems)))
+    assert Passes.of(pairs).scale[3] == 1
+
+
+def test_what_a_fit_holds_does_not_grow_with_the_pairs(tmp_path: Path) -> None:
+    """Their texts alone would be 1024 bytes a pair in float64."""
+    held = []
+    for n in (10_000, 40_000):
+        with in_file(alike(n=n, d=64), tmp_path) as pairs:
+            logistic(pairs.where(np.arange(n) < 2000))  # what is imported is not counted
+            tracemalloc.start()
+            logistic(pairs)
+            held.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert held[1] - held[0] < 100 * 30_000
+
+
+def test_minima_are_found_from_far_where_the_hessian_says_little() -> None:
+    """Of log cosh: flat far out, so that Newton's own step goes ever further away."""
+    targets, weights = np.array([[3.0, -2], [0, 40], [-7, 1]]), np.array([1.0, 0.3])
+
+    def value(at: Floats, which: Floats) -> tuple[Floats, Floats]:
+        apart = at - targets[which.astype(int)]
+        loss = np.logaddexp(apart, -apart) - np.log(2) + 1e-3 * apart**2
+        return (loss * weights).sum(1), (np.tanh(apart) + 2e-3 * apart) * weights
+
+    def hessian(at: Floats, which: Floats) -> list[Floats]:
+        return [np.diag((1 / np.cosh(one - targets[0]) ** 2 + 2e-3) * weights) for one in at]
+
+    found = minimum(value, hessian, np.zeros(3, dtype=np.int64), np.zeros((3, 2)))  # type: ignore[arg-type]
+    assert found == pytest.approx(targets, abs=1e-4)
+
+
+def test_a_search_that_does_not_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actkit.analysis.concepts.quasi_newton.MOST_ROUNDS", 1)
+    monkeypatch.setattr("actkit.analysis.concepts.quasi_newton.ROUND", (1, 1))
+    monkeypatch.setattr(logistic_direction, "FEW", 0)
+    with pytest.warns(RuntimeWarning, match="1 regressions have not converged"):
+        logistic(alike(shift=30.0), 1.0)

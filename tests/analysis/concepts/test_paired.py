@@ -1,0 +1,88 @@
+"""Pairs in a file are those in memory, block by block, and what statistics hold does not grow with them."""
+
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actkit.analysis.columns import Floats
+from actkit.analysis.concepts.direction_scores import Background, score
+from actkit.analysis.concepts.directions import METHODS, Split, direction, split_pairs
+from actkit.analysis.concepts.paired import Paired, Stored
+from actkit.analysis.spill import Spill
+from tests.analysis.concepts.pairs import in_file
+
+
+def some_pairs(n: int = 60, d: int = 16, shift: float = 0.5, seed: int = 0) -> Paired:
+    rng = np.random.default_rng(seed)
+    sides = [(rng.normal(size=(n, d)) + sign * shift / 2).astype(np.float32) for sign in (1, -1)]
+    return Paired(*sides, np.arange(n) // 3, np.arange(n) % 3)
+
+
+def split_of(pairs: Paired) -> Split:
+    split = split_pairs(pairs.stems, 0)
+    assert split is not None
+    return split
+
+
+@pytest.mark.parametrize("block", [16, 16 * 7, 1 << 20])
+@pytest.mark.parametrize("share", [0.03, 0.5, 1.0])
+def test_vectors_in_a_file_are_those_in_memory(
+    block: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", block)
+    pairs = some_pairs(500)
+    part = np.random.default_rng(1).random(500) < share
+    again = np.random.default_rng(2).random(part.sum()) < 0.7
+    units = np.random.default_rng(3).normal(size=(16, 2))
+    with in_file(pairs, tmp_path) as stored:
+        one, other = (each.where(part).where(again) for each in (pairs, stored))
+        assert isinstance(other.positive, Stored) and other.positive.shape == (again.sum(), 16)
+        for expected, found in zip(one.blocks(), other.blocks(), strict=True):
+            assert expected[0] == found[0] and expected[0].stop - expected[0].start <= max(block // 16, 1)
+            assert np.array_equal(expected[1], found[1]) and np.array_equal(expected[2], found[2])
+        assert np.array_equal(np.concatenate([x for _, x, _ in other.blocks()]), pairs.positive[part][again])
+        above, below = other.projected(units)
+        assert above == pytest.approx(one.positive @ units) and below == pytest.approx(one.negative @ units)
+        assert other.projected(units[:, 0])[0] == pytest.approx(above[:, 0])
+        for (_, expected_block), (_, block_found) in zip(one.differences(), other.differences(), strict=True):
+            assert np.array_equal(expected_block, block_found)
+
+
+def test_rows_are_written_where_they_belong_and_a_hole_is_zeros(tmp_path: Path) -> None:
+    rows = np.arange(24, dtype=np.float64).reshape(6, 4)
+    with Spill(tmp_path) as file:
+        stored = Stored(file, 32, 4, np.arange(8))
+        stored[np.array([5, 6, 7])] = rows[3:]
+        stored[np.array([0, 1, 3])] = rows[:3]
+        stored[np.arange(0)] = rows[:0]
+        assert stored[:].tolist() == [*rows[:2].tolist(), [0] * 4, rows[2].tolist(), [0] * 4, *rows[3:].tolist()]
+        assert stored[2:4].tolist() == [[0] * 4, rows[2].tolist()]
+        assert stored.where(np.arange(8) > 6)[:].tolist() == [rows[5].tolist()] and stored[3:3].shape == (0, 4)
+        with pytest.raises(EOFError, match="missing"):
+            Stored(file, 32, 4, np.arange(9))[:]
+
+
+@pytest.mark.parametrize("n", [60, 300])
+@pytest.mark.parametrize("method", METHODS)
+def test_evidence_does_not_depend_on_where_vectors_are_nor_on_blocks(
+    method: str, n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few directions at a time too, as of very many pairs."""
+    monkeypatch.setattr("actkit.analysis.concepts.logistic_direction.FEW", 120)
+    pairs, found = some_pairs(n), []
+
+    def everything(data: Paired) -> Floats:
+        split = split_of(data)
+        fitted = direction(method, data.where(split.train))
+        evidence = score(method, fitted, data, split, 0, Background.of(data, split, 0))
+        return np.array([*fitted.unit, fitted.norm, *astuple(evidence)])
+
+    whole = everything(pairs)
+    monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", 16 * 11)
+    monkeypatch.setattr("actkit.analysis.concepts.direction_chance.AT_ONCE", 1)
+    monkeypatch.setattr("actkit.analysis.concepts.direction_chance.FEWEST", 13)
+    with in_file(pairs, tmp_path) as stored:
+        found.append(everything(stored))
+    assert found[0] == pytest.approx(whole, abs=1e-9, nan_ok=True)
