@@ -115,13 +115,16 @@ def _computed(sae: Any, centre: bool) -> _Computed:
 
 
 def _reads(name: str, facts: dict[str, Any]) -> HookPoint:
-    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", str(facts.get("hook_name", "")))
+    said = facts.get("hook_name")
+    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", str(said))
     if match is None:
+        if said:
+            raise ModelError(f"{name} reads {said}, which is in no block", "actkit reads hook points of blocks")
         raise ModelError(f"{name} does not say which hook point it reads", "its cfg.json needs hook_name")
     if facts.get("hook_head_index") is not None:
         raise ModelError(f"{name} reads a single head ({facts['hook_head_index']})", "actkit reads whole hook points")
     own = str(facts.get("hf_hook_name", ""))
-    meant = (meant for (said, end), meant in MEANT.items() if match[2] == said and own.endswith(end))
+    meant = (meant for (named, end), meant in MEANT.items() if match[2] == named and own.endswith(end))
     return HookPoint(int(match[1]), next(meant, match[2]))
 
 

@@ -161,6 +161,7 @@ def test_files_that_are_no_sae(tmp_path: Path) -> None:
     (folder / "sae_weights.safetensors").write_bytes(b"junk")
     with pytest.raises(ModelError, match="cannot be loaded"):
         backend.load(SaeSpec(path=str(folder)), "cpu")
-    nameless = saved("standard", tmp_path / "nameless", hook_name="somewhere")
-    with pytest.raises(ModelError, match="which hook point"):
-        backend.load(SaeSpec(path=str(nameless)), "cpu")
+    for name, says in (("", "does not say which hook point"), ("hook_embed", "reads hook_embed, which is in no block")):
+        elsewhere = saved("standard", tmp_path / f"elsewhere{name}", hook_name=name)
+        with pytest.raises(ModelError, match=says):
+            backend.load(SaeSpec(path=str(elsewhere)), "cpu")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -396,25 +397,20 @@ def test_a_dataset_that_is_not_there_is_known_before_anything_is_loaded(
 
 
 def test_a_dataset_of_the_hub_becomes_a_run(tmp_path: Path) -> None:
-    """The command whole, with the real library, against a hub on this machine."""
-    with fake_hub(tmp_path / "home") as environment:
+    """The command whole, with the real library, against a hub on this machine; complete, it needs the hub no more."""
+
+    def called(*more: str) -> subprocess.CompletedProcess[str]:
         arguments = ["feature-dataset", "some/stories", "--split", "test", "--target-layer", "2", "--device", "cpu"]
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from actkit.cli import main; main()",
-                *arguments,
-                "-q",
-                "-o",
-                str(tmp_path / "run"),
-            ],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        call = [sys.executable, "-m", "actkit.cli", *arguments, "-q", "-o", str(tmp_path / "run"), *more]
+        return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300)
+
+    with fake_hub(tmp_path / "home") as environment:
+        done = called()
     assert (done.returncode, done.stderr) == (0, "")
+    shutil.rmtree(tmp_path / "home")
+    environment |= {"HF_HUB_OFFLINE": "1"}
+    again = called("--resume")
+    assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, "")
     sequences = pd.read_parquet(tmp_path / "run" / "sequences")
     assert sequences["text"].tolist() == ["first of test", "second of test, €"]
     assert set(sequences["source"]) == {"some/stories"} and sequences["line"].isna().all()
