@@ -30,6 +30,9 @@ REFUSED = {
 }
 """Architectures that would give other numbers here than the SAE's own, and why."""
 
+LINEAR = ("standard", "gated", "jumprelu", "topk")
+"""Architectures whose reconstruction is features times decoder, plus its bias, put back into the input's scale."""
+
 MEANT = {("hook_mlp_in", "pre_feedforward_layernorm.output"): "mlp.hook_in"}
 """SAELens's name and the end of the Hugging Face name → TransformerLens's. Gemma Scope 2's transcoders read what the
 norm before the MLP puts out; `hook_mlp_in` is what goes into that norm."""
@@ -101,7 +104,7 @@ def _computed(sae: Any, centre: bool) -> _Computed:
         # What an SAE takes out of its input, such as a layer norm's scale, decode puts back. It keeps that of the last
         # tokens it encoded, which need not be these.
         sae.process_sae_in(taken(x))
-        result: torch.Tensor = sae.decode(features.to(sae.device))
+        result = _decoded(sae, features.to(sae.device))
         return result.to(x.device) + (x.to(torch.float32) - taken(x).to(x.device))
 
     def cosines(directions: torch.Tensor) -> torch.Tensor:
@@ -112,6 +115,25 @@ def _computed(sae: Any, centre: bool) -> _Computed:
         return found
 
     return _Computed(encode, reconstruct, cosines)
+
+
+def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:
+    """What `sae.decode` gives. Of sparse features, only the decoder's rows that they name are added up.
+
+    Multiplied with all rows, the zeros would take as long as the encoding did.
+    """
+    if not features.is_sparse or sae.cfg.architecture() not in LINEAR:
+        found: torch.Tensor = sae.decode(features.to_dense() if features.is_sparse else features)
+        return found
+    (rows, ids), values = features.indices(), features.values()
+    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
+        values = values / sae.W_dec.norm(dim=-1)[ids]
+    lengths = torch.bincount(rows, minlength=len(features))
+    product = torch.nn.functional.embedding_bag(
+        ids, sae.W_dec, torch.cumsum(lengths, 0) - lengths, mode="sum", per_sample_weights=values
+    )
+    scaled: torch.Tensor = sae.run_time_activation_norm_fn_out(product + sae.b_dec)
+    return scaled
 
 
 def _reads(name: str, facts: dict[str, Any]) -> HookPoint:

@@ -26,8 +26,8 @@ class Sae:
     encode: Callable[[torch.Tensor], torch.Tensor]
     """[n, d_in] as the model computes it → [n, d_sae]: the SAE's own encode and normalisation of its input."""
     reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
-    """Input [n, d_in] and its encoding [n, d_sae] → the SAE's reconstruction of the input [n, d_in]. None for a
-    transcoder, which predicts another hook point."""
+    """Input [n, d_in] and its encoding [n, d_sae], sparse (COO) or not → the SAE's reconstruction [n, d_in].
+    None for a transcoder, which predicts another hook point."""
     model_name: str | None = None
     """The model it was trained on."""
     context_size: int | None = None

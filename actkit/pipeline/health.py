@@ -33,6 +33,16 @@ class Active:
     values: torch.Tensor
     """[nonzeros] each."""
 
+    def of(self, chosen: torch.Tensor, n: int, d_sae: int) -> torch.Tensor:
+        """Some of the n tokens, by number and in order, as a sparse tensor [chosen, d_sae]."""
+        number = torch.full((n,), -1, device=chosen.device)
+        number[chosen] = torch.arange(len(chosen), device=chosen.device)
+        rows = number[self.rows]
+        kept = rows >= 0
+        indices = torch.stack([rows[kept], self.ids[kept]])
+        size = (len(chosen), d_sae)
+        return torch.sparse_coo_tensor(indices, self.values[kept], size, check_invariants=False, is_coalesced=True)
+
 
 @dataclass
 class Health:
@@ -54,10 +64,10 @@ class Health:
     squares: float = 0.0
     """Sum of the inputs' squared norms."""
 
-    def count(self, x: torch.Tensor, features: torch.Tensor, active: Active, plain: torch.Tensor) -> None:
-        """Add the tokens that are `plain` [n]: input `x` [n, d_in], encoding `features` [n, d_sae], and its nonzeros.
+    def count(self, x: torch.Tensor, active: Active, plain: torch.Tensor) -> None:
+        """Add the tokens that are `plain` [n]: input `x` [n, d_in], and what is active in its encoding.
 
-        To decode is as much work as to encode, so that after the first tokens only one in a few is decoded.
+        After the first tokens only one in a few is decoded.
         """
         if not self.n_tokens:
             self.fired = torch.zeros(self.sae.d_sae, dtype=torch.int64)
@@ -75,7 +85,8 @@ class Health:
             number = torch.arange(before, self.n_tokens, device=chosen.device)
             chosen = chosen[(number * GOLDEN) % 2**32 < 2**32 // DECODED_ONE_IN]
         if len(chosen):
-            x, features = x[chosen], features[chosen]
+            features = active.of(chosen, len(x), self.sae.d_sae)
+            x = x[chosen]
             exact = x.to(torch.float32)
             self.n_decoded += len(x)
             self.error += float((exact - self.sae.reconstruct(x, features)).double().square().sum())

@@ -91,7 +91,12 @@ def test_encode_and_reconstruction_are_the_saes_own(
     x = torch.randn(11, D_IN) * 7 + 3
     with torch.inference_mode():
         assert sae.reconstruct is not None
-        assert torch.allclose(sae.reconstruct(x, sae.encode(x)), own(folder)(x), rtol=1e-4, atol=1e-4)
+        features = sae.encode(x)
+        features[4] = 0  # a token without a feature
+        found, of_sparse = sae.reconstruct(x, features), sae.reconstruct(x, features.to_sparse())
+        assert torch.allclose(of_sparse, found, rtol=1e-4, atol=1e-4)
+        others = torch.arange(11) != 4
+        assert torch.allclose(found[others], own(folder)(x)[others], rtol=1e-4, atol=1e-4)
     assert any("unscaled" in guess for guess in sae.guesses) == (normalisation == "expected_average_only_in")
 
 
