@@ -22,8 +22,9 @@ __all__ = ["Design", "Exchange", "PValues", "design_of", "largest_under_null", "
 
 AGAIN = 20
 """Where fewer draws than about this are as extreme, ten times as many are made."""
-TIMES = (10, 100)
-"""What is drawn anew: of 16,384 features a perfect one then has a q below 0.05, with 10,000 draws to begin with."""
+FINEST = 0.05
+"""Where the least p that ten times as many can give leaves all columns with a larger q than this, a hundred times as
+many are made: one perfect feature of 16,384, with 10,000 draws to begin with, would else have a q of 0.33."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Exchange:
         self._method.append(method)
 
     def p_values(self, rng: np.random.Generator, draws: int) -> PValues:
-        """The p of all columns so far; where it has to be drawn, of so many exchanges, or ten times as many."""
+        """The p of all columns so far; where it has to be drawn, of so many exchanges, or of up to a hundred times."""
         p, method = np.concatenate(self._p), np.concatenate(self._method)
         if self._exact:  # of all blocks together: most of the work is the same for all columns
             n, m = len(self._labels), int(self._labels.sum())
@@ -78,8 +79,20 @@ class Exchange:
             p[method == "exact"] = two_sided(exact_tails(observed, active, n, m))
         rest = np.flatnonzero(method == "draws")
         if len(rest):
-            p[rest] = _drawn(self._to_draw, self._labels, self._design, rng, draws)
+            p[rest] = two_sided(drawn_tails(self._to_draw, self._labels, self._design, rng, draws))
+            p[rest] = self._redrawn(p[rest], rng, 10 * draws)
+            least = 2 / (10 * draws + 1)
+            if np.isfinite(p).sum() * least > FINEST * (p <= least).sum() > 0:
+                p[rest] = self._redrawn(p[rest], rng, 100 * draws)
         return PValues(p, method)
+
+    def _redrawn(self, p: Floats, rng: np.random.Generator, draws: int) -> Floats:
+        """Where a tenth of these draws had few that are as extreme, p is from so many fresh ones; valid either way."""
+        small = p <= 20 * AGAIN / draws
+        if small.any():
+            with self._to_draw.where(small) as again:
+                p[small] = two_sided(drawn_tails(again, self._labels, self._design, rng, draws))
+        return p
 
     def largest(self, rng: np.random.Generator, draws: int) -> Floats:
         """What `largest_of_draws` gives for all columns so far."""
@@ -115,14 +128,3 @@ def _exchange(columns: Columns, labels: Bools, design: Design) -> Exchange:
     for first, last in columns.blocks(BLOCK):
         found.add(columns.slice(first, last))
     return found
-
-
-def _drawn(scores: ScoreBlocks, labels: Bools, design: Design, rng: np.random.Generator, draws: int) -> Floats:
-    """Where few draws are as extreme, p is from many more fresh ones; it is valid either way."""
-    p = two_sided(drawn_tails(scores, labels, design, rng, draws))
-    for times in TIMES:
-        small = p <= 20 * AGAIN / (times * draws)
-        if small.any():
-            with scores.where(small) as again:
-                p[small] = two_sided(drawn_tails(again, labels, design, rng, times * draws))
-    return p

@@ -223,11 +223,14 @@ def test_the_limit_for_texts_allows_for_values_that_tie(weak: int, strong: int) 
     assert strong or ratio == pytest.approx(1, rel=1e-8)
 
 
-def test_p_from_draws_is_never_0_and_small_ones_are_from_a_hundred_times_as_many() -> None:
-    labels = np.arange(200) < 60
-    scores = np.where(np.arange(200) < 30, 1.0, 0.0)[:, None]
+@pytest.mark.parametrize(("columns", "drawn"), [(1, 9990), (100, 9990), (300, 99_900)])
+def test_p_from_draws_is_never_0_and_the_more_columns_the_smaller_it_can_be(columns: int, drawn: int) -> None:
+    """With too few draws no column of many could have a small q."""
+    labels, draw = np.arange(200) < 60, np.random.default_rng(1)
+    scores = (draw.random((200, columns)) < 0.15).astype(np.float64)
+    scores[:, 0] = np.arange(200) < 30
     found = p_values(stacked(scores), labels, design_of(labels, np.arange(200)), np.random.default_rng(0), 999)
-    assert found.method.tolist() == ["draws"] and found.p[0] == 2 / 99_901
+    assert found.method[0] == "draws" and found.p[0] == 2 / (drawn + 1)
 
 
 def test_the_limit_for_a_dense_column_is_near_the_mann_whitney_test_and_scipys_draws() -> None:
