@@ -1,6 +1,9 @@
 """Arrays that wait in a temporary file until they are needed again, so that memory does not grow with the data."""
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -8,17 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actkit.errors import WriteError
+
 Array = npt.NDArray[Any]
 
 
 class Spill:
     """A temporary file of numbers, without a name where the system allows it: it ends with the process at the latest.
 
-    Raises OSError where the disk is full.
+    Raises WriteError where the disk is full or the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".spill-", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._folder = folder
+        with self._explained():
+            self._file = tempfile.TemporaryFile(dir=folder, prefix=".spill-", buffering=0)  # noqa: SIM115 (see `close`)
         self._end = 0
 
     def write(self, array: Array, at: int | None = None) -> int:
@@ -27,8 +34,9 @@ class Spill:
         data = _bytes_of(np.ascontiguousarray(array))
         self._file.seek(begin)
         done = 0
-        while done < len(data):  # the system may take a part only
-            done += self._file.write(data[done:])
+        with self._explained():
+            while done < len(data):  # the system may take a part only
+                done += self._file.write(data[done:])
         if at is None:
             self._end += len(data)
         return begin
@@ -45,6 +53,16 @@ class Spill:
                 raise EOFError(f"{len(data) - done} bytes are missing in a temporary file")
             done += got
         return found
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise WriteError(
+                f"cannot write a temporary file in {self._folder}: {why}", "is the disk full or read-only?"
+            ) from error
 
     def close(self) -> None:
         """Remove the file."""

@@ -396,6 +396,7 @@ def test_a_dataset_that_is_not_there_is_known_before_anything_is_loaded(
         run(FeatureDatasetSpec(dataset), SparseSpec(ModelSpec(), SAES, OutputSpec(tmp_path / "run")))
 
 
+@pytest.mark.slow
 def test_a_dataset_of_the_hub_becomes_a_run(tmp_path: Path) -> None:
     """The command whole, with the real library, against a hub on this machine; complete, it needs the hub no more."""
 

@@ -31,8 +31,8 @@ SHOWN = "mean-diff"
 def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]) -> Iterator[tuple[str, pa.Table]]:
     """The tables, hook point by hook point; `report` gets what holds for the run as a whole.
 
-    The vectors of one hook point at a time, where they are many in a temporary file in `run`. Raises OSError where the
-    disk is full.
+    The vectors of one hook point at a time, where they are many in a temporary file in `run`. Raises WriteError where
+    the disk is full.
     """
     pairs = read_pairs(run)
     split = split_pairs(pairs.stems, seed)

@@ -96,7 +96,7 @@ def joined(stems: Ints, *texts: Ints) -> Ints:
 def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: Spill) -> Sides:
     """The mean of each side's stored positions at one hook point, or the last of them; summed in float64.
 
-    More than IN_MEMORY numbers are in `file`, which is empty before. Raises OSError where the disk is full.
+    More than IN_MEMORY numbers are in `file`, which is empty before. Raises WriteError where the disk is full.
     """
     layer, width = -1, 0
     for part in parts(run, "activations"):

@@ -46,7 +46,7 @@ class Stored:
         return found
 
     def __setitem__(self, at: Ints, vectors: npt.NDArray[np.floating]) -> None:
-        """Write vectors [k, d_model] as the file's rows `at` [k], ascending. Raises OSError where the disk is full."""
+        """Write vectors [k, d_model] as the file's rows `at` [k], ascending. Raises WriteError: disk full."""
         ends = (np.flatnonzero(np.diff(at) != 1) + 1).tolist()
         for first, last in zip([0, *ends], [*ends, len(at)], strict=True):
             if first < last:

@@ -21,7 +21,7 @@ class ScoreBlocks:
     """Blocks of columns' scores by unit, in the order in which they were added."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """With a folder, blocks wait in a file there, 12 bytes a score; else in memory. Raises OSError: disk full."""
+        """With a folder, blocks wait in a file there, 12 bytes a score; else in memory. WriteError: disk full."""
         self._folder = folder
         self._spill = None if folder is None else Spill(folder)
         self._blocks: list[tuple[Any, npt.NDArray[np.int32]]] = []

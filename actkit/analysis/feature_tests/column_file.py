@@ -22,7 +22,7 @@ class ColumnFile:
         """Go over `parts` twice, to count and to sort; at the peak there is one part. Explicit zeros are left out.
 
         The file is made in `folder`. Raises ValueError for what `Columns.from_rows` does, part by part here and the
-        rest when a block is read; OSError where the disk is full.
+        rest when a block is read; WriteError where the disk is full.
         """
         self.n_rows, self.n_columns = n_rows, n_columns
         counts = np.zeros(n_columns, dtype=np.int64)

@@ -17,7 +17,7 @@ READ = ("sequence_id", "feature_ids", "feature_activations")
 def pooled_columns(run: Path, sae: str, d_sae: int, sequence_ids: Ints) -> ColumnFile:
     """[n, d_sae] the pooled features of these sequences [n] (ids ascending), in a temporary file beside the tables.
 
-    Raises ValueError for a table that is no such matrix, OSError where the disk is full.
+    Raises ValueError for a table that is no such matrix, WriteError where the disk is full.
     """
 
     def rows() -> Iterator[Part]:
