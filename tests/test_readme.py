@@ -72,6 +72,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "['', 'On', 'ce', ' upon', ' a', ' time', '\\r', '\\n']" in printed
 
 
+@pytest.mark.slow
 def test_the_shell_lines_of_capture_work(tmp_path: Path) -> None:
     """`cat prompts.txt | actkit capture - … && python -c …` prints the first rows of the table."""
     block = next(
