@@ -14,7 +14,11 @@ An `ActkitError` is drawn as `error: …`, a blank line, `hint: …`; a user nev
 options by their flags. From Python, `str(error)`, which is what a traceback shows, names them as parameters are.
 """
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 FLAG = re.compile(r"(?<![\w-])--(?!help\b)([a-z][a-z-]*[a-z])\b(?!:\d)")
 """An option on the command line. `--prompt:2` is none, but where a record comes from."""
@@ -70,6 +74,16 @@ class RunError(ActkitError):
 
 class WriteError(RunError):
     """The disk is full or cannot be written to: when that is mended, the run can go on."""
+
+
+@contextmanager
+def writing(what: Path | str) -> Iterator[None]:
+    """Turn what the system says about writing `what` into a WriteError: one sentence and a hint."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise WriteError(f"cannot write {what}: {why}", "is the disk full or read-only?") from error
 
 
 class RecordError(Exception):

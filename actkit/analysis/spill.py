@@ -1,9 +1,6 @@
 """Arrays that wait in a temporary file until they are needed again, so that memory does not grow with the data."""
 
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actkit.errors import WriteError
+from actkit.errors import writing
 
 Array = npt.NDArray[Any]
 
@@ -23,8 +20,8 @@ class Spill:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with self._explained():
+        self._what = f"a temporary file in {folder}"
+        with writing(self._what):
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".spill-", buffering=0)  # noqa: SIM115 (see `close`)
         self._end = 0
 
@@ -34,7 +31,7 @@ class Spill:
         data = _bytes_of(np.ascontiguousarray(array))
         self._file.seek(begin)
         done = 0
-        with self._explained():
+        with writing(self._what):
             while done < len(data):  # the system may take a part only
                 done += self._file.write(data[done:])
         if at is None:
@@ -53,16 +50,6 @@ class Spill:
                 raise EOFError(f"{len(data) - done} bytes are missing in a temporary file")
             done += got
         return found
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise WriteError(
-                f"cannot write a temporary file in {self._folder}: {why}", "is the disk full or read-only?"
-            ) from error
 
     def close(self) -> None:
         """Remove the file."""

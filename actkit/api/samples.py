@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actkit.errors import InputError, UsageError
+from actkit.errors import InputError, UsageError, writing
 from actkit.export.merged_json import is_document
 from actkit.pipeline.data import Rejected
-from actkit.pipeline.files import explained, write_whole
+from actkit.pipeline.files import write_whole
 from actkit.pipeline.source import read_records
 
 
@@ -43,7 +43,7 @@ def save_results_to_json(results: Mapping[str, Any], path: Path | str) -> Path:
         actkit.save_results_to_json(results, "answers_with_features.json")
     """
     path, text = Path(path), as_json(results)
-    with explained(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write(text.encode()))
     return path

@@ -8,8 +8,8 @@ import torch
 
 from actkit.api.contrasts import ContrastiveActivations
 from actkit.api.statistics import Captured, compute_activation_stats
-from actkit.errors import RunError, UsageError
-from actkit.pipeline.files import explained, write_whole
+from actkit.errors import RunError, UsageError, writing
+from actkit.pipeline.files import write_whole
 
 
 def save_activations(activations: Captured | ContrastiveActivations, path: Path | str) -> Path:
@@ -37,7 +37,7 @@ def save_activations(activations: Captured | ContrastiveActivations, path: Path 
         figures = _figures(activations)
         document = dict(activations)
     text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
-    with explained(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path.with_suffix(".json"), lambda file: file.write(text.encode()))
     try:

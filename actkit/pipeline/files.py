@@ -1,14 +1,14 @@
 """Files that are whole or not there: written under a temporary name, on disk before they are renamed, and digested."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from actkit.checksums import of_file
-from actkit.errors import WriteError
+from actkit.errors import writing
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
     Raises WriteError; the temporary file does not stay.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    with explained(path):
+    with writing(path):
         path.parent.mkdir(exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -41,16 +41,6 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
             raise
         sync(path.parent)
     return written
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the system says about writing into one sentence and a hint."""
-    try:
-        yield
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise WriteError(f"cannot write {path}: {why}", "is the disk full or read-only?") from error
 
 
 def sync(path: Path) -> None:

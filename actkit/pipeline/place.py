@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from actkit.backends.names import in_short
-from actkit.errors import RunError
-from actkit.pipeline.files import explained
+from actkit.errors import RunError, writing
 from actkit.pipeline.lock import LOCK, refuse_if_locked
 
 RUN_FILE = "run.json"
@@ -71,7 +70,7 @@ def check_is_run(path: Path) -> None:
 
 def clear(run: Path, keep: Container[str] = ()) -> None:
     """Remove everything of a run but its lock and the files of `keep`, which are paths in it."""
-    with explained(run):
+    with writing(run):
         for path in sorted(run.rglob("*"), reverse=True):  # what is in a folder comes before the folder
             name = path.relative_to(run).as_posix()
             if path.is_dir() and not path.is_symlink():

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actkit.errors import RunError
-from actkit.pipeline.files import Written, explained, sync, write_whole
+from actkit.errors import RunError, writing
+from actkit.pipeline.files import Written, sync, write_whole
 from actkit.pipeline.place import RUN_FILE, check_is_run, partial_of, replaced, tidy
 from actkit.pipeline.reduce import Groups
 from actkit.schemas import SCHEMA_VERSION
@@ -77,7 +77,7 @@ class RunDirectory:
         """Write `run.json` and give the run its final name. Raises RunError where one came into its way meanwhile."""
         self.write_text(RUN_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         aside = replaced(self.out)
-        with explained(self.out):
+        with writing(self.out):
             if self.out.exists():
                 if not overwrite:
                     raise RunError(f"{self.out} exists already", "move it away, then go on with --resume")
