@@ -59,6 +59,8 @@ def test_warnings_in_python_name_parameters_too() -> None:
 
 
 def test_a_disk_that_is_full_is_an_error_of_the_run() -> None:
-    from actkit.pipeline import files
+    from actkit.errors import writing
 
-    assert issubclass(WriteError, RunError) and files.WriteError is WriteError
+    assert issubclass(WriteError, RunError)
+    with pytest.raises(WriteError, match="cannot write x: No space left on device"), writing("x"):
+        raise OSError(28, "as the system says it")
