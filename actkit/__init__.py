@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actkit.analysis.feature_tests.feature_scores import ScoreSettings as ScoreSettings
-    from actkit.analysis.run import Run as Run
-    from actkit.analysis.run import open_run as open_run
     from actkit.api.captured import CapturedActivations as CapturedActivations
     from actkit.api.captures import capture_activations as capture_activations
     from actkit.api.concepts import ConceptActivations as ConceptActivations
@@ -61,6 +59,8 @@ if TYPE_CHECKING:
     from actkit.recipes.sae_extract import SaeExtractSpec as SaeExtractSpec
     from actkit.recipes.sae_extract import run as run_sae_extract
     from actkit.recipes.sparse import SparseSpec as SparseSpec
+    from actkit.runs.run import Run as Run
+    from actkit.runs.run import open_run as open_run
 
 _WHERE = {
     "ActkitError": ("actkit.errors", "ActkitError"),
@@ -82,7 +82,7 @@ _WHERE = {
     "RewardDetectSpec": ("actkit.recipes.reward_detect", "RewardDetectSpec"),
     "RewardSignalDetector": ("actkit.api.rewards", "RewardSignalDetector"),
     "RewardSignals": ("actkit.api.rewards", "RewardSignals"),
-    "Run": ("actkit.analysis.run", "Run"),
+    "Run": ("actkit.runs.run", "Run"),
     "SAEActivationExtractor": ("actkit.api.sae_extraction", "SAEActivationExtractor"),
     "SAEFeatureExtractor": ("actkit.api.pooled_features", "SAEFeatureExtractor"),
     "SaeExtractSpec": ("actkit.recipes.sae_extract", "SaeExtractSpec"),
@@ -99,7 +99,7 @@ _WHERE = {
     "create_feature_dataset": ("actkit.api.feature_datasets", "create_feature_dataset"),
     "load_model": ("actkit.api.loading", "load_model"),
     "load_samples_from_json": ("actkit.api.samples", "load_samples_from_json"),
-    "open_run": ("actkit.analysis.run", "open_run"),
+    "open_run": ("actkit.runs.run", "open_run"),
     "run_capture": ("actkit.recipes.capture", "run"),
     "run_concept": ("actkit.recipes.concept", "run"),
     "run_dpo": ("actkit.recipes.dpo", "run"),

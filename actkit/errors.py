@@ -93,3 +93,14 @@ class RecordError(Exception):
         super().__init__(reason)
         self.field = field
         self.reason = reason
+
+
+SHOWN = 240
+"""Characters of a name in an error."""
+
+
+def in_short(name: str | Path) -> str:
+    """A name on one line, and not all of one that is long: somebody may have given a text for it."""
+    text = str(name)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -20,9 +20,9 @@ import torch
 
 import actkit
 from actkit.backends import bridged, describe, transformer_lens
-from actkit.backends.depth import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
-from actkit.backends.sites import block_sites
+from actkit.backends.partial_load import LAYERS_STAND_ALONE
+from actkit.backends.site_table import block_sites
 from actkit.errors import ModelError
 from tests.conftest import ARCHITECTURES, GROUPED, IDS, SMALL, relative_error, save_random_model, small_tokenizer
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actkit.backends import sae_lens
+from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
 from tests.benchmarks import agreement, environments, memory, own, reference, start, ways, workloads
 from tests.benchmarks.__main__ import WORKLOADS, table

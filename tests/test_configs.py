@@ -8,9 +8,10 @@ import pytest
 import typer
 import yaml
 
-from actkit.backends import repository, sae_lens
+from actkit.backends import repository
+from actkit.backends.saes import sae_lens
 from actkit.cli.app import app, main
-from actkit.cli.settings import NOT_REPLAYED
+from actkit.cli.options.config_file import NOT_REPLAYED
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import ModelError
 

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import actkit
-from actkit.api.places import warn_of
+from actkit.api.run_location import warn_of
 from actkit.cli.app import main
 from actkit.errors import ActkitError, RunError, WriteError, in_python
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.analysis.shards import Ints, keys_of, part_of, parts
+from actkit.runs.reader import Ints, keys_of, part_of, parts
 from actkit.schemas import CONTEXTS
 
 AROUND = 60

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.analysis.shards import Ints
+from actkit.runs.reader import Ints
 
 Digests = npt.NDArray[np.uint64]
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.analysis.contexts import Strongest, contexts_of
-from actkit.analysis.shards import keys_of, parts, sae_groups, special_keys
+from actkit.runs.reader import keys_of, parts, sae_groups, special_keys
 from actkit.schemas import arrow_schema
 
 CONTEXTS_KEPT = 20

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.analysis.shards import Floats, is_special, parts, rows_of, special_keys
+from actkit.runs.reader import Floats, is_special, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
 BLOCK = 1 << 20

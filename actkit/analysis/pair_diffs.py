@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.analysis.shards import Rows, part_of, parts, rows_of
+from actkit.runs.reader import Rows, part_of, parts, rows_of
 from actkit.schemas import arrow_schema
 
 MEASURES = ("divergence_diff_norm", "divergence_cosine", "response_diff_norm", "response_cosine")

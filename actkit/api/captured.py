@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from actkit.analysis.run import Run
 from actkit.errors import UsageError
+from actkit.runs.run import Run
 
 KEYS = (
     "activations",

@@ -6,16 +6,16 @@ from typing import Any, TypeAlias
 
 import torch
 
-from actkit.analysis.run import Run
 from actkit.api.captured import CapturedActivations, captured_of
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
-from actkit.api.places import placed, plain, rows_in, warn_of
+from actkit.api.run_location import placed, plain, rows_in, warn_of
 from actkit.config import BatchSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
 from actkit.recipes.capture import CaptureSpec
 from actkit.recipes.capture import run as run_capture
 from actkit.recipes.dense import DenseSpec
+from actkit.runs.run import Run
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, str]] | Mapping[str, Any]
 """A text, messages, or an object with `prompt` and `response`."""

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from actkit.analysis.run import Run
 from actkit.api.captured import CapturedActivations
 from actkit.api.contrasts import ContrastiveActivations, contrasted
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
-from actkit.api.places import Place, placed, plain, rows_in, texts_of, warn_of
-from actkit.api.sides import side_of
+from actkit.api.pair_sides import side_of
+from actkit.api.run_location import RunLocation, placed, plain, rows_in, texts_of, warn_of
 from actkit.config import BatchSpec, ContrastPositions, TokenSpec
 from actkit.errors import UsageError
 from actkit.recipes.concept import ConceptSpec
 from actkit.recipes.concept import run as run_concept
 from actkit.recipes.concepts import Template
 from actkit.recipes.dense import DenseSpec
+from actkit.runs.run import Run
 from actkit.schemas import arrow_schema
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def capture_from_concept(
         return _found(Run(finished.path), place.kept, positions)
 
 
-def _what(concept: Any, stems: Any, place: Place) -> dict[str, Any]:
+def _what(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
     """The fields of a `ConceptSpec` that say which pairs."""
     if isinstance(concept, Template):
         if stems is None:

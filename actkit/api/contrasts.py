@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from actkit.analysis.run import Run
 from actkit.api.captured import CapturedActivations, shapes
 from actkit.api.captures import Prompt, capture_activations, prompts_of
 from actkit.api.loading import AnyModel, Layers
 from actkit.api.statistics import Read, paired
 from actkit.errors import UsageError
+from actkit.runs.run import Run
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,15 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actkit.analysis.run import Run
-from actkit.api.loading import AnyModel, in_use, model_spec
-from actkit.api.places import placed, plain, rows_in, run_named, warn_of
-from actkit.api.sae_choice import sae_specs
+from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
+from actkit.api.run_location import placed, plain, rows_in, run_named, warn_of
 from actkit.config import BatchSpec
-from actkit.pipeline.recipe import OnProgress
 from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec
 from actkit.recipes.feature_dataset import run as run_feature_dataset
 from actkit.recipes.sparse import SparseSpec
+from actkit.runs.progress import OnProgress
+from actkit.runs.run import Run
 
 
 def create_feature_dataset(

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actkit.api.places import rows_in
+from actkit.api.run_location import rows_in
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.data import Rejected
-from actkit.pipeline.source import read_records
+from actkit.pipeline.input.reader import read_records
 from actkit.recipes.feedback import FeedbackFields
 from actkit.recipes.labels import check_labels
 from actkit.recipes.reward_detect import EXAMPLES

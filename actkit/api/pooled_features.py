@@ -5,18 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actkit.analysis.run import Run
-from actkit.api.loading import AnyModel, in_use, model_spec
-from actkit.api.places import placed, texts_of, warn_of
-from actkit.api.sae_choice import sae_specs
+from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
+from actkit.api.run_location import placed, texts_of, warn_of
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, Pool, TokenSpec
 from actkit.pipeline.recipe import Recipe
 from actkit.recipes import reward_detect
-from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.saes import SaeReport, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
+from actkit.runs.run import Run
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -70,7 +69,7 @@ class SAEFeatureExtractor:
             return Run(finished.path).features()
 
 
-def _recipe(spec: reward_detect.RewardDetectSpec, about: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+def _recipe(spec: reward_detect.RewardDetectSpec, about: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
     """The recipe of `reward-detect` up to the pooled features: no labels, no test."""
     tokens = as_trained(spec.tokens, saes, about.tokenizer)
     limit = tokens.limit(about.context_length)

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
-from actkit.analysis.run import Run
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
-from actkit.api.loading import AnyModel, in_use, model_spec
-from actkit.api.places import placed, plain, warn_of
-from actkit.api.sae_choice import sae_specs
+from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
+from actkit.api.run_location import placed, plain, warn_of
 from actkit.api.samples import save_results_to_json
 from actkit.config import BatchSpec, Pool, TokenSpec
-from actkit.pipeline.recipe import OnProgress
 from actkit.recipes.reward_detect import RewardDetectSpec
 from actkit.recipes.reward_detect import run as run_reward_detect
 from actkit.recipes.sparse import SparseSpec
+from actkit.runs.progress import OnProgress
+from actkit.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

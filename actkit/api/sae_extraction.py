@@ -6,17 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actkit.api.loading import AnyModel, in_use, load_model, model_spec
-from actkit.api.places import placed, plain, warn_of
-from actkit.api.sae_choice import sae_specs
+from actkit.api.loading import AnyModel, in_use, load_model, model_spec, sae_specs
+from actkit.api.run_location import placed, plain, warn_of
 from actkit.api.samples import as_json
 from actkit.config import BatchSpec, ModelSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.merged_json import is_document, merge
-from actkit.pipeline.recipe import OnProgress
 from actkit.recipes.sae_extract import SaeExtractSpec
 from actkit.recipes.sae_extract import run as run_sae_extract
 from actkit.recipes.sparse import SparseSpec
+from actkit.runs.progress import OnProgress
 
 DOCUMENT = "results.json"
 

@@ -8,8 +8,8 @@ from typing import Any
 from actkit.errors import InputError, UsageError, writing
 from actkit.export.merged_json import is_document
 from actkit.pipeline.data import Rejected
-from actkit.pipeline.files import write_whole
-from actkit.pipeline.source import read_records
+from actkit.pipeline.input.reader import read_records
+from actkit.runs.atomic_files import write_whole
 
 
 def load_samples_from_json(path: Path | str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from actkit.api.contrasts import ContrastiveActivations
 from actkit.api.statistics import Captured, compute_activation_stats
 from actkit.errors import RunError, UsageError, writing
-from actkit.pipeline.files import write_whole
+from actkit.runs.atomic_files import write_whole
 
 
 def save_activations(activations: Captured | ContrastiveActivations, path: Path | str) -> Path:

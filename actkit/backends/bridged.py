@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends import auto, hugging_face
-from actkit.backends.hooked import Served, check_known
+from actkit.backends.hooked import HookCalls, check_known
 from actkit.backends.transformer_lens import wrapped
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from actkit.backends.model import Description, Tap
+    from actkit.backends.model import Description, HookFn
 
 TRIED = 24
 """Tokens by which the bridge is held against the model when it is loaded."""
@@ -32,24 +32,24 @@ class BridgedModel:
     shares_prefixes = False
 
     def run(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "Tap"]
+        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "HookFn"]
     ) -> None:
         """See `Model.run`; rows are single sequences here, since the bridge builds its own mask."""
         del positions
         if tree is not None:
             raise ValueError("the bridge runs one sequence a row")
         check_known(self.module, input_ids)
-        served = Served(taps, tuple(input_ids.shape))
-        hooks = [(name, _serving(served, name)) for name in taps]
-        with torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks), served.stopping():
+        calls = HookCalls(taps, tuple(input_ids.shape))
+        hooks = [(name, _serving(calls, name)) for name in taps]
+        with torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks), calls.stopping():
             self.bridge(input_ids.to(self.description.spec.device), return_type=None, use_cache=False)
-        served.check()
+        calls.check()
 
 
-def _serving(served: Served, name: str) -> Callable[..., None]:
+def _serving(calls: HookCalls, name: str) -> Callable[..., None]:
     def hook(tensor: torch.Tensor, hook: Any) -> None:  # the bridge passes its hook point under this name
         del hook
-        served.serve(name, tensor)
+        calls.serve(name, tensor)
 
     return hook
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from actkit.backends.depth import LAYERS_STAND_ALONE, shortened
 from actkit.backends.model import Description
-from actkit.backends.sites import block_sites
+from actkit.backends.partial_load import LAYERS_STAND_ALONE, shortened
+from actkit.backends.site_table import block_sites
 from actkit.config import Quantize
 from actkit.hooks import HookPoint
 

@@ -14,7 +14,7 @@ from actkit.backends.transfer import to_device
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from actkit.backends.model import Description, Tap
+    from actkit.backends.model import Description, HookFn
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class HuggingFaceModel:
         return self.description.config.get_text_config().model_type in TREE_MODELS
 
     def run(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "Tap"]
+        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "HookFn"]
     ) -> None:
         """See `Model.run`.
 
@@ -46,13 +46,13 @@ class HuggingFaceModel:
             config = self.description.config.get_text_config()
             dtype: torch.dtype = self.module.dtype  # type: ignore[assignment]
             inputs["attention_mask"] = tree_mask(to_device(tree, device), inputs["position_ids"], config, dtype)
-        served = Served(taps, tuple(input_ids.shape))
+        calls = HookCalls(taps, tuple(input_ids.shape))
         with ExitStack() as hooks, torch.inference_mode():
             for name in taps:
-                hooks.enter_context(_hooked(*self.hooked[name], name, served))
-            with fast_modules(self.module), fast_products(), served.stopping():
+                hooks.enter_context(_hooked(*self.hooked[name], name, calls))
+            with fast_modules(self.module), fast_products(), calls.stopping():
                 self.module(**inputs)
-        served.check()
+        calls.check()
 
 
 def check_known(module: Any, input_ids: torch.Tensor) -> None:
@@ -67,14 +67,14 @@ def check_known(module: Any, input_ids: torch.Tensor) -> None:
 
 
 class _Stop(Exception):  # noqa: N818 - it is no error
-    """Every tap has been served: leave the forward pass."""
+    """Every tap has been calls: leave the forward pass."""
 
 
 @dataclass
-class Served:
-    """Which taps of one forward pass have been served, each exactly once."""
+class HookCalls:
+    """Which taps of one forward pass have been calls, each exactly once."""
 
-    taps: Mapping[str, "Tap"]
+    taps: Mapping[str, "HookFn"]
     shape: tuple[int, ...]
     """[batch, column] of the forward pass."""
     times: dict[str, int] = field(default_factory=dict)
@@ -106,12 +106,12 @@ class Served:
 
 
 @contextmanager
-def _hooked(module: torch.nn.Module, site: Site, name: str, served: Served) -> Iterator[None]:
+def _hooked(module: torch.nn.Module, site: Site, name: str, calls: HookCalls) -> Iterator[None]:
     def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        served.serve(name, args[0] if args else kwargs["hidden_states"])
+        calls.serve(name, args[0] if args else kwargs["hidden_states"])
 
     def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        served.serve(name, output[0] if isinstance(output, (tuple, list)) else output)
+        calls.serve(name, output[0] if isinstance(output, (tuple, list)) else output)
 
     if site.side == "in":
         handle = module.register_forward_pre_hook(before, with_kwargs=True)

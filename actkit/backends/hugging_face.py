@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends import placement
-from actkit.backends.checkpoints import check_format
-from actkit.backends.depth import LAYERS_STAND_ALONE, shortened
-from actkit.backends.explain import explained
 from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.load_errors import explained
+from actkit.backends.partial_load import LAYERS_STAND_ALONE, shortened
+from actkit.backends.repository import check_format
 from actkit.backends.sites import Site
 from actkit.config import Attention
 from actkit.errors import ModelError

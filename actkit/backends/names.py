@@ -5,10 +5,8 @@ from pathlib import Path
 
 from actkit.bundled import NAME
 from actkit.config import ModelSpec
-from actkit.errors import ModelError, UsageError
+from actkit.errors import ModelError, UsageError, in_short
 
-SHOWN = 240
-"""Characters of a name in an error."""
 MODEL_DIRECTORY = "a model directory has config.json, weights and tokenizer.json; `tiny` is bundled"
 
 
@@ -18,13 +16,6 @@ def is_directory(name: str | Path) -> bool:
     False, too, where the system cannot say: for a name that is too long or has a NUL in it, or lies out of reach.
     """
     return os.path.isdir(name)  # noqa: PTH112 - Path.is_dir raises OSError for some of these
-
-
-def in_short(name: str | Path) -> str:
-    """A name on one line, and not all of one that is long: somebody may have given a text for it."""
-    text = str(name)
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def is_hub_id(name: str) -> bool:

@@ -4,12 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from actkit.backends.explain import ABSENT, explained
-from actkit.backends.names import MODEL_DIRECTORY, in_short, is_directory
-from actkit.backends.other_kinds import check_causal_kind, check_is_model
+from actkit.backends.load_errors import ABSENT, explained
+from actkit.backends.names import MODEL_DIRECTORY, is_directory
+from actkit.backends.unsupported import check_causal_kind, check_is_model
 from actkit.bundled import NAME, TINY
 from actkit.config import ModelSpec
-from actkit.errors import ModelError
+from actkit.errors import ModelError, in_short
 
 
 def locate(name: str) -> str:
@@ -97,3 +97,36 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
                 file.seek(-min(path.stat().st_size, 1 << 20), 2)
                 digest.update(file.read())
     return f"sha256:{digest.hexdigest()}"
+
+
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth")
+
+
+def check_format(location: str, spec: ModelSpec) -> None:
+    """Raise ModelError for weights with an adapter beside them, and for pickled ones unless `spec.allow_pickle`.
+
+    `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
+    """
+    folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
+    if folder is not None and {"adapter_config.json", "config.json"} <= {one.name for one in folder.iterdir()}:
+        raise ModelError(
+            f"{spec.name} has an adapter (adapter_config.json) beside its weights, which transformers adds where peft "
+            "is installed, and leaves out elsewhere",
+            "merge it (peft: merge_and_unload, then save_pretrained), or give a directory without it",
+        )
+    if spec.allow_pickle or folder is None or next(folder.glob("*.safetensors"), None):
+        return
+    pickled = sorted(one.name for pattern in PICKLES for one in folder.glob(pattern))
+    if pickled:
+        raise ModelError(
+            f"{spec.name} has its weights in {pickled[0]}, a pickle, which can run code when it is loaded",
+            "convert them to safetensors; or, if you trust where they come from, --allow-pickle, which reads tensors "
+            "only",
+        )
+
+
+def _cached(location: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(location, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None

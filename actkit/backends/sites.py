@@ -1,10 +1,8 @@
 """Where in a Hugging Face model a hook point of a block is: the input or output of which module."""
 
 import difflib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from actkit.hooks import D_MODEL_WIDE, HookPoint
@@ -21,25 +19,6 @@ class Site:
     path: str
     """The module's path in the Hugging Face model, with `{layer}` for the block's number."""
     side: Literal["in", "out"]
-
-
-def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
-    """Name of a hook point → its site, for all of `NATIVE` that the architecture has.
-
-    Left out is what `misnamed` is. Common architectures are looked up in `sites.json`, which is written from
-    TransformerLens's adapters and tested against them (`python -m actkit.backends.transformer_lens` writes it anew):
-    importing TransformerLens costs seconds. The others, and those whose layout depends on the configuration, ask the
-    adapters.
-    """
-    known = json.loads(Path(__file__).with_name("sites.json").read_text(encoding="utf-8"))
-    if architecture in known:
-        sites: Mapping[str, Site] = {name: Site(path, side) for name, (path, side) in known[architecture].items()}
-    else:
-        from actkit.backends import transformer_lens
-
-        sites = transformer_lens.block_sites(config, architecture, NATIVE)
-    left_out = misnamed(config, architecture)
-    return {name: site for name, site in sites.items() if name not in left_out}
 
 
 def misnamed(config: Any, architecture: str) -> frozenset[str]:

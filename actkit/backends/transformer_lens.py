@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from actkit.backends import depth
+from actkit.backends import partial_load as depth
 from actkit.backends.sites import NATIVE, Site, misnamed
 from actkit.errors import ModelError
 

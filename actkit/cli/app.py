@@ -8,12 +8,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show, verify
-from actkit.cli.console import draw_error
-from actkit.cli.helping import Command
-from actkit.cli.stopping import ARGUMENTS, INTERRUPTED, Terminated, interruptible
+from actkit.cli.options.help import Command
+from actkit.cli.screen.console import draw_error
+from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
 from actkit.cli.streams import prepare, silence
 from actkit.errors import ActkitError
-from actkit.pipeline.opened import check_name, shown
+from actkit.pipeline.input.files import check_name, shown
 
 app = typer.Typer(
     name="actkit",

@@ -4,16 +4,16 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
-from actkit.cli.expand import READ, at_home, expanded, hidden, option
-from actkit.cli.options import Dense, Shared
-from actkit.cli.sparse import Sparse
-from actkit.cli.stopping import ARGUMENTS
+from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.sae import Sparse
+from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.screen.console import starting
+from actkit.cli.signals import ARGUMENTS
 from actkit.errors import UsageError
 
 
-@expanded
+@with_option_groups
 def capture(
     shared: Shared,
     dense: Dense,
@@ -93,8 +93,8 @@ def capture(
 
 def _check_has_fields(path: str | None, field: str) -> None:
     """Raise UsageError where `field` says nothing: of a file of plain lines, and of prompts on the command line."""
-    from actkit.pipeline.opened import STDIN, shown
-    from actkit.pipeline.source import format_of
+    from actkit.pipeline.input.files import STDIN, shown
+    from actkit.pipeline.input.reader import format_of
 
     if path is None:
         raise UsageError(f"--field {field}: a --prompt is a text and has no fields", "leave out --field")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actkit.cli.completion import concepts
-from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
-from actkit.cli.expand import READ, at_home, expanded, hidden, option
-from actkit.cli.options import Dense, Shared
-from actkit.cli.run_options import Chat
-from actkit.cli.sparse import Sparse
+from actkit.cli.options.completion import concepts
+from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.run import Chat
+from actkit.cli.options.sae import Sparse
+from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.screen.console import starting
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STEM = "{stem}"
 
 
-@expanded
+@with_option_groups
 def concept(
     shared: Shared,
     dense: Dense,
@@ -81,7 +81,7 @@ def concept(
     if (name is None) == (template is None):
         problem = "no concept given" if name is None else f"{name} and --positive were both given"
         raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
-    from actkit.cli.directions import show_directions
+    from actkit.cli.screen.directions import show_directions
 
     with starting(shared.quiet):
         from actkit.recipes.concept import ConceptSpec, run

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from actkit.cli.console import say
-from actkit.cli.options import TOP_K, Dense, Shared
-from actkit.cli.running import run_command
-from actkit.cli.sparse import Sparse
+from actkit.cli.options.sae import Sparse
+from actkit.cli.options.shared import TOP_K, Dense, Shared
+from actkit.cli.run_command import run_command
+from actkit.cli.screen.console import say
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec

@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.console import starting
 from actkit.cli.dense import run_dense
-from actkit.cli.expand import READ, at_home, expanded, hidden, option
-from actkit.cli.options import Dense, Shared
-from actkit.cli.run_options import Chat
-from actkit.cli.sparse import Sparse
+from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.run import Chat
+from actkit.cli.options.sae import Sparse
+from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.screen.console import starting
 from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
 
 
-@expanded
+@with_option_groups
 def dpo(
     shared: Shared,
     dense: Dense,

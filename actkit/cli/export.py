@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from actkit.cli.console import console, say, size
-from actkit.cli.expand import OUTPUT, at_home, expanded, option
-from actkit.cli.one_run import check_run
+from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.run_argument import check_run
+from actkit.cli.screen.console import console, say, size
 from actkit.config import ExportFormat
 from actkit.errors import UsageError
 
@@ -19,7 +19,7 @@ FORMAT = "Of one format"
 """The panel of `--help` for options of a single format."""
 
 
-@expanded
+@with_option_groups
 def export(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.console import starting
-from actkit.cli.expand import READ, SAE, at_home, expanded, hidden, option
-from actkit.cli.options import Shared
-from actkit.cli.running import run_command
-from actkit.cli.sparse import Sparse
+from actkit.cli.options.groups import READ, SAE, at_home, hidden, option, with_option_groups
+from actkit.cli.options.sae import Sparse
+from actkit.cli.options.shared import Shared
+from actkit.cli.run_command import run_command
+from actkit.cli.screen.console import starting
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actkit.pipeline.recipe import Finished
 
 
-@expanded
+@with_option_groups
 def feature_dataset(
     shared: Shared,
     sparse: Sparse,

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.console import starting
-from actkit.cli.expand import OUTPUT, READ, SAE, at_home, expanded, hidden, option
-from actkit.cli.options import Shared
-from actkit.cli.ranking import show_ranking
-from actkit.cli.running import run_command
-from actkit.cli.sparse import Sparse
+from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
+from actkit.cli.options.sae import Sparse
+from actkit.cli.options.shared import Shared
+from actkit.cli.run_command import run_command
+from actkit.cli.screen.console import starting
+from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
 from actkit.errors import UsageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TEST = "Statistics"
 
 
-@expanded
+@with_option_groups
 def reward_detect(
     shared: Shared,
     sparse: Sparse,

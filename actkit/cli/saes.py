@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actkit.cli.console import draw_table
+from actkit.cli.screen.console import draw_table
 from actkit.errors import InputError
 
 

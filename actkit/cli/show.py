@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.console import ENDLESS, counted, draw_table, size
-from actkit.cli.expand import at_home
-from actkit.cli.one_run import check_run
-from actkit.cli.summary import written_of
+from actkit.cli.options.groups import at_home
+from actkit.cli.run_argument import check_run
+from actkit.cli.screen.console import ENDLESS, counted, draw_table, size
+from actkit.cli.screen.summary import written_of
 
 PIPED = 110
 """Columns of a token strip where there is no terminal to ask."""
@@ -41,8 +41,8 @@ def show(
 
     Example: [b]actkit show runs/pairs --rows 5[/]
     """
-    from actkit.analysis.overview import facts_of, heads
-    from actkit.analysis.strips import first_strips
+    from actkit.report.token_strips import first_strips
+    from actkit.runs.facts import facts_of, heads
 
     check_run(run, "actkit show")
     facts = facts_of(run)
@@ -64,7 +64,7 @@ def show(
         if len(head):
             _draw(head.column_names, head.to_pylist(), screen)
     if strips:
-        from actkit.cli.strip import LEGEND, drawn
+        from actkit.cli.screen.token_strip import LEGEND, drawn
 
         screen.print(f"\n[dim]{LEGEND}[/]")
         for strip in strips:

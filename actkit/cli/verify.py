@@ -11,15 +11,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.console import console, counted, draw_table, say
-from actkit.cli.expand import MODEL, OUTPUT, SAE, at_home, expanded, option
-from actkit.cli.model_options import AllowPickle, TrustRemoteCode
-from actkit.cli.one_run import check_run
+from actkit.cli.options.groups import MODEL, OUTPUT, SAE, at_home, option, with_option_groups
+from actkit.cli.options.model import AllowPickle, TrustRemoteCode
+from actkit.cli.run_argument import check_run
+from actkit.cli.screen.console import console, counted, draw_table, say
 from actkit.config import Attention
 from actkit.errors import RunError
 
 if TYPE_CHECKING:
-    from actkit.analysis.verify.findings import Findings
+    from actkit.verify.tables.findings import Findings
 
 STILL_READABLE = ("checksums", "counts", "derived")
 """Checks whose problems leave a run's rows where they belong."""
@@ -28,7 +28,7 @@ MOST_SHOWN = 50
 """Problems printed; `--json` has them all."""
 
 
-@expanded
+@with_option_groups
 def verify(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
@@ -81,8 +81,8 @@ def verify(
 
     Example: [b]actkit verify runs/pairs --recompute 20[/]
     """
-    from actkit.analysis.verify.whole import checked_facts
-    from actkit.analysis.verify.whole import verify as check
+    from actkit.verify.tables.run import checked_facts
+    from actkit.verify.tables.run import verify as check
 
     idle = {"--model": model, "--sae": sae, "--attn": attn, "--seed": seed}
     if not recompute and not quiet:
@@ -97,8 +97,8 @@ def verify(
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
     readable = all(one.check in STILL_READABLE for one in findings.problems)
     if recompute and readable:
-        from actkit.recipes.recompute import RecomputeSpec
-        from actkit.recipes.recompute import recompute as compute
+        from actkit.verify.recompute.run import RecomputeSpec
+        from actkit.verify.recompute.run import recompute as compute
 
         spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
         with _progress(quiet) as show:

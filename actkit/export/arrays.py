@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.shards import parts
 from actkit.errors import RunError, UsageError
 from actkit.export.directions import directions_of
 from actkit.export.job import Job
 from actkit.export.vectors import Held, blocks, even, kept_rows
+from actkit.runs.reader import parts
 
 Pieces = Iterator[npt.NDArray[Any]]
 

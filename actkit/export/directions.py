@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.shards import parts
 from actkit.errors import RunError, UsageError
+from actkit.runs.reader import parts
 
 METHOD = "mean-diff"
 """The method that is taken where none is named."""

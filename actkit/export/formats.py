@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actkit.analysis.overview import facts_of
 from actkit.errors import RunError, UsageError
 from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, safetensors_file, torch_pt
 from actkit.export.job import Job
+from actkit.runs.facts import facts_of
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.analysis.shards import Ints, part_of, parts
 from actkit.errors import RunError
 from actkit.export.job import Job
 from actkit.export.vectors import Block, Held, blocks, even, span
+from actkit.runs.reader import Ints, part_of, parts
 
 Compression = Literal["gzip", "lzf", "none"]
 CHUNK = 2**20

@@ -12,11 +12,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from actkit.analysis.shards import part_of, parts
 from actkit.errors import InputError, RunError
 from actkit.export.job import Job
 from actkit.export.merged_json import keys_of, merge, of_others, other_texts, read_document, variations
-from actkit.export.slots import Entry, entries
+from actkit.export.merged_records import Entry, entries
+from actkit.runs.reader import part_of, parts
 
 NO_TABLES = Path("/nonexistent")
 

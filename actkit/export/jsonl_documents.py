@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.analysis.shards import Ints, keys_of, part_of, parts, sae_groups
 from actkit.export.job import Job
 from actkit.export.vectors import span
+from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups
 
 SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]
 TOKEN = ["sequence_id", "position", "token_id", "token", "char_start", "char_end", "is_special"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from actkit.backends.sae import FEATURE_PAGES
+from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.errors import InputError
 
 METADATA = "sae_extraction_metadata"

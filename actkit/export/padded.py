@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from actkit.analysis.shards import Ints, part_of, parts
 from actkit.export.arrays import Array, Pieces
 from actkit.export.vectors import Held, blocks, kept_rows, span
+from actkit.runs.reader import Ints, part_of, parts
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.shards import parts
+from actkit.runs.reader import parts
 
 COLUMNS = {
     "rank": "rank",

@@ -15,12 +15,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from actkit.analysis.shards import part_of, parts
 from actkit.errors import RunError
 from actkit.export.job import Job
 from actkit.export.padded import batch_of, sequences_of, tensors_of
 from actkit.export.torch_file import save
 from actkit.export.vectors import Held, even, span
+from actkit.runs.reader import part_of, parts
 
 MB = 10**6
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.shards import Ints, parts
 from actkit.errors import RunError
 from actkit.export.job import Job
+from actkit.runs.reader import Ints, parts
 
 ROWS = 256
 """Rows decoded at a time."""

@@ -15,16 +15,16 @@ from actkit.backends import Model
 from actkit.config import OutputSpec
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
-from actkit.pipeline.beside import Beside, has_own_time
 from actkit.pipeline.data import Batch, Kept, Rejected
-from actkit.pipeline.forward import forward
-from actkit.pipeline.memory import free, is_out_of_memory, trim
-from actkit.pipeline.plan import Budget, Plan
-from actkit.pipeline.recipe import OnProgress, Progress, Recipe
-from actkit.pipeline.reduce import Groups
-from actkit.pipeline.rows import rejected_table, sequences_table, tokens_table
+from actkit.pipeline.forward.batches import BatchPlan, Budget
+from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
+from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
+from actkit.pipeline.forward.run_batch import forward
+from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards import Shard, checked
-from actkit.pipeline.sink import ordered
+from actkit.runs.progress import OnProgress, Progress
+from actkit.runs.writer import Groups, ordered
 from actkit.schemas import arrow_schema
 
 ENCODED = ("features", "pooled_features")
@@ -77,7 +77,7 @@ class Computing:
         """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.recipe.reducers}
         about = self.model.description
-        plan = Plan(shard.sequences, self.budget, self.model.shares_prefixes, about.d_model)
+        plan = BatchPlan(shard.sequences, self.budget, self.model.shares_prefixes, about.d_model)
         before: Future[dict[str, Groups] | None] | None = None
 
         def took(rows: dict[str, Groups] | None) -> bool:
@@ -88,7 +88,7 @@ class Computing:
                 self.on_progress(self.progress)
             return rows is not None
 
-        with Beside(about.spec.device) as beside:
+        with OverlappedWorker(about.spec.device) as beside:
             while (batch := plan.next()) is not None or before is not None:
                 kept = None if batch is None else self._kept(batch)
                 fitted = (before is None or took(self._result(before))) and (batch is None or kept is not None)
@@ -147,7 +147,7 @@ class Computing:
         with self.progress.timed("encode", within=True):
             return reducer(kept)
 
-    def _split(self, batch: Batch, plan: Plan) -> bool:
+    def _split(self, batch: Batch, plan: BatchPlan) -> bool:
         """Have a batch run in smaller ones; False for a single text."""
         count, width = batch.input_ids.shape
         if not plan.split():

@@ -13,27 +13,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from actkit.backends import Model
 from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
-from actkit.pipeline.ahead import ahead
-from actkit.pipeline.beside import has_own_time
 from actkit.pipeline.compute import Computing
-from actkit.pipeline.fingerprint import fingerprint
-from actkit.pipeline.health import State
-from actkit.pipeline.manifest import Manifest, save
-from actkit.pipeline.memory import trim
+from actkit.pipeline.disk_space import watching
+from actkit.pipeline.forward.cuda_overlap import has_own_time
+from actkit.pipeline.forward.out_of_memory import trim
+from actkit.pipeline.prefetch import ahead
 from actkit.pipeline.provenance import file_metadata, run_facts
-from actkit.pipeline.recipe import Finished, OnProgress, Progress, Recipe, nothing_kept
-from actkit.pipeline.recompute.verifying import Verifying
-from actkit.pipeline.reconcile import reconcile
-from actkit.pipeline.reduce import Groups
-from actkit.pipeline.resume import Begun, begun, complete
-from actkit.pipeline.room import watching
+from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
+from actkit.pipeline.resume.fingerprint import fingerprint
+from actkit.pipeline.resume.reconcile import reconcile
+from actkit.pipeline.resume.session import Session, begun, complete
 from actkit.pipeline.shards import Shard, gather_shards, most_kept
-from actkit.pipeline.sink import RunDirectory
+from actkit.runs.manifest import Manifest, State, save
+from actkit.runs.progress import OnProgress, Progress
+from actkit.runs.writer import Groups, RunDirectory
+
+
+class ShardCheck(Protocol):
+    """What looks at finished shards while the run goes on: `--verify N`."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether another shard is to be looked at."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What came of it, for `run.json`; empty where nothing was asked for."""
+
+    def check(self, run: Path, part: int, progress: Progress) -> None:
+        """Look at one finished shard. Raises RunError where it is not right."""
 
 
 def extract(
@@ -45,10 +59,12 @@ def extract(
     options: Mapping[str, Any],
     files: Mapping[str, str] | None = None,
     on_progress: OnProgress = lambda _progress: None,
+    check: ShardCheck | None = None,
 ) -> Finished:
     """Run `recipe` over its records and write the run directory; with `output.resume`, what is missing of it.
 
-    `options` go into `run.json` as they are; `files` (name → text) are written beside the tables.
+    `options` go into `run.json` as they are; `files` (name → text) are written beside the tables; `check` is handed the
+    finished shards.
 
     Raises RunError when nothing was kept, when another process writes the same run, when a run that is to be continued
     was begun differently, or when its input has changed; InputError when the input cannot be read (or, if bad records
@@ -65,8 +81,7 @@ def extract(
         directory, progress = run.directory, run.progress
         for name, text in (files or {}).items():
             directory.write_text(name, text)
-        verifying = Verifying(recipe, model, options, output)
-        _run_shards(run, recipe, model, hook_points, batch, output, on_progress, verifying)
+        _run_shards(run, recipe, model, hook_points, batch, output, on_progress, check)
         if progress.written == 0:
             raise nothing_kept(progress)
         with progress.timed("finish"):
@@ -76,21 +91,21 @@ def extract(
                 directory.write(name, {name: table}, part=directory.parts.get(name, 0))
                 trim()
         facts = run_facts(recipe, model, hook_points, options, run, same)
-        facts |= {"verify": verifying.facts} if verifying.facts else {}
+        facts |= {"verify": check.facts} if check and check.facts else {}
         for name, text in recipe.texts(directory.partial, facts).items():
             directory.write_text(name, text)
         return Finished(directory.finish(facts, run.replaces), facts)
 
 
 def _run_shards(
-    run: Begun,
+    run: Session,
     recipe: Recipe,
     model: Model,
     hook_points: Sequence[HookPoint],
     batch: BatchSpec,
     output: OutputSpec,
     on_progress: OnProgress,
-    verifying: Verifying,
+    check: ShardCheck | None,
 ) -> None:
     progress = run.progress
     most = most_kept(recipe.kept_bytes or len(hook_points) * model.description.d_model * 4, batch)
@@ -106,8 +121,8 @@ def _run_shards(
     if run.done or progress.notes:
         on_progress(progress)
     for part in range(len(run.done)):
-        if verifying.is_due:
-            verifying.check(run.directory.partial, part, progress)
+        if check and check.is_due:
+            check.check(run.directory.partial, part, progress)
     with ThreadPoolExecutor(max_workers=1) as writer:
         behind: Future[None] | None = None
         # Counted apart and added up here: `progress` is copied while a shard is written.
@@ -124,9 +139,9 @@ def _run_shards(
             _wait_for(behind, progress)
             behind = writer.submit(_write, run.directory, tables, about, states, writing)
             del tables, states  # else they would stay in memory until the next shard's are there
-            if verifying.is_due:
+            if check and check.is_due:
                 _wait_for(behind, progress)
-                verifying.check(run.directory.partial, part, progress)
+                check.check(run.directory.partial, part, progress)
         _wait_for(behind, progress)
         progress.within["write"] = before + writing.seconds.get("write", 0.0)
 

@@ -2,16 +2,17 @@
 
 import importlib.metadata
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from actkit.backends import Model
 from actkit.hooks import HookPoint
-from actkit.pipeline.peak import peak_memory_mb
-from actkit.pipeline.profile import profile
 from actkit.pipeline.recipe import Recipe
-from actkit.pipeline.resume import Begun
+from actkit.pipeline.resume.session import Session
+from actkit.runs.progress import profile
 from actkit.schemas import SCHEMA_VERSION, TABLES
 
 PACKAGES = (
@@ -44,7 +45,7 @@ def run_facts(
     model: Model,
     hook_points: Sequence[HookPoint],
     options: Mapping[str, Any],
-    run: Begun,
+    run: Session,
     fingerprint: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `run.json` holds."""
@@ -117,3 +118,29 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held so far, in MiB; None where the system does not say.
+
+    On Linux it is the kernel's `VmHWM`: what getrusage says there begins at what the process that started this one
+    held, be it a test suite or a notebook.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return round(int(value.split()[0]) / 2**10, 1)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

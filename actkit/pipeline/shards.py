@@ -8,8 +8,10 @@ from typing import Any
 from actkit.config import BatchSpec, OutputSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected, TokenSequence
-from actkit.pipeline.digest import InputDigest, Place
-from actkit.pipeline.recipe import OnProgress, Prepared, Progress, Recipe
+from actkit.pipeline.digests import InputDigest
+from actkit.pipeline.recipe import Prepared, Recipe
+from actkit.runs.manifest import InputPosition
+from actkit.runs.progress import OnProgress, Progress
 
 MOST_REJECTED = 1 << 16
 """Rejected records in one shard: a file of nothing else must not fill the memory either."""
@@ -25,7 +27,7 @@ class Shard:
     """Table → record_id → its row."""
     rejected: list[Rejected] = field(default_factory=list)
     kept: int = 0
-    end: Place = field(default_factory=Place)
+    end: InputPosition = field(default_factory=InputPosition)
     """Where in the input the shard ends."""
 
     def take_out(self, rejected: Rejected, progress: Progress) -> None:
@@ -49,7 +51,7 @@ def gather_shards(
     output: OutputSpec,
     progress: Progress,
     on_progress: OnProgress,
-    done: Sequence[Place] = (),
+    done: Sequence[InputPosition] = (),
 ) -> Iterator[Shard]:
     """Records in shards of whole records; a shard may hold rejected records only.
 
@@ -76,7 +78,7 @@ def gather_shards(
                 digest.add(record)
                 on_progress(progress)
                 if len(shard.rejected) >= MOST_REJECTED:
-                    shard.end = Place(digest.read, next_id, digest.hex())
+                    shard.end = InputPosition(digest.read, next_id, digest.hex())
                     yield shard
                     shard = Shard()
                 continue
@@ -85,7 +87,7 @@ def gather_shards(
             kept = sum(len(one.keep) for one in numbered)
             full = shard.kept + kept > most_kept or len(shard.sequences) + len(numbered) > most_sequences
             if shard.sequences and full:
-                shard.end = Place(digest.read, next_id, digest.hex())
+                shard.end = InputPosition(digest.read, next_id, digest.hex())
                 yield shard
                 shard = Shard()
             digest.add(record)
@@ -97,7 +99,7 @@ def gather_shards(
             for table, row in prepared.rows.items():
                 shard.rows.setdefault(table, {})[record.record_id] = row
     if shard.sequences or shard.rejected:
-        shard.end = Place(digest.read, next_id, digest.hex())
+        shard.end = InputPosition(digest.read, next_id, digest.hex())
         yield shard
 
 

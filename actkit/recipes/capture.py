@@ -13,22 +13,22 @@ import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
-from actkit.pipeline.cut import truncate
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
-from actkit.pipeline.opened import STDIN
-from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.room import records_about
-from actkit.pipeline.source import Records, as_json, format_of, look_ahead, read_records
-from actkit.pipeline.tokenize import Tokenizer
-from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
+from actkit.pipeline.input.files import STDIN
+from actkit.pipeline.input.reader import Records, as_json, format_of, look_ahead, read_records, records_about
+from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.dense import DenseSpec, with_features
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.messages import check_read
-from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.saes import SaeReport, as_trained
+from actkit.runs.progress import OnProgress
 
 FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
 """Fields looked for, in this order, when `--field` is not given."""
@@ -60,7 +60,7 @@ def run(
 ) -> Finished:
     """Run `capture` and return the finished run. Errors: see `extract`, and UsageError for unknown positions."""
 
-    def make(description: Description, saes: Sequence[Sae], found: Found, reducer: Reducer) -> Recipe:
+    def make(description: Description, saes: Sequence[Sae], found: SaeReport, reducer: Reducer) -> Recipe:
         own = replace(spec, tokens=as_trained(spec.tokens, saes, description.tokenizer))
         plain = recipe(own, description.tokenizer, description.context_length, reducer)
         return with_features(plain, saes, dense.top_k, found)
@@ -134,7 +134,7 @@ def _records(prompts: Sequence[str], more: Records | None) -> Records:
         yield replace(record, record_id=len(prompts) + record.record_id)
 
 
-def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> Answered:
+def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> PromptResponse:
     prompt, response = _parts(value, spec)
     if isinstance(prompt, str) and not spec.chat:
         if not prompt.strip():
@@ -168,7 +168,7 @@ def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, Any]]
     return prompt, response
 
 
-def _positions(positions: str, prompt: Answered, length: int) -> Ints:
+def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
     """The positions to keep; one that is read is never cut off, nor moved by cutting."""
     whole = len(prompt.encoding)
     if positions == "all":

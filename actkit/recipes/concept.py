@@ -17,25 +17,26 @@ import torch
 
 from actkit.analysis.concepts.concept import concept_tables
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
-from actkit.analysis.shards import parts
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import ContrastPositions, Pool, TokenSpec
 from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
-from actkit.pipeline.pool import pooled_activations, pooled_features
-from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.table_sizes import pooled_stored
-from actkit.pipeline.tokenize import Tokenizer
-from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
-from actkit.recipes.branches import Branch, branches, key_of
+from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
+from actkit.pipeline.reducers.table_sizes import pooled_stored
+from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
 from actkit.recipes.dense import DenseSpec
 from actkit.recipes.dense import run as dense_run
-from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.saes import SaeReport, as_trained
+from actkit.recipes.shared_prefix import Branch, branches, key_of
+from actkit.runs.progress import OnProgress
+from actkit.runs.reader import parts
 from actkit.schemas import arrow_schema
 
 NEAREST = 20
@@ -70,7 +71,7 @@ def run(
 ) -> Finished:
     """Run `concept` and return the finished run. Errors: see `extract`, `contrasts_in`, and those of loading SAEs."""
 
-    def make(description: Description, saes: Sequence[Sae], found: Found, reducer: Reducer) -> Recipe:
+    def make(description: Description, saes: Sequence[Sae], found: SaeReport, reducer: Reducer) -> Recipe:
         tokens = as_trained(spec.tokens, saes, description.tokenizer)
         limit = tokens.limit(description.context_length)
         return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, reducer, saes, found)
@@ -79,7 +80,7 @@ def run(
 
 
 def recipe(
-    spec: ConceptSpec, tokenizer: Tokenizer, limit: int | None, reducer: Reducer, saes: Sequence[Sae], found: Found
+    spec: ConceptSpec, tokenizer: Tokenizer, limit: int | None, reducer: Reducer, saes: Sequence[Sae], found: SaeReport
 ) -> Recipe:
     """The recipe. Raises UsageError for an unknown concept, InputError for a file that is no use."""
     if spec.template is not None and spec.stems is not None:
@@ -122,7 +123,7 @@ def recipe(
     )
 
 
-def _pooled(spec: ConceptSpec, saes: Sequence[Sae], found: Found) -> dict[str, Reducer]:
+def _pooled(spec: ConceptSpec, saes: Sequence[Sae], found: SaeReport) -> dict[str, Reducer]:
     """The tables by which features are tested: each text's, pooled as its direction is."""
     pool: Pool = "mean" if spec.positions == "response-mean" else "last"
     # The last token of a chat may be a special one, and then that is what is asked for.
@@ -152,7 +153,7 @@ def _nearest(run: Path, saes: Sequence[Sae]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema("direction_features"))
 
 
-def _encode(text: str, contrast: Contrast, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> Answered:
+def _encode(text: str, contrast: Contrast, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> PromptResponse:
     if contrast.prompt is None:
         if not chat:
             return encode_plain(tokenizer, text, None, spec.tokens.bos)
@@ -167,7 +168,7 @@ def _plainly(stem: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", stem).casefold().split())
 
 
-def _positions(answered: Answered, positions: ContrastPositions) -> Ints:
+def _positions(answered: PromptResponse, positions: ContrastPositions) -> Ints:
     """The positions that are kept: of an answer, its own; else, without one, the whole text's.
 
     All are those up to the answer's last one: what a template puts after it is no part of either side, and the last

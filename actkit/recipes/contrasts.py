@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.opened import name_of, shown
-from actkit.pipeline.source import Records, look_ahead, read_records
-from actkit.recipes.answered import text_in
+from actkit.pipeline.input.files import name_of, shown
+from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template, concepts, pairs_of
 from actkit.recipes.feedback import named
+from actkit.recipes.prompt_response import text_in
 from actkit.recipes.statements import paired
 
 PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actkit.backends import Description, describe, load
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.hooks import D_MODEL_WIDE, HookPoint, parse_hook_points
-from actkit.pipeline.estimate import planned
+from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
-from actkit.pipeline.features import top_features
-from actkit.pipeline.place import check_out
-from actkit.pipeline.recipe import Finished, OnProgress, Recipe
-from actkit.pipeline.reduce import Reducer, activations
-from actkit.pipeline.table_sizes import features_stored, vectors_stored
-from actkit.recipes.saes import Found, load_saes
+from actkit.pipeline.recipe import Finished, Recipe
+from actkit.pipeline.reducers.activations import Reducer, activations
+from actkit.pipeline.reducers.features import top_features
+from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
+from actkit.recipes.saes import SaeReport, load_saes
+from actkit.runs.paths import check_out
+from actkit.runs.progress import OnProgress
+from actkit.verify.recompute.while_running import Verifying
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class DenseSpec:
 
 def run(
     spec: DenseSpec,
-    make: Callable[[Description, Sequence[Sae], Found, Reducer], Recipe],
+    make: Callable[[Description, Sequence[Sae], SaeReport, Reducer], Recipe],
     options: Mapping[str, Any],
     files: Mapping[str, str],
     on_progress: OnProgress,
@@ -47,7 +49,7 @@ def run(
     """
     saes = load_saes(spec.saes, spec.model.device)
     description = describe(spec.model)
-    found = Found(saes, description)
+    found = SaeReport(saes, description)
     points = parse_hook_points(spec.hook_points, spec.layers, description.n_layers)
     width = _width(points, description)
     reducer = activations(points, width, spec.output.store_dtype)
@@ -59,10 +61,11 @@ def run(
     if spec.output.plan_only:
         return planned(recipe, description, every, spec.batch, spec.output, on_progress)
     model = load(description, every)
-    return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress)
+    check = Verifying(recipe, model, options, spec.output)
+    return extract(recipe, model, every, spec.batch, spec.output, options, files, on_progress, check)
 
 
-def with_features(recipe: Recipe, saes: Sequence[Sae], top_k: int | None, found: Found) -> Recipe:
+def with_features(recipe: Recipe, saes: Sequence[Sae], top_k: int | None, found: SaeReport) -> Recipe:
     """The recipe with one more table, where there are SAEs: the largest features of each position that is kept."""
     if not saes:
         return recipe

@@ -17,20 +17,21 @@ import pyarrow as pa
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import PairFormat, PairPositions, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
-from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.room import records_about
-from actkit.pipeline.tokenize import Tokenizer, divergence
-from actkit.recipes.answered import Answered, encode_messages
-from actkit.recipes.branches import beginning
+from actkit.pipeline.input.reader import records_about
+from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.tokens.tokenize import Tokenizer, divergence
 from actkit.recipes.dense import DenseSpec, with_features
 from actkit.recipes.dense import run as dense_run
 from actkit.recipes.preferences import Pair, pairs_in, parse
-from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.prompt_response import PromptResponse, encode_messages
+from actkit.recipes.saes import SaeReport, as_trained
+from actkit.recipes.shared_prefix import beginning
+from actkit.runs.progress import OnProgress
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run(
 ) -> Finished:
     """Run `dpo` and return the finished run. Errors: see `extract`, and InputError for input of no known format."""
 
-    def make(description: Description, saes: Sequence[Sae], found: Found, reducer: Reducer) -> Recipe:
+    def make(description: Description, saes: Sequence[Sae], found: SaeReport, reducer: Reducer) -> Recipe:
         own = replace(spec, tokens=as_trained(spec.tokens, saes, description.tokenizer))
         plain = recipe(own, description.tokenizer, description.context_length, reducer)
         return with_features(plain, saes, dense.top_k, found)
@@ -99,7 +100,7 @@ def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _sequences(
-    record_id: int, chosen: Answered, rejected: Answered, apart: int, positions: PairPositions
+    record_id: int, chosen: PromptResponse, rejected: PromptResponse, apart: int, positions: PairPositions
 ) -> list[TokenSequence]:
     if apart == 0:
         return [
@@ -141,7 +142,9 @@ def _keep(start: int, end: int, positions: PairPositions) -> Ints:
     return np.arange(start, min(start + 1, end) if positions == "divergence" else end, dtype=np.int64)
 
 
-def _pair_row(record_id: int, pair: Pair, chosen: Answered, rejected: Answered, apart: int) -> dict[str, Any]:
+def _pair_row(
+    record_id: int, pair: Pair, chosen: PromptResponse, rejected: PromptResponse, apart: int
+) -> dict[str, Any]:
     lengths = len(chosen.encoding), len(rejected.encoding)
     return {
         "record_id": record_id,

@@ -14,26 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.analysis.feature_stats import feature_stats
-from actkit.analysis.shards import parts
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
-from actkit.pipeline.cut import chunks
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.documents import Corpus, find_corpus, opened, read_documents
-from actkit.pipeline.features import KEPT_BYTES, top_features
-from actkit.pipeline.opened import STDIN
-from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.reduce import Reducer
-from actkit.pipeline.resume import is_complete
-from actkit.pipeline.room import records_about
-from actkit.pipeline.source import format_of
-from actkit.pipeline.table_sizes import features_stored
-from actkit.pipeline.tokenize import Tokenizer, encode_text, leading_bos
-from actkit.recipes.saes import Found, as_trained
+from actkit.pipeline.input.corpus import Corpus, find_corpus, opened, read_documents
+from actkit.pipeline.input.files import STDIN
+from actkit.pipeline.input.reader import format_of, records_about
+from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
+from actkit.pipeline.reducers.table_sizes import features_stored
+from actkit.pipeline.resume.session import is_complete
+from actkit.pipeline.tokens.chunks import chunks
+from actkit.pipeline.tokens.tokenize import Tokenizer, encode_text, leading_bos
+from actkit.recipes.saes import SaeReport, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
+from actkit.runs.progress import OnProgress
+from actkit.runs.reader import parts
 
 FIELDS = ("text", "content", "document", "story", "body")
 """Fields looked for, in this order, when `text_field` is not given."""
@@ -74,7 +74,7 @@ def run(
     if not is_complete(sparse.output):  # then nothing is read, and the hub need not be there
         corpus = opened(corpus, spec.split)
 
-    def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+    def make(description: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
         tokenizer = description.tokenizer
         bos = leading_bos(tokenizer, as_trained(spec.tokens, saes, tokenizer).bos)
         size = _context(spec, saes, description.context_length, bos is not None)
@@ -89,7 +89,7 @@ def recipe(
     bos: int | None,
     size: int | None,
     saes: Sequence[Sae],
-    found: Found,
+    found: SaeReport,
     corpus: Corpus | None = None,
 ) -> Recipe:
     """The recipe: chunks of at most `size` tokens, `bos` included. `corpus` is that of `spec`, where it is known.

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.answered import text_in
 from actkit.recipes.labels import LABEL_FIELDS, Label, Labels, name_of
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
 from actkit.recipes.labels import labels_in as labels_in
 from actkit.recipes.messages import Message, parse_messages
+from actkit.recipes.prompt_response import text_in
 
 TEXT_FIELDS = ("text", "response", "answer", "completion", "comment", "content")
 GROUP_FIELDS = ("group", "question_id")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record
-from actkit.pipeline.source import Records, look_ahead
+from actkit.pipeline.input.reader import Records, look_ahead
 
 Label = Literal["positive", "negative", "neutral"]
 LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment")

@@ -5,7 +5,7 @@ from typing import Any
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record
-from actkit.pipeline.source import Records, look_ahead
+from actkit.pipeline.input.reader import Records, look_ahead
 
 LOOK_AHEAD = 1000
 """Records looked at."""

@@ -7,14 +7,14 @@ import numpy as np
 
 from actkit.config import Bos, PairFormat
 from actkit.errors import RecordError
-from actkit.pipeline.cut import truncate
 from actkit.pipeline.data import Ints, Record, TokenSequence
-from actkit.pipeline.tokenize import Tokenizer
-from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain
-from actkit.recipes.branches import Branch, branches, key_of
+from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.feedback import Feedback
 from actkit.recipes.messages import Message
 from actkit.recipes.preferences import parse
+from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.shared_prefix import Branch, branches, key_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def of_text(record_id: int, feedback: Feedback, how: Rendering) -> TokenSequence
     )
 
 
-def _plain(text: str, prompt: str | None, how: Rendering) -> Answered:
+def _plain(text: str, prompt: str | None, how: Rendering) -> PromptResponse:
     if prompt is not None:
         if how.plain_chat:
             return encode_messages(how.tokenizer, conversation(prompt, text), chat=True)
@@ -78,7 +78,7 @@ def of_pair(record: Record, form: PairFormat, how: Rendering) -> list[TokenSeque
     return branches(record.record_id, sides, how.limit, key_of(_written(pair.chosen[:-1])))
 
 
-def _pooled(answered: Answered, length: int, limit: int | None) -> Ints:
+def _pooled(answered: PromptResponse, length: int, limit: int | None) -> Ints:
     """The positions that are pooled: the answer's, or all without a prompt; special tokens are skipped later."""
     first, last = answered.response or (0, length)
     keep = np.arange(first, min(last, length), dtype=np.int64)

@@ -15,8 +15,8 @@ from typing import Any, get_args
 from actkit.config import PairFormat
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.opened import name_of
-from actkit.pipeline.source import Records, look_ahead, read_records
+from actkit.pipeline.input.files import name_of
+from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.messages import Message, kind_of, parse_messages, text_of
 
 FORMATS: tuple[PairFormat, ...] = get_args(PairFormat)

@@ -13,26 +13,26 @@ import pyarrow as pa
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import PairFormat, Pool, TokenSpec
 from actkit.errors import RunError, UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
-from actkit.pipeline.features import KEPT_BYTES
-from actkit.pipeline.pool import pooled_activations, pooled_features
-from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.room import records_about
-from actkit.pipeline.source import Records, look_ahead, read_records
-from actkit.pipeline.table_sizes import pooled_stored
-from actkit.pipeline.tokenize import Tokenizer
+from actkit.pipeline.input.reader import Records, look_ahead, read_records, records_about
+from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.reducers.features import KEPT_BYTES
+from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
+from actkit.pipeline.reducers.table_sizes import pooled_stored
+from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labels import Labels
 from actkit.recipes.named_fields import with_fields
 from actkit.recipes.pooled_sequences import Rendering, of_pair, of_text
 from actkit.recipes.preferences import detect
-from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.saes import SaeReport, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
+from actkit.runs.progress import OnProgress
 
 EXAMPLES = Path(__file__).with_name("feedback_examples.jsonl")
 EXAMPLE_SOURCE = "example data"
@@ -65,7 +65,7 @@ def run(
 ) -> Finished:
     """Run `reward-detect` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
 
-    def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+    def make(description: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
         tokens = as_trained(spec.tokens, saes, description.tokenizer)
         limit = tokens.limit(description.context_length)
         return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, saes, found)
@@ -74,7 +74,7 @@ def run(
 
 
 def recipe(
-    spec: RewardDetectSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: Found
+    spec: RewardDetectSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: SaeReport
 ) -> Recipe:
     """The recipe.
 

@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 
 from actkit.backends import Description
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
-from actkit.pipeline.cut import truncate
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.features import KEPT_BYTES, top_features
-from actkit.pipeline.recipe import Finished, OnProgress, Prepared, Recipe
-from actkit.pipeline.room import records_about
-from actkit.pipeline.source import Records, read_records
-from actkit.pipeline.table_sizes import features_stored
-from actkit.pipeline.tokenize import Tokenizer
-from actkit.recipes.answered import Answered, conversation, encode_messages, encode_plain, text_in
+from actkit.pipeline.input.reader import Records, read_records, records_about
+from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
+from actkit.pipeline.reducers.table_sizes import features_stored
+from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.messages import parse_messages
 from actkit.recipes.named_fields import with_fields
-from actkit.recipes.saes import Found, as_trained
+from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain, text_in
+from actkit.recipes.saes import SaeReport, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
+from actkit.runs.progress import OnProgress
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def run(
 ) -> Finished:
     """Run `sae-extract` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
 
-    def make(description: Description, saes: Sequence[Sae], found: Found) -> Recipe:
+    def make(description: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
         tokens = as_trained(spec.tokens, saes, description.tokenizer)
         limit = tokens.limit(description.context_length)
         return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, saes, found)
@@ -62,7 +62,9 @@ def run(
     return sparse_run(sparse, make, options or {}, files or {}, on_progress)
 
 
-def recipe(spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: Found) -> Recipe:
+def recipe(
+    spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: SaeReport
+) -> Recipe:
     """The recipe; sequences longer than `limit` are cut where all tokens are read, rejected where the prompt is cut.
 
     Its records raise InputError for a field of responses that was named and is nowhere.
@@ -137,7 +139,7 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
     )
 
 
-def _encode(value: Mapping[str, Any], spec: SaeExtractSpec, tokenizer: Tokenizer) -> Answered:
+def _encode(value: Mapping[str, Any], spec: SaeExtractSpec, tokenizer: Tokenizer) -> PromptResponse:
     messages = value.get("messages")
     if spec.prompt_field not in value and isinstance(messages, list):
         return encode_messages(tokenizer, parse_messages(messages, "messages"), chat=True)

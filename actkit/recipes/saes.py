@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from actkit.backends import Description, auto, repository
-from actkit.backends import sae_lens as sae_backend
-from actkit.backends.sae import Sae
+from actkit.backends.saes import sae_lens as sae_backend
+from actkit.backends.saes.sae import Sae
 from actkit.config import SaeSpec, TokenSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import D_MODEL_WIDE
-from actkit.pipeline.health import Health
-from actkit.pipeline.tokenize import Tokenizer
+from actkit.pipeline.reducers.sae_health import Health
+from actkit.pipeline.tokens.tokenize import Tokenizer
 
 FEW_TOKENS = 100
 """Below this, an SAE's health on the data says little, and no warning is given."""
@@ -34,7 +34,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
     return saes
 
 
-class Found:
+class SaeReport:
     """What is found out about the SAEs on the way; called at the end, it is a part of `run.json`.
 
     Raises ModelError for an SAE that cannot read this model.

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actkit.backends import Description, describe, load
-from actkit.backends.sae import Sae
+from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
-from actkit.pipeline.estimate import planned
+from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
-from actkit.pipeline.place import check_out
-from actkit.pipeline.recipe import Finished, OnProgress, Recipe
-from actkit.recipes.saes import Found, load_saes
+from actkit.pipeline.recipe import Finished, Recipe
+from actkit.recipes.saes import SaeReport, load_saes
+from actkit.runs.paths import check_out
+from actkit.runs.progress import OnProgress
+from actkit.verify.recompute.while_running import Verifying
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class SparseSpec:
 
 def run(
     spec: SparseSpec,
-    make: Callable[[Description, Sequence[Sae], Found], Recipe],
+    make: Callable[[Description, Sequence[Sae], SaeReport], Recipe],
     options: Mapping[str, Any],
     files: Mapping[str, str],
     on_progress: OnProgress,
@@ -35,8 +37,10 @@ def run(
     check_out(spec.output.out, spec.output.overwrite, spec.output.resume)
     saes = load_saes(spec.saes, spec.model.device)
     description = describe(spec.model)
-    recipe = make(description, saes, Found(saes, description))
+    recipe = make(description, saes, SaeReport(saes, description))
     points = tuple(sorted({sae.hook_point for sae in saes}))
     if spec.output.plan_only:
         return planned(recipe, description, points, spec.batch, spec.output, on_progress)
-    return extract(recipe, load(description, points), points, spec.batch, spec.output, options, files, on_progress)
+    model = load(description, points)
+    check = Verifying(recipe, model, options, spec.output)
+    return extract(recipe, model, points, spec.batch, spec.output, options, files, on_progress, check)

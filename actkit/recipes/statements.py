@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Records, Rejected
-from actkit.recipes.answered import text_in
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
+from actkit.recipes.prompt_response import text_in
 
 HINT = "a statement's label is true or false, 1 or 0, 1 or -1"
 

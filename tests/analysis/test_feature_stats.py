@@ -11,7 +11,7 @@ import pytest
 from actkit.analysis.feature_stats import CONTEXTS_KEPT, feature_stats
 from actkit.config import SaeSpec
 from actkit.pipeline.recipe import Finished
-from tests.backends.test_sae import saved
+from tests.backends.saes.test_sae import saved
 from tests.recipes.test_feature_dataset import DATA, SAES, dataset_run
 
 NAMES = {f"tiny/blocks.{layer}.hook_resid_post": d_sae for layer, d_sae in ((1, 3072), (2, 4096))}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import actkit
 from actkit.analysis.layer_stats import Moments, layer_stats
-from actkit.analysis.shards import Floats
+from actkit.runs.reader import Floats
 from actkit.schemas import arrow_schema, vector_type
 
 

@@ -12,7 +12,7 @@ from actkit.backends.last_block import BY_POSITION, PROJECTIONS
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch
-from actkit.pipeline.forward import forward
+from actkit.pipeline.forward.run_batch import forward
 from tests.conftest import ARCHITECTURES, PARALLEL, VOCABULARY, relative_error
 
 ModelDir = Callable[[str], Path]

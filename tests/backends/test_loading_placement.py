@@ -11,7 +11,7 @@ from actkit.backends import describe, load, placement
 from actkit.config import ModelSpec
 from actkit.errors import UsageError
 from actkit.hooks import HookPoint
-from actkit.pipeline.digest import of_weights
+from actkit.pipeline.digests import of_weights
 from tests.backends.test_loading_trust import loaded, read
 
 ModelDir = Callable[[str], Path]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from actkit.backends import Model, describe, load
-from actkit.backends.checkpoints import check_format
+from actkit.backends.repository import check_format
 from actkit.config import ModelSpec
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
@@ -145,7 +145,7 @@ def test_code_of_the_repository_runs_on_request_only(own_code: tuple[Path, Path]
 def test_torch_load_is_always_told_to_read_tensors_only() -> None:
     """In every file of the repository, without exception."""
     wrong, seen = [], 0
-    undecided = ROOT / "tests/backends/test_sae_kinds.py"  # says False, to show that actkit overrules it
+    undecided = ROOT / "tests/backends/saes/test_kinds.py"  # says False, to show that actkit overrules it
     for folder in ("actkit", "tests"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

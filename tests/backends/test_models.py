@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from actkit.backends import bridged, describe, hugging_face, load, transformer_lens
-from actkit.backends.depth import LAYERS_STAND_ALONE
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.model import Description, Model
+from actkit.backends.partial_load import LAYERS_STAND_ALONE
 from actkit.config import ModelSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint

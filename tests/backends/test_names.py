@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import actkit
-from actkit.backends import describe, repository, sae_lens
-from actkit.backends.names import SHOWN, in_short
+from actkit.backends import describe, repository
+from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
-from actkit.errors import ActkitError, ModelError, RunError, UsageError
+from actkit.errors import SHOWN, ActkitError, ModelError, RunError, UsageError, in_short
 
 LONG = "x" * 300
 NAMES = [

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actkit.backends import bridged, describe, sae_lens
+from actkit.backends import bridged, describe
 from actkit.backends.kernels import fast_modules, fast_products
+from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
 from tests.benchmarks import agreement, own, reference, ways, workloads
 from tests.benchmarks.asking import Asked, PeerError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from actkit.pipeline.peak import peak_memory_mb
+from actkit.pipeline.provenance import peak_memory_mb
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 
         own.run(inputs, workload, ModelSpec(str(inputs.model), device="cpu"), folder / "run")
     else:
-        from actkit.backends import sae_lens
+        from actkit.backends.saes import sae_lens
         from actkit.config import SaeSpec
         from tests.benchmarks import reference
 

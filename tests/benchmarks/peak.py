@@ -5,7 +5,7 @@ python -m tests.benchmarks.peak dpo pairs.jsonl --layers 2 --out runs/x
 
 import sys
 
-from actkit.pipeline.peak import peak_memory_mb
+from actkit.pipeline.provenance import peak_memory_mb
 
 
 def main() -> None:

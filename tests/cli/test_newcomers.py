@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
-from actkit.cli import running
+from actkit.cli import run_command as running
 from actkit.cli.app import app, main
-from actkit.cli.console import Counts, progress_shown
-from actkit.cli.presets import near_names
+from actkit.cli.options.presets import near_names
+from actkit.cli.screen.console import Counts, progress_shown
 from actkit.errors import ModelError
-from actkit.pipeline.recipe import Progress
+from actkit.runs.progress import Progress
 
 SMALL = ["--layers", "0", "--positions", "last", "-q"]
 
@@ -138,7 +138,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: py
 
 
 def test_outside_of_a_run_a_closed_terminal_has_its_status(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actkit.analysis.overview.facts_of", lambda _run: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr("actkit.runs.facts.facts_of", lambda _run: os.kill(os.getpid(), signal.SIGHUP))
     found = actkit("show", "x")
     assert found.status == 129 and "error: the terminal was closed\n" in found.err
 

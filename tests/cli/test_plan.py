@@ -17,10 +17,10 @@ from rich.console import Console
 from actkit.backends import describe, load, weight_bytes
 from actkit.backends import hugging_face as backend
 from actkit.cli.app import main
-from actkit.cli.planning import ranges, show_plan
+from actkit.cli.screen.dry_run import ranges, show_plan
 from actkit.config import ModelSpec
 from actkit.hooks import parse_hook_points
-from actkit.pipeline import estimate
+from actkit.pipeline.dry_run import estimate
 
 DATA = Path(__file__).parents[1] / "data"
 Call = Callable[..., str]

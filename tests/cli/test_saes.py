@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.backends import sae_lens
+from actkit.backends.saes import sae_lens
 from actkit.cli import registry
 from actkit.cli.app import main
 from actkit.cli.registry import Listed, listed

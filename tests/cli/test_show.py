@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from rich.cells import cell_len
 
-from actkit.analysis.strips import Strip, Token, first_strips
 from actkit.cli.app import main
-from actkit.cli.strip import drawn, visible
+from actkit.cli.screen.token_strip import drawn, visible
 from actkit.errors import RunError
+from actkit.report.token_strips import Strip, Token, first_strips
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 ACTIVE = re.compile(r"\d+:[\d.]+")

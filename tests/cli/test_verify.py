@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from actkit.analysis.layer_stats import layer_stats
 from actkit.backends import describe, load
 from actkit.backends.hooked import HuggingFaceModel
-from actkit.backends.plain import plain_of
+from actkit.backends.reference import plain_of
 from actkit.bundled import SAES
 from actkit.cli.app import main
-from actkit.cli.summary import verified
+from actkit.cli.screen.summary import verified
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
-from actkit.pipeline.recompute.records import drawn
-from tests.analysis.test_verify import PAIRS, SHARDS, damage, edit, part, put
+from actkit.verify.recompute.records import drawn
 from tests.command_line import Run
+from tests.verify.test_tables import PAIRS, SHARDS, damage, edit, part, put
 
 TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
 EVERY = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "attn.hook_z")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from actkit.pipeline.manifest import finished
+from actkit.runs.manifest import finished
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 SHARDS = ("--shard-sequences", "3", "--batch-tokens", "64")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.pipeline.manifest import finished
+from actkit.runs.manifest import finished
 from tests.faults.runs import COMMANDS, SHARDS, call, check_same, line_in, write_input
 
 pytestmark = pytest.mark.slow

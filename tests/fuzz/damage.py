@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actkit.errors import ActkitError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.source import read_records
+from actkit.pipeline.input.reader import read_records
 
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "naughty_strings.json").read_text("utf-8"))
 CASES = [pytest.param(200, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]

@@ -13,8 +13,8 @@ import pytest
 
 from actkit.errors import ActkitError, InputError
 from actkit.pipeline.data import Record
-from actkit.pipeline.documents import find_corpus, read_documents
-from actkit.pipeline.source import read_records
+from actkit.pipeline.input.corpus import find_corpus, read_documents
+from actkit.pipeline.input.reader import read_records
 from actkit.recipes.contrasts import contrasts_in
 from actkit.recipes.preferences import pairs_in
 from tests.fuzz.damage import no_hang

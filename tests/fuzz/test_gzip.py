@@ -11,10 +11,10 @@ import pytest
 from hypothesis import strategies as st
 
 from actkit.errors import InputError
-from actkit.pipeline import opened
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.documents import find_corpus, read_documents
-from actkit.pipeline.source import read_records
+from actkit.pipeline.input import files as opened
+from actkit.pipeline.input.corpus import find_corpus, read_documents
+from actkit.pipeline.input.reader import read_records
 from tests.fuzz.damage import CASES, TEXTS, damaged, fuzz, read, same
 
 NAMES = ["t.txt", "t.jsonl", "t.json", "t.csv", "t.tsv"]

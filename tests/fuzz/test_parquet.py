@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.source import read_records
+from actkit.pipeline.input.reader import read_records
 from tests.fuzz.damage import CASES, TEXTS, damaged, fuzz, read
 
 LONG, NOW = 2**62, datetime.datetime(2026, 1, 2, 3, 4, 5)

@@ -14,10 +14,10 @@ from actkit.errors import ActkitError, RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.recipe import Recipe
-from actkit.pipeline.reduce import activations
-from actkit.pipeline.rows import rejected_table, sequences_table
+from actkit.pipeline.record_tables import rejected_table, sequences_table
+from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
-from actkit.recipes.saes import Found
+from actkit.recipes.saes import SaeReport
 from tests.fuzz.damage import CASES, HALF, TEXTS, VALUES, fuzz, jsonl, no_hang
 
 POINTS = (HookPoint(1, "hook_resid_post"),)
@@ -29,8 +29,8 @@ def tiny() -> Description:
     return describe(ModelSpec(device="cpu"))
 
 
-def found() -> Found:
-    return Found((), tiny())
+def found() -> SaeReport:
+    return SaeReport((), tiny())
 
 
 def recipe_of(command: str, path: str) -> Recipe:

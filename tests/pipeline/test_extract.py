@@ -14,7 +14,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actkit.analysis.verify.whole import verify
 from actkit.backends import Model, describe, load
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.errors import InputError, NonFiniteError, RunError
@@ -22,9 +21,10 @@ from actkit.hooks import HookPoint
 from actkit.pipeline import shards
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reduce import activations
+from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, dpo
 from actkit.schemas import SCHEMA_VERSION
+from actkit.verify.tables.run import verify
 from tests.conftest import relative_error
 from tests.pipeline.wrapped import Wrapped
 

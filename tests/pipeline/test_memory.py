@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.pipeline import memory
+from actkit.pipeline.forward import out_of_memory as memory
 
 
 def resident_kb() -> int:

@@ -17,7 +17,7 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reduce import activations
+from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture
 from tests.conftest import ARCHITECTURES, relative_error
 from tests.pipeline.wrapped import Wrapped

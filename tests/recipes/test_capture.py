@@ -14,7 +14,7 @@ from actkit.errors import UsageError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reduce import activations
+from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture
 
 POINTS = (HookPoint(1, "hook_resid_post"), HookPoint(2, "hook_mlp_out"))

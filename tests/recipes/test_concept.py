@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from actkit.backends import describe
-from actkit.backends import sae_lens as backend
+from actkit.backends.saes import sae_lens as backend
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.pipeline.recipe import Finished
@@ -78,7 +78,7 @@ def test_the_common_beginning_is_run_once_and_not_read(finished: Finished) -> No
 def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_path: Path) -> None:
     from actkit.analysis.concepts.contrast import read_pairs, read_sides
     from actkit.analysis.concepts.directions import split_pairs
-    from actkit.analysis.spill import Spill
+    from actkit.analysis.scratch_file import Spill
 
     of = read_pairs(finished.path)
     split = split_pairs(of.stems, 0)

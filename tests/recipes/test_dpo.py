@@ -13,7 +13,7 @@ from actkit.errors import InputError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reduce import activations
+from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import dpo
 
 POINTS = (HookPoint(1, "hook_resid_post"),)

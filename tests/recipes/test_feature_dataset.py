@@ -25,8 +25,8 @@ from actkit.errors import InputError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
 from actkit.recipes.sparse import SparseSpec
-from tests.backends.test_sae import saved
-from tests.pipeline.test_documents import fake_hub
+from tests.backends.saes.test_sae import saved
+from tests.pipeline.input.test_corpus import fake_hub
 
 DATA = Path(__file__).parent.parent / "data"
 SAES = tuple(SaeSpec("tiny", f"blocks.{layer}.hook_resid_post") for layer in (1, 2))

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from actkit.backends import describe
-from actkit.backends import sae_lens as backend
+from actkit.backends.saes import sae_lens as backend
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, ModelError, UsageError
 from actkit.export.formats import export
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.sae_extract import SaeExtractSpec, run
-from actkit.recipes.saes import Found
+from actkit.recipes.saes import SaeReport
 from actkit.recipes.sparse import SparseSpec
-from tests.backends.test_sae import saved
+from tests.backends.saes.test_sae import saved
 
 SAES = tuple(SaeSpec("tiny", f"blocks.{layer}.hook_resid_post") for layer in (1, 2))
 SAMPLES = [
@@ -308,7 +308,7 @@ def test_how_texts_begin_is_warned_about_where_the_saes_differ_or_there_is_no_bo
     assert not [one for one in finished.facts["warnings"] if "begin" in one]
     about = describe(ModelSpec(device="cpu"))
     without = replace(about, tokenizer=SimpleNamespace(bos_token_id=None))  # type: ignore[arg-type]
-    said = Found([backend.load(SAES[1], "cpu")], without).warnings
+    said = SaeReport([backend.load(SAES[1], "cpu")], without).warnings
     assert len(said) == 1 and "begin with BOS" in said[0] and "has none" in said[0]
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from actkit.backends import describe
-from actkit.backends import sae_lens as backend
+from actkit.backends.saes import sae_lens as backend
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import ModelError
 from actkit.recipes.sae_extract import SaeExtractSpec, run
 from actkit.recipes.sparse import SparseSpec
-from tests.backends.test_sae_kinds import saved
+from tests.backends.saes.test_kinds import saved
 
 TEXT = "The hare slept while the tortoise walked."
 D_MODEL = 192

@@ -21,8 +21,8 @@ from actkit.analysis.concepts.directions import (
     direction,
     split_pairs,
 )
-from actkit.analysis.shards import parts
-from actkit.analysis.spill import Spill
+from actkit.analysis.scratch_file import Spill
+from actkit.runs.reader import parts
 from actkit.schemas import arrow_schema
 
 SHOWN = "mean-diff"

@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from actkit.analysis.concepts.paired import Paired, Stored
+from actkit.analysis.concepts.paired import Paired, VectorFile
 from actkit.analysis.digests import codes_of, digests_of
-from actkit.analysis.shards import Floats, Ints, Rows, part_of, parts, rows_of
-from actkit.analysis.spill import Spill
+from actkit.analysis.scratch_file import Spill
+from actkit.runs.reader import Floats, Ints, Rows, part_of, parts, rows_of
 
-Vectors = Floats | Stored
+Vectors = Floats | VectorFile
 IN_MEMORY = 1 << 21
 """Numbers of both sides at one hook point: 8 MB."""
 
@@ -117,7 +117,7 @@ def _room(n: int, width: int, file: Spill) -> tuple[Vectors, Vectors]:
     if 2 * n * width <= IN_MEMORY:
         return np.zeros((n, width), dtype=np.float32), np.zeros((n, width), dtype=np.float32)
     file.write(np.zeros(1, dtype=np.float32), (2 * n * width - 1) * 4)  # what is not written before the end reads as 0
-    return Stored(file, 0, width, np.arange(n)), Stored(file, n * width * 4, width, np.arange(n))
+    return VectorFile(file, 0, width, np.arange(n)), VectorFile(file, n * width * 4, width, np.arange(n))
 
 
 def _means(rows: Rows, last_only: bool) -> tuple[Ints, Floats]:

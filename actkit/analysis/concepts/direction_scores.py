@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from actkit.analysis.auroc import auroc
+from actkit.analysis.auroc_interval import accuracy_interval
 from actkit.analysis.columns import Floats
-from actkit.analysis.concepts.accuracy_interval import accuracy_interval
 from actkit.analysis.concepts.direction_chance import exchanged_band, random_band
 from actkit.analysis.concepts.direction_refits import both, split_half, transfer
 from actkit.analysis.concepts.directions import Direction, Split

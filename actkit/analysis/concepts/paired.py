@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from actkit.analysis.columns import Bools, Floats, Ints
-from actkit.analysis.spill import Spill
+from actkit.analysis.scratch_file import Spill
 
 BLOCK = 1 << 18
 """Numbers of one side that are worked on at once: 2 MB in float64, of which a few are needed."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class VectorFile:
     """Vectors [n, d_model] float32 in a temporary file: like an array it has a shape, slices, and rows to be set."""
 
     file: Spill
@@ -52,7 +52,7 @@ class Stored:
             if first < last:
                 self.file.write(vectors[first:last].astype(np.float32, copy=False), self._place(int(at[first])))
 
-    def where(self, part: Bools) -> "Stored":
+    def where(self, part: Bools) -> "VectorFile":
         """Those of the vectors that are True in `part` [n]."""
         return replace(self, rows=self.rows[part])
 
@@ -64,8 +64,8 @@ class Stored:
 class Paired:
     """Contrast pairs at one hook point."""
 
-    positive: npt.NDArray[np.floating] | Stored
-    negative: npt.NDArray[np.floating] | Stored
+    positive: npt.NDArray[np.floating] | VectorFile
+    negative: npt.NDArray[np.floating] | VectorFile
     """[n_pairs, d_model] each, the float32 that is in the tables or what was made of it; a row is a pair."""
     stems: Ints
     templates: Ints
@@ -79,7 +79,7 @@ class Paired:
     def where(self, part: Bools) -> "Paired":
         """Those of the pairs that are True in `part` [n_pairs]."""
         positive, negative = (
-            side.where(part) if isinstance(side, Stored) else side[part] for side in (self.positive, self.negative)
+            side.where(part) if isinstance(side, VectorFile) else side[part] for side in (self.positive, self.negative)
         )
         return Paired(positive, negative, self.stems[part], self.templates[part])
 

@@ -7,7 +7,7 @@ from types import TracebackType
 import numpy as np
 
 from actkit.analysis.columns import BLOCK, Columns, Floats, Ints, Part, blocks_of, checked
-from actkit.analysis.spill import Spill
+from actkit.analysis.scratch_file import Spill
 
 NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
 

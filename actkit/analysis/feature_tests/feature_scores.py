@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.exchanges.permutation import Exchange, design_of
 from actkit.analysis.feature_tests.block_statistics import BlockStatistics
 from actkit.analysis.feature_tests.column_file import ColumnFile
 from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out, read_texts, without_twins
@@ -23,6 +22,7 @@ from actkit.analysis.feature_tests.pooled import pooled_columns
 from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
 from actkit.analysis.feature_tests.ranking import finished, ranked
 from actkit.analysis.feature_tests.sample import about_texts, length_only
+from actkit.analysis.permutation.p_values import Exchange, design_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.analysis.digests import codes_of, digests_of
-from actkit.analysis.shards import Ints, part_of, parts
+from actkit.runs.reader import Ints, part_of, parts
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

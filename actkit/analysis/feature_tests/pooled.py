@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from actkit.analysis.columns import Part
 from actkit.analysis.feature_tests.column_file import ColumnFile
-from actkit.analysis.shards import Ints, parts, places, sae_groups
+from actkit.runs.reader import Ints, parts, places, sae_groups
 
 READ = ("sequence_id", "feature_ids", "feature_activations")
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from actkit.analysis.auroc import auroc
 from actkit.analysis.feature_tests.column_file import ColumnFile
 from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out
-from actkit.analysis.shards import Ints, parts, places
+from actkit.runs.reader import Ints, parts, places
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation, tried on a fifth of the training groups."""

@@ -8,7 +8,7 @@ import numpy as np
 from actkit.analysis.auroc import auroc, stratified_aurocs
 from actkit.analysis.columns import Columns
 from actkit.analysis.feature_tests.labelled import Bools, Texts, length_strata
-from actkit.analysis.shards import Ints
+from actkit.runs.reader import Ints
 
 
 def strata_of(discovery: Texts) -> Ints | None:

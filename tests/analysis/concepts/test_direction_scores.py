@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from actkit.analysis.auroc import auroc
+from actkit.analysis.auroc_interval import accuracy_interval, effective_texts, wilson
 from actkit.analysis.columns import Floats
-from actkit.analysis.concepts.accuracy_interval import accuracy_interval, effective_texts, wilson
 from actkit.analysis.concepts.direction_chance import aurocs, exchanged_band, random_band
 from actkit.analysis.concepts.direction_scores import Background, Evidence, pairwise_cosine, score
 from actkit.analysis.concepts.directions import METHODS, Direction, Split, direction, split_pairs

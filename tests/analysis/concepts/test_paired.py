@@ -9,8 +9,8 @@ import pytest
 from actkit.analysis.columns import Floats
 from actkit.analysis.concepts.direction_scores import Background, score
 from actkit.analysis.concepts.directions import METHODS, Split, direction, split_pairs
-from actkit.analysis.concepts.paired import Paired, Stored
-from actkit.analysis.spill import Spill
+from actkit.analysis.concepts.paired import Paired, VectorFile
+from actkit.analysis.scratch_file import Spill
 from tests.analysis.concepts.pairs import in_file
 
 
@@ -38,7 +38,7 @@ def test_vectors_in_a_file_are_those_in_memory(
     units = np.random.default_rng(3).normal(size=(16, 2))
     with in_file(pairs, tmp_path) as stored:
         one, other = (each.where(part).where(again) for each in (pairs, stored))
-        assert isinstance(other.positive, Stored) and other.positive.shape == (again.sum(), 16)
+        assert isinstance(other.positive, VectorFile) and other.positive.shape == (again.sum(), 16)
         for expected, found in zip(one.blocks(), other.blocks(), strict=True):
             assert expected[0] == found[0] and expected[0].stop - expected[0].start <= max(block // 16, 1)
             assert np.array_equal(expected[1], found[1]) and np.array_equal(expected[2], found[2])
@@ -53,7 +53,7 @@ def test_vectors_in_a_file_are_those_in_memory(
 def test_rows_are_written_where_they_belong_and_a_hole_is_zeros(tmp_path: Path) -> None:
     rows = np.arange(24, dtype=np.float64).reshape(6, 4)
     with Spill(tmp_path) as file:
-        stored = Stored(file, 32, 4, np.arange(8))
+        stored = VectorFile(file, 32, 4, np.arange(8))
         stored[np.array([5, 6, 7])] = rows[3:]
         stored[np.array([0, 1, 3])] = rows[:3]
         stored[np.arange(0)] = rows[:0]
@@ -61,7 +61,7 @@ def test_rows_are_written_where_they_belong_and_a_hole_is_zeros(tmp_path: Path) 
         assert stored[2:4].tolist() == [[0] * 4, rows[2].tolist()]
         assert stored.where(np.arange(8) > 6)[:].tolist() == [rows[5].tolist()] and stored[3:3].shape == (0, 4)
         with pytest.raises(EOFError, match="missing"):
-            Stored(file, 32, 4, np.arange(9))[:]
+            VectorFile(file, 32, 4, np.arange(9))[:]
 
 
 @pytest.mark.parametrize("n", [60, 300])

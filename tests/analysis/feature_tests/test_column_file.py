@@ -8,7 +8,7 @@ import pytest
 
 from actkit.analysis.columns import Columns, Part
 from actkit.analysis.feature_tests.column_file import ColumnFile
-from actkit.analysis.spill import Spill
+from actkit.analysis.scratch_file import Spill
 
 
 def made(seed: int, n_rows: int = 40, n_columns: int = 15) -> np.ndarray:

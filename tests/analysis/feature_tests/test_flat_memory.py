@@ -13,7 +13,7 @@ import pytest
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.analysis.feature_tests.labelled import read_texts
-from actkit.analysis.shards import part_of
+from actkit.runs.reader import part_of
 
 FEW, MANY, PART = 2_000, 8_000, 500
 D_SAE, ACTIVE, D_MODEL = 300, 40, 8

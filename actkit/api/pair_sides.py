@@ -1,0 +1,92 @@
+"""One side of a run of contrast pairs as a padded batch: what both sides begin with is put before it again."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+import torch
+
+from actkit.api.captured import CapturedActivations
+from actkit.hooks import HookPoint
+from actkit.runs.run import Run
+
+Ints = npt.NDArray[np.int64]
+TOKEN = ["sequence_id", "position", "token_id", "token", "is_special"]
+
+
+def side_of(run: Run, side: str, kept: Run | None) -> CapturedActivations:
+    """The `positive` or `negative` texts of a run of `concept`, in the order of the pairs."""
+    sequences = run.table("sequences", ["sequence_id", "side", "parent_id", "start", "n_tokens", "n_truncated", "text"])
+    own = sequences.filter(pc.equal(sequences["side"], side)).to_pylist()
+    tokens = _tokens(run, own)
+    lengths = [len(one["token_id"]) for one in tokens]
+    ids, mask, special = (torch.zeros((len(own), max(lengths)), dtype=torch.int64) for _ in range(3))
+    for row, (one, length) in enumerate(zip(tokens, lengths, strict=True)):
+        ids[row, :length] = torch.from_numpy(one["token_id"].astype(np.int64))
+        special[row, :length] = torch.from_numpy(one["is_special"].astype(np.int64))
+        mask[row, :length] = 1
+    points = [_point(name) for name in run.hook_points]
+    alone = len({point.layer for point in points}) == len(points)
+    order = np.array([one["sequence_id"] for one in own], dtype=np.int64)
+    at, positions = _places(run, side, order)
+    texts, prompts = [one["token"].tolist() for one in tokens], [one["text"] for one in own]
+    single = len(own) == 1
+    return CapturedActivations(
+        activations={
+            point.layer if alone else str(point): _padded(run.activations(str(point), side), at, positions)
+            for point in points
+        },
+        positions=positions,
+        input_ids=ids,
+        attention_mask=mask,
+        special_tokens_mask=special,
+        tokens=texts[0] if single else texts,
+        prompt=prompts[0] if single else prompts,
+        num_layers=run.facts["model"]["n_layers"],
+        captured_layers=sorted({point.layer for point in points}),
+        n_truncated=[one["n_truncated"] for one in own],
+        facts=run.facts,
+        run=kept,
+    )
+
+
+def _point(name: str) -> HookPoint:
+    _, layer, rest = name.split(".", 2)
+    return HookPoint(int(layer), rest)
+
+
+def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[Any]]]:
+    """Of each sequence the columns of its tokens: its parent's before `start`, then its own."""
+    table = run.table("tokens", TOKEN)
+    columns = {name: table[name].to_numpy() for name in TOKEN}
+    owners = columns["sequence_id"]
+
+    def span(sequence_id: int) -> slice:
+        return slice(*np.searchsorted(owners, [sequence_id, sequence_id + 1]).tolist())
+
+    found = []
+    for one in own:
+        parent = span(one["parent_id"]) if one["parent_id"] is not None else slice(0, 0)
+        parts = (slice(parent.start, parent.start + one["start"]), span(one["sequence_id"]))
+        whole = {name: np.concatenate([column[part] for part in parts]) for name, column in columns.items()}
+        assert whole["position"].tolist() == list(range(one["n_tokens"]))
+        found.append(whole)
+    return found
+
+
+def _places(run: Run, side: str, order: Ints) -> tuple[tuple[Ints, Ints], torch.Tensor]:
+    """Where in the batch each stored vector goes (row, column), and the positions [batch, rows]; -1 is padding."""
+    frame = run.positions(run.hook_points[0], side)
+    owners = frame["sequence_id"].to_numpy()
+    rows = np.searchsorted(order, owners)
+    columns = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    positions = torch.full((len(order), int(columns.max()) + 1), -1, dtype=torch.int64)
+    positions[torch.from_numpy(rows), torch.from_numpy(columns)] = torch.from_numpy(frame["position"].to_numpy().copy())
+    return (rows, columns), positions
+
+
+def _padded(vectors: npt.NDArray[np.float32], at: tuple[Ints, Ints], positions: torch.Tensor) -> torch.Tensor:
+    padded = torch.zeros((*positions.shape, vectors.shape[1]), dtype=torch.float32)
+    padded[torch.from_numpy(at[0]), torch.from_numpy(at[1])] = torch.from_numpy(np.array(vectors))
+    return padded

@@ -1,0 +1,126 @@
+"""Where a run of the Python functions goes, and what it reads: a directory that is kept, or one that is removed."""
+
+import json
+import re
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actkit.config import OnBadRecord, OutputSpec
+from actkit.errors import InputError, UsageError, in_python
+from actkit.runs.paths import named_after
+
+INPUT = "input.jsonl"
+"""The file, nobody's own, that records at hand are written to."""
+
+
+@dataclass(frozen=True)
+class RunLocation:
+    """Where one run goes."""
+
+    output: OutputSpec
+    folder: Path
+    """A temporary folder, removed in the end."""
+    kept: bool
+
+    def write_input(self, records: Iterable[Any]) -> str:
+        """The path of a file of these records. Raises UsageError for what JSON cannot hold."""
+        path = self.folder / INPUT
+        with path.open("w", encoding="utf-8") as file:
+            for number, one in enumerate(records):
+                try:
+                    file.write(json.dumps(one, default=_plain) + "\n")
+                except (TypeError, ValueError) as error:
+                    raise UsageError(
+                        f"record {number} cannot be written as JSON ({error})", "use texts, numbers and lists"
+                    ) from error
+        return str(path)
+
+
+@contextmanager
+def placed(
+    out: Path | str | None,
+    overwrite: bool = False,
+    on_bad_record: OnBadRecord = "skip",
+    max_records: int | None = None,
+) -> Iterator[RunLocation]:
+    """Where a run goes: `out`, or without one a temporary directory that is removed with all that is in it.
+
+    What is raised inside about one of the texts names it by its index. Raises UsageError where no record may be read.
+    """
+    if max_records is not None and max_records < 1:
+        raise UsageError(f"no more than {max_records} records", "give 1 or more, or None for all")
+    with tempfile.TemporaryDirectory(prefix="actkit-") as name:
+        folder = Path(name)
+        where = Path(out) if out is not None else folder / "run"
+        output = OutputSpec(where, overwrite, on_bad_record=on_bad_record, max_records=max_records)
+        try:
+            yield RunLocation(output, folder, out is not None)
+        except InputError as error:
+            error.message = _by_index(error.message, str(folder / INPUT))
+            if on_bad_record == "fail":  # each text has a row in what is returned, so that none can be left out
+                error.hint = "mend it, or leave it out"
+            raise
+
+
+def _by_index(message: str, path: str) -> str:
+    """The message with a record's index for its line: texts have none, and nobody has seen the file at `path`."""
+    place = re.match(rf"(?:--prompt|{re.escape(path)}):(\d+)(?=[:,])", message)
+    return f"record {int(place[1]) - 1}{message[place.end() :]}" if place else message
+
+
+def warn_of(facts: Mapping[str, Any], max_length: int | None = None) -> None:
+    """Warn of what the command line would show: records left out, texts cut, an SAE that does not suit the model.
+
+    Where `max_length` was asked for, texts that are cut to it are no surprise.
+    """
+    counts, found = facts["counts"], list(facts.get("warnings", ()))
+    if counts["rejected"]:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in facts["rejected_reasons"].items())
+        found.append(f"{counts['rejected']} of {counts['read']} records were left out: {reasons}")
+    if counts["truncated"] and max_length is None:
+        most = facts["model"]["context_length"]
+        found.append(f"{counts['truncated']} texts were cut to the model's context of {most} tokens")
+    for text in found:
+        warnings.warn(in_python(text), stacklevel=3)
+
+
+def run_named(command: str, out: Path | str | None) -> Path:
+    """`out`, or as on the command line a directory named after command and time."""
+    return Path(out) if out is not None else named_after(command)
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON can hold them, for `run.json`."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
+    return found
+
+
+def rows_in(records: Any) -> Iterable[Any]:
+    """Records one by one; those of a pandas data frame, which else gives the names of its columns, are its rows."""
+    if hasattr(records, "columns") and hasattr(records, "to_dict"):
+        return [dict(one) for one in records.to_dict("records")]
+    found: Iterable[Any] = records
+    return found
+
+
+def texts_of(texts: str | Sequence[str], name: str = "texts") -> list[str]:
+    """One text, or several, as a list. Raises UsageError for anything else, and for none."""
+    found = [texts] if isinstance(texts, str) else list(rows_in(texts))
+    wrong = next((one for one in found if not isinstance(one, str)), None)
+    if wrong is not None:
+        raise UsageError(f"{name}: {type(wrong).__name__} is no text", "give a text or a list of texts")
+    if not found:
+        raise UsageError(f"{name}: there are none", "give a text or a list of texts")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A numpy or pandas scalar as a number."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is neither text nor number")

@@ -1,0 +1,119 @@
+"""The plain Hugging Face model, to compute again what a run has stored: one sequence, no padding, the whole model.
+
+Nothing of how a run computes is used here: no batches, no trees, no masks of actkit's, no leaving early. What is shared
+is the table of which module a hook point is (`sites`).
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from actkit.backends import hugging_face
+from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.placement import input_device
+from actkit.backends.site_table import block_sites
+from actkit.backends.sites import Site
+from actkit.config import Attention
+from actkit.errors import ModelError
+from actkit.hooks import HookPoint
+
+if TYPE_CHECKING:
+    from actkit.backends.model import Description, Model
+
+OF_BLOCKS = {"hook_resid_pre": 0, "hook_resid_post": 1}
+"""Hook points that are entries of Hugging Face's `hidden_states`: block l's are entries l and l + 1."""
+FIRST = HookPoint(0, "hook_resid_pre")
+
+
+@dataclass(frozen=True)
+class PlainModel:
+    """A Hugging Face model as `transformers` loads it, and where in it the hook points of a block are."""
+
+    module: Any
+    sites: Mapping[str, Site]
+
+    def has(self, point: HookPoint) -> bool:
+        """Whether the hook point is a hidden state, or the input or output of a module; others only a bridge gives."""
+        return point.name in self.sites and point.layer < self.n_layers
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks that were loaded."""
+        return int(self.module.config.get_text_config().num_hidden_layers)
+
+    def read(self, token_ids: npt.NDArray[np.int64], points: Sequence[HookPoint]) -> dict[HookPoint, torch.Tensor]:
+        """[n_tokens, width] at each hook point, in the model's dtype, for one sequence run alone.
+
+        Raises ModelError where a module is not run exactly once.
+        """
+        device = torch.device(input_device(self.module))
+        inputs: dict[str, Any] = {
+            "input_ids": torch.from_numpy(np.ascontiguousarray(token_ids, dtype=np.int64))[None].to(device),
+            "use_cache": False,
+            "output_hidden_states": True,
+        }
+        if "logits_to_keep" in inspect.signature(self.module.forward).parameters:
+            inputs["logits_to_keep"] = 1  # logits are not looked at, and can be larger than all the rest
+        hooked: dict[HookPoint, list[torch.Tensor]] = {point: [] for point in {*points, FIRST} if self.has(point)}
+        modules = dict(self.module.named_modules())
+        with ExitStack() as handles, torch.inference_mode():
+            for point, tensors in hooked.items():
+                site = self.sites[point.name]
+                handle = _hook(modules[site.path.format(layer=point.layer)], site.side, tensors)
+                handles.callback(handle.remove)
+            states = self.module(**inputs).hidden_states
+        # Mamba's first hidden state is what its first block gives, not what enters it: there all are read by hooks.
+        usual = FIRST not in hooked or torch.equal(states[0], hooked[FIRST][0].to(states[0].device))
+        found = {}
+        for point in points:
+            tensors = hooked[point]
+            if usual and self._is_state(point):
+                tensors = [states[point.layer + OF_BLOCKS[point.name]]]
+            if len(tensors) != 1:
+                raise ModelError(f"the module of {point} ran {len(tensors)} times in one forward pass, not once")
+            found[point] = tensors[0]
+        # Some modules see tokens without a batch, others heads apart; one sequence is [n_tokens, width] either way.
+        return {point: found[point].reshape(len(token_ids), -1).to(device) for point in points}
+
+    def _is_state(self, point: HookPoint) -> bool:
+        """Whether it is a hidden state; the last one is after the final norm, so the last block's output is not."""
+        return point.name in OF_BLOCKS and point.layer + OF_BLOCKS[point.name] < self.n_layers
+
+
+def plain_of(model: "Model") -> PlainModel:
+    """The plain model of a run that is going on: its own, without a second copy, unless a bridge has changed it."""
+    if isinstance(model, HuggingFaceModel):
+        return _plain(model.description, model.module)
+    return load_plain(model.description, "eager")
+
+
+def load_plain(description: "Description", attn: Attention | None = None) -> PlainModel:
+    """Load the whole model, with another attention implementation if `attn` is given.
+
+    Raises ModelError for a model that cannot be loaded.
+    """
+    return _plain(description, hugging_face.load(description, {}, attn=attn).module)
+
+
+def _plain(description: "Description", module: torch.nn.Module) -> PlainModel:
+    return PlainModel(module, block_sites(description.config, description.architecture))
+
+
+def _hook(module: torch.nn.Module, side: str, found: list[torch.Tensor]) -> Any:
+    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append((args[0] if args else kwargs["hidden_states"]).detach().clone())
+
+    def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        found.append((output[0] if isinstance(output, tuple) else output).detach().clone())
+
+    return (
+        module.register_forward_pre_hook(before, with_kwargs=True)
+        if side == "in"
+        else module.register_forward_hook(after)
+    )

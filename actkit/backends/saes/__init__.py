@@ -1,0 +1,1 @@
+"""Sparse autoencoders from outside: found, described, loaded and checked against their model."""

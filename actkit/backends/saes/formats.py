@@ -1,0 +1,156 @@
+"""SAE directories that are not in SAELens's format, as a SAELens configuration and its weights.
+
+SAELens has converters of its own, but sparsify's takes a decoder for its transpose, leaves the decoder's bias in the
+input, and takes every folder for a residual stream; dictionary_learning's reads the hub only. A directory is:
+
+    SAELens               cfg.json, sae_weights.safetensors
+    sparsify              cfg.json, sae.safetensors; named layers.N or layers.N.mlp
+    dictionary_learning   config.json, ae.pt
+"""
+
+import importlib.metadata
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actkit.backends.names import is_directory
+from actkit.errors import ModelError, in_short
+
+Parts = tuple[dict[str, Any], dict[str, torch.Tensor]]
+Converter = Callable[..., Parts]
+"""(path, device, cfg_overrides) → configuration, weights: what SAELens's `load_from_disk` takes as its converter."""
+
+CLASSES = {
+    "AutoEncoder": "standard",
+    "GatedAutoEncoder": "gated",
+    "AutoEncoderTopK": "topk",
+    "BatchTopKSAE": "jumprelu",
+    "MatryoshkaBatchTopKSAE": "jumprelu",
+    "JumpReluAutoEncoder": "jumprelu",
+}
+"""dictionary_learning's class → SAELens's architecture. BatchTopK's threshold, once learnt, is a JumpReLU's."""
+
+POINTS = {"resid_post": "hook_resid_post", "mlp_out": "mlp.hook_out", "attention_out": "attn.hook_out"}
+"""Beginning of dictionary_learning's `submodule_name` → hook point. Its last two are a module's own output, before the
+norm that some architectures put after it."""
+
+
+def converter(path: Path) -> tuple[str, Converter] | None:
+    """The format of a directory by the files in it, and what reads it; None for SAELens's own.
+
+    Raises ModelError where there is none, or it is no SAE's.
+    """
+    if not is_directory(path):
+        raise ModelError(f"{in_short(path)}: no such directory", "an SAE's has cfg.json and sae_weights.safetensors")
+    files = {one.name for one in path.iterdir()}
+    if {"cfg.json", "sae_weights.safetensors"} <= files:
+        return None
+    if {"cfg.json", "sae.safetensors"} <= files:
+        return "sparsify", from_sparsify
+    if {"config.json", "ae.pt"} <= files:
+        return "dictionary_learning", from_dictionary_learning
+    raise ModelError(
+        f"{path}: no SAE in SAELens's format, nor in sparsify's or dictionary_learning's",
+        "it has cfg.json and sae_weights.safetensors; SAELens's SAE.save_model writes them",
+    )
+
+
+def from_sparsify(path: Path, device: str = "cpu", cfg_overrides: Mapping[str, Any] | None = None) -> Parts:
+    """An SAE of EleutherAI's sparsify: TopK of a ReLU, the decoder's bias subtracted from the input.
+
+    Raises ModelError for its transcoders, signed features and GroupMax, which SAELens has no class for, and for a
+    folder that does not say which module's output it reads.
+    """
+    from safetensors.torch import load_file
+
+    about = json.loads((path / "cfg.json").read_text(encoding="utf-8"))
+    odd = [name for name in ("transcode", "skip_connection", "signed") if about.get(name)]
+    if about.get("activation", "topk") != "topk":
+        odd.append(about["activation"])
+    if odd:
+        raise ModelError(f"{path}: sparsify's {odd[0]} is not read", "actkit reads sparsify's TopK SAEs")
+    match = re.fullmatch(r"(?:.+\.)?(?:layers|h|blocks)[._](\d+)(?:[._](mlp|attn|self_attn|attention))?", path.name)
+    if match is None:
+        raise ModelError(f"{path}: which hook point does it read?", "sparsify's folders are called layers.5 or h.5.mlp")
+    part = {None: "hook_resid_post", "mlp": "mlp.hook_out"}.get(match[2], "attn.hook_out")
+    run = path.parent / "config.json"
+    of_run = json.loads(run.read_text(encoding="utf-8")) if run.is_file() else {}
+    held = load_file(path / "sae.safetensors", device=str(device))
+    weights = {
+        "W_enc": held["encoder.weight"].T.contiguous(),
+        "b_enc": held["encoder.bias"],
+        "W_dec": held["W_dec"],
+        "b_dec": held["b_dec"],
+    }
+    says = {"hook_name": f"blocks.{match[1]}.{part}", "model_name": of_run.get("model")}
+    says |= {"context_size": of_run.get("ctx_len"), "dataset_path": of_run.get("dataset")}
+    return _parts("topk", weights, says | {"format": "sparsify"}, {"k": about["k"]}, device, cfg_overrides)
+
+
+def from_dictionary_learning(path: Path, device: str = "cpu", cfg_overrides: Mapping[str, Any] | None = None) -> Parts:
+    """An SAE of dictionary_learning; `ae.pt` is read as tensors only, so that no code in it can run.
+
+    Raises ModelError for another class than those of `CLASSES`, and for another module than those of `POINTS`.
+    """
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    trainer = config["trainer"]
+    kind, module = trainer["dict_class"], str(trainer.get("submodule_name") or "resid_post")
+    point = next((point for name, point in POINTS.items() if module.startswith(name)), None)
+    if kind not in CLASSES:
+        raise ModelError(f"{path}: {kind} of dictionary_learning is not read", f"those are: {', '.join(CLASSES)}")
+    if point is None or config.get("buffer", {}).get("io", "out") != "out":
+        raise ModelError(f"{path} reads {module}", "actkit reads the output of blocks, of MLPs and of attention")
+    held = torch.load(path / "ae.pt", map_location=device, weights_only=True)
+    weights = {"W_enc": _either(held, "W_enc", "encoder.weight"), "W_dec": _either(held, "W_dec", "decoder.weight")}
+    weights["b_dec"] = next(held[name] for name in ("b_dec", "bias", "decoder_bias") if name in held)
+    for ours, theirs in (("b_enc", "encoder.bias"), ("b_mag", "mag_bias"), ("b_gate", "gate_bias"), ("r_mag", "r_mag")):
+        found = held.get(ours, held.get(theirs))
+        if found is not None and (kind == "GatedAutoEncoder") == (ours != "b_enc"):
+            weights[ours] = found
+    own: dict[str, Any] = {"k": int(trainer["k"])} if kind == "AutoEncoderTopK" else {}
+    if CLASSES[kind] == "jumprelu":
+        weights["threshold"] = held["threshold"].expand(weights["W_enc"].shape[1]).contiguous()
+    if kind == "JumpReluAutoEncoder":
+        own["apply_b_dec_to_input"] = bool(trainer.get("apply_b_dec_to_input", False))
+    says = {"hook_name": f"blocks.{trainer['layer']}.{point}", "model_name": trainer.get("lm_name")}
+    says |= {"context_size": config.get("buffer", {}).get("ctx_len"), "format": "dictionary_learning"}
+    return _parts(CLASSES[kind], weights, says, own, device, cfg_overrides)
+
+
+def _either(held: Mapping[str, torch.Tensor], matrix: str, linear: str) -> torch.Tensor:
+    """A matrix as SAELens has it, or that of a torch Linear, which is its transpose."""
+    return held[matrix] if matrix in held else held[linear].T.contiguous()
+
+
+def _parts(
+    architecture: str,
+    weights: dict[str, torch.Tensor],
+    says: Mapping[str, Any],
+    own: Mapping[str, Any],
+    device: str,
+    overrides: Mapping[str, Any] | None,
+) -> Parts:
+    d_in, d_sae = weights["W_enc"].shape
+
+    config = {
+        "architecture": architecture,
+        "d_in": d_in,
+        "d_sae": d_sae,
+        "dtype": "float32",
+        "device": str(device),
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        **own,
+        # SAELens takes a configuration without a version for one of before its version 6.
+        "metadata": {
+            "sae_lens_version": importlib.metadata.version("sae-lens"),
+            **{k: v for k, v in says.items() if v is not None},
+        },
+        **(overrides or {}),
+    }
+    return config, {name: one.to(torch.float32) for name, one in weights.items()}

@@ -1,0 +1,173 @@
+"""What a SAELens SAE says of itself, held as `Sae`; and which architectures a token at a time cannot be read with.
+
+SAELens's metadata answers None for any misspelt name, so every field is read here, once.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from actkit.backends.saes.sae import Sae
+from actkit.errors import ModelError
+from actkit.hooks import D_MODEL_WIDE, HookPoint
+
+HARMLESS = (
+    "fold_ln",
+    "center_unembed",
+    "fold_value_biases",
+    "refactor_factored_attn_matrices",
+    "n_devices",
+    "device_map",
+)
+"""Options of loading that do not change what a hook point of a model loaded without weight processing reads."""
+
+REFUSED = {
+    "temporal": "its features depend on the tokens before, and actkit encodes each token by itself",
+    "abstopk": "its features may be negative, and actkit keeps positive ones only",
+    "matching_pursuit": "its features are chosen one after the other, which actkit has not been tested with",
+}
+"""Architectures that would give other numbers here than the SAE's own, and why."""
+
+LINEAR = ("standard", "gated", "jumprelu", "topk")
+"""Architectures whose reconstruction is features times decoder, plus its bias, put back into the input's scale."""
+
+MEANT = {("hook_mlp_in", "pre_feedforward_layernorm.output"): "mlp.hook_in"}
+"""SAELens's name and the end of the Hugging Face name → TransformerLens's. Gemma Scope 2's transcoders read what the
+norm before the MLP puts out; `hook_mlp_in` is what goes into that norm."""
+
+WRITTEN = frozenset(
+    {*D_MODEL_WIDE, "hook_in", "hook_out", "hook_attn_in", "hook_mlp_in", "attn.hook_out", "mlp.hook_out"}
+)
+"""Hook points that centred writing weights change: the residual stream, and what is written to it. What a norm puts
+out, which a transcoder may read, stays the same."""
+
+
+def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
+    """A loaded SAELens SAE under the name that tables call it; `facts` are added to what its metadata says.
+
+    Raises ModelError for an SAE that does not say what it reads, or cannot be read token by token.
+    """
+    facts = {key: value for key, value in sae.cfg.metadata.to_dict().items() if value is not None} | facts
+    architecture = sae.cfg.architecture()
+    if architecture in REFUSED:
+        raise ModelError(f"{name} is a {architecture} SAE: {REFUSED[architecture]}", "choose another SAE")
+    point, predicts = _reads(name, facts), _predicts(name, architecture, facts)
+    if sae.cfg.reshape_activations == "hook_z":
+        sae.turn_off_forward_pass_hook_z_reshaping()  # heads arrive side by side already
+    centred, guesses = _assumed(sae, facts)
+    facts |= {"architecture": architecture, "centred_input": centred}
+    facts["normalize_activations"] = sae.cfg.normalize_activations
+    computed = _computed(sae, centred and point.name in WRITTEN)
+    return Sae(
+        name,
+        point,
+        sae.cfg.d_in,
+        sae.cfg.d_sae,
+        architecture,
+        computed.encode,
+        None if predicts else computed.reconstruct,
+        facts.get("model_name"),
+        facts.get("context_size"),
+        bool(facts.get("prepend_bos", True)),
+        facts.get("neuronpedia_id"),
+        guesses,
+        facts,
+        None if predicts else computed.cosines,
+        sae.state_dict(),
+        predicts,
+    )
+
+
+class _Computed(NamedTuple):
+    """What an SAE computes, on activations as they come off the model."""
+
+    encode: Callable[[torch.Tensor], torch.Tensor]
+    reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    cosines: Callable[[torch.Tensor], torch.Tensor]
+
+
+def _computed(sae: Any, centre: bool) -> _Computed:
+    """The functions of `Sae`; with `centre`, the mean over d_model is subtracted from what the SAE reads."""
+
+    def taken(x: torch.Tensor) -> torch.Tensor:
+        x = x.to(sae.device, torch.float32)  # of a model on several devices, a hook point may be on another
+        # Centred writing weights subtract the mean over d_model from all that is written to the residual stream.
+        return x - x.mean(-1, keepdim=True) if centre else x
+
+    def encode(x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = sae.encode(taken(x))
+        return (found.to_dense() if found.is_sparse else found).to(x.device)
+
+    def reconstruct(x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        # What an SAE takes out of its input, such as a layer norm's scale, decode puts back. It keeps that of the last
+        # tokens it encoded, which need not be these.
+        sae.process_sae_in(taken(x))
+        result = _decoded(sae, features.to(sae.device))
+        return result.to(x.device) + (x.to(torch.float32) - taken(x).to(x.device))
+
+    def cosines(directions: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = sae.W_dec.detach()
+        with torch.inference_mode():
+            unit = directions.to(rows) / directions.to(rows).norm(dim=1, keepdim=True)
+            found: torch.Tensor = (unit @ rows.T) / rows.norm(dim=1).clamp_min(1e-12)
+        return found
+
+    return _Computed(encode, reconstruct, cosines)
+
+
+def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:
+    """What `sae.decode` gives. Of sparse features, only the decoder's rows that they name are added up.
+
+    Multiplied with all rows, the zeros would take as long as the encoding did.
+    """
+    if not features.is_sparse or sae.cfg.architecture() not in LINEAR:
+        found: torch.Tensor = sae.decode(features.to_dense() if features.is_sparse else features)
+        return found
+    (rows, ids), values = features.indices(), features.values()
+    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
+        values = values / sae.W_dec.norm(dim=-1)[ids]
+    lengths = torch.bincount(rows, minlength=len(features))
+    product = torch.nn.functional.embedding_bag(
+        ids, sae.W_dec, torch.cumsum(lengths, 0) - lengths, mode="sum", per_sample_weights=values
+    )
+    scaled: torch.Tensor = sae.run_time_activation_norm_fn_out(product + sae.b_dec)
+    return scaled
+
+
+def _reads(name: str, facts: dict[str, Any]) -> HookPoint:
+    said = facts.get("hook_name")
+    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", str(said))
+    if match is None:
+        if said:
+            raise ModelError(f"{name} reads {said}, which is in no block", "actkit reads hook points of blocks")
+        raise ModelError(f"{name} does not say which hook point it reads", "its cfg.json needs hook_name")
+    if facts.get("hook_head_index") is not None:
+        raise ModelError(f"{name} reads a single head ({facts['hook_head_index']})", "actkit reads whole hook points")
+    own = str(facts.get("hf_hook_name", ""))
+    meant = (meant for (named, end), meant in MEANT.items() if match[2] == named and own.endswith(end))
+    return HookPoint(int(match[1]), next(meant, match[2]))
+
+
+def _predicts(name: str, architecture: str, facts: dict[str, Any]) -> HookPoint | None:
+    out = facts.get("hook_name_out")
+    if "transcoder" not in architecture and out in (None, facts.get("hook_name")):
+        return None
+    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", str(out or ""))
+    if match is None:
+        raise ModelError(f"{name} is a transcoder and does not say what it writes", "its cfg.json needs hook_name_out")
+    return HookPoint(int(match[1]), match[2])
+
+
+def _assumed(sae: Any, facts: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the SAE's input is centred, and what its files leave open."""
+    wants = dict(facts.get("model_from_pretrained_kwargs") or {})
+    centred = bool(wants.pop("center_writing_weights", False))
+    guesses = [f"option {key} of the model's loading has no effect here" for key in sorted(set(wants) - set(HARMLESS))]
+    if "prepend_bos" not in facts:
+        guesses.append("prepend_bos is not stated and assumed true")
+    if sae.cfg.normalize_activations == "expected_average_only_in":
+        # SAELens folds the factor into the weights where it knows it; then the configuration says `none`.
+        guesses.append("it was trained on scaled activations, the factor is not stated, and they are read unscaled")
+    return centred, tuple(guesses)

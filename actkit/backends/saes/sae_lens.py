@@ -1,0 +1,170 @@
+"""SAELens: its registry and its SAEs. Only this file imports sae_lens.
+
+An SAE is read before the model, since it says which hook point of which model it reads and how: with BOS or without,
+with centred weights, with heads laid side by side (`described_sae`).
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actkit.backends.load_errors import explained_sae
+from actkit.backends.saes.formats import converter
+from actkit.backends.saes.hub import commit_of, fetched
+from actkit.backends.saes.metadata import REFUSED, described
+from actkit.backends.saes.sae import Sae
+from actkit.bundled import NAME, SAES
+from actkit.config import SaeSpec
+from actkit.errors import ModelError, UsageError, in_short
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of the registry."""
+
+    name: str
+    model: str
+    sae_ids: tuple[str, ...]
+    repository: str
+
+
+def releases() -> Mapping[str, Release]:
+    """Every release that SAELens knows, and the bundled one."""
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    bundled = Release(NAME, NAME, _bundled_ids(), "bundled")
+    known = {
+        name: Release(name, entry.model, tuple(entry.saes_map), entry.repo_id)
+        for name, entry in get_pretrained_saes_directory().items()
+    }
+    return {NAME: bundled, **known}
+
+
+def _bundled_ids() -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in SAES.glob("blocks.*")))
+
+
+def load(spec: SaeSpec, device: str) -> Sae:
+    """Load one SAE or transcoder in float32.
+
+    A directory, and one of a Hugging Face repository, may be in SAELens's format, sparsify's or dictionary_learning's.
+
+    Raises UsageError for a release or an id that is not known, with the nearest ones; ModelError for files that cannot
+    be read, names that nothing can have, cross-layer transcoders, and architectures that do not encode each token by
+    itself.
+    """
+    if spec.path is not None:
+        return _from_disk(Path(spec.path), Path(spec.path).name, device)
+    if spec.release is None or not spec.sae_id:
+        raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
+    name = f"{spec.release}/{spec.sae_id}"
+    if spec.release == NAME:
+        if spec.sae_id not in _bundled_ids():
+            raise _unknown_id(spec.release, spec.sae_id, _bundled_ids())
+        return _from_disk(SAES / spec.sae_id, name, device)
+    if "/" in spec.release:
+        folder = fetched(spec.release, spec.sae_id)
+        return _from_disk(folder, name, device, {"revision": commit_of(spec.release)})
+    known = releases()
+    if spec.release not in known:
+        raise unknown_release(spec.release)
+    if spec.sae_id not in known[spec.release].sae_ids:
+        raise _unknown_id(spec.release, spec.sae_id, known[spec.release].sae_ids)
+    return _from_registry(spec.release, spec.sae_id, device, known[spec.release].repository)
+
+
+def unknown_release(release: str) -> UsageError:
+    """The error for a release that is not in the registry, with the nearest ones."""
+    near = difflib.get_close_matches(release, releases(), n=5, cutoff=0.4)
+    hint = f"the nearest are {', '.join(near)}" if near else "actkit saes lists the releases"
+    return UsageError(f"--sae-release {in_short(release)} is not known", hint)
+
+
+def _unknown_id(release: str, sae_id: str, ids: tuple[str, ...]) -> UsageError:
+    near = difflib.get_close_matches(sae_id, ids, n=5, cutoff=0.3) or list(ids[:5])
+    return UsageError(
+        f"{release} has no SAE {in_short(sae_id)}", f"the nearest of its {len(ids)} are {', '.join(near)}"
+    )
+
+
+def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | None = None) -> Sae:
+    from sae_lens import SAE
+
+    found = converter(path)
+    with explained_sae(str(path), "fetch its files again"):
+        if found is None:
+            _check_finished(path)
+            sae = SAE.load_from_disk(path, device=device, dtype="float32")
+        else:
+            sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found[1])
+    return described(sae, name, dict(facts or {}))
+
+
+def _check_finished(path: Path) -> None:
+    """Raise ModelError for a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once."""
+    architecture = str(json.loads((path / "cfg.json").read_text(encoding="utf-8")).get("architecture"))
+    if "batchtopk" in architecture:
+        raise ModelError(
+            f"{path} is a {architecture} SAE in training: which features it keeps depends on the batch",
+            "SAELens's save_inference_model writes one whose threshold is fixed",
+        )
+
+
+def _from_registry(release: str, sae_id: str, device: str, repository: str) -> Sae:
+    from sae_lens import SAE
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    name, loader = f"{release}/{sae_id}", get_pretrained_saes_directory()[release].conversion_func
+    if loader == "mntss_clt_layer_transcoder" or (loader == "gemma_3" and "clt" in sae_id):
+        raise ModelError(
+            f"{name} is a part of a cross-layer transcoder: it writes to many layers", "choose an SAE or a transcoder"
+        )
+    if loader in REFUSED:
+        raise ModelError(f"{name} is a {loader} SAE: {REFUSED[loader]}", "choose another SAE")
+    hint = "check the connection, or that its files are in the local cache"
+    with explained_sae(name, hint), _tensors_only(), _shapes_off_files():
+        sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+    return described(sae, name, {"revision": commit_of(repository)})
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Let `torch.load` read nothing but tensors, also where SAELens leaves that to torch's version."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextmanager
+def _shapes_off_files() -> Iterator[None]:
+    """Let SAELens read the shapes of an SAE's tensors off the file, which it fetches anyway.
+
+    For Gemma Scope 2 it would ask the hub for them each time, whatever the local cache holds.
+    """
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+
+    before = loaders.get_safetensors_tensor_shapes
+    loaders.get_safetensors_tensor_shapes = _shapes
+    try:
+        yield
+    finally:
+        loaders.get_safetensors_tensor_shapes = before
+
+
+def _shapes(repository: str, filename: str) -> dict[str, list[int]]:
+    from huggingface_hub import hf_hub_download
+    from safetensors import safe_open
+
+    with safe_open(hf_hub_download(repository, filename), "pt") as file:
+        return {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - it is no mapping

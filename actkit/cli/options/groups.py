@@ -1,0 +1,73 @@
+"""How flags are written: options with their environment variable, and groups of options that a command takes over."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import typer
+
+MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
+"""The panels of `--help`."""
+
+
+Given = TypeVar("Given")
+
+
+def at_home(value: Given) -> Given:
+    """Callback of options and arguments that name a path: `~/runs` is in the user's home.
+
+    A shell says so too, but not within quotes, after `--out=`, nor in a file of options.
+    """
+    if isinstance(value, Path):
+        return type(value)(at_home(str(value)))
+    if isinstance(value, str) and (value == "~" or value.startswith("~/")):
+        return type(value)(Path(value).expanduser())
+    if isinstance(value, list):
+        return type(value)(at_home(one) for one in value)
+    return value
+
+
+def option(*names: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's own word
+    """An option that can also be set by `ACTKIT_<NAME>` in the environment."""
+    name = next(one for one in names if one.startswith("--")).partition("/")[0]
+    envvar = "ACTKIT_" + name.removeprefix("--").replace("-", "_").upper()
+    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=envvar, show_envvar=False, **more)
+
+
+def hidden(*names: str, **more: Any) -> Any:
+    """A name of one of the source scripts, which keeps working."""
+    return typer.Option(*names, hidden=True, **more)
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields."""
+    signature = inspect.signature(command)
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    own = [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        if name not in groups
+    ]
+    added = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=annotation)
+        for group in groups.values()
+        for one, annotation in ((each, get_type_hints(group, include_extras=True)[each.name]) for each in fields(group))
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        made = {
+            name: group(**{one.name: values.pop(one.name) for one in fields(group)}) for name, group in groups.items()
+        }
+        command(**made, **values)
+
+    # Typer keeps the line breaks inside a paragraph; the terminal's width should decide on them.
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    wrapped.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+    return wrapped

@@ -1,0 +1,94 @@
+"""`--preset NAME`: a model, its SAE, dtype and layers, from the files in `actkit/presets`.
+
+Precedence: flag, then ACTKIT_* in the environment, then `--config`, then the preset, then the default.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from actkit.bundled import NAME
+from actkit.cli.signals import ARGUMENTS
+from actkit.errors import UsageError
+
+FOLDER = Path(__file__).parents[2] / "presets"
+NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+SAE_FLAGS = {
+    "--sae-release": "sae_release",
+    "--sae-id": "sae_id",
+    "--sae": "sae",
+    "--target-layer": "target_layer",
+    "--layer": "target_layer",
+    "--hook-name": "hook_name",
+}
+SAE_KEYS = frozenset(SAE_FLAGS.values())
+META = "actkit.preset"
+NUMBERS = re.compile(r"\d+")
+READS_SAE = ("feature-dataset", "reward-detect", "sae-extract")
+"""Commands that are about SAE features: elsewhere the SAE of a preset is left alone."""
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The options of the preset `name`. Raises UsageError, with close matches, where there is none."""
+    import yaml
+
+    if name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, cutoff=0.5)
+        did = f"did you mean {' or '.join(close)}? There" if close else "there"
+        raise UsageError(f"no preset {name[:80]}", f"{did} are {', '.join(NAMES)}")
+    return dict(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def near_names(model: str) -> list[str]:
+    """What `--model` may have meant, as it is written: the bundled model, or a preset.
+
+    Names that have other numbers in them are those of other models.
+    """
+    close = difflib.get_close_matches(model.lower(), (NAME, *NAMES), n=2, cutoff=0.75)
+    same = [one for one in close if NUMBERS.findall(one) == NUMBERS.findall(model) and (one, model) != (NAME, NAME)]
+    return [f"--model {one}" if one == NAME else f"--preset {one}" for one in same]
+
+
+def load_preset(context: typer.Context, name: str | None) -> str | None:
+    """Callback of `--preset`: its options become defaults of the command, beneath those of `--config`.
+
+    Options that the command does not have are left out, and so is the part of the SAE that is chosen otherwise.
+    Raises UsageError for an unknown name.
+    """
+    if name is None:
+        return None
+    known = {parameter.name for parameter in context.command.params}
+    so_far = dict(context.default_map or {})
+    left_out = SAE_KEYS if context.info_name not in READS_SAE else _replaced(_chosen() | set(so_far))
+    values = {key: one for key, one in preset(name).items() if key in known and key not in left_out}
+    context.meta[META] = values
+    context.default_map = {**values, **so_far}
+    return name
+
+
+def beneath(context: typer.Context, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults so far, less the part of a preset's SAE that `config` chooses itself."""
+    ours = _replaced(set(config)) & set(context.meta.get(META, {}))
+    return {key: one for key, one in (context.default_map or {}).items() if key not in ours}
+
+
+def _replaced(chosen: set[str]) -> frozenset[str]:
+    """What of a preset's SAE goes when `chosen` are given: an id says nothing beside another release, layer or hook."""
+    if chosen & {"sae", "sae_release"}:
+        return SAE_KEYS
+    return frozenset({"sae_id"}) if chosen & SAE_KEYS else frozenset()
+
+
+def _chosen() -> set[str]:
+    """The SAE options on the command line and in the environment, which are read after this."""
+    given = {argument.partition("=")[0] for argument in ARGUMENTS.get()}
+    return {
+        key
+        for flag, key in SAE_FLAGS.items()
+        if flag in given or f"ACTKIT_{flag[2:].replace('-', '_').upper()}" in os.environ
+    }

@@ -1,0 +1,107 @@
+"""The options of what is read, how much at once, and where the run goes."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from actkit.cli.options.completion import export_formats
+from actkit.cli.options.config_file import load_config
+from actkit.cli.options.groups import BATCH, OUTPUT, READ, at_home, option
+from actkit.config import Bos, OnBadRecord
+
+MaxSamples: TypeAlias = Annotated[
+    int | None,
+    option("--max-samples", "--max-examples", panel=READ, min=1, help="Read no more than this many records."),
+]
+MaxLength: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--max-length",
+        panel=READ,
+        min=1,
+        help="Most tokens a sequence; the model's context by default.",
+        show_default=False,
+    ),
+]
+LeadingBos: TypeAlias = Annotated[
+    Bos, option("--bos", panel=READ, help="Leading BOS of plain text; auto leaves it to the tokenizer.")
+]
+Chat: TypeAlias = Annotated[
+    bool | None,
+    option(
+        "--chat/--no-chat",
+        panel=READ,
+        help="Use the model's chat template; by default if it has one.",
+        show_default=False,
+    ),
+]
+BadRecords: TypeAlias = Annotated[
+    OnBadRecord,
+    option(
+        "--on-bad-record", panel=READ, help="skip lists bad records in the table rejected; fail stops at the first."
+    ),
+]
+BatchTokens: TypeAlias = Annotated[
+    int,
+    option("--batch-tokens", panel=BATCH, min=1, help="Tokens in one forward pass, padding included; changes no row."),
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    option(
+        "--out",
+        "-o",
+        panel=OUTPUT,
+        help="Directory of the run; runs/<command>-<time> by default.",
+        show_default=False,
+        callback=at_home,
+    ),
+]
+Overwrite: TypeAlias = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing run.")]
+Resume: TypeAlias = Annotated[
+    bool, option("--resume", panel=OUTPUT, help="Continue an unfinished run after its last finished shard.")
+]
+PlanOnly: TypeAlias = Annotated[
+    bool,
+    option("--plan", panel=OUTPUT, help="Read and tokenize only; print what the run would be, and write nothing."),
+]
+Verify: TypeAlias = Annotated[
+    int,
+    option(
+        "--verify",
+        panel=OUTPUT,
+        min=0,
+        help="Compute so many of the first records again on the plain Hugging Face model, and stop if the numbers "
+        "differ by more than rounding.",
+    ),
+]
+Profile: TypeAlias = Annotated[
+    bool, option("--profile", panel=OUTPUT, help="Print where the time went; run.json has it in any case.")
+]
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        rich_help_panel=OUTPUT,
+        help="YAML file of options, such as a run's config.yaml; flags and ACTKIT_* come first.",
+        callback=load_config,
+        is_eager=True,
+        show_default=False,
+    ),
+]
+ExportTo: TypeAlias = Annotated[
+    list[str] | None,
+    option(
+        "--export",
+        panel=OUTPUT,
+        help="Also write the run in a format of actkit export, beside it; may be repeated.",
+        show_default=False,
+        autocompletion=export_formats,
+    ),
+]
+Quiet: TypeAlias = Annotated[
+    bool, option("--quiet", "-q", panel=OUTPUT, help="Print nothing but the result and errors.")
+]
+Json: TypeAlias = Annotated[
+    bool, option("--json", panel=OUTPUT, help="Print one JSON object instead of the run's path.")
+]

@@ -1,0 +1,90 @@
+"""The options of commands that read features of SAEs: which SAEs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from actkit.bundled import NAME
+from actkit.cli.options.groups import SAE, at_home, option
+from actkit.cli.options.shared import Shared
+from actkit.config import OutputSpec, SaeSpec
+from actkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from actkit.recipes.sparse import SparseSpec
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """What commands that store SAE features take besides."""
+
+    sae_release: Annotated[
+        str | None,
+        option(
+            "--sae-release",
+            panel=SAE,
+            help="Release in SAELens's registry (actkit saes lists them), or a Hugging Face id; tiny's own by default.",
+            show_default=False,
+        ),
+    ] = None
+    sae_id: Annotated[
+        list[str] | None,
+        option(
+            "--sae-id", panel=SAE, help="SAE of that release; may be repeated, all in one pass.", show_default=False
+        ),
+    ] = None
+    sae: Annotated[
+        list[str] | None,
+        option(
+            "--sae",
+            panel=SAE,
+            help="Directory of an SAE in SAELens's, sparsify's or dictionary_learning's format; may be repeated.",
+            show_default=False,
+            callback=at_home,
+        ),
+    ] = None
+    target_layer: Annotated[
+        int | None,
+        option(
+            "--target-layer",
+            "--layer",
+            panel=SAE,
+            help="Choose the release's SAE by layer; an SAE that reads another is an error.",
+            show_default=False,
+        ),
+    ] = None
+    hook_name: Annotated[
+        str | None,
+        option(
+            "--hook-name",
+            panel=SAE,
+            help="The hook point that is meant; an SAE that reads another is an error.",
+            show_default=False,
+        ),
+    ] = None
+
+    def sparse_spec(self, shared: Shared, output: OutputSpec) -> "SparseSpec":
+        """Which SAEs of which model, and where their features go."""
+        from actkit.recipes.sparse import SparseSpec
+
+        return SparseSpec(shared.model_spec(), self.sae_specs(shared.model), output, shared.batch_spec())
+
+    def sae_specs(self, model: str) -> list[SaeSpec]:
+        """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
+        chosen = [SaeSpec(path=path, layer=self.target_layer, hook_name=self.hook_name) for path in self.sae or []]
+        release = self.sae_release or (model if model == NAME and not chosen else None)
+        if release is None and self.sae_id:
+            raise UsageError("--sae-id without --sae-release", "name the release that it belongs to")
+        if release is None and not chosen:
+            raise UsageError(
+                f"no SAE given for {model}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
+            )
+        if release is not None:
+            default = "blocks.2.hook_resid_post" if release == NAME and self.target_layer is None else None
+            ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
+            chosen += [SaeSpec(release, one, layer=self.target_layer, hook_name=self.hook_name) for one in ids]
+        return chosen
+
+    def wanted(self, model: str) -> list[SaeSpec]:
+        """The SAEs that are meant where none need be: no flag, no SAE."""
+        named = (self.sae_release, self.sae_id, self.sae, self.target_layer, self.hook_name)
+        return self.sae_specs(model) if any(one is not None for one in named) else []

@@ -1,0 +1,149 @@
+"""The options that commands share, as groups: dataclasses that `with_option_groups` turns into flags.
+
+Flags and help of what every command takes are in `model_options` and `run_options`, defaults here and in `config`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from actkit.bundled import NAME
+from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option
+from actkit.cli.options.model import (
+    AllowPickle,
+    Attn,
+    Device,
+    Dtype,
+    ModelName,
+    Placed,
+    Preset,
+    Quantized,
+    Revision,
+    TrustRemoteCode,
+)
+from actkit.cli.options.run import (
+    BadRecords,
+    BatchTokens,
+    ConfigFile,
+    ExportTo,
+    Json,
+    LeadingBos,
+    MaxLength,
+    MaxSamples,
+    Out,
+    Overwrite,
+    PlanOnly,
+    Profile,
+    Quiet,
+    Resume,
+    Verify,
+)
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, StoreDtype, TokenSpec
+from actkit.errors import UsageError
+
+TOP_K = 50
+"""Features kept of each token where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every command that runs a model takes."""
+
+    model: ModelName = ModelSpec.name
+    revision: Revision = None
+    device: Device = ModelSpec.device
+    dtype: Dtype = ModelSpec.dtype
+    attn: Attn = "auto"
+    trust_remote_code: TrustRemoteCode = False
+    allow_pickle: AllowPickle = False
+    device_map: Placed = None
+    quantize: Quantized = None
+    max_samples: MaxSamples = None
+    max_length: MaxLength = None
+    bos: LeadingBos = "auto"
+    on_bad_record: BadRecords = "skip"
+    batch_tokens: BatchTokens = BatchSpec.batch_tokens
+    out: Out = None
+    overwrite: Overwrite = False
+    resume: Resume = False
+    plan: PlanOnly = False
+    verify: Verify = 0
+    profile: Profile = False
+    config: ConfigFile = None
+    preset: Preset = None
+    export: ExportTo = None
+    quiet: Quiet = False
+    json: Json = False
+    output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None
+    use_hooks: Annotated[bool, hidden("--use-hooks")] = False
+    verbose: Annotated[bool, hidden("--verbose")] = False
+    log_level: Annotated[str | None, hidden("--log-level")] = None
+    shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
+    shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
+
+    def model_spec(self) -> ModelSpec:
+        """Which model, and how it is loaded. Raises UsageError for a revision of what has none."""
+        if self.revision is not None and (self.model == NAME or Path(self.model).is_dir()):
+            what = "is bundled" if self.model == NAME else "is a directory"
+            raise UsageError(f"--revision {self.revision}: {self.model} {what}", "only a Hugging Face id has revisions")
+        return ModelSpec(
+            self.model,
+            self.revision,
+            self.device,
+            self.dtype,
+            self.attn,
+            self.trust_remote_code,
+            self.allow_pickle,
+            self.device_map,
+            self.quantize,
+        )
+
+    def batch_spec(self) -> BatchSpec:
+        """How much is computed at once."""
+        return BatchSpec(self.batch_tokens, self.shard_sequences, self.shard_mb)
+
+    def token_spec(self) -> TokenSpec:
+        """How text becomes tokens."""
+        return TokenSpec(self.max_length, self.bos)
+
+    def output_spec(self, out: Path, store_dtype: StoreDtype = "float32") -> OutputSpec:
+        """Where the run goes."""
+        return OutputSpec(
+            out,
+            self.overwrite,
+            store_dtype,
+            self.on_bad_record,
+            self.max_samples,
+            self.resume,
+            self.plan,
+            verify=self.verify,
+        )
+
+
+@dataclass(frozen=True)
+class Dense:
+    """What commands that store whole activations take besides."""
+
+    layers: Annotated[
+        str, option("--layers", "-l", panel=READ, help="all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.")
+    ] = "all"
+    hook_point: Annotated[
+        list[str] | None,
+        option(
+            "--hook-point",
+            panel=READ,
+            help="hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself.",
+            show_default=False,
+        ),
+    ] = None
+    top_k: Annotated[
+        int, option("--top-k", "-k", panel=SAE, min=1, help="With an SAE: features kept of each token, the largest.")
+    ] = TOP_K
+    store_dtype: Annotated[
+        StoreDtype,
+        option(
+            "--store-dtype",
+            panel=OUTPUT,
+            help="How activations are stored; float16 is refused where a value does not fit.",
+        ),
+    ] = "float32"

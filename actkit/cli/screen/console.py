@@ -1,0 +1,106 @@
+"""What a person sees, all of it on standard error: progress, tables, errors, and how numbers are written."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from actkit.runs.progress import Progress
+
+
+PARTS = {"finish": "computing the statistics", "verify": "computing the first records again"}
+"""What a run does beside going through its records."""
+ENDLESS = 10_000
+"""Columns where no terminal sets an edge."""
+
+
+def console() -> Console:
+    """Standard error; colours only on a terminal and not under NO_COLOR."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(label: str, text: str, style: str = "yellow", screen: Console | None = None, in_one: bool = False) -> None:
+    """`label: text`, the text as it is, broken between words where a terminal ends unless it must stay `in_one`."""
+    (screen or console()).print(Text.assemble((f"{label}:", style), " ", text), soft_wrap=in_one or None)
+
+
+def draw_error(message: str, hint: str) -> None:
+    """`error: …`, a blank line, `hint: …`."""
+    say("error", message, "bold red")
+    if hint:
+        console().print()
+        say("hint", hint, "bold", in_one=True)  # a command that was broken in two cannot be copied from the screen
+
+
+def draw_table(table: Table, screen: Console | None = None) -> None:
+    """A table with every cell whole: on a terminal that is too narrow its lines run on, for a cut number is wrong."""
+    screen = screen or console()
+    before = screen.width
+    screen.width = max(before, screen.measure(table, options=screen.options.update(max_width=ENDLESS)).maximum)
+    with screen.capture() as drawn:
+        screen.print(table)
+    screen.width = before
+    for line in Text.from_ansi(drawn.get()).split("\n"):
+        line.rstrip()  # or the blanks of a short line would run on
+        screen.print(line, soft_wrap=True)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 record`, `2 records`; `many` where an `s` does not make it."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+@contextmanager
+def starting(quiet: bool) -> Iterator[None]:
+    """A word on a terminal while torch is imported, which takes a second or several."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with console().status("starting"):
+        yield
+
+
+@contextmanager
+def progress_shown(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
+    """A line that grows on a terminal; nothing elsewhere, where it would fill a log."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _progress: None
+        return
+    with console().status("loading the model") as status:
+        counts = Counts()
+
+        def show(progress: "Progress") -> None:
+            if counts.progress is not progress:
+                counts.progress = progress
+                status.update(counts)
+
+        yield show
+
+
+class Counts:
+    """How far a run is, as it stands whenever the line is drawn: statistics over many records take their time."""
+
+    progress: "Progress | None" = None
+
+    def __rich__(self) -> str:
+        now = self.progress
+        if now is None:
+            return ""
+        read = f"{counted(now.read, 'record')} read"
+        if now.part in PARTS:
+            return f"{read}, {PARTS[now.part]}"
+        return f"{read}, {now.rejected:,} rejected, {counted(now.tokens, 'token')} done"
+
+
+def size(n: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"

@@ -1,0 +1,69 @@
+"""What `actkit concept` prints: a line a layer, with a bar for the held-out evidence and the chosen layer marked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from actkit.cli.screen.console import console, draw_table, say
+
+BAR = 12
+"""Characters of a full bar: an AUROC of 1; half of it is chance."""
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
+    """Each layer's held-out AUROC, what chance gives there, and what must be known before it is believed."""
+    about = facts["concept"]
+    screen = console()
+    chosen = about["chosen"].get(about["method"])
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("", "layer", "method", "held out (95 %)", "", "chance", "transfer", "d", "norm"):
+        shown.add_column(name, justify="left" if name in ("", "method") else "right", no_wrap=True)
+    for row in pq.read_table(path / "direction_scores").to_pylist():
+        if row["method"] != about["method"]:
+            continue
+        marked = chosen is not None and row["hook_point"] == chosen["hook_point"]
+        shown.add_row(
+            "→" if marked else "",
+            str(row["layer"]),
+            row["method"],
+            _interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
+            _bar(row["auroc_heldout"]),
+            _band(row["shuffled_low"], row["shuffled_high"]),
+            _figure(row["auroc_transfer"]),
+            _figure(row["cohens_d"]),
+            _figure(row["relative_norm"]),
+            style="bold" if marked else None,
+        )
+    draw_table(shown, screen)
+    for row in about["chosen"].values():
+        screen.print(
+            f"{'→' if row is chosen else ' '} {row['method']}: layer {row['layer']}, chosen on the validation pairs "
+            f"(AUROC {row['auroc_validation']:.3f}); {row['auroc_heldout']:.3f} on the test pairs"
+        )
+    for text in about["warnings"]:
+        say("note", text, screen=screen)
+
+
+def _bar(value: float | None) -> str:
+    if value is None:
+        return ""
+    eighths = round(value * BAR * 8)
+    return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).strip().ljust(BAR, "·")
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
+
+
+def _band(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.2f}-{high:.2f}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

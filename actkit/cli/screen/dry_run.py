@@ -1,0 +1,84 @@
+"""`--plan`: what a run would be, drawn for a person."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from actkit.cli.screen.console import size
+from actkit.cli.screen.summary import written_of
+from actkit.cli.screen.token_strip import BOUNDARY, drawn
+from actkit.report.token_strips import Strip, Token
+
+RUNS_SHOWN = 6
+
+
+def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
+    """Counts, tables, memory, and the first example with its token ids and read positions."""
+    counts, model = facts["counts"], facts["model"]
+    how = ", ".join(model[key] for key in ("dtype", "quantize", "device") if key in model)
+    sequences = "1 sequence" if counts["sequences"] == 1 else f"{counts['sequences']:,} sequences"
+    shards = "1 shard" if counts["shards"] == 1 else f"{counts['shards']:,} shards"
+    screen.print(
+        f"plan of [bold]{facts['command']}[/] with {model['name']} ({how}): "
+        f"{written_of(facts)}, {sequences}, "
+        f"{counts['tokens']:,} tokens, {counts['kept']:,} positions stored, {shards}"
+    )
+    if counts["truncated"]:
+        screen.print(f"  {counts['truncated']:,} truncated")
+    for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
+        screen.print(f"  {count:,} rejected: {reason}", markup=False)
+    points = facts["hook_points"]
+    screen.print(f"  reads {', '.join(points) if len(points) < 4 else f'{points[0]} … {points[-1]} ({len(points)})'}")
+    screen.print(_tables(facts["tables"]))
+    known = f"  about {size(facts['bytes'])} in all, {size(facts['free_bytes'])} free"
+    open_ends = [name for name, one in facts["tables"].items() if one["bytes"] is None]
+    screen.print(known + (f"; {', '.join(open_ends)} not counted" if open_ends else ""))
+    memory = facts["memory"]
+    parts = ", ".join(f"{name} {size(used)}" for name, used in memory.items() if used)
+    screen.print(f"  memory about {size(sum(memory.values()))}: {parts}")
+    for text in facts["warnings"]:
+        screen.print("[yellow]warning:[/] ", end="")
+        screen.print(text, markup=False)
+    if facts["example"] is not None:
+        _example(facts["example"], screen)
+
+
+def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("table")
+    shown.add_column("rows", justify="right")
+    shown.add_column("size", justify="right")
+    for name, one in tables.items():
+        known = "unknown" if one["bytes"] is None else size(one["bytes"])
+        shown.add_row(name, f"{one['rows']:,}", f"at most {known}" if one["at_most"] and one["bytes"] else known)
+    return shown
+
+
+def _example(example: Mapping[str, Any], screen: Console) -> None:
+    ids, positions = example["token_ids"], example["positions"]
+    read = set(positions)
+    tokens = tuple(
+        Token(at, token_id, text, False, at in read)
+        for at, (token_id, text) in enumerate(zip(ids, example["tokens"], strict=True))
+    )
+    strip = Strip(0, 0, example["side"], None, 0, example["response_start"], tokens)
+    _, *lines = drawn(strip, min(screen.width, 110))
+    screen.print(
+        f"\n[bold]first example[/] {escape(example['place'])}: {len(ids):,} tokens, "
+        f"reads position {ranges(positions)}  [dim](─ read, {BOUNDARY} response)[/]"
+    )
+    for line in lines:
+        screen.print(line, no_wrap=True, crop=False)
+    screen.print(f"  token ids: {' '.join(str(one) for one in ids)}", markup=False)
+
+
+def ranges(positions: Sequence[int]) -> str:
+    """Ascending numbers in short: 0-4, 7, 9-12."""
+    starts = [0, *(at + 1 for at, (a, b) in enumerate(pairwise(positions)) if b != a + 1), len(positions)]
+    spans = [(positions[a], positions[b - 1]) for a, b in pairwise(starts)]
+    shown = [str(a) if a == b else f"{a}-{b}" for a, b in spans]
+    return ", ".join(shown if len(shown) <= RUNS_SHOWN else [*shown[:RUNS_SHOWN], "…"])

@@ -1,0 +1,121 @@
+"""The summary of a finished run, on standard error."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actkit.cli.screen.console import console, counted, draw_table, say, size
+
+
+def show_run(facts: Mapping[str, Any], path: Path) -> None:
+    """The summary of a finished run: counts, what was rejected and why, the tables; on a terminal the layers too."""
+    screen = console()
+    counts, model = facts["counts"], facts["model"]
+    seconds = facts["ended"] - facts["began"]
+    screen.print(
+        Text.assemble(
+            (facts["command"], "bold"),
+            f" with {model['name']} ({model['dtype']}, {model['device']}): {written_of(facts)}, "
+            f"{counted(counts['tokens'], 'token')} in {seconds:.1f} s "
+            f"({facts['tokens_per_second']:,.0f} tokens/s)",
+        )
+    )
+    for name, value in facts["detected"].items():
+        screen.print(f"  {name.replace('_', ' ')}: {value}", markup=False)
+    _show_records(facts, screen)
+    for row in facts.get("health", ()):
+        screen.print(f"  {row['sae']}: {_health(row)}", markup=False)
+    if facts.get("verify"):
+        screen.print(f"  {verified(facts['verify'])}", markup=False)
+    for text in facts.get("warnings", ()):
+        say("warning", text, screen=screen)
+    draw_table(_tables(facts["tables"]), screen)
+    if sys.stderr.isatty() and "layer_stats" in facts["tables"]:
+        draw_table(_layers(path), screen)
+
+
+def written_of(facts: Mapping[str, Any]) -> str:
+    """`38 of 40 records`: of `concept` pairs, which may be made of several records, or of stems and templates."""
+    one = "pair" if facts["command"] == "concept" else "record"
+    return f"{facts['counts']['written']:,} of {counted(facts['counts']['read'], one)}"
+
+
+def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
+    """What became of the records: cut into chunks, cut off, typed tokens, the commonest reasons against them."""
+    counts = facts["counts"]
+    if facts.get("documents", {}).get("chunked_documents"):
+        documents = facts["documents"]
+        longer = counted(documents["chunked_documents"], "document was", "documents were")
+        screen.print(
+            f"  {longer} longer than {documents['context_size']:,} tokens and cut into chunks: "
+            f"{counted(documents['chunks'], 'sequence')} in all"
+        )
+    if counts["truncated"]:
+        screen.print(f"  {counts['truncated']:,} truncated: see n_truncated in the table sequences")
+    if counts["special_in_text"]:
+        typed = counted(counts["special_in_text"], "text has", "texts have")
+        say("warning", f"{typed} special tokens typed inside, which act as control tokens", screen=screen)
+    for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
+        screen.print(f"  {count:,} rejected: {reason}", markup=False)
+    if len(facts["rejected_reasons"]) > 5:
+        screen.print("  more reasons are in the table rejected")
+
+
+def _health(row: Mapping[str, Any]) -> str:
+    if not row["n_tokens"]:
+        return "no token but special ones"
+    explained = row["explained_variance"]
+    return (
+        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else f'{explained:.3f}'}, "
+        f"{row['dead_fraction']:.1%} of features silent, {row['dense_fraction']:.1%} dense, "
+        f"on {counted(row['n_tokens'], 'token')}"
+    )
+
+
+def verified(found: Mapping[str, Any]) -> str:
+    """What `--verify` found, in a line; a run in which it found more than rounding is not finished."""
+    rows = [*found["hook_points"].values(), *found["saes"].values()]
+    worst = max(rows, key=lambda row: row["worst_error"] / row["tolerance"], default=None)
+    far = f": off by at most {worst['worst_error']:.1e}, {worst['tolerance']:.1e} allowed" if worst else ""
+    return f"{counted(found['records'], 'record')} computed again on the plain model{far}"
+
+
+def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("table")
+    shown.add_column("rows", justify="right")
+    shown.add_column("size", justify="right")
+    for name, facts in tables.items():
+        shown.add_row(name, f"{facts['rows']:,}", size(facts["bytes"]))
+    return shown
+
+
+def _layers(path: Path) -> Table:
+    import pyarrow.parquet as pq
+
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    shown.title, shown.title_justify = "without special tokens", "left"
+    for name in ("hook point", "positions", "mean", "std", "mean norm", "min", "max"):
+        shown.add_column(name, justify="left" if name == "hook point" else "right")
+    for row in pq.read_table(path / "layer_stats").to_pylist():
+        if not row["special_tokens"] and row["n_positions"]:
+            figures = (f"{row[name]:.3f}" for name in ("mean", "std", "mean_norm", "min", "max"))
+            shown.add_row(row["hook_point"], f"{row['n_positions']:,}", *figures)
+    return shown
+
+
+def show_profile(facts: Mapping[str, Any]) -> None:
+    """Where a run's time went: seconds, and tokens a second, of each part."""
+    table = Table(box=None)
+    table.add_column("part")
+    table.add_column("seconds", justify="right")
+    table.add_column("tokens/s", justify="right")
+    for part, spent in facts.get("profile", {}).items():
+        speed = spent["tokens_per_second"]
+        table.add_row(part, f"{spent['seconds']:,.2f}", "" if speed is None else f"{speed:,.0f}")
+    draw_table(table)

@@ -1,0 +1,115 @@
+"""Token strips: a sequence drawn as its tokens, with marks under them for what was read and what was largest."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from actkit.report.token_strips import Strip, Token
+
+AROUND = 8
+"""Tokens shown on each side of a place of interest; longer stretches between are left out."""
+SMALL_GAP = 2
+LONGEST = 22
+"""Columns of a token; longer ones are cut."""
+BOUNDARY, BRANCH = "┃", "╎"
+LEGEND = f"─ read   {BOUNDARY} the response begins   {BRANCH} leaves what it shares   number: the largest feature there"
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One column of a strip: a token above, marks below."""
+
+    token: str
+    mark: str
+    feature: str
+    style: str
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(self.token), cell_len(self.feature))
+
+
+def drawn(strip: Strip, width: int) -> Iterator[Text]:
+    """The lines of one strip, for a terminal of `width` columns."""
+    yield Text(_title(strip), style="bold")
+    cells = list(_cells(strip))
+    for line in _wrapped(cells, width - 2):
+        yield Text("  ").append_text(_joined([(cell.token, cell.style) for cell in line], line))
+        marks = [(cell.mark * cell.width if cell.mark == "─" else cell.mark, "cyan") for cell in line]
+        if any(mark for mark, _ in marks):
+            yield Text("  ").append_text(_joined(marks, line))
+        if any(cell.feature for cell in line):
+            yield Text("  ").append_text(_joined([(cell.feature, "yellow") for cell in line], line))
+
+
+def _title(strip: Strip) -> str:
+    read = sum(token.read for token in strip.tokens)
+    about = [f"sequence {strip.sequence_id}", f"record {strip.record_id}"]
+    about += [one for one in (strip.side, strip.label) if one]
+    return f"{', '.join(about)}: {len(strip.tokens):,} tokens" + (f", {read:,} read" if read else "")
+
+
+def _cells(strip: Strip) -> Iterator[_Cell]:
+    last = -1
+    for position in _shown(strip):
+        if position > last + 1:
+            yield _Cell(f"… {position - last - 1} …", "", "", "dim")
+        last = position
+        if position == strip.response_start:
+            yield _Cell(BOUNDARY, BOUNDARY, "", "bold magenta")
+        if position == strip.start and strip.start > 0:
+            yield _Cell(BRANCH, BRANCH, "", "bold magenta")
+        token = strip.tokens[position]
+        feature = f"{token.features[0][0]}:{token.features[0][1]:.3g}" if token.features else ""
+        yield _Cell(visible(token.text), "─" if token.read else "", feature, _style(token))
+    if last < len(strip.tokens) - 1:
+        yield _Cell(f"… {len(strip.tokens) - 1 - last} …", "", "", "dim")
+
+
+def _shown(strip: Strip) -> list[int]:
+    """The positions around the beginning, the boundary, the branch and the last one that was read."""
+    read = [token.position for token in strip.tokens if token.read]
+    fired = [token for token in strip.tokens if token.features and not token.is_special]
+    places = [0, *((strip.response_start,) if strip.response_start is not None else ()), strip.start, *read[-1:]]
+    places += [token.position for token in sorted(fired, key=lambda one: -one.features[0][1])[:1]]
+    near = [at for at in range(len(strip.tokens)) if any(abs(at - place) <= AROUND for place in places)]
+    # Leaving out a token or two would save nothing.
+    gaps = [range(a + 1, b) for a, b in pairwise([*near, len(strip.tokens)]) if b - a <= SMALL_GAP + 1]
+    return sorted({*near, *(at for gap in gaps for at in gap)})
+
+
+def _style(token: Token) -> str:
+    return "dim" if token.is_special else "bold" if token.read else ""
+
+
+def visible(text: str) -> str:
+    """A token as it can be seen: spaces as `·`, line breaks as `⏎`, control characters by their code; cut if long."""
+    shown = text.replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
+    shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in shown) or "∅"
+    while cell_len(shown) > LONGEST:
+        shown = shown[: min(len(shown) - 2, LONGEST - 1)] + "…"
+    return shown
+
+
+def _wrapped(cells: Sequence[_Cell], width: int) -> Iterator[list[_Cell]]:
+    line: list[_Cell] = []
+    used = 0
+    for cell in cells:
+        if line and used + cell.width > width:
+            yield line
+            line, used = [], 0
+        line.append(cell)
+        used += cell.width + 1
+    if line:
+        yield line
+
+
+def _joined(parts: Sequence[tuple[str, str]], line: Sequence[_Cell]) -> Text:
+    text = Text()
+    for (part, style), cell in zip(parts, line, strict=True):
+        text.append(part, style=style).append(" " * (cell.width - cell_len(part) + 1))
+    text.rstrip()
+    return text

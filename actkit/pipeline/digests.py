@@ -1,0 +1,93 @@
+"""Digests: of the records read so far, and of weights. They tell whether a run can be continued."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import torch
+
+from actkit.errors import RunError
+from actkit.pipeline.data import Record, Rejected
+from actkit.runs.manifest import InputPosition
+
+ENDS = 1 << 16
+"""Bytes of each end of a tensor that are hashed."""
+
+
+class InputDigest:
+    """A running sha256 over what the records say, whatever file they are in."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self._sha = hashlib.sha256()
+
+    def add(self, record: Record | Rejected) -> None:
+        """Add one record: its value, or why there is none."""
+        if isinstance(record, Rejected):
+            line = f"rejected {json.dumps([record.field, record.reason])}"
+        else:
+            line = f"record {canonical(record.value)}"
+        self._sha.update(line.encode() + b"\n")
+        self.read += 1
+
+    def hex(self) -> str:
+        """The digest of all records so far."""
+        return self._sha.hexdigest()
+
+    def skip(self, records: Iterator[Record | Rejected], done: Sequence[InputPosition]) -> None:
+        """Read on to the last of `done`. Raises RunError where the input is not what it was there."""
+        for place in done:
+            first = self.read
+            while self.read < place.read:
+                record = next(records, None)
+                if record is None:
+                    raise RunError(
+                        f"the input has changed: it ends after {self.read:,} records, but {done[-1].read:,} were read",
+                        "give the input that the run began with, or start again with --overwrite",
+                    )
+                self.add(record)
+            if self.hex() != place.input_digest:
+                raise RunError(
+                    f"the input has changed before record {place.read:,} (and after record {first:,})",
+                    "give the input that the run began with, or start again with --overwrite",
+                )
+
+
+def canonical(value: Any) -> str:
+    """One text for equal values: JSON with sorted keys, and what JSON does not have by its repr."""
+    try:
+        return json.dumps(value, sort_keys=True, default=_plain)
+    except (TypeError, ValueError, RecursionError):  # keys of several kinds, or a value that holds itself
+        return _without_address(value)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):  # arrays, of which repr leaves the middle out
+        return value.tolist()
+    return _without_address(value)
+
+
+def _without_address(value: Any) -> str:
+    """A value's repr without the place in memory that some have in it, which no other process has."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def of_weights(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over the name, shape and dtype of each tensor and the bytes of its first and last 64 KiB.
+
+    All of a large model would take minutes to read. Another checkpoint, a fine-tune or a merge changes every tensor and
+    is seen; a single number changed in the middle of a tensor is not.
+    """
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        flat = tensors[name].detach().reshape(-1)
+        sha.update(f"{name} {tuple(tensors[name].shape)} {flat.dtype}\n".encode())
+        most = max(ENDS // max(flat.element_size(), 1), 1)
+        for end in (flat[:most], flat[-most:]):
+            sha.update(end.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,66 @@
+"""Room on the disk: said while the run goes on, from what its finished shards took, and not by the write that fails."""
+
+import shutil
+
+from actkit.config import OutputSpec
+from actkit.runs import manifest
+from actkit.runs.paths import partial_of
+from actkit.runs.progress import OnProgress, Progress
+
+
+def watching(output: OutputSpec, n_records: int | None, on_progress: OnProgress) -> OnProgress:
+    """`on_progress`, which also notes, once, that what is left to write will not fit on the disk.
+
+    What is left goes by the records: `n_records`, about, or at most `output.max_records`. Where neither is known, it is
+    another shard as large as the largest one. Tables over the finished ones, which are small, are not counted.
+    """
+    room = DiskSpaceWatch(output, n_records)
+
+    def noting(progress: Progress) -> None:
+        note = room.note()
+        if note is not None:
+            progress.notes.append(note)
+        on_progress(progress)
+
+    return noting
+
+
+class DiskSpaceWatch:
+    """What the finished shards of a run took, read as each of them is finished."""
+
+    def __init__(self, output: OutputSpec, n_records: int | None) -> None:
+        most = output.max_records
+        self._run = partial_of(output.out)
+        self._n_records = min((one for one in (n_records, most) if one is not None), default=None)
+        self._how_much = "about" if n_records is not None else "up to" if most is not None else "for another shard"
+        self._bytes = self._largest = self._shards = 0
+        self._said = False
+
+    def note(self) -> str | None:
+        """What to say, the first time that there is something to say."""
+        found = None if self._said else self._finished()
+        if found is None:
+            return None
+        left = self._largest
+        if self._n_records is not None:
+            left = round(self._bytes / max(found.end.read, 1) * max(self._n_records - found.end.read, 0))
+        free = shutil.disk_usage(self._run).free
+        if left <= free:
+            return None
+        self._said = True
+        return (
+            f"warning: the disk may be too small: {self._how_much} {left / 1e6:,.1f} MB are still to be written, and "
+            f"{free / 1e6:,.1f} MB are free; a run that finds no room stops, and goes on with --resume"
+        )
+
+    def _finished(self) -> manifest.Manifest | None:
+        """The last finished shard; None where none has been finished since this was asked last."""
+        last = None
+        while (path := self._run / manifest.FOLDER / f"part-{self._shards:05d}.json").exists():
+            last = manifest.read(path)
+            if last is None:  # whoever continues the run will say what is wrong with it
+                self._said = True
+                break
+            size = sum(one.bytes for one in last.tables.values())
+            self._bytes, self._largest, self._shards = self._bytes + size, max(self._largest, size), self._shards + 1
+        return last

@@ -1,0 +1,1 @@
+"""`--plan`: reads and tokenizes, estimates what the run would be, writes nothing."""

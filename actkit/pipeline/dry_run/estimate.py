@@ -1,0 +1,127 @@
+"""What a run would be: records, tokens, shards, bytes a table, memory, the first example; the model is not loaded."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from actkit.backends import Description, weight_bytes
+from actkit.config import BatchSpec, OutputSpec
+from actkit.hooks import HookPoint
+from actkit.pipeline.dry_run.tally import Example, TableSize, Tally
+from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
+from actkit.pipeline.shards import gather_shards, most_kept
+from actkit.runs.progress import OnProgress, Progress
+
+LIBRARIES = 600 * 2**20
+"""Bytes that torch, transformers and pyarrow take by themselves."""
+SHARDS_HELD = 5
+"""Shards' worth of kept activations in memory at once; see `BatchSpec.shard_mb`."""
+BLOCK_WIDTH = 24
+"""Numbers a token that a block holds at once, in widths of the residual stream: its MLP, queries, keys, values."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would be."""
+
+    command: str
+    model: Mapping[str, str]
+    hook_points: tuple[str, ...]
+    counts: Mapping[str, int]
+    """Records read, written, rejected, truncated; sequences, tokens, kept (positions of which something is stored),
+    shards."""
+    rejected_reasons: Mapping[str, int]
+    tables: Mapping[str, TableSize]
+    """Without those that are computed over the others at the end, which are small."""
+    memory: Mapping[str, int]
+    """About, in bytes: model, saes, batch, shards, libraries."""
+    free_bytes: int
+    """Free where the run would be."""
+    example: Example | None
+
+    @property
+    def bytes(self) -> int:
+        """What all tables of known size take."""
+        return sum(one.bytes or 0 for one in self.tables.values())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What would go wrong."""
+        if self.bytes <= self.free_bytes:
+            return ()
+        return (f"the run takes about {self.bytes:,} bytes, but {self.free_bytes:,} are free where it would be",)
+
+
+def planned(
+    recipe: Recipe,
+    description: Description,
+    hook_points: tuple[HookPoint, ...],
+    batch: BatchSpec,
+    output: OutputSpec,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Read and tokenize everything, run and write nothing; the facts are the plan's.
+
+    Counts are exact, and so are rows and bytes of activations; sizes of other tables go by the first shard's, or are
+    unknown where they depend on what fires. Raises what reading raises, and RunError when no record could be used.
+    """
+    progress = Progress()
+    most = most_kept(recipe.kept_bytes or len(hook_points) * description.d_model * 4, batch)
+    seen = Tally()
+    for shard in gather_shards(recipe, batch.shard_sequences, most, output, progress, on_progress):
+        seen.add(shard, description)
+        progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
+        on_progress(progress)
+    if not progress.written:
+        raise nothing_kept(progress)
+    plan = DryRun(
+        recipe.command,
+        _about(description),
+        tuple(str(point) for point in hook_points),
+        {
+            "read": progress.read,
+            "written": progress.written,
+            "rejected": progress.rejected,
+            "truncated": progress.truncated,
+            "sequences": seen.sequences,
+            "tokens": progress.tokens,
+            "kept": seen.kept,
+            "shards": seen.shards,
+        },
+        progress.reasons,
+        seen.tables(recipe, progress),
+        _memory(recipe, description, hook_points, batch, seen.kept),
+        shutil.disk_usage(_existing(output.out)).free,
+        seen.example,
+    )
+    return Finished(output.out, {**asdict(plan), "bytes": plan.bytes, "warnings": list(plan.warnings)}, is_plan=True)
+
+
+def _memory(
+    recipe: Recipe, description: Description, hook_points: tuple[HookPoint, ...], batch: BatchSpec, kept: int
+) -> dict[str, int]:
+    kept_bytes = recipe.kept_bytes or len(hook_points) * description.d_model * 4
+    width = 4 if description.spec.dtype == "float32" else 2
+    per_token = description.d_model * (len(hook_points) + BLOCK_WIDTH) * width
+    return {
+        "model": weight_bytes(description, hook_points),
+        "saes": sum(2 * one.sae.d_in * one.sae.d_sae * 4 for one in recipe.health.values()),
+        "batch": batch.batch_tokens * per_token,
+        "shards": SHARDS_HELD * min(batch.shard_mb * 2**20, kept * kept_bytes),
+        "libraries": LIBRARIES,
+    }
+
+
+def _about(description: Description) -> dict[str, str]:
+    spec = description.spec
+    about = {"name": spec.name, "device": spec.device, "dtype": spec.dtype}
+    return about if spec.quantize is None else {**about, "quantize": spec.quantize}
+
+
+def _existing(path: Path) -> Path:
+    """The nearest directory that is there."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

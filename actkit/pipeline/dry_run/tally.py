@@ -1,0 +1,110 @@
+"""What the shards of a run would hold, counted as they go by: rows, bytes, the first example."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.backends import Description
+from actkit.pipeline.data import TokenSequence
+from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
+from actkit.pipeline.shards import Shard
+from actkit.runs.progress import Progress
+from actkit.runs.writer import DICTIONARY
+from actkit.schemas import arrow_schema
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """How large a table would be."""
+
+    rows: int
+    bytes: int | None
+    """About; None where it depends on what fires."""
+    at_most: bool = False
+    """Whether fewer bytes are likely."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """The first whole sequence of the first usable record, as the model would see it."""
+
+    place: str
+    side: str | None
+    text: str
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    positions: tuple[int, ...]
+    """Read positions."""
+    response_start: int | None
+
+
+@dataclass
+class Tally:
+    """What the shards had, so far."""
+
+    shards: int = 0
+    sequences: int = 0
+    kept: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    bytes_a_row: dict[str, float] = field(default_factory=dict)
+    example: Example | None = None
+
+    def add(self, shard: Shard, description: Description) -> None:
+        """Count one shard more; the first that has a sequence gives the bytes a row, and the example."""
+        self.shards += 1
+        self.sequences += len(shard.sequences)
+        self.kept += sum(len(one.keep) for one in shard.sequences)
+        for table, rows in shard.rows.items():
+            self.rows[table] = self.rows.get(table, 0) + len(rows)
+        if shard.sequences and self.example is None:
+            self.bytes_a_row = _bytes_a_row(shard, description)
+            self.example = _example(shard, description)
+
+    def tables(self, recipe: Recipe, progress: Progress) -> dict[str, TableSize]:
+        """How large each table would be, those left out that are computed over the others at the end."""
+        rows = {"sequences": self.sequences, "tokens": progress.tokens, **self.rows, "rejected": progress.rejected}
+        sizes = {table: TableSize(n, round(n * self.bytes_a_row.get(table, 0.0))) for table, n in rows.items()}
+        for table, stored in recipe.stored.items():
+            n = self.kept if stored.per == "position" else self.sequences
+            size = None if stored.bytes is None else round(n * stored.bytes)
+            sizes[table] = TableSize(n * stored.rows, size, stored.at_most)
+        return sizes
+
+
+def _bytes_a_row(shard: Shard, description: Description) -> dict[str, float]:
+    """Bytes a row of the tables that describe what was run, by writing those of one shard to memory."""
+    made = {
+        "sequences": sequences_table(shard.sequences, shard.records),
+        "tokens": tokens_table(shard.sequences, description.tokenizer.batch_decode),
+        "rejected": rejected_table(shard.rejected),
+        **{table: pa.Table.from_pylist(list(rows.values()), arrow_schema(table)) for table, rows in shard.rows.items()},
+    }
+    return {table: _written(rows) / len(rows) for table, rows in made.items() if len(rows)}
+
+
+def _written(table: pa.Table) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, compression="zstd", use_dictionary=[name for name in table.schema.names if name in DICTIONARY]
+    )
+    return int(sink.getvalue().size)
+
+
+def _example(shard: Shard, description: Description) -> Example | None:
+    """The first whole sequence of which something is read, with what is read of those that it continues."""
+    by_id = {one.sequence_id: one for one in shard.sequences}
+    continued = {one.parent for one in shard.sequences}
+    for one in shard.sequences:
+        path: list[TokenSequence] = [one]
+        while path[-1].parent is not None:
+            path.append(by_id[path[-1].parent])
+        keep = sorted(position for each in path for position in each.keep.tolist())
+        if one.sequence_id not in continued and keep:
+            ids = one.encoding.token_ids.tolist()
+            tokens = description.tokenizer.batch_decode([[number] for number in ids])
+            place = shard.records[one.record_id].place
+            about = (place, one.side, one.encoding.text, tuple(ids), tuple(tokens), tuple(keep), one.response_start)
+            return Example(*about)
+    return None

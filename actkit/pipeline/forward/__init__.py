@@ -1,0 +1,1 @@
+"""Sequences become batches, and batches are run through the model."""

@@ -1,0 +1,128 @@
+"""Stage 3, plan: token sequences of one shard become batches under a token budget.
+
+1. Sequences with a common beginning share a row where that saves work, whatever record they are of, and the beginning
+   stands in it once (a tree: each part attends to itself and to what it goes on from; see `families`). Where the model
+   cannot, a row is one text, and what is the same or another's beginning is read from it.
+2. Rows are sorted by length, longest first, so that little is padded and running out of memory shows at once, and
+   packed so that rows × longest row <= `batch_tokens`. A longer row is a batch of its own. Rows that branch are not in
+   one batch with others, which need no mask.
+3. Padding is on the right. Attention is causal, so nothing before it can see it.
+4. Where memory runs out, a plan halves its last batch and keeps to that from then on; a row that branches and does not
+   fit is run as two.
+
+The order is a function of the sequences alone. Rows are put back into input order after the forward pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from actkit.pipeline.data import Batch, Bools, Ints, TokenSequence
+from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, longest_first, stretches
+
+
+@dataclass
+class Budget:
+    """How many tokens one forward pass may have; it never grows."""
+
+    tokens: int
+    fits: int = 0
+    """Tokens of the longest row that has been run: memory that is short for a shorter one is used by something else."""
+
+
+class BatchPlan:
+    """The batches of one shard, one after another; every kept position of every sequence is in exactly one of them."""
+
+    def __init__(self, sequences: Sequence[TokenSequence], budget: Budget, share_prefixes: bool, d_model: int) -> None:
+        self._rows = longest_first(joined(sequences, share_prefixes, budget.tokens, d_model))
+        self._budget = budget
+        self._open: list[list[Row]] = []
+
+    def next(self) -> Batch | None:
+        """A batch of what is left, longest rows first; None when nothing is. It stays open until it is done."""
+        if not self._rows:
+            return None
+        most = max(self._budget.tokens // len(self._rows[0]), 1)
+        branching = bool(self._rows[0].branches)
+        alike = [index for index, row in enumerate(self._rows) if bool(row.branches) == branching][:most]
+        taken = set(alike)
+        self._open.append([self._rows[index] for index in alike])
+        self._rows = [row for index, row in enumerate(self._rows) if index not in taken]
+        return _batch(self._open[-1])
+
+    def done(self) -> None:
+        """The batch that has been open for longest is done: it did fit."""
+        self._budget.fits = max(self._budget.fits, len(self._open.pop(0)[0]))
+
+    def put_back(self) -> None:
+        """Put what is open back, to be run again as it was."""
+        self._rows = longest_first([row for rows in self._open for row in rows] + self._rows)
+        self._open = []
+
+    def split(self) -> bool:
+        """Put the one batch that is open back, to be run in smaller ones; False where it cannot be made smaller."""
+        (last,), self._open = self._open, []
+        if len(last) > 1:
+            self._budget.tokens = len(last) // 2 * len(last[0])
+        elif not last[0].branches:
+            return False
+        else:
+            self._budget.tokens = min(self._budget.tokens, len(last[0]) - 1)
+            last = [*last[0].halves()]
+        self._rows = longest_first(last + self._rows)
+        return True
+
+
+def plan(
+    sequences: Sequence[TokenSequence], batch_tokens: int, share_prefixes: bool, d_model: int = 768
+) -> Iterator[Batch]:
+    """The batches of one shard, where memory is no concern."""
+    return iter(BatchPlan(sequences, Budget(batch_tokens), share_prefixes, d_model).next, None)
+
+
+def _batch(rows: Sequence[Row]) -> Batch:
+    width = max(map(len, rows))
+    # Padding repeats token id 0 at the position it stands at; nothing reads it and nothing before it sees it.
+    ids = np.zeros((len(rows), width), dtype=np.int64)
+    positions = np.tile(np.arange(width, dtype=np.int64), (len(rows), 1))
+    tree = np.zeros((len(rows), width, width), dtype=np.bool_) if any(row.branches for row in rows) else None
+    kept: list[tuple[Ints, Ints, Ints, Ints, Bools]] = []
+    for number, row in enumerate(rows):
+        parts, paths = stretches(row)
+        for part in parts:
+            columns = slice(part.column, part.column + part.end - part.first)
+            ids[number, columns] = part.sequence.encoding.token_ids[part.first : part.end]
+            positions[number, columns] = np.arange(part.first, part.end)
+        for one, path in zip(row.members, paths, strict=True):
+            at = kept_columns(parts, path, one.keep)
+            row_of, id_of = np.full(len(at), number), np.full(len(at), one.sequence_id)
+            kept.append((row_of, at, id_of, one.keep, one.encoding.is_special[one.keep]))
+        if tree is not None:
+            tree[number] = _attends(parts, positions[number])
+    where, at, of, position, special = (np.concatenate(part) for part in zip(*kept, strict=True))
+    return Batch(
+        input_ids=torch.from_numpy(ids),
+        positions=torch.from_numpy(positions),
+        tree=None if tree is None else torch.from_numpy(tree),
+        rows=torch.from_numpy(where),
+        columns=torch.from_numpy(at),
+        sequence_ids=of,
+        kept_positions=position,
+        is_special=special,
+    )
+
+
+def _attends(parts: Sequence[Segment], positions: Ints) -> Bools:
+    """[query column, key column]: a column sees earlier positions of its own part and of those on its path."""
+    allowed = np.zeros((len(positions), len(positions)), dtype=np.bool_)
+    for part in parts:
+        rows = slice(part.column, part.column + part.end - part.first)
+        for index, first, end in part.sees:
+            column = parts[index].column
+            allowed[rows, column : column + end - first] = True
+        own = positions[rows]
+        allowed[rows, rows] = own[None, :] <= own[:, None]
+    np.fill_diagonal(allowed, True)  # padding sees itself: a row of nothing would be NaN
+    return allowed

@@ -1,0 +1,52 @@
+"""Rows made of one batch while the device computes the next: on CUDA, where host and device work side by side.
+
+What a batch kept is read, encoded and copied on a stream of its own, in a thread of its own, so that waiting for it
+stops neither the thread that feeds the device nor the forward pass that the device is in. On a CPU both would want the
+same cores; there the rows are made at once.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def has_own_time(device: str) -> bool:
+    """Whether the host can work while `device` computes."""
+    return torch.device(device).type == "cuda"
+
+
+class OverlappedWorker:
+    """A thread, and on CUDA a stream, for work on what `device` has been told so far; a context manager."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reduce")
+        cuda = torch.device(device).type == "cuda"
+        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Start `work`. What it reads must be kept until it is done; what it computes is finished when it is done."""
+        if self._stream is None:
+            return self._worker.submit(work)
+        told = torch.cuda.current_stream(self._device).record_event()
+        return self._worker.submit(_on, self._stream, told, work)
+
+    def __enter__(self) -> "OverlappedWorker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.shutdown()
+
+
+def _on(stream: torch.cuda.Stream, told: torch.cuda.Event, work: Callable[[], T]) -> T:
+    with torch.cuda.stream(stream):
+        stream.wait_event(told)
+        try:
+            return work()
+        finally:
+            # Memory of the other stream that was read here is used again as soon as nothing refers to it.
+            stream.synchronize()

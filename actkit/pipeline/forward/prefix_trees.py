@@ -1,0 +1,156 @@
+"""Sequences with a common beginning, as rows of a batch: what several begin with stands in a row, and is run, once.
+
+1. Each sequence is run up to the last position that is read; those that nothing is read from are not run.
+2. Put in order of their token ids, sequences with a common beginning stand side by side, whatever record they are of.
+   One that another goes on from, or that is the same, costs nothing beside it, and the row is still one text.
+3. A row that branches is a tree. It saves the tokens that its branches share, and its attention goes over all columns
+   of the row; so rows are cut, out of all ways to cut the ordered sequences, where that costs the least (`joined`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from actkit.pipeline.data import Bools, Ints, TokenSequence
+
+PATH_COLUMNS, TREE_COLUMNS = 3.5, 2.6
+"""Columns, in units of d_model, at which attention costs as much as a block's products: causal, and with a tree's mask.
+Measured with float32 on a CPU, d_model 768, 256 and 1,024 columns; elsewhere attention is cheaper beside the products,
+so that what is saved here is saved there."""
+TREE_MORE = 1.02
+"""A tree's further cost, its mask and the padding of unequal rows, as a factor."""
+SHORTEST = 8
+"""Tokens that branches must share: a BOS alone is not worth a mask."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Sequences that are run in one row."""
+
+    members: tuple[TokenSequence, ...]
+    """In order of their token ids."""
+    shared: tuple[int, ...]
+    """How many tokens each begins with as the one before it does; 0 for the first."""
+
+    def __len__(self) -> int:
+        """Tokens of the row."""
+        return sum(end_of(one) - shared for one, shared in zip(self.members, self.shared, strict=True))
+
+    @property
+    def branches(self) -> list[int]:
+        """The members that do not go on from the one before them; none where the row is one text."""
+        return [
+            index
+            for index, (before, shared) in enumerate(zip(self.members, self.shared[1:], strict=False), 1)
+            if shared < end_of(before)
+        ]
+
+    def halves(self) -> tuple["Row", "Row"]:
+        """A row that branches as two, each with half of the branches and the whole beginning."""
+        branches = self.branches
+        middle = branches[len(branches) // 2]
+        return (
+            Row(self.members[:middle], self.shared[:middle]),
+            Row(self.members[middle:], (0, *self.shared[middle + 1 :])),
+        )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a row: the tokens of one sequence from position `first` on."""
+
+    sequence: TokenSequence
+    first: int
+    end: int
+    column: int
+    """Where in the row it begins."""
+    sees: tuple[tuple[int, int, int], ...]
+    """The stretches on its path, itself last: index, and the positions [from, to) that the path has of each."""
+
+
+def end_of(sequence: TokenSequence) -> int:
+    """How many tokens are run: up to the last position that is read."""
+    return int(sequence.keep[-1]) + 1 if len(sequence.keep) else 0
+
+
+def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_model: int) -> list[Row]:
+    """All that is read, in rows that cost the least; a row that branches has at most `longest` tokens.
+
+    Without `branching` every row is one text. A row of n tokens costs n + n² / (c · d_model), in tokens, where c is one
+    constant for rows that are one text and another for trees.
+    """
+    members = sorted(
+        (one for one in sequences if len(one.keep)),
+        key=lambda one: (one.encoding.token_ids[: end_of(one)].astype(">u4").tobytes(), one.sequence_id),
+    )
+    n = len(members)
+    ends = np.array([end_of(one) for one in members], dtype=np.int64)
+    shared = np.array([0, *map(_common, members, members[1:])], dtype=np.int64)[:n]
+    # Tokens of a row from member i to member j: ends[i] + added[j] - added[i].
+    added = np.cumsum(ends - shared)
+    branch = np.concatenate([[False], shared[1:] < ends[:-1]])[:n]
+    off = _next(branch)
+    apart = _next(branch & (shared < SHORTEST)) if branching else off
+    least, cut = np.zeros(n + 1), np.zeros(n, dtype=np.int64)
+    for first in range(n - 1, -1, -1):
+        fits = int(np.searchsorted(added, added[first] - ends[first] + longest, side="right"))
+        last = max(off[first], min(fits, apart[first]))
+        length = (ends[first] + added[first:last] - added[first]).astype(np.float64)
+        cost = length + length**2 / (PATH_COLUMNS * d_model)
+        tree = slice(off[first] - first, None)
+        cost[tree] = TREE_MORE * (length[tree] + length[tree] ** 2 / (TREE_COLUMNS * d_model))
+        total = cost + least[first + 1 : last + 1]
+        cut[first] = first + 1 + int(np.argmin(total))
+        least[first] = total.min()
+    rows, at = [], 0
+    while at < n:
+        to = int(cut[at])
+        rows.append(Row(tuple(members[at:to]), (0, *map(int, shared[at + 1 : to]))))
+        at = to
+    return rows
+
+
+def _next(flags: Bools) -> Ints:
+    """For each place the next one after it that is flagged; the number of places where there is none."""
+    n = len(flags)
+    at = np.where(flags, np.arange(n), n)
+    found: Ints = np.append(np.minimum.accumulate(at[::-1])[::-1][1:], n)[:n]
+    return found
+
+
+def _common(before: TokenSequence, after: TokenSequence) -> int:
+    """How many of the tokens that are run are the same from the beginning."""
+    n = min(end_of(before), end_of(after))
+    differing = np.flatnonzero(before.encoding.token_ids[:n] != after.encoding.token_ids[:n])
+    return int(differing[0]) if len(differing) else n
+
+
+def stretches(row: Row) -> tuple[list[Segment], list[tuple[tuple[int, int, int], ...]]]:
+    """The row's parts in order of columns, and for each member its path: parts, and the positions it has of each."""
+    parts: list[Segment] = []
+    paths: list[tuple[tuple[int, int, int], ...]] = []
+    path: tuple[tuple[int, int, int], ...] = ()
+    column = 0
+    for one, shared in zip(row.members, row.shared, strict=True):
+        path = tuple((index, first, min(end, shared)) for index, first, end in path if first < shared)
+        if end_of(one) > shared:
+            path = (*path, (len(parts), shared, end_of(one)))
+            parts.append(Segment(one, shared, end_of(one), column, path))
+            column += end_of(one) - shared
+        paths.append(path)
+    return parts, paths
+
+
+def kept_columns(parts: Sequence[Segment], path: Sequence[tuple[int, int, int]], keep: Ints) -> Ints:
+    """The columns of a row at which positions `keep` of a member with this path stand."""
+    firsts = np.array([first for _, first, _ in path])
+    on = np.searchsorted(firsts, keep, side="right") - 1
+    offsets = np.array([parts[index].column - parts[index].first for index, _, _ in path])
+    columns: Ints = keep + offsets[on]
+    return columns
+
+
+def longest_first(rows: list[Row]) -> list[Row]:
+    """Rows by length; equal ones stay in order."""
+    return sorted(rows, key=len, reverse=True)

@@ -1,0 +1,1 @@
+"""Records from files, standard input and the hub: one file a format."""

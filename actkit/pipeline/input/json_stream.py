@@ -1,0 +1,140 @@
+"""JSON values one after another out of a file that may be larger than memory."""
+
+import codecs
+import json
+import re
+import zlib
+from typing import IO, Any
+
+from actkit.errors import InputError
+from actkit.pipeline.input import files as opened
+from actkit.pipeline.input.files import UTF_16, too_long
+from actkit.pipeline.input.json_values import JsonValues, short
+
+PIECE = 1 << 16
+"""Bytes read at a time to begin with."""
+SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def broken(text: str) -> bool:
+    """Whether bytes that are not UTF-8 were read into `text`, as surrogateescape marks them."""
+    return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)
+
+
+class JsonStream:
+    """A JSON text read piece by piece, with the number of the line that it has reached."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name = file, name
+        self._text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._buffer, self._at, self._piece = "", 0, PIECE
+        self._begun = False
+        self._values = JsonValues()
+        self.line = 1
+        self._failed: Exception | None = None
+
+    def skip(self, character: str) -> bool:
+        """Pass white space, then `character` if it is next."""
+        self._pass_space()
+        found = self._buffer.startswith(character, self._at)
+        self._at += len(character) if found else 0
+        return found
+
+    def at_end(self, closing: str) -> bool:
+        """Whether the array or the text ends here; an array that is never closed raises InputError."""
+        self._pass_space()
+        if self._at < len(self._buffer):
+            return bool(closing) and self._buffer[self._at] == closing
+        if closing:
+            raise InputError(f"{self._name}:{self.line}: the JSON array is never closed", "the file may be cut off")
+        return True
+
+    def close_array(self) -> None:
+        """Pass the end of the array. Raises InputError when anything follows it, which would be lost in silence."""
+        self.skip("]")
+        if not self.at_end(closing=""):
+            raise InputError(
+                f"{self._name}:{self.line}: there is more after the end of the JSON array", "put it into one array"
+            )
+
+    def value(self) -> tuple[Any, str | None]:
+        """The next value, read on until it is whole, and what makes it no use, if something does.
+
+        Raises InputError where it is no JSON: then nobody can tell where the next one begins.
+        """
+        while True:
+            try:
+                value, end, fault = self._values.at(self._buffer, self._at)
+            except RecursionError as error:
+                raise InputError(f"{self._name}:{self.line}: nested too deeply", "flatten the record") from error
+            except ValueError as error:
+                if not self._may_be_cut(error) or not self._more():
+                    raise InputError(
+                        f"{self._name}:{self.line}: not JSON ({short(error)})",
+                        "the element that begins on this line is broken",
+                    ) from error
+                continue
+            # A number that ends near the end of the buffer may go on: of `1.5` or `1e+5`, `1.` and `1e+` read as 1.
+            may_go_on = isinstance(value, (int, float)) and end >= len(self._buffer) - 2
+            if may_go_on and self._more():
+                continue
+            if broken(self._buffer[self._at : end]):
+                fault = "not valid UTF-8"
+            self.line += self._buffer.count("\n", self._at, end)
+            self._at = end
+            self._piece = PIECE
+            return value, fault
+
+    def _may_be_cut(self, error: ValueError) -> bool:
+        """Whether the value may be no worse than not yet read to its end; if not, reading on would be for nothing."""
+        if not isinstance(error, json.JSONDecodeError):
+            return False
+        # Half a word, number or pair of \u escapes is found at most 12 characters before the end of the buffer.
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - 16
+
+    def _pass_space(self) -> None:
+        while True:
+            space = SPACE.match(self._buffer, self._at)
+            end = space.end() if space else self._at
+            self.line += self._buffer.count("\n", self._at, end)
+            self._at = end
+            if self._at < len(self._buffer) or not self._more():
+                return
+
+    def _more(self) -> bool:
+        if len(self._buffer) - self._at > opened.MOST:
+            raise InputError(f"{self._name}:{self.line}: {too_long()}", "a record is that long; is the file damaged?")
+        raw = self._read()
+        piece = self._text.decode(raw, final=not raw)
+        if not raw and not piece:
+            return False
+        if piece and not self._begun:
+            if raw.startswith(UTF_16):
+                raise InputError(f"{self._name}: this is UTF-16", "save it as UTF-8")
+            self._begun = True
+            piece = piece.removeprefix("\ufeff")
+        # Ever larger pieces: one huge value is then decoded a few times, not once a piece.
+        self._piece = min(self._piece * 2, 1 << 26)
+        self._buffer = self._buffer[self._at :] + piece
+        self._at = 0
+        return True
+
+    def _read(self) -> bytes:
+        """The next bytes; what stands before the damage in a file comes first, and its error after it."""
+        if self._failed is not None:
+            raise self._failed
+        parts: list[bytes] = []
+        left = self._piece
+        while left > 0:
+            try:
+                part = self._file.read1(left)  # type: ignore[attr-defined]  # which every buffered file has
+            except (OSError, EOFError, zlib.error) as error:
+                if not parts:
+                    raise
+                self._failed = error
+                break
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)

@@ -1,0 +1,78 @@
+"""Read and tokenize the next shard while this one is computed: for devices that compute beside the host.
+
+A thread of its own gathers shards, one ahead and never more. What it counts becomes part of the run's progress only
+together with the shard that it is about, so that a manifest never speaks of records that are in no finished shard.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from copy import deepcopy
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+
+from actkit.pipeline.shards import Shard
+from actkit.runs.progress import Progress
+
+Step = tuple[Shard | None, Progress, BaseException | None]
+"""A shard, or None at the end; all that has been counted up to there; what ended it early."""
+PATIENCE = 0.2
+"""Seconds between looks at whether the other side is still there."""
+
+
+def ahead(gather: Callable[[Progress], Iterator[Shard]], progress: Progress) -> Iterator[Shard]:
+    """The shards of `gather(progress)`, the next one gathered while the last is worked on.
+
+    Raises what `gather` raises, where it would have raised it. Closing the iterator ends the thread as soon as what it
+    reads lets it; a pipe into which nobody writes does not, and does not keep the process either.
+    """
+    steps: Queue[Step] = Queue(maxsize=1)
+    ended = Event()
+    thread = Thread(target=_gather, args=(gather, deepcopy(progress), steps, ended), name="read", daemon=True)
+    thread.start()
+    before = deepcopy(progress)
+    try:
+        while True:
+            with progress.timed("wait_for_shard"):
+                shard, counted, error = _next(steps, thread)
+            progress.add(counted, before)
+            before = counted
+            if error is not None:
+                raise error
+            if shard is None:
+                return
+            yield shard
+    finally:
+        ended.set()
+
+
+def _next(steps: "Queue[Step]", thread: Thread) -> Step:
+    while True:
+        try:
+            return steps.get(timeout=PATIENCE)  # in pieces, so that an interruption is noticed
+        except Empty:
+            if not thread.is_alive() and steps.empty():
+                raise RuntimeError("the thread that reads has ended without a word") from None
+
+
+def _gather(
+    gather: Callable[[Progress], Iterator[Shard]], progress: Progress, steps: "Queue[Step]", ended: Event
+) -> None:
+    try:
+        with closing(gather(progress)) as shards:  # type: ignore[type-var]
+            for shard in shards:
+                if not _put(steps, (shard, deepcopy(progress), None), ended):
+                    return
+        _put(steps, (None, deepcopy(progress), None), ended)
+    except BaseException as error:
+        _put(steps, (None, deepcopy(progress), error), ended)
+
+
+def _put(steps: "Queue[Step]", step: Step, ended: Event) -> bool:
+    """Whether there is still somebody to take it."""
+    while not ended.is_set():
+        try:
+            steps.put(step, timeout=PATIENCE)
+        except Full:
+            continue
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""Reducers: what a batch kept becomes rows of a table."""

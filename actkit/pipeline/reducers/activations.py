@@ -1,0 +1,78 @@
+"""Stage 5, reduce: the kept activations of a batch become rows. A reducer is a function `Kept → groups of rows`.
+
+A group is what is stored together: the rows of one hook point, so that reading one hook point reads only its bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actkit.backends.transfer import to_host
+from actkit.errors import NonFiniteError
+from actkit.hooks import HookPoint
+from actkit.pipeline.data import Kept, Ragged
+from actkit.runs.writer import Groups
+from actkit.schemas import arrow_schema, vector_type
+
+Reducer: TypeAlias = Callable[[Kept], Groups]
+FLOAT16_MAX = 65504.0
+
+
+def activations(hook_points: Sequence[HookPoint], width: int | None, store_dtype: str) -> Reducer:
+    """The reducer that stores every vector as it is; `width` None where hook points differ in width.
+
+    bfloat16 becomes float32 without loss. The reducer raises NonFiniteError, naming sequence, hook point and position,
+    for a NaN, an infinity, or a value that float16 cannot hold.
+    """
+    vector = vector_type(width, store_dtype)
+    schema = arrow_schema("activations", vector)
+
+    def reduce(kept: Kept) -> Groups:
+        return {str(point): _rows(kept, point, schema, vector, store_dtype) for point in hook_points}
+
+    return reduce
+
+
+def _rows(kept: Kept, point: HookPoint, schema: pa.Schema, vector: pa.DataType, store_dtype: str) -> pa.Table:
+    part = kept.activations[str(point)]
+    tensor = part.values if isinstance(part, Ragged) else part
+    _check(tensor, part, kept, point, store_dtype)
+    values = to_host(tensor.to(getattr(torch, store_dtype))).numpy()
+    n = len(kept.positions)
+    if isinstance(part, Ragged):
+        offsets = np.concatenate([[0], np.cumsum(part.widths)]).astype(np.int32)
+        lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, type=vector.value_type))
+    elif pa.types.is_fixed_size_list(vector):
+        lists = pa.FixedSizeListArray.from_arrays(
+            pa.array(values.reshape(-1), type=vector.value_type), vector.list_size
+        )
+    else:
+        offsets = np.arange(n + 1, dtype=np.int32) * values.shape[1]
+        lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1), type=vector.value_type))
+    columns = [
+        pa.array(kept.sequence_ids),
+        pa.array(kept.positions),
+        pa.array(np.full(n, point.layer, dtype=np.int32)),
+        pa.array([str(point)]).take(pa.array(np.zeros(n, dtype=np.int64))),
+        lists,
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _check(values: torch.Tensor, part: torch.Tensor | Ragged, kept: Kept, point: HookPoint, store_dtype: str) -> None:
+    limit = FLOAT16_MAX if store_dtype == "float16" else torch.inf
+    # One pass in the usual case: NaN and infinity both make the largest magnitude fail the comparison.
+    if values.numel() == 0 or bool(values.abs().max() < limit if limit == torch.inf else values.abs().max() <= limit):
+        return
+    bad = ~(values.abs() < torch.inf) | (values.abs() > limit)
+    first = int(bad.reshape(len(values), -1).any(dim=1).nonzero()[0])
+    row = int(np.searchsorted(np.cumsum(part.widths), first, side="right")) if isinstance(part, Ragged) else first
+    value = float(values[first][bad[first]].reshape(-1)[0])
+    sequence_id = int(kept.sequence_ids[row])
+    place = f"at {point}, position {kept.positions[row]}"
+    if np.isfinite(value):
+        raise NonFiniteError(f"{value:g} {place} does not fit into float16", "use --store-dtype float32", sequence_id)
+    raise NonFiniteError(f"the model computed {value} {place}", "try --dtype float32 or --attn eager", sequence_id)

@@ -1,0 +1,113 @@
+"""Stage 5, reduce, with SAEs: kept activations become the largest features of each position.
+
+1. Activations are encoded on the model's device in chunks of tokens, so that the matrix of all features exists for a
+   few tokens only and never in the host's memory, whatever the SAE's width.
+2. What is active is taken out of a chunk, sorted by activation and, where equal, by id, and cut to `top_k`.
+3. On the way the SAE's health on this data is counted: how many features fire, and how well they explain the input.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actkit.backends.kernels import fast_products
+from actkit.backends.saes.sae import Sae
+from actkit.backends.transfer import to_device, to_host
+from actkit.errors import ModelError, NonFiniteError
+from actkit.pipeline.data import Kept, Ragged
+from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.reducers.sae_health import Active, Health
+from actkit.runs.writer import Groups
+from actkit.schemas import arrow_schema
+
+KEPT_BYTES = 2048
+"""About what a token's features, ids, spans and texts take, copies included, until its shard is written: the measure of
+`shard_mb` where no vectors are stored."""
+CHUNK_ELEMENTS, CHUNK_ELEMENTS_CUDA = 1 << 24, 1 << 26
+"""Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle."""
+
+
+def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:
+    """The SAE's features of all kept positions, some tokens at a time: the first one's row, how many, what is active.
+
+    Counts them into `health`. Raises ModelError where the hook point's vectors are not what the SAE reads, and
+    NonFiniteError for a feature that is no number.
+    """
+    x = kept.activations[str(sae.hook_point)]
+    if isinstance(x, Ragged) or x.shape[1] != sae.d_in:
+        width = "vectors of unequal length" if isinstance(x, Ragged) else str(x.shape[1])
+        raise ModelError(
+            f"{sae.name} reads {sae.d_in} numbers, but {sae.hook_point} has {width}", "choose its own model"
+        )
+    health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
+    chunk = max((CHUNK_ELEMENTS_CUDA if x.is_cuda else CHUNK_ELEMENTS) // sae.d_sae, 1)
+    for start in range(0, len(x), chunk):
+        with torch.inference_mode(), fast_products():
+            part = x[start : start + chunk]
+            features = sae.encode(part)
+            _check(features, kept, sae, start)
+            rows, ids = (features > 0).nonzero(as_tuple=True)
+            active = Active(rows, ids, features[rows, ids])
+            plain = to_device(torch.from_numpy(~kept.is_special[start : start + chunk]), x.device)
+            health.count(part, active, plain)
+            yield start, len(part), active
+
+
+def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, health: Mapping[str, Health]) -> Reducer:
+    """The reducer that keeps, of each position, at most `top_k` features above `threshold`; None keeps them all."""
+
+    def reduce(kept: Kept) -> Groups:
+        return {sae.name: _rows(kept, sae, top_k, threshold, health[sae.name]) for sae in saes}
+
+    return reduce
+
+
+def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Health) -> pa.Table:
+    found = [[to_host(one) for one in _largest(part, n, top_k, threshold)] for _, n, part in encoded(kept, sae, health)]
+    ids, values, lengths, active = (torch.cat(part).numpy() for part in zip(*found, strict=True))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    columns = [
+        pa.array(kept.sequence_ids),
+        pa.array(kept.positions),
+        pa.array([sae.name]).take(pa.array(np.zeros(len(kept.positions), dtype=np.int64))),
+        pa.ListArray.from_arrays(offsets, pa.array(ids.astype(np.int32))),
+        pa.ListArray.from_arrays(offsets, pa.array(values)),
+        pa.array(active.astype(np.int32)),
+    ]
+    return pa.Table.from_arrays(columns, schema=arrow_schema("features"))
+
+
+def _largest(
+    active: Active, n: int, top_k: int | None, threshold: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids and values of what is kept, row after row; how many a row of the n; and how many are active a row."""
+    n_active = torch.bincount(active.rows, minlength=n)
+    rows, ids, values = active.rows, active.ids, active.values
+    if threshold > 0:
+        above = values > threshold
+        rows, ids, values = rows[above], ids[above], values[above]
+    # Two stable sorts: by value, largest first, then by row. What comes in by id stays so where values are equal.
+    order = torch.sort(values, descending=True, stable=True).indices
+    order = order[torch.sort(rows[order], stable=True).indices]
+    rows, ids, values = rows[order], ids[order], values[order]
+    lengths = torch.bincount(rows, minlength=n)
+    if top_k is not None and int(lengths.max()) > top_k:
+        first = torch.cumsum(lengths, 0) - lengths
+        rank = torch.arange(len(rows), device=rows.device) - first[rows]
+        kept = rank < top_k
+        ids, values, lengths = ids[kept], values[kept], lengths.clamp(max=top_k)
+    return ids, values, lengths, n_active
+
+
+def _check(features: torch.Tensor, kept: Kept, sae: Sae, start: int) -> None:
+    # One pass and no copy in the usual case: a NaN or an infinity shows in the sum.
+    if bool(torch.isfinite(features.sum())) or bool(torch.isfinite(features).all()):
+        return
+    row = start + int((~torch.isfinite(features)).any(1).nonzero()[0])
+    raise NonFiniteError(
+        f"{sae.name} computed a feature that is no number at position {kept.positions[row]}",
+        "the SAE or the model's dtype may not fit; try --dtype float32",
+        int(kept.sequence_ids[row]),
+    )

@@ -1,0 +1,1 @@
+"""A run begun, continued, and reconciled at its end."""

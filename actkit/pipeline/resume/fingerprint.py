@@ -1,0 +1,109 @@
+"""What must be the same for a run to be continued: all that its rows depend on, but for the input, which has digests.
+
+The device and the batch budget are no part of it: they change no row beyond rounding.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actkit.backends import Model
+from actkit.backends.placement import Weights
+from actkit.backends.saes.sae import Sae
+from actkit.config import BatchSpec, OutputSpec
+from actkit.errors import RunError
+from actkit.hooks import HookPoint
+from actkit.pipeline.digests import canonical, of_weights
+from actkit.pipeline.recipe import Recipe
+from actkit.schemas import SCHEMA_VERSION
+
+CHANGES_NO_ROW = (
+    "out",
+    "overwrite",
+    "resume",
+    "device",
+    "device_map",
+    "batch_tokens",
+    "quiet",
+    "json",
+    "merge_into",
+    "verify",
+)
+"""Options that may differ between the beginning of a run and its continuation."""
+SHOWN = 3
+"""Differences that an error names."""
+
+
+def fingerprint(
+    recipe: Recipe,
+    model: Model,
+    hook_points: Sequence[HookPoint],
+    batch: BatchSpec,
+    output: OutputSpec,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Key → value, plain JSON; options as `option.NAME`, SAEs as `sae.NAME`.
+
+    Weights are digested by their ends (see `digest.of_weights`), as they are in memory, so that a model which was
+    handed over already loaded is covered too.
+    """
+    about = model.description
+    found: dict[str, Any] = {
+        "command": recipe.command,
+        **{f"detected.{name}": one for name, one in recipe.detected.items()},
+        "model": about.spec.name,
+        "revision": about.revision,
+        "dtype": about.spec.dtype,
+        "attn": about.spec.attn,
+        "quantize": about.spec.quantize,
+        "allow_pickle": about.spec.allow_pickle,
+        "trust_remote_code": about.spec.trust_remote_code,
+        "weights": of_weights(Weights(model.module)),
+        "tokenizer": _of_tokenizer(about.tokenizer),
+        "hook_points": [str(point) for point in hook_points],
+        **{f"sae.{name}": _of_sae(one.sae) for name, one in recipe.health.items()},
+        "store_dtype": output.store_dtype,
+        "on_bad_record": output.on_bad_record,
+        "max_samples": output.max_records,
+        "shard_sequences": batch.shard_sequences,
+        "shard_mb": batch.shard_mb,
+        "schema_version": SCHEMA_VERSION,
+        "actkit": importlib.metadata.version("actkit"),
+    }
+    # Options of the same names are here as they were resolved.
+    own = {name: one for name, one in options.items() if name not in (*CHANGES_NO_ROW, *found)}
+    plain: dict[str, Any] = json.loads(canonical(found | {f"option.{name}": one for name, one in own.items()}))
+    return plain
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> None:
+    """Raise RunError, naming what differs, unless the run at `where` was begun with this fingerprint."""
+    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if not differing:
+        return
+    named = [f"{key.removeprefix('option.')} was {_short(old, key)}, is {_short(new, key)}" for key in differing]
+    more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    raise RunError(
+        f"{where} was begun differently: {'; '.join(named[:SHOWN])}{more}",
+        "give what it was begun with, choose another --out, or start again with --overwrite",
+    )
+
+
+def _short(values: Mapping[str, Any], key: str) -> str:
+    text = json.dumps(values[key], ensure_ascii=False) if key in values else "absent"
+    return text if len(text) <= 40 else f"{text[:18]}…{text[-18:]}"
+
+
+def _of_tokenizer(tokenizer: Any) -> str:
+    """sha256 of a fast tokenizer as JSON, and of its chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    text = backend.to_str() if backend is not None else ""
+    return hashlib.sha256(f"{text}\n{tokenizer.chat_template}".encode()).hexdigest()
+
+
+def _of_sae(sae: Sae) -> str:
+    """sha256 of what an SAE says of itself and of the ends of its weights."""
+    says = canonical([sae.name, str(sae.hook_point), sae.d_in, sae.d_sae, sae.architecture, sae.facts])
+    return hashlib.sha256(f"{says}\n{of_weights(sae.weights)}".encode()).hexdigest()

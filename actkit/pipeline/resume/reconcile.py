@@ -1,0 +1,45 @@
+"""Exactly once: what is on disk, held against what was read."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from actkit.errors import RunError
+from actkit.pipeline.data import Ints
+from actkit.runs.progress import Progress
+
+
+def reconcile(run: Path, progress: Progress) -> None:
+    """Raise RunError unless every record that was read stands once in `sequences` or once in `rejected`.
+
+    The tables are read shard by shard: a shard holds all records from one on to another, so what is written and what is
+    rejected must together be those numbers without a gap. Then the totals must be those that were counted.
+    """
+    read = written = rejected = truncated = 0
+    parts = sorted({path.name for table in ("sequences", "rejected") for path in (run / table).glob("part-*.parquet")})
+    for part in parts:
+        sequences, bad = _column(run / "sequences" / part, "record_id"), _column(run / "rejected" / part, "record_id")
+        good = np.unique(sequences)
+        both = np.sort(np.concatenate([good, bad]))
+        if not np.array_equal(both, np.arange(read, read + len(both))):
+            raise _defect(f"the records of {part} are not {read} to {read + len(both) - 1}, each once")
+        cut = _column(run / "sequences" / part, "n_truncated") > 0
+        truncated += len(np.unique(sequences[cut]))
+        read, written, rejected = read + len(both), written + len(good), rejected + len(bad)
+    found = (read, written, rejected, truncated)
+    counted = (progress.read, progress.written, progress.rejected, progress.truncated)
+    if found != counted:
+        names = "read, written, rejected, truncated"
+        raise _defect(f"{names}: {', '.join(map(str, counted))} counted, {', '.join(map(str, found))} found")
+
+
+def _column(path: Path, name: str) -> Ints:
+    if not path.exists():
+        return np.zeros(0, dtype=np.int64)
+    column: Ints = pq.read_table(path, columns=[name], partitioning=None)[name].to_numpy()
+    return column
+
+
+def _defect(message: str) -> RunError:
+    return RunError(message, "this is a defect of actkit; please report it with the input")

@@ -1,0 +1,144 @@
+"""Where a run begins: at its first shard, after its last finished one, or not at all because it is complete.
+
+`<out>.partial/fingerprint.json` says from the beginning on what the run was begun with; see `fingerprint`.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actkit.config import BatchSpec, OutputSpec
+from actkit.errors import RunError
+from actkit.pipeline.forward.batches import Budget
+from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.resume.fingerprint import check_same
+from actkit.runs.lock import locked
+from actkit.runs.manifest import FOLDER, InputPosition, Manifest, finished, load_states
+from actkit.runs.paths import RUN_FILE, check_out, clear, partial_of, tidy
+from actkit.runs.progress import Progress
+from actkit.runs.writer import RunDirectory, start_run
+
+FINGERPRINT = "fingerprint.json"
+
+
+@dataclass
+class Session:
+    """A run that is being written by this process."""
+
+    directory: RunDirectory
+    progress: Progress
+    budget: Budget
+    asked: int
+    """Tokens a batch that were asked for."""
+    replaces: bool
+    """Whether a finished run at the same place is to be replaced, now or when the run was begun."""
+    sessions: list[dict[str, Any]]
+    """When, where and with what each of the processes began that wrote this run."""
+    done: list[InputPosition] = field(default_factory=list)
+    """The ends of the shards that were finished before."""
+
+
+def is_complete(output: OutputSpec) -> bool:
+    """Whether `output` is to continue a run that is complete, for which no record is read."""
+    return output.resume and not partial_of(output.out).exists() and (output.out / RUN_FILE).exists()
+
+
+def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The facts of a run that is to be continued and is complete; None where there is none.
+
+    Raises RunError when it was begun differently.
+    """
+    if not is_complete(output):
+        return None
+    facts: dict[str, Any] = json.loads((output.out / RUN_FILE).read_text(encoding="utf-8"))
+    check_same(facts.get("fingerprint", {}), fingerprint, str(output.out))
+    tidy(output.out)
+    return facts
+
+
+@contextmanager
+def begun(
+    recipe: Recipe,
+    batch: BatchSpec,
+    output: OutputSpec,
+    about: Mapping[str, str],
+    fingerprint: Mapping[str, Any],
+    device: str,
+) -> Iterator[Session]:
+    """Hold the run's directory and everything that was counted in it, empty or as the last finished shard left it.
+
+    Raises RunError when a run is in the way, another process writes it, or it was begun differently. What fails inside
+    leaves the finished shards, or nothing at all where there are none.
+    """
+    check_out(output.out, output.overwrite, output.resume)
+    directory = start_run(output.out, about)
+    with locked(directory.partial):
+        run = Session(directory, Progress(), Budget(batch.batch_tokens), batch.batch_tokens, output.overwrite, [])
+        manifests = _continued(run, recipe, fingerprint) if output.resume else []
+        if not manifests:
+            clear(directory.partial)
+        session = {"began": round(time.time(), 3), "first_shard": len(manifests), "device": device}
+        run.sessions.append({**session, "batch_tokens": batch.batch_tokens, "torch": torch.__version__})
+        try:
+            if output.out.exists() and not run.replaces:
+                raise RunError(
+                    f"{output.out} exists already, and the unfinished run was not begun to replace it",
+                    "move one of the two away",
+                )
+            facts = {"fingerprint": fingerprint, "replaces": run.replaces, "sessions": run.sessions}
+            directory.write_text(FINGERPRINT, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+            yield run
+        except BaseException:
+            directory.discard_if_empty()
+            raise
+
+
+def _continued(run: Session, recipe: Recipe, fingerprint: Mapping[str, Any]) -> list[Manifest]:
+    """The finished shards of a run that was begun before; whatever else is there is removed."""
+    partial = run.directory.partial
+    if not any((partial / FOLDER).glob("part-*.json")):
+        return []
+    facts = _facts(partial / FINGERPRINT)
+    check_same(facts["fingerprint"], fingerprint, str(partial))
+    manifests, wrong = finished(partial)
+    if manifests:
+        names = {f"{FOLDER}/{one.name}.json" for one in manifests}
+        clear(partial, {FINGERPRINT, *names, *(name for one in manifests for name in one.files())})
+        _restore(run, recipe, manifests)
+    run.replaces, run.sessions = facts["replaces"], facts["sessions"]
+    run.progress.notes.extend([wrong] if wrong else [])
+    return manifests
+
+
+def _restore(run: Session, recipe: Recipe, manifests: list[Manifest]) -> None:
+    """Count everything as it was when the last of these shards was done."""
+    last = manifests[-1]
+    for name, state in load_states(run.directory.partial, last, list(recipe.health)).items():
+        recipe.health[name].restore(state)
+    for one in fields(Progress):
+        setattr(run.progress, one.name, getattr(last.progress, one.name))
+    run.progress.read = last.end.read
+    if last.given == run.asked:  # another budget that is asked for is taken as it is
+        run.budget.tokens = last.used
+    for manifest in manifests:
+        for table, written in manifest.tables.items():
+            run.directory.count(table, written)
+    run.done = [one.end for one in manifests]
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = facts["fingerprint"], facts["replaces"], facts["sessions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read, so nobody knows what the run was begun with",
+            "start again with --overwrite, or choose another --out",
+        ) from error
+    return facts

@@ -1,0 +1,1 @@
+"""Text and chats become token sequences with character spans and roles."""

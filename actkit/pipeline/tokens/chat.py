@@ -1,0 +1,148 @@
+"""Stage 2, tokenize, for chats: messages through the model's template, and where in the result each content stands.
+
+1. The chat is rendered by the template, then tokenized without adding special tokens again: at most one leading BOS.
+2. The same roles are rendered with placeholders for contents, which leaves the template's own pieces. The chat must be
+   those pieces with the contents, whole or trimmed, between them to the last character, or without the thoughts that
+   they begin with; what is not is a bad record. Boundaries are then read off the token spans, never by tokenizing
+   parts apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from actkit.errors import ModelError, RecordError
+from actkit.pipeline.data import Encoding
+from actkit.pipeline.tokens.chat_spans import between, forms_of, with_marks, with_tag
+from actkit.pipeline.tokens.tokenize import TEMPLATE, Span, Tokenizer, check_text, encoding_of, tokens_of
+
+Message = Mapping[str, Any]
+
+
+def encode_chat(
+    tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool
+) -> tuple[Encoding, list[Span]]:
+    """Render `messages` with the model's chat template and tokenize the result.
+
+    Returns the encoding and, for each message, the characters of the rendered text that are its content.
+    Raises RecordError when the template refuses the messages or leaves out a call of a tool, or where a content stands
+    cannot be known.
+    """
+    for message in messages:
+        check_text(message["content"])
+    text = render(tokenizer, messages, add_generation_prompt)
+    check_text(text)  # a role, too, may hold half a character
+    _check_calls(messages, text)
+    spans = content_spans(tokenizer, messages, text, add_generation_prompt)
+    fields = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = list(fields["input_ids"]), [tuple(span) for span in fields["offset_mapping"]]
+    if not ids:
+        raise RecordError("messages", "the chat template renders them as nothing")
+    encoding = encoding_of(tokenizer, text, ids, offsets, typed=spans)
+    role: list[str | None] = [TEMPLATE] * len(ids)
+    for message, span in zip(messages, spans, strict=True):
+        first, last = tokens_of(encoding, span)
+        role[first:last] = [message["role"]] * (last - first)
+    return replace(encoding, role=tuple(role)), spans
+
+
+def render(tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    """The chat template's text for `messages`.
+
+    Raises ModelError where there is no template, RecordError where it refuses the messages.
+    """
+    if not tokenizer.chat_template:
+        raise ModelError("this model has no chat template", "use --no-chat, or an instruction-tuned model")
+    try:
+        text = tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except Exception as error:  # a template is a program of the model's author and may raise anything
+        reason = f"the model's chat template refuses them: {str(error)[:200]}"
+        if any(message["role"] == "system" for message in messages):
+            reason += " (if it has no system role, put the system text at the head of the first user message)"
+        raise RecordError("messages", reason) from error
+    return str(text)
+
+
+def _check_calls(messages: Sequence[Message], text: str) -> None:
+    """Raise RecordError for a call of a tool that many templates would leave out without a word."""
+    for index, message in enumerate(messages):
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise RecordError(f"messages[{index}].tool_calls", "not a list of calls")
+        for call in calls:
+            called = call.get("function", call) if isinstance(call, Mapping) else {}
+            name = called.get("name") if isinstance(called, Mapping) else None
+            if not isinstance(name, str) or name not in text:
+                raise RecordError(f"messages[{index}].tool_calls", "the chat template leaves this call out")
+
+
+def content_spans(
+    tokenizer: Tokenizer, messages: Sequence[Message], text: str, add_generation_prompt: bool
+) -> list[Span]:
+    """Where in the rendered `text` each message's content stands, as character spans in the order of the messages.
+
+    A template may look at contents (thinking): where placeholders for all do not leave the text's own pieces, each
+    content is replaced alone. A thought that the template leaves out is in no span. Raises RecordError where neither
+    accounts for every character of `text`.
+    """
+    # A placeholder would make content where a call stands alone, and templates write that otherwise.
+    said = [index for index, one in enumerate(messages) if one["content"] or not one.get("tool_calls")]
+    everywhere = {index: f"\ue000{index}\ue001" for index in said}
+    found = _placed(tokenizer, messages, everywhere, text, add_generation_prompt)
+    if found is None:
+        found = [_alone(tokenizer, messages, index, text, add_generation_prompt) for index in said]
+        _check_apart(messages, found)
+    spans = dict(zip(said, found, strict=True))
+    return [spans.get(index, (0, 0)) for index in range(len(messages))]
+
+
+def _placed(
+    tokenizer: Tokenizer, messages: Sequence[Message], marks: Mapping[int, str], text: str, add_generation_prompt: bool
+) -> list[Span] | None:
+    """The spans of the messages in `marks` (number → placeholder); None where `text` is not what they leave of it.
+
+    Contents are one piece, or, where that does not do, a thought and an answer.
+    """
+    contents = {index: messages[index]["content"] for index in marks}
+    whole = {index: (mark, [(mark, contents[index])]) for index, mark in marks.items()}
+    parts = {index: with_marks(contents[index], mark) for index, mark in marks.items()}
+    for marked in (whole, parts) if parts != whole else (whole,):
+        shown = [{**one, "content": marked[at][0]} if at in marked else one for at, one in enumerate(messages)]
+        try:
+            shape = render(tokenizer, shown, add_generation_prompt)
+        except RecordError:
+            continue
+        # A thought may be left out, an answer may not.
+        kept = [[one for one in pieces if one == pieces[-1] or one[0] in shape] for _, pieces in marked.values()]
+        found = between(shape, [piece for pieces in kept for piece in pieces], text)
+        if found is not None:
+            ends = [(found[pieces[0][0]][0], found[pieces[-1][0]][1], len(pieces) > 1) for pieces in kept]
+            return [(with_tag(text, start) if thought else start, end) for start, end, thought in ends]
+    return None
+
+
+def _alone(
+    tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: str, add_generation_prompt: bool
+) -> Span:
+    """The span of one content; what stands around it must be what stands around a placeholder in its place."""
+    content = messages[index]["content"]
+    spans = _placed(tokenizer, messages, {index: "\ue000\ue001"}, text, add_generation_prompt)
+    if spans is None and content.strip() and text.count(content.strip()) == 1 and 0 < index == len(messages) - 1:
+        # The placeholder changed what the template makes of it. What it goes on with is known all the same, if the
+        # conversation before, asking for an answer, is the text's own beginning and the content follows.
+        before = render(tokenizer, messages[:index], True)
+        form = next((form for form in forms_of(content) if before and text.startswith(before + form)), None)
+        spans = [(len(before), len(before) + len(form))] if form else None
+    if spans is None:
+        role = messages[index]["role"]
+        raise RecordError("messages", f"the chat template changes the {role} message beyond recognition")
+    return spans[0]
+
+
+def _check_apart(messages: Sequence[Message], spans: Sequence[Span]) -> None:
+    ordered = sorted(spans)
+    if any(first[1] > second[0] for first, second in pairwise(ordered)):
+        raise RecordError("messages", f"the chat template mixes the contents of {len(messages)} messages")

@@ -1,0 +1,95 @@
+"""A prompt and its answer as tokens: what the recipes that read answers have in common.
+
+Plain texts are joined as they are, conversations rendered by the model's chat template, or written out as turns where
+there is none. Which tokens are the answer's is read off the character spans.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actkit.config import Bos
+from actkit.errors import RecordError
+from actkit.pipeline.data import Encoding
+from actkit.pipeline.tokens.chat import Message, encode_chat
+from actkit.pipeline.tokens.tokenize import Span, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
+
+PLAIN_TURNS = {
+    "system": "\n\nSystem: ",
+    "user": "\n\nHuman: ",
+    "assistant": "\n\nAssistant: ",
+    "tool": "\n\nTool: ",
+}
+"""What stands before a message where there is no chat template: the turns of Anthropic's hh-rlhf."""
+
+
+@dataclass(frozen=True)
+class PromptResponse:
+    """One prompt, with its answer if there is one."""
+
+    encoding: Encoding
+    response: Span | None = None
+    """The answer's positions, [first, last)."""
+    answer_start: int | None = None
+    """The answer's first character."""
+    boundary_merged: bool = False
+    """The answer's first token also holds text before it."""
+
+    @property
+    def response_start(self) -> int:
+        """The answer's first position, or where it would begin."""
+        return self.response[0] if self.response else len(self.encoding)
+
+
+def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: Bos) -> PromptResponse:
+    """A prompt and, where there is one, the text that follows it, joined as they are."""
+    if response is None:
+        return PromptResponse(encode_text(tokenizer, prompt, bos))
+    encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], bos)
+    return _answered(encoding, spans[-1])
+
+
+def conversation(prompt: str | Sequence[Message], response: str | None, system: str | None = None) -> list[Message]:
+    """Messages of a prompt (its user's words, or messages already) and, where there is one, the assistant's answer."""
+    messages: list[Message] = [{"role": "system", "content": system}] if system is not None else []
+    messages += [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return messages if response is None else [*messages, {"role": "assistant", "content": response}]
+
+
+def encode_messages(
+    tokenizer: Tokenizer, messages: Sequence[Message], chat: bool, bos: Bos = "auto", verbatim: bool = False
+) -> PromptResponse:
+    """A conversation; an assistant's message at its end is the answer, else the answer would begin after it.
+
+    With `chat` the model's template renders it; without, turns are written out, or `verbatim` joined as they are.
+    Raises RecordError for an answer that calls a tool, and for such calls where there is no template to write them.
+    """
+    answered = messages[-1]["role"] == "assistant"
+    if messages[-1].get("tool_calls"):
+        raise RecordError("messages", "the answer calls a tool; answers that are text are read")
+    if not chat and any(message.get("tool_calls") for message in messages):
+        raise RecordError("messages", "calls of tools need a chat template")
+    if chat:
+        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
+    else:
+        pieces: list[tuple[str | None, str]] = []
+        for message in messages:
+            pieces += [] if verbatim else [(None, PLAIN_TURNS[message["role"]])]
+            pieces.append((message["role"], message["content"]))
+        if not (answered or verbatim):
+            pieces.append((None, PLAIN_TURNS["assistant"].rstrip()))
+        encoding, spans = encode_pieces(tokenizer, pieces, bos)
+    return _answered(encoding, spans[-1]) if answered else PromptResponse(encoding)
+
+
+def text_in(value: object, name: str) -> str:
+    """A field's text. Raises RecordError for what is missing, empty or no text."""
+    if not isinstance(value, str):
+        raise RecordError(name, "missing" if value is None else "not text")
+    if not value.strip():
+        raise RecordError(name, "empty")
+    return value
+
+
+def _answered(encoding: Encoding, span: Span) -> PromptResponse:
+    start, merged = first_token_of(encoding, span[0])
+    return PromptResponse(encoding, (start, max(tokens_of(encoding, span)[1], start)), span[0], merged)

@@ -1,0 +1,77 @@
+"""Two texts with a common beginning as three sequences: what they share, run once, and what each goes on with."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from actkit.errors import RecordError
+from actkit.pipeline.data import Encoding, Ints, TokenSequence
+from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.tokenize import TEMPLATE, divergence
+from actkit.recipes.prompt_response import PromptResponse
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of the two texts, and which of its positions are read."""
+
+    side: str
+    answered: PromptResponse
+    keep: Ints
+    label: str | None = None
+
+
+def branches(
+    record_id: int, sides: Sequence[Branch], limit: int | None, group: str | None, template: str | None = None
+) -> list[TokenSequence]:
+    """The sequences of one record: `shared`, from which nothing is read, and one a side.
+
+    The shared part ends before the first position that is read, so that every side holds its own. Raises RecordError
+    for a side longer than `limit` tokens.
+    """
+    for one in sides:
+        if limit is not None and len(one.answered.encoding) > limit:
+            raise RecordError(one.side, f"longer than the context of {limit} tokens")
+    first, second = (one.answered.encoding for one in sides)
+    start = min(divergence(first.token_ids, second.token_ids), *(int(one.keep[0]) for one in sides))
+    shared = []
+    if start:
+        shared.append(TokenSequence(record_id, beginning(first, second, start), np.arange(0), "shared"))
+    return shared + [
+        TokenSequence(
+            record_id,
+            one.answered.encoding,
+            one.keep,
+            one.side,
+            parent=0 if start else None,
+            start=start,
+            response_start=one.answered.response[0] if one.answered.response else None,
+            group=group,
+            label=one.label,
+            template=template,
+            boundary_merged=one.answered.boundary_merged,
+        )
+        for one in sides
+    ]
+
+
+def beginning(first: Encoding, second: Encoding, length: int) -> Encoding:
+    """The `length` tokens that two encodings begin with, and the text that they are of.
+
+    A character of which only a part is shared may be another one on the other side: it is U+FFFD, as in a token that is
+    a part of it. A token's role is the one that it has on both sides; where an answer ends on one side alone, there is
+    none but `template`.
+    """
+    head, _ = truncate(first, length)
+    # The token after them begins before their end where it goes on with their last character.
+    end = int(head.char_end[-1])
+    whole = min(end, int(first.char_start[length])) if length < len(first) else end
+    role = tuple(one if one == other else TEMPLATE for one, other in zip(head.role, second.role[:length], strict=True))
+    return replace(head, text=head.text[:whole] + "\ufffd" * (end - whole), role=role)
+
+
+def key_of(prompt: str) -> str:
+    """A group's name for a prompt: what answers equal prompts belongs together."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]

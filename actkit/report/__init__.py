@@ -1,0 +1,1 @@
+"""Figures and token views of finished runs."""

@@ -1,0 +1,37 @@
+"""A finished run at a glance: what `run.json` says, and the first rows of every table."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.runs.reader import parts
+from actkit.errors import RunError
+
+
+def facts_of(run: Path) -> dict[str, Any]:
+    """What `run.json` holds. Raises RunError when `run` is no finished run."""
+    try:
+        facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        # Path.is_dir raises this again where the name is too long.
+        unfinished = run.name.endswith(".partial") or os.path.isdir(f"{run}.partial")  # noqa: PTH112
+        why = "the run is unfinished" if unfinished else "a run is a directory with run.json"
+        raise RunError(f"{run}: no finished run", why) from error
+    except ValueError as error:
+        raise RunError(f"{run}/run.json is damaged ({error})", "the tables beside it can still be read") from error
+    return dict(facts)
+
+
+def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
+    """Each table's name and first `rows` rows, in the order in which `run.json` lists them."""
+    for table in facts_of(run)["tables"]:
+        files = parts(run, table)
+        if files:
+            with pq.ParquetFile(files[0]) as file:
+                first = next(file.iter_batches(batch_size=rows), None)
+                yield table, pa.Table.from_batches([first] if first else [], file.schema_arrow)

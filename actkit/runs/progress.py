@@ -1,0 +1,105 @@
+"""`Progress`: the counters and timings that `extract` reports, keeps with each shard and writes into `run.json`."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+@dataclass
+class Progress:
+    """How far a run is; handed to `on_progress` after every batch and every rejected record."""
+
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    """Tokens of the sequences, each shared beginning counted once."""
+    special_in_text: int = 0
+    """Sequences whose text has special tokens typed into it."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why records were rejected, and how many for each reason."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Part of the work → how long it took; parts follow one another."""
+    within: dict[str, float] = field(default_factory=dict)
+    """What took its time inside another part (`encode`, in `reduce`) or beside them (`write`)."""
+    notes: list[str] = field(default_factory=list)
+    """What happened on the way that a person should know: damaged shards, memory that ran out."""
+
+    def __post_init__(self) -> None:
+        self.part = ""
+        """Which part of the work is being timed now, for whoever shows it; not counted, and not kept with a shard."""
+
+    def reject(self, reason: str) -> None:
+        """Count one rejected record."""
+        self.rejected += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def add(self, now: "Progress", before: "Progress") -> None:
+        """Count what another one has counted between `before` and `now`."""
+        for name in ("read", "written", "rejected", "truncated", "tokens", "special_in_text"):
+            setattr(self, name, getattr(self, name) + getattr(now, name) - getattr(before, name))
+        for name in ("reasons", "seconds", "within"):
+            own, new, old = getattr(self, name), getattr(now, name), getattr(before, name)
+            own.update({key: own.get(key, 0) + value - old.get(key, 0) for key, value in new.items()})
+        self.notes.extend(now.notes[len(before.notes) :])
+
+    @contextmanager
+    def timed(self, part: str, within: bool = False) -> Iterator[None]:
+        """Add the time spent inside to `part`, of `seconds` or, where another part is timed already, of `within`."""
+        start, times = time.perf_counter(), self.within if within else self.seconds
+        before = self.part
+        if not within:
+            self.part = part
+        try:
+            yield
+        finally:
+            self.part = before
+            times[part] = times.get(part, 0.0) + time.perf_counter() - start
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def reasons(progress: Progress) -> str:
+    """The most common reasons why records were rejected, to end a sentence."""
+    most = sorted(progress.reasons.items(), key=lambda item: -item[1])[:3]
+    return ": " + "; ".join(f"{count} × {reason}" for reason, count in most) if most else ""
+
+
+def profile(progress: Progress) -> Mapping[str, Mapping[str, float | None]]:
+    """Part → its `seconds`, and the run's tokens by them, `tokens_per_second` (None where a part took no time).
+
+    * tokenize: records read and turned into token ids
+    * forward: batches planned and run through the model
+    * encode: SAEs' features computed, selected and pooled, their health counted
+    * reduce: vectors turned into rows
+    * order: a shard's rows put into the order of the input
+    * write: tables written, which goes on beside the other parts
+    * wait: nothing to do until a table is written; on CUDA also until the next shard is read or the batch before has
+      become rows
+    * finish: tables over the finished run
+
+    All but `write` follow one another. On CUDA tokenize, encode and reduce, which wait there for the device, go on
+    beside forward, which then only feeds it. A run that was continued has the seconds of its finished shards in all.
+    """
+    spent, within = progress.seconds, progress.within
+    encode = within.get("encode", 0.0)
+    parts = {
+        "tokenize": spent.get("read", 0.0) + spent.get("tokenize", 0.0),
+        "forward": spent.get("forward", 0.0),
+        "encode": encode,
+        "reduce": spent.get("reduce", 0.0) - encode,
+        "order": spent.get("order", 0.0),
+        "write": within.get("write", 0.0),
+        "wait": sum(spent.get(f"wait_for_{what}", 0.0) for what in ("writer", "rows", "shard")),
+        "finish": spent.get("finish", 0.0),
+    }
+    return {
+        part: {
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(progress.tokens / seconds, 1) if seconds > 0 else None,
+        }
+        for part, seconds in parts.items()
+    }

@@ -1,0 +1,133 @@
+"""Read a run's tables shard by shard: the activations of one hook point, with what the other tables say of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.runs.fast_vectors import vectors
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The activations of one hook point in one shard."""
+
+    hook_point: str
+    layer: int
+    sequence_ids: Ints
+    positions: Ints
+    activations: Floats
+    """[n, d_model] float32."""
+
+
+def parts(run: Path, table: str) -> list[Path]:
+    """The part files of one table, in order."""
+    return sorted((run / table).glob("part-*.parquet"))
+
+
+def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The part of `table` that belongs to the same shard as `part`; all of its columns, or those named."""
+    return pq.read_table(run / table / part.name, columns=columns and list(columns), partitioning=None)
+
+
+def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
+    """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out.
+
+    Of one `hook_point` alone, only its bytes are read.
+    """
+    with pq.ParquetFile(part) as file:
+        column = file.schema_arrow.get_field_index("hook_point")
+        for group in range(file.num_row_groups):
+            known = file.metadata.row_group(group).column(column).statistics
+            if hook_point is not None and known is not None and known.has_min_max and known.min != hook_point:
+                continue
+            table = file.read_row_group(group, columns=["sequence_id", "position", "layer", "hook_point"])
+            if not len(table) or (hook_point is not None and table["hook_point"][0].as_py() != hook_point):
+                continue
+            values = _values(part, file, group)
+            if values is None:
+                continue
+            yield Rows(
+                table["hook_point"][0].as_py(),
+                table["layer"][0].as_py(),
+                table["sequence_id"].to_numpy(),
+                table["position"].to_numpy(),
+                values.reshape(len(table), -1),
+            )
+
+
+def _values(part: Path, file: pq.ParquetFile, group: int) -> Floats | None:
+    """[n * width]: the vectors of one row group end to end; None where they differ in length."""
+    if pa.types.is_fixed_size_list(file.schema_arrow.field("activation").type):
+        plain = vectors(part, file.metadata, group, "activation")
+        if plain is not None:
+            return plain.astype(np.float32, copy=False)
+    lists = file.read_row_group(group, columns=["activation"])["activation"].combine_chunks()
+    if not pa.types.is_fixed_size_list(lists.type) and len(set(np.diff(lists.offsets))) != 1:
+        return None
+    values: Floats = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return values
+
+
+def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of one SAE in one part of `features` or `pooled_features`: row groups hold one SAE each.
+
+    All columns, or those named; nothing but the name is read of other SAEs' row groups.
+    """
+    with pq.ParquetFile(part) as file:
+        for group in range(file.num_row_groups):
+            named = file.read_row_group(group, columns=["sae"])["sae"]
+            if len(named) and named[0].as_py() == sae:
+                yield file.read_row_group(group, columns=columns and list(columns))
+
+
+def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Where each of some ids [k] stands among `sequence_ids` [n], which ascend, and whether it is there at all."""
+    at = np.searchsorted(sequence_ids, some)
+    there = at < len(sequence_ids)
+    there[there] = sequence_ids[at[there]] == some[there]
+    return at, there
+
+
+def special_keys(run: Path, part: Path) -> Ints:
+    """One number for each special token in the shard of `part`, for `is_special`."""
+    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "is_special"])
+    special = tokens.filter(tokens["is_special"])
+    return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
+
+
+def is_special(rows: Rows, special: Ints) -> npt.NDArray[np.bool_]:
+    """[n] whether each row is a special token's."""
+    return np.isin(keys_of(rows.sequence_ids, rows.positions), special)
+
+
+def keys_of(sequence_ids: Ints, positions: Ints) -> Ints:
+    """Sequence and position as one number; no context is 2^31 tokens long."""
+    keys: Ints = (sequence_ids << 31) | positions
+    return keys
+
+
+def matrix(table: pa.Table, column: str = "activation") -> npt.NDArray[np.float64] | None:
+    """[n, width] a column of vectors; None where they differ in length."""
+    lists = table[column].combine_chunks()
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    if len(set(lengths.tolist())) != 1:
+        return None
+    values: npt.NDArray[np.float64] = pc.list_flatten(lists).to_numpy(zero_copy_only=False).astype(np.float64)
+    return values.reshape(len(table), -1)
+
+
+def lists_in(table: pa.Table, column: str) -> list[npt.NDArray[Any]]:
+    """A column of lists, as one array a row."""
+    lists = table[column].combine_chunks()
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    return np.split(pc.list_flatten(lists).to_numpy(zero_copy_only=False), np.cumsum(lengths)[:-1])

@@ -1,0 +1,133 @@
+"""A finished run, read: its tables, its activations as one array, its features as one sparse matrix."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.runs.facts import facts_of
+from actkit.runs.reader import Rows, part_of, parts, rows_of, sae_groups
+from actkit.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+
+class Run:
+    """A finished run. Nothing is read before it is asked for."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.facts: dict[str, Any] = facts_of(self.path)
+        """What `run.json` holds: options, model, counts, tables, versions."""
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.facts['command']}, tables {', '.join(self.tables)})"
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables."""
+        return tuple(self.facts["tables"])
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One table, all shards together. Raises RunError for a name that the run does not have."""
+        return pa.concat_tables([part_of(self.path, name, part, columns) for part in self._parts(name)])
+
+    def to_pandas(self, name: str) -> "pd.DataFrame":
+        """One table as a data frame."""
+        frame: pd.DataFrame = self.table(name).to_pandas()
+        return frame
+
+    @property
+    def hook_points(self) -> tuple[str, ...]:
+        """Hook points whose activations are stored."""
+        with pq.ParquetFile(self._parts("activations")[0]) as file:
+            at = file.schema_arrow.get_field_index("hook_point")
+            groups = (file.metadata.row_group(group) for group in range(file.num_row_groups))
+            return tuple(str(group.column(at).statistics.min) for group in groups)
+
+    def activations(self, hook_point: str, side: str | None = None) -> npt.NDArray[np.float32]:
+        """[n, d_model]: every stored vector of one hook point, in order of sequence and position.
+
+        `side` takes the sequences of one side only: shared, chosen, rejected, positive or negative. Only this hook
+        point's bytes are read; what each row is, `positions` says. Raises RunError for a hook point that is not stored.
+        """
+        wanted = self._of_side(side)
+        found = [rows.activations[_rows_of(rows, wanted)] for rows in self._rows(hook_point)]
+        return np.concatenate(found)  # of one part too: what Parquet was read into is not writable
+
+    def positions(self, hook_point: str, side: str | None = None) -> "pd.DataFrame":
+        """What the rows of `activations` are: a data frame with sequence_id and position."""
+        import pandas as pd
+
+        wanted = self._of_side(side)
+        found = [
+            pd.DataFrame({"sequence_id": rows.sequence_ids, "position": rows.positions})[_rows_of(rows, wanted)]
+            for rows in self._rows(hook_point)
+        ]
+        frame: pd.DataFrame = pd.concat(found, ignore_index=True)
+        return frame
+
+    def features(self, sae: str | None = None) -> "csr_matrix":
+        """[n, d_sae] sparse: the stored features, a row each of `features`, or of `pooled_features` without those.
+
+        `sae` may be left out where the run has one. Rows are in order of sequence and position.
+        """
+        from scipy.sparse import csr_matrix
+
+        about = {one["name"]: one["d_sae"] for one in self.facts.get("saes", ())}
+        if sae is None and len(about) == 1:
+            sae = next(iter(about))
+        if sae is None or sae not in about:
+            raise RunError(f"{self.path}: which SAE?", f"it has {', '.join(about) or 'none'}")
+        ids, values, lengths = [], [], [np.zeros(1, dtype=np.int64)]
+        for part in self._parts("features" if "features" in self.tables else "pooled_features"):
+            for table in sae_groups(part, sae):
+                ids.append(pc.list_flatten(table["feature_ids"]).to_numpy())
+                values.append(pc.list_flatten(table["feature_activations"]).to_numpy())
+                lengths.append(pc.list_value_length(table["feature_ids"]).to_numpy())
+        ends = np.cumsum(np.concatenate(lengths))
+        columns: Any = (np.concatenate(values), np.concatenate(ids), ends) if ids else ([], [], ends)
+        return csr_matrix(columns, shape=(len(ends) - 1, about[sae]))
+
+    def _rows(self, hook_point: str) -> Iterator[Rows]:
+        found = False
+        for part in self._parts("activations"):
+            for rows in rows_of(part, hook_point):
+                found = True
+                yield rows
+        if not found:
+            raise RunError(f"{self.path}: no activations of {hook_point}", f"it has {', '.join(self.hook_points)}")
+
+    def _of_side(self, side: str | None) -> npt.NDArray[np.int64] | None:
+        """The sequences of one side; None for those of all. Raises RunError for a side that there is not."""
+        if side is None:
+            return None
+        sequences = self.table("sequences", ["sequence_id", "side"])
+        wanted: npt.NDArray[np.int64] = sequences.filter(pc.equal(sequences["side"], side))["sequence_id"].to_numpy()
+        if not len(wanted):
+            sides = ", ".join(one for one in pc.unique(sequences["side"]).to_pylist() if one)
+            raise RunError(f"{self.path}: no side {side}", f"it has {sides or 'none'}")
+        return wanted
+
+    def _parts(self, name: str) -> list[Path]:
+        found = parts(self.path, name)
+        if not found:
+            raise RunError(f"{self.path}: no table {name}", f"it has {', '.join(self.tables)}")
+        return found
+
+
+def _rows_of(rows: Rows, wanted: npt.NDArray[np.int64] | None) -> Any:
+    """An index of the rows of some sequences; of all, one that makes no copy."""
+    return slice(None) if wanted is None else np.isin(rows.sequence_ids, wanted)
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a finished run. Raises RunError for a directory that is none."""
+    return Run(path)

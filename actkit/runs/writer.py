@@ -1,0 +1,112 @@
+"""Stage 6, sink: a run directory that grows as `<out>.partial` and gets its name when it is complete.
+
+A shard is written table by table, and then its manifest; a file with its final name is whole, and a shard with a
+manifest is. The directory itself is renamed last.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.errors import RunError, writing
+from actkit.runs.atomic_files import Written, sync, write_whole
+from actkit.runs.paths import RUN_FILE, check_is_run, partial_of, replaced, tidy
+from actkit.schemas import SCHEMA_VERSION
+
+Groups: TypeAlias = Mapping[str, pa.Table]
+"""Rows of one table, by row group: one group a hook point or SAE."""
+DICTIONARY = ("hook_point", "source", "side", "token", "role", "status", "reason", "field", "measure")
+"""Columns of few distinct values; vectors and ids are stored plainly, which is faster to write and to read."""
+
+
+@dataclass
+class RunDirectory:
+    """One run on disk while it grows."""
+
+    out: Path
+    about: Mapping[str, str]
+    """What makes a file readable alone: command, model, revision, hook points, dtype; kept in every file's metadata."""
+    rows: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> Path:
+        """Where the run is until it is complete."""
+        return partial_of(self.out)
+
+    def write(self, table: str, groups: Groups, part: int = 0, compression: str = "zstd") -> Written:
+        """Write part `part` of `table`, one row group for each group; a shard has one part number in all tables."""
+        first = next(iter(groups.values()))
+        metadata = {"actkit.table": table, "actkit.schema_version": str(SCHEMA_VERSION), **self.about}
+        schema = first.schema.with_metadata(metadata)
+        dictionary = [name for name in schema.names if name in DICTIONARY]
+
+        def write(file: IO[bytes]) -> None:
+            with pq.ParquetWriter(file, schema, compression=compression, use_dictionary=dictionary) as writer:
+                for group in groups.values():
+                    writer.write_table(group.replace_schema_metadata(metadata), row_group_size=max(len(group), 1))
+
+        written = write_whole(self.partial / table / f"part-{part:05d}.parquet", write)
+        written = replace(written, rows=sum(len(group) for group in groups.values()))
+        self.count(table, written)
+        return written
+
+    def count(self, table: str, written: Written) -> None:
+        """Count one part of a table, just written or found whole."""
+        self.parts[table] = self.parts.get(table, 0) + 1
+        self.rows[table] = self.rows.get(table, 0) + (written.rows or 0)
+        self.sizes[table] = self.sizes.get(table, 0) + written.bytes
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small file beside the tables."""
+        write_whole(self.partial / name, lambda file: file.write(text.encode()))
+
+    def discard_if_empty(self) -> None:
+        """Remove the `.partial` directory of a run that failed before it had anything worth keeping."""
+        if not self.rows.get("sequences"):
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def finish(self, facts: Mapping[str, Any], overwrite: bool) -> Path:
+        """Write `run.json` and give the run its final name. Raises RunError where one came into its way meanwhile."""
+        self.write_text(RUN_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        aside = replaced(self.out)
+        with writing(self.out):
+            if self.out.exists():
+                if not overwrite:
+                    raise RunError(f"{self.out} exists already", "move it away, then go on with --resume")
+                check_is_run(self.out)
+                if aside.exists():  # what an earlier replacement had no time to remove
+                    shutil.rmtree(aside)
+                self.out.rename(aside)
+            self.partial.rename(self.out)
+            sync(self.out.parent)
+            tidy(self.out)
+        return self.out
+
+
+def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
+    """Make the `.partial` directory, or find it. Raises RunError when that cannot be done."""
+    run = RunDirectory(out, about)
+    try:
+        run.partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {run.partial}: {error.strerror or error}", "choose another --out") from error
+    return run
+
+
+def ordered(groups: list[Groups]) -> dict[str, pa.Table]:
+    """The groups of several batches put together, each group's rows in order of sequence and position."""
+    joined = {name: pa.concat_tables([part[name] for part in groups]) for name in groups[0]}
+    # All groups of a batch have the same rows in the same order, so one order serves for all.
+    first = next(iter(joined.values()))
+    keys = [(name, "ascending") for name in ("sequence_id", "position") if name in first.column_names]
+    order = pc.sort_indices(first.select([name for name, _ in keys]), sort_keys=keys)
+    return {name: table.combine_chunks().take(order) for name, table in joined.items()}

@@ -1,0 +1,1 @@
+"""Is a run whole and right: its files and tables, and its numbers computed again."""

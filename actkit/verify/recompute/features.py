@@ -1,0 +1,114 @@
+"""Stored features against the same encoded again: whether they are the same, and what is rounding.
+
+A feature that is stored but not found again, or the other way round, is within rounding in three cases: it stands at
+the end of what was kept (`top_k`, a threshold), no further from it than the tolerance; or a change of the activations
+no larger than the tolerance turns it on or off. For the last, the activations are moved along the feature's own
+direction and encoded again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from actkit.backends.saes.sae import Sae
+from actkit.verify.recompute.differences import Features, relative
+
+STEPS = (0.1, 0.3, 1.0)
+"""Shares of the tolerance by which activations are moved."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which active features of a token a run keeps."""
+
+    top_k: int | None = None
+    threshold: float = 0.0
+    known: bool = True
+    """False where a run does not say it: then as many are expected as are stored."""
+
+    def of(self, values: npt.NDArray[np.float32], n_stored: int) -> npt.NDArray[np.int64]:
+        """Ids of the features of [d_sae] that are kept, largest first, equal ones by id."""
+        least = np.float32(self.threshold if self.known else 0.0)
+        ids = np.flatnonzero(values > max(least, np.float32(0.0)))
+        ids = ids[np.argsort(-values[ids], kind="stable")]
+        return ids[: self.top_k if self.known else n_stored]
+
+
+def compare_token(
+    seen: Features,
+    sae: Sae,
+    x: torch.Tensor,
+    values: npt.NDArray[np.float32],
+    stored: tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], int],
+    cut: Cut,
+    where: str,
+) -> None:
+    """Hold one token's stored features (ids, activations, n_active) against `values` [d_sae], encoded from its `x`."""
+    ids, activations, n_active = stored
+    again = cut.of(values, len(ids))
+    error = apart(ids, activations, values, again)
+    seen.count(set(ids.tolist()), set(again.tolist()), error, where)
+    for feature in sorted(set(ids.tolist()) ^ set(again.tolist())):
+        if flips(sae, x, feature, seen.tolerance.vectors):  # then it might as well be as it is stored
+            values = values.copy()
+            values[feature] = activations[ids == feature].sum()
+    again = cut.of(values, len(ids))
+    slack = seen.tolerance.features * float(np.linalg.norm(values[again]))
+    for feature in sorted(set(ids.tolist()) ^ set(again.tolist())):
+        kept = activations if feature in again else values[again]
+        ends = [cut.threshold] if cut.threshold > 0 else []
+        ends += [float(kept.min())] if len(kept) and len(kept) == (cut.top_k if cut.known else len(ids)) else []
+        if not (values[feature] > 0 and any(abs(float(values[feature]) - end) <= slack for end in ends)):
+            seen.differs(f"{where}: feature {feature} is {_state(feature in ids, float(values[feature]))}")
+    found = int((values > 0).sum())
+    if abs(found - n_active) > max(1.0, seen.tolerance.features * found):
+        seen.differs(f"{where}: n_active is {n_active}, but {found} are active")
+
+
+def flips(sae: Sae, x: torch.Tensor, feature: int, tolerance: float) -> bool:
+    """Whether a change of `x` [d_in] by `tolerance` of its norm turns a feature on or off."""
+    x = x.to(torch.float32)[None]
+    with torch.inference_mode():
+        direction = _direction(sae, x, feature)
+        length = float(direction.norm())
+        if length == 0:
+            return False
+        step = direction * (float(x.norm()) * tolerance / length)
+        moves = torch.tensor([0.0, *STEPS, *(-one for one in STEPS)], device=x.device)
+        active = sae.encode(x + moves[:, None] * step)[:, feature] > 0
+    return bool(active.any()) and not bool(active.all())
+
+
+def _direction(sae: Sae, x: torch.Tensor, feature: int) -> torch.Tensor:
+    """[1, d_in] how to move `x` [1, d_in] so that a feature changes most: along its encoder, or else its decoder.
+
+    Of an SAE that shows neither, `x` can only be made longer and shorter.
+    """
+    encoder = sae.weights.get("W_enc")
+    if encoder is not None and encoder.shape == (sae.d_in, sae.d_sae):
+        return encoder[:, feature].to(x)[None]
+    if sae.reconstruct is None:
+        return x
+    alone = torch.zeros((1, sae.d_sae), device=x.device)
+    nothing = sae.reconstruct(x, alone)
+    alone[0, feature] = 1.0
+    return sae.reconstruct(x, alone) - nothing
+
+
+def apart(
+    ids: npt.NDArray[np.int32],
+    activations: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float32],
+    again: npt.NDArray[np.int64],
+) -> float:
+    """The norm of the difference over the features that both have, as a share of the norm of those found again."""
+    both = np.isin(ids, again)
+    difference = activations[both].astype(np.float64) - values[ids[both]]
+    return float(relative(np.linalg.norm(difference), np.linalg.norm(values[again].astype(np.float64))))
+
+
+def _state(stored: bool, value: float) -> str:
+    again = f"{value:.6g}" if value > 0 else "not active"
+    return f"{'stored' if stored else 'not stored'}, but {again} when encoded again"

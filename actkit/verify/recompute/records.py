@@ -1,0 +1,152 @@
+"""Records of finished shards, computed again on the plain model, one sequence at a time, and held against the tables.
+
+No runner of actkit's is in the path: `actkit.backends.reference` runs the Hugging Face model on a sequence's whole path
+of token ids, without padding, and the SAEs' own `encode` makes features of what it computes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actkit.backends.reference import PlainModel
+from actkit.backends.saes.sae import Sae
+from actkit.hooks import HookPoint
+from actkit.pipeline.data import Ints
+from actkit.runs.reader import lists_in, matrix, parts
+from actkit.verify.recompute.features import Cut, compare_token
+from actkit.verify.recompute.pooled import Pooling, compare_pooled, pooled_vector
+from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.retokenize import Retokenizer
+from actkit.verify.recompute.stored import StoredSequence, read_records, records_in
+from actkit.verify.recompute.tolerance import Tolerance
+
+AT_ONCE = 8
+"""Records whose stored values are in memory at once."""
+CHUNK = 1 << 23
+"""Tokens × features encoded at once: 32 MB in float32."""
+NO_MODULE = "no module's input or output: only the bridge computes it"
+NO_SAE = "it is not known where the SAE is"
+NO_BOS = "run.json does not say how texts were begun"
+NO_POOLING = "the tables do not tell which positions the text was pooled over"
+Read = Mapping[HookPoint, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Recomputing:
+    """What computing records again needs beside the run."""
+
+    model: PlainModel
+    saes: Mapping[str, Sae]
+    texts: Retokenizer | None
+    """None where the run does not say how its texts were begun."""
+    cut: Cut
+    pooling: Pooling | None
+    """None where the run does not say how it pooled."""
+    tolerance: Tolerance
+
+    def run(
+        self,
+        run: Path,
+        n: int,
+        seed: int,
+        only: Sequence[str] = (),
+        into: Recomputed | None = None,
+        on_record: Callable[[int], None] = lambda _n: None,
+    ) -> Recomputed:
+        """Compute `n` records again, drawn with `seed` from all shards or from those whose parts are called `only`.
+
+        What comes of it is counted `into` what is given, if anything. `on_record` hears how many are done. Raises
+        ModelError where a module is not run as expected.
+        """
+        found = into or Recomputed(self.tolerance)
+        for part, records in drawn(run, n, seed, only).items():
+            for first in range(0, len(records), AT_ONCE):
+                for record in read_records(run, part, records[first : first + AT_ONCE].tolist()):
+                    found.records += 1
+                    if self.texts is None:
+                        found.not_recomputed["tokens of texts"] = NO_BOS
+                    else:
+                        self.texts.check(record, found.texts)
+                    for one in record:
+                        self._sequence(one, found)
+                    on_record(found.records)
+        return found
+
+    def _sequence(self, one: StoredSequence, found: Recomputed) -> None:
+        wanted = {
+            point_of(name) for table in ("activations", "pooled_activations") for name in one.values.get(table, ())
+        }
+        for name in (name for table in ("features", "pooled_features") for name in one.values.get(table, ())):
+            if name in self.saes:
+                wanted.add(self.saes[name].hook_point)
+            else:
+                found.not_recomputed[name] = NO_SAE
+        found.not_recomputed |= {str(point): NO_MODULE for point in sorted(wanted) if not self.model.has(point)}
+        points = sorted(point for point in wanted if self.model.has(point))
+        if not points:
+            return
+        found.sequences += 1
+        found.tokens += len(one.token_ids)
+        read = self.model.read(one.token_ids, points)
+        for name, table in one.values.get("activations", {}).items():
+            stored, positions = matrix(table), table["position"].to_numpy()
+            if point_of(name) in read and stored is not None:
+                again = read[point_of(name)].cpu().to(torch.float64).numpy()[positions]
+                found.vectors_of(name).compare(stored, again, [f"{one.place}, position {at}" for at in positions])
+        for name, table in one.values.get("features", {}).items():
+            if name in self.saes and self.saes[name].hook_point in read:
+                self._features(one, self.saes[name], table, read, found)
+        if one.values.keys() & {"pooled_activations", "pooled_features"}:
+            self._pooled(one, read, found)
+
+    def _features(self, one: StoredSequence, sae: Sae, table: pa.Table, read: Read, found: Recomputed) -> None:
+        positions, n_active = table["position"].to_numpy(), table["n_active"].to_numpy()
+        ids, values = (lists_in(table, f"feature_{name}") for name in ("ids", "activations"))
+        step = max(CHUNK // sae.d_sae, 1)
+        for first in range(0, len(positions), step):
+            x = read[sae.hook_point][torch.tensor(positions[first : first + step])]
+            with torch.inference_mode():
+                encoded = sae.encode(x).float().cpu().numpy()
+            for row, again in enumerate(encoded, first):
+                where = f"{one.place}, position {positions[row]}"
+                stored = ids[row], values[row], int(n_active[row])
+                compare_token(found.features_of(sae.name), sae, x[row - first], again, stored, self.cut, where)
+
+    def _pooled(self, one: StoredSequence, read: Read, found: Recomputed) -> None:
+        positions = self.pooling.positions(one) if self.pooling is not None else None
+        if self.pooling is None or positions is None:
+            found.not_recomputed["pooled tables"] = NO_POOLING
+            return
+        for name, table in one.values.get("pooled_activations", {}).items():
+            stored = matrix(table)
+            if point_of(name) in read and stored is not None:
+                again = pooled_vector(read[point_of(name)][torch.tensor(positions)])
+                found.vectors_of(f"pooled {name}").compare(stored, again, [one.place])
+        for name, table in one.values.get("pooled_features", {}).items():
+            if name in self.saes and self.saes[name].hook_point in read:
+                sae = self.saes[name]
+                x, seen = read[sae.hook_point][torch.tensor(positions)], found.features_of(f"pooled {name}")
+                compare_pooled(seen, sae, x, positions, table, self.pooling.pool, one.place)
+
+
+def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, Ints]:
+    """Part → ids of the records drawn from it, ascending: `n` of all that have sequences, or all where there are fewer.
+
+    With `only`, of the parts of those names.
+    """
+    records = {part.name: records_in(part) for part in parts(run, "sequences") if not only or part.name in only}
+    owner = np.repeat(np.arange(len(records)), [len(one) for one in records.values()])
+    every = np.concatenate([*records.values(), np.zeros(0, dtype=np.int64)])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(every))[:n])
+    found = {name: every[chosen[owner[chosen] == number]] for number, name in enumerate(records)}
+    return {name: one for name, one in found.items() if len(one)}
+
+
+def point_of(name: str) -> HookPoint:
+    """The hook point of a full name, such as blocks.3.hook_mlp_out."""
+    _, layer, rest = name.split(".", 2)
+    return HookPoint(int(layer), rest)

@@ -1,0 +1,77 @@
+"""What came of computing records again: how far each hook point and SAE is off, and what is no rounding."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from actkit.verify.recompute.differences import Features, Vectors
+from actkit.verify.recompute.retokenize import Retokenized
+from actkit.verify.recompute.tolerance import Tolerance
+
+
+@dataclass
+class Recomputed:
+    """The records that were computed again, and how far what was stored of them is off."""
+
+    tolerance: Tolerance
+    records: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    """Tokens that were run, shared beginnings as often as they were."""
+    vectors: dict[str, Vectors] = field(default_factory=dict)
+    """Hook point, or `pooled` and the hook point, → how far its vectors are off."""
+    features: dict[str, Features] = field(default_factory=dict)
+    """SAE, or `pooled` and the SAE, → how far its features are off."""
+    texts: Retokenized = field(default_factory=Retokenized)
+    not_recomputed: dict[str, str] = field(default_factory=dict)
+    """What could not be computed again → why."""
+    others: list[str] = field(default_factory=list)
+    """What is wrong beside the numbers, such as another model under the same name."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is further off than rounding explains."""
+        found = [
+            f"{name} is {one.worst:.2e} off the plain model, at {one.where}; {one.tolerance:.0e} is allowed"
+            for name, one in self.vectors.items()
+            if one.fails
+        ]
+        for name, seen in self.features.items():
+            if not seen.worst <= seen.tolerance.features:
+                allowed = f"{seen.tolerance.features:.0e} is allowed"
+                found.append(f"activations of {name} are {seen.worst:.2e} off, at {seen.where}; {allowed}")
+            more = f" (and {seen.n_wrong - len(seen.wrong)} more)" if seen.n_wrong > len(seen.wrong) else ""
+            found += [f"{name}: {text}{more}" for text in seen.wrong]
+        return self.others + found + [f"text and token ids of {text}" for text in self.texts.wrong]
+
+    def facts(self) -> dict[str, Any]:
+        """As plain values, for `run.json` and `--json`."""
+        return {
+            "records": self.records,
+            "sequences": self.sequences,
+            "tokens": self.tokens,
+            "hook_points": {
+                name: {"vectors": one.n, "worst_error": one.worst, "tolerance": one.tolerance, "where": one.where}
+                for name, one in self.vectors.items()
+            },
+            "saes": {
+                name: {
+                    "rows": one.n,
+                    "worst_error": one.worst,
+                    "tolerance": one.tolerance.features,
+                    "identical": one.identical / one.n if one.n else None,
+                    "common": one.common / one.members if one.members else None,
+                }
+                for name, one in self.features.items()
+            },
+            "texts": {"sequences": self.texts.n, "same": self.texts.same, "not_defined": self.texts.not_defined},
+            "not_recomputed": self.not_recomputed,
+            "problems": self.problems,
+        }
+
+    def vectors_of(self, name: str) -> Vectors:
+        """How far a hook point's vectors are off, so far."""
+        return self.vectors.setdefault(name, Vectors(self.tolerance.vectors))
+
+    def features_of(self, name: str) -> Features:
+        """How far an SAE's features are off, so far."""
+        return self.features.setdefault(name, Features(self.tolerance))

@@ -1,0 +1,108 @@
+"""Whether the stored texts, tokenized again, are the stored token ids; the tokenizer is called as it is.
+
+A text that is a whole rendering of a chat gets no special tokens; plain text gets the BOS that the run was made with.
+A shared beginning is a text cut short, of which the tokens are not defined; those that go on from it have the whole
+text. A document's chunks are put together again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from actkit.config import Bos
+from actkit.pipeline.tokens.tokenize import Tokenizer, leading_bos
+from actkit.verify.recompute.stored import StoredSequence
+
+SHARED = "shared"
+CHAT_ROLES = frozenset(("system", "user", "assistant", "tool"))
+
+
+@dataclass
+class Retokenized:
+    """How many sequences have been tokenized again."""
+
+    n: int = 0
+    same: int = 0
+    not_defined: int = 0
+    """Shared beginnings."""
+    wrong: list[str] = field(default_factory=list)
+    """Where token ids differ, the first few."""
+
+    def count(self, same: bool, what: str) -> None:
+        """Count one text."""
+        self.n += 1
+        self.same += same
+        if not same and len(self.wrong) < 3:
+            self.wrong.append(what)
+
+
+@dataclass(frozen=True)
+class Retokenizer:
+    """The tokenizer, and how the run begins a text."""
+
+    tokenizer: Tokenizer
+    bos: Bos
+    """As it was resolved: for SAEs, what their training had."""
+    chat: bool | None
+    """Whether texts are renderings of chats; None where a run may have both, and roles tell."""
+
+    def check(self, record: Sequence[StoredSequence], seen: Retokenized) -> None:
+        """Tokenize one record's texts again and hold them against its token ids."""
+        if any(one.row["chunk"] is not None for one in record):
+            _check_document(self, record, seen)
+            return
+        for one in record:
+            if one.row["side"] == SHARED:
+                seen.not_defined += 1
+                continue
+            n_truncated = one.row["n_truncated"]
+            again = self._ways(one)
+            n = len(one.token_ids)
+            same = any(ids[:n] == one.token_ids.tolist() and len(ids) == n + n_truncated for ids in again)
+            seen.count(same, f"{one.place}: {difference(again[0], one.token_ids.tolist())}")
+
+    def _ways(self, one: StoredSequence) -> list[list[int]]:
+        chat = bool(self.tokenizer.chat_template) and not CHAT_ROLES.isdisjoint(one.role)
+        wanted = [self.chat] if self.chat is not None else [False, True] if chat else [False]
+        return [self.ids(one.row["text"], "never" if way else self.bos) for way in wanted]
+
+    def ids(self, text: str, bos: Bos) -> list[int]:
+        """The token ids of a text."""
+        found = list(self.tokenizer(text, add_special_tokens=bos != "never", return_offsets_mapping=False)["input_ids"])
+        begin = leading_bos(self.tokenizer, bos) if bos == "always" else None
+        return [begin, *found] if begin is not None and found[:1] != [begin] else found
+
+
+def _check_document(how: Retokenizer, record: Sequence[StoredSequence], seen: Retokenized) -> None:
+    """The chunks of one document, put together, without the BOS that each begins with."""
+    begin = leading_bos(how.tokenizer, how.bos)
+    text, ids = "", []
+    for one in record:
+        text = text[: one.row["char_offset"]] + one.row["text"]
+        own = one.token_ids.tolist()
+        if begin is not None and own[:1] != [begin]:
+            seen.count(False, f"{one.place}: the chunk does not begin with BOS ({begin})")
+            return
+        ids += own if begin is None else own[1:]
+    again = how.ids(text, "never")
+    for one in record:
+        seen.count(again == ids, f"{one.place}: of its document, {difference(again, ids)}")
+
+
+def difference(again: Sequence[int], stored: Sequence[int]) -> str:
+    """Where two rows of token ids part."""
+    shorter = min(len(again), len(stored))
+    apart = np.flatnonzero(np.array(again[:shorter]) != np.array(stored[:shorter]))
+    if len(apart):
+        at = int(apart[0])
+        return f"token {at} is {stored[at]}, but {again[at]} when the text is tokenized again"
+    return f"{len(stored)} tokens, but {len(again)} when the text is tokenized again"
+
+
+def chats_of(command: str, options: Mapping[str, Any], detected: Mapping[str, Any]) -> bool | None:
+    """Whether a run's texts are all renderings of chats (True), none are (False), or each record decides (None)."""
+    if isinstance(detected.get("chat"), bool):
+        return bool(detected["chat"])
+    return False if command == "reward-detect" and options.get("chat") is False else None

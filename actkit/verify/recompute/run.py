@@ -1,0 +1,122 @@
+"""`actkit verify --recompute`: from a finished run's `run.json` to its model and SAEs, and to its records once more."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actkit.backends import Description, describe
+from actkit.backends.names import is_directory
+from actkit.backends.reference import load_plain
+from actkit.backends.saes import sae_lens as sae_backend
+from actkit.backends.saes.sae import Sae
+from actkit.bundled import NAME
+from actkit.config import Attention, ModelSpec, SaeSpec
+from actkit.errors import ActkitError
+from actkit.verify.recompute.from_options import recomputing
+from actkit.verify.recompute.result import Recomputed
+
+BRIDGE = "BridgedModel"
+"""The backend of runs whose model was run with eager attention, whatever was asked for."""
+
+
+@dataclass(frozen=True)
+class RecomputeSpec:
+    """Which records are computed again, and with what."""
+
+    n: int
+    seed: int = 0
+    attn: Attention | None = None
+    """None is the run's own; with another, differences of the two implementations are allowed for."""
+    device: str = "auto"
+    model: str | None = None
+    """Where the model is, if not where it was: a directory, say."""
+    saes: Sequence[str] = ()
+    """Directories of SAEs that are not where they were."""
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    """The two that need a person's consent are not taken from the run."""
+
+
+def recompute(
+    run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, on_record: Callable[[int], None] = lambda _done: None
+) -> tuple[Recomputed, dict[str, Any]]:
+    """Compute records of a finished run again, of which `facts` is `run.json`.
+
+    Returns what came of it, and how it was computed, as plain values. Raises ModelError where the model cannot be
+    loaded; an SAE that cannot be is named among what was not computed again.
+    """
+    began = time.time()
+    about, options = facts["model"], facts.get("options", {})
+    attn: Attention = "eager" if about["backend"] == BRIDGE else about["attn"]
+    description = describe(_model(about, options, spec, spec.attn or attn))
+    saes, lacking = _saes(facts, spec, description.spec.device)
+    again = recomputing(
+        facts["command"],
+        options,
+        facts.get("detected", {}),
+        description,
+        load_plain(description),
+        saes,
+        frozenset(bool(one["metadata"].get("prepend_bos", True)) for one in facts.get("saes", ())),
+        same_attention=description.spec.attn == attn,
+    )
+    found = again.run(run, spec.n, spec.seed, on_record=on_record)
+    found.not_recomputed |= lacking
+    found.others += _other_model(about, description)
+    how = {"dtype": description.spec.dtype, "attn": description.spec.attn, "device": description.spec.device}
+    return found, {"seed": spec.seed, **how, **found.facts(), "seconds": round(time.time() - began, 3)}
+
+
+def _model(about: Mapping[str, Any], options: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
+    """The run's model, loaded as it was: of the hub's, the very commit."""
+    name, revision = spec.model or about["name"], about["revision"]
+    if revision is None:
+        revision = options.get("revision")
+    # A local directory has no revisions, whether the model was there then or is now.
+    if name == NAME or is_directory(name) or str(revision).startswith("sha256:"):
+        revision = None
+    return ModelSpec(
+        name,
+        revision,
+        spec.device,
+        about["dtype"],
+        attn,
+        spec.trust_remote_code,
+        allow_pickle=spec.allow_pickle,
+        device_map=options.get("device_map"),
+        quantize=options.get("quantize"),
+    )
+
+
+def _other_model(about: Mapping[str, Any], description: Description) -> list[str]:
+    kinds = {str(one).startswith("sha256:") for one in (about["revision"], description.revision)}
+    if about["revision"] in (None, description.revision) or len(kinds) > 1:  # a commit says nothing of a directory
+        return []
+    return [f"{description.spec.name} is not the model that was run: its files are others"]
+
+
+def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[dict[str, Sae], dict[str, str]]:
+    """The run's SAEs by name, and why those that are missing could not be loaded."""
+    found: dict[str, Sae] = {}
+    lacking: dict[str, str] = {}
+    paths = [*spec.saes, *(facts.get("options", {}).get("sae") or ())]
+    for name in (one["name"] for one in facts.get("saes", ())):
+        try:
+            found[name] = sae_backend.load(_sae(name, paths, facts.get("options", {}).get("sae_release")), device)
+        except ActkitError as error:
+            lacking[name] = error.message
+    return found, lacking
+
+
+def _sae(name: str, paths: Sequence[str], release: str | None) -> SaeSpec:
+    """What loads an SAE of this name: one of the directories, or a release and the id after it."""
+    path = next((path for path in paths if Path(path).name == name), None)
+    if path is not None:
+        return SaeSpec(path=path)
+    if release is None or not name.startswith(f"{release}/"):
+        # A release of the registry has no slash in it, a repository on the hub has one.
+        known = name.partition("/")[0]
+        release = known if known == NAME or known in sae_backend.releases() else "/".join(name.split("/")[:2])
+    return SaeSpec(release, name.removeprefix(f"{release}/"))

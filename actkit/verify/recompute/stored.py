@@ -1,0 +1,100 @@
+"""A few records of a finished shard, read back: their tokens, and what was stored of them."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.pipeline.data import Bools, Ints
+
+TABLES = ("activations", "features", "pooled_activations", "pooled_features")
+
+
+@dataclass(frozen=True)
+class StoredSequence:
+    """One sequence: its row of `sequences`, and its tokens, its parents' included."""
+
+    row: Mapping[str, Any]
+    token_ids: Ints
+    """[n_tokens]: the whole path."""
+    is_special: Bools
+    """[n_tokens]"""
+    role: tuple[str | None, ...]
+    """[n_tokens]"""
+    values: Mapping[str, Mapping[str, pa.Table]] = field(default_factory=dict)
+    """Table → hook point or SAE → its rows, by position."""
+
+    @property
+    def place(self) -> str:
+        """Which sequence it is, for people."""
+        return f"record {self.row['record_id']}, sequence {self.row['sequence_id']}"
+
+
+def records_in(part: Path) -> Ints:
+    """The ids of the records that have sequences in a part of `sequences`, ascending."""
+    return np.unique(pq.read_table(part, columns=["record_id"], partitioning=None)["record_id"].to_numpy())
+
+
+def read_records(run: Path, part: str, records: Collection[int]) -> list[list[StoredSequence]]:
+    """The sequences of each of these `records` of one shard, whose part files are called `part`."""
+    wanted = pa.array(sorted(records), type=pa.int64())
+    rows = _of(pq.read_table(run / "sequences" / part, partitioning=None), "record_id", wanted).to_pylist()
+    ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
+    columns = ["sequence_id", "position", "token_id", "is_special", "role"]
+    tokens = _of(pq.read_table(run / "tokens" / part, columns=columns, partitioning=None), "sequence_id", ids)
+    values: dict[int, dict[str, dict[str, pa.Table]]] = {row["sequence_id"]: {} for row in rows}
+    for table in TABLES:
+        for name, group in _groups(run / table / part):
+            for sequence_id, found in _by_sequence(_of(group, "sequence_id", ids)):
+                values[sequence_id].setdefault(table, {})[name] = found
+    own = dict(_by_sequence(tokens))
+    made: dict[int, StoredSequence] = {}
+    for row in rows:
+        sequence_id = row["sequence_id"]
+        made[sequence_id] = _sequence(row, own.get(sequence_id), made.get(row["parent_id"]), values[sequence_id])
+    return [[one for one in made.values() if one.row["record_id"] == record] for record in wanted.to_pylist()]
+
+
+def _sequence(
+    row: Mapping[str, Any],
+    own: pa.Table | None,
+    parent: StoredSequence | None,
+    values: Mapping[str, Mapping[str, pa.Table]],
+) -> StoredSequence:
+    """The sequence with its whole path: what its parent has before `start`, and then its own tokens."""
+    start = row["start"] if parent is not None else 0
+    head = (parent.token_ids[:start], parent.is_special[:start], parent.role[:start]) if parent else ((), (), ())
+    if own is None:  # a side that ends where the other goes on has no token of its own
+        tail: Sequence[Any] = ((), (), ())
+    else:
+        tail = (own["token_id"].to_numpy(), own["is_special"].to_numpy(), own["role"].to_pylist())
+    ids, special = (np.concatenate([np.asarray(head[at]), np.asarray(tail[at])]) for at in (0, 1))
+    return StoredSequence(row, ids.astype(np.int64), special.astype(np.bool_), (*head[2], *tail[2]), values)
+
+
+def _groups(part: Path) -> Iterator[tuple[str, pa.Table]]:
+    """Hook point or SAE → its rows, one row group in memory at a time."""
+    if not part.exists():
+        return
+    with pq.ParquetFile(part) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            if len(table):
+                yield table["sae" if "sae" in table.column_names else "hook_point"][0].as_py(), table
+
+
+def _of(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
+    return table.filter(pc.is_in(table[column], value_set=wanted))
+
+
+def _by_sequence(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each sequence; they stand together."""
+    ids = table["sequence_id"].to_numpy()
+    starts = np.flatnonzero(np.diff(ids, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        yield int(ids[start]), table.slice(int(start), int(end - start))

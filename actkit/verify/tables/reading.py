@@ -1,0 +1,136 @@
+"""Parts of a run as the checks read them: some columns of one, or one row group after another, without nulls."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.runs.reader import Ints
+from actkit.verify.tables.findings import Findings
+
+Bools = npt.NDArray[np.bool_]
+MAY_BE_NULL = ("parent_id", "response_start")
+CHECK_OF = {
+    "activations": "activations",
+    "features": "features",
+    "pooled_features": "pooled",
+    "pooled_activations": "pooled",
+}
+"""Tables of vectors and features → the check that they belong to."""
+UNREADABLE = (OSError, ValueError, MemoryError, pa.ArrowException)
+"""What reading a damaged file may raise: a length that was hit asks for any amount of memory."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The sequences of one shard, in the order of their ids; [n] each."""
+
+    ids: Ints
+    records: Ints
+    start: Ints
+    n_tokens: Ints
+    n_kept: Ints
+    char_start: Ints
+    char_end: Ints
+    """Where in the document the text begins, and one past its last character."""
+    special: Ints | None = field(default=None)
+    """Sorted keys (`keys_of`) of the shard's special tokens; None where its tokens could not be read."""
+
+    def find(self, sequence_ids: Ints) -> tuple[Ints, Bools]:
+        """[m] the row of each sequence, and whether there is one."""
+        if not len(self.ids):
+            return np.zeros(len(sequence_ids), dtype=np.int64), np.zeros(len(sequence_ids), dtype=np.bool_)
+        at = np.minimum(np.searchsorted(self.ids, sequence_ids), len(self.ids) - 1)
+        return at, self.ids[at] == sequence_ids
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row group: the rows of one hook point or SAE, in a part file."""
+
+    part: Path
+    table: pa.Table
+    name: str
+    """The hook point or the SAE."""
+    ids: Ints
+    positions: Ints | None
+    """None in pooled tables."""
+    start: Ints
+    n_tokens: Ints
+    """[n] each: of the row's sequence."""
+    known: Bools
+    """[n] whether the row's sequence is in the shard."""
+    findings: Findings
+
+    def place(self, row: int) -> str:
+        """What a row is, for people."""
+        at = f", position {self.positions[row]}" if self.positions is not None else ""
+        return f"{self.name}, sequence {self.ids[row]}{at}"
+
+    def wrong(self, bad: Bools, what: str) -> bool:
+        """Add one problem for all rows that are bad [n]; whether there are any."""
+        return self.findings.rows(CHECK_OF[self.part.parent.name], self.part, bad, what, self.place)
+
+    def says(self, what: str) -> None:
+        """Add one problem of the group as a whole."""
+        self.findings.wrong(CHECK_OF[self.part.parent.name], self.part, what)
+
+    def of_rows(self, bad: Bools, lengths: Ints) -> Bools:
+        """[n] whether any element of each row's list is bad; `bad` is over all lists, end to end."""
+        owner = np.repeat(np.arange(len(self.table)), lengths)
+        found: Bools = np.bincount(owner[bad], minlength=len(self.table)) > 0
+        return found
+
+
+def columns_of(part: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of one part. Raises ArrowInvalid for a null where there can be none."""
+    return _without_nulls(pq.read_table(part, columns=list(columns), partitioning=None))
+
+
+def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[Group]:
+    """The row groups of a table of vectors or features, each of one hook point or SAE.
+
+    Raises ArrowInvalid for a null, which these tables do not have.
+    """
+    with pq.ParquetFile(part) as file:
+        for number in range(file.num_row_groups):
+            table = _without_nulls(file.read_row_group(number))
+            findings.count(CHECK_OF[part.parent.name], len(table))
+            names = pc.unique(table["sae" if "sae" in table.column_names else "hook_point"]).to_pylist()
+            if len(names) > 1:
+                named = ", ".join(map(str, names))
+                findings.wrong(CHECK_OF[part.parent.name], part, f"row group {number} holds {named}, not one of them")
+            if len(names) != 1:
+                continue
+            ids = table["sequence_id"].to_numpy()
+            positions = table["position"].to_numpy() if "position" in table.column_names else None
+            row, known = sequences.find(ids)
+            start, end = (one[row] if len(one) else row for one in (sequences.start, sequences.n_tokens))
+            yield Group(part, table, names[0], ids, positions, start, end, known, findings)
+
+
+def lists_in(table: pa.Table, column: str) -> tuple[npt.NDArray[Any], Ints]:
+    """A column of lists: all values end to end, and the length [n] of each row's."""
+    lists = table[column].combine_chunks()
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    return pc.list_flatten(lists).to_numpy(zero_copy_only=False), lengths.astype(np.int64)
+
+
+def line(error: Exception) -> str:
+    """The first line of what went wrong."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
+def _without_nulls(table: pa.Table) -> pa.Table:
+    for name in table.column_names:
+        column = table[name]
+        nested = pa.types.is_list(column.type) and pc.list_flatten(column).null_count
+        if name not in MAY_BE_NULL and (column.null_count or nested):
+            raise pa.ArrowInvalid(f"nulls in the column {name}")
+    return table

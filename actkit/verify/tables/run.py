@@ -1,0 +1,147 @@
+"""`actkit verify`: read every shard of a finished run again and find everything that is wrong with it.
+
+1. Every file is there, as long and with the bytes that its manifest says, and has the columns of its table.
+2. Records, sequences and tokens are each there once, in order, and the counts of `run.json` are theirs.
+3. Vectors and features are in order, inside their sequences, finite, sorted and above the run's threshold.
+4. Where all that is so, statistics over the shards are what is computed from them again.
+
+What is wrong with one file does not end the check. Of a run no more than one row group of vectors and one shard of
+tokens is in memory. No model is run: `actkit.verify.recompute.run` computes records again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from actkit.errors import RunError
+from actkit.runs.facts import facts_of
+from actkit.runs.reader import Ints
+from actkit.schemas import SCHEMA_VERSION
+from actkit.verify.tables.derived import check_derived
+from actkit.verify.tables.files import BY_SHARD, check_files, check_manifests
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
+from actkit.verify.tables.schema import Part
+from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
+from actkit.verify.tables.values import Expected, check_values
+
+NEEDED = ("schema_version", "command", "model", "hook_points", "counts", "rejected_reasons", "tables")
+"""What `run.json` must have for a run to be checked at all."""
+COUNTS = ("read", "written", "rejected", "truncated", "special_in_text", "sequences", "tokens")
+OF_MODEL = ("name", "revision", "d_model", "dtype", "attn", "backend")
+NO_MEMORY = "out of memory"
+"""How the reason of a record begins that was taken out of its shard after its sequences had been numbered."""
+Read = TypeVar("Read")
+
+
+def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None) -> Findings:
+    """Check a finished run; `on_part` hears after each shard which share of them is done.
+
+    Raises RunError for a directory that is no finished run, or whose `run.json` cannot be used.
+    """
+    facts = checked_facts(run)
+    findings = Findings(run)
+    stated = check_manifests(run, findings)
+    tables = check_files(run, facts["tables"], stated, findings)
+    _check_shards(facts, tables, findings, on_part)
+    if not findings.problems:
+        check_derived(run, facts, findings)
+    return findings
+
+
+def checked_facts(run: Path) -> dict[str, Any]:
+    """What `run.json` holds. Raises RunError where it cannot be used to check the run."""
+    facts = facts_of(run)
+    lacking = [name for name in NEEDED if name not in facts]
+    lacking += [f"counts.{name}" for name in COUNTS if name not in facts.get("counts", ())]
+    lacking += [f"model.{name}" for name in OF_MODEL if name not in facts.get("model", ())]
+    for table, about in facts.get("tables", {}).items():
+        lacking += [f"tables.{table}.{name}" for name in ("rows", "parts", "bytes") if name not in about]
+    if lacking:
+        raise RunError(f"{run}/run.json is damaged: it has no {lacking[0]}", "the tables beside it can still be read")
+    if facts["schema_version"] != SCHEMA_VERSION:
+        raise RunError(
+            f"{run} has schema version {facts['schema_version']}, this actkit checks {SCHEMA_VERSION}",
+            "check it with the version of actkit that wrote it",
+        )
+    return facts
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Reads parts; one that cannot be read is a problem, and what follows from counting all of them is left out."""
+
+    findings: Findings
+    totals: Totals
+
+    def __call__(self, path: Path | None, read: Callable[[Path], Read]) -> Read | None:
+        """What `read` makes of a part; None where the part is not there or cannot be read."""
+        if path is None:
+            return None
+        try:
+            return read(path)
+        except UNREADABLE as error:
+            self.findings.wrong("files", path, f"cannot be read ({line(error)})")
+            self.totals.whole = False
+            return None
+
+
+def _check_shards(
+    facts: Mapping[str, Any], tables: Mapping[str, list[Part]], findings: Findings, on_part: Callable[[float], None]
+) -> None:
+    by_shard: dict[str, dict[str, Path]] = {}
+    for table in (name for name in BY_SHARD if name in tables):
+        for part in tables[table]:
+            by_shard.setdefault(part.path.name, {})[table] = part.path
+    gaps = any(reason.startswith(NO_MEMORY) for reason in facts["rejected_reasons"])
+    expected, reading = Expected.of(facts), _Reading(findings, Totals())
+    counted = ("sequences", "rejected")
+    reading.totals.whole = all(
+        len(tables[name]) == facts["tables"][name]["parts"] for name in counted if name in tables
+    )
+    first: dict[str, frozenset[str]] = {}
+    for number, name in enumerate(sorted(by_shard), 1):
+        sequences = _check_shard(by_shard[name], name, reading, gaps)
+        if sequences is not None:
+            for path in (by_shard[name][table] for table in CHECK_OF if table in by_shard[name]):
+                _check_values(path, sequences, expected, reading, first)
+        on_part(number / len(by_shard))
+    rows = {name: sum(one.rows for one in parts) for name, parts in tables.items()}
+    check_counts(facts, reading.totals, rows, findings)
+
+
+def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_have_gaps: bool) -> Sequences | None:
+    """Records, sequences, tokens and pairs of one shard; None where its sequences cannot be read."""
+    findings, totals = reading.findings, reading.totals
+    none = np.zeros(0, dtype=np.int64)
+    rejected = reading(paths.get("rejected"), _records_of)
+    sequences = reading(paths.get("sequences"), lambda path: check_sequences(path, totals, findings, may_have_gaps))
+    records = none if sequences is None else np.unique(sequences.records)
+    check_records(records, none if rejected is None else rejected, f"shard {name}", totals, findings)
+    if sequences is None:
+        return None
+    pairs = reading(paths.get("pairs"), _records_of)
+    if pairs is not None:
+        findings.count("pairs", len(pairs))
+        if not np.array_equal(pairs, records):
+            findings.wrong("pairs", paths["pairs"], "not one row for each record of the shard, in order")
+    return reading(paths.get("tokens"), lambda path: check_tokens(path, sequences, findings)) or sequences
+
+
+def _check_values(
+    path: Path, sequences: Sequences, expected: Expected, reading: _Reading, first: dict[str, frozenset[str]]
+) -> None:
+    """One part of vectors or features, which has the hook points or SAEs of the table's `first` part."""
+    found = reading(path, lambda part: check_values(part, sequences, expected, reading.findings))
+    table = path.parent.name
+    if found is not None and first.setdefault(table, found) != found:
+        has, had = (", ".join(sorted(one)) or "nothing" for one in (found, first[table]))
+        reading.findings.wrong(CHECK_OF[table], path, f"it holds {has}, the table's first part {had}")
+
+
+def _records_of(path: Path) -> Ints:
+    records: Ints = columns_of(path, ["record_id"])["record_id"].to_numpy()
+    return records

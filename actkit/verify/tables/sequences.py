@@ -1,0 +1,158 @@
+"""Whether the records, sequences and tokens of a shard are each there once, in order and within bounds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actkit.runs.reader import Ints, keys_of
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.reading import Bools, Sequences, columns_of
+
+OF_SEQUENCES = (
+    "sequence_id",
+    "record_id",
+    "parent_id",
+    "start",
+    "n_tokens",
+    "n_truncated",
+    "response_start",
+    "n_kept",
+    "char_offset",
+    "n_special_in_text",
+    "text",
+)
+OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special")
+
+
+@dataclass
+class Totals:
+    """What is counted over all shards, to be held against the counts of `run.json`."""
+
+    records: int = 0
+    """Records seen so far: the next shard's begin here."""
+    written: int = 0
+    rejected: int = 0
+    truncated: int = 0
+    special_in_text: int = 0
+    next_sequence_id: int = 0
+    whole: bool = True
+    """No part of `sequences` or `rejected` was left out."""
+
+
+def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gaps: bool = False) -> Sequences:
+    """One part of `sequences`: ids in order, parents there, lengths that fit one another.
+
+    `may_have_gaps` where records were taken out of a shard after they had been numbered, for want of memory.
+    """
+    table = columns_of(part, OF_SEQUENCES)
+    ids, records = (table[name].to_numpy() for name in ("sequence_id", "record_id"))
+    start, n_tokens, n_kept, offset = (
+        table[name].to_numpy() for name in ("start", "n_tokens", "n_kept", "char_offset")
+    )
+    findings.count("sequences", len(table))
+
+    def wrong(bad: Bools, what: str) -> bool:
+        return findings.rows("sequences", part, bad, what, lambda row: f"sequence {ids[row]}")
+
+    before = np.concatenate([[totals.next_sequence_id - 1], ids[:-1]])
+    if not wrong(ids <= before, "sequence ids are not ascending") and totals.whole and not may_have_gaps:
+        wrong(ids != before + 1, "sequence ids leave some out")
+    wrong(np.diff(records, prepend=records[:1]) < 0, "record ids are not ascending")
+    wrong((start < 0) | (n_tokens < np.maximum(start, 1)), "start and n_tokens do not fit")
+    wrong((n_kept < 0) | (n_kept > n_tokens - start), "n_kept is no number of its own positions")
+    response = table["response_start"].fill_null(0).to_numpy()
+    wrong((response < 0) | (response > n_tokens), "response_start is outside the sequence")
+    end = offset + pc.utf8_length(table["text"]).to_numpy()
+    order = np.argsort(ids, kind="stable")
+    found = Sequences(*(one[order] for one in (ids, records, start, n_tokens, n_kept, offset, end)))
+    _check_parents(table, found, wrong)
+    totals.next_sequence_id = int(ids.max(initial=totals.next_sequence_id - 1)) + 1
+    totals.truncated += len(np.unique(records[table["n_truncated"].to_numpy() > 0]))
+    totals.special_in_text += len(np.unique(records[table["n_special_in_text"].to_numpy() > 0]))
+    return found
+
+
+def check_records(sequences: Ints, rejected: Ints, name: str, totals: Totals, findings: Findings) -> None:
+    """The records of one shard, written (`sequences`, each as often as it has any) and rejected: each exactly once."""
+    written = np.unique(sequences)
+    both = np.sort(np.concatenate([written, rejected]))
+    first = totals.records
+    if totals.whole and not np.array_equal(both, np.arange(first, first + len(both))):
+        says = f"its records, written and rejected, are not {first} to {first + len(both) - 1}, each once"
+        findings.wrong("counts", name, says)
+    totals.records = int(both.max(initial=first - 1)) + 1
+    totals.written += len(written)
+    totals.rejected += len(rejected)
+
+
+def check_tokens(part: Path, sequences: Sequences, findings: Findings) -> Sequences:
+    """One part of `tokens`: a row for each position of its own, in order, and spans that never run backwards.
+
+    Returns the sequences with what is known of their special tokens.
+    """
+    table = columns_of(part, OF_TOKENS)
+    ids, positions, token_ids, first, last = (table[name].to_numpy() for name in OF_TOKENS[:5])
+    findings.count("tokens", len(table))
+
+    def wrong(bad: Bools, what: str) -> bool:
+        place = lambda row: f"sequence {ids[row]}, position {positions[row]}"  # noqa: E731 - used once, right here
+        return findings.rows("tokens", part, bad, what, place)
+
+    row, known = sequences.find(ids)
+    wrong(~known, "of no sequence of the shard")
+    counts = np.bincount(row[known], minlength=len(sequences.ids))
+    findings.rows(
+        "tokens",
+        part,
+        counts != sequences.n_tokens - sequences.start,
+        "not one row for each position from start to n_tokens",
+        lambda at: f"sequence {sequences.ids[at]}: {counts[at]} rows",
+    )
+    if not wrong(np.diff(ids, prepend=ids[:1]) < 0, "rows are not ordered by sequence") and known.all():
+        due = sequences.start[row] + np.arange(len(ids)) - np.searchsorted(ids, ids)
+        wrong(positions != due, "positions are not from start to n_tokens, in order")
+    wrong(token_ids < 0, "a negative token id")
+    same = np.diff(ids, prepend=-1) == 0
+    back = (np.diff(first, prepend=0) < 0) | (np.diff(last, prepend=0) < 0)
+    wrong((same & back) | (last < first), "character spans run backwards")
+    if known.all():
+        wrong((first < sequences.char_start[row]) | (last > sequences.char_end[row]), "character spans leave the text")
+    special = table["is_special"].to_numpy()
+    return replace(sequences, special=np.sort(keys_of(ids[special], positions[special])))
+
+
+def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, int], findings: Findings) -> None:
+    """The counts of `run.json` against one another, and against what was counted over all shards.
+
+    `rows` are those of the tables, as far as they could be opened.
+    """
+    counts = facts["counts"]
+    findings.count("counts", len(counts))
+    if counts["read"] != counts["written"] + counts["rejected"]:
+        parts = f"{counts['written']:,} written and {counts['rejected']:,} rejected"
+        findings.wrong("counts", "run.json", f"{counts['read']:,} read are not {parts}")
+    found = {"written": totals.written, "rejected": totals.rejected, "truncated": totals.truncated}
+    found |= {"special_in_text": totals.special_in_text}
+    found |= {name: rows.get(name, 0) for name in ("sequences", "tokens")}
+    for name, count in found.items() if totals.whole else ():
+        if count != counts[name]:
+            findings.wrong("counts", "run.json", f"counts.{name} is {counts[name]:,}, but the tables have {count:,}")
+    reasons = sum(facts["rejected_reasons"].values())
+    if reasons != counts["rejected"]:
+        findings.wrong("counts", "run.json", f"reasons for {reasons:,} of {counts['rejected']:,} rejected records")
+
+
+def _check_parents(table: pa.Table, found: Sequences, wrong: Callable[[Bools, str], bool]) -> None:
+    ids, start = table["sequence_id"].to_numpy(), table["start"].to_numpy()
+    has = ~table["parent_id"].is_null().to_numpy()
+    parents = table["parent_id"].fill_null(-1).to_numpy()
+    at, there = found.find(parents)
+    wrong(~has & (start != 0), "it has no parent, but does not start at 0")
+    lost = wrong(has & (~there | (parents >= ids)), "its parent is not an earlier sequence of the shard")
+    if not lost and has.any():
+        wrong(has & ((start < 1) | (found.n_tokens[at] < start)), "it starts beyond its parent's end")

@@ -1,0 +1,158 @@
+"""Whether the vectors and features of a shard are in order, inside their sequences, finite, and as they should be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actkit.hooks import D_MODEL_WIDE
+from actkit.runs.reader import Ints, keys_of
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.reading import Bools, Group, Sequences, groups_of, lists_in
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What `run.json` says that the values must keep to."""
+
+    hook_points: frozenset[str]
+    d_model: int
+    d_sae: Mapping[str, int]
+    """SAE → how many features it has."""
+    top_k: int | None
+    """Most features of a position; None where nothing limits them, or where the run does not say."""
+    threshold: float
+    cut_is_known: bool
+    """Whether the run says what it was asked for; one made in Python may not."""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Expected":
+        """From what `run.json` holds."""
+        options = facts.get("options", {})
+        return cls(
+            frozenset(facts["hook_points"]),
+            facts["model"]["d_model"],
+            {one["name"]: one["d_sae"] for one in facts.get("saes", ())},
+            options.get("top_k"),
+            float(options.get("activation_threshold") or 0.0),
+            "top_k" in options,
+        )
+
+
+def check_values(part: Path, sequences: Sequences, expected: Expected, findings: Findings) -> frozenset[str]:
+    """One part of a table of vectors or features, group by group. Returns the hook points or SAEs that it has.
+
+    Raises OSError or ArrowException for a part that cannot be read to its end.
+    """
+    dense = part.parent.name in ("activations", "pooled_activations")
+    found: list[str] = []
+    first: Ints | None = None
+    for group in groups_of(part, sequences, findings):
+        if group.name in found:
+            group.says(f"{group.name} has more than one row group")
+        found.append(group.name)
+        keys = _check_order(group)
+        if first is not None and not np.array_equal(first, keys):
+            group.says(f"{group.name} has other rows than {found[0]}")
+        first = keys if first is None else first
+        _check_kept(group, sequences)
+        (_check_vectors if dense else _check_features)(group, expected)
+    return frozenset(found)
+
+
+def _check_order(group: Group) -> Ints:
+    """Rows by sequence and position, each once, inside their sequences; returns one key a row."""
+    group.wrong(~group.known, "of no sequence of the shard")
+    if group.positions is None:
+        group.wrong(np.diff(group.ids, prepend=-1) <= 0, "rows are not ordered by sequence")
+        return group.ids
+    inside = (group.positions >= group.start) & (group.positions < group.n_tokens)
+    group.wrong(group.known & ~inside, "a position outside its sequence's own")
+    same = np.diff(group.ids, prepend=-1) == 0
+    ascending = (np.diff(group.ids, prepend=-1) > 0) | (same & (np.diff(group.positions, prepend=-1) > 0))
+    group.wrong(~ascending, "rows are not ordered by sequence and position")
+    return keys_of(group.ids, group.positions)
+
+
+def _check_kept(group: Group, sequences: Sequences) -> None:
+    """As many rows of each sequence as `n_kept` says, special tokens left out."""
+    if group.positions is None or sequences.special is None:
+        return
+    plain = ~np.isin(keys_of(group.ids, group.positions), sequences.special) & group.known
+    row, _ = sequences.find(group.ids[plain])
+    kept = np.bincount(row, minlength=len(sequences.ids))
+    group.findings.rows(
+        group.part.parent.name,
+        group.part,
+        kept != sequences.n_kept,
+        f"{group.name} has not as many rows as n_kept says",
+        lambda at: f"sequence {sequences.ids[at]}: {kept[at]}, not {sequences.n_kept[at]}",
+    )
+
+
+def _check_vectors(group: Group, expected: Expected) -> None:
+    """Finite vectors of one hook point of the run, as long as it has them."""
+    layer, _, name = group.name.removeprefix("blocks.").partition(".")
+    if group.name not in expected.hook_points:
+        group.says(f"{group.name} is not among the hook points of run.json")
+    group.wrong(group.table["layer"].to_numpy().astype(str) != layer, "layer is not the hook point's")
+    values, lengths = lists_in(group.table, "activation")
+    width = expected.d_model if name in D_MODEL_WIDE else int(lengths[0])
+    bad = lengths != width
+    if bad.any() and name not in D_MODEL_WIDE and group.positions is not None:
+        keys = np.maximum(group.positions, 0) + 1  # attention patterns: so many numbers a head
+        bad = lengths != lengths[0] // keys[0] * keys
+    group.wrong(bad, "a vector of another length")
+    finite = np.isfinite(values)
+    if not finite.all():
+        group.wrong(group.of_rows(~finite, lengths), "NaN or infinity")
+
+
+def _check_features(group: Group, expected: Expected) -> None:
+    """Lists of features: sorted, each once, of the SAE, above the threshold, and no more than were asked for."""
+    if group.name not in expected.d_sae:
+        group.says(f"{group.name} is not among the SAEs of run.json")
+    d_sae = expected.d_sae.get(group.name, 2**31)
+    (ids, lengths), (values, others) = (lists_in(group.table, f"feature_{name}") for name in ("ids", "activations"))
+    if group.wrong(lengths != others, "not as many activations as feature ids"):
+        return
+
+    def wrong(bad: Bools, what: str) -> None:
+        if bad.any():
+            group.wrong(group.of_rows(bad, lengths), what)
+
+    pooled = group.positions is None
+    least = np.float32(0.0 if pooled else expected.threshold)
+    finite = np.isfinite(values)
+    wrong(~finite, "NaN or infinity")
+    wrong(finite & ~(values > least), f"a feature that is not above {least:g}")
+    wrong((ids < 0) | (ids >= d_sae), f"a feature id that is not below {d_sae}")
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    same = np.diff(owner, prepend=-1) == 0
+    with np.errstate(invalid="ignore"):  # infinities have no difference
+        change, next_id = np.diff(values, prepend=values[:1]), np.diff(ids, prepend=ids[:1])
+    wrong(same & ((change > 0) | ((change == 0) & (next_id < 0))), "features are not sorted by activation and id")
+    order = np.lexsort((ids, owner))
+    twice = np.zeros(len(ids), dtype=np.bool_)
+    twice[order] = (np.diff(ids[order], prepend=-1) == 0) & (np.diff(owner[order], prepend=-1) == 0)
+    wrong(twice, "a feature is listed twice")
+    if not pooled:
+        _check_cut(group, lengths, expected)
+        return
+    positions, counts = lists_in(group.table, "feature_positions")
+    if not group.wrong(counts != lengths, "not as many positions as feature ids"):
+        outside = (positions < group.start[owner]) | (positions >= group.n_tokens[owner])
+        wrong(outside & group.known[owner], "a position outside its sequence's own")
+
+
+def _check_cut(group: Group, lengths: Ints, expected: Expected) -> None:
+    """How many features are listed, of how many that are active."""
+    active = group.table["n_active"].to_numpy()
+    group.wrong(active < lengths, "n_active is below the number of features listed")
+    most = expected.top_k
+    if most is not None:
+        group.wrong(lengths > most, f"more than {most} features")
+    if expected.cut_is_known and expected.threshold == 0:
+        group.wrong(lengths < (active if most is None else np.minimum(active, most)), "features are left out")

@@ -1,0 +1,153 @@
+"""A disk that will not hold a run is noted once, with numbers, while there is time; a large one is not."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.cli.app import main
+from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.pipeline.input import reader
+from actkit.pipeline.input.reader import records_about
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.capture import CaptureSpec, run
+from actkit.recipes.dense import DenseSpec
+from actkit.runs.progress import Progress
+
+LINES = "".join(f"Sentence {number} is here.\n" for number in range(10, 50))
+NOTE = re.compile(
+    r"warning: the disk may be too small: (about|up to|for another shard) ([\d.]+) MB are still to be written, and "
+    r"([\d.]+) MB are free; .*--resume"
+)
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage returns."""
+
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let so many bytes be free."""
+    return lambda n: monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**12, 0, n))
+
+
+def captured(path: Path, out: Path, shard: int = 4, **more: int | bool) -> tuple[Finished, list[str]]:
+    """A run over a file of lines, and what was noted on its way."""
+    notes: list[str] = []
+
+    def keep(progress: Progress) -> None:
+        notes[:] = progress.notes
+
+    output = OutputSpec(out, **more)  # type: ignore[arg-type]
+    dense = DenseSpec(ModelSpec(device="cpu"), output, layers="1", batch=BatchSpec(shard_sequences=shard))
+    return run(CaptureSpec(path=str(path)), dense, on_progress=keep), notes
+
+
+def test_what_is_left_is_told_once_by_what_was_written(tmp_path: Path, free: Callable[[int], None]) -> None:
+    (tmp_path / "in.txt").write_text(LINES)
+    free(150_000)
+    finished, notes = captured(tmp_path / "in.txt", tmp_path / "run")
+    (note,) = notes
+    assert finished.facts["notes"] == [note]
+    match = NOTE.match(note)
+    assert match and match[1] == "about" and match[3] == "0.1"  # 0.15 rounds to even
+    tables = finished.facts["tables"]
+    whole = sum(one["bytes"] for name, one in tables.items() if name != "layer_stats")
+    # After the first shard of ten, or the second where the first was still being written.
+    assert any(float(match[2]) == pytest.approx(whole * left / 40 / 1e6, abs=0.06) for left in (36, 32))
+
+
+def test_a_disk_that_holds_it_is_not_mentioned(tmp_path: Path, free: Callable[[int], None]) -> None:
+    (tmp_path / "in.txt").write_text(LINES)
+    finished, _ = captured(tmp_path / "in.txt", tmp_path / "first")
+    free(sum(one["bytes"] for one in finished.facts["tables"].values()))
+    assert captured(tmp_path / "in.txt", tmp_path / "run")[1] == []
+
+
+def test_where_nothing_is_known_of_what_is_left_it_is_another_shard(
+    tmp_path: Path, free: Callable[[int], None]
+) -> None:
+    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(LINES.encode()))
+    free(150_000)  # far less than the whole run takes, but more than a shard
+    assert captured(tmp_path / "in.txt.gz", tmp_path / "first")[1] == []
+    free(10_000)
+    (note,) = captured(tmp_path / "in.txt.gz", tmp_path / "run")[1]
+    match = NOTE.match(note)
+    assert match and match[1] == "for another shard" and match[3] == "0.0"
+    (note,) = captured(tmp_path / "in.txt.gz", tmp_path / "some", max_records=20)[1]
+    assert "up to" in note
+
+
+def test_records_that_were_not_asked_for_are_not_left(tmp_path: Path, free: Callable[[int], None]) -> None:
+    (tmp_path / "in.txt").write_text(LINES * 1000)
+    free(10**6)
+    assert captured(tmp_path / "in.txt", tmp_path / "run", max_records=20)[1] == []
+    free(100)
+    assert len(captured(tmp_path / "in.txt", tmp_path / "other", max_records=20)[1]) == 1
+
+
+def test_a_run_of_one_shard_has_nothing_left(tmp_path: Path, free: Callable[[int], None]) -> None:
+    (tmp_path / "in.txt").write_text(LINES)
+    free(1)
+    assert captured(tmp_path / "in.txt", tmp_path / "run", shard=100)[1] == []
+
+
+def test_the_command_line_says_it(
+    tmp_path: Path, free: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [{"prompt": f"Question {number}?", "response": " Yes."} for number in range(12)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    free(1000)
+    options = ["--device", "cpu", "--shard-sequences", "3", "-o", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as done:
+        main(["sae-extract", str(tmp_path / "in.jsonl"), *options])
+    assert not done.value.code
+    assert len(NOTE.findall(capsys.readouterr().err)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "about"),
+    [
+        ("a.jsonl", '{"text": 1}\n' * 3, 3),
+        ("a.txt", "one\ntwo\nthree", 3),
+        ("a.csv", "text\none\n", 2),
+        ("no-suffix", "one\n", 1),
+        ("empty.jsonl", "", None),
+        ("a.json", "[1,\n2]", None),
+        ("a.jsonl.gz", "no gzip", None),
+        ("a.parquet", "no parquet", None),
+    ],
+)
+def test_records_of_a_file_are_told_from_its_lines(name: str, text: str, about: int | None, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert records_about(str(tmp_path / name)) == about
+
+
+def test_a_large_file_is_not_read_whole_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "SAMPLE", 1000)
+    (tmp_path / "a.txt").write_text(LINES * 100)
+    found = records_about(str(tmp_path / "a.txt"))
+    assert found is not None and found != 4000 and abs(found - 4000) < 100
+
+
+def test_parquet_says_how_many_rows_it_has(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["x"] * 77}), tmp_path / "a.parquet")
+    assert records_about(str(tmp_path / "a.parquet")) == 77
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", tmp_path, tmp_path / "missing", "-", "x" * 5000, "a\0b"):
+        assert records_about(str(name)) is None

@@ -1,0 +1,569 @@
+"""`verify` on real runs: an undamaged one passes, and whatever is done to a copy of one is named."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.cli.app import main
+from actkit.errors import RunError
+from actkit.runs.atomic_files import Written
+from actkit.runs.manifest import Manifest, read, save
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.run import verify
+
+PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
+TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
+SHARDS = ("--shard-sequences", "6", "--batch-tokens", "64", "-q")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "pairs": ("dpo", str(PAIRS), "--max-samples", "5", "--layers", "0,2"),
+    "vectors": ("capture", "in.jsonl", "--hook-point", "resid_post", "--hook-point", "mlp_out", "--layers", "1"),
+    "lists": ("capture", "in.jsonl", "--hook-point", "resid_post", "--hook-point", "attn.hook_z", "--layers", "1"),
+    "features": ("sae-extract", "in.jsonl", "--save-all-tokens", "--top-k", "5"),
+    "chunks": ("feature-dataset", "in.jsonl", "--context-size", "12", "--activation-threshold", "0.5"),
+    "pooled": ("reward-detect", "in.jsonl", "--draws", "100"),
+}
+Change = Callable[[pa.Table], pa.Table]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of each command, in several shards, and some bad records."""
+    folder = tmp_path_factory.mktemp("runs")
+    rows = [
+        json.dumps({"prompt": text, "text": text, "response": "yes", "label": ("good", "bad")[n % 2]})
+        for n, text in enumerate(TEXTS)
+    ]
+    (folder / "in.jsonl").write_text("\n".join([*rows[:4], "{", *rows[4:]]) + "\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, arguments in COMMANDS.items():
+            with pytest.raises(SystemExit) as caught:
+                main([*arguments, *SHARDS, "-o", name])
+            assert caught.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Callable[[str], Path]:
+    return lambda name: Path(shutil.copytree(whole / name, tmp_path / name))
+
+
+def part(run: Path, table: str, number: int = 1) -> Path:
+    return run / table / f"part-{number:05d}.parquet"
+
+
+def damage(run: Path, table: str, change: Change, number: int = 1, group: int = 0) -> None:
+    """Change one row group of a part, and make sizes and checksums fit again, so that nothing else is wrong."""
+    path = part(run, table, number)
+    with pq.ParquetFile(path) as file:
+        groups = [file.read_row_group(index) for index in range(file.num_row_groups)]
+    groups[group] = change(groups[group])
+    with pq.ParquetWriter(path, groups[group].schema) as writer:
+        for one in groups:
+            if len(one):
+                writer.write_table(one, row_group_size=len(one))
+    seal(run)
+
+
+def seal(run: Path) -> None:
+    """Manifests and run.json as they would be, had the files been written so."""
+    facts = json.loads((run / "run.json").read_text())
+    for path in sorted(run.glob("shards/*.json")):
+        old = read(path)
+        assert old is not None
+        tables = {table: written(run / table / f"{path.stem}.parquet") for table in old.tables}
+        save(run, Manifest(old.part, tables, old.state, old.progress, old.end, old.given, old.used), {})
+    for table, about in facts["tables"].items():
+        files = [written(path) for path in run.glob(f"{table}/*.parquet")]
+        about |= {"rows": sum(one.rows or 0 for one in files), "bytes": sum(one.bytes for one in files)}
+    (run / "run.json").write_text(json.dumps(facts))
+
+
+def written(path: Path) -> Written:
+    data = path.read_bytes()
+    return Written(len(data), hashlib.sha256(data).hexdigest(), pq.read_metadata(path).num_rows)
+
+
+def edit(run: Path, **changes: Any) -> None:
+    """Set figures of run.json: counts__read=3 is counts.read."""
+    facts = json.loads((run / "run.json").read_text())
+    for place, value in changes.items():
+        *outer, name = place.split("__")
+        inner = facts
+        for one in outer:
+            inner = inner[one]
+        inner[name] = value
+    (run / "run.json").write_text(json.dumps(facts))
+
+
+def put(column: str, row: int, value: Any) -> Change:
+    """Another value in one row; what is a function is called with the old one."""
+
+    def change(table: pa.Table) -> pa.Table:
+        values = table[column].to_pylist()
+        values[row] = value(values[row]) if callable(value) else value
+        at = table.schema.get_field_index(column)
+        return table.set_column(at, table.schema.field(at), pa.array(values, type=table.schema.field(at).type))
+
+    return change
+
+
+def swapped(table: pa.Table) -> pa.Table:
+    """The first two rows exchanged."""
+    return table.take([1, 0, *range(2, len(table))])
+
+
+def without(row: int) -> Change:
+    return lambda table: table.take([index for index in range(len(table)) if index != row])
+
+
+def twice(table: pa.Table) -> pa.Table:
+    """The first row twice."""
+    return table.take([0, *range(len(table))])
+
+
+def element(index: int, value: Any) -> Callable[[list[Any]], list[Any]]:
+    return lambda values: [value if at == index else one for at, one in enumerate(values)]
+
+
+def both(*changes: Change) -> Change:
+    def change(table: pa.Table) -> pa.Table:
+        for one in changes:
+            table = one(table)
+        return table
+
+    return change
+
+
+def said(findings: Findings) -> str:
+    return "\n".join(f"{one.check}: {one}" for one in findings.problems)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_undamaged_run_passes_and_everything_in_it_is_looked_at(name: str, whole: Path) -> None:
+    findings = verify(whole / name)
+    assert said(findings) == ""
+    facts = json.loads((whole / name / "run.json").read_text())
+    files = sum(one["parts"] for one in facts["tables"].values())
+    assert findings.checked["files"] == findings.checked["schema"] == files
+    assert findings.checked["sequences"] == facts["counts"]["sequences"]
+    assert findings.checked["tokens"] == facts["counts"]["tokens"]
+    for table in ("activations", "features"):
+        assert findings.checked.get(table, 0) == facts["tables"].get(table, {"rows": 0})["rows"]
+    n_manifests = len(list((whole / name / "shards").glob("*.json")))
+    by_shard = sum(len(one.tables) for one in map(read, (whole / name / "shards").glob("*.json")) if one)
+    assert n_manifests > 1 and findings.checked["checksums"] == n_manifests + by_shard
+
+
+def test_sealing_a_copy_leaves_nothing_wrong_with_it(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    damage(run, "activations", lambda table: table)
+    assert said(verify(run)) == ""
+
+
+SEQUENCES, TOKENS, VECTORS = (("vectors", table) for table in ("sequences", "tokens", "activations"))
+SIDES, FEATURES = ("pairs", "sequences"), ("features", "features")
+POOLED, MEANS = (("pooled", table) for table in ("pooled_features", "pooled_activations"))
+VALUES, IDS = "feature_activations", "feature_ids"
+DAMAGE: dict[str, tuple[tuple[str, str], Change, str]] = {
+    # what → run and table, change, the problem
+    "sequences swapped": (SEQUENCES, swapped, "sequence ids are not ascending"),
+    "sequence lost": (SEQUENCES, without(1), "sequence ids leave some out (sequence 8)"),
+    "parent lost": (SIDES, put("parent_id", 1, 999), "its parent is not an earlier sequence of the"),
+    "parent of none": (SEQUENCES, put("start", 0, 1), "it has no parent, but does not start at 0"),
+    "start after parent": (
+        SIDES,
+        put("start", 1, lambda old: old + 1),
+        "starts beyond its parent's end",
+    ),
+    "n_tokens below start": (SIDES, put("n_tokens", 1, 0), "start and n_tokens do not fit"),
+    "n_tokens too large": (SEQUENCES, put("n_tokens", 0, 2**50), "not one row for each position from"),
+    "n_kept impossible": (SEQUENCES, put("n_kept", 0, 10_000), "n_kept is no number of its own positions"),
+    "n_kept wrong": (SEQUENCES, put("n_kept", 0, 1), "not as many rows as n_kept says (sequence 6: "),
+    "response outside": (("features", "sequences"), put("response_start", 0, 999), "response_start is outside"),
+    "record twice": (SEQUENCES, put("record_id", 1, 0), "record ids are not ascending"),
+    "null": (SEQUENCES, put("n_tokens", 0, None), "nulls in the column n_tokens"),
+    "token lost": (TOKENS, without(2), "not one row for each position from start to n_tokens (sequence 6"),
+    "tokens swapped": (TOKENS, swapped, "positions are not from start to n_tokens, in order (sequence 6"),
+    "tokens reversed": (TOKENS, lambda table: table.take([*range(len(table))][::-1]), "are not ordered by sequence"),
+    "token of none": (TOKENS, put("sequence_id", 0, 0), "of no sequence of the shard"),
+    "token id": (TOKENS, put("token_id", 3, -1), "a negative token id (sequence 6, position 3"),
+    "span backwards": (TOKENS, put("char_start", 3, 0), "character spans run backwards (sequence 6, pos"),
+    "span outside": (TOKENS, put("char_end", 9, 10**6), "character spans leave the text"),
+    "vectors swapped": (VECTORS, swapped, "rows are not ordered by sequence and position"),
+    "vector twice": (VECTORS, twice, "rows are not ordered by sequence and position"),
+    "vector lost": (VECTORS, without(3), "blocks.1.hook_mlp_out has not as many rows as n_kept says"),
+    "other rows": (
+        VECTORS,
+        without(0),
+        "blocks.1.hook_resid_post has other rows than blocks.1.hook_mlp",
+    ),
+    "position outside": (VECTORS, put("position", 4, 400), "a position outside its sequence's own"),
+    "position negative": (VECTORS, put("position", 0, -1), "a position outside its sequence's own"),
+    "position of parent": (("pairs", "activations"), put("position", -1, 0), "a position outside its sequence's own"),
+    "vector of none": (VECTORS, put("sequence_id", 0, 5), "of no sequence of the shard"),
+    "NaN": (
+        VECTORS,
+        put("activation", 2, element(7, np.nan)),
+        "NaN or infinity (blocks.1.hook_mlp_out",
+    ),
+    "infinity": (VECTORS, put("activation", 2, element(7, np.inf)), "sequence 6, position 2"),
+    "layer": (VECTORS, put("layer", 0, 2), "layer is not the hook point's"),
+    "mixed": (
+        VECTORS,
+        put("hook_point", 0, "blocks.1.hook_x"),
+        "row group 0 holds blocks.1.hook_x, bl",
+    ),
+    "short vector": (("lists", "activations"), put("activation", 3, lambda old: old[1:]), "a vector of another length"),
+    "NaN feature": (
+        FEATURES,
+        put(VALUES, 1, element(0, np.nan)),
+        "NaN or infinity (tiny/bl",
+    ),
+    "negative": (
+        FEATURES,
+        put(VALUES, 1, element(4, -1.0)),
+        "a feature that is not above 0",
+    ),
+    "zero": (FEATURES, put(VALUES, 1, element(4, 0.0)), "a feature that is not above 0"),
+    "threshold": (("chunks", "features"), put(VALUES, 1, lambda old: [*old[:-1], 0.4]), "is not above 0.5"),
+    "unsorted": (
+        FEATURES,
+        both(
+            put(VALUES, 1, lambda old: old[::-1]),
+            put(IDS, 1, lambda old: old[::-1]),
+        ),
+        "features are not sorted by activation and id (tiny/blocks.2.hook_resid_post, sequence 6, position 1)",
+    ),
+    "ties": (
+        FEATURES,
+        both(
+            put(VALUES, 1, [2.0, 1.0, 1.0, 1.0, 0.5]),
+            put(IDS, 1, [9, 3, 5, 4, 1]),
+        ),
+        "features are not sorted by activation and id",
+    ),
+    "id twice": (
+        FEATURES,
+        both(
+            put(VALUES, 1, [5.0, 4.0, 3.0, 2.0, 1.0]),
+            put(IDS, 1, [9, 3, 5, 9, 1]),
+        ),
+        "a feature is listed twice",
+    ),
+    "id too large": (
+        FEATURES,
+        put(IDS, 1, element(2, 4096)),
+        "a feature id that is not below 4096",
+    ),
+    "id negative": (
+        FEATURES,
+        put(IDS, 1, element(2, -5)),
+        "a feature id that is not below 4096",
+    ),
+    "too many": (
+        FEATURES,
+        both(
+            put(VALUES, 1, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]),
+            put(IDS, 1, [1, 2, 3, 4, 5, 6]),
+        ),
+        "more than 5 features",
+    ),
+    "left out": (
+        FEATURES,
+        both(
+            put(VALUES, 1, lambda old: old[:3]),
+            put(IDS, 1, lambda old: old[:3]),
+        ),
+        "features are left out",
+    ),
+    "uneven": (
+        FEATURES,
+        put(IDS, 1, lambda old: old[:3]),
+        "not as many activations as feature",
+    ),
+    "n_active": (FEATURES, put("n_active", 1, 2), "n_active is below the number of features listed"),
+    "SAE": (
+        FEATURES,
+        lambda table: all_of(table, "sae", "other"),
+        "other is not among the SAEs of run.json",
+    ),
+    "hook point": (
+        VECTORS,
+        lambda table: all_of(table, "hook_point", "blocks.1.hook_x"),
+        "blocks.1.hook_x is not among the hook points of run.json",
+    ),
+    "pooled swapped": (POOLED, swapped, "rows are not ordered by sequence"),
+    "pooled lost": (MEANS, put("sequence_id", 0, 77), "of no sequence of the shard"),
+    "pooled NaN": (
+        MEANS,
+        put("activation", 0, element(0, np.nan)),
+        "NaN or infinity (blocks.2",
+    ),
+    "pooled place": (
+        POOLED,
+        put("feature_positions", 0, element(0, 999)),
+        "a position outside its",
+    ),
+    "pooled places": (
+        POOLED,
+        put("feature_positions", 0, lambda old: old[1:]),
+        "as many positions",
+    ),
+    "pooled order": (POOLED, put(VALUES, 0, element(0, 1e-6)), "are not sorted by"),
+    "pair lost": (("pairs", "pairs"), without(0), "not one row for each record of the shard, in order"),
+}
+
+
+def all_of(table: pa.Table, column: str, value: str) -> pa.Table:
+    at = table.schema.get_field_index(column)
+    return table.set_column(at, table.schema.field(at), pa.array([value] * len(table), type=pa.string()))
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_to_the_rows_of_a_table_is_named_with_its_file(what: str, copy: Callable[[str], Path]) -> None:
+    (name, table), change, says = DAMAGE[what]
+    run = copy(name)
+    damage(run, table, change)
+    found = [str(one) for one in verify(run).problems]
+    hits = [one for one in found if says in one]
+    assert hits, found
+    assert all(f"{table}/part-00001.parquet: " in one for one in hits) or table in ("sequences",), hits
+    others = [one for one in found if "part-00000" in one or "part-00002" in one]
+    assert others == [], "shards that are whole are not blamed"
+
+
+def test_a_file_that_is_truncated_flipped_garbled_or_missing_is_named_and_the_rest_is_checked(
+    copy: Callable[[str], Path],
+) -> None:
+    run = copy("vectors")
+    data = part(run, "activations", 0).read_bytes()
+    part(run, "activations", 0).write_bytes(data[: len(data) // 2])
+    flipped = bytearray(part(run, "activations", 1).read_bytes())
+    flipped[len(flipped) // 3] ^= 16
+    part(run, "activations", 1).write_bytes(flipped)
+    part(run, "tokens", 1).unlink()
+    part(run, "rejected", 1).write_bytes(b"nothing of the kind")
+    problems = said(verify(run))
+    assert "files: activations/part-00000.parquet: cannot be opened" in problems
+    assert f"checksums: activations/part-00000.parquet: {len(data) // 2:,} bytes, but its manifest says" in problems
+    assert "checksums: activations/part-00001.parquet: its bytes are not those that were written" in problems
+    assert "files: tokens/part-00001.parquet: missing" in problems
+    assert "counts: tokens: 1 parts, but run.json says 2" in problems
+    assert "files: rejected/part-00001.parquet: cannot be opened" in problems
+
+
+@pytest.mark.parametrize("name", ["vectors", "features", "pooled", "pairs"])
+def test_every_flipped_bit_of_a_shard_is_found(name: str, copy: Callable[[str], Path]) -> None:
+    run = copy(name)
+    for path in sorted(run.glob("*/part-00000.parquet")):
+        if not any(f"{path.parent.name}" in one.tables for one in map(read, run.glob("shards/*.json")) if one):
+            continue
+        data = path.read_bytes()
+        for at in np.random.default_rng(0).integers(0, len(data), 3):
+            flipped = bytearray(data)
+            flipped[at] ^= 1 << int(at % 8)
+            path.write_bytes(flipped)
+            assert any(one.where == path.relative_to(run).as_posix() for one in verify(run).problems), (path, at)
+        path.write_bytes(data)
+
+
+def test_a_run_without_manifests_is_said_to_have_no_checksums_and_a_gap_is_still_named(
+    copy: Callable[[str], Path],
+) -> None:
+    run = copy("vectors")
+    shutil.rmtree(run / "shards")
+    findings = verify(run)
+    assert findings.problems == [] and "the run has no manifests" in findings.notes[0]
+    part(run, "tokens", 0).unlink()
+    assert "files: tokens/part-00000.parquet: missing" in said(verify(run))
+
+
+def test_a_missing_or_edited_manifest_is_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    path = run / "shards" / "part-00000.json"
+    path.write_text(path.read_text().replace('"rows": 6', '"rows": 7'))
+    assert "checksums: shards/part-00000.json: damaged (its own sha256 differs)" in said(verify(run))
+    path.write_text("{")
+    assert "checksums: shards/part-00000.json: damaged (" in said(verify(run))
+    path.unlink()
+    problems = said(verify(run))
+    assert "checksums: shards/part-00000.json: missing" in problems
+    assert "checksums: activations/part-00000.parquet: in no manifest" in problems
+
+
+def test_files_that_do_not_belong_to_the_run_are_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    shutil.copy(part(run, "tokens", 1), part(run, "tokens", 2))
+    (run / "more").mkdir()
+    shutil.copy(part(run, "tokens", 1), run / "more" / "part-00000.parquet")
+    problems = said(verify(run))
+    assert "checksums: tokens/part-00002.parquet: in no manifest" in problems
+    assert "counts: tokens: 3 parts, but run.json says 2" in problems
+    assert "files: more: not among the tables of run.json" in problems
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.drop_columns(["position"]), "no column position"),
+        (lambda table: table.append_column("extra", pa.array([0] * len(table))), "an unknown column extra"),
+        (
+            lambda table: table.set_column(1, "position", table["position"].cast(pa.int32())),
+            "position is int32, not int64",
+        ),
+        (lambda table: table.select([1, 0, 2, 3, 4]), "columns in another order"),
+        (
+            lambda table: table.set_column(4, "activation", table["activation"].cast(pa.list_(pa.float64(), 192))),
+            "activation is fixed_size_list<element: double>[192], not",
+        ),
+    ],
+)
+def test_columns_that_are_not_the_tables_are_named(change: Change, says: str, copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    path = part(run, "activations", 1)
+    pq.write_table(change(pq.read_table(path, partitioning=None)), path)
+    seal(run)
+    assert f"schema: activations/part-00001.parquet: {says}" in said(verify(run))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"counts__read": 12}, "counts: run.json: 12 read are not 9 written and 1 rejected"),
+        ({"counts__written": 8, "counts__read": 9}, "counts.written is 8, but the tables have 9"),
+        ({"counts__rejected": 0, "counts__read": 9}, "counts.rejected is 0, but the tables have 1"),
+        ({"counts__tokens": 3}, "counts.tokens is 3, but the tables have"),
+        ({"counts__sequences": 3}, "counts.sequences is 3, but the tables have 9"),
+        ({"counts__truncated": 1}, "counts.truncated is 1, but the tables have 0"),
+        ({"counts__special_in_text": 1}, "counts.special_in_text is 1, but the tables have 0"),
+        ({"rejected_reasons": {}}, "reasons for 0 of 1 rejected records"),
+        ({"tables__tokens__rows": 1}, "rows, but run.json says 1"),
+        ({"tables__tokens__bytes": 1}, "bytes, but run.json says 1"),
+        ({"tables__layer_stats__parts": 2}, "counts: layer_stats: 1 parts, but run.json says 2"),
+    ],
+)
+def test_counts_that_do_not_fit_are_named(changes: dict[str, Any], says: str, copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    edit(run, **changes)
+    assert says in said(verify(run))
+
+
+def test_a_part_of_other_hook_points_than_the_first_is_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    damage(run, "activations", lambda table: table.slice(0, 0), group=1)
+    says = "it holds blocks.1.hook_mlp_out, the table's first part blocks.1.hook_mlp_out, blocks.1.hook_resid_post"
+    assert f"activations: activations/part-00001.parquet: {says}" in said(verify(run))
+
+
+def test_rows_of_one_hook_point_in_two_row_groups_are_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    with pq.ParquetFile(part(run, "activations")) as file:
+        first, second = (file.read_row_group(index) for index in range(2))
+    with pq.ParquetWriter(part(run, "activations"), first.schema) as writer:
+        for one in (first, second.slice(0, 5), second.slice(5)):
+            writer.write_table(one)
+    seal(run)
+    assert "activations/part-00001.parquet: blocks.1.hook_resid_post has more than one row group" in said(verify(run))
+
+
+def test_a_table_that_run_json_has_lost_is_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    facts = json.loads((run / "run.json").read_text())
+    del facts["tables"]["activations"]
+    (run / "run.json").write_text(json.dumps(facts))
+    problems = said(verify(run))
+    assert "files: activations: in the manifests, but not among the tables of run.json" in problems
+    assert "files: activations: not among the tables of run.json" in problems
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "column", "value", "says"),
+    [
+        ("vectors", "layer_stats", "mean", lambda old: old * (1 + 1e-6), "mean is not what the shards give (row 0: "),
+        ("vectors", "layer_stats", "n_positions", 7, "n_positions is not what the shards give (row 0: 7, not "),
+        (
+            "pairs",
+            "pair_diffs",
+            "response_cosine",
+            0.5,
+            "response_cosine is not what the shards give (row 0: 0.5, not ",
+        ),
+        ("pairs", "pair_stats", "median", 0.5, "median is not what the shards give"),
+        ("chunks", "feature_stats", "n_active", 9999, "n_active is not what the shards give (row 0: 9999, not "),
+    ],
+)
+def test_statistics_that_are_not_those_of_the_shards_are_named(
+    name: str, table: str, column: str, value: Any, says: str, copy: Callable[[str], Path]
+) -> None:
+    run = copy(name)
+    damage(run, table, put(column, 0, value), number=0)
+    problems = [str(one) for one in verify(run).problems]
+    assert len(problems) == 1 and problems[0].startswith(f"{table}: {says}")
+
+
+def test_statistics_of_fewer_rows_are_named_and_those_of_another_version_are_not_compared(
+    copy: Callable[[str], Path],
+) -> None:
+    run = copy("vectors")
+    damage(run, "layer_stats", without(1), number=0)
+    assert said(verify(run)) == "derived: layer_stats: 3 rows, but the shards give 4"
+    edit(run, versions__actkit="0.0.0")
+    findings = verify(run)
+    assert said(findings) == "" and findings.notes == ["nothing to hold against layer_stats: they have no checksums"]
+
+
+def test_a_table_of_another_version_is_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    (run / "layer_stats").rename(run / "figures")
+    facts = json.loads((run / "run.json").read_text())
+    facts["tables"]["figures"] = facts["tables"].pop("layer_stats")
+    (run / "run.json").write_text(json.dumps(facts))
+    assert said(verify(run)) == "schema: figures: a table that this version of actkit does not know"
+
+
+def test_a_record_that_is_lost_or_both_written_and_rejected_is_named(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    damage(run, "rejected", put("record_id", 0, 0), number=0)
+    assert "counts: shard part-00000.parquet: its records, written and rejected, are not 0 to" in said(verify(run))
+
+
+def test_a_gap_in_sequence_ids_is_fine_where_memory_ran_out(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+
+    def shift(table: pa.Table) -> pa.Table:
+        return table.set_column(0, table.schema.field(0), pa.array(table["sequence_id"].to_numpy() + 1))
+
+    for table in ("sequences", "tokens", "activations"):
+        damage(run, table, shift)
+    damage(run, "activations", shift, group=1)
+    assert "sequence ids leave some out (sequence 7)" in said(verify(run))
+    edit(run, rejected_reasons={"out of memory with 9 tokens": 1})
+    assert said(verify(run)) == ""
+
+
+def test_what_is_no_finished_run_is_refused(copy: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no finished run"):
+        verify(tmp_path)
+    run = copy("vectors")
+    edit(run, schema_version=99)
+    with pytest.raises(RunError, match="schema version 99"):
+        verify(run)
+    (run / "run.json").write_text('{"schema_version": 2, "counts": {}}')
+    with pytest.raises(RunError, match="it has no command"):
+        verify(run)
+    (run / "run.json").write_text("{")
+    with pytest.raises(RunError, match="is damaged"):
+        verify(run)
+    run.rename(run.with_name("vectors.partial"))
+    with pytest.raises(RunError) as caught:
+        verify(run)
+    assert caught.value.hint == "the run is unfinished"
