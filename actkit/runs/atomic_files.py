@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from actkit.runs.checksums import of_file
 from actkit.errors import writing
+from actkit.runs.checksums import of_file
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.runs.reader import parts
 from actkit.errors import RunError
+from actkit.runs.reader import parts
 
 
 def facts_of(run: Path) -> dict[str, Any]:

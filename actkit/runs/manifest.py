@@ -139,4 +139,3 @@ def _wrong(run: Path, files: Mapping[str, Written]) -> Iterator[str]:
             yield f"{name} is missing"
         elif path.stat().st_size != written.bytes or of_file(path) != written.sha256:
             yield f"{name} is damaged"
-

@@ -8,8 +8,7 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
-from actkit.errors import in_short
-from actkit.errors import RunError, writing
+from actkit.errors import RunError, in_short, writing
 from actkit.runs.lock import LOCK, refuse_if_locked
 
 RUN_FILE = "run.json"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actkit.errors import RunError
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import Rows, part_of, parts, rows_of, sae_groups
-from actkit.errors import RunError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,7 @@
 """`import actkit` is light, and every name is where the lazy table says."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -38,4 +39,4 @@ def test_every_function_of_the_package_has_an_example() -> None:
     callables = [one for one in own if not isinstance(one, type)]
     assert len(callables) >= 10
     for one in callables:
-        assert "\n        " in (one.__doc__ or "") and "actkit." in one.__doc__, one
+        assert "\n    " in (inspect.getdoc(one) or "") and "actkit." in inspect.getdoc(one), one

@@ -1,5 +1,6 @@
 """Faster kernels give the same numbers to rounding, are taken where they fit, and leave nothing behind."""
 
+import ast
 import ctypes
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from actkit.backends import kernels
-from actkit.backends.kernels import fast_modules, fast_products
+from actkit.backends.kernels import fast_modules, fast_products, has_onednn_faster
 from tests.conftest import relative_error
 
 
@@ -119,6 +120,10 @@ def test_gelu_by_parts_is_computed_at_once_and_put_back(model_dir: Callable[[str
 
 KEPT = """
 import ctypes
+from contextlib import suppress
+from actkit.cli import main
+with suppress(SystemExit):
+    main([])
 from actkit.backends import kernels
 import torch
 
@@ -142,4 +147,47 @@ def test_what_is_compiled_for_shapes_that_do_not_come_again_is_not_kept() -> Non
         pytest.skip("memory is read from glibc")
     usual = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
     found = subprocess.run([sys.executable, "-c", KEPT], env=usual, check=True, capture_output=True, text=True)
-    assert float(found.stdout) < 5
+    assert float(found.stdout.split()[-1]) < 5
+
+
+def test_importing_actkit_changes_no_variable_of_the_callers_process() -> None:
+    program = """
+import os, pkgutil, importlib
+before = dict(os.environ)
+import actkit
+for module in pkgutil.walk_packages(actkit.__path__, "actkit."):
+    if not module.name.endswith("__main__") and ".recipe" not in module.name.partition("bundled")[2]:
+        importlib.import_module(module.name)
+own = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+print(sorted(own))
+"""
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    theirs = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "TOKENIZERS_PARALLELISM"}
+    assert set(ast.literal_eval(found.stdout)) <= theirs
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.01, 2.0])
+def test_which_kernels_are_taken_is_measured_once_a_machine(
+    speed: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is busy when it is asked again must take the same ones."""
+    monkeypatch.setattr(kernels, "_CACHE", tmp_path / "cache" / "kernels.json")
+    monkeypatch.setattr(kernels, "_onednn_speed", lambda: speed)
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
+        pytest.skip("torch has not both libraries here")
+    first = has_onednn_faster.__wrapped__()
+    assert first == (speed == 2.0)
+    monkeypatch.setattr(kernels, "_onednn_speed", lambda: 99.0)
+    assert has_onednn_faster.__wrapped__() == first
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert has_onednn_faster.__wrapped__() is True, "other instructions are another machine"
+    (tmp_path / "cache" / "kernels.json").write_text("[1")
+    assert has_onednn_faster.__wrapped__() is True
+    monkeypatch.setattr(kernels, "_CACHE", Path("/proc/nowhere/kernels.json"))
+    assert has_onednn_faster.__wrapped__() is True, "where nothing can be kept it is measured again"
+
+
+def test_the_measurement_is_of_what_is_called() -> None:
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("torch has no oneDNN here")
+    assert 0 < kernels._onednn_speed() < 1000

@@ -84,7 +84,7 @@ def machine() -> str:
     except OSError:  # no Linux
         pass
     version = importlib.metadata.version("actkit")
-    today = datetime.datetime.now(datetime.timezone.utc).date()
+    today = datetime.datetime.now(datetime.UTC).date()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, actkit {version}, {today}"
 
 

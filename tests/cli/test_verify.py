@@ -350,7 +350,9 @@ def test_what_is_printed_where(copy: Callable[[str], Path], actkit: Run) -> None
     fine = actkit("verify", run, "--recompute", "2")
     assert (fine.status, fine.out) == (0, "")
     assert re.search(r"^activations +[\d,]+  ok *$", fine.err, re.MULTILINE)
-    assert re.search(r"^blocks\.1\.hook_resid_post +\d+ +\d\.\de-07 +5e-05", fine.err, re.MULTILINE)
+    # How far off rounding is depends on the processor's kernels: on some it is exactly zero.
+    found = re.search(r"^blocks\.1\.hook_resid_post +\d+ +(\d\.\de[-+]\d\d) +5e-05", fine.err, re.MULTILINE)
+    assert found is not None and float(found[1]) <= 5e-05
     assert "2 records computed again (float32, sdpa, cpu, seed 0)" in fine.err
     part(run, "features", 1).unlink()
     part(run, "tokens", 0).write_bytes(b"PAR1")
@@ -402,7 +404,7 @@ def test_a_run_with_verify_says_what_its_first_records_were(tmp_path: Path, actk
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     said = verified(facts["verify"])
     assert re.fullmatch(
-        r"3 records computed again on the plain model: off by at most \d\.\de-0[67], 5\.0e-05 allowed", said
+        r"3 records computed again on the plain model: off by at most \d\.\de[-+]\d\d, 5\.0e-05 allowed", said
     )
     assert facts["verify"]["records"] == 3, "more than the first shard of two records has"
     assert len(facts["verify"]["hook_points"]) == 12
