@@ -15,7 +15,7 @@ from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSetting
 from actkit.backends import Description
 from actkit.backends.saes.sae import Sae
 from actkit.config import PairFormat, Pool, TokenSpec
-from actkit.errors import RunError, UsageError
+from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
 from actkit.pipeline.input.reader import Records, look_ahead, read_records, records_about
@@ -94,12 +94,7 @@ def recipe(
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        try:
-            table, about = score_features(run, asked, spec.scores)
-        except ValueError as error:
-            raise RunError(
-                f"there is nothing to compare: {error}", "check the labels, or name them: --positive L --negative L"
-            ) from error
+        table, about = score_features(run, asked, spec.scores)
         report.update(about)
         yield "feature_scores", table
 

@@ -39,6 +39,18 @@ def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = N
     return pq.read_table(run / table / part.name, columns=columns and list(columns), partitioning=None)
 
 
+def hook_points_of(run: Path) -> list[str]:
+    """The hook points of a run's activations, in order: each has its row groups; a shard may have no rows at all."""
+    for part in parts(run, "activations"):
+        with pq.ParquetFile(part) as file:
+            at = file.schema_arrow.get_field_index("hook_point")
+            groups = (file.metadata.row_group(number).column(at) for number in range(file.num_row_groups))
+            found = [str(group.statistics.min) for group in groups if group.statistics is not None]
+        if found:
+            return list(dict.fromkeys(found))
+    return []
+
+
 def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
     """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out.
 

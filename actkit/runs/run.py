@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.runs.facts import facts_of
-from actkit.runs.reader import Rows, part_of, parts, rows_of, sae_groups
+from actkit.runs.reader import Rows, hook_points_of, part_of, parts, rows_of, sae_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +46,8 @@ class Run:
     @property
     def hook_points(self) -> tuple[str, ...]:
         """Hook points whose activations are stored."""
-        with pq.ParquetFile(self._parts("activations")[0]) as file:
-            at = file.schema_arrow.get_field_index("hook_point")
-            groups = (file.metadata.row_group(group) for group in range(file.num_row_groups))
-            return tuple(str(group.column(at).statistics.min) for group in groups)
+        self._parts("activations")  # says what there is, where there are none
+        return tuple(hook_points_of(self.path))
 
     def activations(self, hook_point: str, side: str | None = None) -> npt.NDArray[np.float32]:
         """[n, d_model]: every stored vector of one hook point, in order of sequence and position.

@@ -412,3 +412,19 @@ def test_grades_are_refused_until_it_is_said_which_are_positive(tmp_path: Path) 
         detected(tmp_path / "a", records)
     finished = detected(tmp_path / "b", records, fields=FeedbackFields(positive=("5", "4"), negative=("1", "2")))
     assert finished.facts["scores"]["data"]["positive"] == finished.facts["scores"]["data"]["negative"] == 24
+
+
+def test_an_error_of_the_statistics_is_not_called_nothing_to_compare(
+    grouped: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only labels that are not there leave nothing to compare; what else goes wrong keeps its own name."""
+
+    def broken(*_: Any) -> None:
+        raise ValueError("an array of no shape")
+
+    monkeypatch.setattr("actkit.analysis.feature_tests.feature_scores.dense_probe", broken)
+    with pytest.raises(ValueError, match="an array of no shape"):
+        detected(tmp_path / "a", texts(0))
+    alike = [{**one, "feedback": "positive"} for one in texts(0)]
+    with pytest.raises(RunError, match="nothing to compare: 48 positive and 0 negative texts"):
+        detected(tmp_path / "b", alike)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.concepts.contrast import Pairs, Sides, read_pairs, read_sides
 from actkit.analysis.concepts.contrast_tables import contrast_rows, contrast_stats
@@ -22,7 +21,7 @@ from actkit.analysis.concepts.directions import (
     split_pairs,
 )
 from actkit.analysis.scratch_file import Spill
-from actkit.runs.reader import parts
+from actkit.runs.reader import hook_points_of
 from actkit.schemas import arrow_schema
 
 SHOWN = "mean-diff"
@@ -54,14 +53,6 @@ def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]
     yield "pair_stats", pa.Table.from_pylist(stats, schema=arrow_schema("pair_stats"))
     yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
     report.update(_report(rows, split, pairs))
-
-
-def hook_points_of(run: Path) -> list[str]:
-    """The hook points of a run's activations, in order: each has its row groups."""
-    with pq.ParquetFile(parts(run, "activations")[0]) as file:
-        at = file.schema_arrow.get_field_index("hook_point")
-        groups = (file.metadata.row_group(number).column(at) for number in range(file.num_row_groups))
-        return list(dict.fromkeys(str(group.statistics.min) for group in groups))
 
 
 def choose(rows: list[dict[str, Any]], method: str) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
 from actkit.analysis.feature_tests.ranking import finished, ranked
 from actkit.analysis.feature_tests.sample import about_texts, length_only
 from actkit.analysis.permutation.p_values import Exchange, design_of
+from actkit.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,10 @@ class ScoreSettings:
 def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings) -> tuple[pa.Table, dict[str, Any]]:
     """The table `feature_scores` of a run with `pooled_features`, and what holds for the run as a whole.
 
-    Raises ValueError when one of the labels does not occur.
+    Raises RunError when one of the labels does not occur, or only with weight 0.
     """
     texts = read_texts(run)
-    if texts.positive.all() or not texts.positive.any():
-        raise ValueError(f"{int(texts.positive.sum())} positive and {int((~texts.positive).sum())} negative texts")
-    if min(texts.weights[texts.positive].sum(), texts.weights[~texts.positive].sum()) <= 0:
-        raise ValueError("every text of one class has the weight 0")
+    _check_both_labels(texts)
     every, (texts, held) = texts, without_twins(texts, hold_out(texts, settings.held_out, settings.seed))
     discovery = texts if held is None else texts.where(~held)
     found: dict[str, pa.Table] = {}
@@ -86,6 +84,18 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
     thresholds = settings.activation_threshold, settings.correlation_threshold
     table, report["found"] = ranked(found, settings.q, *thresholds)
     return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
+
+
+def _check_both_labels(texts: Texts) -> None:
+    counts = int(texts.positive.sum()), int((~texts.positive).sum())
+    weights = texts.weights[texts.positive].sum(), texts.weights[~texts.positive].sum()
+    problem = f"{counts[0]:,} positive and {counts[1]:,} negative texts"
+    if min(counts) and min(weights) <= 0:
+        problem = f"every {'positive' if weights[0] <= 0 else 'negative'} text has the weight 0"
+    if min(*counts, *weights) <= 0:
+        raise RunError(
+            f"there is nothing to compare: {problem}", "check the labels, or name them: --positive L --negative L"
+        )
 
 
 def _score(

@@ -101,8 +101,8 @@ def dense_rows(run: Path, hook_point: str, sequence_ids: Ints) -> npt.NDArray[np
         table = table.filter(pc.equal(table["hook_point"], hook_point))
         at, there = places(sequence_ids, table["sequence_id"].to_numpy())
         wanted = np.flatnonzero(there)
-        values = pc.list_flatten(table["activation"].take(wanted)).to_numpy().reshape(len(wanted), -1)
-        found[at[wanted]] = values if len(wanted) else 0
+        values = pc.list_flatten(table["activation"].take(wanted)).to_numpy()
+        found[at[wanted]] = values.reshape(len(wanted), found.shape[1])
     return found
 
 

@@ -80,7 +80,7 @@ def peak_of(call: Callable[[], object]) -> int:
 def test_scores_hold_a_block_of_columns_and_little_of_each_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("columns.BLOCK", "feature_tests.column_file.BLOCK", "exchanges.redraws.LABELS"):
+    for name in ("columns.BLOCK", "feature_tests.column_file.BLOCK", "permutation.redraws.LABELS"):
         monkeypatch.setattr(f"actkit.analysis.{name}", 1 << 15)
     monkeypatch.setattr("actkit.analysis.feature_tests.probes.MOST_ELEMENTS", FEW * D_MODEL)
     saes = [ScoredSae("sae", D_SAE, "point")]
