@@ -29,6 +29,12 @@ class Description:
     """Most tokens of a sequence; None where the model has no fixed context."""
 
     @property
+    def vocabulary(self) -> int | None:
+        """How many token ids the model has embeddings of; None where its configuration does not say."""
+        found = getattr(self.config.get_text_config(), "vocab_size", None)
+        return found if isinstance(found, int) else None
+
+    @property
     def architecture(self) -> str:
         """The class name in `config.json`, for example LlamaForCausalLM."""
         return str((self.config.architectures or ["unknown"])[0])

@@ -70,9 +70,22 @@ class Encoding:
     """In a chat the role of the message that a token belongs to, or `template`; None elsewhere."""
     special_in_text: int = 0
     """How many special tokens were typed inside the text itself, where they act as control tokens."""
+    unknown_id: int | None = None
+    """The token that stands for what is not in the vocabulary, where the tokenizer has one."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def n_unknown(self) -> int:
+        """How many tokens stand for characters outside of the vocabulary: the model does not see what they were."""
+        return 0 if self.unknown_id is None else int((self.token_ids == self.unknown_id).sum())
+
+    @property
+    def text_end(self) -> int:
+        """One past the last token of the text: an EOS or [SEP] that the tokenizer puts after it is left out."""
+        own = np.flatnonzero(~(self.is_special & (self.char_start == self.char_end)))
+        return int(own[-1]) + 1 if len(own) else len(self)
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,10 @@ def _run_shards(
     progress = run.progress
     most = most_kept(recipe.kept_bytes or len(hook_points) * model.description.d_model * 4, batch)
 
+    vocabulary = model.description.vocabulary
+
     def gather(counts: Progress, told: OnProgress) -> Iterator[Shard]:
-        return gather_shards(recipe, batch.shard_sequences, most, output, counts, told, run.done)
+        return gather_shards(recipe, batch.shard_sequences, most, output, counts, told, run.done, vocabulary)
 
     if has_own_time(model.description.spec.device):
         shards = ahead(lambda counts: gather(counts, lambda _progress: None), progress)

@@ -63,6 +63,7 @@ def run_facts(
             "rejected": progress.rejected,
             "truncated": progress.truncated,
             "special_in_text": progress.special_in_text,
+            "unknown_in_text": progress.unknown_in_text,
             "sequences": directory.rows["sequences"],
             "tokens": progress.tokens,
         },

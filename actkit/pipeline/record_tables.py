@@ -36,6 +36,7 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
                 "char_offset": sequence.char_offset,
                 "boundary_merged": sequence.boundary_merged,
                 "n_special_in_text": encoding.special_in_text,
+                "n_unknown": encoding.n_unknown,
                 "text": encoding.text,
             }
         )

@@ -52,11 +52,12 @@ def gather_shards(
     progress: Progress,
     on_progress: OnProgress,
     done: Sequence[InputPosition] = (),
+    vocabulary: int | None = None,
 ) -> Iterator[Shard]:
     """Records in shards of whole records; a shard may hold rejected records only.
 
     `done` are the ends of the shards that exist: what they hold is read and left aside. Raises RunError where that is
-    not what it was.
+    not what it was. A record with a token id that the model has no embedding of (`vocabulary` of them) is rejected.
     """
     digest = InputDigest()
     next_id = done[-1].next_sequence_id if done else 0
@@ -71,7 +72,7 @@ def gather_shards(
                 break
             progress.read += 1
             with progress.timed("tokenize"):
-                prepared = _prepare(recipe, record)
+                prepared = _prepare(recipe, record, vocabulary)
             if isinstance(prepared, Rejected):
                 progress.reject(checked(prepared, output).reason)
                 shard.rejected.append(prepared)
@@ -124,6 +125,7 @@ def _count(sequences: Sequence[TokenSequence], progress: Progress, sign: int) ->
     progress.written += sign
     progress.truncated += sign * any(one.n_truncated for one in sequences)
     progress.special_in_text += sign * any(one.encoding.special_in_text for one in sequences)
+    progress.unknown_in_text += sign * any(one.encoding.n_unknown for one in sequences)
 
 
 def _numbered(sequences: Sequence[TokenSequence], first: int) -> list[TokenSequence]:
@@ -134,10 +136,18 @@ def _numbered(sequences: Sequence[TokenSequence], first: int) -> list[TokenSeque
     ]
 
 
-def _prepare(recipe: Recipe, record: Record | Rejected) -> Prepared | Rejected:
+def _prepare(recipe: Recipe, record: Record | Rejected, vocabulary: int | None) -> Prepared | Rejected:
     if isinstance(record, Rejected):
         return record
     try:
-        return recipe.prepare(record)
+        prepared = recipe.prepare(record)
+        largest = max((int(one.encoding.token_ids.max(initial=0)) for one in prepared.sequences), default=0)
+        if vocabulary is not None and largest >= vocabulary:
+            raise RecordError(
+                None,
+                f"the tokenizer gives token id {largest}, but the model has embeddings of 0 to {vocabulary - 1} only: "
+                "a token that was added to the tokenizer alone",
+            )
+        return prepared
     except RecordError as error:
         return Rejected(record.record_id, record.source, record.line, error.field, error.reason)

@@ -180,7 +180,7 @@ def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
         if not wanted:
             raise RecordError(None, "the response is empty, so --positions response has nothing to read")
     else:
-        wanted = [whole - 1] if positions == "last" else _counted(_numbers(positions), whole)
+        wanted = [prompt.encoding.text_end - 1] if positions == "last" else _counted(_numbers(positions), whole)
     if max(wanted, default=0) >= length:
         raise RecordError(
             None, f"a position that is read lies beyond the maximum length: {whole} tokens, at most {length}"

@@ -174,7 +174,7 @@ def _positions(answered: PromptResponse, positions: ContrastPositions) -> Ints:
     All are those up to the answer's last one: what a template puts after it is no part of either side, and the last
     that is kept is what directions are of.
     """
-    first, last = answered.response or (0, len(answered.encoding))
+    first, last = answered.response or (0, answered.encoding.text_end)
     if positions == "response-mean":
         if answered.response is None:
             raise RecordError(None, "no answer, so --positions response-mean has nothing to read")

@@ -36,8 +36,8 @@ class PromptResponse:
 
     @property
     def response_start(self) -> int:
-        """The answer's first position, or where it would begin."""
-        return self.response[0] if self.response else len(self.encoding)
+        """The answer's first position, or where it would begin: before an EOS that the tokenizer puts after a text."""
+        return self.response[0] if self.response else self.encoding.text_end
 
 
 def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: Bos) -> PromptResponse:

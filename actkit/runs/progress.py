@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
+
 @dataclass
 class Progress:
     """How far a run is; handed to `on_progress` after every batch and every rejected record."""
@@ -18,6 +19,8 @@ class Progress:
     """Tokens of the sequences, each shared beginning counted once."""
     special_in_text: int = 0
     """Sequences whose text has special tokens typed into it."""
+    unknown_in_text: int = 0
+    """Records with characters that the tokenizer does not know, as far as it has a token for them."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -38,7 +41,7 @@ class Progress:
 
     def add(self, now: "Progress", before: "Progress") -> None:
         """Count what another one has counted between `before` and `now`."""
-        for name in ("read", "written", "rejected", "truncated", "tokens", "special_in_text"):
+        for name in ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text"):
             setattr(self, name, getattr(self, name) + getattr(now, name) - getattr(before, name))
         for name in ("reasons", "seconds", "within"):
             own, new, old = getattr(self, name), getattr(now, name), getattr(before, name)

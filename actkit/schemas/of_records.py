@@ -24,6 +24,7 @@ SEQUENCES = (
     Column("char_offset", pa.int64(), "where in the document `text` begins, in characters; 0 for whole ones"),
     Column("boundary_merged", pa.bool_(), "the token at response_start also holds text before the response"),
     Column("n_special_in_text", pa.int64(), "special tokens typed inside the text, where they act as control tokens"),
+    Column("n_unknown", pa.int64(), "tokens that stand for characters outside of the vocabulary; they are text"),
     Column(
         "text",
         pa.string(),

@@ -60,6 +60,9 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
     if counts["special_in_text"]:
         typed = counted(counts["special_in_text"], "text has", "texts have")
         say("warning", f"{typed} special tokens typed inside, which act as control tokens", screen=screen)
+    if counts.get("unknown_in_text"):
+        lost = counted(counts["unknown_in_text"], "text has", "texts have")
+        say("warning", f"{lost} characters outside the vocabulary: the model reads [UNK] for them", screen=screen)
     for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:

@@ -69,7 +69,10 @@ def planned(
     progress = Progress()
     most = most_kept(recipe.kept_bytes or len(hook_points) * description.d_model * 4, batch)
     seen = Tally()
-    for shard in gather_shards(recipe, batch.shard_sequences, most, output, progress, on_progress):
+    shards = gather_shards(
+        recipe, batch.shard_sequences, most, output, progress, on_progress, vocabulary=description.vocabulary
+    )
+    for shard in shards:
         seen.add(shard, description)
         progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
         on_progress(progress)

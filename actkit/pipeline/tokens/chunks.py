@@ -53,6 +53,7 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
                 with_bos(encoding.is_special[part], True),
                 (None,) * (part.stop - first + (bos is not None)),
                 int(encoding.is_special[part].sum()),
+                encoding.unknown_id,
             ),
             at,
         )

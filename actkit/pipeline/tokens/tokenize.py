@@ -15,8 +15,8 @@ import numpy as np
 from actkit.config import Bos
 from actkit.errors import ModelError, RecordError
 from actkit.pipeline.data import Encoding, Ints
+from actkit.pipeline.tokens.spans import Span, spans_of
 
-Span = tuple[int, int]
 TEMPLATE = "template"
 """The role of a chat template's own tokens."""
 
@@ -122,39 +122,30 @@ def encoding_of(
     """The encoding of what a tokenizer returned; `typed` are the spans of `text` that are a user's own."""
     token_ids = np.array(ids, dtype=np.int64)
     is_special = np.isin(token_ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
-    start, end = _covering(text, offsets)
+    start, end = spans_of(tokenizer, text, ids, offsets)
     in_text = sum(int((is_special & (start >= first) & (end <= last) & (end > start)).sum()) for first, last in typed)
-    return Encoding(text, token_ids, start, end, is_special, (None,) * len(ids), in_text)
+    role: tuple[str | None, ...] = (None,) * len(ids)
+    return Encoding(text, token_ids, start, end, is_special, role, in_text, unknown_id(tokenizer))
 
 
 @lru_cache(maxsize=1)  # of 256 added tokens the list takes a quarter of the time that tokenizing a text does
 def special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> Ints:
     """The ids that are no text: the `named` ones (BOS, EOS, …) and every added token that the tokenizer calls special.
 
-    `all_special_ids` alone has only those that have a name: of Llama 3 not the ones around a role.
+    `all_special_ids` alone has only those that have a name: of Llama 3 not the ones around a role. It also has the
+    token for what is not in the vocabulary, which stands for text.
     """
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    return np.array(sorted({*named, *(number for number, one in added.items() if one.special)}), dtype=np.int64)
+    special = {*named, *(number for number, one in added.items() if one.special)} - {unknown_id(tokenizer)}
+    return np.array(sorted(special), dtype=np.int64)
 
 
-def _covering(text: str, offsets: Sequence[Span]) -> tuple[Ints, Ints]:
-    """Spans that never run backwards and leave no character of `text` out.
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for characters outside of the vocabulary.
 
-    Tokenizers leave white space out of spans or give added tokens the span (0, 0); a gap goes to the token after it,
-    and what remains at the end to the last token. A token of nothing but spaces, left out by those that trim (Pythia,
-    OPT), has an empty span at its end: that end is kept.
+    None where there is no such token, or where it also is a control token: GPT-2 has one token for all of them, and
+    spells everything in bytes. That some pad with it changes nothing, since no padding is in a text.
     """
-    starts, ends = np.zeros(len(offsets), dtype=np.int64), np.zeros(len(offsets), dtype=np.int64)
-    covered = 0
-    last_text = None
-    for index, (start, end) in enumerate(offsets):
-        if start == end <= covered:
-            starts[index] = ends[index] = covered
-            continue
-        starts[index] = max(min(start, covered), starts[index - 1] if index else 0)
-        ends[index] = covered = max(end, covered)
-        last_text = index
-    if last_text is not None and covered < len(text):
-        ends[last_text] = len(text)
-        ends[last_text + 1 :] = starts[last_text + 1 :] = len(text)
-    return starts, ends
+    unknown: int | None = getattr(tokenizer, "unk_token_id", None)
+    control = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls", "mask")}
+    return None if unknown in control else unknown

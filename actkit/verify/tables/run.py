@@ -30,7 +30,7 @@ from actkit.verify.tables.values import Expected, check_values
 
 NEEDED = ("schema_version", "command", "model", "hook_points", "counts", "rejected_reasons", "tables")
 """What `run.json` must have for a run to be checked at all."""
-COUNTS = ("read", "written", "rejected", "truncated", "special_in_text", "sequences", "tokens")
+COUNTS = ("read", "written", "rejected", "truncated", "special_in_text", "unknown_in_text", "sequences", "tokens")
 OF_MODEL = ("name", "revision", "d_model", "dtype", "attn", "backend")
 NO_MEMORY = "out of memory"
 """How the reason of a record begins that was taken out of its shard after its sequences had been numbered."""

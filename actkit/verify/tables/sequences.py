@@ -24,6 +24,7 @@ OF_SEQUENCES = (
     "n_kept",
     "char_offset",
     "n_special_in_text",
+    "n_unknown",
     "text",
 )
 OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special")
@@ -39,6 +40,7 @@ class Totals:
     rejected: int = 0
     truncated: int = 0
     special_in_text: int = 0
+    unknown_in_text: int = 0
     next_sequence_id: int = 0
     whole: bool = True
     """No part of `sequences` or `rejected` was left out."""
@@ -74,6 +76,7 @@ def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gap
     totals.next_sequence_id = int(ids.max(initial=totals.next_sequence_id - 1)) + 1
     totals.truncated += len(np.unique(records[table["n_truncated"].to_numpy() > 0]))
     totals.special_in_text += len(np.unique(records[table["n_special_in_text"].to_numpy() > 0]))
+    totals.unknown_in_text += len(np.unique(records[table["n_unknown"].to_numpy() > 0]))
     return found
 
 
@@ -137,7 +140,7 @@ def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, in
         parts = f"{counts['written']:,} written and {counts['rejected']:,} rejected"
         findings.wrong("counts", "run.json", f"{counts['read']:,} read are not {parts}")
     found = {"written": totals.written, "rejected": totals.rejected, "truncated": totals.truncated}
-    found |= {"special_in_text": totals.special_in_text}
+    found |= {"special_in_text": totals.special_in_text, "unknown_in_text": totals.unknown_in_text}
     found |= {name: rows.get(name, 0) for name in ("sequences", "tokens")}
     for name, count in found.items() if totals.whole else ():
         if count != counts[name]:

@@ -1,0 +1,86 @@
+"""Character spans of tokens: they cover the text, and are counted out where several tokens were given one span."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from actkit.pipeline.data import Ints
+
+Span = tuple[int, int]
+
+
+def spans_of(tokenizer: Any, text: str, ids: Sequence[int], offsets: Sequence[Span]) -> tuple[Ints, Ints]:
+    """Where in `text` each token begins and ends, [n] each: spans that never run backwards and cover the text."""
+    return _covering(text, _counted(tokenizer, ids, offsets))
+
+
+def _counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span]) -> Sequence[Span]:
+    """Offsets in which each byte token has the character that its byte is of.
+
+    Unigram models with byte fallback give every byte of a run of unknown characters the span of the whole run
+    (tokenizers 0.23): a boundary inside of it could not be seen. A byte token is one byte, so the run's bytes say which
+    characters they are. Where they are not as many characters as the span has, a normalizer changed the text and the
+    offsets stay as they are.
+    """
+    byte_of = byte_tokens(tokenizer)
+    if not byte_of:
+        return offsets
+    found = list(offsets)
+    for first, last in _runs([number in byte_of for number in ids], offsets):
+        begin, end = offsets[first]
+        if end - begin < 2:
+            continue
+        try:
+            characters = bytes(byte_of[number] for number in ids[first:last]).decode()
+        except UnicodeDecodeError:
+            continue
+        if len(characters) == end - begin:
+            of_byte = [begin + index for index, one in enumerate(characters) for _ in one.encode()]
+            found[first:last] = [(at, at + 1) for at in of_byte]
+    return found
+
+
+def _runs(is_byte: Sequence[bool], offsets: Sequence[Span]) -> Iterator[tuple[int, int]]:
+    """Ranges [first, last) of byte tokens with one span."""
+    first = 0
+    for index in range(1, len(is_byte) + 1):
+        if index < len(is_byte) and is_byte[index] and is_byte[first] and offsets[index] == offsets[first]:
+            continue
+        if is_byte[first]:
+            yield first, index
+        first = index
+
+
+@lru_cache(maxsize=1)
+def byte_tokens(tokenizer: Any) -> dict[int, int]:
+    """Token id → byte, of a vocabulary that spells what it does not know in bytes; empty for any other."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return {}
+    ids = [backend.token_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+    return {number: byte for byte, number in enumerate(ids) if number is not None}
+
+
+def _covering(text: str, offsets: Sequence[Span]) -> tuple[Ints, Ints]:
+    """Spans that never run backwards and leave no character of `text` out.
+
+    Tokenizers leave white space out of spans or give added tokens the span (0, 0); a gap goes to the token after it,
+    and what remains at the end to the last token. A token of nothing but spaces, left out by those that trim (Pythia,
+    OPT), has an empty span at its end: that end is kept.
+    """
+    starts, ends = np.zeros(len(offsets), dtype=np.int64), np.zeros(len(offsets), dtype=np.int64)
+    covered = 0
+    last_text = None
+    for index, (start, end) in enumerate(offsets):
+        if start == end <= covered:
+            starts[index] = ends[index] = covered
+            continue
+        starts[index] = max(min(start, covered), starts[index - 1] if index else 0)
+        ends[index] = covered = max(end, covered)
+        last_text = index
+    if last_text is not None and covered < len(text):
+        ends[last_text] = len(text)
+        ends[last_text + 1 :] = starts[last_text + 1 :] = len(text)
+    return starts, ends
