@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
-
 @dataclass
 class Progress:
     """How far a run is; handed to `on_progress` after every batch and every rejected record."""
