@@ -11,7 +11,8 @@ from actkit.config import Bos
 from actkit.errors import RecordError
 from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.chat import Message, encode_chat
-from actkit.pipeline.tokens.tokenize import Span, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
+from actkit.pipeline.tokens.spans import Span
+from actkit.pipeline.tokens.tokenize import Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
 
 PLAIN_TURNS = {
     "system": "\n\nSystem: ",

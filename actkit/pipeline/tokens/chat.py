@@ -15,7 +15,8 @@ from typing import Any
 from actkit.errors import ModelError, RecordError
 from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.chat_spans import between, forms_of, with_marks, with_tag
-from actkit.pipeline.tokens.tokenize import TEMPLATE, Span, Tokenizer, check_text, encoding_of, tokens_of
+from actkit.pipeline.tokens.spans import Span
+from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, check_text, encoding_of, tokens_of
 
 Message = Mapping[str, Any]
 
