@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -13,28 +15,54 @@ from actkit.cli.options.help import Command
 from actkit.cli.screen.console import draw_error
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
 from actkit.cli.streams import prepare, silence
-from actkit.errors import ActkitError
+from actkit.errors import ActkitError, UsageError
 from actkit.pipeline.input.files import check_name, shown
 
+TABLES, LOOK = "From data to tables", "What a run holds"
+COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
+    ("dpo", dpo.dpo, TABLES),
+    ("capture", capture.capture, TABLES),
+    ("concept", concept.concept, TABLES),
+    ("sae-extract", sae_extract.sae_extract, TABLES),
+    ("feature-dataset", feature_dataset.feature_dataset, TABLES),
+    ("reward-detect", reward_detect.reward_detect, TABLES),
+    ("saes", saes.saes, TABLES),
+    ("show", show.show, LOOK),
+    ("verify", verify.verify, LOOK),
+    ("export", export.export, LOOK),
+)
+"""Name, function and panel of each command, in the order of `actkit --help`."""
 app = typer.Typer(
     name="actkit",
-    help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.",
+    help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.\n\n"
+    "Start here: [b]actkit concept honesty[/] or [b]actkit reward-detect --use-example-data[/], which need no file, "
+    "then [b]actkit show RUN[/].",
     epilog="Every run is a directory of Parquet tables; its path is the only thing printed on standard output.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-app.command("capture", cls=Command)(capture.capture)
-app.command("concept", cls=Command)(concept.concept)
-app.command("dpo", cls=Command)(dpo.dpo)
-app.command("export", cls=Command)(export.export)
-app.command("feature-dataset", cls=Command)(feature_dataset.feature_dataset)
-app.command("reward-detect", cls=Command)(reward_detect.reward_detect)
-app.command("sae-extract", cls=Command)(sae_extract.sae_extract)
-app.command("saes", cls=Command)(saes.saes)
-app.command("show", cls=Command)(show.show)
-app.command("verify", cls=Command)(verify.verify)
+for _name, _function, _panel in COMMANDS:
+    app.command(_name, cls=Command, rich_help_panel=_panel)(_function)
+
+
+@app.command("help", cls=Command, rich_help_panel=LOOK)
+def help_of(
+    context: typer.Context,
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="One of actkit's commands.", show_default=False)],
+) -> None:
+    """What a command does, and all of its options.
+
+    Example: [b]actkit help dpo[/]
+    """
+    group: Any = context.parent.command if context.parent else None
+    found = group.get_command(context.parent, command)
+    if found is None:
+        near = get_close_matches(command, [name for name, _, _ in COMMANDS], n=2, cutoff=0.5)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"no command {shown(command)}", f"{meant}actkit --help lists them")
+    found.main([*(["--help-all"] if found.has_more() else ["--help"])], prog_name=f"actkit {command}")
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +101,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         try:
             for one in ARGUMENTS.get():
                 check_name(one)
-            status = app(arguments, standalone_mode=False)
+            status = app(arguments, standalone_mode=False, prog_name="actkit")
             if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
                 raise KeyboardInterrupt
             sys.stdout.flush()  # here, where a full disk can still be told

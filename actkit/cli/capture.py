@@ -55,7 +55,11 @@ def capture(
 ) -> None:
     """Activations of prompts: all positions, the last one, the response, or positions by number.
 
+    Example: [b]actkit capture --prompt "2 + 2 =" --positions last[/]
+
     Example: [b]cat prompts.txt | actkit capture - --layers recommended -o runs/x[/]
+
+    Example: [b]actkit capture chats.jsonl --model google/gemma-2-2b-it --positions response[/]
     """
     path = prompts or input_alias
     if path is None and not prompt:

@@ -72,6 +72,10 @@ def concept(
     """A direction for a concept at each layer, from contrast pairs, with held-out evidence for it.
 
     Example: [b]actkit concept honesty --layers recommended -o runs/honesty[/]
+
+    Example: [b]actkit concept pairs.jsonl --model google/gemma-2-2b --layers 10-15[/]
+
+    Example: [b]actkit concept --list[/]
     """
     if list_concepts:
         _list(shared.json)

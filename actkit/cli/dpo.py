@@ -42,6 +42,10 @@ def dpo(
     dialogues, ShareGPT. The tokens that both sides share are computed and stored once.
 
     Example: [b]actkit dpo pairs.jsonl --layers recommended -o runs/pairs[/]
+
+    Example: [b]actkit dpo pairs.jsonl --model google/gemma-2-2b-it --positions divergence[/]
+
+    Example: [b]zstd -dc pairs.jsonl.zst | actkit dpo - --max-samples 500[/]
     """
     path = pairs or input_alias
     if path is None:

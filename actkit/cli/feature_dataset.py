@@ -68,7 +68,11 @@ def feature_dataset(
 ) -> None:
     """The active SAE features of every token of a corpus, with characters counted in each document.
 
-    Example: [b]actkit feature-dataset "stories/*.md" --activation-threshold 0.1 -o runs/stories[/]
+    Example: [b]actkit feature-dataset "stories/*.md" -o runs/stories[/]
+
+    Example: [b]actkit feature-dataset corpus.jsonl --activation-threshold 0.1 --text-field body[/]
+
+    Example: [b]actkit feature-dataset Salesforce/wikitext:wikitext-2-raw-v1 --max-samples 1000[/]
     """
     where = dataset or input_alias
     if where is None:

@@ -113,7 +113,11 @@ def reward_detect(
 ) -> None:
     """SAE features that respond to positive feedback, ranked, with held-out evidence and what chance would give.
 
-    Example: [b]actkit reward-detect comments.jsonl --positive gratitude --negative annoyance -o runs/feedback[/]
+    Example: [b]actkit reward-detect --use-example-data[/]
+
+    Example: [b]actkit reward-detect comments.jsonl --positive gratitude --negative annoyance[/]
+
+    Example: [b]actkit reward-detect pairs.jsonl --preset gemma-2-2b -o runs/feedback[/]
     """
     path = data or input_alias
     if (path is None) == (not use_example_data):

@@ -63,7 +63,11 @@ def sae_extract(
     The response is run after the prompt as it stands (teacher forcing). A document of results is
     {"results": [{"question_id", "variations": [{"template_type", "prompt", "response"}]}]}.
 
-    Example: [b]actkit sae-extract answers.jsonl --target-layer 2 --save-all-tokens -o runs/features[/]
+    Example: [b]actkit sae-extract answers.jsonl --target-layer 2 -o runs/features[/]
+
+    Example: [b]actkit sae-extract answers.jsonl --save-all-tokens --top-k 20[/]
+
+    Example: [b]actkit sae-extract results.json --preset gemma-2-9b-it --merge-into merged.json[/]
     """
     path = samples or input_alias
     if path is None:

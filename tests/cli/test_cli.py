@@ -21,10 +21,12 @@ import yaml
 
 from actkit.bundled import TINY
 from actkit.cli.app import app, main
+from actkit.cli.options.help import PANELS
 from tests.command_line import Result, Run
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 ESCAPE = "\x1b"
+MAKING = ["dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect"]
 HELP = [["--help"], ["dpo", "--help"], ["capture", "--help"], ["show", "--help"]]
 SMALL = ["--layers", "0", "--positions", "last"]
 
@@ -104,20 +106,36 @@ def test_help_and_usage_errors_load_nothing_heavy(arguments: list[str]) -> None:
     assert not loaded & {"torch", "transformers", "transformer_lens", "pyarrow", "pandas", "numpy", "safetensors"}
 
 
-@pytest.mark.parametrize("command", ["dpo", "capture"])
-def test_help_groups_options_and_shows_defaults(actkit: Run, command: str) -> None:
-    found = actkit(command, "--help")
-    assert found.status == 0 and found.err == "" and ESCAPE not in found.out
-    panels = re.findall(r"^╭─ (.+?) ─", found.out, re.MULTILINE)
-    assert {"What is read", "Model", "Computing", "Output"} <= set(panels)
-    for default in ("tiny", "all", "4096", "float32", "skip", "auto"):
-        assert f"[default: {default}]" in found.out
-    assert "Example:" in found.out
+@pytest.mark.parametrize("command", MAKING)
+def test_the_short_help_fits_a_screen_and_the_long_one_has_everything(actkit: Run, command: str) -> None:
+    short, whole = actkit(command, "--help"), actkit(command, "--help-all")
+    assert short.status == whole.status == 0 and short.err == whole.err == "" and ESCAPE not in short.out + whole.out
+    assert len(short.out.splitlines()) <= 45 and max(map(len, short.out.splitlines())) <= 80
+    assert f"actkit {command} --help-all" in short.out and "Examples\n" in short.out and "--out PATH" in short.out
+    assert short.out.count(f"actkit {command}") >= 4
+    titles = [line for line in whole.out.splitlines() if line in PANELS]
+    assert titles == [title for title in PANELS if title in titles] and {"Model", "Output"} <= set(titles)
+    for default in ("tiny", "4096", "skip", "auto"):
+        assert f"[{default}]" in whole.out
+    group: Any = typer.main.get_command(app)
+    flags = [flag for one in group.commands[command].params if not one.hidden for flag in one.opts if flag[:2] == "--"]
+    assert len(flags) > 20
+    for flag in flags:
+        assert re.search(rf"(^|[ ,]){flag}\b", whole.out, re.MULTILINE), flag
+    left = int(re.search(r"^(\d+) more", short.out, re.MULTILINE)[1])
+    assert left == len(re.findall(r"^  -", whole.out, re.MULTILINE)) - len(re.findall(r"^  -", short.out, re.MULTILINE))
+
+
+def test_help_of_a_command_is_its_long_help(actkit: Run) -> None:
+    assert actkit("help", "dpo").out.strip() == actkit("dpo", "--help-all").out.strip()
+    assert actkit("help", "show").out.strip() == actkit("show", "--help").out.strip()
+    wrong = actkit("help", "captur")
+    assert (wrong.status, wrong.out) == (2, "") and "did you mean capture?" in wrong.err
 
 
 @pytest.mark.parametrize("command", ["dpo", "capture"])
 def test_names_that_only_keep_old_scripts_working_are_not_shown(actkit: Run, command: str) -> None:
-    shown = actkit(command, "--help").out
+    shown = actkit(command, "--help-all").out
     for alias in ("--input ", "--data", "--output", "--output-dir", "--verbose", "--use-hooks", "--log-level"):
         assert alias not in shown
 

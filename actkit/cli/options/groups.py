@@ -70,4 +70,6 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     wrapped.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+    wrapped.shared_options = tuple(parameter.name for parameter in added)  # type: ignore[attr-defined]
+    del wrapped.__wrapped__  # else `inspect` would look at the function beneath
     return wrapped

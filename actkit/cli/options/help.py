@@ -1,40 +1,223 @@
-"""`--help` on a narrow terminal: names of options are broken between lines there, and not cut off with an ellipsis."""
+"""`--help`: what is particular to a command, and the options most used; `--help-all`: every option.
 
+Both fit 80 columns, narrower terminals too, and break no name. `Command` takes the place of typer's own help, which
+draws every option in boxes.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
+
+MOST_USED = ("model", "preset", "layers", "sae_release", "max_samples", "out", "resume", "config")
+"""Options of every command that its short help shows; the others are behind `--help-all`."""
+PANELS = ("What is read", "Model", "Sparse autoencoder", "Statistics", "Computing", "Output")
+"""The order of groups, the same for every command; groups of a command's own come after them."""
+LINES = 44
+"""Most lines of the short help at 80 columns."""
+NARROW = 60
+"""Columns below which the text of an option stands under its name."""
+MARGIN = 2
+EXAMPLE = "Example:"
+"""How a paragraph of a command's docstring begins that is a line to type."""
 
 
 class Command(TyperCommand):
-    """A command whose help has every option's name whole."""
+    """A command with a short `--help`, and all of its options under `--help-all`."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help."""
-        whole_names()
-        super().format_help(ctx, formatter)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters, and `--help-all` after `--help`."""
+        given = super().get_params(ctx)
+        return [*given, _help_all(self)] if self._shared() else given
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
+        """Write the short help."""
+        self._write(ctx, everything=not self._shared())
+
+    def has_more(self) -> bool:
+        """Whether there are options that only `--help-all` shows."""
+        return bool(self._shared())
+
+    def _shared(self) -> set[str]:
+        """Names of the options that other commands have too; empty for commands with few options."""
+        return set(getattr(inspect.unwrap(self.callback), "shared_options", ())) if self.callback else set()
+
+    def _write(self, ctx: Any, everything: bool) -> None:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        width = min(console.width, 100)
+        for line in _lines(self, ctx, width, everything, self._shared()):
+            console.print(line, soft_wrap=True)
 
 
-def whole_names() -> None:
-    """Have typer draw names so that they can be broken, between two of one option first."""
+def _help_all(command: Command) -> Any:
+    def shown(ctx: Any, _parameter: Any, wanted: bool) -> None:
+        if wanted and not ctx.resilient_parsing:
+            command._write(ctx, everything=True)
+            raise typer.Exit
+
+    about = typer.Option("--help-all", is_eager=True, expose_value=False, callback=shown, help="Show every option.")
+    taken = typer.Typer(add_completion=False)
+
+    @taken.command()
+    def only(help_all: typing.Annotated[bool, about] = False) -> None:
+        pass
+
+    made: Any = typer.main.get_command(taken)
+    return made.params[0]
+
+
+def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set[str]) -> list[Any]:
+    """The help, line by line."""
     from rich.text import Text
-    from typer import rich_utils
 
-    for name in ("highlighter", "negative_highlighter"):
-        drawn = getattr(rich_utils, name, None)
-        if drawn is None or isinstance(drawn, _Whole):
+    lines: list[Any] = [Text(" ".join(command.get_usage(ctx).split()), style="bold")]
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    for paragraph in (each for each in paragraphs if not each.startswith(EXAMPLE)):
+        lines += [Text(), *_wrapped(Text.from_markup(" ".join(paragraph.split())), width, 0)]
+    examples = [each.removeprefix(EXAMPLE).strip() for each in paragraphs if each.startswith(EXAMPLE)]
+    if examples:
+        lines += [Text(), Text("Examples", style="bold")]
+        lines += [Text(line, style="cyan") for each in examples for line in _typed(Text.from_markup(each).plain, width)]
+    hints = typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True)  # type: ignore[arg-type]
+    params = [each for each in command.get_params(ctx) if not getattr(each, "hidden", False) and each.name in hints]
+    arguments = [each for each in params if each.param_type_name == "argument"]
+    options = [each for each in params if each.param_type_name == "option"]
+    if arguments:
+        lines += [Text(), *_table([_row(each, hints, True) for each in arguments], width)]
+    if everything:
+        for title in sorted({_panel(each) for each in options}, key=_order):
+            rows = [_row(each, hints, True) for each in options if _panel(each) == title]
+            lines += [Text(), Text(title, style="bold"), *_table(rows, width)]
+        return lines
+    most = [_row(each, hints, False) for name in MOST_USED for each in options if each.name == name]
+    own = sorted(
+        (each for each in options if each.name not in {*shared, *MOST_USED}), key=lambda each: _order(_panel(each))
+    )
+    below = [Text(), Text("Most used of the others", style="bold"), *_table(most, width), Text()]
+    lines += [Text(), Text(f"Options of {command.name}", style="bold")]
+    shown = 0
+    for each in own:
+        row = list(_table([_row(each, hints, False)], width))
+        if width >= 80 and len(lines) + len(row) + len(below) + 1 > LINES:
+            break
+        lines += row
+        shown += 1
+    left = len(options) - shown - len(most)
+    return [
+        *lines,
+        *below,
+        *_wrapped(Text(f"{left} more, and what each takes: {ctx.command_path} --help-all"), width, 0),
+    ]
+
+
+def _typed(line: str, width: int) -> Iterator[str]:
+    """A line to type, on several that a shell takes as one where it is longer than the terminal is wide."""
+    written = " " * MARGIN
+    for word in line.split(" "):
+        if len(written) + len(word) + 2 > width and written.strip():
+            yield f"{written.rstrip()} \\"
+            written = " " * (2 * MARGIN)
+        written += f"{word} "
+    yield written.rstrip()
+
+
+def _order(title: str) -> tuple[int, str]:
+    return (PANELS.index(title) if title in PANELS else len(PANELS), title)
+
+
+def _panel(parameter: Any) -> str:
+    return str(getattr(parameter, "rich_help_panel", None) or "Options")
+
+
+def _row(parameter: Any, hints: Any, whole: bool) -> tuple[str, str]:
+    """The names with what they take, and the text: whole, or its first sentence."""
+    from rich.text import Text
+
+    if parameter.param_type_name == "argument":
+        names, said = str(parameter.metavar or parameter.name.upper()), ""
+    else:
+        flags = sorted(parameter.opts, key=lambda flag: (flag.startswith("--"), parameter.opts.index(flag)))
+        names = ", ".join([*(flags if whole else _short(flags)), *parameter.secondary_opts])
+        metavar = parameter.metavar or taken(hints[parameter.name])
+        names += f" {metavar}" if metavar else ""
+        default = parameter.default
+        shown = (
+            parameter.show_default and default is not None and not isinstance(default, bool) and not callable(default)
+        )
+        said = f" [{default}]" if shown else ""
+    text = Text.from_markup((parameter.help or "").strip()).plain
+    if not whole:
+        text = text.partition("; ")[0].partition(". ")[0].rstrip(".")
+    return names, f"{text}{said}"
+
+
+def _short(flags: list[str]) -> list[str]:
+    """The letter and the first of the long names."""
+    return [
+        *(flag for flag in flags if not flag.startswith("--")),
+        *[flag for flag in flags if flag.startswith("--")][:1],
+    ]
+
+
+def taken(hint: Any) -> str:
+    """What an option of this type takes: TEXT, N, 0-1, PATH, or its choices; empty for a flag."""
+    bounds: Any = None
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, bounds = hint.__origin__, hint.__metadata__[0]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(each for each in typing.get_args(hint) if each is not type(None))
+    if typing.get_origin(hint) in (list, tuple):
+        hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(map(str, typing.get_args(hint)))
+    if hint is bool:
+        return ""
+    if hint in (int, float):
+        least, most = getattr(bounds, "min", None), getattr(bounds, "max", None)
+        return f"{least:g}-{most:g}" if least is not None and most is not None else "N"
+    return "PATH" if isinstance(hint, type) and issubclass(hint, Path) else "TEXT"
+
+
+def _table(rows: list[tuple[str, str]], width: int) -> Iterator[Any]:
+    """Names on the left, texts on the right; a name that is too long for its column has a line of its own."""
+    from rich.text import Text
+
+    column = 0 if width < NARROW else 28
+    for names, text in rows:
+        if not column or len(names) > column - MARGIN - 2:
+            for line in _broken(names, width - MARGIN):
+                yield Text(" " * MARGIN + line, style="cyan")
+            yield from _wrapped(Text(text), width, column or 2 * MARGIN)
             continue
-        setattr(rich_utils, name, _Whole(drawn, Text))
+        lines = list(_wrapped(Text(text), width, column)) or [Text()]
+        head = Text((" " * MARGIN + names).ljust(column), style="cyan")
+        yield Text.assemble(head, lines[0].plain.strip())
+        yield from lines[1:]
 
 
-class _Whole:
-    def __init__(self, drawn: Any, text: Any) -> None:
-        self._drawn, self._text = drawn, text
+def _broken(names: str, width: int) -> Iterator[str]:
+    """Names and choices on as many lines as they need, broken after a comma, a space or a bar."""
+    line = ""
+    for piece in names.replace(", ", ",\0").replace("|", "|\0").replace(" ", " \0").split("\0"):
+        if line and len(line) + len(piece.rstrip()) > width:
+            yield line.rstrip()
+            line = "  "
+        line += piece if not piece.endswith(",") else f"{piece} "
+    yield line.rstrip()
 
-    def __call__(self, names: Any) -> Any:
-        found = self._drawn(names.replace(",", ", ") if isinstance(names, str) else names)
-        if isinstance(found, self._text):
-            found.overflow = "fold"
-        return found
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._drawn, name)
+def _wrapped(text: Any, width: int, indent: int) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=max(width - indent, 20))
+    for line in text.wrap(console, max(width - indent, 20)):
+        line.rstrip()
+        yield Text.assemble(" " * indent, line)
