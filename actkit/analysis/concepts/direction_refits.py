@@ -4,37 +4,55 @@ import numpy as np
 
 from actkit.analysis.auroc import auroc
 from actkit.analysis.columns import Bools, Floats
-from actkit.analysis.concepts.directions import Split, direction
+from actkit.analysis.concepts.directions import Direction, Split, direction, principal, unit
+from actkit.analysis.concepts.logistic_direction import logistic_of_parts
 from actkit.analysis.concepts.paired import Paired
 
 HALVES = 5
 """Splits of the training stems into two halves."""
 
 
-def transfer(method: str, pairs: Paired, split: Split) -> float:
+def refitted(method: str, pairs: Paired, parts: Bools, strength: float) -> Floats:
+    """[m, d_model] unit vectors, each of the pairs that are True in `parts` [n_pairs, m], two or more.
+
+    `strength` is that of `logistic`: what cross-validation over all training pairs chose serves their parts. The parts
+    should be alike, as halves at random are.
+    """
+    if method == "logistic":
+        found = logistic_of_parts(pairs, parts, strength)
+    elif method == "pca":
+        found = np.stack([principal(pairs.where(part)).unit for part in parts.T])
+    else:
+        found = np.zeros((parts.shape[1], pairs.d_model))
+        for here, difference in pairs.differences():
+            found += parts[here].T.astype(np.float64) @ difference
+    return np.stack([unit(one) for one in found])
+
+
+def transfer(method: str, found: Direction, pairs: Paired, split: Split) -> float:
     """AUROC on the test pairs of other templates than the one that is fitted; mean over templates, NaN of one."""
-    found = []
+    values = []
     for one in np.unique(pairs.templates):
         fit, check = split.train & (pairs.templates == one), split.test & (pairs.templates != one)
         if fit.sum() < 2 or not check.any():
             continue
-        checked = pairs.where(check)
-        projected = checked.projected(direction(method, pairs.where(fit)).unit)
-        found.append(auroc(*both(*projected, np.ones(len(checked.stems), dtype=np.bool_))).value)
-    return float(np.mean(found)) if found else float("nan")
+        projected = pairs.where(check).projected(direction(method, pairs.where(fit), found.strength).unit)
+        values.append(auroc(*both(*projected, np.ones(int(check.sum()), dtype=np.bool_))).value)
+    return float(np.mean(values)) if values else float("nan")
 
 
-def split_half(method: str, pairs: Paired, seed: int) -> float:
+def split_half(method: str, found: Direction, pairs: Paired, seed: int) -> float:
     """Mean cosine of the directions of two halves of the stems, over HALVES splits; NaN for fewer than four stems."""
     rng = np.random.default_rng((seed, 0))
     names = np.unique(pairs.stems)
-    found = []
-    for _ in range(HALVES if len(names) >= 4 else 0):
-        half = np.isin(pairs.stems, rng.permutation(names)[: len(names) // 2])
-        if min(half.sum(), (~half).sum()) >= 2:
-            one, other = (direction(method, pairs.where(part)) for part in (half, ~half))
-            found.append(float(one.unit @ other.unit))
-    return float(np.mean(found)) if found else float("nan")
+    if len(names) < 4:
+        return float("nan")
+    halves = np.stack([np.isin(pairs.stems, rng.permutation(names)[: len(names) // 2]) for _ in range(HALVES)], axis=1)
+    halves = halves[:, np.minimum(halves.sum(0), (~halves).sum(0)) >= 2]
+    if not halves.shape[1]:
+        return float("nan")
+    units = refitted(method, pairs, np.concatenate([halves, ~halves], axis=1), found.strength)
+    return float((units[: halves.shape[1]] * units[halves.shape[1] :]).sum(1).mean())
 
 
 def both(above: Floats, below: Floats, part: Bools) -> tuple[Floats, Bools]:

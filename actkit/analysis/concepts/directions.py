@@ -23,6 +23,8 @@ class Direction:
     """[d_model], of length 1; all zeros where the two sides do not differ."""
     norm: float
     """Of the mean difference; of the differences along it, root mean square (pca); NaN (logistic)."""
+    strength: float = float("nan")
+    """Inverse regularisation that cross-validation chose (logistic); NaN for the others."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +53,24 @@ def split_pairs(stems: Ints, seed: int = 0, shares: Sequence[float] = (0.5, 0.25
     return Split(*(np.isin(stems, part) for part in parts))
 
 
-def direction(method: str, pairs: Paired) -> Direction:
+def direction(method: str, pairs: Paired, strength: float | None = None) -> Direction:
     """The direction of these pairs.
 
     `mean-diff` is the mean of the pair differences. `pca` is their first right singular vector without centring, which
     would take out the mean difference itself, with the sign that the mean difference has. `logistic` separates the two
-    sides with an L2 penalty on standardised activations. Raises ValueError for fewer than two pairs and for a method
-    that there is not.
+    sides with an L2 penalty on standardised activations, of that `strength` where it is given. Raises ValueError for
+    fewer than two pairs and for a method that there is not.
     """
     if len(pairs.stems) < 2:
         raise ValueError(f"{len(pairs.stems)} pairs give no direction")
     if method == "mean-diff":
         mean = _mean(pairs)
-        return Direction(_unit(mean), float(np.linalg.norm(mean)))
+        return Direction(unit(mean), float(np.linalg.norm(mean)))
     if method == "pca":
         return principal(pairs)
     if method == "logistic":
-        return Direction(_unit(logistic(pairs)), float("nan"))
+        weights, strength = logistic(pairs, strength)
+        return Direction(unit(weights), float("nan"), strength)
     raise ValueError(f"no method {method}: there are {', '.join(METHODS)}")
 
 
@@ -82,15 +85,15 @@ def principal(pairs: Paired) -> Direction:
     if n < d:
         difference = np.concatenate([block for _, block in pairs.differences()])
         largest, vector = _largest(difference @ difference.T)
-        unit = _unit(difference.T @ vector)
+        found = unit(difference.T @ vector)
     else:
         gram = np.zeros((d, d))
         for _, difference in pairs.differences():
             gram += difference.T @ difference
-        largest, unit = _largest(gram)
-        unit = unit * bool(largest > 0)
-    sign = 1.0 if float(_mean(pairs) @ unit) >= 0 else -1.0
-    return Direction(sign * unit, float(np.sqrt(max(largest, 0.0) / n)))
+        largest, found = _largest(gram)
+        found = found * bool(largest > 0)
+    sign = 1.0 if float(_mean(pairs) @ found) >= 0 else -1.0
+    return Direction(sign * found, float(np.sqrt(max(largest, 0.0) / n)))
 
 
 def _mean(pairs: Paired) -> Floats:
@@ -117,6 +120,7 @@ def cosines_between_methods(directions: dict[str, Direction]) -> dict[tuple[str,
     }
 
 
-def _unit(vector: Floats) -> Floats:
+def unit(vector: Floats) -> Floats:
+    """The vector at length 1; all zeros as they are."""
     length = float(np.linalg.norm(vector))
     return vector / length if length else vector

@@ -1,10 +1,12 @@
-"""Logistic regressions on many more texts than dimensions, several at once, in passes over the pairs.
+"""Logistic regressions on the texts of contrast pairs, several at once, in passes over the pairs.
 
-Of the texts only a block is in memory, whatever their number, and for each strength a Hessian of d_model².
+Of many texts only a block is in memory, whatever their number, and for each strength a Hessian of d_model². Texts that
+are fewer than the dimensions are held in a rotation that needs no more dimensions than there are texts: an L2 penalty
+does not change under rotation.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,10 +24,13 @@ class Passes:
     """Both texts of all pairs, standardised."""
 
     pairs: Paired
+    """What is gone over: activations, or where there is a rotation what it makes of the standardised ones."""
     middle: Floats
     """[d_model] means."""
     scale: Floats
     """[d_model] standard deviations; 1 for a dimension that does not vary."""
+    rotation: Floats | None = None
+    """[d_model, k], orthonormal columns; None where there are as many texts as dimensions."""
 
     @classmethod
     def of(cls, pairs: Paired) -> "Passes":
@@ -41,13 +46,24 @@ class Passes:
         scale = np.sqrt(squares / n)
         # What varies by float32's rounding alone must not be blown up to the size of what varies.
         scale[scale <= np.finfo(np.float32).eps * largest] = 1
-        return cls(pairs, mean, scale)
+        found = cls(pairs, mean, scale)
+        return found._rotated() if n < pairs.d_model else found
+
+    def _rotated(self) -> "Passes":
+        n = len(self.pairs.stems)
+        texts = np.empty((2 * n, self.pairs.d_model))
+        for here, *sides in self.pairs.blocks():
+            both = self._standardised(*sides)[:, :-1]
+            texts[here], texts[n:][here] = both[: len(both) // 2], both[len(both) // 2 :]
+        rotation, upper = np.linalg.qr(texts.T)
+        reduced = Paired(upper.T[:n], upper.T[n:], self.pairs.stems, self.pairs.templates)
+        return replace(self, pairs=reduced, rotation=rotation)
 
     def weights(self, targets: Targets, sizes: Ints, strengths: Floats, start: Floats | None = None) -> Floats:
-        """[m, d_model + 1] weights for standardised texts, and intercepts.
+        """[m, d + 1] weights for standardised texts (d: d_model, or k where they are rotated), and intercepts.
 
         L2-regularised, but for the intercept. `targets` say what is fitted, `sizes` [m] how many texts that is, and
-        `strengths` [m] are inverse regularisation. The search begins at `start` [m, d_model + 1], or at zero.
+        `strengths` [m] are inverse regularisation. The search begins at `start` [m, d + 1], or at zero.
         """
         names, groups = np.unique(strengths, return_inverse=True)
         penalties = np.ones(self.pairs.d_model + 1)
@@ -70,7 +86,7 @@ class Passes:
         return minimum(value, hessian, groups, zero if start is None else start)
 
     def losses(self, weights: Floats, targets: Targets) -> tuple[Floats, Floats]:
-        """[m] log losses of `weights` [m, d_model + 1], and their gradients [m, d_model + 1]: sums over texts."""
+        """[m] log losses of `weights` [m, d + 1], and their gradients [m, d + 1]: sums over texts."""
         loss, gradient = np.zeros(len(weights)), np.zeros(weights.shape)
         for here, *sides in self.pairs.blocks(2 * len(weights)):
             texts, signs = self._standardised(*sides), targets(here)
@@ -82,12 +98,13 @@ class Passes:
         return loss, gradient
 
     def mapped(self, weights: Floats) -> Floats:
-        """[m, d_model] weights [m, d_model + 1] in the space of the activations, without the intercepts."""
-        found: Floats = weights[:, :-1] / self.scale
+        """[m, d_model] what `weights` gives, in the space of the activations and without the intercepts."""
+        own = weights[:, :-1]
+        found: Floats = (own if self.rotation is None else own @ self.rotation.T) / self.scale
         return found
 
     def _hessians(self, weights: Floats) -> list[Floats]:
-        """Of the log loss over all texts at each of `weights` [m, d_model + 1]; labels make no difference to it."""
+        """Of the log loss over all texts at each of `weights` [m, d + 1]; labels make no difference to it."""
         found = [np.zeros((weights.shape[1],) * 2) for _ in weights]
         for _, *sides in self.pairs.blocks():
             texts = self._standardised(*sides)
@@ -98,9 +115,12 @@ class Passes:
         return found
 
     def _standardised(self, positive: Floats, negative: Floats) -> Floats:
-        """[2 k, d_model + 1] both sides of some pairs, the positive ones first; the last column is the intercept's."""
+        """[2 k, d + 1] both sides of some pairs, the positive ones first; the last column is the intercept's."""
         texts = np.ones((2 * len(positive), self.pairs.d_model + 1))
         for part, side in ((texts[: len(positive)], positive), (texts[len(positive) :], negative)):
+            if self.rotation is not None:
+                part[:, :-1] = side
+                continue
             np.subtract(side, self.middle, out=part[:, :-1])
             part[:, :-1] /= self.scale
         return texts

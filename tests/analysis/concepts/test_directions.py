@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from actkit.analysis.columns import Floats
 from actkit.analysis.concepts.directions import METHODS, cosines_between_methods, direction, principal, split_pairs
-from actkit.analysis.concepts.logistic_direction import STRENGTHS, best_strength, logistic
+from actkit.analysis.concepts.logistic_direction import STRENGTHS, logistic
 from actkit.analysis.concepts.paired import Paired
 
 D = 64
@@ -96,7 +96,7 @@ def test_logistic_is_scikit_learns_with_its_weights_mapped_back(n: int, d: int, 
     x, y = np.concatenate([positive, negative]), np.repeat([1, 0], n)
     plain = LogisticRegression(C=strength, max_iter=5000, tol=1e-10).fit((x - x.mean(0)) / x.std(0), y)
     expected = plain.coef_[0] / x.std(0)
-    found = logistic(Paired(positive, negative, pairs.stems, pairs.templates), strength)
+    found, _ = logistic(Paired(positive, negative, pairs.stems, pairs.templates), strength)
     assert found == pytest.approx(expected, abs=2e-3 * np.abs(expected).max())
 
 
@@ -125,10 +125,10 @@ def test_strength_is_chosen_over_stems_and_not_over_their_copies() -> None:
     rng = np.random.default_rng(0)
     stems = np.repeat(np.arange(60), 4)
     apart = 3 * rng.normal(size=(60, 100))[stems] + 0.01 * rng.normal(size=(240, 100))
-    texts, positive = np.concatenate([apart, -apart]), np.repeat([True, False], 240)
-    assert best_strength(texts, positive, np.tile(stems, 2)) == STRENGTHS[0]
-    assert best_strength(texts, positive, np.tile(np.arange(240), 2)) == STRENGTHS[-1]
-    assert best_strength(texts, positive, np.zeros(480, dtype=np.int64)) in STRENGTHS
+    none = np.zeros(240, dtype=np.int64)
+    assert logistic(Paired(apart, -apart, stems, none))[1] == STRENGTHS[0]
+    assert logistic(Paired(apart, -apart, np.arange(240), none))[1] == STRENGTHS[-1]
+    assert logistic(Paired(apart, -apart, none, none))[1] in STRENGTHS
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold
 
 from actkit.analysis.columns import Bools, Floats
-from actkit.analysis.concepts import logistic_direction
-from actkit.analysis.concepts.logistic_direction import Reduced, exchanged, logistic
+from actkit.analysis.concepts.logistic_direction import FOLDS, exchanged, logistic, logistic_of_parts
 from actkit.analysis.concepts.logistic_passes import Passes
 from actkit.analysis.concepts.paired import Paired
 from actkit.analysis.concepts.quasi_newton import minimum
@@ -75,38 +76,51 @@ def test_pairs_that_are_left_out_or_exchanged_are(shift: float) -> None:
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
-def test_a_fit_in_passes_is_the_fit_in_memory(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With cross-validation over stems, and with the sides of some stems exchanged."""
-    pairs = alike(shift=shift)
-    draws = np.random.default_rng(2).integers(0, 2, (300, 4))[pairs.stems] > 0
-    fits = []
-    for few in (0, 10**9):
-        monkeypatch.setattr(logistic_direction, "FEW", few)
-        units = [logistic(pairs), *exchanged(pairs, lambda here: draws[here], 4, 1e-2)]
-        fits.append(np.stack([unit / np.linalg.norm(unit) for unit in units]))
-    assert fits[0] == pytest.approx(fits[1], abs=2e-3)
-    assert (fits[0] * fits[1]).sum(1) == pytest.approx(np.ones(5), abs=1e-5)
+@pytest.mark.parametrize("n", [90, 300])
+def test_fewer_texts_than_dimensions_are_fitted_in_a_rotation(n: int, shift: float) -> None:
+    """90 pairs are 180 texts of 240 dimensions; 300 are more texts than dimensions."""
+    pairs, rng = alike(n=n, d=240, shift=shift), np.random.default_rng(2)
+    assert (Passes.of(pairs).rotation is not None) == (n == 90)
+    draws = rng.integers(0, 2, (300, 4))[pairs.stems] > 0
+    moved = exchanged(pairs, lambda here: draws[here], 4, 1e-2)
+    halves = rng.random((n, 3)) < 0.5
+    parts = logistic_of_parts(pairs, halves, 1e-2)
+    every, none = np.ones(2 * n, dtype=np.bool_), np.repeat([True, False], n)
+    assert logistic(pairs, 1e-2)[0] == pytest.approx(by_scikit_learn(pairs, none, every, 1e-2), abs=1e-5)
+    for found, labels, kept in [
+        *((one, np.concatenate([draw, ~draw]), every) for one, draw in zip(moved, draws.T, strict=True)),
+        *((one, none, np.tile(half, 2)) for one, half in zip(parts, halves.T, strict=True)),
+    ]:
+        expected = by_scikit_learn(pairs, labels, kept, 1e-2)
+        assert found @ expected > 0.99999 * np.linalg.norm(found) * np.linalg.norm(expected)
 
 
-def test_cross_validation_in_passes_chooses_what_it_chooses_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [90, 300])
+def test_cross_validation_chooses_what_scikit_learn_would(n: int) -> None:
     chosen = set()
-    monkeypatch.setattr(logistic_direction, "FEW", 0)
     for shift in (0.0, 0.02, 0.05, 0.3, 3.0):
-        pairs = alike(n=300, shift=shift)
-        labels = np.repeat([True, False], 300)
-        expected = logistic_direction.best_strength(Reduced.of(pairs).texts, labels, np.tile(pairs.stems, 2))
-        assert logistic_direction._best_in_passes(Passes.of(pairs))[0] == expected
-        chosen.add(expected)
+        pairs = alike(n=n, d=24 if n == 300 else 240, shift=shift)
+        labels, stems = np.repeat([True, False], n), np.tile(pairs.stems, 2)
+        texts = np.concatenate([pairs.positive[:], pairs.negative[:]])
+        texts = (texts - texts.mean(0)) / texts.std(0)
+        losses = []
+        for strength in STRENGTHS:
+            model, total = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10), 0.0
+            for fit, check in GroupKFold(FOLDS).split(texts, groups=stems):
+                chance = model.fit(texts[fit], labels[fit]).predict_proba(texts[check])
+                total += log_loss(labels[check], chance, normalize=False)
+            losses.append(total)
+        assert logistic(pairs)[1] == STRENGTHS[int(np.argmin(losses))]
+        chosen.add(logistic(pairs)[1])
     assert len(chosen) > 1
 
 
 @pytest.mark.parametrize("block", [24, 24 * 7, 1 << 20])
 def test_borders_of_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = alike(n=200)
-    monkeypatch.setattr(logistic_direction, "FEW", 0)
-    whole = logistic(pairs)
+    whole = logistic(pairs)[0]
     monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", block)
-    assert logistic(pairs) == pytest.approx(whole, abs=1e-9 * np.abs(whole).max())
+    assert logistic(pairs)[0] == pytest.approx(whole, abs=1e-9 * np.abs(whole).max())
     passes, texts = Passes.of(pairs), np.concatenate([pairs.positive[:], pairs.negative[:]])
     assert passes.middle == pytest.approx(texts.mean(0), rel=1e-12)
     assert passes.scale == pytest.approx(texts.std(0), rel=1e-12)
@@ -122,14 +136,14 @@ def test_a_dimension_that_varies_by_rounding_alone_is_not_blown_up() -> None:
 def test_what_a_fit_holds_does_not_grow_with_the_pairs(tmp_path: Path) -> None:
     """Their texts alone would be 1024 bytes a pair in float64."""
     held = []
-    for n in (10_000, 40_000):
+    for n in (6_000, 18_000):
         with in_file(alike(n=n, d=64), tmp_path) as pairs:
             logistic(pairs.where(np.arange(n) < 2000))  # what is imported is not counted
             tracemalloc.start()
             logistic(pairs)
             held.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    assert held[1] - held[0] < 100 * 30_000
+    assert held[1] - held[0] < 100 * 12_000
 
 
 def test_minima_are_found_from_far_where_the_hessian_says_little() -> None:
@@ -151,6 +165,5 @@ def test_minima_are_found_from_far_where_the_hessian_says_little() -> None:
 def test_a_search_that_does_not_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actkit.analysis.concepts.quasi_newton.MOST_ROUNDS", 1)
     monkeypatch.setattr("actkit.analysis.concepts.quasi_newton.ROUND", (1, 1))
-    monkeypatch.setattr(logistic_direction, "FEW", 0)
     with pytest.warns(RuntimeWarning, match="1 regressions have not converged"):
         logistic(alike(shift=30.0), 1.0)

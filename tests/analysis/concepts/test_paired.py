@@ -70,7 +70,6 @@ def test_evidence_does_not_depend_on_where_vectors_are_nor_on_blocks(
     method: str, n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few directions at a time too, as of very many pairs."""
-    monkeypatch.setattr("actkit.analysis.concepts.logistic_direction.FEW", 120)
     pairs, found = some_pairs(n), []
 
     def everything(data: Paired) -> Floats:
