@@ -4,13 +4,14 @@ Plain texts are joined as they are, conversations rendered by the model's chat t
 there is none. Which tokens are the answer's is read off the character spans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from actkit.config import Bos
 from actkit.errors import RecordError
 from actkit.pipeline.data import Encoding
-from actkit.pipeline.tokens.chat import Message, encode_chat
+from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
 
@@ -57,20 +58,30 @@ def conversation(prompt: str | Sequence[Message], response: str | None, system: 
 
 
 def encode_messages(
-    tokenizer: Tokenizer, messages: Sequence[Message], chat: bool, bos: Bos = "auto", verbatim: bool = False
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    chat: bool,
+    bos: Bos = "auto",
+    verbatim: bool = False,
+    tools: Sequence[Any] | None = None,
+    template_options: Mapping[str, Any] | None = None,
 ) -> PromptResponse:
     """A conversation; an assistant's message at its end is the answer, else the answer would begin after it.
 
-    With `chat` the model's template renders it; without, turns are written out, or `verbatim` joined as they are.
-    Raises RecordError for an answer that calls a tool, and for such calls where there is no template to write them.
+    With `chat` the model's template renders it, and is given the `tools` and `template_options` of the record; without,
+    turns are written out, or `verbatim` joined as they are. Raises RecordError for an answer that calls a tool, and for
+    tools and calls of them where there is no template to write them.
     """
     answered = messages[-1]["role"] == "assistant"
     if messages[-1].get("tool_calls"):
         raise RecordError("messages", "the answer calls a tool; answers that are text are read")
+    if not chat and tools:
+        raise RecordError("tools", "tools need a chat template")
     if not chat and any(message.get("tool_calls") for message in messages):
         raise RecordError("messages", "calls of tools need a chat template")
     if chat:
-        encoding, spans = encode_chat(tokenizer, messages, add_generation_prompt=not answered)
+        how = Rendering(not answered, tools or None, template_options or {})
+        encoding, spans = encode_chat(tokenizer, messages, how)
     else:
         pieces: list[tuple[str | None, str]] = []
         for message in messages:

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,21 +21,34 @@ from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, check_text, enc
 Message = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """How a chat template is asked: what it is given beside the messages."""
+
+    add_generation_prompt: bool
+    tools: Sequence[Any] | None = None
+    """JSON schemas of the tools that the model may call."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further variables of the template, such as enable_thinking."""
+
+
 def encode_chat(
-    tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool
+    tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering | bool
 ) -> tuple[Encoding, list[Span]]:
     """Render `messages` with the model's chat template and tokenize the result.
 
-    Returns the encoding and, for each message, the characters of the rendered text that are its content.
-    Raises RecordError when the template refuses the messages or leaves out a call of a tool, or where a content stands
-    cannot be known.
+    `how` is true or false where it says no more than whether an answer is asked for. Returns the encoding and, for each
+    message, the characters of the rendered text that are its content. Raises RecordError when the template refuses the
+    messages or leaves out a tool or a call of one, or where a content stands cannot be known.
     """
+    how = Rendering(how) if isinstance(how, bool) else how
     for message in messages:
         check_text(message["content"])
-    text = render(tokenizer, messages, add_generation_prompt)
+    text = render(tokenizer, messages, how)
     check_text(text)  # a role, too, may hold half a character
     _check_calls(messages, text)
-    spans = content_spans(tokenizer, messages, text, add_generation_prompt)
+    _check_tools(how.tools, text)
+    spans = content_spans(tokenizer, messages, text, how)
     fields = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = list(fields["input_ids"]), [tuple(span) for span in fields["offset_mapping"]]
     if not ids:
@@ -48,19 +61,26 @@ def encode_chat(
     return replace(encoding, role=tuple(role)), spans
 
 
-def render(tokenizer: Tokenizer, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) -> str:
     """The chat template's text for `messages`.
 
-    Raises ModelError where there is no template, RecordError where it refuses the messages.
+    Raises ModelError where there is no template, or where it does not end, RecordError where it refuses the messages.
     """
     if not tokenizer.chat_template:
         raise ModelError("this model has no chat template", "use --no-chat, or an instruction-tuned model")
     try:
         text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=add_generation_prompt
+            [dict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=how.add_generation_prompt,
+            **({} if how.tools is None else {"tools": list(how.tools)}),
+            **how.options,
         )
+    except ModelError:
+        raise
     except Exception as error:  # a template is a program of the model's author and may raise anything
-        reason = f"the model's chat template refuses them: {str(error)[:200]}"
+        says = "".join(one if one.isprintable() else " " for one in str(error)[:200])
+        reason = f"the model's chat template refuses them: {says}"
         if any(message["role"] == "system" for message in messages):
             reason += " (if it has no system role, put the system text at the head of the first user message)"
         raise RecordError("messages", reason) from error
@@ -80,9 +100,18 @@ def _check_calls(messages: Sequence[Message], text: str) -> None:
                 raise RecordError(f"messages[{index}].tool_calls", "the chat template leaves this call out")
 
 
-def content_spans(
-    tokenizer: Tokenizer, messages: Sequence[Message], text: str, add_generation_prompt: bool
-) -> list[Span]:
+def _check_tools(tools: Sequence[Any] | None, text: str) -> None:
+    """Raise RecordError for tools that the template leaves out without a word: the model would not know of them."""
+    for index, tool in enumerate(tools or ()):
+        described = tool.get("function", tool) if isinstance(tool, Mapping) else {}
+        name = described.get("name") if isinstance(described, Mapping) else None
+        if not isinstance(name, str) or not name:
+            raise RecordError(f"tools[{index}]", "not a tool with a name")
+        if name not in text:
+            raise RecordError(f"tools[{index}]", f"the chat template leaves the tool {name[:60]} out")
+
+
+def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, how: Rendering) -> list[Span]:
     """Where in the rendered `text` each message's content stands, as character spans in the order of the messages.
 
     A template may look at contents (thinking): where placeholders for all do not leave the text's own pieces, each
@@ -92,16 +121,16 @@ def content_spans(
     # A placeholder would make content where a call stands alone, and templates write that otherwise.
     said = [index for index, one in enumerate(messages) if one["content"] or not one.get("tool_calls")]
     everywhere = {index: f"\ue000{index}\ue001" for index in said}
-    found = _placed(tokenizer, messages, everywhere, text, add_generation_prompt)
+    found = _placed(tokenizer, messages, everywhere, text, how)
     if found is None:
-        found = [_alone(tokenizer, messages, index, text, add_generation_prompt) for index in said]
+        found = [_alone(tokenizer, messages, index, text, how) for index in said]
         _check_apart(messages, found)
     spans = dict(zip(said, found, strict=True))
     return [spans.get(index, (0, 0)) for index in range(len(messages))]
 
 
 def _placed(
-    tokenizer: Tokenizer, messages: Sequence[Message], marks: Mapping[int, str], text: str, add_generation_prompt: bool
+    tokenizer: Tokenizer, messages: Sequence[Message], marks: Mapping[int, str], text: str, how: Rendering
 ) -> list[Span] | None:
     """The spans of the messages in `marks` (number → placeholder); None where `text` is not what they leave of it.
 
@@ -113,7 +142,7 @@ def _placed(
     for marked in (whole, parts) if parts != whole else (whole,):
         shown = [{**one, "content": marked[at][0]} if at in marked else one for at, one in enumerate(messages)]
         try:
-            shape = render(tokenizer, shown, add_generation_prompt)
+            shape = render(tokenizer, shown, how)
         except RecordError:
             continue
         # A thought may be left out, an answer may not.
@@ -125,16 +154,14 @@ def _placed(
     return None
 
 
-def _alone(
-    tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: str, add_generation_prompt: bool
-) -> Span:
+def _alone(tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: str, how: Rendering) -> Span:
     """The span of one content; what stands around it must be what stands around a placeholder in its place."""
     content = messages[index]["content"]
-    spans = _placed(tokenizer, messages, {index: "\ue000\ue001"}, text, add_generation_prompt)
+    spans = _placed(tokenizer, messages, {index: "\ue000\ue001"}, text, how)
     if spans is None and content.strip() and text.count(content.strip()) == 1 and 0 < index == len(messages) - 1:
         # The placeholder changed what the template makes of it. What it goes on with is known all the same, if the
         # conversation before, asking for an answer, is the text's own beginning and the content follows.
-        before = render(tokenizer, messages[:index], True)
+        before = render(tokenizer, messages[:index], replace(how, add_generation_prompt=True))
         form = next((form for form in forms_of(content) if before and text.startswith(before + form)), None)
         spans = [(len(before), len(before) + len(form))] if form else None
     if spans is None:
