@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from actkit.errors import RunError
+from actkit.runs.paths import is_run
 
 NAMED = 3
 """Runs that an error names."""
@@ -16,10 +17,10 @@ def check_run(path: Path, command: str) -> None:
     What else is no run is left to whoever reads it.
     """
     try:
-        if _is_run(path) or not path.exists():
+        if is_run(path) or not path.exists():
             return
-        within = next((one for one in path.absolute().parents if _is_run(one)), None)
-        inside = sorted(one for one in path.iterdir() if _is_run(one)) if path.is_dir() else []
+        within = next((one for one in path.absolute().parents if is_run(one)), None)
+        inside = sorted(one for one in path.iterdir() if is_run(one)) if path.is_dir() else []
     except OSError:  # too long for a name, or closed to us
         return
     if within is not None:
@@ -34,7 +35,3 @@ def check_run(path: Path, command: str) -> None:
             else f"{path}: no run, but holds one",
             " or ".join(f"{command} {shlex.quote(str(one))}" for one in newest),
         )
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "run.json").is_file() and (path / "sequences").is_dir()

@@ -101,6 +101,8 @@ def _export(shared: Shared, run: Path) -> None:
 
 
 def _check(command: str, shared: Shared) -> None:
+    from actkit.runs.paths import check_local
+
     if shared.export:
         from actkit.export.formats import check_fits
 
@@ -108,6 +110,9 @@ def _check(command: str, shared: Shared) -> None:
             check_fits(to, command)
     if "-" in (str(shared.out), str(shared.output)):
         raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
+    for path in (shared.out, shared.output):
+        if path is not None:
+            check_local(path)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.errors import InputError
+from actkit.runs.reader import parts
 
 METADATA = "sae_extraction_metadata"
 """Where a document says which SAE stands under which key."""
@@ -154,7 +155,7 @@ def answer_start(row: Mapping[str, Any]) -> int:
 
 
 def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:
-    for part in sorted((run / table).glob("part-*.parquet")):
+    for part in parts(run, table):
         with pq.ParquetFile(part) as file:
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 yield from batch.to_pylist()

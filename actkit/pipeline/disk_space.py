@@ -4,7 +4,7 @@ import shutil
 
 from actkit.config import OutputSpec
 from actkit.runs import manifest
-from actkit.runs.paths import partial_of
+from actkit.runs.paths import SHARDS, part_name, partial_of
 from actkit.runs.progress import OnProgress, Progress
 
 
@@ -56,9 +56,10 @@ class DiskSpaceWatch:
     def _finished(self) -> manifest.Manifest | None:
         """The last finished shard; None where none has been finished since this was asked last."""
         last = None
-        while (path := self._run / manifest.FOLDER / f"part-{self._shards:05d}.json").exists():
-            last = manifest.read(path)
-            if last is None:  # whoever continues the run will say what is wrong with it
+        while (path := self._run / SHARDS / f"{part_name(self._shards)}.json").exists():
+            try:
+                last = manifest.read(path)
+            except (OSError, ValueError):  # whoever continues the run will say what is wrong with it
                 self._said = True
                 break
             size = sum(one.bytes for one in last.tables.values())

@@ -31,6 +31,7 @@ from actkit.pipeline.resume.reconcile import reconcile
 from actkit.pipeline.resume.session import Session, begun, complete
 from actkit.pipeline.shards import Shard, gather_shards, most_kept
 from actkit.runs.manifest import Manifest, State, save
+from actkit.runs.paths import SHARDS
 from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.writer import Groups, RunDirectory
 
@@ -163,7 +164,8 @@ def _write(
             )
             for table, groups in tables.items()
         }
-        save(directory.partial, replace(manifest, tables=written), states)
+        shard = f"{SHARDS}/{manifest.name}.json"
+        directory.files[shard] = save(directory.partial, replace(manifest, tables=written), states)
 
 
 def _wait_for(behind: "Future[None] | None", progress: Progress) -> None:

@@ -15,8 +15,8 @@ from actkit.pipeline.reducers.activations import Reducer, activations
 from actkit.pipeline.reducers.features import top_features
 from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
 from actkit.recipes.saes import SaeReport, load_saes
-from actkit.runs.paths import check_out
 from actkit.runs.progress import OnProgress
+from actkit.runs.removal import check_out
 from actkit.verify.recompute.while_running import Verifying
 
 

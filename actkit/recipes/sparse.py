@@ -11,8 +11,8 @@ from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, Recipe
 from actkit.recipes.saes import SaeReport, load_saes
-from actkit.runs.paths import check_out
 from actkit.runs.progress import OnProgress
+from actkit.runs.removal import check_out
 from actkit.verify.recompute.while_running import Verifying
 
 

@@ -1,14 +1,19 @@
-"""Files that are whole or not there: written under a temporary name, on disk before they are renamed, and digested."""
+"""Files that are whole or not there: written under a name of their own, on disk before they are renamed, digested."""
 
+import hashlib
+import io
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from actkit.errors import writing
-from actkit.runs.checksums import of_file
+
+TEMPORARY = ".actkit-{}.tmp"
+"""The name of a file while it is written: a short one, whatever it will be called, that no other process takes."""
 
 
 @dataclass(frozen=True)
@@ -20,31 +25,62 @@ class Written:
     rows: int | None = None
 
 
+class _Digested(io.BufferedIOBase):
+    """A file that is written from its beginning to its end, and digested meanwhile.
+
+    It cannot be sought in: a zip file then writes its sizes behind its members, so that no byte is written twice.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self.sha256.update(view)
+        self.bytes += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self.bytes
+
+
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
     """Write a file that, under its name, is always whole: under a temporary one first, on disk before it is renamed.
 
-    Raises WriteError; the temporary file does not stay.
+    `write` gets a file that can be written once through, but not sought in; its checksum is taken of what is written,
+    not of what a disk gives back. Raises WriteError; the temporary file does not stay.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(TEMPORARY.format(secrets.token_hex(6)))
     with writing(path):
         path.parent.mkdir(exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                write(file)
+            with temporary.open("xb") as file:
+                digested: Any = _Digested(file)
+                write(digested)
                 file.flush()
                 os.fsync(file.fileno())
-            written = Written(temporary.stat().st_size, of_file(temporary))
-            temporary.rename(path)
+            temporary.replace(path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
         sync(path.parent)
-    return written
+    return Written(digested.bytes, digested.sha256.hexdigest())
+
+
+def write_text(path: Path, text: str) -> Written:
+    """Write a text file, whole or not at all. Raises WriteError."""
+    return write_whole(path, lambda file: file.write(text.encode()))
 
 
 def sync(path: Path) -> None:
-    """Have the directory on disk before anything that relies on it."""
+    """Have a file or a directory on disk before anything that relies on it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

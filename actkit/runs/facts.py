@@ -1,6 +1,5 @@
 """A finished run at a glance: what `run.json` says, and the first rows of every table."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
+from actkit.runs.json_file import read_object
+from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import parts
 
 
 def facts_of(run: Path) -> dict[str, Any]:
     """What `run.json` holds. Raises RunError when `run` is no finished run."""
     try:
-        facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        return read_object(run / RUN_FILE)
     except OSError as error:
         # Path.is_dir raises this again where the name is too long.
         unfinished = run.name.endswith(".partial") or os.path.isdir(f"{run}.partial")  # noqa: PTH112
@@ -24,7 +25,6 @@ def facts_of(run: Path) -> dict[str, Any]:
         raise RunError(f"{run}: no finished run", why) from error
     except ValueError as error:
         raise RunError(f"{run}/run.json is damaged ({error})", "the tables beside it can still be read") from error
-    return dict(facts)
 
 
 def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:

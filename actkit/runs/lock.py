@@ -1,140 +1,219 @@
-"""One process a run: a file in the run's directory that names its owner.
+"""One process a run: a file in the run's directory that names its owner, and that its owner holds an `flock` on.
 
-The owner is a process id, a host and, where `/proc` has them, the machine's boot and the process's start, so that an id
-that was given out again is not taken for the owner. What a dead process of this host left is taken over; a process of
-another host cannot be looked at, so its lock holds until someone removes it.
+1. The owner writes its process id, host, boot, start and namespace of process ids into a file of its own, takes an
+   `flock` on it where the file system has one, and links it to the lock's name: it is there whole, or not at all.
+2. Whoever finds a lock asks the kernel whether its `flock` is held. Held means that the owner lives, wherever it is.
+3. Where nobody holds it, or the file system has none, the owner's host, boot, namespace and start decide. What a
+   process cannot look at (another host's, or another namespace's without `flock`) holds until someone removes the lock.
+4. A dead owner's lock is removed by the one process that gets an `flock` on it, so that two never take it over.
+
+The library filelock keeps one process out as well, but does not say whom it keeps out for, which the error must.
 """
 
 import json
 import os
+import secrets
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from actkit.errors import RunError
+from actkit.runs.json_file import read_object
+from actkit.runs.lock_owner import Owner, namespace, this_process
+
+if sys.platform != "win32":
+    import fcntl
 
 LOCK = "lock"
-TRIES = 10
+TRIES = 20
 """Attempts to take a lock that others take and leave at the same time."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The process that works on a run."""
-
-    pid: int
-    host: str
-    started: str | None
-    """Boot and start of the process; None where the system does not say."""
-
-    @property
-    def may_be_alive(self) -> bool:
-        """Whether the process runs, as far as this host can tell."""
-        if self.host != socket.gethostname():
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:  # it is someone else's
-            pass
-        return self.started is None or self.started == _started(self.pid)
+PAUSE = 0.02
+"""Seconds between attempts."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, which exists, and leave none behind.
+    """Hold the lock of a run's directory, which exists, and leave none behind.
 
     Raises RunError, naming process and host, where another process holds it.
     """
-    path = folder / LOCK
-    _acquire(path)
+    with holding(folder / LOCK, folder):
+        yield
+
+
+@contextmanager
+def holding(path: Path, what: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path` on `what`, and leave none behind.
+
+    Raises RunError, naming process and host, where another process still holds it after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            descriptor = _acquire(path, what)
+            break
+        except TakenError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE)
     try:
         yield
     finally:
-        if _owner(path) == _this():
+        if _owner(path) == this_process(flock=descriptor is not None):
             with suppress(OSError):  # the file may be gone with its folder
                 path.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class TakenError(RunError):
+    """Another process works there."""
 
 
 def refuse_if_locked(folder: Path) -> None:
-    """Raise RunError where another process works on `folder`: asked before a model is loaded."""
-    owner = _owner(folder / LOCK)
-    if owner is not None and owner.may_be_alive:
-        raise _taken(folder / LOCK, owner)
+    """Raise TakenError where another process works on a run: asked before a model is loaded."""
+    _refuse_if_held(folder / LOCK, folder)
 
 
-def _acquire(path: Path) -> None:
-    """Create the lock; exactly one of several processes that try at once succeeds."""
-    own = path.with_name(f".{LOCK}-{os.getpid()}")
-    for _ in range(TRIES):
-        try:
-            own.write_text(json.dumps(asdict(_this())), encoding="utf-8")
-            _link(own, path)
-            return
-        except FileExistsError:
-            refuse_if_locked(path.parent)
-            _remove_dead(path)
-        except OSError as error:
-            raise RunError(
-                f"cannot write {path}: {error.strerror or error}", "is the disk full or read-only?"
-            ) from error
-        finally:
-            own.unlink(missing_ok=True)
-    raise RunError(f"{path} is taken by one process after another", "is the same run started several times?")
+def _refuse_if_held(path: Path, what: Path) -> None:
+    owner = _owner(path)
+    if owner is None or not owner.may_be_alive(_is_held(path)):
+        return
+    who = f"process {owner.pid} on {owner.host}"
+    here = owner.host == socket.gethostname() and owner.namespace in (None, namespace())
+    hint = "wait for it, or end it first" if here else f"if that process is no more, remove {path}"
+    raise TakenError(f"{what} is being written by {who}", hint)
+
+
+def _acquire(path: Path, what: Path) -> int | None:
+    """Create the lock; exactly one of several processes that try at once succeeds.
+
+    Returns the open file whose `flock` is held; None where there is none.
+    """
+    own = path.with_name(f".{LOCK}-{secrets.token_hex(6)}")
+    descriptor: int | None = None
+    try:
+        descriptor = os.open(own, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        flock = _has_links(own) and _flock(descriptor, exclusive=True) is True
+        os.write(descriptor, json.dumps(asdict(this_process(flock))).encode())
+        for _ in range(TRIES):
+            try:
+                _put(own, path)
+            except FileExistsError:
+                _refuse_if_held(path, what)
+                _remove_dead(path)
+                time.sleep(PAUSE)
+                continue
+            if not flock:  # a directory with an open file in it cannot be renamed on some systems
+                return None
+            kept, descriptor = descriptor, None
+            return kept
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}", "is the disk full or read-only?") from error
+    finally:
+        with suppress(OSError):
+            own.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+    raise TakenError(f"{path} is taken by one process after another", "is the same run started several times?")
+
+
+def _has_links(own: Path) -> bool:
+    """Whether the file system has links, without which a lock cannot get its name with its `flock` already held."""
+    second = own.with_name(f"{own.name}0")
+    try:
+        os.link(own, second)
+        second.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _put(own: Path, path: Path) -> None:
+    """Put a lock in place whole, so that nobody sees it half written; FileExistsError where there is one."""
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name appears first, then what is in it
+        with path.open("xb") as file:
+            file.write(own.read_bytes())
 
 
 def _remove_dead(path: Path) -> None:
     """Remove the lock of a dead process, unless another process has just put its own there."""
-    aside = path.with_name(f".{LOCK}-dead-{os.getpid()}")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return
+    try:
+        got = _flock(descriptor, exclusive=True)
+        if got is None:
+            _set_aside(path)
+        elif got and _is_at(path, descriptor):
+            # Nobody else removes this file while its flock is held here, so the name is still that of a dead owner.
+            owner = _owner(path)
+            if owner is None or not owner.may_be_alive(False):
+                path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _set_aside(path: Path) -> None:
+    """Remove a dead lock where no `flock` helps: of several processes only one can rename it."""
+    aside = path.with_name(f".{LOCK}-{secrets.token_hex(6)}")
     with suppress(FileNotFoundError):
-        # Of several processes only one can rename it; the others find nothing, or a new lock.
         path.rename(aside)
         owner = _owner(aside)
-        if owner is not None and owner.may_be_alive:
-            with suppress(FileExistsError):
-                _link(aside, path)
+        if owner is not None and owner.may_be_alive(None):
+            with suppress(OSError):
+                os.link(aside, path)
         aside.unlink()
 
 
-def _link(source: Path, path: Path) -> None:
-    """Put a lock in place whole, so that nobody sees it half written; FileExistsError where there is one."""
+def _flock(descriptor: int, exclusive: bool) -> bool | None:
+    """Take an `flock` without waiting; False where another has it, None where the file system has none."""
+    if sys.platform == "win32":
+        return None
     try:
-        os.link(source, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links: the name appears first, then what is in it
-        with path.open("x", encoding="utf-8") as file:
-            file.write(source.read_text(encoding="utf-8"))
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_held(path: Path) -> bool | None:
+    """Whether some process holds an `flock` on a lock; None where that cannot be asked."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        free = _flock(descriptor, exclusive=False)  # shared, so that two who ask do not take each other for the owner
+        return None if free is None else not free
+    finally:
+        os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one of that name."""
+    with suppress(OSError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
 
 
 def _owner(path: Path) -> Owner | None:
     """Who holds the lock; None where there is none, or none that can be read."""
     try:
-        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+        owner = Owner(**read_object(path))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _this() -> Owner:
-    return Owner(os.getpid(), socket.gethostname(), _started(os.getpid()))
-
-
-def _started(pid: int) -> str | None:
-    """When a process began, as the boot's id and the clock ticks since then; `ended` for one that awaits its parent."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # The name of the program, in parentheses, may hold anything; the 22nd field is the start.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "ended" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
-    except (OSError, IndexError):
-        return None
-
-
-def _taken(path: Path, owner: Owner) -> RunError:
-    who = f"process {owner.pid} on {owner.host}"
-    if owner.host == socket.gethostname():
-        return RunError(f"{path.parent} is being written by {who}", "wait for it, or end it first")
-    return RunError(f"{path.parent} is being written by {who}", f"if that process is no more, remove {path}")
+    texts = (owner.started, owner.namespace)
+    fine = isinstance(owner.pid, int) and owner.pid > 0 and isinstance(owner.host, str)
+    return owner if fine and all(one is None or isinstance(one, str) for one in texts) else None

@@ -10,7 +10,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -18,11 +18,12 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from actkit.runs.atomic_files import Written, write_whole
-from actkit.runs.checksums import of_facts, of_file
+from actkit.runs.atomic_files import Written, write_text, write_whole
+from actkit.runs.checksums import difference, of_facts
+from actkit.runs.json_file import read_object
+from actkit.runs.paths import SHARDS, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 
-FOLDER = "shards"
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """What has been counted so far, as arrays."""
 
@@ -55,17 +56,17 @@ class Manifest:
     @property
     def name(self) -> str:
         """The name of its files, without a suffix."""
-        return f"part-{self.part:05d}"
+        return part_name(self.part)
 
     def files(self, unfinished: bool = True) -> dict[str, Written]:
         """Every file that it vouches for, by its path in the run; what was counted is there in an unfinished one."""
         own = {f"{table}/{self.name}.parquet": written for table, written in self.tables.items()}
-        return own | ({f"{FOLDER}/{self.name}.npz": self.state} if self.state and unfinished else {})
+        return own | ({f"{SHARDS}/{self.name}.npz": self.state} if self.state and unfinished else {})
 
 
-def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> None:
+def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
     """Write a shard's manifest, what was counted (SAE → numbers) first. Raises WriteError."""
-    folder = run / FOLDER
+    folder = run / SHARDS
     state = None
     if states:
         arrays = {f"{index}/{key}": value for index, one in enumerate(states.values()) for key, value in one.items()}
@@ -79,21 +80,45 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> None:
         "batch_tokens": {"given": manifest.given, "used": manifest.used},
     }
     text = json.dumps({**facts, "sha256": of_facts(facts)}, indent=1, ensure_ascii=False) + "\n"
-    write_whole(folder / f"{manifest.name}.json", lambda file: file.write(text.encode()))
+    return write_text(folder / f"{manifest.name}.json", text)
 
 
-def read(path: Path) -> Manifest | None:
-    """The manifest in a file; None where it is not there, not whole or not as it was written."""
+def read(path: Path) -> Manifest:
+    """The manifest in a file. Raises OSError where it is not there, ValueError where it is not as it was written."""
+    facts = read_object(path)
     try:
-        facts = json.loads(path.read_bytes())
         if facts.pop("sha256") != of_facts(facts):
-            return None
+            raise ValueError("its own sha256 differs")
         tables = {table: Written(**written) for table, written in facts["tables"].items()}
         state = Written(**facts["state"]) if facts["state"] else None
         progress, end = Progress(**facts["progress"]), InputPosition(**facts["end"])
-        return Manifest(facts["part"], tables, state, progress, end, **facts["batch_tokens"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        found = Manifest(facts["part"], tables, state, progress, end, **facts["batch_tokens"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it has other entries ({error})") from error
+    if found.part != part_number(path):
+        raise ValueError(f"it is the manifest of shard {found.part}")
+    return found
+
+
+def manifests(run: Path) -> tuple[list[Manifest], list[tuple[str, str]]]:
+    """The manifests of a run, by part, and what is wrong: (path in the run, what) of each that is damaged or missing.
+
+    Those that are there say how many there should be, so that no claim of a file makes this go on without end.
+    """
+    found: list[Manifest] = []
+    wrong: list[tuple[str, str]] = []
+    due = 0
+    for path in numbered(run / SHARDS, ".json"):
+        number = part_number(path) or 0
+        if number > due:
+            more = f", and {number - due - 1:,} more" if number > due + 1 else ""
+            wrong.append((f"{SHARDS}/{part_name(due)}.json", f"missing{more}"))
+        due = number + 1
+        try:
+            found.append(read(path))
+        except (OSError, ValueError) as error:
+            wrong.append((f"{SHARDS}/{path.name}", f"damaged ({error})"))
+    return found, wrong
 
 
 def finished(run: Path, unfinished: bool = True) -> tuple[list[Manifest], str | None]:
@@ -101,26 +126,33 @@ def finished(run: Path, unfinished: bool = True) -> tuple[list[Manifest], str | 
 
     Every file is read and held against its size and sha256; of a run that is not `unfinished`, the tables' alone.
     """
-    numbers = sorted(int(path.stem.removeprefix("part-")) for path in (run / FOLDER).glob("part-*.json"))
+    every, damaged = manifests(run)
+    wrong_of = dict(reversed(damaged))
     found: list[Manifest] = []
-    for part in range(numbers[-1] + 1 if numbers else 0):
-        name = f"{FOLDER}/part-{part:05d}.json"
-        manifest = read(run / name)
-        if manifest is None or manifest.part != part:
-            what = f"{name} is {'damaged' if (run / name).exists() else 'missing'}"
-            return found, f"shard {part}: {what}; it and what follows are computed again"
-        wrong = next(_wrong(run, manifest.files(unfinished)), None)
-        if wrong is not None:
-            return found, f"shard {part}: {wrong}; it and what follows are computed again"
+    for part, manifest in enumerate(every):
+        if manifest.part != part:
+            break
+        wrong = check(run, manifest.files(unfinished))
+        if wrong:
+            return found, _again(part, *wrong[0])
         found.append(manifest)
-    return found, None
+    if len(found) == len(every) and not damaged:
+        return found, None
+    name = f"{SHARDS}/{part_name(len(found))}.json"
+    return found, _again(len(found), name, wrong_of[name])
+
+
+def check(run: Path, files: Mapping[str, Written]) -> list[tuple[str, str]]:
+    """What is wrong with files of a run (their path in it → how they were written): (path, what) of each such file."""
+    found = ((name, difference(run / name, written.bytes, written.sha256)) for name, written in files.items())
+    return [(name, what) for name, what in found if what is not None]
 
 
 def load_states(run: Path, manifest: Manifest, names: list[str]) -> dict[str, State]:
     """What the reducers of `names` (SAEs, in order) had counted when the shard was done."""
     if manifest.state is None:
         return {}
-    with np.load(run / FOLDER / f"{manifest.name}.npz", allow_pickle=False) as arrays:
+    with np.load(run / SHARDS / f"{manifest.name}.npz", allow_pickle=False) as arrays:
         every = dict(arrays)
     return {
         name: {key.partition("/")[2]: value for key, value in every.items() if key.partition("/")[0] == str(index)}
@@ -132,10 +164,6 @@ def _save_arrays(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
     np.savez_compressed(file, **arrays)
 
 
-def _wrong(run: Path, files: Mapping[str, Written]) -> Iterator[str]:
-    for name, written in files.items():
-        path = run / name
-        if not path.is_file():
-            yield f"{name} is missing"
-        elif path.stat().st_size != written.bytes or of_file(path) != written.sha256:
-            yield f"{name} is damaged"
+def _again(part: int, name: str, what: str) -> str:
+    state = "missing" if what.startswith("missing") else "damaged"
+    return f"shard {part}: {name} is {state}; it and what follows are computed again"

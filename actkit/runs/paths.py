@@ -1,17 +1,64 @@
-"""Where a run is on disk, what may be in its way there, and what is removed."""
+"""Where a run is on disk, what its files are called, and whether there is one."""
 
 import errno
+import re
 import secrets
-import shutil
 import time
-from collections.abc import Container
-from contextlib import suppress
 from pathlib import Path
 
-from actkit.errors import RunError, in_short, writing
-from actkit.runs.lock import LOCK, refuse_if_locked
+from actkit.errors import UsageError, in_short
+from actkit.runs.json_file import read_object
 
 RUN_FILE = "run.json"
+"""What a finished run says of itself."""
+FINGERPRINT = "fingerprint.json"
+"""What a run was begun with; there from its first moment on."""
+MANIFEST = "manifest.json"
+"""The last file of a run: how many shards it has, and the checksum of every other file."""
+VERIFIED = "verify.json"
+"""What `actkit verify` found, last time; no part of what it looks at."""
+SHARDS = "shards"
+"""The folder of the manifests of shards."""
+TEXTS = (RUN_FILE, FINGERPRINT, MANIFEST, VERIFIED, "config.yaml", "reward_features.json")
+"""Every file that actkit writes beside the tables."""
+PART = re.compile(r"part-([0-9]{5}|[1-9][0-9]{5,11})")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""`s3://…`, also as a path, which has one of the two slashes; `C:/` is none."""
+
+
+def part_name(number: int) -> str:
+    """The name of a shard's files, without a suffix: part-00007."""
+    return f"part-{number:05d}"
+
+
+def part_number(path: Path) -> int | None:
+    """The number in a part file's name; None for a file that is not called like one."""
+    found = PART.fullmatch(path.stem)
+    return int(found[1]) if found else None
+
+
+def numbered(folder: Path, suffix: str) -> list[Path]:
+    """The part files of a folder that end in `suffix`, by their numbers: as text, part-100000 is before part-99999."""
+    every = ((part_number(path), path) for path in folder.glob(f"part-*{suffix}"))
+    return [path for _, path in sorted((number, path) for number, path in every if number is not None)]
+
+
+def is_run(path: Path) -> bool:
+    """Whether there is a finished run: a directory whose `run.json` is one of actkit's."""
+    try:
+        facts = read_object(path / RUN_FILE)
+    except (OSError, ValueError):
+        return False
+    return {"schema_version", "command", "tables"} <= facts.keys()
+
+
+def is_unfinished_run(path: Path) -> bool:
+    """Whether there is a run that was begun: a directory whose `fingerprint.json` is one of actkit's."""
+    try:
+        facts = read_object(path / FINGERPRINT)
+    except (OSError, ValueError):
+        return False
+    return {"fingerprint", "replaces", "sessions"} <= facts.keys()
 
 
 def named_after(command: str) -> Path:
@@ -29,28 +76,17 @@ def replaced(out: Path) -> Path:
     return out.with_name(f".{out.name}.replaced")
 
 
-def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
-    """Whether a run can be made at `out`; cheap, so that it can be asked before a model is loaded.
-
-    Raises RunError when `out` has no name of its own, when a run, finished or not, is in the way and neither
-    `overwrite` nor `resume` is set, when another process writes there, or when the directory in the way is no run of
-    actkit's: that is never removed.
-    """
-    if out.name in ("", "..") or not _can_be(replaced(out)):
-        raise RunError(f"{in_short(out)} cannot be a run's directory", "give the run a name, such as runs/x")
-    partial = partial_of(out)
-    refuse_if_locked(partial)
-    if not overwrite and not resume:
-        if out.exists():
-            raise RunError(f"{out} exists already", "choose another --out, or replace it with --overwrite")
-        if partial.exists():
-            hint = "continue it with --resume, replace it with --overwrite, or choose another --out"
-            raise RunError(f"{partial} is an unfinished run", hint)
-    if out.exists():
-        check_is_run(out)
+def check_local(path: Path | str, flag: str = "--out") -> None:
+    """Raise UsageError for a URL: actkit writes to file systems."""
+    if URL.match(str(path)):
+        scheme = str(path).partition(":")[0]
+        raise UsageError(
+            f"{flag} {in_short(path)}: nothing can be written to {scheme}://",
+            "give a directory of this machine, and copy from there",
+        )
 
 
-def _can_be(path: Path) -> bool:
+def can_be(path: Path) -> bool:
     """Whether there can be a file of this name: it is not too long, and has no NUL in it."""
     try:
         path.lstat()
@@ -61,28 +97,6 @@ def _can_be(path: Path) -> bool:
     return True
 
 
-def check_is_run(path: Path) -> None:
-    """Raise RunError for what is there but no run of actkit's."""
-    if not path.is_dir() or (any(path.iterdir()) and not (path / RUN_FILE).exists()):
-        raise RunError(f"{path} is no run of actkit's, so it is not replaced", "choose another --out")
-
-
-def clear(run: Path, keep: Container[str] = ()) -> None:
-    """Remove everything of a run but its lock and the files of `keep`, which are paths in it."""
-    with writing(run):
-        for path in sorted(run.rglob("*"), reverse=True):  # what is in a folder comes before the folder
-            name = path.relative_to(run).as_posix()
-            if path.is_dir() and not path.is_symlink():
-                with suppress(OSError):  # it is not empty
-                    path.rmdir()
-            elif name != LOCK and name not in keep:
-                path.unlink()
-
-
-def tidy(out: Path) -> None:
-    """Remove what a finished run does not need: the lock, what was counted by each shard, the run that it replaced."""
-    (out / LOCK).unlink(missing_ok=True)
-    for path in out.glob("shards/*.npz"):
-        path.unlink()
-    if replaced(out).exists():
-        shutil.rmtree(replaced(out))
+def is_there(path: Path) -> bool:
+    """Whether the name is taken, be it by a link to nowhere."""
+    return path.exists() or path.is_symlink()

@@ -11,7 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actkit.errors import RunError
 from actkit.runs.fast_vectors import vectors
+from actkit.runs.json_file import is_regular
+from actkit.runs.paths import numbered
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -30,8 +33,12 @@ class Rows:
 
 
 def parts(run: Path, table: str) -> list[Path]:
-    """The part files of one table, in order."""
-    return sorted((run / table).glob("part-*.parquet"))
+    """The part files of one table, in order. Raises RunError for one that is no regular file, which would never end."""
+    found = numbered(run / table, ".parquet")
+    for path in found:
+        if not is_regular(path):
+            raise RunError(f"{path} is no regular file", "actkit verify says what else is wrong with the run")
+    return found
 
 
 def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = None) -> pa.Table:

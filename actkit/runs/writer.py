@@ -5,8 +5,8 @@ manifest is. The directory itself is renamed last.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError, writing
-from actkit.runs.atomic_files import Written, sync, write_whole
-from actkit.runs.paths import RUN_FILE, check_is_run, partial_of, replaced, tidy
+from actkit.runs.atomic_files import Written, sync, write_text, write_whole
+from actkit.runs.last_manifest import seal
+from actkit.runs.paths import RUN_FILE, SHARDS, TEXTS, is_there, part_name, partial_of, replaced
+from actkit.runs.removal import check_removable, clear, remove, tidy
 from actkit.schemas import SCHEMA_VERSION
 
 Groups: TypeAlias = Mapping[str, pa.Table]
@@ -36,6 +38,8 @@ class RunDirectory:
     rows: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     parts: dict[str, int] = field(default_factory=dict)
+    files: dict[str, Written] = field(default_factory=dict)
+    """Path in the run → the file that was written there, or found whole: what the last manifest will list."""
 
     @property
     def partial(self) -> Path:
@@ -54,37 +58,47 @@ class RunDirectory:
                 for group in groups.values():
                     writer.write_table(group.replace_schema_metadata(metadata), row_group_size=max(len(group), 1))
 
-        written = write_whole(self.partial / table / f"part-{part:05d}.parquet", write)
+        name = f"{table}/{part_name(part)}.parquet"
+        written = write_whole(self.partial / name, write)
         written = replace(written, rows=sum(len(group) for group in groups.values()))
-        self.count(table, written)
+        self.count(name, written)
         return written
 
-    def count(self, table: str, written: Written) -> None:
+    def count(self, name: str, written: Written) -> None:
         """Count one part of a table, just written or found whole."""
+        table = name.partition("/")[0]
         self.parts[table] = self.parts.get(table, 0) + 1
         self.rows[table] = self.rows.get(table, 0) + (written.rows or 0)
         self.sizes[table] = self.sizes.get(table, 0) + written.bytes
+        self.files[name] = written
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a small file beside the tables."""
-        write_whole(self.partial / name, lambda file: file.write(text.encode()))
+        """Write a small file beside the tables, of a name in `TEXTS`: others would look like somebody else's."""
+        if name not in TEXTS:
+            raise ValueError(f"{name} is not in actkit.runs.paths.TEXTS")
+        self.files[name] = write_text(self.partial / name, text)
 
     def discard_if_empty(self) -> None:
-        """Remove the `.partial` directory of a run that failed before it had anything worth keeping."""
+        """Remove what a run wrote that failed before it had anything worth keeping; the lock's owner still holds it."""
         if not self.rows.get("sequences"):
-            shutil.rmtree(self.partial, ignore_errors=True)
+            with suppress(RunError):
+                clear(self.partial)
 
     def finish(self, facts: Mapping[str, Any], overwrite: bool) -> Path:
-        """Write `run.json` and give the run its final name. Raises RunError where one came into its way meanwhile."""
+        """Write `run.json`, then the last manifest, and give the run its final name.
+
+        Raises RunError where a run came into its way meanwhile.
+        """
         self.write_text(RUN_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        seal(self.partial, sum(name.startswith(f"{SHARDS}/") for name in self.files), self.files)
         aside = replaced(self.out)
         with writing(self.out):
-            if self.out.exists():
+            if is_there(self.out):
                 if not overwrite:
                     raise RunError(f"{self.out} exists already", "move it away, then go on with --resume")
-                check_is_run(self.out)
-                if aside.exists():  # what an earlier replacement had no time to remove
-                    shutil.rmtree(aside)
+                check_removable(self.out)
+                if is_there(aside):  # what an earlier replacement had no time to remove
+                    remove(aside)
                 self.out.rename(aside)
             self.partial.rename(self.out)
             sync(self.out.parent)

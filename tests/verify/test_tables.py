@@ -354,7 +354,7 @@ def test_a_file_that_is_truncated_flipped_garbled_or_missing_is_named_and_the_re
     part(run, "rejected", 1).write_bytes(b"nothing of the kind")
     problems = said(verify(run))
     assert "files: activations/part-00000.parquet: cannot be opened" in problems
-    assert f"checksums: activations/part-00000.parquet: {len(data) // 2:,} bytes, but its manifest says" in problems
+    assert f"checksums: activations/part-00000.parquet: {len(data) // 2:,} bytes, but {len(data):,} were" in problems
     assert "checksums: activations/part-00001.parquet: its bytes are not those that were written" in problems
     assert "files: tokens/part-00001.parquet: missing" in problems
     assert "counts: tokens: 1 parts, but run.json says 2" in problems

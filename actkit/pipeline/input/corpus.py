@@ -18,6 +18,7 @@ from actkit.pipeline.data import Record, Records, Rejected
 from actkit.pipeline.input.files import STDIN, UTF_16, check_name, shown, too_long, whole
 from actkit.pipeline.input.hub import explained, rows_of
 from actkit.pipeline.input.reader import FORMATS, format_of, read_records
+from actkit.runs.paths import is_run, is_unfinished_run
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 """`owner/name`, or `owner/name:configuration`."""
@@ -94,18 +95,11 @@ def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
         within = [one for one in file.parents if one != root and root in one.parents]
         for folder in within:
             if folder not in runs:
-                runs[folder] = _is_run(folder)
+                runs[folder] = is_run(folder) or is_unfinished_run(folder)
         if not any(runs[folder] for folder in within):
             check_name(str(file))
             kept.append(file)
     return kept
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a folder is a run, finished or growing, or one that is being replaced."""
-    if folder.name.endswith(".partial"):
-        return (folder / "lock").exists() or (folder / "config.yaml").exists() or (folder / "shards").is_dir()
-    return (folder / "run.json").is_file() and (folder / "sequences").is_dir()
 
 
 def _before_magic(pattern: str) -> Path:

@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.pipeline.data import Ints
+from actkit.runs.paths import part_name, part_number
 from actkit.runs.progress import Progress
+from actkit.runs.reader import parts
 
 
 def reconcile(run: Path, progress: Progress) -> None:
@@ -17,8 +19,8 @@ def reconcile(run: Path, progress: Progress) -> None:
     rejected must together be those numbers without a gap. Then the totals must be those that were counted.
     """
     read = written = rejected = truncated = 0
-    parts = sorted({path.name for table in ("sequences", "rejected") for path in (run / table).glob("part-*.parquet")})
-    for part in parts:
+    numbers = {part_number(path) for table in ("sequences", "rejected") for path in parts(run, table)}
+    for part in (f"{part_name(number)}.parquet" for number in sorted(one for one in numbers if one is not None)):
         sequences, bad = _column(run / "sequences" / part, "record_id"), _column(run / "rejected" / part, "record_id")
         good = np.unique(sequences)
         both = np.sort(np.concatenate([good, bad]))

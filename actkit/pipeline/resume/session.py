@@ -6,7 +6,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from actkit.errors import RunError
 from actkit.pipeline.forward.batches import Budget
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.resume.fingerprint import check_same
+from actkit.runs.atomic_files import Written
+from actkit.runs.checksums import of_file
+from actkit.runs.facts import facts_of
+from actkit.runs.json_file import read_object
 from actkit.runs.lock import locked
-from actkit.runs.manifest import FOLDER, InputPosition, Manifest, finished, load_states
-from actkit.runs.paths import RUN_FILE, check_out, clear, partial_of, tidy
+from actkit.runs.manifest import InputPosition, Manifest, finished, load_states
+from actkit.runs.paths import FINGERPRINT, RUN_FILE, SHARDS, numbered, partial_of
 from actkit.runs.progress import Progress
+from actkit.runs.removal import check_out, clear, tidy
 from actkit.runs.writer import RunDirectory, start_run
-
-FINGERPRINT = "fingerprint.json"
 
 
 @dataclass
@@ -56,8 +59,10 @@ def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, An
     """
     if not is_complete(output):
         return None
-    facts: dict[str, Any] = json.loads((output.out / RUN_FILE).read_text(encoding="utf-8"))
-    check_same(facts.get("fingerprint", {}), fingerprint, str(output.out))
+    check_out(output.out, overwrite=False, resume=True)
+    facts = facts_of(output.out)
+    begun_with = facts.get("fingerprint")
+    check_same(begun_with if isinstance(begun_with, dict) else {}, fingerprint, str(output.out))
     tidy(output.out)
     return facts
 
@@ -78,7 +83,7 @@ def begun(
     """
     check_out(output.out, output.overwrite, output.resume)
     directory = start_run(output.out, about)
-    with locked(directory.partial):
+    with _gone_if_empty(directory.partial), locked(directory.partial):
         run = Session(directory, Progress(), Budget(batch.batch_tokens), batch.batch_tokens, output.overwrite, [])
         manifests = _continued(run, recipe, fingerprint) if output.resume else []
         if not manifests:
@@ -102,13 +107,13 @@ def begun(
 def _continued(run: Session, recipe: Recipe, fingerprint: Mapping[str, Any]) -> list[Manifest]:
     """The finished shards of a run that was begun before; whatever else is there is removed."""
     partial = run.directory.partial
-    if not any((partial / FOLDER).glob("part-*.json")):
+    if not numbered(partial / SHARDS, ".json"):
         return []
     facts = _facts(partial / FINGERPRINT)
     check_same(facts["fingerprint"], fingerprint, str(partial))
     manifests, wrong = finished(partial)
     if manifests:
-        names = {f"{FOLDER}/{one.name}.json" for one in manifests}
+        names = {f"{SHARDS}/{one.name}.json" for one in manifests}
         clear(partial, {FINGERPRINT, *names, *(name for one in manifests for name in one.files())})
         _restore(run, recipe, manifests)
     run.replaces, run.sessions = facts["replaces"], facts["sessions"]
@@ -127,18 +132,34 @@ def _restore(run: Session, recipe: Recipe, manifests: list[Manifest]) -> None:
     if last.given == run.asked:  # another budget that is asked for is taken as it is
         run.budget.tokens = last.used
     for manifest in manifests:
-        for table, written in manifest.tables.items():
-            run.directory.count(table, written)
+        for name, written in manifest.files(unfinished=False).items():
+            run.directory.count(name, written)
+        name = f"{SHARDS}/{manifest.name}.json"
+        path = run.directory.partial / name
+        run.directory.files[name] = Written(path.stat().st_size, of_file(path))
     run.done = [one.end for one in manifests]
 
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = facts["fingerprint"], facts["replaces"], facts["sessions"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        facts = read_object(path)
+        kinds = {"fingerprint": dict, "replaces": bool, "sessions": list}
+        if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError("other entries")
+    except (OSError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read, so nobody knows what the run was begun with",
-            "start again with --overwrite, or choose another --out",
+            f"move {path.parent} away, or choose another --out",
         ) from error
     return facts
+
+
+@contextmanager
+def _gone_if_empty(partial: Path) -> Iterator[None]:
+    """Remove the directory, once its lock is gone, where a run ended early and left nothing in it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            partial.rmdir()
+        raise

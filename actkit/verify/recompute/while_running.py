@@ -10,6 +10,7 @@ from actkit.backends.reference import plain_of
 from actkit.config import OutputSpec
 from actkit.errors import RunError
 from actkit.pipeline.recipe import Recipe
+from actkit.runs.paths import part_name
 from actkit.runs.progress import Progress
 from actkit.verify.recompute.from_options import recomputing
 from actkit.verify.recompute.records import Recomputing
@@ -52,7 +53,7 @@ class Verifying:
         with progress.timed("verify"):
             again = self._recomputing()
             found = self.found = self.found or Recomputed(again.tolerance)
-            again.run(run, self.output.verify - found.records, SEED, (f"part-{part:05d}.parquet",), into=found)
+            again.run(run, self.output.verify - found.records, SEED, (f"{part_name(part)}.parquet",), into=found)
         if found.problems:
             more = f" (and {len(found.problems) - 1} more problems)" if len(found.problems) > 1 else ""
             raise RunError(

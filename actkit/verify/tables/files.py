@@ -1,13 +1,14 @@
 """Whether the files of a run are those that were written: there, whole, as many rows and bytes, the right columns."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
-from actkit.runs.checksums import of_facts, of_file
+from actkit.runs import manifest
+from actkit.runs.atomic_files import Written
+from actkit.runs.checksums import difference
+from actkit.runs.paths import numbered, part_name, part_number
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import UNREADABLE, line
 from actkit.verify.tables.schema import Part, of_one_schema
@@ -25,35 +26,22 @@ BY_SHARD = (
 """Tables that every shard has a part of; the others are computed over the finished shards, and have no checksums."""
 
 
-def check_manifests(run: Path, findings: Findings) -> Mapping[str, Mapping[str, Any]]:
-    """What the manifests `shards/part-NNNNN.json` say of each file (its path in the run → bytes, sha256, rows).
+def check_manifests(run: Path, findings: Findings) -> dict[str, Written]:
+    """What the manifests `shards/part-NNNNN.json` say of each file (its path in the run → how it was written).
 
     A manifest is a problem where it is missing, or is not as it was written: it holds a sha256 of its own.
     """
-    stated: dict[str, Mapping[str, Any]] = {}
-    paths = sorted((run / "shards").glob("part-*.json"))
-    if not paths:
+    found, wrong = manifest.manifests(run)
+    findings.count("checksums", len(found) + len(wrong))
+    for name, what in wrong:
+        findings.wrong("checksums", name, what)
+    if not found and not wrong:
         findings.notes.append("checksums: the run has no manifests (shards/part-NNNNN.json)")
-        return stated
-    last = int(paths[-1].stem.removeprefix("part-"))
-    for part in range(last + 1):
-        path = run / "shards" / f"part-{part:05d}.json"
-        findings.count("checksums")
-        try:
-            facts = json.loads(path.read_bytes())
-            own = facts.pop("sha256")
-            if own != of_facts(facts):
-                raise ValueError("its own sha256 differs")
-            stated |= {f"{table}/{path.stem}.parquet": dict(one) for table, one in facts["tables"].items()}
-        except FileNotFoundError:
-            findings.wrong("checksums", path, "missing")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            findings.wrong("checksums", path, f"damaged ({error})")
-    return stated
+    return {name: written for one in found for name, written in one.files(unfinished=False).items()}
 
 
 def check_files(
-    run: Path, tables: Mapping[str, Mapping[str, int]], stated: Mapping[str, Mapping[str, Any]], findings: Findings
+    run: Path, tables: Mapping[str, Mapping[str, int]], stated: Mapping[str, Written], findings: Findings
 ) -> dict[str, list[Part]]:
     """Hold every file against the manifests (`stated`) and every table against what `run.json` says of it (`tables`).
 
@@ -66,11 +54,13 @@ def check_files(
         if folder.name not in tables:
             findings.wrong("files", folder, "not among the tables of run.json")
     for table, facts in tables.items():
-        paths = sorted((run / table).glob("*.parquet"))
+        paths = numbered(run / table, ".parquet")
         there = {path.relative_to(run).as_posix() for path in paths}
         expected = {path for path in stated if path.split("/")[0] == table}
         if not expected and len(paths) < facts["parts"]:  # without manifests, a gap in the numbers tells
-            expected = {f"{table}/part-{number:05d}.parquet" for number in range(_last(paths))}
+            there_numbers = [part_number(path) or 0 for path in paths]
+            missing = next(number for number in range(len(paths) + 1) if number not in there_numbers)
+            expected = {f"{table}/{part_name(missing)}.parquet"} if missing < max(there_numbers, default=0) else set()
         for name in sorted(expected - there):
             findings.wrong("files", name, "missing")
         parts = [part for path in paths if (part := _opened(path, findings)) is not None]
@@ -86,11 +76,6 @@ def check_files(
     return found
 
 
-def _last(paths: list[Path]) -> int:
-    numbers = [int(path.stem.removeprefix("part-")) for path in paths if path.stem.removeprefix("part-").isdigit()]
-    return max(numbers, default=-1) + 1
-
-
 def _opened(path: Path, findings: Findings) -> Part | None:
     findings.count("files")
     try:
@@ -101,7 +86,7 @@ def _opened(path: Path, findings: Findings) -> Part | None:
         return None
 
 
-def _check_bytes(path: Path, stated: Mapping[str, Mapping[str, Any]], required: bool, findings: Findings) -> None:
+def _check_bytes(path: Path, stated: Mapping[str, Written], required: bool, findings: Findings) -> None:
     """One file against its manifest; where shards have manifests, a part of a shard is `required` to be in one."""
     facts = stated.get(f"{path.parent.name}/{path.name}")
     if facts is None:
@@ -109,8 +94,6 @@ def _check_bytes(path: Path, stated: Mapping[str, Mapping[str, Any]], required: 
             findings.wrong("checksums", path, "in no manifest")
         return
     findings.count("checksums")
-    size = path.stat().st_size
-    if size != facts["bytes"]:
-        findings.wrong("checksums", path, f"{size:,} bytes, but its manifest says {facts['bytes']:,}")
-    elif of_file(path) != facts["sha256"]:
-        findings.wrong("checksums", path, "its bytes are not those that were written (sha256 differs)")
+    what = difference(path, facts.bytes, facts.sha256)
+    if what is not None:
+        findings.wrong("checksums", path, what)

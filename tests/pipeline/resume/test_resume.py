@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +28,8 @@ from actkit.recipes.dense import with_features
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.runs import atomic_files as files
 from actkit.runs import manifest
-from actkit.runs.lock import LOCK, locked
-from actkit.runs.paths import check_out
 from actkit.runs.progress import Progress
+from actkit.runs.removal import check_out
 
 PAIRS = str(Path(__file__).parents[2] / "data" / "pairs.jsonl")
 POINT = HookPoint(2, "hook_resid_post")
@@ -285,15 +282,14 @@ def test_a_manifest_vouches_for_every_file_of_its_shard(source: Path, tmp_path: 
     vouched = set()
     for number, path in enumerate(shards):
         found = manifest.read(path)
-        assert found is not None and found.part == number
+        assert found.part == number
         assert found.progress.read == found.end.read == found.progress.written + found.progress.rejected
         for name, written in found.files().items():
             if not name.startswith("shards/"):
                 vouched.add(name)
                 assert (finished / name).stat().st_size == written.bytes
                 assert hashlib.sha256((finished / name).read_bytes()).hexdigest() == written.sha256
-    last = manifest.read(shards[-1])
-    assert last is not None and last.end.read == 13
+    assert manifest.read(shards[-1]).end.read == 13
     tables = {path.relative_to(finished).as_posix() for path in finished.rglob("*.parquet")}
     assert tables - vouched == {name for name in tables if name.startswith("feature_stats/")}
 
@@ -441,46 +437,6 @@ def test_a_second_process_is_refused_and_told_the_first(source: Path, tmp_path: 
     run(make, tmp_path / "run", second)
     assert set(seen) == {f"{tmp_path}/run.partial is being written by process {os.getpid()} on {socket.gethostname()}"}
     check_same(run(make, tmp_path / "whole").path, tmp_path / "run")
-
-
-def test_a_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    program = "import sys, pathlib, os, actkit.runs.lock as l; l._acquire(pathlib.Path(sys.argv[1])); os._exit(0)"
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / LOCK)], check=True)
-    left = json.loads((tmp_path / LOCK).read_text())
-    assert left["pid"] != os.getpid()
-    with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_process_that_got_the_number_of_the_owner_is_not_the_owner(tmp_path: Path) -> None:
-    with locked(tmp_path):
-        own = json.loads((tmp_path / LOCK).read_text())
-    if own["started"] is None:
-        pytest.skip("this system does not say when a process began")
-    (tmp_path / LOCK).write_text(json.dumps({**own, "started": own["started"] + "0"}))
-    with locked(tmp_path):
-        pass
-    (tmp_path / LOCK).write_text(json.dumps(own))
-    with pytest.raises(RunError, match="is being written"), locked(tmp_path):
-        pass
-
-
-def test_a_lock_of_another_host_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (tmp_path / LOCK).write_text(json.dumps({"pid": ended.pid, "host": "elsewhere", "started": None}))
-    with pytest.raises(RunError, match=f"by process {ended.pid} on elsewhere") as caught, locked(tmp_path):
-        pass
-    assert f"remove {tmp_path / LOCK}" in caught.value.hint
-    assert (tmp_path / LOCK).exists()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 3}'])
-def test_a_lock_that_says_nothing_holds_nobody_off(text: str, tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text(text)
-    with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
 def test_equal_values_have_one_digest_and_others_another() -> None:
