@@ -1,6 +1,6 @@
-"""Which architectures actkit reads, and how, on small random models: the table in the README.
+"""Which architectures actkit reads, and how, on small random models: the table in `actkit/docs/models.md`.
 
-    python -m tests.matrix [--write README.md]
+    python -m tests.matrix [--write actkit/docs/models.md]
 
 Each row is a model saved to disk and run by actkit's own commands: every layer's `hook_resid_post` against
 `output_hidden_states` of the plain Hugging Face model, one text at a time.
@@ -276,7 +276,7 @@ def markdown(names: Sequence[str] = tuple(NAMES), on_row: Callable[[Row], None] 
 
 
 def between(text: str) -> str:
-    """The table that a README has between its markers."""
+    """The table that a page has between its markers."""
     return text.partition(BEGIN)[2].partition(END)[0]
 
 

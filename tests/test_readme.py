@@ -1,4 +1,4 @@
-"""What the README shows works as it is shown."""
+"""What the README and the pages show works as it is shown."""
 
 import io
 import json
@@ -15,25 +15,46 @@ import typer
 
 import actkit
 from actkit.cli.app import app, main
+from actkit.cli.generate_docs import PAGES as MADE
+from actkit.docs import pages, title
 from actkit.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {name: path.read_text(encoding="utf-8") for name, path in pages().items()}
+EVERYTHING = "\n".join([README, *PAGES.values()])
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str = EVERYTHING) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def test_the_first_lines_are_the_two_commands() -> None:
-    assert [line.split("#")[0].strip() for line in blocks("bash")[0].splitlines()] == ["make demo", "make test"]
+    assert [line.split("#")[0].strip() for line in blocks("bash", README)[0].splitlines()] == ["make demo", "make test"]
 
 
 def test_every_command_and_every_table_is_named() -> None:
     for command in app.registered_commands:
         assert f"actkit {command.name}" in README
     for table in TABLES:
-        assert f"`{table}" in README, table
+        assert f"`{table}" in PAGES["tables"] and f"`{table}" in PAGES["runs"], table
+    for name, path in pages().items():
+        assert f"* [{name}](actkit/docs/{path.name}): {title(path)}\n" in README, name
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len(README.encode()) <= 8192
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_pages_that_are_made_from_code_are_not_stale(name: str) -> None:
+    assert PAGES[name] == MADE[name](), "python -m actkit.cli.generate_docs"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *pages().values()]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert re.match(r"https?://", target) or (path.parent / target).exists(), (path.name, target)
 
 
 def test_the_changelog_is_the_last_section() -> None:
@@ -62,9 +83,10 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             cpu, [actkit.SaeSpec("tiny", "blocks.2.hook_resid_post")], actkit.OutputSpec(Path("runs/stories"))
         ),
     )
-    assert len(blocks("python")) == 8
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), ran)
+    programs = [(name, block) for name, text in PAGES.items() for block in blocks("python", text)]
+    assert len(programs) >= 8
+    for name, block in programs:
+        exec(compile(block, f"{name}.md", "exec"), ran)
     chosen = ran["chosen"]
     assert chosen["position"].tolist() == list(range(len(chosen)))  # type: ignore[index,call-overload]
     printed = capsys.readouterr().out

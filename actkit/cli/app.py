@@ -10,7 +10,20 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli import capture, concept, dpo, export, feature_dataset, reward_detect, sae_extract, saes, show, verify
+from actkit.cli import (
+    capture,
+    concept,
+    docs,
+    dpo,
+    export,
+    feature_dataset,
+    reward_detect,
+    sae_extract,
+    saes,
+    schema,
+    show,
+    verify,
+)
 from actkit.cli.options.help import Command
 from actkit.cli.screen.console import draw_error
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
@@ -30,6 +43,8 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("show", show.show, LOOK),
     ("verify", verify.verify, LOOK),
     ("export", export.export, LOOK),
+    ("schema", schema.schema, LOOK),
+    ("docs", docs.docs, LOOK),
 )
 """Name, function and panel of each command, in the order of `actkit --help`."""
 app = typer.Typer(

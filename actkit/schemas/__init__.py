@@ -9,6 +9,8 @@ from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, o
 from actkit.schemas.column import Column as Column
 from actkit.schemas.of_features import CONTEXTS as CONTEXTS
 
+DESCRIPTION = "description"
+"""Key of a column's meaning in the metadata of its Arrow field."""
 SCHEMA_VERSION = 2
 """Raised when a column changes its name or meaning; added columns do not raise it."""
 
@@ -43,5 +45,19 @@ def vector_type(width: int | None, store_dtype: str) -> pa.DataType:
 def arrow_schema(table: str, vector: pa.DataType | None = None) -> pa.Schema:
     """The Arrow schema of `table`; `vector` is needed where a column is a vector."""
     return pa.schema(
-        [pa.field(column.name, vector if column.type is None else column.type) for column in TABLES[table]]
+        [
+            pa.field(
+                column.name, vector if column.type is None else column.type, metadata={DESCRIPTION: column.meaning}
+            )
+            for column in TABLES[table]
+        ]
+    )
+
+
+def type_name(column: Column) -> str:
+    """A column's type as Arrow names it; `vector` where it depends on the run."""
+    if column.type is None:
+        return "vector"
+    return (
+        "list<context>" if column.type == CONTEXTS else str(column.type).replace("element: ", "").replace("item: ", "")
     )

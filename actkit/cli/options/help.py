@@ -90,21 +90,21 @@ def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set
     arguments = [each for each in params if each.param_type_name == "argument"]
     options = [each for each in params if each.param_type_name == "option"]
     if arguments:
-        lines += [Text(), *_table([_row(each, hints, True) for each in arguments], width)]
+        lines += [Text(), *_table([row_of(each, hints, True) for each in arguments], width)]
     if everything:
-        for title in sorted({_panel(each) for each in options}, key=_order):
-            rows = [_row(each, hints, True) for each in options if _panel(each) == title]
+        for title in sorted({panel_of(each) for each in options}, key=_order):
+            rows = [row_of(each, hints, True) for each in options if panel_of(each) == title]
             lines += [Text(), Text(title, style="bold"), *_table(rows, width)]
         return lines
-    most = [_row(each, hints, False) for name in MOST_USED for each in options if each.name == name]
+    most = [row_of(each, hints, False) for name in MOST_USED for each in options if each.name == name]
     own = sorted(
-        (each for each in options if each.name not in {*shared, *MOST_USED}), key=lambda each: _order(_panel(each))
+        (each for each in options if each.name not in {*shared, *MOST_USED}), key=lambda each: _order(panel_of(each))
     )
     below = [Text(), Text("Most used of the others", style="bold"), *_table(most, width), Text()]
     lines += [Text(), Text(f"Options of {command.name}", style="bold")]
     shown = 0
     for each in own:
-        row = list(_table([_row(each, hints, False)], width))
+        row = list(_table([row_of(each, hints, False)], width))
         if width >= 80 and len(lines) + len(row) + len(below) + 1 > LINES:
             break
         lines += row
@@ -132,11 +132,12 @@ def _order(title: str) -> tuple[int, str]:
     return (PANELS.index(title) if title in PANELS else len(PANELS), title)
 
 
-def _panel(parameter: Any) -> str:
+def panel_of(parameter: Any) -> str:
+    """The group that an option stands in."""
     return str(getattr(parameter, "rich_help_panel", None) or "Options")
 
 
-def _row(parameter: Any, hints: Any, whole: bool) -> tuple[str, str]:
+def row_of(parameter: Any, hints: Any, whole: bool) -> tuple[str, str]:
     """The names with what they take, and the text: whole, or its first sentence."""
     from rich.text import Text
 
