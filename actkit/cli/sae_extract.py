@@ -1,7 +1,8 @@
 """`actkit sae-extract`."""
 
-import json
 import tempfile
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,12 @@ import typer
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
-from actkit.cli.run_command import hand_over, run_command
+from actkit.cli.run_command import run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from actkit.config import OutputSpec
     from actkit.pipeline.recipe import Finished
 
 
@@ -37,8 +39,7 @@ def sae_extract(
         option("--save-all-tokens", panel=READ, help="All tokens of prompt and response, not only the prompt's last."),
     ] = False,
     top_k: Annotated[
-        int,
-        option("--top-k", "-k", panel=SAE, min=0, help="Features kept of each token, the largest; 0 keeps all."),
+        int, option("--top-k", "-k", panel=SAE, min=1, help="Features kept of each token, the largest.")
     ] = 50,
     chat: Annotated[
         bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")
@@ -72,28 +73,38 @@ def sae_extract(
     if path is None:
         raise UsageError("no INPUT given", "actkit sae-extract answers.jsonl, or - for standard input")
     with starting(shared.quiet):
-        from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
+        from actkit.recipes.sae_extract import SaeExtractSpec, run
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
-    document = _document(path, merge_into, (prompt_field, response_field)) if merge_into is not None else {}
-    if merge_into is not None and not shared.plan:
-        _writable(merge_into)
-    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k or None, chat, shared.token_spec())
-
-    finished = run_command(run_sae_extract, spec, sparse.sparse_spec(shared, spec.command), shared)
     if merge_into is not None:
-        _merge(finished, document, merge_into)
-    hand_over(finished, shared)
+        _document(path, merge_into, (prompt_field, response_field))  # whatever is wrong with it is said now
+        if not shared.plan:
+            _writable(merge_into)
+    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k, chat, shared.token_spec())
 
+    def work(output: "OutputSpec", *more: Any) -> "Finished":
+        return run(spec, sparse.sparse_spec(shared, output), *more)
 
-def _merge(finished: "Finished", document: dict[str, Any], merge_into: Path) -> None:
-    """Put the run's features into the document and write it, whole or not at all."""
-    from actkit.export.merged_json import merge
+    own = {
+        "samples": path,
+        "save_all_tokens": save_all_tokens,
+        "top_k": top_k,
+        "chat": chat,
+        "prompt_field": prompt_field,
+        "response_field": response_field,
+        "merge_into": merge_into,
+        **asdict(sparse),
+    }
 
-    merge(finished.path, document, finished.facts)
-    temporary = merge_into.with_name(merge_into.name + ".tmp")
-    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(merge_into)
+    def join(finished: "Finished") -> None:
+        if merge_into is not None:
+            from actkit.export.merging import merge_into as join_document
+
+            # Read once more: another run may have joined it meanwhile.
+            again = partial(_document, path, merge_into, (prompt_field, response_field))
+            join_document(merge_into, finished.path, finished.facts, again)
+
+    run_command("sae-extract", shared, own, work, afterwards=join)
 
 
 def _writable(path: Path) -> None:
@@ -115,6 +126,9 @@ def _document(path: str, merge_into: Path, fields: tuple[str, str]) -> dict[str,
     if path == "-" or str(merge_into) == "-":
         flag = "INPUT -" if path == "-" else "--merge-into -"
         raise UsageError(f"{flag}: a document is read, and written, as a file", "--merge-into merged.json")
+    from actkit.runs.paths import check_local
+
+    check_local(merge_into, "--merge-into")
     if merge_into.is_dir():
         raise UsageError(f"--merge-into {merge_into}: Is a directory", f"name a file, such as {merge_into}/merged.json")
     from actkit.export.merged_json import read_document, variations

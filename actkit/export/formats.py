@@ -1,8 +1,9 @@
 """Which formats a finished run can be exported to, and the one function that does it."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from actkit.errors import RunError, UsageError
 from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, safetensors_file, torch_pt
 from actkit.export.job import Job
+from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
+from actkit.runs.paths import check_local
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ def export(
     chosen, facts = FORMATS[to], facts_of(run)
     given = {name: value for name, value in options.items() if value is not None}
     _check(chosen, run, str(facts["command"]), given)
+    if out is not None:
+        check_local(out)
     out = run.resolve().with_name(run.resolve().name + chosen.suffix) if out is None else out
     beside = _beside(chosen, str(facts["command"]), out)
     for path in (out, *beside):
@@ -117,20 +122,25 @@ def _beside(chosen: Format, command: str, out: Path) -> list[Path]:
 
 @contextmanager
 def _whole(out: Path, beside: list[Path]) -> Iterator[Path]:
-    """Where to write: a folder beside `out`, from which files are renamed when all are whole, `out` last."""
-    folder = out.with_name(f".{out.name}.partial")
+    """Where to write: a folder of its own beside `out`, from which files are renamed when all are whole, `out` last.
+
+    Each is on disk before it is renamed, and its name when all are done.
+    """
+    folder: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix=".actkit-export-", dir=out.parent))
         yield folder / out.name
-        for path in (*beside, out):
-            if (folder / path.name).exists():
-                (folder / path.name).replace(path)
+        made = [path for path in (*beside, out) if (folder / path.name).exists()]
+        for path in made:
+            sync(folder / path.name)
+        for path in made:
+            (folder / path.name).replace(path)
+        sync(out.parent)
     except OSError as error:
         where = error.filename or out
         hint = "is the disk full or read-only, or a part of the run gone?"
         raise RunError(f"cannot export to {out}: {where}: {error.strerror or error}", hint) from error
     finally:
-        with suppress(OSError):
-            shutil.rmtree(folder)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

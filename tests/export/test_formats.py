@@ -190,3 +190,18 @@ def test_a_terminal_shows_how_far_it_is(capture_run: Path, tmp_path: Path, monke
     shown = terminal.getvalue()
     assert "writing npz: 100%" in shown
     assert shares == sorted(shares) and shares[-1] == 1
+
+
+def test_an_export_is_on_disk_before_it_has_its_name_and_spares_what_is_called_like_its_folder(
+    capture_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr("actkit.export.formats.sync", lambda path: done.append(f"sync {path.name}"))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (done.append(f"name {to.name}"), replace(self, to))[1])
+    (tmp_path / ".x.pt.partial").mkdir()
+    (tmp_path / ".x.pt.partial" / "thesis.txt").write_text("mine")
+    export(capture_run, "pt", tmp_path / "x.pt")
+    assert done == ["sync x.json", "sync x.pt", "name x.json", "name x.pt", f"sync {tmp_path.name}"]
+    assert names(tmp_path) == [".x.pt.partial", "x.json", "x.pt"]
+    assert (tmp_path / ".x.pt.partial" / "thesis.txt").exists()
