@@ -15,6 +15,8 @@ ExportFormat = Literal["h5", "pt", "json", "jsonl", "npz", "safetensors", "gguf"
 PairFormat = Literal["chatml", "trl", "instruction", "hh", "sharegpt"]
 ContrastPositions = Literal["last", "response-mean", "all"]
 PairPositions = Literal["all", "from-divergence", "divergence"]
+SteerDo = Literal["add", "project-out", "zero", "clamp"]
+SteerPositions = Literal["all", "prompt", "response"]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from actkit.pipeline.forward.batches import BatchPlan, Budget
 from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
 from actkit.pipeline.forward.run_batch import forward
+from actkit.pipeline.forward.steered import forward_steered
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards import Shard, checked
@@ -90,7 +91,7 @@ class Computing:
 
         with OverlappedWorker(about.spec.device) as beside:
             while (batch := plan.next()) is not None or before is not None:
-                kept = None if batch is None else self._kept(batch)
+                kept = None if batch is None else self._kept(batch, shard)
                 fitted = (before is None or took(self._result(before))) and (batch is None or kept is not None)
                 before = None
                 if fitted and kept is not None and self.side_by_side:
@@ -109,10 +110,13 @@ class Computing:
                     return None
         return reduced
 
-    def _kept(self, batch: Batch) -> Kept | None:
+    def _kept(self, batch: Batch, shard: Shard) -> Kept | None:
         """What is kept of one batch; None where memory ran out."""
+        steering = self.recipe.steering
         try:
             with self.progress.timed("forward"):
+                if steering is not None:
+                    return forward_steered(self.model, batch, shard.sequences, steering)
                 return forward(self.model, batch, self.hook_points)
         except Exception as error:
             if not is_out_of_memory(error):

@@ -121,6 +121,13 @@ class TokenSequence:
     """Where in the document the encoding's text begins."""
     boundary_merged: bool = False
     """The token at `response_start` also holds text before the response."""
+    steered: Bools | None = None
+    """[n_tokens] at which positions an intervention acts; None where the model runs as it is."""
+
+    @property
+    def alike(self) -> Ints:
+        """[n_tokens] what must be equal for a position to be run once for two sequences: token, whether steered."""
+        return 2 * self.encoding.token_ids + (0 if self.steered is None else self.steered)
 
     @property
     def own_ids(self) -> Ints:
@@ -145,6 +152,8 @@ class Batch:
     kept_positions: Ints
     is_special: Bools
     """[n] each: what the kept positions are, and which of them are special tokens."""
+    steered: torch.Tensor | None = None
+    """[batch, column] bool: where interventions act; None where no sequence says."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from actkit.errors import RunError
 from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.reader import Records
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.sae_health import Health
@@ -49,6 +50,8 @@ class Recipe:
     """Table → how much of it there will be; only of those that the reducers make."""
     n_records: int | None = None
     """About how many records there are; None where that is not known before they are read."""
+    steering: Steering | None = None
+    """Interventions under which every batch is run; then the reducers get log-probabilities in place of activations."""
     health: Mapping[str, Health] = field(default_factory=dict)
     """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
 

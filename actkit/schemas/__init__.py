@@ -5,7 +5,7 @@ A column is added in the family of its table, one file each; a table also here.
 
 import pyarrow as pa
 
-from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, of_records
+from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, of_records, of_steering
 from actkit.schemas.column import Column as Column
 from actkit.schemas.of_features import CONTEXTS as CONTEXTS
 
@@ -31,6 +31,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "directions": of_concepts.DIRECTIONS,
     "direction_scores": of_concepts.DIRECTION_SCORES,
     "direction_features": of_concepts.DIRECTION_FEATURES,
+    "steered_texts": of_steering.STEERED_TEXTS,
+    "logprobs": of_steering.LOGPROBS,
+    "interventions": of_steering.INTERVENTIONS,
+    "effects": of_steering.EFFECTS,
+    "effect_samples": of_steering.EFFECT_SAMPLES,
     "rejected": of_records.REJECTED,
 }
 """In the order in which a run lists them."""

@@ -88,6 +88,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
     ids = np.zeros((len(rows), width), dtype=np.int64)
     positions = np.tile(np.arange(width, dtype=np.int64), (len(rows), 1))
     tree = np.zeros((len(rows), width, width), dtype=np.bool_) if any(row.branches for row in rows) else None
+    steered = np.zeros((len(rows), width), dtype=np.bool_) if _any_steered(rows) else None
     kept: list[tuple[Ints, Ints, Ints, Ints, Bools]] = []
     for number, row in enumerate(rows):
         parts, paths = stretches(row)
@@ -95,6 +96,8 @@ def _batch(rows: Sequence[Row]) -> Batch:
             columns = slice(part.column, part.column + part.end - part.first)
             ids[number, columns] = part.sequence.encoding.token_ids[part.first : part.end]
             positions[number, columns] = np.arange(part.first, part.end)
+            if steered is not None and part.sequence.steered is not None:
+                steered[number, columns] = part.sequence.steered[part.first : part.end]
         for one, path in zip(row.members, paths, strict=True):
             at = kept_columns(parts, path, one.keep)
             row_of, id_of = np.full(len(at), number), np.full(len(at), one.sequence_id)
@@ -111,7 +114,12 @@ def _batch(rows: Sequence[Row]) -> Batch:
         sequence_ids=of,
         kept_positions=position,
         is_special=special,
+        steered=None if steered is None else torch.from_numpy(steered),
     )
+
+
+def _any_steered(rows: Sequence[Row]) -> bool:
+    return any(one.steered is not None for row in rows for one in row.members)
 
 
 def _attends(parts: Sequence[Segment], positions: Ints) -> Bools:

@@ -82,7 +82,7 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
     """
     members = sorted(
         (one for one in sequences if len(one.keep)),
-        key=lambda one: (one.encoding.token_ids[: end_of(one)].astype(">u4").tobytes(), one.sequence_id),
+        key=lambda one: (one.alike[: end_of(one)].astype(">u4").tobytes(), one.sequence_id),
     )
     n = len(members)
     ends = np.array([end_of(one) for one in members], dtype=np.int64)
@@ -122,7 +122,7 @@ def _next(flags: Bools) -> Ints:
 def _common(before: TokenSequence, after: TokenSequence) -> int:
     """How many of the tokens that are run are the same from the beginning."""
     n = min(end_of(before), end_of(after))
-    differing = np.flatnonzero(before.encoding.token_ids[:n] != after.encoding.token_ids[:n])
+    differing = np.flatnonzero(before.alike[:n] != after.alike[:n])
     return int(differing[0]) if len(differing) else n
 
 

@@ -104,13 +104,13 @@ def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[d
     paths = [*spec.saes, *(facts.get("options", {}).get("sae") or ())]
     for name in (one["name"] for one in facts.get("saes", ())):
         try:
-            found[name] = sae_backend.load(_sae(name, paths, facts.get("options", {}).get("sae_release")), device)
+            found[name] = sae_backend.load(sae_spec(name, paths, facts.get("options", {}).get("sae_release")), device)
         except ActkitError as error:
             lacking[name] = error.message
     return found, lacking
 
 
-def _sae(name: str, paths: Sequence[str], release: str | None) -> SaeSpec:
+def sae_spec(name: str, paths: Sequence[str], release: str | None) -> SaeSpec:
     """What loads an SAE of this name: one of the directories, or a release and the id after it."""
     path = next((path for path in paths if Path(path).name == name), None)
     if path is not None:

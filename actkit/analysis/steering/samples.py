@@ -1,0 +1,151 @@
+"""What interventions changed of each text, read back from a run's log-probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.columns import Bools, Floats, Ints
+from actkit.runs.reader import part_of, parts
+
+COST, ANSWERS, TEXTS, WORDS = "cost", "answers", "texts", "words"
+"""Metrics: what neutral text loses; answers of both kinds; the likelihood of labelled texts; words that come next."""
+NEUTRAL = "neutral"
+SIDES = {"positive": 1, "negative": -1}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Changes of one metric in one split: a row a text and side, a column an intervention, [m, k]."""
+
+    metric: str
+    split: str
+    record_ids: Ints
+    side: Ints
+    """[m] 1 for what counts as positive, -1 for negative."""
+    stems: Ints
+    """[m] numbers that stand for the stem."""
+    change: Floats
+    """[m, k] nats a token, steered less unsteered."""
+
+    def of_records(self) -> tuple[Ints, Floats]:
+        """Records [n], ascending, and of each the change of positive less that of negative, [n, k]."""
+        ids, at = np.unique(self.record_ids, return_inverse=True)
+        total = np.zeros((len(ids), self.change.shape[1]))
+        np.add.at(total, at, self.side[:, None] * self.change)
+        return ids, total
+
+    def of_side(self, sign: int) -> Floats:
+        """[k] the mean change of one side; NaN where no text has it."""
+        rows = self.side == sign
+        return self.change[rows].mean(0) if rows.any() else np.full(self.change.shape[1], np.nan)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that a run measured."""
+
+    samples: Sequence[Samples]
+    kl: Floats
+    """[k] nats a token on neutral text; NaN without it."""
+
+
+def read_samples(run: Path, n_interventions: int) -> Measured:
+    """The changes in every metric and split of a run of `steer`."""
+    table, about = _table(run, "logprobs"), _About.read(run)
+    names = ("logprob", "kl", "words_positive", "words_negative")
+    values = {name: _wide(table, name, n_interventions) for name in names}
+    n_tokens = _wide(table, "n_tokens", n_interventions)[:, :1]
+    texts = about.of(np.unique(table["sequence_id"].to_numpy()))
+    per_token = values["logprob"] / np.maximum(n_tokens, 1)
+    change = per_token - per_token[:, :1]
+
+    def samples(metric: str, split: str, rows: Bools, what: Floats, side: Ints) -> Samples:
+        return Samples(metric, split, texts.record_ids[rows], side[rows], texts.stems[rows], what[rows])
+
+    found = []
+    for split in dict.fromkeys(texts.splits):
+        here = np.array([one == split for one in texts.splits])
+        if split == NEUTRAL:
+            found.append(samples(COST, split, here, -change, np.ones(len(here), dtype=np.int64)))
+            continue
+        alone = here & ~texts.answers & (texts.side != 0)
+        if (here & texts.answers).any():
+            found.append(samples(ANSWERS, split, here & texts.answers, change, texts.side))
+        if alone.any():
+            found.append(samples(TEXTS, split, alone, change, texts.side))
+        if alone.any() and not np.isnan(values["words_positive"][alone]).all():
+            found.append(_words(samples, split, alone, values))
+    neutral = np.array([one == NEUTRAL for one in texts.splits])
+    tokens = n_tokens[neutral].sum()
+    return Measured(found, values["kl"][neutral].sum(0) / tokens if tokens else np.full(n_interventions, np.nan))
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What the sequences are; all [m]."""
+
+    record_ids: Ints
+    side: Ints
+    """1 positive, -1 negative, 0 neither."""
+    splits: list[str]
+    stems: Ints
+    answers: Bools
+    """Whether it is one of two answers to a prompt, rather than a text alone."""
+
+
+@dataclass(frozen=True)
+class _About:
+    """Sequence → record and label; record → split, stem, and whether it is a prompt with answers."""
+
+    sequences: dict[int, tuple[int, str | None]]
+    records: dict[int, tuple[str, str, bool]]
+
+    @classmethod
+    def read(cls, run: Path) -> "_About":
+        rows = _table(run, "sequences", ["sequence_id", "record_id", "label"]).to_pylist()
+        texts = _table(run, "steered_texts", ["record_id", "split", "stem", "positive"]).to_pylist()
+        return cls(
+            {row["sequence_id"]: (row["record_id"], row["label"]) for row in rows},
+            {row["record_id"]: (row["split"], row["stem"], row["positive"] is not None) for row in texts},
+        )
+
+    def of(self, sequence_ids: Ints) -> _Texts:
+        of_sequence = [self.sequences[int(one)] for one in sequence_ids]
+        of_record = [self.records[record] for record, _ in of_sequence]
+        number = {stem: index for index, stem in enumerate(dict.fromkeys(stem for _, stem, _ in of_record))}
+        return _Texts(
+            np.array([record for record, _ in of_sequence], dtype=np.int64),
+            np.array([SIDES.get(label or "", 0) for _, label in of_sequence], dtype=np.int64),
+            [split for split, _, _ in of_record],
+            np.array([number[stem] for _, stem, _ in of_record], dtype=np.int64),
+            np.array([answers for _, _, answers in of_record], dtype=np.bool_),
+        )
+
+
+def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Samples:
+    """Each text with two rows: how much likelier the positive words become after it, and the negative ones."""
+    both = []
+    for sign, name in ((1, "words_positive"), (-1, "words_negative")):
+        what = values[name] - values[name][:, :1]
+        both.append(of(WORDS, split, rows, what, np.full(len(rows), sign, dtype=np.int64)))
+    first, second = both
+    joined = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("record_ids", "side", "stems", "change")
+    }
+    return Samples(WORDS, split, **joined)
+
+
+def _wide(table: pa.Table, name: str, k: int) -> Floats:
+    """[sequences, interventions] one column of `logprobs`, by sequence and intervention."""
+    order = np.lexsort((table["intervention_id"].to_numpy(), table["sequence_id"].to_numpy()))
+    column: Floats = table[name].to_numpy().astype(np.float64)[order]
+    return column.reshape(-1, k)
+
+
+def _table(run: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    return pa.concat_tables([part_of(run, name, part, columns) for part in parts(run, name)])

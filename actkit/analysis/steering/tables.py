@@ -1,0 +1,133 @@
+"""The tables of `steer` over its log-probabilities, and the report: what was chosen, and what it comes to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.steering.choice import choose
+from actkit.analysis.steering.effects import Made, effect_rows
+from actkit.analysis.steering.samples import ANSWERS, COST, TEXTS, WORDS, Measured, read_samples
+from actkit.analysis.steering.verdict import is_shown, verdict
+from actkit.schemas import arrow_schema
+
+TEST = "test"
+ORDER = (ANSWERS, WORDS, TEXTS)
+"""Metrics by what a verdict is on, where there are several."""
+
+
+def steering_tables(
+    run: Path, interventions: Sequence[Mapping[str, Any]], n_layers: int, budget: float, report: dict[str, Any]
+) -> Iterator[tuple[str, pa.Table]]:
+    """`interventions`, `effects` and `effect_samples`; `report` gets the choice and the verdicts.
+
+    `interventions` are the rows of that table, several for one that acts at several hook points.
+    """
+    yield (
+        "interventions",
+        pa.Table.from_pylist([dict(row) for row in interventions], schema=arrow_schema("interventions")),
+    )
+    made = made_of(interventions)
+    measured = read_samples(run, len(made) + 1)
+    rows = effect_rows(measured, made, budget)
+    metric = next((one for one in ORDER if any(row["metric"] == one for row in rows)), None)
+    report.update(_report([row for row in rows if row["metric"] == metric], n_layers, budget))
+    schema = arrow_schema("effects")
+    yield "effects", pa.Table.from_pylist([{one: _known(row.get(one)) for one in schema.names} for row in rows], schema)
+    yield "effect_samples", sample_table(measured, [one.intervention_id for one in made])
+
+
+def made_of(interventions: Sequence[Mapping[str, Any]]) -> list[Made]:
+    """What statistics need to know of each intervention but the unsteered one, by id."""
+    found: dict[int, Made] = {}
+    for row in interventions:
+        number = int(row["intervention_id"])
+        if number == 0:
+            continue
+        before = found.get(number)
+        layer = row["layer"] if before is None else min(before.layer, row["layer"])
+        features = tuple(row["feature_ids"] or ())
+        hook_point = row["hook_point"] if before is None else "several"
+        found[number] = Made(
+            number,
+            row["do"],
+            layer,
+            row["source"],
+            row["strength"],
+            row["is_control"],
+            row["control_group"],
+            row["expected"],
+            (row["do"], hook_point, row["source"], features),
+        )
+    return [found[number] for number in sorted(found)]
+
+
+def sample_table(measured: Measured, ids: Sequence[int]) -> pa.Table:
+    """`effect_samples`: a row a text and intervention."""
+    tables = []
+    for samples in measured.samples:
+        records, changes = samples.of_records()
+        sides = {}
+        for name, sign in (("delta_positive", 1), ("delta_negative", -1)):
+            values = np.full(changes.shape, np.nan)
+            rows = samples.side == sign
+            values[np.searchsorted(records, samples.record_ids[rows])] = samples.change[rows]
+            sides[name] = values if samples.metric != COST else np.full(changes.shape, np.nan)
+        n, k = len(records), len(ids)
+        columns = {
+            "intervention_id": np.tile(np.asarray(ids), n),
+            "record_id": np.repeat(records, k),
+            "split": pa.array([samples.split] * (n * k)),
+            "metric": pa.array([samples.metric] * (n * k)),
+            "effect": changes[:, ids].reshape(-1),
+            **{name: _nullable(values[:, ids].reshape(-1)) for name, values in sides.items()},
+        }
+        schema = arrow_schema("effect_samples")
+        arrays = [pa.array(columns[one.name]).cast(one.type) for one in schema]
+        tables.append(pa.Table.from_arrays(arrays, schema=schema))
+    return pa.concat_tables(tables)
+
+
+def _report(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[str, Any]:
+    """What was chosen on the validation split, and the verdict on the test split."""
+    tested = [row for row in rows if row["split"] == TEST and not row["is_control"]]
+    validated = any(row["split"] == "validation" for row in rows)
+    chosen = choose(rows, n_layers) if validated else None
+    if chosen is not None:
+        for row in rows:
+            row["chosen"] = row["intervention_id"] == chosen["intervention_id"]
+        reported = [row for row in tested if row["chosen"]]
+    else:
+        reported = [] if validated else tested
+    found: dict[str, Any] = {
+        "budget": budget,
+        "chosen": None if chosen is None else _short(chosen),
+        "verdicts": [{**_short(row), "shown": is_shown(row), "verdict": verdict(row, budget)} for row in reported],
+        "warnings": [],
+    }
+    if validated and chosen is None:
+        found["verdicts"] = []
+        found["warnings"].append(
+            f"not shown: on the validation texts every strength costs more than the budget of {budget:g} nats a token"
+        )
+    return found
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("intervention_id", "do", "source", "layer", "strength", "metric", "effect", "low", "high")
+    more = ("effect_minus_control", "control_low", "control_high", "n_controls", "p_value", "q_value", "share_right")
+    return {name: _known(row[name]) for name in (*names, *more)} | {
+        name: _known(row.get(name)) for name in ("delta_nll", "kl", "slope", "anti_steerable")
+    }
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _nullable(values: "np.typing.NDArray[np.float64]") -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))

@@ -1,0 +1,178 @@
+"""A batch under many interventions: what is below the lowest of them is computed once, logits only where they are read.
+
+1. The model runs as it is, once, up to the last block that no intervention changes; what that block gives is kept.
+2. For each intervention the whole model runs again, but the blocks up to that one give what was kept. Embeddings,
+   masks, positions, the final norm and what a model does to its logits are the model's own.
+3. Of the last block only the rows that are read are computed (`last_block`), and of the output layer too.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from actkit.backends.hooked import HuggingFaceModel, check_known
+from actkit.backends.interventions import Intervention, edited
+from actkit.backends.kernels import fast_modules, fast_products
+from actkit.backends.last_block import only_read
+from actkit.backends.masks import tree_mask
+from actkit.backends.model import Model
+from actkit.backends.site_table import block_sites
+from actkit.backends.transfer import to_device
+from actkit.errors import ModelError
+from actkit.hooks import HookPoint
+
+STREAM = "hook_resid_post"
+
+
+@dataclass
+class SteeredBatch:
+    """One batch on a model, to be run under interventions; `logits` gives those of the rows that are read."""
+
+    model: HuggingFaceModel
+    inputs: Mapping[str, Any]
+    steered: torch.Tensor
+    """[batch, column] bool, on the model's device: where interventions act."""
+    rows: torch.Tensor
+    columns: torch.Tensor
+    """[n] each, on the host: where logits are read."""
+    below: dict[int, Any] = field(default_factory=dict)
+    """Block → what it gives while nothing is changed; see `keep_below`."""
+
+    def keep_below(self, interventions: Sequence[Intervention]) -> None:
+        """Run the model once, and keep what the last unchanged block below each intervention gives."""
+        wanted = sorted({one for one in map(last_unchanged, interventions) if one is not None and one >= 0})
+        if not wanted:
+            return
+        last = wanted[-1]
+
+        def keep(block: int) -> Any:
+            def hook(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
+                self.below[block] = output
+                if block == last:
+                    raise _Left
+
+            return hook
+
+        with ExitStack() as hooks:
+            blocks = blocks_of(self.model)
+            for block in wanted:
+                hooks.callback(blocks[block].register_forward_hook(keep(block)).remove)
+            try:
+                self._run()
+            except _Left:
+                return
+        raise ModelError(f"block {last} did not run", "this architecture does not run its blocks as expected")
+
+    def logits(self, intervention: Intervention) -> torch.Tensor:
+        """[n, vocabulary] in float32: the logits at (`rows`, `columns`) under an intervention."""
+        modules = dict(self.model.hooked)
+        read = [edit.hook_point for edit in intervention.edits]
+        last = HookPoint(self.model.description.n_layers - 1, STREAM)
+        known = last_unchanged(intervention)
+        with ExitStack() as around:
+            if known is not None and known in self.below:
+                around.enter_context(_given(blocks_of(self.model)[: known + 1], self.below[known]))
+            around.enter_context(edited(modules, intervention.edits, lambda: self.steered))
+            around.enter_context(only_read(self.model, [*read, last], self.rows, self.columns, self.steered.shape))
+            around.enter_context(self._gathered())
+            found: torch.Tensor = self._run().logits
+        n = len(self.rows)
+        if found.shape[:2] != (1, n):
+            raise ModelError("the output layer ran otherwise than once", "this architecture cannot be steered")
+        return found[0].float()
+
+    def _run(self) -> Any:
+        with torch.inference_mode(), fast_modules(self.model.module), fast_products():
+            return self.model.module(**self.inputs)
+
+    @contextmanager
+    def _gathered(self) -> Iterator[None]:
+        """Inside, the output layer gets the rows that are read, [1, n, d_model], and no others."""
+        module: Any = self.model.module
+        head = module.get_output_embeddings()
+        device = self.steered.device
+        rows, columns = to_device(self.rows, device), to_device(self.columns, device)
+
+        def before(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (args[0][rows.to(args[0].device), columns.to(args[0].device)][None], *args[1:])
+
+        handle = head.register_forward_pre_hook(before)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+class _Left(Exception):  # noqa: N818 - it is no error
+    """All that was wanted is kept: leave the forward pass."""
+
+
+def steered_batch(
+    model: Model,
+    input_ids: torch.Tensor,
+    positions: torch.Tensor,
+    tree: torch.Tensor | None,
+    steered: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+) -> SteeredBatch:
+    """A batch, as `Model.run` takes it, to be run under interventions at `steered` [batch, column].
+
+    Raises ModelError for a model that cannot be steered: one that a bridge runs, or one without an output layer.
+    """
+    if not isinstance(model, HuggingFaceModel):
+        raise ModelError(
+            "this hook point is computed by TransformerLens's bridge, where actkit does not steer",
+            "steer at hook_resid_post",
+        )
+    module: Any = model.module
+    if module.get_output_embeddings() is None:
+        raise ModelError(f"{model.description.spec.name} has no output layer, so it has no answers to be steered")
+    check_known(module, input_ids)
+    device = model.description.spec.device
+    inputs: dict[str, Any] = {"input_ids": to_device(input_ids, device), "use_cache": False}
+    if tree is not None:
+        inputs["position_ids"] = to_device(positions, device)
+        config = model.description.config.get_text_config()
+        inputs["attention_mask"] = tree_mask(to_device(tree, device), inputs["position_ids"], config, module.dtype)
+    return SteeredBatch(model, inputs, to_device(steered, device), rows, columns)
+
+
+def last_unchanged(intervention: Intervention) -> int | None:
+    """The last block that no edit changes anything of; -1 where that is none, None where nothing is changed at all.
+
+    A block's own output may be changed: what is kept is what it gives before.
+    """
+    if not intervention.edits:
+        return None
+    return min(edit.hook_point.layer - (edit.hook_point.name != STREAM) for edit in intervention.edits)
+
+
+def blocks_of(model: HuggingFaceModel) -> list[torch.nn.Module]:
+    """The model's blocks, in order: the modules whose output is `hook_resid_post`."""
+    about = model.description
+    site = block_sites(about.config, about.architecture).get(STREAM)
+    if site is None or site.side != "out":
+        raise ModelError(f"{about.spec.name} ({about.architecture}) has no {STREAM}", "it cannot be steered")
+    modules = dict(model.module.named_modules())
+    return [modules[site.path.format(layer=layer)] for layer in range(about.n_layers)]
+
+
+@contextmanager
+def _given(blocks: Sequence[torch.nn.Module], output: Any) -> Iterator[None]:
+    """Inside, these blocks compute nothing and give `output`."""
+    with ExitStack() as replaced:
+        for block in blocks:
+            replaced.callback(_restore, block, vars(block).get("forward"))
+            block.forward = lambda *_args, **_kwargs: output
+        yield
+
+
+def _restore(block: torch.nn.Module, own: Any) -> None:
+    if own is None:
+        del block.forward
+    else:
+        block.forward = own

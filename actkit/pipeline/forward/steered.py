@@ -1,0 +1,141 @@
+"""Stage 4 under interventions: a batch is run once as the model is and once for each intervention.
+
+Of every kept position the log-probability of the token that follows it is kept, one number an intervention; of the
+texts that say what an intervention costs, also how far the whole next-token distribution moves (KL).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from actkit.backends import Model
+from actkit.backends.interventions import Intervention
+from actkit.backends.steered import steered_batch
+from actkit.errors import ModelError
+from actkit.pipeline.data import Batch, Ints, Kept, TokenSequence
+
+LOGPROB, KL, WORDS = "logprob", "kl", ("words_positive", "words_negative")
+"""What `Kept.activations` holds in place of hook points: [n, interventions] each."""
+AT_ONCE = 1 << 26
+"""Logits computed at once: 256 MB in float32."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What a recipe wants done to each batch: the interventions, and what is read of the logits."""
+
+    interventions: Sequence[Intervention]
+    """The first one is the model as it is."""
+    cost_label: str = "neutral"
+    """`label` of the sequences whose KL is computed."""
+    words: tuple[Ints, Ints] | None = None
+    """Token ids of two sets of words, whose log-probability as the next token is kept too."""
+
+
+def forward_steered(model: Model, batch: Batch, sequences: Sequence[TokenSequence], steering: Steering) -> Kept:
+    """What the logits at the kept positions say under each intervention.
+
+    Raises ModelError for a model that cannot be steered.
+    """
+    if batch.steered is None:
+        raise ModelError("no sequence of this batch says where it is steered")
+    known = {each.sequence_id: each for each in sequences}
+    owners = [known[int(each)] for each in batch.sequence_ids]
+    following = np.array([_next(one, int(at)) for one, at in zip(owners, batch.kept_positions, strict=True)])
+    costs = np.array([one.label == steering.cost_label for one in owners])
+    run = steered_batch(model, batch.input_ids, batch.positions, batch.tree, batch.steered, batch.rows, batch.columns)
+    run.keep_below(steering.interventions)
+    names = (LOGPROB, KL, *(WORDS if steering.words else ()))
+    found = {name: torch.full((len(following), len(steering.interventions)), torch.nan) for name in names}
+    plain: torch.Tensor | None = None
+    for number, intervention in enumerate(steering.interventions):
+        logits = run.logits(intervention)
+        read = _Read.of(logits, following, costs)
+        found[LOGPROB][:, number] = read.logprob
+        if plain is None:
+            plain = read.distribution
+        found[KL][read.costs, number] = _kl(plain, read.distribution).cpu()
+        for name, ids in zip(WORDS, steering.words or (), strict=False):
+            found[name][:, number] = read.log_sum(logits, ids)
+    return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, found)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is read of logits [n, vocabulary]."""
+
+    logprob: torch.Tensor
+    """[n] of the token that follows; NaN where none does."""
+    normaliser: torch.Tensor
+    """[n] log of the sum of exponentials."""
+    costs: torch.Tensor
+    """[n] bool, on the host: the rows of texts that say what an intervention costs."""
+    distribution: torch.Tensor
+    """[costs, vocabulary] log-probabilities."""
+
+    @classmethod
+    def of(cls, logits: torch.Tensor, following: Ints, costs: "np.typing.NDArray[np.bool_]") -> "_Read":
+        normaliser = torch.logsumexp(logits, dim=-1)
+        targets = torch.from_numpy(np.maximum(following, 0)).to(logits.device)
+        logprob = logits.gather(1, targets[:, None])[:, 0] - normaliser
+        logprob[torch.from_numpy(following < 0).to(logits.device)] = torch.nan
+        rows = torch.from_numpy(costs)
+        here = rows.to(logits.device)
+        return cls(logprob.cpu(), normaliser, rows, logits[here] - normaliser[here, None])
+
+    def log_sum(self, logits: torch.Tensor, ids: Ints) -> torch.Tensor:
+        """[n] log of the probability that the next token is one of `ids`."""
+        chosen = logits[:, torch.from_numpy(ids).to(logits.device)]
+        return (torch.logsumexp(chosen, dim=-1) - self.normaliser).cpu()
+
+
+def _next(sequence: TokenSequence, position: int) -> int:
+    """The token that follows a position; -1 after the last."""
+    ids = sequence.encoding.token_ids
+    return int(ids[position + 1]) if position + 1 < len(ids) else -1
+
+
+def _kl(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """[m] KL divergence, in nats, of the distributions after (log, [m, vocabulary]) from those before."""
+    return (before.exp() * (before - after)).sum(-1).clamp_min(0)
+
+
+def most_tokens(vocabulary: int, asked: int) -> int:
+    """Tokens in one batch, so that logits fit into memory: what was asked for, or as many as AT_ONCE logits."""
+    return max(min(asked, AT_ONCE // max(vocabulary, 1)), 1)
+
+
+def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
+    """Name → [sequences, interventions]: sums over each sequence's positions, in float64, and of words the last one.
+
+    Also `sequence_ids` [sequences] and `n_tokens` [sequences, 1], the positions that have a token after them.
+    """
+    ids, first, at = np.unique(kept.sequence_ids, return_index=True, return_inverse=True)
+    last = np.append(first[1:], len(kept.sequence_ids)) - 1 if (np.diff(kept.sequence_ids) >= 0).all() else _last(at)
+    values = {name: _host(tensor) for name, tensor in kept.activations.items()}
+    followed = ~np.isnan(values[LOGPROB][:, :1])
+    found: dict[str, np.typing.NDArray[np.float64]] = {"sequence_ids": ids.astype(np.float64)}
+    for name, rows in values.items():
+        if name in WORDS:
+            found[name] = rows[last]
+            continue
+        total = np.zeros((len(ids), rows.shape[1]))
+        np.add.at(total, at, np.where(followed, rows, 0.0))
+        found[name] = total
+    count = np.zeros((len(ids), 1))
+    np.add.at(count, at, followed.astype(np.float64))
+    return {**found, "n_tokens": count}
+
+
+def _last(at: Ints) -> Ints:
+    """[sequences] the last row of each sequence."""
+    last = np.zeros(int(at.max()) + 1, dtype=np.int64)
+    np.maximum.at(last, at, np.arange(len(at)))
+    return last
+
+
+def _host(tensor: object) -> "np.typing.NDArray[np.float64]":
+    assert isinstance(tensor, torch.Tensor)
+    return tensor.numpy().astype(np.float64)

@@ -1,0 +1,234 @@
+"""`steer`: is what a run found causal? Its directions or features are put into the model, and answers are scored.
+
+1. The run's held-out texts; of a concept's stems the answers that the unsteered model gives under both wordings.
+2. Interventions: each direction or feature at each layer and strength, and controls of the same norm beside each.
+3. Every text is scored under every intervention, teacher-forced: what counts is how much more likely the positive
+   answer becomes than the negative one.
+4. Layer and strength are chosen on the validation texts and reported once on the test texts, with what chance does and
+   what neutral text loses.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actkit.analysis.steering.tables import steering_tables
+from actkit.backends.actions import Action, interventions_of
+from actkit.backends.saes.sae import Sae
+from actkit.config import SteerDo, SteerPositions, TokenSpec
+from actkit.errors import RecordError, RunError, UsageError
+from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.digests import canonical
+from actkit.pipeline.forward.steered import Steering
+from actkit.pipeline.recipe import Prepared, Recipe
+from actkit.pipeline.reducers.logprobs import logprobs
+from actkit.pipeline.reducers.sae_health import Health
+from actkit.pipeline.reducers.table_sizes import TableSize
+from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.tokenize import Tokenizer
+from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.shared_prefix import Branch, branches, key_of
+from actkit.recipes.steer_texts import predicted, records_of, steered_at
+
+PER_ROW = 24.0
+"""Bytes of a row of `logprobs` on disk."""
+SHARD_COST = 12_000
+"""Sequences times interventions that make a shard: some minutes of a small model on a CPU."""
+FEWEST = 24
+"""Sequences in a shard, however many interventions there are: fewer would leave batches empty."""
+
+
+@dataclass(frozen=True)
+class SteerSpec:
+    """What `steer` is asked for."""
+
+    run: str
+    """A finished run of `concept` or `reward-detect`."""
+    answers: str | None = None
+    """File of prompts with two answers each, in place of the run's held-out texts."""
+    do: SteerDo | None = None
+    """None adds directions, and sets features to zero."""
+    value: float | None = None
+    """What `clamp` sets features to; None sets each to its mean activation where it is active."""
+    method: Sequence[str] = ("mean-diff",)
+    """Directions, by the method that found them."""
+    layers: str | None = None
+    """None takes three layers in the middle of the model."""
+    strengths: Sequence[float] | None = None
+    """In units of the difference that was measured at the layer; None takes -4, -2, -1, 1, 2 and 4."""
+    every_layer: bool = False
+    """Project out at all layers at once."""
+    features: str | None = None
+    """top:N, bottom:N or ids, in place of directions."""
+    sae: str | None = None
+    """Whose features, where the run has several SAEs."""
+    each: bool = False
+    """Features one by one, not as a set."""
+    words: str | None = None
+    """Two files of words, with a comma between: positive ones and negative ones, to be expected after each text."""
+    random: int = 20
+    """Controls beside each direction or set of features, at each layer and strength."""
+    positions: SteerPositions = "all"
+    answer_tokens: int = 20
+    """Tokens of the answers that the unsteered model gives."""
+    budget: float = 0.1
+    """Most nats a token that neutral text may lose."""
+    show: int = 0
+    """Prompts whose steered answers are generated, to be looked at."""
+    seed: int = 0
+    tokens: TokenSpec = field(default_factory=TokenSpec)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that the recipe needs beside the spec: texts, interventions, and how texts become tokens."""
+
+    texts: Sequence[Mapping[str, Any]]
+    actions: Sequence[Action]
+    saes: Mapping[str, Sae]
+    tokenizer: Tokenizer
+    limit: int | None
+    n_layers: int
+    chat: bool
+    form: str
+    """What the texts are, for `run.json`."""
+    stored: Mapping[int, TokenSequence] = field(default_factory=dict)
+    """Labelled texts of a feedback run, by their sequence_id there."""
+    words: tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]] | None = None
+
+
+def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
+    """The recipe: a record is a text, or a prompt with its two answers."""
+    interventions = interventions_of(ready.actions, ready.saes)
+    report: dict[str, Any] = {}
+
+    def prepare(record: Record) -> Prepared:
+        sequences = sequences_of(record, spec, ready)
+        row = {"record_id": record.record_id, **{name: record.value.get(name) for name in COLUMNS}}
+        return Prepared(sequences, {"steered_texts": row})
+
+    def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+        rows = [one.row() for one in ready.actions]
+        yield from steering_tables(run, rows, ready.n_layers, spec.budget, report)
+
+    return Recipe(
+        "steer",
+        lambda: records_of(ready.texts, spec.run),  # type: ignore[arg-type,return-value]
+        prepare,
+        {"logprobs": logprobs([one.intervention_id for one in interventions])},
+        finish,
+        detected={"texts": ready.form, "chat": ready.chat, "interventions": _digest(ready.actions)},
+        found=lambda: {"steer": report},
+        kept_bytes=16 * len(interventions),
+        stored={"logprobs": TableSize("sequence", len(interventions), PER_ROW * len(interventions))},
+        n_records=len(ready.texts),
+        steering=Steering(interventions, words=ready.words),
+        health={name: Health(sae) for name, sae in ready.saes.items()},
+    )
+
+
+COLUMNS = ("split", "stem", "template", "prompt", "positive", "negative", "text")
+
+
+def sequences_of(record: Record, spec: SteerSpec, ready: Ready) -> list[TokenSequence]:
+    """The sequences of one text: it alone, or a prompt that is run once and its two answers.
+
+    Raises RecordError for an answer without tokens and for a text that is too long.
+    """
+    value: Mapping[str, Any] = record.value
+    if value.get("stored") is not None:
+        return [_stored(record.record_id, ready.stored[value["stored"]], spec, ready)]
+    if value.get("positive") is None:
+        return [_alone(record.record_id, value, spec, ready)]
+    sides = []
+    for side in ("positive", "negative"):
+        made = _answered(value, side, spec, ready)
+        first, last = made.response or (1, len(made.encoding))
+        keep = predicted(first, last)
+        if not len(keep):
+            raise RecordError(side, "no token whose likelihood could be read")
+        sides.append(Branch(side, made, keep, side))
+    if np.array_equal(sides[0].answered.encoding.token_ids, sides[1].answered.encoding.token_ids):
+        raise RecordError("negative", "both answers are the same tokens")
+    found = branches(record.record_id, sides, ready.limit, key_of(str(value["stem"])), value.get("template"))
+    start = None if value.get("prompt") is None else min(one.answered.response_start for one in sides)
+    return [replace(one, steered=steered_at(one.encoding, start, spec.positions)) for one in found]
+
+
+def _answered(value: Mapping[str, Any], side: str, spec: SteerSpec, ready: Ready) -> PromptResponse:
+    answer = value[side]
+    if value.get("prompt") is None:
+        return encode_plain(ready.tokenizer, answer, None, spec.tokens.bos)
+    before = value.get("messages")
+    if ready.chat or before is not None:
+        messages = conversation(value["prompt"] if before is None else before, answer)
+        return encode_messages(ready.tokenizer, messages, ready.chat, spec.tokens.bos)
+    return encode_plain(ready.tokenizer, value["prompt"], f" {answer.lstrip()}", spec.tokens.bos)
+
+
+def _alone(record_id: int, value: Mapping[str, Any], spec: SteerSpec, ready: Ready) -> TokenSequence:
+    made = encode_plain(ready.tokenizer, value["text"], None, spec.tokens.bos)
+    encoding, cut = truncate(made.encoding, ready.limit if ready.limit is not None else len(made.encoding))
+    keep = predicted(1, len(encoding))
+    if not len(keep):
+        raise RecordError("text", "too short: no token follows the first")
+    steered = steered_at(encoding, None, spec.positions)
+    return TokenSequence(record_id, encoding, keep, n_truncated=cut, label=value["split"], steered=steered)
+
+
+def _stored(record_id: int, sequence: TokenSequence, spec: SteerSpec, ready: Ready) -> TokenSequence:
+    """A labelled text as the feedback run tokenized it."""
+    length = len(sequence.encoding)
+    keep = predicted(sequence.response_start or 1, length)
+    if ready.words is not None:
+        keep = np.append(keep, length - 1)
+    if not len(keep):
+        raise RecordError("text", "too short: no token follows the first")
+    steered = steered_at(sequence.encoding, sequence.response_start, spec.positions)
+    return replace(sequence, record_id=record_id, keep=keep, steered=steered, parent=None, start=0, sequence_id=-1)
+
+
+def _digest(actions: Sequence[Action]) -> str:
+    """sha256 of all interventions: another run under the same name is told apart.
+
+    The vectors of controls follow from the rest, and may be rounded otherwise on another processor.
+    """
+    digest = hashlib.sha256()
+    for one in actions:
+        digest.update(canonical({**one.row(), "vector": None}).encode())
+        digest.update(b"" if one.vector is None or one.is_control else one.vector.tobytes())
+    return digest.hexdigest()
+
+
+def check(spec: SteerSpec) -> None:
+    """Raise UsageError for options that contradict one another."""
+    on_features = spec.features is not None
+    if spec.every_layer and spec.do != "project-out":
+        raise UsageError(
+            "--every-layer: a difference that is added at every layer is added many times over",
+            "add it at one layer, or --do project-out --every-layer",
+        )
+    if spec.do in ("zero", "clamp") and not on_features:
+        raise UsageError(f"--do {spec.do} is for features", "--features top:10; directions are added or projected out")
+    if spec.do == "project-out" and on_features:
+        raise UsageError("--do project-out is for directions", "features are set to zero: --do zero")
+    if spec.value is not None and spec.do != "clamp":
+        raise UsageError("a value is for --do clamp", "--do clamp:VALUE")
+    if spec.each and not on_features:
+        raise UsageError("--each is for features", "--features top:10 --each")
+    if spec.strengths is not None and not all(np.isfinite(one) and one for one in spec.strengths or [0.0]):
+        raise UsageError("--strengths must be numbers other than 0", "such as --strengths=-4,-2,-1,1,2,4")
+    if spec.random < 0:
+        raise UsageError("--random must not be below 0", "20 controls, of which the largest is about p = .05")
+
+
+def nothing_to_steer(run: str) -> RunError:
+    """The error for a run that has neither directions nor scored features."""
+    return RunError(
+        f"{run} has neither directions nor feature scores", "steer is for finished runs of concept and reward-detect"
+    )

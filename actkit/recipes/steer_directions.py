@@ -1,0 +1,205 @@
+"""The interventions of a concept run: its directions at some layers and strengths, and the controls beside each.
+
+Controls have the layer and the norm of what they are compared with. Half are random Gaussian directions. Half are mean
+differences of the run's own training pairs with the sides of some stems exchanged at random: they lie where activations
+of such texts differ anyway, which a Gaussian direction does not, so that Gaussian controls alone understate chance.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.analysis.columns import Floats
+from actkit.analysis.concepts.contrast import read_pairs, read_sides
+from actkit.analysis.concepts.direction_chance import Exchanges
+from actkit.analysis.concepts.directions import split_pairs
+from actkit.analysis.scratch_file import Spill
+from actkit.backends.actions import UNSTEERED, Action, Vector
+from actkit.errors import RunError, UsageError
+from actkit.hooks import parse_layers
+from actkit.runs.facts import facts_of
+from actkit.runs.reader import parts
+
+DEPTHS = (0.37, 0.5, 0.63)
+"""Shares of the depth whose layers are tried where none are named: the middle steers most."""
+STRENGTHS = (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)
+MEASURE = "mean-diff"
+"""The method whose norm is strength 1, whichever direction is taken: so methods are compared at the same norm."""
+OTHER_DRAWS = 11
+"""Keeps the draws here apart from those of the run itself."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A direction at one hook point."""
+
+    layer: int
+    hook_point: str
+    method: str
+    unit: Vector
+    norm: float
+    """Of the mean difference measured there."""
+
+
+@dataclass(frozen=True)
+class DirectionPlan:
+    """What is done with directions."""
+
+    methods: Sequence[str] = (MEASURE,)
+    layers: str | None = None
+    """As `--layers`; None takes three in the middle."""
+    strengths: Sequence[float] = STRENGTHS
+    do: str = "add"
+    every_layer: bool = False
+    n_controls: int = 20
+    positions: str = "all"
+    seed: int = 0
+
+
+def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Direction]:
+    """The directions that are meant, by layer.
+
+    Raises RunError for a run without directions, UsageError for a layer or method that it does not have.
+    """
+    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "directions")]
+    rows = pa.concat_tables(tables).to_pylist() if tables else []
+    if not rows:
+        raise RunError(f"{run} has no directions", "actkit steer is for runs of concept and of reward-detect")
+    methods = sorted({row["method"] for row in rows})
+    missing = [one for one in plan.methods if one not in methods]
+    if missing:
+        raise UsageError(f"{run} has no directions by {missing[0]}", f"--method: {', '.join(methods)}")
+    norms = {row["hook_point"]: row["norm"] for row in rows if row["method"] == MEASURE}
+    there = sorted({row["layer"] for row in rows})
+    wanted = set(there) if plan.every_layer and plan.layers is None else set(_layers(plan.layers, there, n_layers, run))
+    found = [
+        Direction(
+            row["layer"],
+            row["hook_point"],
+            row["method"],
+            np.array(row["direction"], dtype=np.float32),
+            float(norms[row["hook_point"]]),
+        )
+        for row in rows
+        if row["layer"] in wanted and row["method"] in plan.methods
+    ]
+    flat = next((one for one in found if not one.unit.any() or not one.norm), None)
+    if flat is not None:
+        raise RunError(f"{run}: at {flat.hook_point} the two sides do not differ, so there is no direction", "--layers")
+    return sorted(found, key=lambda one: (one.layer, one.hook_point, plan.methods.index(one.method)))
+
+
+def actions_on(run: Path, directions: Sequence[Direction], plan: DirectionPlan) -> list[Action]:
+    """The model as it is, every direction at every strength, and the controls of each layer and strength."""
+    controls = {one.hook_point: _controls(run, one, plan) for one in directions}
+    if plan.every_layer:
+        return [UNSTEERED, *_everywhere(directions, controls, plan)]
+    found = [UNSTEERED]
+    groups = [(point, strength) for point in controls for strength in plan.strengths]
+    for one in directions:
+        for strength in plan.strengths:
+            group = groups.index((one.hook_point, strength))
+            found.append(_action(len(found), one, one.method, one.unit, strength, group, plan))
+    at = {one.hook_point: one for one in directions}
+    for group, (point, strength) in enumerate(groups):
+        for source, unit in controls[point]:
+            found.append(_action(len(found), at[point], source, unit, strength, group, plan, is_control=True))
+    return found
+
+
+def _everywhere(
+    directions: Sequence[Direction], controls: dict[str, list[tuple[str, Vector]]], plan: DirectionPlan
+) -> list[Action]:
+    """Each method's directions at all layers at once, and controls at all layers at once: as many as each layer has."""
+    found: list[Action] = []
+    number = 0
+    for group, strength in enumerate(plan.strengths):
+        for method in plan.methods:
+            number += 1
+            own = [one for one in directions if one.method == method]
+            found += [_action(number, one, method, one.unit, strength, group, plan) for one in own]
+        at = {one.hook_point: one for one in directions}
+        for index in range(plan.n_controls):
+            number += 1
+            for point, one in at.items():
+                source, unit = controls[point][index]
+                found.append(_action(number, one, source, unit, strength, group, plan, is_control=True))
+    return found
+
+
+def _action(
+    number: int,
+    one: Direction,
+    source: str,
+    unit: Vector,
+    strength: float,
+    group: int,
+    plan: DirectionPlan,
+    is_control: bool = False,
+) -> Action:
+    removes = plan.do == "project-out"
+    return Action(
+        number,
+        plan.do,
+        one.hook_point,
+        one.layer,
+        source,
+        is_control,
+        group,
+        strength=strength,
+        unit_norm=None if removes else one.norm,
+        expected=int(np.sign(strength)) * (-1 if removes else 1),
+        positions=plan.positions,
+        seed=plan.seed if is_control else None,
+        vector=unit,
+    )
+
+
+def _controls(run: Path, one: Direction, plan: DirectionPlan) -> list[tuple[str, Vector]]:
+    """`n_controls` directions of length 1 at one hook point: half Gaussian, then half exchanged."""
+    n_exchanged = plan.n_controls // 2
+    rng = np.random.default_rng((plan.seed, OTHER_DRAWS, one.layer))
+    noise = rng.normal(size=(plan.n_controls - n_exchanged, len(one.unit)))
+    found = [("gaussian", _unit(row)) for row in noise]
+    return found + [("exchanged", _unit(row)) for row in _exchanged(run, one.hook_point, n_exchanged, plan.seed)]
+
+
+def _exchanged(run: Path, hook_point: str, count: int, seed: int) -> Floats:
+    """[count, d_model] mean differences of the training pairs with the sides of stems exchanged at random."""
+    if not count:
+        return np.zeros((0, 1))
+    pairs = read_pairs(run)
+    options = facts_of(run).get("options", {})
+    split = split_pairs(pairs.stems, int(options.get("seed") or 0))
+    # Where all positions were stored, directions are of the last one.
+    last_only = options.get("positions") == "all"
+    with tempfile.TemporaryDirectory() as folder, Spill(Path(folder)) as file:
+        sides = read_sides(run, pairs, hook_point, last_only, file).pairs
+        train = sides if split is None else sides.where(split.train)
+        draws = Exchanges.drawn(train.stems, count, seed + OTHER_DRAWS)
+        total = np.zeros((count, train.d_model))
+        for here, difference in train.differences():
+            total += np.where(draws.kept(here), 1.0, -1.0).T @ difference
+    return total
+
+
+def _layers(text: str | None, there: Sequence[int], n_layers: int, run: Path) -> Sequence[int]:
+    if text is None:
+        return sorted({min(there, key=lambda layer: (abs((layer + 1) / n_layers - depth), layer)) for depth in DEPTHS})
+    named = parse_layers(text, n_layers)
+    inside = [layer for layer in named if layer in there]
+    if not inside or (len(inside) < len(named) and text not in ("all", "recommended")):
+        lacking = [layer for layer in named if layer not in there]
+        raise UsageError(
+            f"--layers {text}: {run} has no direction at layer {lacking[0]}", f"it has {', '.join(map(str, there))}"
+        )
+    return inside
+
+
+def _unit(vector: Floats) -> Vector:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)

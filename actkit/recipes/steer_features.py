@@ -1,0 +1,195 @@
+"""The interventions of a feedback run: its SAE's features, as a set or one by one, and the controls beside each.
+
+Half of the controls are other features that the labels have nothing to do with (q above 0.5), matched in how many texts
+they are active in and how strongly; the others move each vector as far as the features would, in a random direction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.analysis.columns import Floats, Ints
+from actkit.backends.actions import UNSTEERED, Action
+from actkit.backends.saes.sae import Sae
+from actkit.errors import RunError, UsageError
+from actkit.runs.reader import parts
+
+UNRELATED = 0.5
+"""q above which a feature may serve as a control."""
+NEAREST = 10
+"""How many of the nearest features one control is drawn from."""
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """What is done with features."""
+
+    features: str = "top:10"
+    """`top:N` or `bottom:N` by AUROC, or ids with commas."""
+    sae: str | None = None
+    do: str = "zero"
+    """zero, clamp or add."""
+    value: float | None = None
+    """What `clamp` sets features to; None sets each to its mean activation in the texts where it is active."""
+    each: bool = False
+    strengths: Sequence[float] = (1.0,)
+    """Of `add`, in mean activations of the feature."""
+    n_controls: int = 20
+    positions: str = "all"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The features of one SAE as the run scored them; all arrays [n]."""
+
+    sae: str
+    ids: Ints
+    auroc: Floats
+    q: Floats
+    n_active: Floats
+    strength: Floats
+    """Mean pooled activation of the texts in which a feature is active."""
+
+    def at(self, features: Sequence[int]) -> Ints:
+        """[k] rows of some features. Raises UsageError for one that was active in no discovery text."""
+        where = {int(one): row for row, one in enumerate(self.ids)}
+        missing = [one for one in features if one not in where]
+        if missing:
+            raise UsageError(
+                f"--features: {self.sae} has no score for feature {missing[0]}",
+                "it is active in none of the discovery texts; actkit show lists features that are",
+            )
+        return np.array([where[one] for one in features], dtype=np.int64)
+
+
+def scored_in(run: Path, plan: FeaturePlan) -> Scored:
+    """The scored features of the SAE that is meant. Raises RunError without any, UsageError where it is not clear."""
+    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "feature_scores")]
+    if not tables:
+        raise RunError(f"{run} has no feature scores", "actkit steer is for runs of concept and of reward-detect")
+    table = pa.concat_tables(tables)
+    names = sorted(set(table["sae"].to_pylist()))
+    name = plan.sae or (names[0] if len(names) == 1 else None)
+    if name is None or name not in names:
+        raise UsageError(f"{run}: which SAE?" if name is None else f"{run} has no SAE {name}", f"--sae {names}")
+    table = table.filter(pa.compute.equal(table["sae"], name))
+    columns = {one: table[one].to_numpy().astype(np.float64) for one in ("auroc", "q_value", "n_active")}
+    ids = table["feature_id"].to_numpy().astype(np.int64)
+    strength = table["activation_strength"].to_numpy().astype(np.float64)
+    return Scored(name, ids, columns["auroc"], columns["q_value"], columns["n_active"], strength)
+
+
+def chosen_features(text: str, scored: Scored) -> list[int]:
+    """The features that `--features` names. Raises UsageError for what is none."""
+    kind, _, number = text.partition(":")
+    if kind in ("top", "bottom") and number.isdigit() and int(number):
+        order = np.lexsort((scored.ids, -scored.auroc if kind == "top" else scored.auroc))
+        return [int(one) for one in scored.ids[order[: int(number)]]]
+    pieces = [one.strip() for one in text.split(",")]
+    if not all(one.isdigit() for one in pieces):
+        raise UsageError(f"--features {text} is not understood", "top:10, bottom:10, or ids such as 12,407")
+    return list(dict.fromkeys(map(int, pieces)))
+
+
+def feature_actions(scored: Scored, sae: Sae, plan: FeaturePlan) -> list[Action]:
+    """The model as it is, the features as a set or one by one, and the controls of each."""
+    chosen = chosen_features(plan.features, scored)
+    scored.at(chosen)
+    sets = [[one] for one in chosen] if plan.each else [chosen]
+    strengths: Sequence[float] = plan.strengths if plan.do == "add" else (1.0,)
+    found = [UNSTEERED]
+    groups = [(features, strength) for features in sets for strength in strengths]
+    for group, (features, strength) in enumerate(groups):
+        found.append(_action(len(found), scored, sae, features, strength, group, plan, "features"))
+    for group, (features, strength) in enumerate(groups):
+        rng = np.random.default_rng((plan.seed, 12, group // len(strengths)))
+        n_matched = plan.n_controls - plan.n_controls // 2
+        for others in matched(scored, chosen, features, n_matched, rng):
+            found.append(_action(len(found), scored, sae, others, strength, group, plan, "matched", is_control=True))
+        for _ in range(plan.n_controls // 2):
+            noise = rng.normal(size=sae.d_in)
+            unit = (noise / np.linalg.norm(noise)).astype(np.float32)
+            made = _action(len(found), scored, sae, features, strength, group, plan, "gaussian", is_control=True)
+            found.append(Action(**{**vars(made), "vector": unit}))
+    return found
+
+
+def matched(
+    scored: Scored, chosen: Sequence[int], features: Sequence[int], count: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """`count` sets of unrelated features, each as large as `features`, matched one to one.
+
+    Matched in the texts in which a feature is active, and in its mass, their number times its mean activation there.
+    Raises RunError where there are not enough unrelated features.
+    """
+    pool = np.flatnonzero((scored.q > UNRELATED) & ~np.isin(scored.ids, chosen))
+    if len(pool) < len(features):
+        raise RunError(
+            f"{scored.sae} has {len(pool)} features with q above {UNRELATED}, too few to match {len(features)}",
+            "give fewer --features, or --random 0 for no controls",
+        )
+    place = np.log(np.stack([scored.n_active, scored.n_active * scored.strength]) + 1e-9)
+    place = (place - place[:, pool].mean(1, keepdims=True)) / (place[:, pool].std(1, keepdims=True) + 1e-9)
+    sets = []
+    for _ in range(count):
+        free = list(pool)
+        own: list[int] = []
+        for row in scored.at(features):
+            distance = np.abs(place[:, free] - place[:, [row]]).sum(0)
+            near = np.argsort(distance, kind="stable")[:NEAREST]
+            own.append(int(free.pop(int(rng.choice(near)))))
+        sets.append([int(one) for one in scored.ids[own]])
+    return sets
+
+
+def _action(
+    number: int,
+    scored: Scored,
+    sae: Sae,
+    features: Sequence[int],
+    strength: float,
+    group: int,
+    plan: FeaturePlan,
+    source: str,
+    is_control: bool = False,
+) -> Action:
+    rows = scored.at(features)
+    mean = scored.strength[rows]
+    values: tuple[float, ...] | None = None
+    raises = 1.0
+    if plan.do == "clamp":
+        values = tuple(float(one) for one in (mean if plan.value is None else np.full(len(rows), plan.value)))
+        raises = 1.0 if sum(values) > 0 else -1.0
+    elif plan.do == "add":
+        values, raises = tuple(float(one) for one in strength * mean), float(np.sign(strength))
+    else:
+        raises = -1.0
+    favours = float(np.sign((scored.auroc[rows] - 0.5).sum()))
+    return Action(
+        number,
+        plan.do,
+        str(sae.hook_point),
+        sae.hook_point.layer,
+        source,
+        is_control,
+        group,
+        tuple(int(one) for one in features),
+        sae.name,
+        strength=strength,
+        values=values,
+        expected=int(favours * raises),
+        positions=plan.positions,
+        seed=plan.seed if is_control else None,
+    )
+
+
+def held_out_texts(facts: Mapping[str, Any]) -> tuple[float, int]:
+    """How a run of `reward-detect` held texts out: the share, and the seed."""
+    share = facts.get("scores", {}).get("data", {}).get("share_to_hold_out", 0.3)
+    return float(share), int(facts.get("options", {}).get("seed") or 0)

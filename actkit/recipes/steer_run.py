@@ -1,0 +1,249 @@
+"""From what `steer` is asked to its finished run: the run that is steered, its model, its texts, its interventions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
+from actkit.backends import Description, Model, describe, load
+from actkit.backends.actions import Action
+from actkit.backends.generation import greedy
+from actkit.backends.saes.sae import Sae
+from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.errors import InputError, UsageError
+from actkit.hooks import HookPoint
+from actkit.pipeline.dry_run.estimate import planned
+from actkit.pipeline.extract import extract
+from actkit.pipeline.forward.steered import most_tokens
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
+from actkit.recipes.saes import load_saes
+from actkit.recipes.steer import FEWEST, SHARD_COST, Ready, SteerSpec, check, nothing_to_steer, recipe
+from actkit.recipes.steer_directions import STRENGTHS, DirectionPlan, actions_on, directions_in
+from actkit.recipes.steer_features import FeaturePlan, feature_actions, held_out_texts, scored_in
+from actkit.recipes.steer_texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
+from actkit.recipes.stored_texts import stored_texts
+from actkit.runs.facts import facts_of
+from actkit.runs.paths import check_out
+from actkit.runs.progress import OnProgress
+
+ONE_PART = " the"
+"""What stands for each token of an answer that is not known yet, in a plan."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The run that is steered."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What it was asked."""
+        found: Mapping[str, Any] = self.facts.get("options", {})
+        return found
+
+
+def run(
+    spec: SteerSpec,
+    output: OutputSpec,
+    batch: BatchSpec | None = None,
+    device: str = "auto",
+    model: str | None = None,
+    files: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Steer the model of a finished run with what it found. Errors: see `extract`, and those of reading the run.
+
+    `model` is where the model is, if not where it was. Whatever can be wrong with the options is found before its
+    weights are loaded.
+    """
+    check(spec)
+    check_out(output.out, output.overwrite, output.resume)
+    source = Source(Path(spec.run), facts_of(Path(spec.run)))
+    description = describe(_model(source, device, model))
+    ready, wordings = _prepared(spec, source, description)
+    points = tuple(sorted({*_points(ready.actions), HookPoint(description.n_layers - 1, "hook_resid_post")}))
+    vocabulary = int(description.config.get_text_config().vocab_size)
+    given = batch or BatchSpec()
+    sequences = max(FEWEST, SHARD_COST // len(ready.actions))
+    batch = replace(
+        given,
+        batch_tokens=most_tokens(vocabulary, given.batch_tokens),
+        shard_sequences=min(given.shard_sequences, sequences),
+    )
+    if output.plan_only:
+        ready = replace(ready, texts=[*_expected(wordings, spec), *ready.texts])
+        return planned(recipe(spec, ready), description, points, batch, output, on_progress)
+    loaded = load(description, points)
+    ready = replace(ready, texts=[*_answered(wordings, spec, loaded, ready.chat), *ready.texts])
+    made = recipe(spec, ready)
+    return extract(made, loaded, points, batch, output, options or {}, files or {}, on_progress)
+
+
+def _prepared(spec: SteerSpec, source: Source, description: Description) -> tuple[Ready, list[Wordings]]:
+    """Interventions and texts; the stems whose answers are still to be generated apart."""
+    tables = source.facts["tables"]
+    chat = bool(source.facts.get("detected", {}).get("chat", bool(description.tokenizer.chat_template)))
+    limit = spec.tokens.limit(description.context_length)
+    ready = Ready([], [], {}, description.tokenizer, limit, description.n_layers, chat, "")
+    if spec.features is not None or ("directions" not in tables and "feature_scores" in tables):
+        return _of_features(replace(spec, features=spec.features or "top:10"), source, ready, description), []
+    if "directions" not in tables:
+        raise nothing_to_steer(spec.run)
+    do = spec.do or "add"
+    strengths = tuple(spec.strengths or (STRENGTHS if do == "add" else (1.0,)))
+    plan = DirectionPlan(
+        tuple(spec.method), spec.layers, strengths, do, spec.every_layer, spec.random, spec.positions, spec.seed
+    )
+    actions = actions_on(source.path, directions_in(source.path, plan, description.n_layers), plan)
+    several = len({one.intervention_id for one in actions if not one.is_control}) > 2
+    seed = int(source.options.get("seed") or 0)
+    wordings: list[Wordings] = []
+    if spec.answers is not None:
+        form, texts = "own answers", own_answers(spec.answers, spec.seed, several)
+    else:
+        form = "held-out stems"
+        wordings, texts = held_out_of(source.path, source.options, seed)
+        if not several:  # nothing is chosen, so there is no need of texts to choose with
+            wordings = [one for one in wordings if one.split == TEST]
+            texts = [one for one in texts if one["split"] == TEST]
+    ready = replace(ready, texts=[*texts, *neutral_texts()], actions=actions, form=form)
+    return ready, wordings
+
+
+def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Description) -> Ready:
+    """Interventions on features, and the run's held-out labelled texts."""
+    plan = FeaturePlan(
+        spec.features or "top:10",
+        spec.sae,
+        spec.do or "zero",
+        spec.value,
+        spec.each,
+        tuple(spec.strengths or (1.0,)),
+        spec.random,
+        spec.positions,
+        spec.seed,
+    )
+    scored = scored_in(source.path, plan)
+    sae = _sae(source, scored.sae, description)
+    actions = feature_actions(scored, sae, plan)
+    if spec.answers is not None:
+        texts: Sequence[Mapping[str, Any]] = only_test(own_answers(spec.answers, spec.seed, choose=False))
+        stored, form = {}, "own answers"
+    else:
+        share, seed = held_out_texts(source.facts)
+        every = read_texts(source.path)
+        kept, held = without_twins(every, hold_out(every, share, seed))
+        if held is None:
+            raise UsageError(f"{source.path} holds no texts out", "give texts of your own: --answers FILE")
+        stored = stored_texts(source.path, kept.sequence_ids[held].tolist())
+        names = dict(zip(kept.sequence_ids.tolist(), kept.groups.tolist(), strict=True))
+        texts = [
+            {"split": TEST, "stem": f"group {names[at]}", "text": one.encoding.text, "stored": at}
+            for at, one in sorted(stored.items())
+        ]
+        form = "held-out texts"
+    words = None if spec.words is None else _words(spec.words, description)
+    if words is not None and spec.answers is not None:
+        raise UsageError("--words and --answers were both given", "one says what comes after a text, the other instead")
+    return replace(
+        ready,
+        texts=[*texts, *neutral_texts()],
+        actions=actions,
+        saes={sae.name: sae},
+        stored=stored,
+        form=form,
+        words=words,
+    )
+
+
+def _answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: bool) -> list[dict[str, Any]]:
+    """The stems with what the unsteered model answers under both wordings."""
+    if not wordings:
+        return []
+    tokenizer = model.description.tokenizer
+    asked = [text for one in wordings for text in (one.positive, one.negative)]
+    ids = [
+        encode_messages(tokenizer, conversation(text, None), chat).encoding.token_ids
+        if chat
+        else encode_plain(tokenizer, text, None, spec.tokens.bos).encoding.token_ids
+        for text in asked
+    ]
+    answers = [str(tokenizer.decode(one, skip_special_tokens=True)) for one in greedy(model, ids, spec.answer_tokens)]
+    return [
+        {**_unanswered(one), "positive": positive, "negative": negative}
+        for one, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
+    ]
+
+
+def _expected(wordings: Sequence[Wordings], spec: SteerSpec) -> list[dict[str, Any]]:
+    """The stems with answers as long as the model may give them, for a plan: nothing is run for it."""
+    filler = (ONE_PART * spec.answer_tokens).strip()
+    return [{**_unanswered(one), "positive": filler, "negative": f"{filler}."} for one in wordings]
+
+
+def _unanswered(one: Wordings) -> dict[str, Any]:
+    return {"split": one.split, "stem": one.stem, "template": one.template, "prompt": one.stem}
+
+
+def _model(source: Source, device: str, name: str | None) -> ModelSpec:
+    """The model of the run, to be loaded as it was there."""
+    about = source.facts["model"]
+    revision = str(about.get("revision") or "")
+    return ModelSpec(
+        name or about["name"],
+        revision if name is None and revision and not revision.startswith("sha256:") else None,
+        device,
+        about["dtype"],
+        about["attn"],
+        bool(about.get("trust_remote_code")),
+        bool(about.get("allow_pickle")),
+        about.get("device_map"),
+        about.get("quantize"),
+    )
+
+
+def _sae(source: Source, name: str, description: Description) -> Sae:
+    """The SAE of that name, loaded as the run did."""
+    from actkit.verify.recompute.run import sae_spec
+
+    spec = sae_spec(name, source.options.get("sae") or (), source.options.get("sae_release"))
+    return load_saes([spec], description.spec.device)[0]
+
+
+def _points(actions: Sequence[Action]) -> list[HookPoint]:
+    found = []
+    for one in actions:
+        if one.hook_point is not None:
+            _, layer, rest = one.hook_point.split(".", 2)
+            found.append(HookPoint(int(layer), rest))
+    return found
+
+
+def _words(text: str, description: Description) -> tuple[Any, Any]:
+    """Token ids of the words of two files, each word as it stands after a space: its first token."""
+    names = text.split(",")
+    if len(names) != 2:
+        raise UsageError(f"--words {text}: two files are needed", "--words praise.txt,blame.txt, one word a line")
+    found = []
+    for name in names:
+        try:
+            lines = Path(name.strip()).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{name}: cannot be read ({error})", "a text file with one word a line") from error
+        words = [line.strip() for line in lines if line.strip()]
+        if not words:
+            raise InputError(f"{name}: it has no words", "one word a line")
+        ids = [description.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words]
+        found.append(np.unique(np.array(ids, dtype=np.int64)))
+    shared = np.intersect1d(found[0], found[1])
+    if len(shared):
+        token = description.tokenizer.decode([int(shared[0])])
+        raise InputError(f"{text}: words on both sides begin with the token {token!r}", "take words that begin apart")
+    return found[0], found[1]

@@ -1,0 +1,177 @@
+"""The texts that interventions are measured on: prompts with two answers, labelled texts, and neutral text.
+
+A concept's held-out stems are prompts without either wording; what the unsteered model answers under each wording is
+the positive and the negative answer. One's own answers, and contrast pairs that are answers, are taken as they are.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actkit.analysis.columns import Bools
+from actkit.analysis.concepts.contrast import read_pairs
+from actkit.analysis.concepts.directions import FEWEST_STEMS, split_pairs
+from actkit.errors import InputError, RecordError, UsageError
+from actkit.pipeline.data import Encoding, Ints, Record, Rejected
+from actkit.pipeline.input.files import name_of
+from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.recipes.concepts import Template
+from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
+from actkit.recipes.preferences import detect, parse
+from actkit.recipes.prompt_response import text_in
+
+NEUTRAL = Path(__file__).with_name("neutral_texts.txt")
+VALIDATION, TEST, COST = "validation", "test", "neutral"
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """A held-out stem whose answers the model gives: the two texts under which it is asked."""
+
+    stem: str
+    template: str | None
+    split: str
+    positive: str
+    negative: str
+
+
+def neutral_texts() -> list[dict[str, Any]]:
+    """Short texts without any attitude, by which it is told what an intervention costs; written for actkit."""
+    lines = NEUTRAL.read_text(encoding="utf-8").splitlines()
+    return [{"split": COST, "stem": f"neutral {number}", "text": line} for number, line in enumerate(lines) if line]
+
+
+def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[Wordings], list[dict[str, Any]]]:
+    """The held-out pairs of a concept run: stems whose answers are to be generated, and pairs that are answers already.
+
+    Of each stem one wording is taken, in turn. Raises UsageError for a run that held nothing out, and InputError where
+    the file that it read is gone or is another one.
+    """
+    pairs = read_pairs(run)
+    split = split_pairs(pairs.stems, seed)
+    if split is None:
+        raise UsageError(
+            f"{run} holds nothing out: it has fewer than {FEWEST_STEMS} stems",
+            "give texts of your own: --answers FILE, with prompt, positive and negative in each record",
+        )
+    part = {
+        int(record): (VALIDATION if split.validation[row] else TEST, int(pairs.stems[row]))
+        for row, record in enumerate(pairs.record_ids)
+        if not split.train[row]
+    }
+    asked: dict[int, list[Wordings]] = {}
+    given: list[dict[str, Any]] = []
+    for record in _source(options):
+        if not isinstance(record, Record) or record.record_id not in part:
+            continue
+        name, stem = part[record.record_id]
+        contrast = parse_contrast(record.value)
+        if contrast.prompt is None and _has_stem(record.value, contrast):
+            asked.setdefault(stem, []).append(
+                Wordings(contrast.stem, contrast.template, name, contrast.positive, contrast.negative)
+            )
+        else:
+            given.append(_answers(contrast.prompt, contrast.positive, contrast.negative, contrast.stem, name))
+    if sum(map(len, asked.values())) + len(given) < len(part):
+        raise InputError(
+            f"{options.get('what')}: it is not the file any more that {run} was made of", "give --answers FILE"
+        )
+    return [several[number % len(several)] for number, several in enumerate(asked.values())], given
+
+
+def own_answers(path: str, seed: int, choose: bool) -> list[dict[str, Any]]:
+    """The prompts of a file with two answers each: `prompt`, `positive`, `negative`, or preference pairs of any format.
+
+    With `choose` half of the prompts are for choosing layer and strength. Raises InputError for a file of neither form
+    or with a bad record, UsageError where there are too few prompts to choose with.
+    """
+    first, records = look_ahead(read_records(path, default_format="jsonl"), 1)
+    if not first:
+        raise InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
+    found = []
+    for record in records:
+        try:
+            if isinstance(record, Rejected):
+                raise RecordError(record.field, record.reason)
+            found.append(_own(record.value))
+        except RecordError as error:
+            field = f", field {error.field}" if error.field else ""
+            hint = "a record has prompt, positive and negative, or chosen and rejected as preference pairs have them"
+            raise InputError(f"{record.place}{field}: {error}", hint) from error
+    stems = list(dict.fromkeys(one["stem"] for one in found))
+    if not choose:
+        return found
+    if len(stems) < FEWEST_STEMS:
+        raise UsageError(
+            f"{path} has {len(stems)} prompts: too few to choose layer and strength with some and report others",
+            f"name both, such as --layers 15 --strengths 2; or give {FEWEST_STEMS} prompts",
+        )
+    order = np.random.default_rng(seed).permutation(len(stems))
+    chosen = {stems[one] for one in order[: len(stems) // 2]}
+    return [{**one, "split": VALIDATION if one["stem"] in chosen else TEST} for one in found]
+
+
+def steered_at(encoding: Encoding, response_start: int | None, positions: str) -> Bools:
+    """[n_tokens] where an intervention acts: never at the first token, an attention sink, nor at special ones.
+
+    `response` begins at the token that predicts the answer's first one.
+    """
+    where: Bools = ~encoding.is_special & (np.arange(len(encoding)) > 0)
+    if response_start is None or positions == "all":
+        return where
+    first = np.arange(len(encoding)) >= response_start - 1
+    return where & (first if positions == "response" else ~first)
+
+
+def predicted(first: int, last: int) -> Ints:
+    """Positions whose logits are read for the tokens at [first, last): each predicts the next one."""
+    return np.arange(max(first, 1) - 1, last - 1, dtype=np.int64)
+
+
+def _source(options: Mapping[str, Any]) -> Records:
+    """The records that a concept run read, once more."""
+    if options.get("stems") is not None:
+        return from_stems(Template("own", str(options["positive"]), str(options["negative"])), str(options["stems"]))
+    return contrasts_in(str(options["what"]))[1]
+
+
+def _has_stem(value: Any, contrast: Contrast) -> bool:
+    """Whether the pair is one stem in two wordings, so that the stem alone can be asked."""
+    stem = value.get("stem") if isinstance(value, Mapping) else None
+    return isinstance(stem, str) and all(stem in text for text in (contrast.positive, contrast.negative))
+
+
+def _own(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RecordError(None, "not an object with fields")
+    form = detect(value)
+    if form is None:
+        prompt, positive, negative = (text_in(value.get(name), name) for name in ("prompt", "positive", "negative"))
+        if positive == negative:
+            raise RecordError("negative", "both answers are equal")
+        stem = value.get("stem")
+        return _answers(prompt, positive, negative, stem if isinstance(stem, str) else prompt, TEST)
+    pair = parse(value, form)
+    before, answer, other = pair.chosen[:-1], pair.chosen[-1], pair.rejected[-1]
+    if pair.rejected[:-1] != before:
+        raise RecordError("rejected", "the two sides answer different prompts")
+    written = "\n".join(f"{one['role']}: {one['content']}" for one in before)
+    found = _answers(written, str(answer["content"]), str(other["content"]), written, TEST)
+    return {**found, "messages": [dict(one) for one in before]}
+
+
+def _answers(prompt: str | None, positive: str, negative: str, stem: str, split: str) -> dict[str, Any]:
+    return {"split": split, "stem": stem, "prompt": prompt, "positive": positive, "negative": negative}
+
+
+def records_of(texts: Sequence[Mapping[str, Any]], source: str) -> Iterator[Record | Rejected]:
+    """The texts as records, in order."""
+    yield from (Record(number, source, None, text) for number, text in enumerate(texts))
+
+
+def only_test(texts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The texts where nothing is to be chosen: all are reported on."""
+    return [{**one, "split": TEST} if one["split"] == VALIDATION else one for one in texts]
