@@ -27,8 +27,8 @@ from actkit.recipes.steer_features import FeaturePlan, feature_actions, held_out
 from actkit.recipes.steer_texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
 from actkit.recipes.stored_texts import stored_texts
 from actkit.runs.facts import facts_of
-from actkit.runs.paths import check_out
 from actkit.runs.progress import OnProgress
+from actkit.runs.removal import check_out
 
 ONE_PART = " the"
 """What stands for each token of an answer that is not known yet, in a plan."""
