@@ -23,7 +23,7 @@ Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Pair:
+class PairPlace:
     """Where one pair's sequences are, where its responses stand, and where its divergence begins."""
 
     record_id: int
@@ -37,10 +37,10 @@ class _Pair:
 def pair_diffs(run: Path) -> Iterator[pa.Table]:
     """One row a pair and hook point; one table a shard."""
     for part in parts(run, "activations"):
-        pairs = list(_pairs(run, part))
+        pairs = list(pairs_of(run, part))
         found: list[dict[str, Any]] = []
         for rows in rows_of(part):
-            slices = _slices(rows)
+            slices = slices_of(rows)
             found.extend(_row(pair, rows, slices) for pair in pairs)
         found.sort(key=lambda row: (row["record_id"], row["layer"], row["hook_point"]))
         yield pa.Table.from_pylist(found, schema=arrow_schema("pair_diffs"))
@@ -78,7 +78,8 @@ def _summary(values: Vector) -> dict[str, Any]:
     }
 
 
-def _pairs(run: Path, part: Path) -> Iterator[_Pair]:
+def pairs_of(run: Path, part: Path) -> Iterator[PairPlace]:
+    """The pairs of the shard of `part`, in order."""
     of_record: dict[int, dict[str, int]] = {}
     for row in part_of(run, "sequences", part).select(["record_id", "side", "sequence_id"]).to_pylist():
         of_record.setdefault(row["record_id"], {})[row["side"]] = row["sequence_id"]
@@ -86,7 +87,7 @@ def _pairs(run: Path, part: Path) -> Iterator[_Pair]:
     for row in part_of(run, "pairs", part).to_pylist():
         sides, sequences = ("chosen", "rejected"), of_record[row["record_id"]]
         ends = {side: max(answered.get(sequences.get(one, -1), 0) for one in ("shared", side)) for side in sides}
-        yield _Pair(
+        yield PairPlace(
             row["record_id"],
             sequences,
             {side: (row[f"{side}_response_start"], ends[side]) for side in sides},
@@ -102,16 +103,16 @@ def _answered(run: Path, part: Path) -> dict[int, int]:
     return dict(zip(said["sequence_id"].to_pylist(), pc.add(said["position"], 1).to_pylist(), strict=True))
 
 
-def _slices(rows: Rows) -> dict[int, slice]:
+def slices_of(rows: Rows) -> dict[int, slice]:
     """sequence_id → its rows, which stand together."""
     ids, starts = np.unique(rows.sequence_ids, return_index=True)
     ends = [*starts[1:].tolist(), len(rows.sequence_ids)]
     return {int(one): slice(int(start), end) for one, start, end in zip(ids, starts, ends, strict=True)}
 
 
-def _row(pair: _Pair, rows: Rows, slices: Mapping[int, slice]) -> dict[str, Any]:
-    at = {side: _at_divergence(pair, side, rows, slices) for side in ("chosen", "rejected")}
-    means = {side: _response_mean(pair, side, rows, slices) for side in ("chosen", "rejected")}
+def _row(pair: PairPlace, rows: Rows, slices: Mapping[int, slice]) -> dict[str, Any]:
+    at = {side: at_divergence(pair, side, rows, slices) for side in ("chosen", "rejected")}
+    means = {side: response_mean(pair, side, rows, slices) for side in ("chosen", "rejected")}
     row: dict[str, Any] = {"record_id": pair.record_id, "layer": rows.layer, "hook_point": rows.hook_point}
     row["divergence_diff_norm"], row["divergence_cosine"] = _compare(at["chosen"], at["rejected"])
     row["response_diff_norm"], row["response_cosine"] = _compare(means["chosen"][0], means["rejected"][0])
@@ -120,7 +121,8 @@ def _row(pair: _Pair, rows: Rows, slices: Mapping[int, slice]) -> dict[str, Any]
     return row
 
 
-def _at_divergence(pair: _Pair, side: str, rows: Rows, slices: Mapping[int, slice]) -> Vector | None:
+def at_divergence(pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, slice]) -> Vector | None:
+    """The side's vector [d_model] at the divergence; None where it has no token there or none is stored."""
     position, where = pair.divergence[side], slices.get(pair.sequences.get(side, -1))
     if position is None or where is None:
         return None
@@ -128,7 +130,8 @@ def _at_divergence(pair: _Pair, side: str, rows: Rows, slices: Mapping[int, slic
     return found[0].astype(np.float64) if len(found) else None
 
 
-def _response_mean(pair: _Pair, side: str, rows: Rows, slices: Mapping[int, slice]) -> tuple[Vector | None, int]:
+def response_mean(pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, slice]) -> tuple[Vector | None, int]:
+    """The mean [d_model] of the side's answer, and over how many positions; None where none is stored."""
     total, n = np.zeros(rows.activations.shape[1]), 0
     first, last = pair.response[side]
     for part in ("shared", side):

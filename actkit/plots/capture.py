@@ -1,0 +1,265 @@
+"""Pictures of captured activations: how large, how alike from layer to layer and from token to token, and where outliers are."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from actkit.plots.layer_choice import layer_shown
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
+from actkit.plots.style import DIVERGING, HEAT, LOG, band, colour_bar, figure, label, layer_axis, line
+from actkit.runs.by_sequence import parts_of_sequence, sequences_of
+from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
+
+POSITIONS = 64
+"""Positions of a picture by position."""
+TOKENS = 60
+COORDINATES = 16
+MOST_COSINES = 200_000
+"""Positions whose cosines are kept for their quartiles, in the order of the run."""
+Floats = npt.NDArray[np.float64]
+
+
+def norms(run: Source, _pick: Pick) -> Drawn:
+    """The mean norm by layer and position."""
+    totals: dict[tuple[int, str], Floats] = {}
+    counts: dict[tuple[int, str], Floats] = {}
+    for rows in _rows(run):
+        key = (rows.layer, rows.hook_point)
+        size = np.linalg.norm(rows.activations.astype(np.float64), axis=1)
+        here = rows.positions < POSITIONS
+        totals[key] = totals.get(key, np.zeros(POSITIONS)) + np.bincount(rows.positions[here], size[here], POSITIONS)
+        counts[key] = counts.get(key, np.zeros(POSITIONS)) + np.bincount(rows.positions[here], minlength=POSITIONS)
+    keys = sorted(totals)
+    if not keys:
+        raise LackingError("No vectors of one length are stored.", "capture hook_resid_post")
+    there = np.flatnonzero(sum(counts.values()) > 0)
+    if not len(there):
+        raise LackingError(f"Nothing is stored before position {POSITIONS}.", "--positions all")
+    means = np.array([totals[key] / np.maximum(counts[key], 1) for key in keys])[:, there]
+    shown = np.where(means > 0, np.log10(np.maximum(means, 1e-30)), np.nan)
+    ticks = np.unique(np.floor(shown[np.isfinite(shown)]))
+    ticks = np.unique(np.concatenate([ticks, ticks + np.log10(3), [np.nanmax(shown)]]))
+    heat = go.Heatmap(
+        z=shown,
+        x=there.tolist(),
+        y=[_name(key, keys) for key in keys],
+        customdata=means,
+        colorscale=HEAT,
+        hovertemplate="position %{x}, layer %{y}: %{customdata:.4g}<extra></extra>",
+        colorbar={
+            **colour_bar("mean norm"),
+            "tickvals": ticks.tolist(),
+            "ticktext": [f"{10**one:.3g}" for one in ticks],
+        },
+    )
+    made = figure(heat, height=max(300, 120 + 16 * len(keys)))
+    made.update_xaxes(title="position (special tokens counted)", showgrid=False)
+    made.update_yaxes(title="layer", showgrid=False, type="category")
+    n = int(max(counts[key].max() for key in keys))
+    first = means[:, 0] / np.maximum(np.nanmedian(means, axis=1), 1e-30)
+    return Drawn(
+        made,
+        "Norm of the activations by layer and position",
+        f"Mean over up to {n:,} sequences a position, colours on a logarithmic scale; at position {there[0]} the norm is up to "
+        f"{first.max():,.1f} times the layer's median position. Means, without an interval.",
+        "SELECT layer, position, avg(sqrt(list_inner_product(activation::FLOAT[], activation::FLOAT[]))) AS norm, count(*) AS n\n"
+        f"FROM 'RUN/activations/*.parquet' WHERE position < {POSITIONS} GROUP BY ALL ORDER BY ALL",
+    )
+
+
+def layers(run: Source, _pick: Pick) -> Drawn:
+    """layer_stats by layer, with and without special tokens."""
+    needs(run, "layer_stats")
+    rows = [row for row in run.table("layer_stats").to_pylist() if row["n_positions"]]
+    kinds = sorted({row["hook_point"].split(".", 2)[-1] for row in rows})
+    made, number = figure(), 0
+    for kind in kinds:
+        for special in (False, True):
+            here = [one for one in rows if one["special_tokens"] is special and one["hook_point"].split(".", 2)[-1] == kind]
+            if not here:
+                continue
+            name = f"{label(kind)}, special tokens {'counted' if special else 'left out'}"
+            made.add_trace(line([one["layer"] for one in here], [one["mean_norm"] for one in here], name, number))
+            number += 1
+    values = [row["mean_norm"] for row in rows if row["mean_norm"]]
+    wide = values and max(values) > 20 * min(values)
+    layer_axis(made, [row["layer"] for row in rows])
+    made.update_yaxes(title="mean norm of a position", **(LOG if wide else {"rangemode": "tozero"}))
+    n = {special: max((r["n_positions"] for r in rows if r["special_tokens"] is special), default=0) for special in (True, False)}
+    return Drawn(
+        made,
+        "Norm of the activations by layer, with and without special tokens",
+        f"Mean norm of {n[True]:,} positions, and of the {n[False]:,} that are no special tokens; exact over all stored positions.",
+        "SELECT hook_point, layer, special_tokens, n_positions, mean_norm, std FROM 'RUN/layer_stats/*.parquet' ORDER BY ALL",
+    )
+
+
+def neighbours(run: Source, _pick: Pick) -> Drawn:
+    """The cosine of each position's vectors in neighbouring layers."""
+    needs(run, "activations")
+    found: dict[tuple[int, int], list[Floats]] = {}
+    for part in parts(run.path, "activations"):
+        special = special_keys(run.path, part)
+        before: Rows | None = None
+        for rows in sorted(_of_first_kind(part), key=lambda one: one.layer):
+            if before is not None and before.activations.shape == rows.activations.shape:
+                keep = ~is_special(rows, special)
+                key = (before.layer, rows.layer)
+                if sum(map(len, found.get(key, []))) < MOST_COSINES:
+                    found.setdefault(key, []).append(_cosines(before.activations[keep], rows.activations[keep]))
+            before = rows
+    if not found:
+        raise LackingError("Fewer than two layers are stored.", "--layers all")
+    keys = sorted(found)
+    values = [np.concatenate(found[key]) for key in keys]
+    low, mid, high = (np.array([np.quantile(one, q) for one in values]) for q in (0.25, 0.5, 0.75))
+    x = [f"{a}→{b}" for a, b in keys]
+    made = figure(*band(x, low, high, "quartiles of the positions", "#2b7bba"), line(x, mid, "median", 0))
+    made.update_xaxes(title="from layer to layer", type="category")
+    made.update_yaxes(title="cosine of the same position", range=[min(0.0, float(low.min())), 1.02])
+    return Drawn(
+        made,
+        "How much a layer turns the stream",
+        f"Median and quartiles over {len(values[0]):,} positions, special tokens left out, of the cosine of a position's vectors in "
+        "neighbouring stored layers.",
+        "SELECT a.layer, b.layer AS next, list_cosine_similarity(a.activation::FLOAT[], b.activation::FLOAT[]) AS cosine\n"
+        "FROM 'RUN/activations/*.parquet' a JOIN 'RUN/activations/*.parquet' b USING (sequence_id, position)\n"
+        "WHERE b.layer = a.layer + 1",
+    )
+
+
+def similarity(run: Source, pick: Pick) -> Drawn:
+    """Token × token cosine of one sequence at one layer."""
+    layer, point = _layer(run, pick)
+    sequence = _sequence(run, pick)
+    positions, vectors = _vectors(run, sequence, point)
+    if len(positions) < 2:
+        raise LackingError("Fewer than two positions of this text are stored.", "--positions all")
+    text = sequences_of(run.path, [sequence])[sequence]
+    pieces = {position: box.text for box in text.boxes for position in range(box.first, box.last + 1)}
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    names = [f"{at} {label(pieces.get(at, ''), 16)}" for at in positions]
+    heat = go.Heatmap(
+        z=unit @ unit.T,
+        x=names,
+        y=names,
+        colorscale=DIVERGING,
+        zmin=-1,
+        zmax=1,
+        hovertemplate="%{x} · %{y}: %{z:.3f}<extra></extra>",
+        colorbar=colour_bar("cosine"),
+    )
+    size = 210 + 13 * len(names)
+    made = figure(heat, height=size)
+    made.update_xaxes(showgrid=False, tickangle=-60, tickfont={"size": 10}, type="category", dtick=1)
+    made.update_yaxes(showgrid=False, autorange="reversed", tickfont={"size": 10}, type="category", dtick=1)
+    return Drawn(
+        made,
+        f"Cosine of every two tokens of sequence {sequence} at layer {layer}",
+        f"The first {len(names)} stored positions of {text.row['n_tokens']:,}, special tokens included; one text, so there is no interval.",
+        f"SELECT position, activation FROM 'RUN/activations/*.parquet' WHERE sequence_id = {sequence} AND layer = {layer} ORDER BY 1",
+    )
+
+
+def coordinates(run: Source, _pick: Pick) -> Drawn:
+    """The coordinates of the largest mean size, by layer."""
+    needs(run, "activations")
+    totals: dict[int, Floats] = {}
+    counts: dict[int, int] = {}
+    for part in parts(run.path, "activations"):
+        special = special_keys(run.path, part)
+        for rows in _of_first_kind(part):
+            keep = ~is_special(rows, special)
+            totals[rows.layer] = totals.get(rows.layer, 0) + np.abs(rows.activations[keep]).sum(axis=0, dtype=np.float64)
+            counts[rows.layer] = counts.get(rows.layer, 0) + int(keep.sum())
+    known = [layer for layer in sorted(totals) if counts[layer]]
+    if not known:
+        raise LackingError("No vectors of one length are stored, special tokens left out.", "--positions all")
+    means = np.array([totals[layer] / counts[layer] for layer in known])
+    shares = means / np.maximum(means.mean(axis=1, keepdims=True), 1e-30)
+    top = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:COORDINATES])
+    heat = go.Heatmap(
+        z=shares[:, top],
+        x=[str(one) for one in top],
+        y=[str(one) for one in known],
+        colorscale=HEAT,
+        zmin=0,
+        hovertemplate="coordinate %{x}, layer %{y}: %{z:.2f} ×<extra></extra>",
+        colorbar=colour_bar("× the layer's mean coordinate"),
+    )
+    made = figure(heat, height=max(300, 120 + 16 * len(known)))
+    made.update_xaxes(title="coordinate", type="category", showgrid=False)
+    made.update_yaxes(title="layer", type="category", showgrid=False)
+    best = np.unravel_index(int(shares.argmax()), shares.shape)
+    return Drawn(
+        made,
+        "The largest coordinates",
+        f"Mean |activation| of {counts[known[0]]:,} positions, special tokens left out, as a multiple of the layer's mean coordinate; the "
+        f"largest is coordinate {best[1]} at layer {known[best[0]]}, {shares.max():.1f} times it. Means, without an interval.",
+        "SELECT layer, i, avg(abs(activation[i + 1])) AS size FROM 'RUN/activations/*.parquet', range(len(activation)) t(i)\n"
+        "GROUP BY ALL ORDER BY size DESC",
+    )
+
+
+PICTURES = (
+    Picture("norms", "norm by layer and position", norms),
+    Picture("layers", "norm by layer, with and without special tokens", layers),
+    Picture("neighbours", "cosine of neighbouring layers", neighbours),
+    Picture("similarity", "token × token cosine at a layer", similarity),
+    Picture("coordinates", "the largest coordinates", coordinates),
+)
+
+
+def _rows(run: Source) -> Iterator[Rows]:
+    needs(run, "activations")
+    for part in parts(run.path, "activations"):
+        yield from rows_of(part)
+
+
+def _of_first_kind(part: object) -> Iterator[Rows]:
+    """The hook points of one kind, such as hook_resid_post: neighbouring layers are of the same one."""
+    kind = None
+    for rows in rows_of(part):  # type: ignore[arg-type]
+        own = rows.hook_point.split(".", 2)[-1]
+        kind = kind or own
+        if own == kind:
+            yield rows
+
+
+def _cosines(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> Floats:
+    sizes = np.linalg.norm(first, axis=1).astype(np.float64) * np.linalg.norm(second, axis=1)
+    found: Floats = np.einsum("nd,nd->n", first, second, dtype=np.float64) / np.maximum(sizes, 1e-30)
+    return found
+
+
+def _layer(run: Source, pick: Pick) -> tuple[int, str]:
+    needs(run, "activations")
+    known = [(rows.layer, rows.hook_point) for rows in rows_of(parts(run.path, "activations")[0])]
+    if not known:
+        raise LackingError("No vectors of one length are stored.", "capture hook_resid_post")
+    return layer_shown(run, pick, sorted(known))
+
+
+def _sequence(run: Source, pick: Pick) -> int:
+    rows = run.table("sequences", ["sequence_id", "record_id", "parent_id"]).to_pylist()
+    parents = {row["parent_id"] for row in rows}
+    for row in rows:
+        if row["sequence_id"] not in parents and pick.record in (None, row["record_id"]):
+            return int(row["sequence_id"])
+    raise LackingError(f"This run has no record {pick.record}.", "actkit show lists them")
+
+
+def _vectors(run: Source, sequence: int, point: str) -> tuple[list[int], Floats]:
+    for part in parts_of_sequence(run.path, "activations", sequence):
+        for rows in rows_of(part, point):
+            here = np.flatnonzero(rows.sequence_ids == sequence)[:TOKENS]
+            if len(here):
+                return rows.positions[here].tolist(), rows.activations[here].astype(np.float64)
+    return [], np.zeros((0, 0))
+
+
+def _name(key: tuple[int, str], keys: list[tuple[int, str]]) -> str:
+    kinds = {point.split(".", 2)[-1] for _, point in keys}
+    return str(key[0]) if len(kinds) == 1 else label(key[1])

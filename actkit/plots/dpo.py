@@ -1,0 +1,265 @@
+"""Pictures of preference pairs: how far the sides are apart, where they part, and along what."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pyarrow.compute as pc
+
+from actkit.plots.layer_choice import layer_shown
+from actkit.plots.pair_vectors import SIDES, differences_at, drifts, halves, layer_differences
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
+from actkit.plots.strip import strip
+from actkit.plots.style import BLUE, DIVERGING, GREY, LOG, ORANGE, band, colour_bar, figure, label, layer_axis, line, panels
+from actkit.runs.by_sequence import parts_of_sequence, sequences_of
+from actkit.runs.reader import rows_of
+
+MOST_PAIRS = 2_000
+"""Pairs whose vectors are in memory together; a picture of fewer than all says so."""
+TOKENS = 40
+
+
+def layers(run: Source, _pick: Pick) -> Drawn:
+    """Differences by layer, and the mean difference beside what exchanged sides give."""
+    needs(run, "pair_diffs")
+    table = run.table("pair_diffs", ["layer", "divergence_diff_norm", "response_diff_norm"]).to_pandas()
+    means = layer_differences(run)
+    scale = {one.layer: one.scale for one in means}
+    table = table[table["layer"].isin(scale)]
+    made = figure(height=440)
+    for number, (column, name) in enumerate(
+        (("divergence_diff_norm", "at the divergence"), ("response_diff_norm", "means of the answers"))
+    ):
+        share = table.assign(share=table[column] / table["layer"].map(scale)).dropna(subset=["share"])
+        by = share.groupby("layer")["share"].quantile([0.25, 0.5, 0.75]).unstack()
+        colour = (BLUE, ORANGE)[number]
+        for trace in band(by.index, by[0.25], by[0.75], f"{name}: quartiles", colour):
+            made.add_trace(trace)
+        made.add_trace(line(by.index, by[0.5], f"{name}: median", number))
+    x = [one.layer for one in means]
+    low, high = ([float(np.quantile(one.null, q)) / one.scale for one in means] for q in (0.025, 0.975))
+    for trace in band(x, low, high, "mean difference, sides exchanged: 95 %", GREY):
+        made.add_trace(trace)
+    made.add_trace(line(x, [float(np.linalg.norm(one.mean)) / one.scale for one in means], "mean difference", 2))
+    layer_axis(made, x)
+    made.update_yaxes(title="norm, as a share of the answers' mean norm", **LOG)
+    last = max(means, key=lambda one: float(np.linalg.norm(one.mean)) / max(float(np.quantile(one.null, 0.975)), 1e-30))
+    times = float(np.linalg.norm(last.mean)) / max(float(np.quantile(last.null, 0.975)), 1e-30)
+    return Drawn(
+        made,
+        "How far chosen and rejected are apart, by layer",
+        f"Median and quartiles over pairs of |chosen − rejected|, and the norm of the mean difference of {means[0].n:,} pairs "
+        f"with its 95 % band under {len(last.null)} random exchanges of sides; at layer {last.layer} it is {times:.1f} times "
+        "the band's upper end.",
+        "SELECT layer, quantile_cont(divergence_diff_norm, [.25, .5, .75]) AS at_divergence,\n"
+        "       quantile_cont(response_diff_norm, [.25, .5, .75]) AS of_answers, count(*) AS pairs\n"
+        "FROM 'RUN/pair_diffs/*.parquet' GROUP BY layer ORDER BY layer",
+    )
+
+
+def pair(run: Source, pick: Pick) -> Drawn:
+    """One pair after its divergence, coloured by projection on the mean difference."""
+    layer, point = _layer(run, pick)
+    records, differences = differences_at(run, point, MOST_PAIRS)
+    whole = rows_of_pairs(run)
+    wanted = pick.record if pick.record is not None else next(
+        (row["record_id"] for row in whole if row["status"] == "ok"), None
+    )
+    row = next((one for one in whole if one["record_id"] == wanted), None)
+    if row is None:
+        raise LackingError("This run has no such pair with two answers that part.", "actkit show lists them")
+    sides = run.table("sequences", ["sequence_id", "record_id", "side"])
+    here = sides.filter(pc.equal(sides["record_id"], wanted)).to_pylist()
+    ids = {one["side"]: one["sequence_id"] for one in here}
+    texts = sequences_of(run.path, [ids[side] for side in SIDES if side in ids])
+    direction = halves(records, differences)[wanted % 2]
+    rows: list[tuple[str, list[str], list[float | None]]] = []
+    for side in (one for one in SIDES if one in ids):
+        text, first = texts[ids[side]], row[f"{side}_divergence"]
+        first = text.row["start"] if first is None else first
+        values = _projections(run, ids[side], point, direction)
+        boxes = [box for box in text.boxes if box.first >= first]
+        rows.append((side, [box.text for box in boxes], [values.get(box.last) for box in boxes]))
+    middle = _mean([value for _, _, values in rows for value in values if value is not None])
+    rows = [(side, boxes_of, [None if one is None else one - middle for one in values]) for side, boxes_of, values in rows]
+    made = strip(rows, "projection, less its mean", signed=True)
+    return Drawn(
+        made,
+        f"Pair {wanted}: both answers from the token where they part",
+        f"Each token's projection at layer {layer} on the unit mean of chosen − rejected, made of the {len(records):,} pairs' "
+        "other half, so that this pair is not in it, less the mean of both answers; they stand aligned at the divergence.",
+        "SELECT t.sequence_id, t.position, t.token, a.activation FROM 'RUN/tokens/*.parquet' t\n"
+        "JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) JOIN 'RUN/activations/*.parquet' a\n"
+        f"USING (sequence_id, position) WHERE s.record_id = {wanted} AND a.layer = {layer} ORDER BY ALL",
+    )
+
+
+def pca(run: Source, pick: Pick) -> Drawn:
+    """The pair differences' first two principal components, uncentred and centred, coloured by length difference."""
+    layer, point = _layer(run, pick)
+    records, differences = differences_at(run, point, MOST_PAIRS)
+    if len(records) < 3:
+        raise LackingError("Principal components need three pairs.", "more pairs")
+    lengths = {row["record_id"]: _length_difference(row) for row in rows_of_pairs(run)}
+    longer = np.array([lengths.get(int(one), 0) for one in records], dtype=np.float64)
+    made = panels(2, ("uncentred: holds the mean difference", "centred: what varies around it"), height=440)
+    limit = float(np.quantile(np.abs(longer), 0.95)) or 1.0
+    kinds, shares = (("uncentred", differences), ("centred", differences - differences.mean(axis=0))), []
+    for number, (_, values) in enumerate(kinds, 1):
+        left, sizes, _ = np.linalg.svd(values, full_matrices=False)
+        scores = left[:, :2] * sizes[:2]
+        share = sizes[:2] ** 2 / max(float((sizes**2).sum()), 1e-30)
+        shares.append(abs(_spearman(scores[:, 0], longer)))
+        marker = {
+            "color": longer,
+            "colorscale": DIVERGING,
+            "cmin": -limit,
+            "cmax": limit,
+            "size": 7,
+            "line": {"width": 0.6, "color": GREY},
+            "showscale": number == 2,
+            "colorbar": colour_bar("tokens longer"),
+        }
+        made.add_trace(
+            go.Scatter(
+                x=scores[:, 0],
+                y=scores[:, 1] if scores.shape[1] > 1 else np.zeros(len(scores)),
+                mode="markers",
+                marker=marker,
+                showlegend=False,
+                customdata=records.tolist(),
+                hovertemplate="pair %{customdata}<br>%{x:.3g}, %{y:.3g}; %{marker.color:+.0f} tokens<extra></extra>",
+            ),
+            1,
+            number,
+        )
+        made.update_xaxes(title=f"PC 1 ({share[0]:.0%} of the squares)", row=1, col=number)
+        made.update_yaxes(title=f"PC 2 ({share[1] if len(share) > 1 else 0:.0%})", row=1, col=number)
+    return Drawn(
+        made,
+        f"Pair differences at layer {layer} in two dimensions, and length",
+        f"{len(records):,} pairs, chosen − rejected of the answers' means, coloured by how many tokens chosen is longer; PC 1 has "
+        f"a Spearman correlation of {shares[0]:.2f} (uncentred) and {shares[1]:.2f} (centred) in size with that length difference.",
+        "SELECT record_id, chosen_length - rejected_length AS tokens_longer FROM 'RUN/pairs/*.parquet' ORDER BY 1",
+    )
+
+
+def drift(run: Source, pick: Pick) -> Drawn:
+    """The mean projection of both sides, token by token after the divergence."""
+    layer, point = _layer(run, pick)
+    records, differences = differences_at(run, point, MOST_PAIRS)
+    directions = halves(records, differences)
+    sums: dict[str, list[list[float]]] = {side: [[] for _ in range(TOKENS)] for side in SIDES}
+    for one in drifts(run, point, directions, MOST_PAIRS):
+        for offset, value in zip(one.offsets, one.values, strict=True):
+            if offset < TOKENS:
+                sums[one.side][int(offset)].append(float(value))
+    made = figure()
+    for number, side in enumerate(SIDES):
+        kept = [(at, np.array(values)) for at, values in enumerate(sums[side]) if len(values) >= 5]
+        x, y = [at for at, _ in kept], [float(values.mean()) for _, values in kept]
+        half = [1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 for _, values in kept]
+        low, high = ([a + sign * b for a, b in zip(y, half, strict=True)] for sign in (-1, 1))
+        for trace in band(x, low, high, f"{side}: 95 %", (BLUE, ORANGE)[number]):
+            made.add_trace(trace)
+        made.add_trace(line(x, y, side, number))
+    if not len(made.data) or not len(made.data[2].x or ()):
+        raise LackingError("Fewer than five pairs go on after their divergence.", "more pairs, or --positions all")
+    made.update_xaxes(title="tokens after the divergence")
+    made.update_yaxes(title="projection on the unit mean difference")
+    return Drawn(
+        made,
+        f"What the sides do after they part, at layer {layer}",
+        f"Mean over up to {len(records):,} pairs, and its 95 % interval, of the projection on the mean of chosen − rejected; each "
+        "pair is projected on the mean of the other half of the pairs, and a token is shown where five pairs or more reach it.",
+        f"SELECT a.sequence_id, a.position, a.activation FROM 'RUN/activations/*.parquet' a WHERE a.layer = {layer}",
+    )
+
+
+def divergence(run: Source, _pick: Pick) -> Drawn:
+    """Where in the answer the pairs part, and how many have which status."""
+    rows = rows_of_pairs(run)
+    at = [
+        row["chosen_divergence"] - row["chosen_response_start"]
+        for row in rows
+        if row["chosen_divergence"] is not None and row["status"] == "ok"
+    ]
+    statuses: dict[str, int] = {}
+    for row in rows:
+        statuses[row["status"]] = statuses.get(row["status"], 0) + 1
+    made = panels(2, widths=[0.65, 0.35])
+    made.add_trace(go.Histogram(x=at, marker_color=BLUE, showlegend=False, nbinsx=40), 1, 1)
+    names = sorted(statuses, key=lambda one: statuses[one])
+    made.add_trace(
+        go.Bar(
+            x=[statuses[one] for one in names],
+            y=[label(one) for one in names],
+            orientation="h",
+            marker_color=ORANGE,
+            showlegend=False,
+            text=[f"{statuses[one]:,}" for one in names],
+            width=0.5,
+        ),
+        1,
+        2,
+    )
+    made.update_xaxes(title="tokens into the answer", row=1, col=1)
+    made.update_yaxes(title="pairs", row=1, col=1)
+    made.update_xaxes(title="pairs", row=1, col=2)
+    middle = f"half of them before token {int(np.median(at)) + 1} of the answer" if at else "none of them in the answer"
+    return Drawn(
+        made,
+        "Where the pairs part",
+        f"{len(rows):,} pairs; {len(at):,} answer the same prompt and part, {middle}. Counts, so there is no interval.",
+        "SELECT status, chosen_divergence - chosen_response_start AS tokens_into_the_answer, count(*) AS pairs\n"
+        "FROM 'RUN/pairs/*.parquet' GROUP BY ALL ORDER BY ALL",
+    )
+
+
+PICTURES = (
+    Picture("layers", "difference of the sides by layer, with a null band", layers),
+    Picture("pair", "one pair, token by token", pair),
+    Picture("pca", "pair differences in two dimensions, and length", pca),
+    Picture("drift", "projection by tokens after the divergence", drift),
+    Picture("divergence", "where pairs part, and statuses", divergence),
+)
+
+
+def rows_of_pairs(run: Source) -> list[dict[str, Any]]:
+    """The table `pairs`."""
+    needs(run, "pairs")
+    found: list[dict[str, Any]] = run.table("pairs").to_pylist()
+    return found
+
+
+def _layer(run: Source, pick: Pick) -> tuple[int, str]:
+    needs(run, "activations")
+    table = run.table("pair_diffs", ["layer", "hook_point"]) if "pair_diffs" in run.tables else None
+    if table is None or not len(table):
+        raise LackingError("This run has no pair differences.", "--positions all stores what they need")
+    known = {(one["layer"], one["hook_point"]) for one in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()}
+    return layer_shown(run, pick, sorted(known))
+
+
+def _length_difference(row: dict[str, Any]) -> int:
+    return int(row["chosen_length"] - row["rejected_length"])
+
+
+def _projections(run: Source, sequence: int, point: str, direction: Any) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for part in parts_of_sequence(run.path, "activations", sequence):
+        for rows in rows_of(part, point):
+            here = rows.sequence_ids == sequence
+            values = rows.activations[here].astype(np.float64) @ direction
+            found |= dict(zip(rows.positions[here].tolist(), values.tolist(), strict=True))
+    return found
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _spearman(first: Any, second: Any) -> float:
+    from scipy.stats import spearmanr
+
+    return 0.0 if len(set(second.tolist())) < 2 else float(spearmanr(first, second).statistic)

@@ -1,0 +1,66 @@
+"""What pictures read of `features`, part by part: memory does not grow with the run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actkit.plots.picture import LackingError, Pick, Source, needs
+from actkit.runs.reader import keys_of, part_of, parts, sae_groups
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def sae_shown(run: Source, pick: Pick) -> str:
+    """The SAE that was picked, or the run's first. Raises LackingError."""
+    names = [one["name"] for one in run.facts.get("saes", ())]
+    if not names:
+        raise LackingError("This run has no SAE.", "--sae-release and --sae-id name one")
+    if pick.sae is not None and pick.sae not in names:
+        raise LackingError(f"This run has no SAE {pick.sae}.", f"it has {', '.join(names)}")
+    return pick.sae or names[0]
+
+
+@dataclass(frozen=True)
+class PositionRows:
+    """The rows of one SAE in one part of `features`, with what `tokens` says of the positions."""
+
+    sequence_ids: Ints
+    positions: Ints
+    n_active: Ints
+    is_special: npt.NDArray[np.bool_]
+    roles: npt.NDArray[np.object_]
+    tokens: npt.NDArray[np.object_]
+    lengths: Ints
+    feature_ids: Ints
+    activations: Floats
+    """Of all rows, end to end."""
+
+
+def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator[PositionRows]:
+    """Every position of one SAE, a part at a time."""
+    needs(run, "features")
+    for part in parts(run.path, "features"):
+        tokens = part_of(run.path, "tokens", part, ["sequence_id", "position", "is_special", "role", "token"])
+        keys = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
+        wanted = ["sequence_id", "position", "n_active"] + (["feature_ids", "feature_activations"] if with_features else [])
+        for table in sae_groups(part, sae, wanted):
+            ids, positions = table["sequence_id"].to_numpy(), table["position"].to_numpy()
+            at = np.minimum(np.searchsorted(keys, keys_of(ids, positions)), max(len(keys) - 1, 0))
+            here = tokens.take(pa.array(at))
+            none = np.zeros(0, dtype=np.int64)
+            yield PositionRows(
+                ids,
+                positions,
+                table["n_active"].to_numpy().astype(np.int64),
+                here["is_special"].to_numpy(zero_copy_only=False).astype(np.bool_),
+                here["role"].to_numpy(zero_copy_only=False),
+                here["token"].to_numpy(zero_copy_only=False),
+                pc.list_value_length(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,
+                pc.list_flatten(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,
+                pc.list_flatten(table["feature_activations"]).to_numpy().astype(np.float64) if with_features else none.astype(np.float64),
+            )

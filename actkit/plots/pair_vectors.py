@@ -1,0 +1,134 @@
+"""Chosen − rejected of every preference pair at one hook point, and both sides' projections token by token."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from actkit.analysis.pair_diffs import pairs_of, response_mean, slices_of
+from actkit.plots.picture import LackingError, Source
+from actkit.runs.reader import Rows, parts, rows_of
+
+Floats = npt.NDArray[np.float64]
+SIGNS = 400
+"""Random exchanges of sides that a null band is made of."""
+SIDES = ("chosen", "rejected")
+
+
+@dataclass(frozen=True)
+class LayerDifferences:
+    """What is known of one hook point, over all pairs that have a response on both sides."""
+
+    layer: int
+    hook_point: str
+    n: int
+    mean: Floats
+    """[d_model] mean of chosen − rejected, of the response means."""
+    null: Floats
+    """[SIGNS] norms of that mean when each pair's sides are exchanged at random."""
+    scale: float
+    """Mean norm of the responses' means: what differences are measured against."""
+
+
+def layer_differences(run: Source) -> list[LayerDifferences]:
+    """Every hook point's mean difference and what chance gives; memory does not grow with the pairs."""
+    sums: dict[tuple[int, str], dict[str, Any]] = {}
+    for part in parts(run.path, "activations"):
+        pairs = list(pairs_of(run.path, part))
+        for rows in rows_of(part):
+            records, differences, scale = _differences(pairs, rows)
+            if not len(records):
+                continue
+            here = sums.setdefault((rows.layer, rows.hook_point), {"n": 0, "sum": 0.0, "signed": 0.0, "scale": 0.0})
+            here["n"] += len(records)
+            here["sum"] = here["sum"] + differences.sum(axis=0)
+            here["signed"] = here["signed"] + _signs(records) @ differences
+            here["scale"] += scale
+    found = []
+    for (layer, point), here in sorted(sums.items()):
+        null = np.linalg.norm(here["signed"], axis=1) / here["n"]
+        scale = here["scale"] / here["n"]
+        found.append(LayerDifferences(layer, point, here["n"], here["sum"] / here["n"], null, scale))
+    if not found:
+        raise LackingError("No pair of this run has stored activations on both sides.", "--positions all stores them")
+    return found
+
+
+def differences_at(run: Source, hook_point: str, most: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """record_id [n] and chosen − rejected [n, d_model] of the first `most` pairs, of the response means."""
+    ids, vectors, n = [], [], 0
+    for part in parts(run.path, "activations"):
+        pairs = list(pairs_of(run.path, part))
+        for rows in rows_of(part, hook_point):
+            records, differences, _ = _differences(pairs, rows)
+            ids.append(records)
+            vectors.append(differences)
+            n += len(records)
+        if n >= most:
+            break
+    if not n:
+        raise LackingError("No pair of this run has stored activations on both sides.", "--positions all stores them")
+    return np.concatenate(ids)[:most], np.concatenate(vectors)[:most]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One side of one pair after the divergence."""
+
+    record_id: int
+    side: str
+    offsets: npt.NDArray[np.int64]
+    """Tokens after the divergence."""
+    values: Floats
+    """Projection of each on the direction."""
+
+
+def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats], most: int) -> Iterator[Drift]:
+    """Both sides of the first `most` pairs, each on the direction that its own half of the pairs did not make."""
+    n = 0
+    for part in parts(run.path, "activations"):
+        pairs = list(pairs_of(run.path, part))
+        for rows in rows_of(part, hook_point):
+            slices = slices_of(rows)
+            for pair in pairs:
+                if n >= most:
+                    return
+                n += 1
+                for side in SIDES:
+                    first, where = pair.divergence[side], slices.get(pair.sequences.get(side, -1))
+                    if first is None or where is None:
+                        continue
+                    positions = rows.positions[where]
+                    here = (positions >= first) & (positions < pair.response[side][1])
+                    values = rows.activations[where][here].astype(np.float64) @ directions[pair.record_id % 2]
+                    yield Drift(pair.record_id, side, positions[here] - first, values)
+
+
+def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats, Floats]:
+    """Unit mean differences for even and for odd records, each of the other half alone."""
+    found = []
+    for half in (0, 1):
+        others = differences[records % 2 != half]
+        mean = others.mean(axis=0) if len(others) else differences.mean(axis=0)
+        found.append(mean / max(float(np.linalg.norm(mean)), 1e-30))
+    return found[0], found[1]
+
+
+def _differences(pairs: list[Any], rows: Rows) -> tuple[npt.NDArray[np.int64], Floats, float]:
+    slices, ids, found, scale = slices_of(rows), [], [], 0.0
+    for pair in pairs:
+        chosen, rejected = (response_mean(pair, side, rows, slices)[0] for side in SIDES)
+        if chosen is not None and rejected is not None:
+            ids.append(pair.record_id)
+            found.append(chosen - rejected)
+            scale += float(np.linalg.norm(chosen) + np.linalg.norm(rejected)) / 2
+    return np.array(ids, dtype=np.int64), np.array(found).reshape(len(ids), -1), scale
+
+
+def _signs(records: npt.NDArray[np.int64]) -> Floats:
+    """[SIGNS, n] of +1 and -1, the same for a record wherever it stands."""
+    return np.array([np.random.default_rng([7, int(one)]).choice((-1.0, 1.0), SIGNS) for one in records]).T
+
+

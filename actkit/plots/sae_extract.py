@@ -1,0 +1,253 @@
+"""Pictures of SAE features of prompts and responses."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from actkit.plots.feature_rows import position_rows, sae_shown
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs, sql
+from actkit.plots.strip import strip
+from actkit.plots.style import BLUE, COLOURS, GREY, HEAT, LOG, MAX_POINTS, band, colour_bar, figure, label, line
+from actkit.runs.by_sequence import rows_of_sequences, sequences_of
+
+BARS, FEATURES, RECORDS, POSITIONS = 15, 40, 60, 128
+FEWEST = 5
+"""Tokens of a position below which it is left out: its quartiles would be those tokens themselves."""
+
+
+def record(run: Source, pick: Pick) -> Drawn:
+    """One record, prompt and response, coloured by its strongest feature there."""
+    sae, sequence = sae_shown(run, pick), _sequence(run, pick)
+    text = sequences_of(run.path, [sequence])[sequence]
+    rows = rows_of_sequences(run.path, "features", [sequence])
+    top = {row["position"]: row["feature_activations"][0] for row in rows if row["sae"] == sae and row["feature_ids"]}
+    start = text.row["response_start"]
+    parts: list[tuple[str, list[str], list[float | None]]] = []
+    for name, here in (
+        ("prompt", [box for box in text.boxes if start is None or box.last < start]),
+        ("response", [box for box in text.boxes if start is not None and box.last >= start]),
+    ):
+        if here:
+            parts.append((name, [box.text for box in here], [top.get(box.last) for box in here]))
+    shown = [one for _, _, values in parts for one in values if one is not None]
+    # The first token's features can be far larger than all others: the scale ends where nearly all do.
+    limit = float(np.quantile(shown, 0.95)) if shown else 1.0
+    made = strip_of(parts, limit)
+    return Drawn(
+        made,
+        f"Record {text.row['record_id']}: the strongest feature of each token",
+        f"{len(shown):,} tokens of which features are stored, of {text.row['n_tokens']:,}; largest feature activation of {label(sae)}, "
+        "the scale ends at the 95th percentile. One text, so there is no interval.",
+        f"SELECT position, feature_ids[1] AS feature_id, feature_activations[1] AS activation\n"
+        f"FROM 'RUN/features/*.parquet' WHERE sequence_id = {sequence} AND sae = '{sql(sae)}' ORDER BY position",
+    )
+
+
+def strip_of(parts: list[tuple[str, list[str], list[float | None]]], limit: float) -> go.Figure:
+    """Parts of a text, each below the one before."""
+    figures = [strip([part], "activation", signed=False, top=limit) for part in parts]
+    if len(figures) == 1:
+        return figures[0]
+    names, texts, values = [], [], []
+    for one in figures:
+        heat = one.data[0]
+        names += list(one.layout.yaxis.ticktext)
+        texts += list(heat.text)
+        values += list(heat.z)
+    made = figures[0]
+    made.data[0].update(z=values, text=texts, y=list(range(len(names))))
+    made.update_layout(height=90 + 26 * len(names))
+    made.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
+    return made
+
+
+def last(run: Source, pick: Pick) -> Drawn:
+    """The largest features of one record's last prompt token."""
+    sae, sequence = sae_shown(run, pick), _sequence(run, pick)
+    text = sequences_of(run.path, [sequence])[sequence]
+    rows = [row for row in rows_of_sequences(run.path, "features", [sequence]) if row["sae"] == sae]
+    start = text.row["response_start"]
+    before = [row for row in rows if start is None or row["position"] < start]
+    if not before or not before[-1]["feature_ids"]:
+        raise LackingError("No feature is stored of this record's last prompt token.", "pick another record")
+    row = before[-1]
+    ids, values = row["feature_ids"][:BARS], row["feature_activations"][:BARS]
+    made = figure(
+        go.Bar(
+            x=values,
+            y=[str(one) for one in ids],
+            orientation="h",
+            marker_color=BLUE,
+            customdata=ids,
+            hovertemplate="feature %{customdata}: %{x:.3g}<extra></extra>",
+        ),
+        height=120 + 20 * len(ids),
+    )
+    made.update_xaxes(title="activation")
+    made.update_yaxes(title="feature", type="category", autorange="reversed", showgrid=False)
+    piece = next((box.text for box in text.boxes if box.first <= row["position"] <= box.last), "")
+    return Drawn(
+        made,
+        f"Record {text.row['record_id']}: features of the prompt's last token, {label(piece, 20)}",
+        f"The {len(ids)} largest of {row['n_active']} active features of {label(sae)} at position {row['position']}. One token, no interval.",
+        f"SELECT feature_ids, feature_activations, n_active FROM 'RUN/features/*.parquet'\n"
+        f"WHERE sequence_id = {sequence} AND position = {row['position']} AND sae = '{sql(sae)}'",
+    )
+
+
+def matrix(run: Source, pick: Pick) -> Drawn:
+    """Records × features at the last prompt token: the features that most records share."""
+    sae = sae_shown(run, pick)
+    starts = {
+        row["sequence_id"]: (row["response_start"], row["record_id"])
+        for row in run.table("sequences", ["sequence_id", "response_start", "record_id"]).to_pylist()
+    }
+    found: dict[int, tuple[int, dict[int, float]]] = {}
+    for rows in position_rows(run, sae):
+        ends = np.cumsum(rows.lengths)
+        for at, sequence in enumerate(rows.sequence_ids.tolist()):
+            start, record_id = starts[sequence]
+            # Positions ascend, so that the last one before the response stays.
+            if (start is None or rows.positions[at] < start) and (len(found) < RECORDS or record_id in found):
+                here = slice(ends[at] - rows.lengths[at], ends[at])
+                pairs = zip(rows.feature_ids[here].tolist(), rows.activations[here].tolist(), strict=True)
+                found[record_id] = (int(rows.positions[at]), dict(pairs))
+    count: dict[int, int] = {}
+    for _, features in found.values():
+        for one in features:
+            count[one] = count.get(one, 0) + 1
+    top = sorted(count, key=lambda one: (-count[one], one))[:FEATURES]
+    if not top:
+        raise LackingError("No feature is active at any record's last prompt token.", "another SAE or layer")
+    records = sorted(found)
+    values = [[found[one][1].get(feature) for feature in top] for one in records]
+    heat = go.Heatmap(
+        z=values,
+        x=[str(one) for one in top],
+        y=[str(one) for one in records],
+        colorscale=HEAT,
+        zmin=0,
+        hovertemplate="record %{y}, feature %{x}: %{z:.3g}<extra></extra>",
+        colorbar=colour_bar("activation"),
+        xgap=1,
+        ygap=1,
+    )
+    made = figure(heat, height=170 + 12 * len(records))
+    made.update_xaxes(title="feature, by how many records have it", type="category", tickangle=-90, showgrid=False)
+    made.update_yaxes(title="record", type="category", autorange="reversed", showgrid=False)
+    return Drawn(
+        made,
+        "Features of the prompts' last tokens",
+        f"{len(records):,} records × the {len(top)} features of {label(sae)} that most of them share; empty: not active or not stored.",
+        f"SELECT s.record_id, f.feature_ids, f.feature_activations FROM 'RUN/features/*.parquet' f JOIN 'RUN/sequences/*.parquet' s\n"
+        f"USING (sequence_id) WHERE f.sae = '{sql(sae)}' AND f.position < coalesce(s.response_start, s.n_tokens)\n"
+        "QUALIFY row_number() OVER (PARTITION BY s.record_id ORDER BY f.position DESC) = 1",
+    )
+
+
+def sides(run: Source, pick: Pick) -> Drawn:
+    """How often each feature is active in prompts and in responses."""
+    sae = sae_shown(run, pick)
+    starts = {
+        row["sequence_id"]: row["response_start"]
+        for row in run.table("sequences", ["sequence_id", "response_start"]).to_pylist()
+    }
+    d_sae = next(one["d_sae"] for one in run.facts["saes"] if one["name"] == sae)
+    active, n = np.zeros((2, d_sae)), np.zeros(2)
+    for rows in position_rows(run, sae):
+        begins = np.array([starts[one] if starts[one] is not None else 1 << 40 for one in rows.sequence_ids.tolist()])
+        side = (rows.positions >= begins).astype(np.int64)
+        owner = np.repeat(np.arange(len(side)), rows.lengths)
+        keep = ~rows.is_special
+        for number in (0, 1):
+            here = keep & (side == number)
+            n[number] += here.sum()
+            active[number] += np.bincount(rows.feature_ids[here[owner]], minlength=d_sae)
+    if not n.all():
+        raise LackingError("This run stores features of prompts alone.", "--save-all-tokens reads the responses too")
+    rates = (active + 0.5) / (n[:, None] + 1)
+    shown = np.flatnonzero(active.sum(axis=0) > 0)
+    shown = shown[np.argsort(-active[:, shown].sum(axis=0), kind="stable")][:MAX_POINTS]
+    ends = [float(rates[:, shown].min()), float(rates[:, shown].max())]
+    made = figure(
+        go.Scatter(x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dot"}, name="equal", hoverinfo="skip"),
+        go.Scatter(
+            x=rates[0, shown],
+            y=rates[1, shown],
+            mode="markers",
+            name="a feature",
+            marker={"color": BLUE, "size": 5, "opacity": 0.6},
+            customdata=shown.tolist(),
+            hovertemplate="feature %{customdata}: prompt %{x:.2%}, response %{y:.2%}<extra></extra>",
+        ),
+        height=480,
+    )
+    made.update_xaxes(title="share of prompt tokens", tickformat=".1%", **LOG)
+    made.update_yaxes(title="share of response tokens", tickformat=".1%", **LOG)
+    return Drawn(
+        made,
+        "Which features belong to prompts, which to responses",
+        f"{len(shown):,} features of {label(sae)} that are active at all, in {int(n[0]):,} prompt and {int(n[1]):,} response tokens (special "
+        "ones left out; half a token added to each count, so that none is 0). No interval.",
+        f"SELECT feature_id, count(*) FILTER (WHERE p.position < s.response_start) AS in_prompts,\n"
+        f"       count(*) FILTER (WHERE p.position >= s.response_start) AS in_responses\n"
+        f"FROM 'RUN/feature_positions/*.parquet' p JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}' GROUP BY 1",
+    )
+
+
+def l0(run: Source, pick: Pick) -> Drawn:
+    """Active features by position and role."""
+    sae = sae_shown(run, pick)
+    counts: dict[str, dict[int, list[int]]] = {}
+    for rows in position_rows(run, sae, with_features=False):
+        for at, position in enumerate(rows.positions.tolist()):
+            if position < POSITIONS and not rows.is_special[at]:
+                role = rows.roles[at] or "text"
+                counts.setdefault(role, {}).setdefault(position, []).append(int(rows.n_active[at]))
+    if not counts:
+        raise LackingError("Only special tokens are stored.", "--save-all-tokens reads the others too")
+    return l0_figure(counts, sae)
+
+
+def l0_figure(counts: dict[str, dict[int, list[int]]], sae: str) -> Drawn:
+    """role → position → numbers of active features."""
+    made, n = figure(), 0
+    for number, (role, whole) in enumerate(sorted(counts.items())):
+        by = {at: values for at, values in whole.items() if len(values) >= FEWEST} or whole
+        x = sorted(by)
+        n += sum(map(len, by.values()))
+        low, mid, high = ([float(np.quantile(by[at], q)) for at in x] for q in (0.25, 0.5, 0.75))
+        for trace in band(x, low, high, f"{label(role)}: quartiles", COLOURS[number % len(COLOURS)]):
+            made.add_trace(trace)
+        made.add_trace(line(x, mid, f"{label(role)}: median", number))
+    made.update_xaxes(title="position")
+    made.update_yaxes(title="active features (L0)", rangemode="tozero")
+    return Drawn(
+        made,
+        "Active features by position",
+        f"Median and quartiles over {n:,} tokens before position {POSITIONS}, special ones left out, of how many features of {label(sae)} "
+        "are active, before the cut to top_k or a threshold.",
+        f"SELECT position, role, quantile_cont(n_active, [.25, .5, .75]) AS l0, count(*) AS n FROM 'RUN/features/*.parquet'\n"
+        f"JOIN 'RUN/tokens/*.parquet' USING (sequence_id, position) WHERE sae = '{sql(sae)}' AND NOT is_special GROUP BY ALL ORDER BY ALL",
+    )
+
+
+PICTURES = (
+    Picture("record", "one record, token by token", record),
+    Picture("last", "features of the last prompt token", last),
+    Picture("matrix", "records × features", matrix),
+    Picture("sides", "features of prompts against features of responses", sides),
+    Picture("l0", "active features by position and role", l0),
+)
+
+
+def _sequence(run: Source, pick: Pick) -> int:
+    needs(run, "features")
+    rows: list[dict[str, Any]] = run.table("sequences", ["sequence_id", "record_id", "parent_id"]).to_pylist()
+    parents = {row["parent_id"] for row in rows}
+    for row in rows:
+        if row["sequence_id"] not in parents and pick.record in (None, row["record_id"]):
+            return int(row["sequence_id"])
+    raise LackingError(f"This run has no record {pick.record}.", "actkit show lists them")
+

@@ -1,0 +1,50 @@
+"""A picture as a file: HTML by plotly alone, SVG, PNG and PDF by kaleido, which drives a browser."""
+
+from pathlib import Path
+
+from actkit.errors import UsageError, writing
+from actkit.plots.picture import Drawn
+from actkit.plots.style import themed, titled
+from actkit.runs.atomic_files import write_whole
+
+FORMATS = ("svg", "png", "pdf", "html")
+PNG_SCALE = 2
+"""Pixels of a PNG for each of the figure's."""
+
+
+def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path:
+    """Write a picture, with its title and sentence in it; the suffix says the format.
+
+    Raises UsageError for another suffix, and where kaleido or its browser is not there; WriteError.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise UsageError(f"{path}: not a format of pictures", f"end its name with .{', .'.join(FORMATS)}")
+    made = themed(titled(drawn.figure, drawn.title, drawn.says, width), dark)
+    if suffix == "html":
+        page = made.to_html(include_plotlyjs=True, full_html=True, div_id="picture", config={"responsive": True})
+        data = page.encode()
+    else:
+        data = _image(made, suffix)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: file.write(data))
+    return path
+
+
+def _image(made: object, suffix: str) -> bytes:
+    try:
+        import kaleido  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"a picture as {suffix} needs kaleido", "pip install 'actkit[plot]' and a Chrome or Chromium, or -o x.html"
+        ) from error
+    try:
+        found: bytes = made.to_image(format=suffix, scale=PNG_SCALE if suffix == "png" else 1)  # type: ignore[attr-defined]
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"a picture as {suffix} needs a browser for kaleido: {first}",
+            "install Chrome or Chromium (apt-get install chromium), or -o x.html",
+        ) from error
+    return found

@@ -1,0 +1,54 @@
+"""Sequences as figures: tokens in lines, coloured by a number each. For files; the report draws its own in HTML."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from actkit.plots.style import DIVERGING, HEAT, colour_bar, figure, label
+
+A_LINE = 12
+"""Tokens in a line."""
+MOST = 240
+"""Tokens of a strip."""
+
+
+def strip(
+    rows: Sequence[tuple[str, Sequence[str], Sequence[float | None]]], unit: str, signed: bool, top: float | None = None
+) -> go.Figure:
+    """Named rows of tokens with a number each, `A_LINE` tokens a line, the rows of one line under one another."""
+    most = min(max((len(tokens) for _, tokens, _ in rows), default=0), MOST)
+    names, texts, values = [], [], []
+    for first in range(0, most, A_LINE):
+        for name, tokens, numbers in rows:
+            part = tokens[first : first + A_LINE]
+            if not part:
+                continue
+            last = first + len(part) - 1
+            names.append(f"{name} {first}–{last}" if name else f"{first}–{last}")
+            pad = A_LINE - len(part)
+            texts.append([*(label(one.replace(" ", "·"), 14) for one in part), *[""] * pad])
+            values.append([*numbers[first : first + A_LINE], *[None] * pad])
+    shown = [abs(one) for line in values for one in line if one is not None]
+    limit = top or max(shown, default=1.0) or 1.0
+    colours: dict[str, Any] = (
+        {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit} if signed else {"colorscale": HEAT, "zmin": 0, "zmax": limit}
+    )
+    heat = go.Heatmap(
+        z=values,
+        y=list(range(len(names))),
+        text=texts,
+        texttemplate="%{text}",
+        textfont={"size": 11},
+        xgap=2,
+        ygap=2,
+        hovertemplate="%{text}: %{z:.3g}<extra></extra>",
+        colorbar=colour_bar(unit),
+        **colours,
+    )
+    made = figure(heat, height=90 + 26 * len(names))
+    made.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False, ticks="", showline=False
+    )
+    made.update_xaxes(showticklabels=False, showgrid=False, ticks="", showline=False)
+    return made

@@ -1,0 +1,164 @@
+"""How every picture looks: colours that colour-blind readers can tell, light and dark, and labels that are only text."""
+
+import html
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY = (
+    "#2b7bba",
+    "#e07b00",
+    "#009e73",
+    "#b65c94",
+    "#56b4e9",
+    "#d6a400",
+    "#8a8a8a",
+)
+"""Okabe and Ito's colours (jfly.uni-koeln.de/color), blue and vermilion moved so far that both show on white and black."""
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Lines differ in these too, so that a printed page without colours can be read."""
+MARKS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+HEAT = "cividis"
+"""For amounts: even for colour-blind eyes, and monotone in grey."""
+DIVERGING = ((0.0, "#e07b00"), (0.5, "#f4f4f2"), (1.0, "#2b7bba"))
+"""For signed numbers, with 0 in the middle."""
+LIGHT = {"font": "#1c1c1c", "paper": "#ffffff", "grid": "#e3e3e0", "zero": "#9a9a96"}
+DARK = {"font": "#e6e6e3", "paper": "#16181b", "grid": "#34373b", "zero": "#7d8085"}
+FAMILY = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
+HEIGHT, WIDTH = 420, 860
+LONGEST = 60
+"""Characters of a label."""
+INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cs", "Zl", "Zp"))
+MAX_POINTS = 20_000
+
+
+def label(text: Any, longest: int = LONGEST) -> str:
+    """A text of a run as plotly may show it: no tag, no entity, no line break, nothing that turns or hides text."""
+    shown = visible(str(text))
+    if len(shown) > longest:
+        shown = shown[: longest - 1] + "…"
+    # Plotly reads a few tags and entities in every label, and `%{…}` in templates.
+    return html.escape(shown, quote=False).replace("%{", "%&#123;")
+
+
+def visible(text: str) -> str:
+    """Line breaks as ⏎, tabs as ⇥, and each invisible character as ⟨U+…⟩."""
+    shown = text.replace("\r\n", "\n").replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(f"⟨U+{ord(one):04X}⟩" if unicodedata.category(one) in INVISIBLE else one for one in shown)
+
+
+def figure(*traces: Any, height: int = HEIGHT) -> go.Figure:
+    """A figure in the house's style, light."""
+    return _styled(go.Figure(data=list(traces)), height)
+
+
+def panels(
+    columns: int, titles: Sequence[str] = (), widths: Sequence[float] | None = None, height: int = HEIGHT
+) -> go.Figure:
+    """Figures side by side; traces are added with `row=1, col=…`."""
+    spacing = 0.17 if columns > 1 else 0
+    made = make_subplots(
+        1, columns, subplot_titles=titles or None, column_widths=widths, horizontal_spacing=spacing
+    )
+    made.update_annotations(font_size=13)
+    return _styled(made, height, top=44 if titles else 24)
+
+
+def _styled(made: go.Figure, height: int, top: int = 24) -> go.Figure:
+    made.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 70, "r": 24, "t": top, "b": 56},
+        font={"family": FAMILY, "size": 13},
+        legend={"orientation": "h", "y": -0.17, "yanchor": "top", "x": 0, "xanchor": "left"},
+        hoverlabel={"align": "left"},
+        colorway=list(COLOURS),
+    )
+    axis = {"showline": True, "ticks": "outside", "automargin": True, "zeroline": False, "title_standoff": 8}
+    made.update_xaxes(**axis)
+    made.update_yaxes(**axis)
+    return themed(made, dark=False)
+
+
+def themed(made: go.Figure, dark: bool) -> go.Figure:
+    """The figure in light or dark, in place."""
+    of = DARK if dark else LIGHT
+    made.update_layout(font_color=of["font"], paper_bgcolor=of["paper"], plot_bgcolor=of["paper"])
+    for update in (made.update_xaxes, made.update_yaxes):
+        update(gridcolor=of["grid"], linecolor=of["zero"], tickcolor=of["zero"], zerolinecolor=of["zero"])
+    return made
+
+
+def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Figure:
+    """The figure with its title and sentence in it, for a file of its own; in place."""
+    lines = wrapped(says, 118)
+    text = f"<b>{label(title, 120)}</b>" + "".join(f"<br><sup>{label(line, 140)}</sup>" for line in lines)
+    more = 46 + 22 * len(lines)
+    made.update_layout(
+        title={"text": text, "x": 0.01, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 18}},
+        margin_t=(made.layout.margin.t or 0) + more,
+        width=width,
+        height=(made.layout.height or HEIGHT) + more,
+    )
+    return made
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence in lines."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def faded(colour: str, alpha: float = 0.18) -> str:
+    """A colour for an area."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def band(x: Sequence[Any], low: Sequence[Any], high: Sequence[Any], name: str, colour: str, **more: Any) -> list[Any]:
+    """An area between two lines: an interval, or what chance gives."""
+    group = more.pop("legendgroup", name)
+    line = {"width": 0, "color": colour}
+    shared = {"mode": "lines", "line": line, "legendgroup": group, "hoverinfo": "skip", **more}
+    return [
+        go.Scatter(x=list(x), y=list(low), showlegend=False, **shared),
+        go.Scatter(x=list(x), y=list(high), fill="tonexty", fillcolor=faded(colour), name=name, **shared),
+    ]
+
+
+def line(x: Sequence[Any], y: Sequence[Any], name: str, number: int, **more: Any) -> go.Scatter:
+    """A line with marks, told apart by colour, dash and mark."""
+    colour = COLOURS[number % len(COLOURS)]
+    return go.Scatter(
+        x=list(x),
+        y=list(y),
+        name=name,
+        mode="lines+markers",
+        line={"color": colour, "dash": DASHES[number % len(DASHES)], "width": 2},
+        marker={"symbol": MARKS[number % len(MARKS)], "size": 7, "color": colour},
+        **more,
+    )
+
+
+LOG = {"type": "log", "dtick": "D2"}
+"""A logarithmic axis with marks at 1, 2 and 5."""
+
+
+def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
+    """The x axis for layers: whole numbers, not one mark a layer where there are many."""
+    n = len(set(layers))
+    made.update_xaxes(title="layer", dtick=1 if n <= 16 else 2 if n <= 36 else 5, tickformat="d")
+
+
+def colour_bar(title: str) -> dict[str, Any]:
+    """A colour bar, its title above it where a long one is not cut off."""
+    return {"title": {"text": title, "side": "top"}, "thickness": 12, "lenmode": "fraction", "len": 1}

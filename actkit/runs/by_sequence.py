@@ -1,0 +1,159 @@
+"""One sequence of a finished run, from position 0 on: its text, its tokens as boxes of that text, what was read there.
+
+Only the parts that hold the sequence, and the sequences it continues, are opened: their metadata says which ids they have.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.errors import RunError
+from actkit.runs.reader import parts
+
+OWN = ("sequence_id", "position", "token_id", "token", "char_start", "char_end", "role", "is_special")
+
+
+@dataclass(frozen=True)
+class Box:
+    """What is drawn as one: a token, or several that share a character."""
+
+    first: int
+    last: int
+    """Positions, both included."""
+    text: str
+    """Of the sequence's text; a special token without characters there has its name."""
+    role: str | None = None
+    is_special: bool = False
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """A sequence as the model read it: its row in `sequences`, and its tokens from position 0 on."""
+
+    row: dict[str, Any]
+    tokens: tuple[dict[str, Any], ...] = field(repr=False)
+    """Rows of `tokens`, those of the sequences that it continues included; `char_start`, `char_end` in `row["text"]`."""
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The tokens, those that share a character joined; together the boxes are the whole text."""
+        return tuple(_boxes(self.row["text"] or "", self.tokens))
+
+
+def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
+    """Some sequences by id. Raises RunError for an id that the run does not have."""
+    ids = sorted(set(wanted))
+    rows = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", ids)}
+    missing = [one for one in ids if one not in rows]
+    if missing:
+        raise RunError(f"{run}: no sequence {missing[0]}", f"they are numbered up to {_last_sequence(run)}")
+    known = dict(rows)
+    ahead = {row["parent_id"] for row in rows.values()} - {None} - known.keys()
+    while ahead:
+        found = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", sorted(ahead))}
+        known |= found
+        ahead = {row["parent_id"] for row in found.values()} - {None} - known.keys()
+    own: dict[int, list[dict[str, Any]]] = {}
+    for token in rows_of_sequences(run, "tokens", sorted(known), OWN):
+        own.setdefault(token["sequence_id"], []).append(token)
+    return {one: TokenizedText(rows[one], tuple(_path_tokens(known, own, one))) for one in ids}
+
+
+def _path_tokens(
+    rows: dict[int, dict[str, Any]], own: dict[int, list[dict[str, Any]]], sequence: int
+) -> Iterator[dict[str, Any]]:
+    """The tokens of a sequence and of those that it continues, by position, spans counted in the sequence's own text."""
+    path = [sequence]
+    while rows[path[-1]]["parent_id"] is not None:
+        path.append(rows[path[-1]]["parent_id"])
+    by_position: dict[int, dict[str, Any]] = {}
+    for one in reversed(path):  # a later sequence begins at its `start`, and has the last word from there on
+        offset = rows[one]["char_offset"] or 0
+        for token in own.get(one, ()):
+            start, end = token["char_start"] - offset, token["char_end"] - offset
+            by_position[token["position"]] = {**token, "char_start": start, "char_end": end}
+    for position in range(rows[sequence]["n_tokens"]):
+        if position in by_position:
+            yield by_position[position]
+
+
+def _boxes(text: str, tokens: Sequence[dict[str, Any]]) -> Iterator[Box]:
+    first, done = 0, 0
+    while first < len(tokens):
+        last, end = first, tokens[first]["char_end"]
+        while last + 1 < len(tokens) and tokens[last + 1]["char_start"] < end:
+            last += 1
+            end = max(end, tokens[last]["char_end"])
+        token = tokens[first]
+        # What no token covers goes with the token after it, so that nothing of the text is left out.
+        shown = text[done:end] if end > done else token["token"] if token["is_special"] else ""
+        yield Box(token["position"], tokens[last]["position"], shown, token["role"], bool(token["is_special"]))
+        first, done = last + 1, max(done, end)
+
+
+def rows_of_sequences(
+    run: Path, table: str, wanted: Sequence[int], columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """The rows that belong to some sequences, in order; [] where the run has no such table."""
+    found: list[dict[str, Any]] = []
+    for batch in tables_of_sequences(run, table, wanted, columns):
+        found.extend(batch.to_pylist())
+    return found
+
+
+def tables_of_sequences(
+    run: Path, table: str, wanted: Sequence[int], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows that belong to some sequences, whose ids ascend; a table a row group that has any."""
+    if not len(wanted):
+        return
+    ids = pa.array(wanted, type=pa.int64())
+    for part in parts(run, table):
+        groups = [number for number, ends in enumerate(_ids(part)) if _any_within(wanted, *ends)]
+        if not groups:
+            continue
+        with pq.ParquetFile(part) as file:
+            for group in groups:
+                read = file.read_row_group(group, columns=columns and list(columns))
+                chosen = read.filter(pc.is_in(read["sequence_id"], ids))
+                if len(chosen):
+                    yield chosen
+
+
+def parts_of_sequence(run: Path, table: str, sequence: int) -> list[Path]:
+    """The parts of a table that may have rows of one sequence."""
+    return [part for part in parts(run, table) if any(low <= sequence <= high for low, high in _ids(part))]
+
+
+def _any_within(ascending: Sequence[int], first: int, last: int) -> bool:
+    at = bisect_left(ascending, first)
+    return at < len(ascending) and ascending[at] <= last
+
+
+def _ids(part: Path) -> tuple[tuple[int, int], ...]:
+    about = part.stat()
+    return _known_ids(part, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=1 << 16)
+def _known_ids(part: Path, _changed: int, _bytes: int) -> tuple[tuple[int, int], ...]:
+    """First and last sequence_id of each row group, as the part's metadata has it."""
+    with pq.ParquetFile(part) as file:
+        at = file.schema_arrow.get_field_index("sequence_id")
+        found = []
+        for number in range(file.num_row_groups):
+            known = file.metadata.row_group(number).column(at).statistics
+            there = known is not None and known.has_min_max
+            found.append((int(known.min), int(known.max)) if there else (0, -1))
+    return tuple(found)
+
+
+def _last_sequence(run: Path) -> int:
+    return max((last for part in parts(run, "sequences") for _, last in _ids(part)), default=-1)
