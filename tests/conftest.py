@@ -6,7 +6,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no tes
 # Before torch is imported: the tests run in as many processes as there are cores, so one thread each is fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,3 +108,11 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     """The largest absolute difference over the largest expected magnitude."""
     assert found.shape == expected.shape
     return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
+
+
+@pytest.fixture(scope="session")
+def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Command → a finished run of it."""
+    from tests.six_runs import build
+
+    return build(tmp_path_factory.mktemp("six"))

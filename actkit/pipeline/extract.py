@@ -33,7 +33,7 @@ from actkit.pipeline.shards import Shard, gather_shards, most_kept
 from actkit.runs.manifest import Manifest, State, save
 from actkit.runs.paths import SHARDS
 from actkit.runs.progress import OnProgress, Progress
-from actkit.runs.writer import Groups, RunDirectory
+from actkit.runs.writer import Groups, RunDirectory, groups_of
 
 
 class ShardCheck(Protocol):
@@ -89,7 +89,7 @@ def extract(
             reconcile(directory.partial, progress)
             trim()
             for name, table in recipe.finish(directory.partial):
-                directory.write(name, {name: table}, part=directory.parts.get(name, 0))
+                directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
                 trim()
         facts = run_facts(recipe, model, hook_points, options, run, same)
         facts |= {"verify": check.facts} if check and check.facts else {}

@@ -15,6 +15,7 @@ from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.reducers.table_sizes import TableSize
 from actkit.runs.progress import Progress, reasons
+from actkit.runs.writer import Groups
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Recipe:
     """Raises RecordError for a record that cannot be used."""
     reducers: Mapping[str, Reducer]
     """Table → how the kept activations become its rows."""
-    finish: Callable[[Path], Iterator[tuple[str, pa.Table]]] = lambda _run: iter(())
+    finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]] = lambda _run: iter(())
     """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
-    is written in as many parts."""
+    is written in as many parts, and one that is a mapping in as many row groups."""
     detected: Mapping[str, Any] = field(default_factory=dict)
     """What was found out rather than asked for, such as the format of the input."""
     found: Callable[[], Mapping[str, Any]] = dict

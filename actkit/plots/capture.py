@@ -77,7 +77,9 @@ def layers(run: Source, _pick: Pick) -> Drawn:
     made, number = figure(), 0
     for kind in kinds:
         for special in (False, True):
-            here = [one for one in rows if one["special_tokens"] is special and one["hook_point"].split(".", 2)[-1] == kind]
+            here = [
+                one for one in rows if one["special_tokens"] is special and one["hook_point"].split(".", 2)[-1] == kind
+            ]
             if not here:
                 continue
             name = f"{label(kind)}, special tokens {'counted' if special else 'left out'}"
@@ -87,11 +89,14 @@ def layers(run: Source, _pick: Pick) -> Drawn:
     wide = values and max(values) > 20 * min(values)
     layer_axis(made, [row["layer"] for row in rows])
     made.update_yaxes(title="mean norm of a position", **(LOG if wide else {"rangemode": "tozero"}))
-    n = {special: max((r["n_positions"] for r in rows if r["special_tokens"] is special), default=0) for special in (True, False)}
+    n = {
+        special: max((r["n_positions"] for r in rows if r["special_tokens"] is special), default=0)
+        for special in (True, False)
+    }
     return Drawn(
         made,
         "Norm of the activations by layer, with and without special tokens",
-        f"Mean norm of {n[True]:,} positions, and of the {n[False]:,} that are no special tokens; exact over all stored positions.",
+        f"Mean norm of {n[True]:,} positions, and of the {n[False]:,} that are no special tokens; exact over all stored positions, so there is no interval.",
         "SELECT hook_point, layer, special_tokens, n_positions, mean_norm, std FROM 'RUN/layer_stats/*.parquet' ORDER BY ALL",
     )
 
@@ -172,7 +177,9 @@ def coordinates(run: Source, _pick: Pick) -> Drawn:
         special = special_keys(run.path, part)
         for rows in _of_first_kind(part):
             keep = ~is_special(rows, special)
-            totals[rows.layer] = totals.get(rows.layer, 0) + np.abs(rows.activations[keep]).sum(axis=0, dtype=np.float64)
+            totals[rows.layer] = totals.get(rows.layer, 0) + np.abs(rows.activations[keep]).sum(
+                axis=0, dtype=np.float64
+            )
             counts[rows.layer] = counts.get(rows.layer, 0) + int(keep.sum())
     known = [layer for layer in sorted(totals) if counts[layer]]
     if not known:

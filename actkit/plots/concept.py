@@ -47,7 +47,9 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         if all(one is not None for one in (*low, *high)):
             for trace in band(x, low, high, name, colour):
                 made.add_trace(trace)
-    methods = [one for one in (about["method"], "pca", "logistic", "mean-diff") if any(r["method"] == one for r in rows)]
+    methods = [
+        one for one in (about["method"], "pca", "logistic", "mean-diff") if any(r["method"] == one for r in rows)
+    ]
     for number, method in enumerate(dict.fromkeys(methods)):
         here = [row for row in rows if row["method"] == method]
         # Side by side, so that the intervals of one layer can be told apart.
@@ -57,7 +59,10 @@ def layers(run: Source, _pick: Pick) -> Drawn:
             "type": "data",
             "symmetric": False,
             "array": [(row["auroc_heldout_high"] or one) - one for row, one in zip(here, y, strict=True)],
-            "arrayminus": [one - (row["auroc_heldout_low"] if row["auroc_heldout_low"] is not None else one) for row, one in zip(here, y, strict=True)],
+            "arrayminus": [
+                one - (row["auroc_heldout_low"] if row["auroc_heldout_low"] is not None else one)
+                for row, one in zip(here, y, strict=True)
+            ],
             "thickness": 1.2,
             "width": 3,
         }
@@ -104,7 +109,11 @@ def projections(run: Source, pick: Pick) -> Drawn:
                 name=name,
                 marker={"color": colour, "pattern": {"shape": "" if name == "positive" else "/"}},
                 opacity=0.65,
-                xbins={"start": float(edges[0]), "end": float(edges[-1]) + 1e-9, "size": float(edges[1] - edges[0]) or 1.0},
+                xbins={
+                    "start": float(edges[0]),
+                    "end": float(edges[-1]) + 1e-9,
+                    "size": float(edges[1] - edges[0]) or 1.0,
+                },
             )
         )
     made.update_layout(barmode="overlay")
@@ -148,7 +157,9 @@ def length(run: Source, pick: Pick) -> Drawn:
     adjusted = row.get("auroc_length_adjusted")
     said = f" Within texts of about equal length the AUROC is {adjusted:.3f}." if adjusted is not None else ""
     warning = " It may be a direction of length." if abs(r) > WARN else ""
-    extra = ", spearman_length, auroc_length_adjusted" if "spearman_length" in columns_of(run, "direction_scores") else ""
+    extra = (
+        ", spearman_length, auroc_length_adjusted" if "spearman_length" in columns_of(run, "direction_scores") else ""
+    )
     return Drawn(
         made,
         f"Does the direction follow length? Layer {of.layer}",
@@ -180,7 +191,7 @@ def pairs(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Each pair along the direction, at layer {of.layer}",
-        f"{of.which}; {above:.0%} lie above the dotted line, where the positive text projects higher. A click shows both texts.",
+        f"{of.which}; {above:.0%} lie above the dotted line, where the positive text projects higher; by chance half would. A click shows both texts.",
         f"SELECT layer, method, pair_accuracy, opposite, n_heldout FROM 'RUN/direction_scores/*.parquet' WHERE layer = {of.layer}",
     )
 
@@ -190,7 +201,9 @@ def directions(run: Source, pick: Pick) -> Drawn:
     needs(run, "directions")
     rows = [row for row in run.table("directions").to_pylist() if row["direction"]]
     width = len(rows[0]["direction"]) if rows else 0
-    rows = sorted((row for row in rows if len(row["direction"]) == width), key=lambda row: (row["method"], row["layer"]))
+    rows = sorted(
+        (row for row in rows if len(row["direction"]) == width), key=lambda row: (row["method"], row["layer"])
+    )
     if not rows:
         raise LackingError("This run has no direction.", "two stems at least")
     vectors = np.array([row["direction"] for row in rows])
@@ -223,7 +236,11 @@ def directions(run: Source, pick: Pick) -> Drawn:
         made.add_trace(bars, row=1, col=2)
         made.update_xaxes(title="cosine with its decoder row", row=1, col=2)
         made.update_yaxes(title="feature", type="category", autorange="reversed", row=1, col=2)
-    said = f", and the {len(near)} features nearest to {label(near[0]['method'])} at layer {near[0]['layer']}" if near else ""
+    said = (
+        f", and the {len(near)} features nearest to {label(near[0]['method'])} at layer {near[0]['layer']}"
+        if near
+        else ""
+    )
     return Drawn(
         made,
         "Do methods and layers find the same direction?",

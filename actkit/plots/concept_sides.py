@@ -48,7 +48,7 @@ def chosen(run: Source, pick: Pick) -> dict[str, Any]:
         raise LackingError(f"This run has no direction at layer {wanted}.", "direction_scores lists them")
     if best is not None and pick.layer is None:
         return next((row for row in rows if row["hook_point"] == best["hook_point"]), found)
-    return found
+    return dict(found)
 
 
 def projected(run: Source, pick: Pick) -> Projected:

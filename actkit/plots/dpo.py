@@ -10,7 +10,20 @@ from actkit.plots.layer_choice import layer_shown
 from actkit.plots.pair_vectors import SIDES, differences_at, drifts, halves, layer_differences
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
 from actkit.plots.strip import strip
-from actkit.plots.style import BLUE, DIVERGING, GREY, LOG, ORANGE, band, colour_bar, figure, label, layer_axis, line, panels
+from actkit.plots.style import (
+    BLUE,
+    DIVERGING,
+    GREY,
+    LOG,
+    ORANGE,
+    band,
+    colour_bar,
+    figure,
+    label,
+    layer_axis,
+    line,
+    panels,
+)
 from actkit.runs.by_sequence import parts_of_sequence, sequences_of
 from actkit.runs.reader import rows_of
 
@@ -22,6 +35,8 @@ TOKENS = 40
 def layers(run: Source, _pick: Pick) -> Drawn:
     """Differences by layer, and the mean difference beside what exchanged sides give."""
     needs(run, "pair_diffs")
+    needs(run, "pairs")
+    needs(run, "activations")
     table = run.table("pair_diffs", ["layer", "divergence_diff_norm", "response_diff_norm"]).to_pandas()
     means = layer_differences(run)
     scale = {one.layer: one.scale for one in means}
@@ -62,12 +77,13 @@ def pair(run: Source, pick: Pick) -> Drawn:
     layer, point = _layer(run, pick)
     records, differences = differences_at(run, point, MOST_PAIRS)
     whole = rows_of_pairs(run)
-    wanted = pick.record if pick.record is not None else next(
-        (row["record_id"] for row in whole if row["status"] == "ok"), None
-    )
-    row = next((one for one in whole if one["record_id"] == wanted), None)
+    usable = [
+        one for one in whole if pick.record == one["record_id"] or (pick.record is None and one["status"] == "ok")
+    ]
+    row = next(iter(usable), None)
     if row is None:
         raise LackingError("This run has no such pair with two answers that part.", "actkit show lists them")
+    wanted = int(row["record_id"])
     sides = run.table("sequences", ["sequence_id", "record_id", "side"])
     here = sides.filter(pc.equal(sides["record_id"], wanted)).to_pylist()
     ids = {one["side"]: one["sequence_id"] for one in here}
@@ -81,13 +97,15 @@ def pair(run: Source, pick: Pick) -> Drawn:
         boxes = [box for box in text.boxes if box.first >= first]
         rows.append((side, [box.text for box in boxes], [values.get(box.last) for box in boxes]))
     middle = _mean([value for _, _, values in rows for value in values if value is not None])
-    rows = [(side, boxes_of, [None if one is None else one - middle for one in values]) for side, boxes_of, values in rows]
+    rows = [
+        (side, boxes_of, [None if one is None else one - middle for one in values]) for side, boxes_of, values in rows
+    ]
     made = strip(rows, "projection, less its mean", signed=True)
     return Drawn(
         made,
         f"Pair {wanted}: both answers from the token where they part",
         f"Each token's projection at layer {layer} on the unit mean of chosen − rejected, made of the {len(records):,} pairs' "
-        "other half, so that this pair is not in it, less the mean of both answers; they stand aligned at the divergence.",
+        "other half, so that this pair is not in it, less the mean of both answers; they stand aligned at the divergence. One pair, so there is no interval.",
         "SELECT t.sequence_id, t.position, t.token, a.activation FROM 'RUN/tokens/*.parquet' t\n"
         "JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) JOIN 'RUN/activations/*.parquet' a\n"
         f"USING (sequence_id, position) WHERE s.record_id = {wanted} AND a.layer = {layer} ORDER BY ALL",
@@ -139,7 +157,7 @@ def pca(run: Source, pick: Pick) -> Drawn:
         made,
         f"Pair differences at layer {layer} in two dimensions, and length",
         f"{len(records):,} pairs, chosen − rejected of the answers' means, coloured by how many tokens chosen is longer; PC 1 has "
-        f"a Spearman correlation of {shares[0]:.2f} (uncentred) and {shares[1]:.2f} (centred) in size with that length difference.",
+        f"a Spearman correlation of {shares[0]:.2f} (uncentred) and {shares[1]:.2f} (centred) in size with that length difference; by chance it would be below {1.96 / (len(records) - 1) ** 0.5:.2f} in 95 of 100 cases.",
         "SELECT record_id, chosen_length - rejected_length AS tokens_longer FROM 'RUN/pairs/*.parquet' ORDER BY 1",
     )
 
@@ -234,10 +252,13 @@ def rows_of_pairs(run: Source) -> list[dict[str, Any]]:
 
 def _layer(run: Source, pick: Pick) -> tuple[int, str]:
     needs(run, "activations")
+    needs(run, "pairs")
     table = run.table("pair_diffs", ["layer", "hook_point"]) if "pair_diffs" in run.tables else None
     if table is None or not len(table):
         raise LackingError("This run has no pair differences.", "--positions all stores what they need")
-    known = {(one["layer"], one["hook_point"]) for one in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()}
+    known = {
+        (one["layer"], one["hook_point"]) for one in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()
+    }
     return layer_shown(run, pick, sorted(known))
 
 

@@ -69,15 +69,21 @@ def feature(run: Source, pick: Pick) -> Drawn:
     )
     made.update_xaxes(title="activation", range=[0, most * 1.01])
     wide = max(counts) > 50
-    made.update_yaxes(title="tokens", **({"type": "log", "dtick": 1, "range": [-0.3, np.log10(max(counts)) + 0.1]} if wide else {}))
+    made.update_yaxes(
+        title="tokens", **({"type": "log", "dtick": 1, "range": [-0.3, np.log10(max(counts)) + 0.1]} if wide else {})
+    )
     row = _row(run, sae, number)
-    said = NOT_SAID if row and row.get("histogram") else "Exact over the run's tokens, special ones included; there is no interval."
+    said = (
+        NOT_SAID
+        if row and row.get("histogram")
+        else "Exact over the run's tokens, special ones included; there is no interval."
+    )
     rate = f", {row['density']:.3%} of the tokens" if row and row.get("density") is not None else ""
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
-        f"{int(sum(counts)):,} tokens on which feature {number} of {label(sae)} is active{rate if said is NOT_SAID else ""}; largest activation {most:.3g}. {said}",
-        f"SELECT width_bucket(activation, 0, {most:.6g}, {len(counts)}) AS bin, count(*) FROM 'RUN/feature_positions/*.parquet'\n"
+        f"{int(sum(counts)):,} tokens on which feature {number} of {label(sae)} is active{rate if said is NOT_SAID else ''}; largest activation {most:.3g}. {said}",
+        f"SELECT least(floor(activation / {most:.6g} * {len(counts)}), {len(counts) - 1}) AS bin, count(*) FROM 'RUN/feature_positions/*.parquet'\n"
         f"WHERE sae = '{sql(sae)}' AND feature_id = {number} GROUP BY 1 ORDER BY 1",
     )
 
@@ -104,7 +110,9 @@ def search(run: Source, pick: Pick) -> Drawn:
         ),
         height=440,
     )
-    made.update_xaxes(title="recall: share of these tokens on which it is active", tickformat=".0%", range=[-0.02, 1.03])
+    made.update_xaxes(
+        title="recall: share of these tokens on which it is active", tickformat=".0%", range=[-0.02, 1.03]
+    )
     made.update_yaxes(title="precision: share of its tokens that are these", tickformat=".0%", range=[-0.02, 1.03])
     return Drawn(
         made,
@@ -118,6 +126,7 @@ def search(run: Source, pick: Pick) -> Drawn:
 
 def document(run: Source, pick: Pick) -> Drawn:
     """One sequence, coloured by one feature or by the number of active features."""
+    needs(run, "features")
     sae = sae_shown(run, pick)
     sequence = _sequence(run, pick)
     text = sequences_of(run.path, [sequence])[sequence]
@@ -154,7 +163,9 @@ def l0(run: Source, pick: Pick) -> Drawn:
         raise LackingError("Fewer than five tokens at any position.", "more documents")
     made = panels(2, widths=[0.56, 0.44])
     x = [at for at, _ in kept]
-    low, mid, high = ([int(np.searchsorted(np.cumsum(one), q * one.sum())) for _, one in kept] for q in (0.25, 0.5, 0.75))
+    low, mid, high = (
+        [int(np.searchsorted(np.cumsum(one), q * one.sum())) for _, one in kept] for q in (0.25, 0.5, 0.75)
+    )
     for trace in (*band(x, low, high, "quartiles", BLUE), line(x, mid, "median", 0)):
         made.add_trace(trace, row=1, col=1)
     made.update_xaxes(title="position", row=1, col=1)
@@ -168,9 +179,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
         made.add_trace(share, row=1, col=2)
         made.add_vline(x=np.log10(DENSE), line={"color": GREY, "dash": "dot"}, row=1, col=2)
         ticks = list(range(int(np.floor(np.log10(alive.min()))), 1)) if len(alive) else [0]
-        made.update_xaxes(
-            title="density", tickvals=ticks, ticktext=[_percent(one) for one in ticks], row=1, col=2
-        )
+        made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(one) for one in ticks], row=1, col=2)
         made.update_yaxes(title="features", row=1, col=2)
         said = f" Of {len(density):,} features {(density == 0).mean():.1%} are silent and {(density > DENSE).mean():.1%} dense (above {DENSE:.0%}, dotted)."
     n = int(sum(one.sum() for _, one in kept))
@@ -266,7 +275,9 @@ def _stats(run: Source, pick: Pick, columns: list[str]) -> tuple[str, Any]:
 def _row(run: Source, sae: str, number: int) -> dict[str, Any] | None:
     if "feature_stats" not in run.tables:
         return None
-    names = [one for one in ("sae", "feature_id", "density", "max", "histogram") if one in columns_of(run, "feature_stats")]
+    names = [
+        one for one in ("sae", "feature_id", "density", "max", "histogram") if one in columns_of(run, "feature_stats")
+    ]
     table = run.table("feature_stats", names)
     here = table.filter(pc.and_(pc.equal(table["sae"], sae), pc.equal(table["feature_id"], number)))
     found: dict[str, Any] | None = here.to_pylist()[0] if len(here) else None

@@ -47,7 +47,9 @@ def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator
     for part in parts(run.path, "features"):
         tokens = part_of(run.path, "tokens", part, ["sequence_id", "position", "is_special", "role", "token"])
         keys = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
-        wanted = ["sequence_id", "position", "n_active"] + (["feature_ids", "feature_activations"] if with_features else [])
+        wanted = ["sequence_id", "position", "n_active"] + (
+            ["feature_ids", "feature_activations"] if with_features else []
+        )
         for table in sae_groups(part, sae, wanted):
             ids, positions = table["sequence_id"].to_numpy(), table["position"].to_numpy()
             at = np.minimum(np.searchsorted(keys, keys_of(ids, positions)), max(len(keys) - 1, 0))
@@ -62,5 +64,7 @@ def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator
                 here["token"].to_numpy(zero_copy_only=False),
                 pc.list_value_length(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,
                 pc.list_flatten(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,
-                pc.list_flatten(table["feature_activations"]).to_numpy().astype(np.float64) if with_features else none.astype(np.float64),
+                pc.list_flatten(table["feature_activations"]).to_numpy().astype(np.float64)
+                if with_features
+                else none.astype(np.float64),
             )

@@ -130,5 +130,3 @@ def _differences(pairs: list[Any], rows: Rows) -> tuple[npt.NDArray[np.int64], F
 def _signs(records: npt.NDArray[np.int64]) -> Floats:
     """[SIGNS, n] of +1 and -1, the same for a record wherever it stands."""
     return np.array([np.random.default_rng([7, int(one)]).choice((-1.0, 1.0), SIGNS) for one in records]).T
-
-

@@ -51,7 +51,10 @@ def forest(run: Source, pick: Pick) -> Drawn:
         "Features at either end of the ranking",
         f"The {len(shown)} features of {label(sae)} with the largest and smallest AUROC of {len(rows):,} tested; {n} texts in discovery, {held} "
         f"held out, 95 % intervals. Grey: where the best of all features lies by chance, {low:.3f} to {high:.3f}.",
-        SCORES.format("rank, feature_id, auroc, auroc_low, auroc_high, auroc_heldout, auroc_heldout_low, auroc_heldout_high", sql(sae)),
+        SCORES.format(
+            "rank, feature_id, auroc, auroc_low, auroc_high, auroc_heldout, auroc_heldout_low, auroc_heldout_high",
+            sql(sae),
+        ),
     )
 
 
@@ -71,7 +74,12 @@ def volcano(run: Source, pick: Pick) -> Drawn:
                 y=-np.log10(p[at]),
                 mode="markers",
                 name=name,
-                marker={"color": (ORANGE, BLUE)[number], "symbol": MARKS[1 - number], "size": 6 if number else 8, "opacity": 0.65},
+                marker={
+                    "color": (ORANGE, BLUE)[number],
+                    "symbol": MARKS[1 - number],
+                    "size": 6 if number else 8,
+                    "opacity": 0.65,
+                },
                 customdata=[[kept[one]["feature_id"], kept[one]["q_value"]] for one in at],
                 hovertemplate="feature %{customdata[0]}: AUROC %{x:.3f}, p 10^-%{y:.1f}, q %{customdata[1]:.2g}<extra></extra>",
             )
@@ -81,7 +89,9 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     least = min(by_draws, default=None)
     floor = ""
     if least and by_draws.count(least) > 1:
-        made.add_hline(y=-np.log10(least), line={"color": GREY, "dash": "dot"}, annotation_text="smallest p of the draws")
+        made.add_hline(
+            y=-np.log10(least), line={"color": GREY, "dash": "dot"}, annotation_text="smallest p of the draws"
+        )
         floor = f"; the draws give no p below {least:.1g}, the dotted line"
     made.update_xaxes(title="AUROC, discovery")
     made.update_yaxes(title="−log₁₀ p", rangemode="tozero")
@@ -90,7 +100,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
         made,
         "Size and certainty of every feature",
         f"{len(kept):,} of {len(rows):,} tested features of {label(sae)}, two-sided p under exchange of labels ({', '.join(methods)}){floor}; "
-        f"{int((q <= limit).sum()):,} have q ≤ {limit:g} (Benjamini-Hochberg).",
+        f"{int((q <= limit).sum()):,} have q ≤ {limit:g} (Benjamini-Hochberg); by chance none would have.",
         SCORES.format("feature_id, auroc, p_value, p_method, q_value", sql(sae)),
     )
 
@@ -104,7 +114,9 @@ def replication(run: Source, pick: Pick) -> Drawn:
     limit = float(run.facts["options"].get("q", 0.05) or 0.05)
     made = figure(height=480)
     ends = [min(row["auroc"] for row in kept), max(row["auroc"] for row in kept)]
-    made.add_trace(go.Scatter(x=ends, y=ends, mode="lines", name="equal", line={"color": GREY, "dash": "dot"}, hoverinfo="skip"))
+    made.add_trace(
+        go.Scatter(x=ends, y=ends, mode="lines", name="equal", line={"color": GREY, "dash": "dot"}, hoverinfo="skip")
+    )
     for number, (small, name) in enumerate(((True, f"q ≤ {limit:g}"), (False, f"q > {limit:g}"))):
         here = [row for row in kept if (row["q_value"] <= limit) is small][:MAX_POINTS]
         made.add_trace(
@@ -113,7 +125,12 @@ def replication(run: Source, pick: Pick) -> Drawn:
                 y=[row["auroc_heldout"] for row in here],
                 mode="markers",
                 name=name,
-                marker={"color": (ORANGE, BLUE)[number], "symbol": MARKS[1 - number], "size": 6 if number else 8, "opacity": 0.6},
+                marker={
+                    "color": (ORANGE, BLUE)[number],
+                    "symbol": MARKS[1 - number],
+                    "size": 6 if number else 8,
+                    "opacity": 0.6,
+                },
                 customdata=[row["feature_id"] for row in here],
                 hovertemplate="feature %{customdata}: %{x:.3f}, held out %{y:.3f}<extra></extra>",
             )
@@ -122,7 +139,11 @@ def replication(run: Source, pick: Pick) -> Drawn:
     made.update_yaxes(title="AUROC, held-out texts")
     found = [row for row in kept if row["q_value"] <= limit]
     agree = sum(bool(row["heldout_agrees"]) for row in found)
-    said = f"of the {len(found):,} with q ≤ {limit:g}, {agree:,} lie on the same side of 0.5 there" if found else f"none has q ≤ {limit:g}"
+    said = (
+        f"of the {len(found):,} with q ≤ {limit:g}, {agree:,} lie on the same side of 0.5 there"
+        if found
+        else f"none has q ≤ {limit:g}"
+    )
     return Drawn(
         made,
         "Does it hold on texts that chose nothing?",
@@ -182,7 +203,9 @@ def feature(run: Source, pick: Pick) -> Drawn:
     sae, rows = _scores(run, pick)
     row = next((one for one in rows if pick.feature in (None, one["feature_id"])), None)
     if row is None:
-        raise LackingError(f"Feature {pick.feature} of {sae} was not tested: no discovery text has it.", "feature_scores lists them")
+        raise LackingError(
+            f"Feature {pick.feature} of {sae} was not tested: no discovery text has it.", "feature_scores lists them"
+        )
     number = row["feature_id"]
     pooled = pooled_of(run, sae, number)
     made = panels(2, widths=[0.6, 0.4], height=440)
@@ -213,7 +236,11 @@ def feature(run: Source, pick: Pick) -> Drawn:
         ("equal length", "auroc_length_adjusted", None, None),
         ("within groups", "auroc_within_group", None, None),
     ]
-    known = [(name, row[value], row.get(low), row.get(high)) for name, value, low, high in kinds if row[value] is not None]
+    known = [
+        (name, row[value], row.get(str(low)), row.get(str(high)))
+        for name, value, low, high in kinds
+        if row[value] is not None
+    ]
     made.add_trace(
         go.Scatter(
             x=[value for _, value, _, _ in known],
@@ -242,7 +269,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Feature {number}, rank {row['rank']} of {len(rows):,}",
-        f"Pooled activation of each text (0: not active) for both labels, and its AUROC: {row['auroc']:.3f} ({row['auroc_low']:.3f} to "
+        f"Pooled activation of each text (0: not active) for both labels, and its AUROC with a 95 % interval: {row['auroc']:.3f} ({row['auroc_low']:.3f} to "
         f"{row['auroc_high']:.3f}) in discovery{held}, q = {row['q_value']:.2g}; beside it within texts of equal length and within groups.",
         f"SELECT s.label, coalesce(list_extract(feature_activations, list_position(feature_ids, {number})), 0) AS pooled\n"
         f"FROM 'RUN/pooled_features/*.parquet' JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}'",

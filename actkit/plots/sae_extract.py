@@ -211,7 +211,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
 
 
 def l0_figure(counts: dict[str, dict[int, list[int]]], sae: str) -> Drawn:
-    """role → position → numbers of active features."""
+    """Role → position → numbers of active features."""
     made, n = figure(), 0
     for number, (role, whole) in enumerate(sorted(counts.items())):
         by = {at: values for at, values in whole.items() if len(values) >= FEWEST} or whole
@@ -250,4 +250,3 @@ def _sequence(run: Source, pick: Pick) -> int:
         if row["sequence_id"] not in parents and pick.record in (None, row["record_id"]):
             return int(row["sequence_id"])
     raise LackingError(f"This run has no record {pick.record}.", "actkit show lists them")
-

@@ -32,7 +32,9 @@ def strip(
     shown = [abs(one) for line in values for one in line if one is not None]
     limit = top or max(shown, default=1.0) or 1.0
     colours: dict[str, Any] = (
-        {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit} if signed else {"colorscale": HEAT, "zmin": 0, "zmax": limit}
+        {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit}
+        if signed
+        else {"colorscale": HEAT, "zmin": 0, "zmax": limit}
     )
     heat = go.Heatmap(
         z=values,

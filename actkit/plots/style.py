@@ -2,7 +2,7 @@
 
 import html
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -61,9 +61,7 @@ def panels(
 ) -> go.Figure:
     """Figures side by side; traces are added with `row=1, col=…`."""
     spacing = 0.17 if columns > 1 else 0
-    made = make_subplots(
-        1, columns, subplot_titles=titles or None, column_widths=widths, horizontal_spacing=spacing
-    )
+    made = make_subplots(1, columns, subplot_titles=titles or None, column_widths=widths, horizontal_spacing=spacing)
     made.update_annotations(font_size=13)
     return _styled(made, height, top=44 if titles else 24)
 
@@ -99,7 +97,15 @@ def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Fig
     text = f"<b>{label(title, 120)}</b>" + "".join(f"<br><sup>{label(line, 140)}</sup>" for line in lines)
     more = 46 + 22 * len(lines)
     made.update_layout(
-        title={"text": text, "x": 0.01, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 18}},
+        title={
+            "text": text,
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "yref": "container",
+            "pad": {"t": 18},
+        },
         margin_t=(made.layout.margin.t or 0) + more,
         width=width,
         height=(made.layout.height or HEIGHT) + more,
@@ -124,7 +130,7 @@ def faded(colour: str, alpha: float = 0.18) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def band(x: Sequence[Any], low: Sequence[Any], high: Sequence[Any], name: str, colour: str, **more: Any) -> list[Any]:
+def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str, **more: Any) -> list[Any]:
     """An area between two lines: an interval, or what chance gives."""
     group = more.pop("legendgroup", name)
     line = {"width": 0, "color": colour}
@@ -135,7 +141,7 @@ def band(x: Sequence[Any], low: Sequence[Any], high: Sequence[Any], name: str, c
     ]
 
 
-def line(x: Sequence[Any], y: Sequence[Any], name: str, number: int, **more: Any) -> go.Scatter:
+def line(x: Iterable[Any], y: Iterable[Any], name: str, number: int, **more: Any) -> go.Scatter:
     """A line with marks, told apart by colour, dash and mark."""
     colour = COLOURS[number % len(COLOURS)]
     return go.Scatter(

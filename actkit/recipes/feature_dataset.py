@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.backends import Description
 from actkit.backends.saes.sae import Sae
@@ -34,6 +35,7 @@ from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
+from actkit.runs.writer import Groups
 
 FIELDS = ("text", "content", "document", "story", "body")
 """Fields looked for, in this order, when `text_field` is not given."""
@@ -115,11 +117,13 @@ def recipe(
             ]
         )
 
-    def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
+    def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
         counts.update(_chunks(run))
         for sae in saes:
             for table in feature_stats(run, sae.name, sae.d_sae, sae.feature_url):
                 yield "feature_stats", table
+            for groups in feature_positions(run, sae.name, sae.d_sae, run):
+                yield "feature_positions", groups
 
     reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
     return Recipe(

@@ -4,12 +4,14 @@ By default only the last token of the prompt is read, and then nothing after it 
 the prompt all the same, so that the boundary is where the model would see it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from actkit.analysis.feature_positions import feature_positions
 from actkit.backends import Description
 from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
@@ -29,6 +31,7 @@ from actkit.recipes.saes import SaeReport, as_trained
 from actkit.recipes.sparse import SparseSpec
 from actkit.recipes.sparse import run as sparse_run
 from actkit.runs.progress import OnProgress
+from actkit.runs.writer import Groups
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ def recipe(
     def prepare(record: Record) -> Prepared:
         return Prepared([_sequence(record, spec, tokenizer, limit)])
 
+    def finish(run: Path) -> Iterator[tuple[str, Groups]]:
+        for sae in saes:
+            for groups in feature_positions(run, sae.name, sae.d_sae, run):
+                yield "feature_positions", groups
+
     usual = SaeExtractSpec.response_field  # need not be there
     own = [spec.response_field] if spec.response_field != usual else []
     reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
@@ -81,6 +89,7 @@ def recipe(
         lambda: with_fields(_records(spec), own, _fields_of),
         prepare,
         reducers,
+        finish,
         found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},

@@ -1,7 +1,7 @@
 """One SAE feature of a finished run: every position at which it is active.
 
-`feature_positions` has them by feature, in row groups whose metadata says which features they hold, so that one feature is
-read without the others. A run without that table is read whole, part by part.
+`feature_positions` has them by feature, in row groups whose metadata says which features they hold, so that one feature
+is read without the others. A run without that table is read whole, part by part.
 """
 
 from functools import lru_cache
@@ -25,7 +25,9 @@ def positions_of_feature(run: Path, sae: str, feature: int) -> pa.Table:
     else:
         found = [_searched(table, feature) for part in parts(run, "features") for table in sae_groups(part, sae)]
     schema = pa.schema([field for field in arrow_schema("feature_positions") if field.name in COLUMNS])
-    return pa.concat_tables([schema.empty_table(), *(one.select(COLUMNS).cast(schema) for one in found)]).combine_chunks()
+    return pa.concat_tables(
+        [schema.empty_table(), *(one.select(COLUMNS).cast(schema) for one in found)]
+    ).combine_chunks()
 
 
 def _of_part(part: Path, sae: str, feature: int) -> pa.Table:

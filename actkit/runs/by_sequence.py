@@ -1,6 +1,6 @@
 """One sequence of a finished run, from position 0 on: its text, its tokens as boxes of that text, what was read there.
 
-Only the parts that hold the sequence, and the sequences it continues, are opened: their metadata says which ids they have.
+Only the parts that hold it, and the sequences it continues, are read: their metadata says which ids they have.
 """
 
 from bisect import bisect_left
@@ -39,7 +39,7 @@ class TokenizedText:
 
     row: dict[str, Any]
     tokens: tuple[dict[str, Any], ...] = field(repr=False)
-    """Rows of `tokens`, those of the sequences that it continues included; `char_start`, `char_end` in `row["text"]`."""
+    """Rows of `tokens`, those of the sequences that it continues included; spans count in `row["text"]`."""
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -69,7 +69,7 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
 def _path_tokens(
     rows: dict[int, dict[str, Any]], own: dict[int, list[dict[str, Any]]], sequence: int
 ) -> Iterator[dict[str, Any]]:
-    """The tokens of a sequence and of those that it continues, by position, spans counted in the sequence's own text."""
+    """The tokens of a sequence and of those it continues, by position; spans count in the sequence's own text."""
     path = [sequence]
     while rows[path[-1]]["parent_id"] is not None:
         path.append(rows[path[-1]]["parent_id"])

@@ -24,7 +24,7 @@ from actkit.schemas import SCHEMA_VERSION
 
 Groups: TypeAlias = Mapping[str, pa.Table]
 """Rows of one table, by row group: one group a hook point or SAE."""
-DICTIONARY = ("hook_point", "source", "side", "token", "role", "status", "reason", "field", "measure")
+DICTIONARY = ("hook_point", "source", "side", "token", "role", "status", "reason", "field", "measure", "sae")
 """Columns of few distinct values; vectors and ids are stored plainly, which is faster to write and to read."""
 
 
@@ -114,6 +114,11 @@ def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
     except OSError as error:
         raise RunError(f"cannot make {run.partial}: {error.strerror or error}", "choose another --out") from error
     return run
+
+
+def groups_of(table: str, rows: pa.Table | Groups) -> Groups:
+    """Rows as row groups: one of all of them, unless they are groups already."""
+    return {table: rows} if isinstance(rows, pa.Table) else rows
 
 
 def ordered(groups: list[Groups]) -> dict[str, pa.Table]:

@@ -33,16 +33,16 @@ FEATURE_POSITIONS = (
     Column("position", pa.int32(), "0-based, without padding; special tokens included"),
     Column("activation", pa.float32(), "as in `features`, of which this is the other order"),
 )
-TOKEN_LOGITS = pa.list_(
-    pa.struct([("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())])
-)
+TOKEN_LOGITS = pa.list_(pa.struct([("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())]))
 """Tokens that a feature's decoder row raises or lowers most."""
 FEATURE_LOGITS = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("feature_id", pa.int32(), "0-based"),
     Column("top", TOKEN_LOGITS, "10 tokens with the largest decoder row · unembedding, largest first"),
     Column("bottom", TOKEN_LOGITS, "10 tokens with the smallest, smallest first"),
-    Column("norm_folded", pa.bool_(), "whether the final norm's weight was multiplied in; its division by size never is"),
+    Column(
+        "norm_folded", pa.bool_(), "whether the final norm's weight was multiplied in; its division by size never is"
+    ),
 )
 POOLED_FEATURES = (
     Column("sequence_id", pa.int64(), "the text"),

@@ -4,6 +4,7 @@ They have no checksums. Those of tests and of directions draw at random with the
 """
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
@@ -37,12 +39,16 @@ def check_derived(run: Path, facts: Mapping[str, Any], findings: Findings) -> No
         "pair_diffs": lambda: pair_diffs(run),
         "pair_stats": lambda: iter([pair_stats(list(pair_diffs(run)))]),
         "feature_stats": lambda: _feature_stats(run, facts),
+        "feature_positions": lambda: iter(()),  # compared part by part: it may be larger than memory
     }
     if facts["command"] == "concept":  # its pair_stats are of contrasts
         del ways["pair_stats"]
     same_version = facts.get("versions", {}).get("actkit") == version("actkit")
     for table in (name for name in facts["tables"] if name in ways and same_version):
         try:
+            if table == "feature_positions":
+                _check_positions(run, facts, findings)
+                continue
             stored = pa.concat_tables(pq.read_table(part, partitioning=None) for part in parts(run, table))
         except UNREADABLE as error:
             findings.wrong("files", run / table, f"cannot be read ({line(error)})")
@@ -53,6 +59,21 @@ def check_derived(run: Path, facts: Mapping[str, Any], findings: Findings) -> No
     left = [name for name in facts["tables"] if name not in BY_SHARD and not (same_version and name in ways)]
     if left:
         findings.notes.append(f"nothing to hold against {', '.join(left)}: they have no checksums")
+
+
+def _check_positions(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
+    """Hold `feature_positions` against `features`, one part in memory; both hold the same numbers, to the bit."""
+    stored = iter(parts(run, "feature_positions"))
+    for sae in facts["saes"]:
+        for groups in feature_positions(run, sae["name"], sae["d_sae"], Path(tempfile.gettempdir())):
+            again, part = pa.concat_tables(groups.values()), next(stored, None)
+            rows = None if part is None else pq.read_table(part, partitioning=None)
+            findings.count("derived", len(again))
+            if part is None or rows is None or not again.equals(rows.combine_chunks().replace_schema_metadata()):
+                findings.wrong("derived", part or run / "feature_positions", "not what features gives, by feature")
+                return
+    if next(stored, None) is not None:
+        findings.wrong("derived", run / "feature_positions", "more parts than features gives")
 
 
 def _feature_stats(run: Path, facts: Mapping[str, Any]) -> Iterator[pa.Table]:

@@ -1,0 +1,77 @@
+"""`actkit plot`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options.groups import OUTPUT, READ, at_home, option, with_option_groups
+from actkit.cli.run_argument import check_run
+from actkit.cli.screen.console import console
+from actkit.errors import UsageError
+
+
+@with_option_groups
+def plot(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
+    ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Which picture; left out, they are listed.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option(
+            "--out",
+            "-o",
+            panel=OUTPUT,
+            help="The file: .svg, .png, .pdf or .html; by default RUN-NAME.svg beside the run.",
+            show_default=False,
+            callback=at_home,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")] = False,
+    dark: Annotated[bool, option("--dark", panel=OUTPUT, help="Light on dark.")] = False,
+    width: Annotated[int, option("--width", panel=OUTPUT, min=300, max=4000, help="Width in pixels.")] = 860,
+    layer: Annotated[
+        int | None, option("--layer", panel=READ, help="Of pictures of one layer: which.", show_default=False)
+    ] = None,
+    feature: Annotated[
+        int | None, option("--feature", panel=READ, help="Of pictures of one feature: which.", show_default=False)
+    ] = None,
+    sae: Annotated[
+        str | None,
+        option("--sae-name", panel=READ, help="Which SAE; the first by default.", show_default=False),
+    ] = None,
+    record: Annotated[
+        int | None, option("--record", panel=READ, help="Of pictures of one record: which.", show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None, option("--token", panel=READ, help="search: the token's text, spaces included.", show_default=False)
+    ] = None,
+) -> None:
+    """One picture of a finished run as a file: svg, png, pdf or html.
+
+    Example: [b]actkit plot runs/honesty layers -o layers.svg[/]
+    """
+    check_run(run, "actkit plot")
+    from actkit.plots.picture import Pick
+    from actkit.plots.pictures import draw, pictures_of
+    from actkit.plots.save import save
+    from actkit.runs.run import open_run
+
+    opened = open_run(run)
+    if name is None:
+        for one in pictures_of(opened):
+            sys.stdout.write(f"{one.name:<12} {one.shows}\n")
+        return
+    path = out if out is not None else run.absolute().parent / f"{run.absolute().name}-{name}.svg"
+    if str(path) == "-":
+        raise UsageError("--out -: a picture is a file, and is not written to standard output", "-o picture.svg")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already", "another --out, or --overwrite")
+    drawn = draw(opened, name, Pick(layer, sae, feature, record, token))
+    save(drawn, path, dark, width)
+    console().print(f"{drawn.title}. {drawn.says}", markup=False)
+    sys.stdout.write(f"{path}\n")

@@ -1,0 +1,164 @@
+"""Pictures: each says what it shows, its numbers come from the query under it, and texts of a run are only text."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.errors import ActkitError, UsageError
+from actkit.plots import dpo, feature_dataset
+from actkit.plots.picture import LackingError, Pick
+from actkit.plots.pictures import OF_COMMAND, draw, pictures_of
+from actkit.plots.save import save
+from actkit.plots.style import DARK, label, themed
+from actkit.runs.by_feature import positions_of_feature
+from actkit.runs.by_sequence import sequences_of
+from actkit.runs.run import open_run
+from tests.command_line import Run
+
+CERTAINTY = re.compile("interval|band|quartile|chance|empty|95 of 100")
+"""What a sentence says of how sure its figures are, or that they are one text's."""
+HOSTILE = '</a>\u202e\u0000\n<a href="javascript:">x</a>%{y}&lt;b&gt;</script>'
+
+
+@pytest.mark.parametrize("command", sorted(OF_COMMAND))
+def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
+    command: str, six_runs: Mapping[str, Path]
+) -> None:
+    run = open_run(six_runs[command])
+    pictures = pictures_of(run)
+    assert len(pictures) == 5 and len({one.name for one in pictures}) == 5
+    for picture in pictures:
+        found = picture.draw(run, Pick())
+        assert found.figure.data, picture.name
+        assert not {trace.type for trace in found.figure.data} & {"scattergl"}, "WebGL needs unsafe-eval"
+        assert re.search(r"\d", found.says) and found.says.endswith("."), found.says
+        assert CERTAINTY.search(found.says), found.says
+        for axis in ("xaxis", "yaxis"):
+            title = found.figure.layout[axis].title.text
+            hidden = found.figure.layout[axis].showticklabels is False or found.figure.layout[axis].ticktext
+            texts = found.figure.layout[axis].type == "category" or hidden or picture.name == "feature"
+            assert title or texts, (picture.name, axis)
+        assert duckdb.sql(found.query.replace("RUN", str(run.path))).fetchall(), picture.name
+        assert json.dumps(found.figure.to_dict(), default=np.ndarray.tolist)
+        assert themed(found.figure, dark=True).layout.paper_bgcolor == DARK["paper"]
+
+
+def test_figures_are_those_of_the_tables(six_runs: Mapping[str, Path]) -> None:
+    run = open_run(six_runs["feature-dataset"])
+    stats = run.to_pandas("feature_stats")
+    alive = stats[stats["n_active"] > 0]
+    drawn = draw(run, "map").figure.data[0]
+    assert list(drawn.customdata) == alive["feature_id"].tolist()
+    assert np.allclose(drawn.x, alive["density"]) and np.allclose(drawn.y, alive["max"])
+    pairs = open_run(six_runs["dpo"])
+    divergence = draw(pairs, "divergence").figure.data[0]
+    table = pairs.to_pandas("pairs")
+    ok = table[table["status"] == "ok"]
+    assert sorted(divergence.x) == sorted(ok["chosen_divergence"] - ok["chosen_response_start"])
+
+
+def test_features_of_a_token_have_the_recall_and_precision_that_counting_gives(six_runs: Mapping[str, Path]) -> None:
+    run = open_run(six_runs["feature-dataset"])
+    sae = run.facts["saes"][0]["name"]
+    found = feature_dataset.features_of_token(run, sae, " king")
+    tokens = run.to_pandas("tokens")
+    keys = {(a, b) for a, b in tokens[tokens["token"] == " king"][["sequence_id", "position"]].itertuples(index=False)}
+    assert found.n_tokens == len(keys) > 0
+    best = int(np.argmax(found.f1))
+    special = {(a, b) for a, b in tokens[tokens["is_special"]][["sequence_id", "position"]].itertuples(index=False)}
+    table = positions_of_feature(run.path, sae, best).to_pandas()
+    places = {(a, b) for a, b in table[["sequence_id", "position"]].itertuples(index=False)} - special
+    assert found.recall[best] == len(places & keys) / len(keys)
+    assert found.precision[best] == len(places & keys) / len(places)
+
+
+def test_the_mean_difference_lies_in_its_null_band_where_the_sides_were_exchanged_at_random(
+    six_runs: Mapping[str, Path],
+) -> None:
+    from actkit.plots.pair_vectors import layer_differences
+
+    for one in layer_differences(open_run(six_runs["dpo"])):
+        assert len(one.null) == 400 and (one.null > 0).all()
+        # The sign of the whole does not matter, so a draw of all equal signs would be the mean itself.
+        assert np.linalg.norm(one.mean) <= one.null.max() * 3
+
+
+def test_sequences_are_read_by_id_with_boxes_that_are_the_whole_text(six_runs: Mapping[str, Path]) -> None:
+    for command in ("dpo", "capture", "feature-dataset"):
+        rows = pq.read_table(six_runs[command] / "sequences").to_pylist()
+        found = sequences_of(six_runs[command], [row["sequence_id"] for row in rows])
+        for row in rows:
+            text = found[row["sequence_id"]]
+            assert [token["position"] for token in text.tokens] == list(range(row["n_tokens"]))
+            unseen = [box for box in text.boxes if box.is_special and text.tokens[box.first]["char_end"] == 0]
+            assert "".join(box.text for box in text.boxes if box not in unseen) == row["text"]
+    with pytest.raises(ActkitError, match="no sequence 12345"):
+        sequences_of(six_runs["dpo"], [12345])
+
+
+def test_a_run_without_a_table_gets_a_sentence_and_no_traceback(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """An older run: without the tables that came later, and here without any but its texts."""
+    for command, path in six_runs.items():
+        old = tmp_path / command
+        shutil.copytree(path, old)
+        facts = json.loads((old / "run.json").read_text())
+        for lacking in [one for one in facts["tables"] if one not in ("sequences", "tokens")]:
+            shutil.rmtree(old / lacking)
+            del facts["tables"][lacking]
+        (old / "run.json").write_text(json.dumps(facts))
+        for picture in pictures_of(open_run(old)):
+            if picture.name != "probes":  # of run.json alone
+                with pytest.raises(LackingError) as error:
+                    picture.draw(open_run(old), Pick())
+                assert error.value.message.endswith(".")
+
+
+def test_labels_are_text_alone() -> None:
+    shown = label(HOSTILE)
+    assert "<" not in shown and ">" not in shown and "%{" not in shown and "&lt;/a&gt;" in shown
+    assert "⟨U+202E⟩" in shown and "⟨U+0000⟩" in shown and "⏎" in shown
+    assert len(label("x" * 500)) == 60
+
+
+def test_a_hostile_text_is_no_markup_in_any_figure(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """Statuses and texts come from tables; whatever stands in them, no figure holds a tag of it."""
+    bad = tmp_path / "bad"
+    shutil.copytree(six_runs["dpo"], bad)
+    part = next((bad / "sequences").glob("*.parquet"))
+    table = pq.read_table(part, partitioning=None)
+    texts = [HOSTILE * (len(one) // len(HOSTILE) + 1) for one in table["text"].to_pylist()]
+    texts = [text[: len(one)] for text, one in zip(texts, table["text"].to_pylist(), strict=True)]
+    pq.write_table(table.set_column(table.column_names.index("text"), "text", pa.array(texts)), part)
+    part = next((bad / "pairs").glob("*.parquet"))
+    table = pq.read_table(part, partitioning=None)
+    statuses = pa.array([HOSTILE, *table["status"].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.column_names.index("status"), "status", statuses), part)
+    for name in ("pair", "divergence"):
+        text = json.dumps(draw(open_run(bad), name).figure.to_dict(), default=np.ndarray.tolist, ensure_ascii=False)
+        assert "<a" not in text and "</script" not in text and "\u202e" not in text
+        assert "⟨U+202E⟩" in text or name == "pair"
+
+
+def test_the_command_line_lists_and_writes_pictures(
+    six_runs: Mapping[str, Path], actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = six_runs["dpo"]
+    assert [line.split()[0] for line in actkit("plot", run).out.splitlines()] == [one.name for one in dpo.PICTURES]
+    found = actkit("plot", run, "layers", "-o", tmp_path / "x.html")
+    assert found.status == 0 and found.out.strip() == str(tmp_path / "x.html") and "12 pairs" in found.err
+    assert "cdn.plot.ly" not in (tmp_path / "x.html").read_text().split("<script", 2)[1]
+    again = actkit("plot", run, "layers", "-o", tmp_path / "x.html")
+    assert again.status == 2 and "exists already" in again.err
+    assert "layers" in actkit("plot", run, "nothing", "-o", tmp_path / "y.html").err
+    assert ".svg" in actkit("plot", run, "layers", "-o", tmp_path / "y.jpeg").err
+    monkeypatch.setitem(__import__("sys").modules, "kaleido", None)
+    with pytest.raises(UsageError, match="kaleido"):
+        save(draw(open_run(run), "layers"), tmp_path / "x.svg")

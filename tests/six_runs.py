@@ -1,0 +1,59 @@
+"""One small run of each command on the bundled model, for what looks at finished runs; built once a session."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from actkit.cli.app import main
+
+DATA = Path(__file__).parent / "data"
+STEMS = (
+    "tea",
+    "rain",
+    "the sea",
+    "a horse",
+    "bread",
+    "winter",
+    "a song",
+    "the moon",
+    "a river",
+    "salt",
+    "a clock",
+    "glass",
+)
+
+
+def build(folder: Path) -> Mapping[str, Path]:
+    """Command → the directory of its run."""
+    pairs = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text(encoding="utf-8").splitlines()[:12]]
+    answers = [{"prompt": f"{p['instruction']} {p['input']}", "response": p["chosen"]} for p in pairs[:8]]
+    sides = [
+        {"positive": f"I love {one} so much.", "negative": f"I hate {one} so very much.", "stem": one} for one in STEMS
+    ]
+    words = (("good", "lovely", "a joy"), ("bad", "awful", "a waste"))
+    labelled = [
+        {"text": f"{one.capitalize()} is {words[side][number % 3]}.", "label": 1 - side}
+        for number, one in enumerate(STEMS * 2)
+        for side in (0, 1)
+    ]
+    stories = [{"text": f"Once there was {one}. " * 6 + f"The king said: {one}!"} for one in STEMS]
+    inputs = {"pairs": pairs, "answers": answers, "sides": sides, "labelled": labelled, "stories": stories}
+    for name, rows in inputs.items():
+        lines = "\n".join(json.dumps(row) for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines + "\n", encoding="utf-8")
+    of = {name: str(folder / f"{name}.jsonl") for name in inputs}
+    calls = {
+        "dpo": ["dpo", of["pairs"], "--layers", "1,2"],
+        "capture": ["capture", of["answers"], "--field", "prompt", "--layers", "1,2"],
+        "concept": ["concept", of["sides"], "--layers", "1,2", "--target-layer", "2"],
+        "sae-extract": ["sae-extract", of["answers"], "--target-layer", "2", "--save-all-tokens"],
+        "feature-dataset": ["feature-dataset", of["stories"], "--target-layer", "2"],
+        "reward-detect": ["reward-detect", of["labelled"], "--target-layer", "2", "--draws", "1000"],
+    }
+    for command, arguments in calls.items():
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "-o", str(folder / command), "-q"])
+        assert ended.value.code in (0, None), command
+    return {command: folder / command for command in calls}
