@@ -83,9 +83,15 @@ def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: fl
     normal's interval has the truth in it in 90 to 98 % of draws with 6 groups and in 92 to 94 % with 10; this one in 96
     to 99 % and in 96 to 97 %. With two texts, one of each class, in each of 3 clusters it is too wide: 99 to 100 %.
 
-    Where there is no variance to be had (perfect separation, everything tied, a class in one cluster) it is Newcombe's
-    (2006, method 5) score interval instead, which inverts Hanley & McNeil's (1982) variance and has a width at 0 and 1
-    too; in it a cluster counts as one text. NaN where AUROC is. Raises ValueError for a confidence outside of 0 to 1.
+    A perfect separation has no variance. Its lower end is the best that any lower AUROC of so many clusters gets: with
+    k pairs of texts the wrong way round, apart from one another, Wald's lower end is 1 - k exp(z √(2 / k)) / (m n), and
+    that is largest at k = z² / 2. No AUROC below 1 gets a better one, however much its few misplaced texts resemble
+    each other. Simulated with normal scores and 12 or 24 groups of 2 or 4 texts a side, unlike or alike, a truth of 0.95
+    to 0.999 is in 93 to 99 % of the intervals; without that bound in as few as 88 %.
+
+    Where there is no variance otherwise (everything tied, a class in one cluster) it is Newcombe's (2006, method 5)
+    score interval, which inverts Hanley & McNeil's (1982) variance; in it a cluster counts as one text. NaN where AUROC
+    is. Raises ValueError for a confidence outside of 0 to 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"a confidence of {confidence} is not between 0 and 1")
@@ -95,11 +101,22 @@ def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: fl
     at = logit(value[wald])
     quantile = float(stdtrit(len(clusters.positives) - 1, 0.5 + confidence / 2)) if clusters.are_shared else z
     half = quantile * np.sqrt(variance[wald]) / (value[wald] * (1 - value[wald]))
-    low[wald], high[wald] = expit(at - half), expit(at + half)
+    best = _best_low(clusters, quantile, z)
+    low[wald], high[wald] = np.minimum(expit(at - half), best), np.maximum(expit(at + half), 1 - best)
     rest = ~wald & ~np.isnan(value)
     m, n = clusters.with_positives, clusters.with_negatives
     low[rest], high[rest] = _score_low(value[rest], m, n, z), 1 - _score_low(1 - value[rest], m, n, z)
+    low[rest & (value == 1)], high[rest & (value == 0)] = best, 1 - best
     return low, high
+
+
+def _best_low(clusters: Clusters, quantile: float, z: float) -> float:
+    """The lower end of an AUROC of 1; see `interval`. Of few clusters Newcombe's is the better one."""
+    m, n = clusters.with_positives, clusters.with_negatives
+    if not m or not n:
+        return 1.0
+    wald = 1 - np.exp(2) * quantile**2 / 2 / (m * n) if min(m, n) > 1 else 0.0
+    return max(float(wald), float(_score_low(np.ones(1), m, n, z)[0]))
 
 
 def _score_low(value: Floats, m: int, n: int, z: float) -> Floats:
@@ -112,10 +129,6 @@ def _score_low(value: Floats, m: int, n: int, z: float) -> Floats:
         low, high = np.where(outside, middle, low), np.where(outside, high, middle)
     found: Floats = (low + high) / 2
     return found
-
-
-NO_VARIANCE = 1e-24
-"""Below it a variance is rounding."""
 
 
 def accuracy_interval(correct: Floats, groups: Ints, texts: int, confidence: float = 0.95) -> tuple[float, float]:

