@@ -86,8 +86,8 @@ def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: fl
     A perfect separation has no variance. Its lower end is the best that any lower AUROC of so many clusters gets: with
     k pairs of texts the wrong way round, apart from one another, Wald's lower end is 1 - k exp(z √(2 / k)) / (m n), and
     that is largest at k = z² / 2. No AUROC below 1 gets a better one, however much its few misplaced texts resemble
-    each other. Simulated with normal scores and 12 or 24 groups of 2 or 4 texts a side, unlike or alike, a truth of 0.95
-    to 0.999 is in 93 to 99 % of the intervals; without that bound in as few as 88 %.
+    each other. Simulated with normal scores and 12 or 24 groups of 2 or 4 texts a side, unlike or alike, a truth of
+    0.95 to 0.999 is in 93 to 99 % of the intervals; without that bound in as few as 88 %.
 
     Where there is no variance otherwise (everything tied, a class in one cluster) it is Newcombe's (2006, method 5)
     score interval, which inverts Hanley & McNeil's (1982) variance; in it a cluster counts as one text. NaN where AUROC

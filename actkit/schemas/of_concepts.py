@@ -34,6 +34,16 @@ DIRECTION_SCORES = (
         "chance that a positive text projects higher; training pairs",
     ),
     Column("auroc_validation", pa.float64(), "of the validation pairs, which choose the layer"),
+    Column(
+        "choice_score",
+        pa.float64(),
+        "what chooses the layer: mean of auroc_validation and, where there is one, auroc_transfer_validation",
+    ),
+    Column(
+        "choice_error",
+        pa.float64(),
+        "about its standard error; the earliest layer within one of the best is chosen",
+    ),
     Column("auroc_heldout", pa.float64(), "of the test pairs"),
     Column(
         "auroc_heldout_low",
@@ -54,6 +64,18 @@ DIRECTION_SCORES = (
         pa.float64(),
         "AUROC on test stems in other templates than the one fitted to; mean",
     ),
+    Column("auroc_transfer_validation", pa.float64(), "likewise on validation stems"),
+    Column(
+        "spearman_length",
+        pa.float64(),
+        "Spearman's correlation of a test text's projection with its number of tokens",
+    ),
+    Column(
+        "auroc_length_adjusted",
+        pa.float64(),
+        "auroc_heldout within texts of about equal length only; null where too few are",
+    ),
+    Column("auroc_length_only", pa.float64(), "AUROC of the test texts' numbers of tokens alone; 0.5 is chance"),
     Column("pairwise_cosine", pa.float64(), "mean cosine of two pairs' differences"),
     Column("split_half_cosine", pa.float64(), "mean cosine of the directions of two halves of the training stems"),
     Column(

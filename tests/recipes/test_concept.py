@@ -117,8 +117,13 @@ def test_evidence_is_held_out_and_the_layer_is_chosen_without_it(finished: Finis
     )
     assert (scores["n_train"] + scores["n_heldout"] < scores["n_pairs"]).all()
     about = finished.facts["concept"]
-    mine = scores[scores["method"] == "mean-diff"].sort_values(["auroc_validation", "cohens_d_validation"])
-    assert about["chosen"]["mean-diff"]["layer"] == mine.iloc[-1]["layer"]
+    mine = scores[scores["method"] == "mean-diff"]
+    best = mine.loc[mine["choice_score"].idxmax()]
+    near = mine[mine["choice_score"] >= best["choice_score"] - best["choice_error"]]
+    assert about["chosen"]["mean-diff"]["layer"] == near["layer"].min()
+    assert scores["spearman_length"].between(-1, 1).all() and set(scores["auroc_length_only"]) == {
+        about["length_only"]["held_out"]["value"]
+    }
     assert about["split"] == {"train": 16, "validation": 8, "test": 8} and about["n_stems"] == 16
 
 
@@ -259,7 +264,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert ended.value.code == 0
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'run'}\n"
-    for said in ("held out (95 %)", "█", "→ mean-diff: layer", "chosen on the validation pairs"):
+    for said in (
+        "held out (95 %)",
+        "█",
+        "→ mean-diff: layer",
+        "chosen on the validation pairs",
+        "length alone separates",
+    ):
         assert said in printed.err
     assert max(map(len, printed.err.splitlines())) < 160
 

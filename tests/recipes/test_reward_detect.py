@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from actkit.analysis.auroc import stratified_aurocs
 from actkit.analysis.columns import Columns
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
-from actkit.analysis.feature_tests.labelled import hold_out, length_strata, read_texts
+from actkit.analysis.feature_tests.labelled import hold_out, read_texts
+from actkit.analysis.length import length_strata
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, RunError, UsageError

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from actkit.analysis.concepts.caveats import about_choice, about_pairs
 from actkit.analysis.concepts.contrast import Pairs, Sides, read_pairs, read_sides
 from actkit.analysis.concepts.contrast_tables import contrast_rows, contrast_stats
+from actkit.analysis.concepts.direction_refits import both
 from actkit.analysis.concepts.direction_scores import Background, Evidence, score
 from actkit.analysis.concepts.directions import (
-    FEWEST_STEMS,
     METHODS,
     Direction,
     Split,
@@ -20,8 +21,9 @@ from actkit.analysis.concepts.directions import (
     direction,
     split_pairs,
 )
+from actkit.analysis.length import LengthCheck
 from actkit.analysis.scratch_file import Spill
-from actkit.runs.reader import hook_points_of
+from actkit.runs.reader import Ints, hook_points_of
 from actkit.schemas import arrow_schema
 
 SHOWN = "mean-diff"
@@ -49,19 +51,24 @@ def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]
                 continue
             found = {method: direction(method, fit) for method in METHODS}
             yield "directions", _directions(found, sides, size)
-            rows += _scores(found, split, sides, size, seed)
+            rows += _scores(found, split, sides, size, seed, pairs.lengths)
     yield "pair_stats", pa.Table.from_pylist(stats, schema=arrow_schema("pair_stats"))
     yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
     report.update(_report(rows, split, pairs))
 
 
 def choose(rows: list[dict[str, Any]], method: str) -> dict[str, Any] | None:
-    """The row of the layer at which a method does best on the validation pairs; it is reported on the test pairs.
+    """The row of the layer that is chosen for a method on the validation pairs; it is reported on the test pairs.
 
-    By AUROC, then by Cohen's d, since easy contrasts reach an AUROC of 1 in many layers; then the earlier layer.
+    The earliest layer whose score is within one standard error of the best one's (Breiman et al. 1984): what is
+    between them is noise, and an early layer leaves more of the model to act on.
     """
-    known = [row for row in rows if row["method"] == method and row["auroc_validation"] is not None]
-    return max(known, key=lambda row: (row["auroc_validation"], row["cohens_d_validation"] or 0), default=None)
+    known = [row for row in rows if row["method"] == method and row["choice_score"] is not None]
+    if not known:
+        return None
+    best = max(known, key=lambda row: (row["choice_score"], -row["layer"]))
+    near = [row for row in known if row["choice_score"] >= best["choice_score"] - best["choice_error"]]
+    return min(near, key=lambda row: (row["layer"], -row["choice_score"]))
 
 
 def _directions(found: dict[str, Direction], sides: Sides, size: float) -> pa.Table:
@@ -80,12 +87,12 @@ def _directions(found: dict[str, Direction], sides: Sides, size: float) -> pa.Ta
 
 
 def _scores(
-    found: dict[str, Direction], split: Split | None, sides: Sides, size: float, seed: int
+    found: dict[str, Direction], split: Split | None, sides: Sides, size: float, seed: int, lengths: Ints
 ) -> list[dict[str, Any]]:
     cosines = cosines_between_methods(found)
     evidence: dict[str, dict[str, float]] = {method: {} for method in found}
     if split is not None:
-        background = Background.of(sides.pairs, split, seed)
+        background = Background.of(sides.pairs, split, seed, lengths)
         evidence = {name: asdict(score(name, one, sides.pairs, split, seed, background)) for name, one in found.items()}
     rows = []
     for method, one in found.items():
@@ -115,36 +122,19 @@ def _known(value: float) -> float | None:
 
 
 def _report(rows: list[dict[str, Any]], split: Split | None, pairs: Pairs) -> dict[str, Any]:
-    best = {method: choose(rows, method) for method in METHODS}
-    chosen = best[SHOWN]
-    warnings = []
-    if split is None:
-        warnings.append(
-            f"{pairs.n_stems} stems are too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
-            "hold for others is unknown"
-        )
-    elif chosen is not None:
-        low, high = chosen["auroc_heldout_low"], chosen["auroc_heldout_high"]
-        if low is not None and low <= 0.5 <= high:
-            warnings.append("even the chosen layer does not tell the held-out sides apart (its interval holds 0.5)")
-        elif high is not None and high < 0.5:
-            warnings.append("at the chosen layer the direction points the other way on the held-out pairs")
-        transfer = chosen["auroc_transfer"]
-        if transfer is not None and transfer < 0.6 <= chosen["auroc_heldout"]:
-            warnings.append("the direction does not carry over to other templates: it may be the wording's alone")
-    if pairs.n_joined:
-        warnings.append(
-            f"{pairs.n_joined} stems have a text in common with another: they are counted as one with it, so that no "
-            "text is fitted on and held out too"
-        )
-    if len(pairs.template_names) < 2:
-        warnings.append("there is one template, so that wording and concept cannot be told apart")
-    return {
+    best = {method: row for method in METHODS if (row := choose(rows, method)) is not None}
+    found: dict[str, Any] = {
         "n_pairs": len(pairs.stems),
         "n_stems": pairs.n_stems,
         "templates": list(pairs.template_names),
         "split": None if split is None else {name: int(part.sum()) for name, part in vars(split).items()},
         "method": SHOWN,
-        "chosen": {method: row for method, row in best.items() if row is not None},
-        "warnings": warnings,
+        "chosen": best,
+        "length_only": None,
     }
+    if split is not None:
+        length = LengthCheck.of(
+            *both(pairs.lengths[0], pairs.lengths[1], split.test), np.tile(pairs.stems[split.test], 2)
+        )
+        found["length_only"] = {"held_out": asdict(length.only)}
+    return found | {"warnings": [*about_pairs(pairs, split), *about_choice(best, SHOWN, found["length_only"])]}

@@ -34,6 +34,8 @@ class Pairs:
     n_joined: int
     """Stems that were made one with another, since a text of theirs is the other's too."""
     template_names: tuple[str | None, ...]
+    lengths: Ints
+    """[2, n_pairs] tokens of the positive and of the negative text."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def read_pairs(run: Path) -> Pairs:
 
     Stems that have a text in common are one: else a text that was fitted on could be held out too.
     """
-    columns = ["sequence_id", "record_id", "label", "group", "template", "text"]
+    columns = ["sequence_id", "record_id", "label", "group", "template", "n_tokens", "text"]
     sides: list[tuple[pa.Table, pa.Table]] = []
     names, texts = [], []
     for part in parts(run, "sequences"):
@@ -58,7 +60,7 @@ def read_pairs(run: Path) -> Pairs:
         both = [table.filter(pc.equal(table["label"], side)) for side in ("positive", "negative")]
         names.append(digests_of(pc.fill_null(both[0]["group"], "")))
         texts.append([digests_of(one["text"]) for one in both])
-        sides.append(tuple(one.select(["sequence_id", "record_id", "template"]) for one in both))
+        sides.append(tuple(one.select(["sequence_id", "record_id", "template", "n_tokens"]) for one in both))
     positive, negative = (pa.concat_tables(one) for one in zip(*sides, strict=True))
     groups = codes_of(np.concatenate(names))
     of_texts = codes_of(np.concatenate([one for side in zip(*texts, strict=True) for one in side]))
@@ -74,6 +76,7 @@ def read_pairs(run: Path) -> Pairs:
         n_stems,
         int(groups.max(initial=-1)) + 1 - n_stems,
         tuple(encoded.dictionary.to_pylist()),
+        np.stack([positive["n_tokens"].to_numpy(), negative["n_tokens"].to_numpy()]),
     )
 
 

@@ -1,13 +1,16 @@
 """What comes of a direction that is fitted to other pairs: one template's, or half of the stems."""
 
+from typing import TypeVar
+
 import numpy as np
 
 from actkit.analysis.auroc import auroc
-from actkit.analysis.columns import Bools, Floats
+from actkit.analysis.columns import Bools, Floats, Ints
 from actkit.analysis.concepts.directions import Direction, Split, direction, principal, unit
 from actkit.analysis.concepts.logistic_direction import logistic_of_parts
 from actkit.analysis.concepts.paired import Paired
 
+Number = TypeVar("Number", Floats, Ints)
 HALVES = 5
 """Splits of the training stems into two halves."""
 
@@ -29,16 +32,20 @@ def refitted(method: str, pairs: Paired, parts: Bools, strength: float) -> Float
     return np.stack([unit(one) for one in found])
 
 
-def transfer(method: str, found: Direction, pairs: Paired, split: Split) -> float:
-    """AUROC on the test pairs of other templates than the one that is fitted; mean over templates, NaN of one."""
-    values = []
+def transfer(method: str, found: Direction, pairs: Paired, split: Split) -> tuple[float, float]:
+    """AUROCs on the validation and on the test pairs of other templates than the one that is fitted.
+
+    Each is the mean over templates; NaN of one.
+    """
+    values: list[list[float]] = []
     for one in np.unique(pairs.templates):
-        fit, check = split.train & (pairs.templates == one), split.test & (pairs.templates != one)
-        if fit.sum() < 2 or not check.any():
-            continue
-        projected = pairs.where(check).projected(direction(method, pairs.where(fit), found.strength).unit)
-        values.append(auroc(*both(*projected, np.ones(int(check.sum()), dtype=np.bool_))).value)
-    return float(np.mean(values)) if values else float("nan")
+        fit, other = split.train & (pairs.templates == one), pairs.templates != one
+        if fit.sum() >= 2 and (split.validation & other).any() and (split.test & other).any():
+            fitted = direction(method, pairs.where(fit), found.strength).unit
+            above, below = pairs.projected(fitted)
+            values.append([auroc(*both(above, below, part & other)).value for part in (split.validation, split.test)])
+    validation, test = np.mean(values, axis=0) if values else (float("nan"), float("nan"))
+    return float(validation), float(test)
 
 
 def split_half(method: str, found: Direction, pairs: Paired, seed: int) -> float:
@@ -55,6 +62,6 @@ def split_half(method: str, found: Direction, pairs: Paired, seed: int) -> float
     return float((units[: halves.shape[1]] * units[halves.shape[1] :]).sum(1).mean())
 
 
-def both(above: Floats, below: Floats, part: Bools) -> tuple[Floats, Bools]:
-    """Both sides' projections as one sample, and which are positive."""
+def both(above: Number, below: Number, part: Bools) -> tuple[Number, Bools]:
+    """What both sides have, such as projections [n_pairs] each, as one sample; and which of it is positive."""
     return np.concatenate([above[part], below[part]]), np.repeat([True, False], int(part.sum()))

@@ -9,11 +9,12 @@ import numpy as np
 
 from actkit.analysis.auroc import auroc
 from actkit.analysis.auroc_interval import accuracy_interval
-from actkit.analysis.columns import Floats
+from actkit.analysis.columns import Floats, Ints
 from actkit.analysis.concepts.direction_chance import exchanged_band, random_band
 from actkit.analysis.concepts.direction_refits import both, split_half, transfer
 from actkit.analysis.concepts.directions import Direction, Split
 from actkit.analysis.concepts.paired import Paired
+from actkit.analysis.length import LengthCheck
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,19 @@ class Evidence:
     cohens_d_validation: float
     auroc_transfer: float
     """AUROC on the test stems in other templates than the one that was fitted; mean over templates."""
+    auroc_transfer_validation: float
+    """The same on the validation stems."""
+    choice_score: float
+    """What the layer is chosen by: the mean of the validation pairs' AUROC and their AUROC of transfer, where there
+    is one."""
+    choice_error: float
+    """About one standard error of it: half the way to the lower end of the validation AUROC's 95 % interval."""
+    spearman_length: float
+    """Spearman's correlation of the test texts' projections with their numbers of tokens."""
+    auroc_length_adjusted: float
+    """AUROC of the test texts within classes of about equal length; NaN where too few are."""
+    auroc_length_only: float
+    """AUROC of the test texts' numbers of tokens: what a direction has to be compared with."""
     pairwise_cosine: float
     """Mean cosine of two pairs' differences, all pairs."""
     split_half_cosine: float
@@ -61,11 +75,15 @@ class Background:
     pairwise_cosine: float
     random_low: float
     random_high: float
+    length: LengthCheck
+    """Of the test texts, positive ones first."""
 
     @classmethod
-    def of(cls, pairs: Paired, split: Split, seed: int) -> "Background":
-        """That of these pairs; random directions are drawn from `seed`."""
-        return cls(pairwise_cosine(pairs), *random_band(pairs, split, seed))
+    def of(cls, pairs: Paired, split: Split, seed: int, lengths: Ints) -> "Background":
+        """That of these pairs, whose texts have `lengths` [2, n_pairs]; random directions are drawn from `seed`."""
+        test = split.test
+        length = LengthCheck.of(*both(lengths[0], lengths[1], test), np.tile(pairs.stems[test], 2))
+        return cls(pairwise_cosine(pairs), *random_band(pairs, split, seed), length)
 
 
 def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int, background: Background) -> Evidence:
@@ -76,11 +94,14 @@ def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int,
     stems = pairs.stems
     above, below = pairs.projected(found.unit)
     train, validation, test = split.train, split.validation, split.test
+    checked = auroc(*both(above, below, validation), np.tile(stems[validation], 2))
     held = auroc(*both(above, below, test), np.tile(stems[test], 2))
+    transferred, transferred_test = transfer(method, found, pairs, split)
+    projected, length = both(above, below, test)[0], background.length
     right = _right(above, below, (above[train].mean() + below[train].mean()) / 2)
     return Evidence(
         auroc(*both(above, below, train)).value,
-        auroc(*both(above, below, validation)).value,
+        checked.value,
         held.value,
         held.low,
         held.high,
@@ -91,7 +112,13 @@ def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int,
         float((above[test] < below[test]).mean()),
         _cohens_d(above[test], below[test]),
         _cohens_d(above[validation], below[validation]),
-        transfer(method, found, pairs, split),
+        transferred_test,
+        transferred,
+        checked.value if np.isnan(transferred) else (checked.value + transferred) / 2,
+        (checked.value - checked.low) / 2,
+        length.spearman(projected),
+        length.adjusted(projected),
+        length.only.value,
         background.pairwise_cosine,
         split_half(method, found, pairs.where(train), seed),
         *exchanged_band(method, pairs, split, seed),

@@ -6,7 +6,7 @@ from actkit.analysis.auroc import column_aurocs, stratified_aurocs
 from actkit.analysis.auroc_interval import Clusters
 from actkit.analysis.columns import BLOCK, Columns
 from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts
-from actkit.analysis.feature_tests.sample import strata_of
+from actkit.analysis.length import strata_of
 
 
 class BlockStatistics:
@@ -16,7 +16,7 @@ class BlockStatistics:
         """For all texts [n], those of the discovery part, which are held out [n], whether groups have both labels."""
         self._labels, self._weights = discovery.positive, discovery.weights
         self._clusters = _clusters_of(discovery)
-        strata = strata_of(discovery)
+        strata = strata_of(discovery.lengths)
         self._strata = None if strata is None else Clusters.of(self._labels, strata)
         self._groups = Clusters.of(self._labels, discovery.groups) if mixed else None
         if held is not None:
@@ -85,5 +85,6 @@ def _block(x: Columns, labels: Bools, weights: Floats) -> dict[str, Floats]:
             "mean_positive": sums_positive / positive,
             "mean_negative": (sums - sums_positive) / negative,
             "activation_strength": sums / active,
-            "correlation": np.where(spread > 0, covariance / spread, np.nan),
+            # Of a feature that is the label itself rounding would leave a little more than 1.
+            "correlation": np.clip(np.where(spread > 0, covariance / spread, np.nan), -1, 1),
         }

@@ -132,15 +132,3 @@ def without_twins(texts: Texts, held: Bools | None) -> tuple[Texts, Bools | None
     if not twin.any():
         return texts, held
     return texts.where(~twin), held[~twin]
-
-
-def length_strata(lengths: Ints, most: int = 50, fewest: int = 8) -> Ints:
-    """[n] which of at most `most` classes of about equal length each text is in, each of some `fewest` texts.
-
-    Many narrow classes: where length alone made an AUROC of 0.81, within them it makes 0.57 with 50 texts, 0.54 with
-    80 and 0.51 from 240 on. In ten classes of 40 or more it made 0.81, 0.69 and 0.57, and no estimate was steadier.
-    """
-    classes = max(min(most, len(lengths) // fewest), 1)
-    edges = np.quantile(lengths, np.arange(1, classes) / classes)
-    found: Ints = np.searchsorted(edges, lengths, side="right")
-    return found

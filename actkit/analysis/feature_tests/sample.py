@@ -5,16 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from actkit.analysis.auroc import auroc, stratified_aurocs
-from actkit.analysis.columns import Columns
-from actkit.analysis.feature_tests.labelled import Bools, Texts, length_strata
-from actkit.runs.reader import Ints
-
-
-def strata_of(discovery: Texts) -> Ints | None:
-    """Classes of about equal length; None where there are too few texts to tell lengths apart."""
-    strata = length_strata(discovery.lengths)
-    return strata if len(set(strata.tolist())) > 1 or not np.ptp(discovery.lengths) else None
+from actkit.analysis.feature_tests.labelled import Bools, Texts
+from actkit.analysis.length import LengthCheck
 
 
 def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any]:
@@ -41,17 +33,13 @@ def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str,
     In all texts, in the held-out ones, and in the strata of length of the discovery part: what `auroc_length_adjusted`
     leaves of it.
     """
-    lengths, strata = discovery.lengths, strata_of(discovery)
-    column = Columns(
-        len(lengths), np.array([0, len(lengths)]), np.arange(len(lengths), dtype=np.int32), lengths.astype(np.float32)
-    )
-    within = np.nan if strata is None else float(stratified_aurocs(column, discovery.positive, strata)[0])
-    found: dict[str, Any] = {"all": _of_lengths(texts), "within_strata": None if np.isnan(within) else within}
+    every, own = _check(texts), _check(discovery)
+    within = own.adjusted(discovery.lengths.astype(np.float64))
+    found: dict[str, Any] = {"all": asdict(every.only), "within_strata": None if np.isnan(within) else within}
     if held is not None:
-        found["held_out"] = _of_lengths(texts.where(held))
+        found["held_out"] = asdict(_check(texts.where(held)).only)
     return found
 
 
-def _of_lengths(texts: Texts) -> dict[str, float]:
-    groups = texts.groups if texts.grouped else None
-    return asdict(auroc(texts.lengths.astype(np.float64), texts.positive, groups))
+def _check(texts: Texts) -> LengthCheck:
+    return LengthCheck.of(texts.lengths, texts.positive, texts.groups if texts.grouped else None)

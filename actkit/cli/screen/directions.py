@@ -11,6 +11,12 @@ from actkit.cli.screen.console import console, draw_table, say
 
 BAR = 12
 """Characters of a full bar: an AUROC of 1; half of it is chance."""
+COLUMNS = ("", "layer", "method", "held out (95 %)", "", "chance", "transfer", "length ρ", "adjusted", "d", "norm")
+LEGEND = (
+    "held out: AUROC of the test pairs; chance: the middle 95 % of it with sides exchanged at random",
+    "transfer: in other templates than the fitted one; length ρ: Spearman's correlation with the number of tokens",
+    "adjusted: held out, within texts of about equal length; d: Cohen's; norm: as a share of the activations' norm",
+)
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -20,7 +26,19 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
     screen = console()
     chosen = about["chosen"].get(about["method"])
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("", "layer", "method", "held out (95 %)", "", "chance", "transfer", "d", "norm"):
+    for name in (
+        "",
+        "layer",
+        "method",
+        "held out (95 %)",
+        "",
+        "chance",
+        "transfer",
+        "length ρ",
+        "adjusted",
+        "d",
+        "norm",
+    ):
         shown.add_column(name, justify="left" if name in ("", "method") else "right", no_wrap=True)
     for row in pq.read_table(path / "direction_scores").to_pylist():
         if row["method"] != about["method"]:
@@ -34,6 +52,8 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
             _bar(row["auroc_heldout"]),
             _band(row["shuffled_low"], row["shuffled_high"]),
             _figure(row["auroc_transfer"]),
+            _figure(row["spearman_length"]),
+            _figure(row["auroc_length_adjusted"]),
             _figure(row["cohens_d"]),
             _figure(row["relative_norm"]),
             style="bold" if marked else None,
@@ -42,10 +62,25 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
     for row in about["chosen"].values():
         screen.print(
             f"{'→' if row is chosen else ' '} {row['method']}: layer {row['layer']}, chosen on the validation pairs "
-            f"(AUROC {row['auroc_validation']:.3f}); {row['auroc_heldout']:.3f} on the test pairs"
+            f"({_choice(row)}); on the test pairs {row['auroc_heldout']:.3f}"
         )
+    if about["length_only"]:
+        found = about["length_only"]["held_out"]
+        screen.print(
+            f"length alone separates the sides of the test pairs with AUROC "
+            f"{_interval(found['value'], found['low'], found['high'])}; 0.5 is chance"
+        )
+    for line in LEGEND:
+        screen.print(f"[dim]{line}[/]")
     for text in about["warnings"]:
         say("note", text, screen=screen)
+
+
+def _choice(row: Mapping[str, Any]) -> str:
+    """What the layer was chosen by; the earliest within one standard error of the best is taken."""
+    transfer = row["auroc_transfer_validation"]
+    both = "" if transfer is None else f", in other templates {transfer:.3f}"
+    return f"AUROC {row['auroc_validation']:.3f}{both}; the earliest within {row['choice_error']:.3f} of the best"
 
 
 def _bar(value: float | None) -> str:

@@ -28,6 +28,7 @@ def stored_run(path: Path, n: int) -> Path:
             "label": np.array(["positive", "negative"])[side],
             "group": [f"stem {one // 2}" for one in pairs],
             "template": [str(one % 2) for one in pairs],
+            "n_tokens": 6 + ids % 7,
             "text": [f"text {one}" for one in ids],
         }
         vectors = (rng.normal(size=(len(ids), D)) - side[:, None] * shift).astype(np.float32)

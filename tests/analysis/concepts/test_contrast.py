@@ -26,8 +26,9 @@ def test_a_stem_that_reads_as_a_template_does_is_no_key_in_common() -> None:
 )
 def test_what_the_held_out_pairs_say_against_a_direction_is_said(low: float, high: float, said: str | None) -> None:
     none, every = np.zeros(12, dtype=np.int64), np.ones(12, dtype=np.bool_)
-    pairs = Pairs(none, none, none, np.arange(12), none, 12, 0, ("one", "other"))
+    pairs = Pairs(none, none, none, np.arange(12), none, 12, 0, ("one", "other"), np.ones((2, 12), dtype=np.int64))
     held = {"auroc_heldout": (low + high) / 2, "auroc_heldout_low": low, "auroc_heldout_high": high}
-    row = {"method": SHOWN, "auroc_validation": 0.9, "cohens_d_validation": 1.0, "auroc_transfer": None, **held}
+    row = {"method": SHOWN, "layer": 1, "choice_score": 0.9, "choice_error": 0.1, "auroc_transfer": None, **held}
+    row |= {"spearman_length": None, "auroc_length_adjusted": None}
     warnings = _report([row], Split(every, every, every), pairs)["warnings"]
     assert [said in one for one in warnings] == [True] if said else warnings == []

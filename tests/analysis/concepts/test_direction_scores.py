@@ -1,7 +1,8 @@
 """Figures are those of scikit-learn and of the hand, chance stays in its bands, and nothing fitted is believed."""
 
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from actkit.analysis.auroc import auroc
 from actkit.analysis.auroc_interval import accuracy_interval, effective_texts, wilson
 from actkit.analysis.columns import Floats
+from actkit.analysis.concepts.caveats import about_choice
+from actkit.analysis.concepts.concept import choose
 from actkit.analysis.concepts.direction_chance import aurocs, exchanged_band, random_band
 from actkit.analysis.concepts.direction_scores import Background, Evidence, pairwise_cosine, score
 from actkit.analysis.concepts.directions import METHODS, Direction, Split, direction, split_pairs
 from actkit.analysis.concepts.paired import Paired
+from actkit.analysis.length import length_strata
 
 
 def planted(
@@ -46,7 +50,13 @@ def split_of(pairs: Paired, seed: int = 0) -> Split:
 def scored(pairs: Paired, method: str = "mean-diff", seed: int = 0) -> Evidence:
     split = split_of(pairs, seed)
     found = direction(method, pairs.where(split.train))
-    return score(method, found, pairs, split, seed, Background.of(pairs, split, seed))
+    return score(method, found, pairs, split, seed, background(pairs, split, seed))
+
+
+def background(pairs: Paired, split: Split, seed: int = 0) -> Background:
+    """With lengths at random."""
+    lengths = np.random.default_rng(9).integers(5, 30, (2, len(pairs.stems)))
+    return Background.of(pairs, split, seed, lengths)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -97,7 +107,7 @@ def test_cohens_d_is_the_textbooks() -> None:
     pairs = Paired(np.array([[4.0], [6], [8]]), np.array([[1.0], [3], [5]]), np.arange(3), np.zeros(3, dtype=np.int64))
     every = np.ones(3, dtype=np.bool_)
     split = Split(every, every, every)
-    found = score("mean-diff", Direction(np.ones(1), 3.0), pairs, split, 0, Background.of(pairs, split, 0))
+    found = score("mean-diff", Direction(np.ones(1), 3.0), pairs, split, 0, background(pairs, split))
     assert found.cohens_d == 1.5
 
 
@@ -245,6 +255,80 @@ def test_random_directions_fall_on_both_sides_of_a_half_and_are_the_same_for_eac
     low, high = random_band(pairs, split_of(pairs), 0)
     assert low < 0.45 and high > 0.55 and low + high == pytest.approx(1, abs=0.1)
     assert {(found.random_low, found.random_high) for found in map(partial(scored, pairs), METHODS)} == {(low, high)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_length_is_held_against_each_direction(method: str) -> None:
+    """Texts whose length goes with the side, in part: figures are scipy's and scikit-learn's."""
+    pairs, rng = planted(stems=80, shift=2.0), np.random.default_rng(3)
+    split = split_of(pairs)
+    lengths = np.stack([rng.poisson(22, len(pairs.stems)), rng.poisson(18, len(pairs.stems))])
+    found = direction(method, pairs.where(split.train))
+    mine = score(method, found, pairs, split, 0, Background.of(pairs, split, 0, lengths))
+    test = split.test
+    y, tokens = np.repeat([True, False], test.sum()), np.concatenate([lengths[0][test], lengths[1][test]])
+    projected = np.concatenate([pairs.positive[test] @ found.unit, pairs.negative[test] @ found.unit])
+    assert mine.spearman_length == pytest.approx(stats.spearmanr(projected, tokens).statistic)
+    assert mine.auroc_length_only == pytest.approx(roc_auc_score(y, tokens))
+    strata, wins, n = length_strata(tokens), 0.0, 0
+    for one in np.unique(strata):
+        above, below = projected[(strata == one) & y], projected[(strata == one) & ~y]
+        wins += (above[:, None] > below).sum() + (above[:, None] == below).sum() / 2
+        n += len(above) * len(below)
+    assert mine.auroc_length_adjusted == pytest.approx(wins / n) and 0 < n < test.sum() ** 2 / 2
+
+
+def test_a_direction_of_length_is_nothing_within_texts_of_one_length_and_is_named() -> None:
+    rng, n = np.random.default_rng(0), 120
+    lengths = np.stack([rng.integers(14, 40, n), rng.integers(8, 34, n)])
+    sides = rng.normal(size=(2, n, 8))
+    sides[:, :, 0] += 3 * lengths
+    pairs = Paired(*sides, np.arange(n) // 2, np.arange(n) % 2)
+    split = split_of(pairs)
+    found = direction("mean-diff", pairs.where(split.train))
+    mine = score("mean-diff", found, pairs, split, 0, Background.of(pairs, split, 0, lengths))
+    assert mine.spearman_length > 0.99 and mine.auroc_heldout == pytest.approx(mine.auroc_length_only, abs=0.02)
+    assert abs(mine.auroc_length_adjusted - 0.5) < 0.15 < mine.auroc_heldout - 0.5
+    row = {"method": "mean-diff", **asdict(mine)}
+    about = {"held_out": {"value": mine.auroc_length_only}}
+    said = list(about_choice({"mean-diff": row}, "mean-diff", about))
+    assert any("follows the length of the texts (Spearman 1.00" in one and "(0.5 is chance)" in one for one in said)
+    turned = {**row, "spearman_length": 0.4}
+    assert not any("length" in one for one in about_choice({"mean-diff": turned}, "mean-diff", about))
+
+
+def test_the_earliest_layer_within_one_standard_error_is_chosen() -> None:
+    def rows(*scores: tuple[int, float, float]) -> list[dict[str, Any]]:
+        names = ("layer", "choice_score", "choice_error")
+        return [{"method": "pca", **dict(zip(names, one, strict=True))} for one in scores]
+
+    assert (choose(rows((3, 0.97, 0.1), (9, 1.0, 0.02), (12, 1.0, 0.01)), "pca") or {})["layer"] == 9
+    assert (choose(rows((3, 0.981, 0.1), (9, 1.0, 0.02), (12, 0.99, 0.2)), "pca") or {})["layer"] == 3
+    assert (choose(rows((3, 0.7, 0.1), (5, 0.9, 0.05), (7, 0.84, 0.2)), "pca") or {})["layer"] == 5
+    assert choose(rows((3, 0.7, 0.1)), "logistic") is None
+    assert choose([{"method": "pca", "layer": 1, "choice_score": None, "choice_error": None}], "pca") is None
+
+
+def test_transfer_counts_where_there_are_two_templates() -> None:
+    pairs = planted(stems=80, shift=2.0)
+    one, alone = scored(pairs), scored(replace(pairs, templates=np.zeros(160, dtype=np.int64)))
+    assert one.choice_score == (one.auroc_validation + one.auroc_transfer_validation) / 2
+    assert alone.choice_score == alone.auroc_validation and np.isnan(alone.auroc_transfer_validation)
+    assert 0 < one.choice_error < 0.1
+
+
+def test_a_method_that_is_far_better_is_named() -> None:
+    row = {"auroc_heldout_low": 0.55, "auroc_heldout_high": 0.7, "auroc_transfer": None, "spearman_length": None}
+    row |= {"method": "mean-diff", "auroc_heldout": 0.615, "choice_score": 0.63, "choice_error": 0.05}
+    row |= {"auroc_length_adjusted": None}
+    better = {**row, "method": "logistic", "auroc_heldout": 0.931, "choice_score": 0.92, "choice_error": 0.02}
+    said = list(about_choice({"mean-diff": row, "logistic": better}, "mean-diff", None))
+    assert said == [
+        "logistic tells the sides apart far better than mean-diff: AUROC 0.931 against 0.615 on the test pairs; "
+        "--method logistic exports its directions"
+    ]
+    near = {**better, "choice_score": 0.69}
+    assert not list(about_choice({"mean-diff": row, "logistic": near}, "mean-diff", None))
 
 
 def test_transfer_is_fitted_to_one_template_and_scored_on_the_others() -> None:

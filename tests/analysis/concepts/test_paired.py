@@ -75,7 +75,9 @@ def test_evidence_does_not_depend_on_where_vectors_are_nor_on_blocks(
     def everything(data: Paired) -> Floats:
         split = split_of(data)
         fitted = direction(method, data.where(split.train))
-        evidence = score(method, fitted, data, split, 0, Background.of(data, split, 0))
+        evidence = score(
+            method, fitted, data, split, 0, Background.of(data, split, 0, np.stack([data.stems, data.templates]))
+        )
         return np.array([*fitted.unit, fitted.norm, *astuple(evidence)])
 
     whole = everything(pairs)

@@ -1,0 +1,70 @@
+"""What must be known before a direction is believed, in sentences."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from actkit.analysis.concepts.contrast import Pairs
+from actkit.analysis.concepts.directions import FEWEST_STEMS, Split
+
+FOLLOWS_LENGTH = 0.5
+"""Above this correlation with the number of tokens, of either sign, a direction is said to follow length."""
+CARRIES_OVER = 0.6
+"""AUROC in other templates below which a direction is said not to carry over."""
+
+
+def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
+    """What is to be said of the pairs, whatever was found in them."""
+    if split is None:
+        yield (
+            f"{pairs.n_stems} stems are too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
+            "hold for others is unknown"
+        )
+    if pairs.n_joined:
+        yield (
+            f"{pairs.n_joined} stems have a text in common with another: they are counted as one with it, so that no "
+            "text is fitted on and held out too"
+        )
+    if len(pairs.template_names) < 2:
+        yield "there is one template, so that wording and concept cannot be told apart"
+
+
+def about_choice(best: Mapping[str, Mapping[str, Any]], method: str, length: Mapping[str, Any] | None) -> Iterator[str]:
+    """What is to be said of the chosen layer of `method`; `best` is each method's row, `length` what length tells."""
+    chosen = best.get(method)
+    if chosen is None:
+        return
+    low, high = chosen["auroc_heldout_low"], chosen["auroc_heldout_high"]
+    if low is not None and low <= 0.5 <= high:
+        yield "even the chosen layer does not tell the held-out sides apart (its interval holds 0.5)"
+    elif high is not None and high < 0.5:
+        yield "at the chosen layer the direction points the other way on the held-out pairs"
+    transfer = chosen["auroc_transfer"]
+    if transfer is not None and transfer < CARRIES_OVER <= chosen["auroc_heldout"]:
+        yield "the direction does not carry over to other templates: it may be the wording's alone"
+    yield from _length(chosen, length)
+    yield from _other_methods(best, chosen)
+
+
+def _length(chosen: Mapping[str, Any], length: Mapping[str, Any] | None) -> Iterator[str]:
+    found, left = chosen["spearman_length"], chosen["auroc_length_adjusted"]
+    if found is None or abs(found) <= FOLLOWS_LENGTH or length is None:
+        return
+    rest = "too few texts are of about equal length to say what is left"
+    if left is not None:
+        rest = f"AUROC {left:.2f} is left"
+    yield (
+        f"the chosen direction follows the length of the texts (Spearman {found:.2f} with their number of tokens): "
+        f"length alone separates the held-out sides with AUROC {length['held_out']['value']:.2f} (0.5 is chance), and "
+        f"within texts of about equal length {rest}"
+    )
+
+
+def _other_methods(best: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Where another method does better by more than both standard errors."""
+    most = chosen["choice_score"] + chosen["choice_error"]
+    for method, row in best.items():
+        if row["choice_score"] - row["choice_error"] > most:
+            yield (
+                f"{method} tells the sides apart far better than {chosen['method']}: AUROC {row['auroc_heldout']:.3f} "
+                f"against {chosen['auroc_heldout']:.3f} on the test pairs; --method {method} exports its directions"
+            )

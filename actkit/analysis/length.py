@@ -1,0 +1,70 @@
+"""What the length of texts alone tells of their labels, and what a score tells beside it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from actkit.analysis.auroc import Auroc, auroc
+from actkit.analysis.columns import Bools, Floats, Ints
+
+
+def length_strata(lengths: Ints, most: int = 50, fewest: int = 8) -> Ints:
+    """[n] which of at most `most` classes of about equal length each text is in, each of some `fewest` texts.
+
+    Many narrow classes: where length alone made an AUROC of 0.81, within them it makes 0.57 with 50 texts, 0.54 with
+    80 and 0.51 from 240 on. In ten classes of 40 or more it made 0.81, 0.69 and 0.57, and no estimate was steadier.
+    """
+    classes = max(min(most, len(lengths) // fewest), 1)
+    edges = np.quantile(lengths, np.arange(1, classes) / classes)
+    found: Ints = np.searchsorted(edges, lengths, side="right")
+    return found
+
+
+def strata_of(lengths: Ints) -> Ints | None:
+    """`length_strata`; None where there are too few texts to tell lengths apart."""
+    strata = length_strata(lengths)
+    return strata if len(np.unique(strata)) > 1 or not np.ptp(lengths) else None
+
+
+def stratified_auroc(scores: Floats, labels: Bools, strata: Ints) -> float:
+    """AUROC over those pairs of a positive and a negative text that are in one of `strata` [n]; NaN without any.
+
+    That is the mean of the strata's AUROCs, weighted by their pairs. Ties count half.
+    """
+    wins = pairs = 0.0
+    for one in np.unique(strata):
+        some, positive = scores[strata == one], labels[strata == one]
+        m, n = int(positive.sum()), int((~positive).sum())
+        wins += float(rankdata(some)[positive].sum()) - m * (m + 1) / 2 if n else 0.0
+        pairs += m * n
+    return wins / pairs if pairs else float("nan")
+
+
+@dataclass(frozen=True)
+class LengthCheck:
+    """The lengths of texts of both labels, which scores of the same texts are compared with."""
+
+    lengths: Ints
+    positive: Bools
+    """[n] each."""
+    strata: Ints | None
+    only: Auroc
+    """What the number of tokens alone tells of the label."""
+
+    @classmethod
+    def of(cls, lengths: Ints, positive: Bools, groups: Ints | None) -> "LengthCheck":
+        """The check of texts [n] of these numbers of tokens; `groups` [n] says which belong together."""
+        only = auroc(lengths.astype(np.float64), positive, groups)
+        return cls(lengths, positive, strata_of(lengths), only)
+
+    def spearman(self, scores: Floats) -> float:
+        """Spearman's correlation of scores [n] with the number of tokens; NaN where either does not vary."""
+        if not (np.ptp(scores) and np.ptp(self.lengths)):
+            return float("nan")
+        found = float(np.corrcoef(rankdata(scores), rankdata(self.lengths))[0, 1])
+        return min(max(found, -1.0), 1.0)
+
+    def adjusted(self, scores: Floats) -> float:
+        """AUROC of scores [n] within texts of about equal length; NaN where too few are."""
+        return float("nan") if self.strata is None else stratified_auroc(scores, self.positive, self.strata)
