@@ -1,12 +1,13 @@
 """Small random models in Hugging Face layout, saved to disk so that the real loading code runs on them."""
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may wait for a network
 # Before torch is imported: the tests run in as many processes as there are cores, so one thread each is fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,22 @@ SCALED = ("granite",)
 def actkit(capfd: pytest.CaptureFixture[str]) -> Run:
     """Call the command line in this process."""
     return partial(called, capfd)
+
+
+@pytest.fixture
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """Signals that end a process do so, here and in processes that a test starts.
+
+    Whoever runs the tests under `nohup`, or in the background of a shell, has SIGHUP or SIGINT ignored, and every child
+    inherits that. None that a test sent is left to the next test.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, usual)
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

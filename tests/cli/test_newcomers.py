@@ -101,6 +101,7 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
 # Signals
 
 
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize(
     ("number", "status", "says"),
     [
@@ -112,7 +113,7 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
 def test_a_run_that_is_ended_says_how_to_go_on(
     number: int, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actkit.recipes.capture.run", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr("actkit.recipes.capture.run", lambda *_: signal.raise_signal(number))
     before = signal.getsignal(number)
     found = actkit("capture", "-p", "One.", "-o", "x")
     assert (found.status, found.out) == (status, "")
@@ -120,12 +121,13 @@ def test_a_run_that_is_ended_says_how_to_go_on(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     real = running.run_command
 
     def run(*arguments: Any, **more: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
         return real(*arguments, **more)
 
     monkeypatch.setattr("actkit.cli.dense.run_command", run)
@@ -136,8 +138,9 @@ def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: py
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 def test_outside_of_a_run_a_closed_terminal_has_its_status(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actkit.runs.facts.facts_of", lambda _run: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr("actkit.runs.facts.facts_of", lambda _run: signal.raise_signal(signal.SIGHUP))
     found = actkit("show", "x")
     assert found.status == 129 and "error: the terminal was closed\n" in found.err
 

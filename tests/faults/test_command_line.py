@@ -15,6 +15,9 @@ SMALL = ("--layers", "0", "--shard-sequences", "2", "--batch-tokens", "16")
 PROMPTS = tuple(part for number in range(9) for part in ("-p", f"prompt {number}"))
 
 
+pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
+
+
 @pytest.fixture
 def actkit(actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)

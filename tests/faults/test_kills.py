@@ -13,7 +13,7 @@ from tests.faults.runs import COMMANDS, SHARDS, call, check_same, ended, start, 
 KILLS = 12
 """For each command: 60 in all."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("signals_as_in_a_terminal")]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -21,7 +21,7 @@ from tests.faults.runs import (
     write_input,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("signals_as_in_a_terminal")]
 
 
 @pytest.fixture
