@@ -24,7 +24,7 @@ COMMANDS = {
     "reward-detect": ("reward-detect", "in.jsonl", "--draws", "100"),
 }
 TIMES = ("seconds", "profile", "tokens_per_second", "peak_memory_mb", "began", "ended", "sessions", "notes")
-PATIENCE = 120
+PATIENCE = 600
 """Seconds after which a process that should have done something is taken to hang."""
 
 
