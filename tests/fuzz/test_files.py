@@ -153,6 +153,9 @@ def make_run(folder: Path, unfinished: bool = False) -> None:
     for name in (*RUN[1:], "shards/part-00000.json", "lock") if unfinished else (*RUN, "reward_features.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps("of a run"))
+    begun = {"fingerprint": {}, "replaces": False, "sessions": []}
+    done = {"schema_version": 2, "command": "capture", "tables": {}}
+    (folder / ("fingerprint.json" if unfinished else "run.json")).write_text(json.dumps(begun if unfinished else done))
 
 
 @pytest.mark.parametrize("pattern", ["", "**/*", "**/*.json", "*/*"])
