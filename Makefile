@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint configs/constraints.txt
 
-.PHONY: help install demo test test-all lint types imports check bench bench-peers bench-memory bench-start clean
+.PHONY: help install demo test test-all test-slow test-real coverage package lint types imports check bench bench-peers bench-memory bench-start clean
 
 help:            ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -33,6 +33,23 @@ test: $(VENV)/.installed-dev  ## The tests; no network, no GPU, under three minu
 test-all: $(VENV)/.installed-dev  ## The slow tests too.
 	$(BIN)/python -m pytest -q -n 2 -m ''
 
+test-slow: $(VENV)/.installed-dev  ## The slow tests alone, those that guard data and numbers first; MINUTES=40 begins none later.
+	$(BIN)/python -m pytest -q -n 2 -m 'slow and not real' $(if $(MINUTES),--minutes $(MINUTES))
+
+test-real: $(VENV)/.installed-dev  ## Tests on a real model, SmolLM2-135M-Instruct, where ACTKIT_REAL_MODEL names its folder.
+	$(BIN)/python -m pytest -q -m real
+
+coverage: $(VENV)/.installed-dev  ## Which branches the quick tests reach.
+	$(BIN)/python -m pytest -q -n 2 --cov=actkit --cov-branch --cov-report=term:skip-covered
+
+package: $(VENV)/.installed-dev  ## Build sdist and wheel, check them, and run the installed wheel.
+	rm -rf dist build/wheel && $(BIN)/python -m build -q --outdir dist && $(BIN)/python -m twine check --strict dist/*
+	test $$(stat -c %s dist/*.whl) -le 13000000
+	$(PYTHON) -m venv build/wheel && build/wheel/bin/python -m pip install -qq --disable-pip-version-check \
+		--constraint configs/constraints.txt torch && build/wheel/bin/python -m pip install -qq \
+		--disable-pip-version-check --constraint configs/constraints.txt dist/*.whl
+	cd build && wheel/bin/actkit concept honesty --layers 2 --max-samples 24 --overwrite -o wheel-run && wheel/bin/actkit docs > /dev/null
+
 lint: $(VENV)/.installed-dev  ## ruff: style and format.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,4 +75,4 @@ bench-start: $(VENV)/.installed-dev  ## How long actkit takes to start.
 	$(BIN)/python -m tests.benchmarks.start
 
 clean:           ## Remove the virtual environment and caches.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -44,21 +44,21 @@ if TYPE_CHECKING:
     from actkit.errors import ActkitError as ActkitError
     from actkit.pipeline.recipe import Finished as Finished
     from actkit.recipes.capture import CaptureSpec as CaptureSpec
-    from actkit.recipes.capture import run as run_capture
+    from actkit.recipes.capture import run_capture as run_capture
     from actkit.recipes.concept import ConceptSpec as ConceptSpec
-    from actkit.recipes.concept import run as run_concept
+    from actkit.recipes.concept import run_concept as run_concept
     from actkit.recipes.concepts import Template as Template
-    from actkit.recipes.dense import DenseSpec as DenseSpec
     from actkit.recipes.dpo import DpoSpec as DpoSpec
-    from actkit.recipes.dpo import run as run_dpo
+    from actkit.recipes.dpo import run_dpo as run_dpo
     from actkit.recipes.feature_dataset import FeatureDatasetSpec as FeatureDatasetSpec
-    from actkit.recipes.feature_dataset import run as run_feature_dataset
+    from actkit.recipes.feature_dataset import run_feature_dataset as run_feature_dataset
     from actkit.recipes.feedback import FeedbackFields as FeedbackFields
     from actkit.recipes.reward_detect import RewardDetectSpec as RewardDetectSpec
-    from actkit.recipes.reward_detect import run as run_reward_detect
+    from actkit.recipes.reward_detect import run_reward_detect as run_reward_detect
     from actkit.recipes.sae_extract import SaeExtractSpec as SaeExtractSpec
-    from actkit.recipes.sae_extract import run as run_sae_extract
-    from actkit.recipes.sparse import SparseSpec as SparseSpec
+    from actkit.recipes.sae_extract import run_sae_extract as run_sae_extract
+    from actkit.recipes.specs import DenseSpec as DenseSpec
+    from actkit.recipes.specs import SparseSpec as SparseSpec
     from actkit.runs.run import Run as Run
     from actkit.runs.run import open_run as open_run
 
@@ -70,7 +70,7 @@ _WHERE = {
     "ConceptActivations": ("actkit.api.concepts", "ConceptActivations"),
     "ConceptSpec": ("actkit.recipes.concept", "ConceptSpec"),
     "ContrastiveActivations": ("actkit.api.contrasts", "ContrastiveActivations"),
-    "DenseSpec": ("actkit.recipes.dense", "DenseSpec"),
+    "DenseSpec": ("actkit.recipes.specs", "DenseSpec"),
     "DpoSpec": ("actkit.recipes.dpo", "DpoSpec"),
     "ExtractionConfig": ("actkit.api.sae_extraction", "ExtractionConfig"),
     "FeatureDatasetSpec": ("actkit.recipes.feature_dataset", "FeatureDatasetSpec"),
@@ -88,7 +88,7 @@ _WHERE = {
     "SaeExtractSpec": ("actkit.recipes.sae_extract", "SaeExtractSpec"),
     "SaeSpec": ("actkit.config", "SaeSpec"),
     "ScoreSettings": ("actkit.analysis.feature_tests.feature_scores", "ScoreSettings"),
-    "SparseSpec": ("actkit.recipes.sparse", "SparseSpec"),
+    "SparseSpec": ("actkit.recipes.specs", "SparseSpec"),
     "Template": ("actkit.recipes.concepts", "Template"),
     "TokenSpec": ("actkit.config", "TokenSpec"),
     "capture_activations": ("actkit.api.captures", "capture_activations"),
@@ -100,12 +100,12 @@ _WHERE = {
     "load_model": ("actkit.api.loading", "load_model"),
     "load_samples_from_json": ("actkit.api.samples", "load_samples_from_json"),
     "open_run": ("actkit.runs.run", "open_run"),
-    "run_capture": ("actkit.recipes.capture", "run"),
-    "run_concept": ("actkit.recipes.concept", "run"),
-    "run_dpo": ("actkit.recipes.dpo", "run"),
-    "run_feature_dataset": ("actkit.recipes.feature_dataset", "run"),
-    "run_reward_detect": ("actkit.recipes.reward_detect", "run"),
-    "run_sae_extract": ("actkit.recipes.sae_extract", "run"),
+    "run_capture": ("actkit.recipes.capture", "run_capture"),
+    "run_concept": ("actkit.recipes.concept", "run_concept"),
+    "run_dpo": ("actkit.recipes.dpo", "run_dpo"),
+    "run_feature_dataset": ("actkit.recipes.feature_dataset", "run_feature_dataset"),
+    "run_reward_detect": ("actkit.recipes.reward_detect", "run_reward_detect"),
+    "run_sae_extract": ("actkit.recipes.sae_extract", "run_sae_extract"),
     "save_activations": ("actkit.api.saving", "save_activations"),
     "save_results_to_json": ("actkit.api.samples", "save_results_to_json"),
 }

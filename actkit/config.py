@@ -1,4 +1,7 @@
-"""What a run is asked to do: frozen dataclasses; every default and unit lives here once."""
+"""What a run is asked to do: frozen dataclasses; every default and unit lives here once.
+
+A field's metadata say which option it is, where that has another name; see `recipes.asked`.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +26,7 @@ SteerPositions = Literal["all", "prompt", "response"]
 class ModelSpec:
     """Which language model, and how it is loaded."""
 
-    name: str = "tiny"
+    name: str = field(default="tiny", metadata={"option": "model"})
     """`tiny` (bundled), a Hugging Face id, a TransformerLens alias, or a local directory in Hugging Face layout."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id; None is the hub's default branch."""
@@ -42,7 +45,7 @@ class ModelSpec:
     """Spread the weights over all devices as accelerate does, what does not fit offloaded; None is one device."""
     quantize: Quantize | None = None
     """Load the weights in 8 or 4 bits with bitsandbytes, on CUDA; the numbers are then the quantized model's."""
-    loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
+    loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False, metadata={"option": None})
     """A `transformers` model and its tokenizer that are in memory already, used as they are; `name` is then a label."""
 
 
@@ -94,17 +97,17 @@ class OutputSpec:
 
     out: Path
     """The finished run's directory; it grows as `<out>.partial`."""
-    overwrite: bool = False
+    overwrite: bool = field(default=False, metadata={"option": None})
     """Replace an existing run."""
     store_dtype: StoreDtype = "float32"
     """How activations are stored; float16 is refused where a value does not fit."""
     on_bad_record: OnBadRecord = "skip"
     """`skip` lists bad records in the table `rejected`; `fail` stops at the first one."""
-    max_records: int | None = None
+    max_records: int | None = field(default=None, metadata={"option": "max_samples"})
     """Read no more than this many records."""
-    resume: bool = False
+    resume: bool = field(default=False, metadata={"option": None})
     """Continue an unfinished run after its last finished shard."""
-    plan_only: bool = False
+    plan_only: bool = field(default=False, metadata={"option": None})
     """Read and tokenize, say what the run would be, and write nothing."""
     verify: int = 0
     """Records that are computed again on the plain model, as soon as the first shard is finished."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may wait for a network
 # Before torch is imported: the tests run in as many processes as there are cores, so one thread each is fastest.
@@ -50,6 +51,28 @@ PARALLEL = ("gpt_neox", "phi")
 
 SCALED = ("granite",)
 """What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
+
+GUARDS = ("faults", "resume", "determinism", "matrix", "readme", "verify", "hostile", "fuzz")
+"""Parts of the names of the slow tests that guard data and numbers; they come first where time is short."""
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--minutes N`: slow tests that would begin later are skipped, and say so."""
+    parser.addoption("--minutes", type=float, default=None, help="begin no slow test after so many minutes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests that guard data and numbers before the other slow ones."""
+    slow = {item for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item in slow and (2 - any(name in item.nodeid for name in GUARDS)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a slow test for which there is no time left."""
+    minutes = item.config.getoption("--minutes")
+    if minutes is not None and item.get_closest_marker("slow") and time.monotonic() - BEGAN > 60 * minutes:
+        pytest.skip(f"no time left within {minutes:g} minutes")
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import torch
 
 from actkit.api.captured import CapturedActivations, captured_of
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
-from actkit.api.run_location import placed, plain, rows_in, warn_of
+from actkit.api.run_location import placed, rows_in, warn_of
 from actkit.config import BatchSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
-from actkit.recipes.capture import CaptureSpec
-from actkit.recipes.capture import run as run_capture
-from actkit.recipes.dense import DenseSpec
+from actkit.recipes.capture import CaptureSpec, run_capture
+from actkit.recipes.specs import DenseSpec
 from actkit.runs.run import Run
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, str]] | Mapping[str, Any]
@@ -54,13 +53,6 @@ def capture_activations(
     tokens = TokenSpec(max_length)
     at = positions if isinstance(positions, str) else layers_text(positions)
     spec = model_spec(model)
-    options: dict[str, Any] = {
-        "model": spec.name,
-        "layers": layers_text(layers),
-        "hook_point": list(hook_points),
-        "positions": at,
-    }
-    options |= {"chat": chat, "system": system, "max_length": max_length}
     with placed(out, overwrite, on_bad_record="fail") as place:
         path = None
         if len(texts) < len(chosen):
@@ -68,7 +60,7 @@ def capture_activations(
         what = CaptureSpec(texts, path, positions=at, chat=chat, system=system, tokens=tokens)
         dense = DenseSpec(spec, place.output, layers_text(layers), tuple(hook_points), BatchSpec(batch_tokens))
         with in_use(spec):
-            finished = run_capture(what, dense, plain(options))
+            finished = run_capture(what, dense)
         run = Run(finished.path)
         found = torch.load(export(run.path, "pt", place.folder / "run.pt", max_mb=max_mb), weights_only=True)
         captured = captured_of(found, run, place.kept)

@@ -1,7 +1,7 @@
 """A concept's contrast pairs and its directions in memory, on top of the command `concept`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,12 @@ from actkit.api.captured import CapturedActivations
 from actkit.api.contrasts import ContrastiveActivations, contrasted
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
 from actkit.api.pair_sides import side_of
-from actkit.api.run_location import RunLocation, placed, plain, rows_in, texts_of, warn_of
+from actkit.api.run_location import RunLocation, placed, rows_in, texts_of, warn_of
 from actkit.config import BatchSpec, ContrastPositions, TokenSpec
 from actkit.errors import UsageError
-from actkit.recipes.concept import ConceptSpec
-from actkit.recipes.concept import run as run_concept
+from actkit.recipes.concept import ConceptSpec, run_concept
 from actkit.recipes.concepts import Template
-from actkit.recipes.dense import DenseSpec
+from actkit.recipes.specs import DenseSpec
 from actkit.runs.run import Run
 from actkit.schemas import arrow_schema
 
@@ -81,16 +80,12 @@ def capture_from_concept(
         found.direction(2).shape  # [192]
     """
     spec, at = model_spec(model), layers_text(layers)
-    options: dict[str, Any] = {"model": spec.name, "layers": at, "hook_point": list(hook_points)}
-    options |= {"positions": positions, "chat": chat, "max_length": max_length, "max_samples": max_examples}
     with placed(out, overwrite, max_records=max_examples) as place:
         what = _what(concept, stems, place)
         asked = ConceptSpec(**what, chat=chat, positions=positions, tokens=TokenSpec(max_length), seed=seed)
         dense = DenseSpec(spec, place.output, at, tuple(hook_points), BatchSpec(batch_tokens))
-        template = asdict(concept) if isinstance(concept, Template) else None
-        options |= {"concept": concept if isinstance(concept, str) else None, "template": template, "seed": seed}
         with in_use(spec):
-            finished = run_concept(asked, dense, plain(options))
+            finished = run_concept(asked, dense)
         warn_of(finished.facts)
         return _found(Run(finished.path), place.kept, positions)
 

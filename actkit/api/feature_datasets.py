@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
-from actkit.api.run_location import placed, plain, rows_in, run_named, warn_of
+from actkit.api.run_location import placed, rows_in, run_named, warn_of
 from actkit.config import BatchSpec
-from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec
-from actkit.recipes.feature_dataset import run as run_feature_dataset
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec, run_feature_dataset
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.run import Run
 
@@ -51,28 +50,13 @@ def create_feature_dataset(
     """
     spec = model_spec(model)
     saes = sae_specs(spec.name, sae_release, sae_id, sae_path, target_layer)
-    options = {
-        "model": spec.name,
-        "sae_release": sae_release,
-        "sae_id": sae_id,
-        "sae": sae_path,
-        "target_layer": target_layer,
-        "activation_threshold": activation_threshold,
-        "top_k": top_k,
-        "context_size": context_size,
-        "text_field": text_field,
-        "split": split,
-        "by_line": by_line,
-        "max_samples": max_examples,
-    }
-    with placed(run_named("feature-dataset", out), overwrite, max_records=max_examples) as place:
+    with placed(run_named(FeatureDatasetSpec.command, out), overwrite, max_records=max_examples) as place:
         named = isinstance(dataset, (str, Path))
         where = str(dataset) if named else place.write_input(_rows(dataset, text_field, max_examples))
         what = FeatureDatasetSpec(where, text_field, split, by_line, context_size, top_k, activation_threshold)
         sparse = SparseSpec(spec, saes, place.output, BatchSpec(batch_tokens))
-        options |= {"dataset": where if named else None}
         with in_use(spec):
-            finished = run_feature_dataset(what, sparse, plain(options), {}, on_progress)
+            finished = run_feature_dataset(what, sparse, on_progress)
     warn_of(finished.facts)
     return Run(finished.path)
 

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
 from actkit.api.run_location import placed, texts_of, warn_of
-from actkit.backends import Description
-from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, Pool, TokenSpec
 from actkit.pipeline.recipe import Recipe
-from actkit.recipes import reward_detect
-from actkit.recipes.saes import SaeReport, as_trained
-from actkit.recipes.sparse import SparseSpec
-from actkit.recipes.sparse import run as sparse_run
+from actkit.recipes.reward_detect import RewardDetectSpec, recipe
+from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -46,7 +43,7 @@ class SAEFeatureExtractor:
     ) -> None:
         self.model = model_spec(model)
         self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, target_layer)
-        self.spec = reward_detect.RewardDetectSpec(chat=chat, pool=pool, tokens=TokenSpec(max_length))
+        self.spec = RewardDetectSpec(chat=chat, pool=pool, tokens=TokenSpec(max_length))
         self.batch = BatchSpec(batch_tokens)
 
     def extract(self, texts: str | Sequence[str]) -> "csr_matrix":
@@ -64,15 +61,12 @@ class SAEFeatureExtractor:
             spec = replace(self.spec, path=place.write_input(rows))
             sparse = SparseSpec(self.model, self.sae, place.output, self.batch)
             with in_use(self.model):
-                finished = sparse_run(sparse, lambda *found: _recipe(spec, *found), {}, {}, lambda _progress: None)
+                finished = run(spec, sparse, _without_test)
             warn_of(finished.facts, self.spec.tokens.max_length)
             return Run(finished.path).features()
 
 
-def _recipe(spec: reward_detect.RewardDetectSpec, about: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
+def _without_test(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     """The recipe of `reward-detect` up to the pooled features: no labels, no test."""
-    tokens = as_trained(spec.tokens, saes, about.tokenizer)
-    limit = tokens.limit(about.context_length)
-    whole = reward_detect.recipe(replace(spec, tokens=tokens), about.tokenizer, limit, saes, found)
     nothing: Any = {"finish": lambda _run: iter(()), "texts": lambda _run, _facts: {}}
-    return replace(whole, **nothing)
+    return replace(recipe(spec, made), **nothing)

@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
 from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
-from actkit.api.run_location import placed, plain, warn_of
+from actkit.api.run_location import placed, warn_of
 from actkit.api.samples import save_results_to_json
 from actkit.config import BatchSpec, Pool, TokenSpec
-from actkit.recipes.reward_detect import RewardDetectSpec
-from actkit.recipes.reward_detect import run as run_reward_detect
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.run import Run
 
@@ -115,18 +114,12 @@ class RewardSignalDetector:
             signals.features[["feature_id", "auroc", "q_value", "auroc_heldout"]].head()
         """
         data = feedback_of(feedback)
-        names = asdict(data.fields)
-        own: dict[str, Any] = {"model": self.model.name, "data": data.path, "pool": self.pool}
-        own |= {name if name in ("positive", "negative") else f"{name}_field": one for name, one in names.items()}
-        own |= {"chat": self.chat, "top_k": self.top_k, **asdict(self.scores), **asdict(self.tokens)}
-        own |= {"use_example_data": data.path is None and data.rows is None}
-        own |= {"saes": [asdict(one) for one in self.sae]}
         with placed(out, overwrite) as place:
             path = data.path if data.rows is None else place.write_input(data.rows)
             what = RewardDetectSpec(path, data.fields, self.chat, self.pool, self.scores, self.top_k, self.tokens)
             sparse = SparseSpec(self.model, self.sae, place.output, self.batch)
             with in_use(self.model):
-                finished = run_reward_detect(what, sparse, plain(own), {}, on_progress)
+                finished = run_reward_detect(what, sparse, on_progress)
             run = Run(finished.path)
             document = json.loads((run.path / "reward_features.json").read_text(encoding="utf-8"))
             warn_of({**run.facts, "warnings": ()}, self.tokens.max_length)  # the others are among its own

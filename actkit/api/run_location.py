@@ -94,12 +94,6 @@ def run_named(command: str, out: Path | str | None) -> Path:
     return Path(out) if out is not None else named_after(command)
 
 
-def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as JSON can hold them, for `run.json`."""
-    found: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
-    return found
-
-
 def rows_in(records: Any) -> Iterable[Any]:
     """Records one by one; those of a pandas data frame, which else gives the names of its columns, are its rows."""
     if hasattr(records, "columns") and hasattr(records, "to_dict"):

@@ -2,19 +2,18 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actkit.api.loading import AnyModel, in_use, load_model, model_spec, sae_specs
-from actkit.api.run_location import placed, plain, warn_of
+from actkit.api.run_location import placed, warn_of
 from actkit.api.samples import as_json
 from actkit.config import BatchSpec, ModelSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.merged_json import is_document, merge
-from actkit.recipes.sae_extract import SaeExtractSpec
-from actkit.recipes.sae_extract import run as run_sae_extract
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 
 DOCUMENT = "results.json"
@@ -111,9 +110,8 @@ class SAEActivationExtractor:
                 str(path), one.prompt_field, one.response_field, one.save_all_tokens, one.top_k, one.chat, tokens
             )
             sparse = SparseSpec(spec, saes, place.output, BatchSpec(one.batch_tokens))
-            options = plain({**asdict(one), "model": spec.name, "samples": DOCUMENT})
             with in_use(spec):
-                finished = run_sae_extract(what, sparse, options, {}, on_progress)
+                finished = run_sae_extract(what, sparse, on_progress)
             merge(finished.path, document, finished.facts)
         warn_of(finished.facts, one.max_length)
         return document

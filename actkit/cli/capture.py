@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.dense import run_dense
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.signals import ARGUMENTS
 from actkit.errors import UsageError
@@ -69,7 +69,7 @@ def capture(
     if system is not None and "--no-chat" in ARGUMENTS.get():
         raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
     with starting(shared.quiet):
-        from actkit.recipes.capture import CaptureSpec, run
+        from actkit.recipes.capture import CaptureSpec, run_capture
     if field is not None:
         _check_has_fields(path, field)
 
@@ -83,16 +83,8 @@ def capture(
         system,
         shared.token_spec(),
     )
-    own = {
-        "prompts": path,
-        "prompt": prompt,
-        "positions": positions,
-        "field": field,
-        "response_field": response_field,
-        "chat": chat,
-        "system": system,
-    }
-    run_dense("capture", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))
+    finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
+    hand_over(finished, shared)
 
 
 def _check_has_fields(path: str | None, field: str) -> None:

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actkit.cli.dense import run_dense
 from actkit.cli.options.completion import concepts
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import Chat
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from actkit.pipeline.recipe import Finished
     from actkit.recipes.concepts import Template
 
 STEM = "{stem}"
@@ -67,6 +66,7 @@ def concept(
     seed: Annotated[
         int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
     ] = 0,
+    template: Annotated[str, hidden("--template")] = "own",
     input_alias: Annotated[str | None, hidden("--input", "--data", "--concept", callback=at_home)] = None,
 ) -> None:
     """A direction for a concept at each layer, from contrast pairs, with held-out evidence for it.
@@ -81,34 +81,23 @@ def concept(
         _list(shared.json)
         return
     name = what or input_alias
-    template = _template(positive, negative, stems)
-    if (name is None) == (template is None):
+    wording = _template(template, positive, negative, stems)
+    if (name is None) == (wording is None):
         problem = "no concept given" if name is None else f"{name} and --positive were both given"
         raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
     from actkit.cli.screen.directions import show_directions
 
     with starting(shared.quiet):
-        from actkit.recipes.concept import ConceptSpec, run
+        from actkit.recipes.concept import ConceptSpec, run_concept
 
-    spec = ConceptSpec(name, template, stems, chat, positions, shared.token_spec(), seed=seed)
-    own = {
-        "what": name,
-        "positive": positive,
-        "negative": negative,
-        "stems": stems,
-        "positions": positions,
-        "chat": chat,
-        "seed": seed,
-    }
-
-    def show(finished: "Finished") -> None:
-        if not shared.quiet:
-            show_directions(finished.path, finished.facts)
-
-    run_dense("concept", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more), show)
+    spec = ConceptSpec(name, wording, stems, chat, positions, shared.token_spec(), seed=seed)
+    finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
+    if not shared.quiet:
+        show_directions(finished.path, finished.facts)
+    hand_over(finished, shared)
 
 
-def _template(positive: str | None, negative: str | None, stems: str | None) -> "Template | None":
+def _template(name: str, positive: str | None, negative: str | None, stems: str | None) -> "Template | None":
     """The wording given on the command line. Raises UsageError unless all of it is given, each side with its stem."""
     given = {"--positive": positive, "--negative": negative, "--stems": stems}
     if all(one is None for one in given.values()):
@@ -121,7 +110,7 @@ def _template(positive: str | None, negative: str | None, stems: str | None) -> 
     for flag, text in (("--positive", positive), ("--negative", negative)):
         if STEM not in str(text):
             raise UsageError(f"{flag} has no {STEM}", f'such as {flag} "Act as an honest person. {STEM}"')
-    return Template("own", str(positive), str(negative))
+    return Template(name, str(positive), str(negative))
 
 
 def _list(as_json: bool) -> None:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.dense import run_dense
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import Chat
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
@@ -51,8 +51,8 @@ def dpo(
     if path is None:
         raise UsageError("no PAIRS given", "actkit dpo pairs.jsonl, or - for standard input")
     with starting(shared.quiet):
-        from actkit.recipes.dpo import DpoSpec, run
+        from actkit.recipes.dpo import DpoSpec, run_dpo
 
     spec = DpoSpec(path, positions, input_format, chat, shared.token_spec())
-    own = {"pairs": path, "positions": positions, "input_format": input_format, "chat": chat}
-    run_dense("dpo", shared, dense, sparse, own, lambda what, *more: run(spec, what, *more))
+    finished = run_command(run_dpo, spec, sparse.dense_spec(shared, dense, spec.command), shared)
+    hand_over(finished, shared)

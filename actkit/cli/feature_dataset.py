@@ -1,20 +1,18 @@
 """`actkit feature-dataset`."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actkit.cli.options.groups import READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
-from actkit.cli.run_command import run_command
+from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from actkit.config import OutputSpec
-    from actkit.pipeline.recipe import Finished
+    pass
 
 
 @with_option_groups
@@ -37,7 +35,7 @@ def feature_dataset(
     top_k: Annotated[
         int | None,
         option(
-            "--top-k", "-k", panel=SAE, min=1, help="Most features kept of a token; all by default.", show_default=False
+            "--top-k", "-k", panel=SAE, min=0, help="Most features kept of a token; all by default.", show_default=False
         ),
     ] = None,
     context_size: Annotated[
@@ -79,23 +77,11 @@ def feature_dataset(
         raise UsageError("no DATASET given", "actkit feature-dataset stories/, or - for standard input")
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     with starting(shared.quiet):
-        from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
+        from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 
     spec = FeatureDatasetSpec(
-        where, text_field, split, by_line, context_size, top_k, activation_threshold, shared.token_spec()
+        where, text_field, split, by_line, context_size, top_k or None, activation_threshold, shared.token_spec()
     )
 
-    def work(output: "OutputSpec", *more: Any) -> "Finished":
-        return run(spec, sparse.sparse_spec(shared, output), *more)
-
-    own = {
-        "dataset": where,
-        "text_field": text_field,
-        "split": split,
-        "by_line": by_line,
-        "context_size": context_size,
-        "top_k": top_k,
-        "activation_threshold": activation_threshold,
-        **asdict(sparse),
-    }
-    run_command("feature-dataset", shared, own, work)
+    finished = run_command(run_feature_dataset, spec, sparse.sparse_spec(shared, spec.command), shared)
+    hand_over(finished, shared)

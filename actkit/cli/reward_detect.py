@@ -1,22 +1,20 @@
 """`actkit reward-detect`."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
-from actkit.cli.run_command import run_command
+from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from actkit.config import OutputSpec
-    from actkit.pipeline.recipe import Finished
+    pass
 
 TEST = "Statistics"
 
@@ -108,6 +106,7 @@ def reward_detect(
         int, option("--draws", panel=TEST, min=100, help="Exchanges of labels where p needs them.")
     ] = 10_000,
     seed: Annotated[int, option("--seed", panel=TEST, help="Of the split and the exchanges.")] = 0,
+    null_draws: Annotated[int, hidden("--null-draws", min=1)] = 1000,
     top_k: Annotated[int, option("--top-k", "-k", panel=OUTPUT, min=1, help="Features listed.")] = 10,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
@@ -129,7 +128,7 @@ def reward_detect(
     with starting(shared.quiet):
         from actkit.recipes.feedback import FeedbackFields
         from actkit.recipes.labels import check_labels
-        from actkit.recipes.reward_detect import RewardDetectSpec, run
+        from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 
     fields = FeedbackFields(
         text_field, label_field, prompt_field, group_field, score_field, tuple(positive or ()), tuple(negative or ())
@@ -138,6 +137,7 @@ def reward_detect(
     settings = ScoreSettings(
         held_out,
         draws,
+        null_draws,
         q=q,
         activation_threshold=activation_threshold,
         correlation_threshold=correlation_threshold,
@@ -145,33 +145,7 @@ def reward_detect(
     )
     spec = RewardDetectSpec(path, fields, chat, pool, settings, top_k, shared.token_spec())
 
-    def work(output: "OutputSpec", *more: Any) -> "Finished":
-        return run(spec, sparse.sparse_spec(shared, output), *more)
-
-    own = {
-        "data": path,
-        "use_example_data": use_example_data,
-        "text_field": text_field,
-        "label_field": label_field,
-        "positive": positive,
-        "negative": negative,
-        "prompt_field": prompt_field,
-        "group_field": group_field,
-        "score_field": score_field,
-        "chat": chat,
-        "pool": pool,
-        "activation_threshold": activation_threshold,
-        "correlation_threshold": correlation_threshold,
-        "q": q,
-        "held_out": held_out,
-        "draws": draws,
-        "seed": seed,
-        "top_k": top_k,
-        **asdict(sparse),
-    }
-
-    def show(finished: "Finished") -> None:
-        if not shared.quiet:
-            show_ranking(finished.path)
-
-    run_command("reward-detect", shared, own, work, afterwards=show)
+    finished = run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared)
+    if not shared.quiet:
+        show_ranking(finished.path)
+    hand_over(finished, shared)

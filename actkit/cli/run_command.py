@@ -4,13 +4,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
-from actkit.cli.options.config_file import recorded, replayable
 from actkit.cli.options.presets import near_names
 from actkit.cli.options.shared import Shared
 from actkit.cli.screen.console import console, progress_shown
@@ -19,46 +17,33 @@ from actkit.cli.signals import continuing
 from actkit.errors import ModelError, RunError, UsageError
 
 if TYPE_CHECKING:
-    from actkit.config import OutputSpec, StoreDtype
     from actkit.pipeline.recipe import Finished
-    from actkit.runs.progress import Progress
+    from actkit.recipes.specs import CommonSpec, OwnSpec
+    from actkit.runs.progress import OnProgress, Progress
 
-Work = Callable[["OutputSpec", Mapping[str, Any], Mapping[str, str], Callable[["Progress"], None]], "Finished"]
-NOT_OF_THE_RUN = ("resume", "export", "plan", "profile")
-"""Options that say what to do with a run, not what is in it."""
+
+Own = TypeVar("Own", bound="OwnSpec")
+Common = TypeVar("Common", bound="CommonSpec")
 
 
 def run_command(
-    command: str,
-    shared: Shared,
-    own: Mapping[str, Any],
-    work: Work,
-    store_dtype: "StoreDtype" = "float32",
-    afterwards: Callable[["Finished"], None] = lambda _finished: None,
+    run: "Callable[[Own, Common, OnProgress], Finished]", own: Own, common: Common, shared: Shared
 ) -> "Finished":
-    """Run a command: `work` gets where the run goes, the options to record, the files to write, and the progress line.
-
-    `own` are the command's options beside the shared ones. `afterwards` is what the command itself shows or writes of
-    the finished run. At last prints the run's path, or with `--json` one object, on standard output.
+    """Run a command with a progress line, and show what came of it; `run` is its function, such as `run_dpo`.
 
     Raises UsageError where `--out` cannot be meant or `--resume` does not say what, and where a signal ends the run
     StoppedError, whose hint is the line that continues it.
     """
-    _check(command, shared)
-    from actkit.runs.paths import named_after
+    from actkit.recipes.asked import source_of
 
-    out = shared.out or shared.output or named_after(command)
-    values = {
-        **own,
-        **{one.name: getattr(shared, one.name) for one in fields(Shared) if one.name not in NOT_OF_THE_RUN},
-    }
-    options = recorded({**values, "out": out})
-    files = {"config.yaml": replayable(command, options)}
+    _check(own.command, shared)
     is_named = shared.out is not None or shared.output is not None
-    source = next(iter(own.values()), None)  # every command's first option of its own is what it reads
-    with continuing(out, is_named), _naming(shared.model, source), progress_shown(shared.quiet) as on_progress:
-        shown = on_progress if shared.quiet else _with_notes(on_progress)
-        finished = work(shared.output_spec(out, store_dtype), options, files, shown)
+    with (
+        continuing(common.output.out, is_named),
+        _naming(shared.model, source_of(own)),
+        progress_shown(shared.quiet) as on_progress,
+    ):
+        finished = run(own, common, on_progress if shared.quiet else _with_notes(on_progress))
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
     if finished.was_complete and not shared.quiet:
@@ -67,13 +52,16 @@ def run_command(
         show_run(finished.facts, finished.path)
     if shared.profile:
         show_profile(finished.facts)
-    afterwards(finished)
+    return finished
+
+
+def hand_over(finished: "Finished", shared: Shared) -> None:
+    """Write what `--export` asks for, then the run's path, or with `--json` one object, on standard output."""
     _export(shared, finished.path)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(f"{finished.path}\n")
-    return finished
 
 
 def _show_plan(facts: Mapping[str, Any], as_json: bool) -> NoReturn:
@@ -122,7 +110,7 @@ def _check(command: str, shared: Shared) -> None:
 
 
 @contextmanager
-def _naming(model: str, source: Any) -> Iterator[None]:
+def _naming(model: str, source: str | None) -> Iterator[None]:
     """Name, in an error, the input that had nothing, and what is nearly called like a model that there is not."""
     try:
         yield
@@ -136,7 +124,7 @@ def _naming(model: str, source: Any) -> Iterator[None]:
         from actkit.pipeline.input.files import name_of, shown
         from actkit.pipeline.recipe import NothingKeptError
 
-        if isinstance(error, NothingKeptError) and isinstance(source, str):
+        if isinstance(error, NothingKeptError) and source is not None:
             error.message = f"{shown(name_of(source))}: {error.message}"
         raise
 

@@ -1,7 +1,6 @@
 """`actkit sae-extract`."""
 
 import tempfile
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +10,12 @@ import typer
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
-from actkit.cli.run_command import run_command
+from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from actkit.config import OutputSpec
-    from actkit.pipeline.recipe import Finished
+    pass
 
 
 @with_option_groups
@@ -39,7 +37,8 @@ def sae_extract(
         option("--save-all-tokens", panel=READ, help="All tokens of prompt and response, not only the prompt's last."),
     ] = False,
     top_k: Annotated[
-        int, option("--top-k", "-k", panel=SAE, min=1, help="Features kept of each token, the largest.")
+        int,
+        option("--top-k", "-k", panel=SAE, min=0, help="Features kept of each token, the largest; 0 keeps all."),
     ] = 50,
     chat: Annotated[
         bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")
@@ -73,38 +72,23 @@ def sae_extract(
     if path is None:
         raise UsageError("no INPUT given", "actkit sae-extract answers.jsonl, or - for standard input")
     with starting(shared.quiet):
-        from actkit.recipes.sae_extract import SaeExtractSpec, run
+        from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     if merge_into is not None:
         _document(path, merge_into, (prompt_field, response_field))  # whatever is wrong with it is said now
         if not shared.plan:
             _writable(merge_into)
-    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k, chat, shared.token_spec())
+    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k or None, chat, shared.token_spec())
 
-    def work(output: "OutputSpec", *more: Any) -> "Finished":
-        return run(spec, sparse.sparse_spec(shared, output), *more)
+    finished = run_command(run_sae_extract, spec, sparse.sparse_spec(shared, spec.command), shared)
+    if merge_into is not None:
+        from actkit.export.merging import merge_into as join_document
 
-    own = {
-        "samples": path,
-        "save_all_tokens": save_all_tokens,
-        "top_k": top_k,
-        "chat": chat,
-        "prompt_field": prompt_field,
-        "response_field": response_field,
-        "merge_into": merge_into,
-        **asdict(sparse),
-    }
-
-    def join(finished: "Finished") -> None:
-        if merge_into is not None:
-            from actkit.export.merging import merge_into as join_document
-
-            # Read once more: another run may have joined it meanwhile.
-            again = partial(_document, path, merge_into, (prompt_field, response_field))
-            join_document(merge_into, finished.path, finished.facts, again)
-
-    run_command("sae-extract", shared, own, work, afterwards=join)
+        # Read once more: another run may have joined it meanwhile.
+        again = partial(_document, path, merge_into, (prompt_field, response_field))
+        join_document(merge_into, finished.path, finished.facts, again)
+    hand_over(finished, shared)
 
 
 def _writable(path: Path) -> None:

@@ -4,24 +4,20 @@ Where memory runs out, a batch is halved, and batches stay that small. A record 
 rejected and the shard computed again without it, so that nothing of it is left in any table or count.
 """
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
 
-from actkit.backends import Model
-from actkit.config import OutputSpec
 from actkit.errors import ModelError, NonFiniteError
-from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch, Kept, Rejected
 from actkit.pipeline.forward.batches import BatchPlan, Budget
 from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
 from actkit.pipeline.forward.run_batch import forward
 from actkit.pipeline.forward.steered import forward_steered
-from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.job import Job
 from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards import Shard, checked
 from actkit.runs.progress import OnProgress, Progress
@@ -36,18 +32,15 @@ ENCODED = ("features", "pooled_features")
 class Computing:
     """What computing a shard needs beside the shard."""
 
-    recipe: Recipe
-    model: Model
-    hook_points: Sequence[HookPoint]
+    job: Job
     budget: Budget
-    output: OutputSpec
     progress: Progress
     on_progress: OnProgress
     side_by_side: bool = field(init=False)
     """Whether the rows of a batch are made while the device computes the next: two batches are in memory then."""
 
     def __post_init__(self) -> None:
-        self.side_by_side = has_own_time(self.model.description.spec.device)
+        self.side_by_side = has_own_time(self.job.model.description.spec.device)
 
     def tables(self, shard: Shard) -> dict[str, Groups]:
         """Every table of one shard, rows in input order. Takes records that do not fit into memory out of it.
@@ -61,7 +54,7 @@ class Computing:
         with self.progress.timed("order"):
             tables: dict[str, Groups] = {"rejected": {"rejected": rejected_table(shard.rejected)}}
             if shard.sequences:
-                decode = self.model.description.tokenizer.batch_decode
+                decode = self.job.model.description.tokenizer.batch_decode
                 tables |= {table: ordered(groups) for table, groups in reduced.items() if groups}
                 tables["sequences"] = {"sequences": sequences_table(shard.sequences, shard.records)}
                 tables["tokens"] = {"tokens": tokens_table(shard.sequences, decode)}
@@ -76,9 +69,9 @@ class Computing:
         Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
         Where memory runs out, two batches at a time is what is given up first.
         """
-        reduced: dict[str, list[Groups]] = {table: [] for table in self.recipe.reducers}
-        about = self.model.description
-        plan = BatchPlan(shard.sequences, self.budget, self.model.shares_prefixes, about.d_model)
+        reduced: dict[str, list[Groups]] = {table: [] for table in self.job.recipe.reducers}
+        about = self.job.model.description
+        plan = BatchPlan(shard.sequences, self.budget, self.job.model.shares_prefixes, about.d_model)
         before: Future[dict[str, Groups] | None] | None = None
 
         def took(rows: dict[str, Groups] | None) -> bool:
@@ -112,12 +105,12 @@ class Computing:
 
     def _kept(self, batch: Batch, shard: Shard) -> Kept | None:
         """What is kept of one batch; None where memory ran out."""
-        steering = self.recipe.steering
+        steering = self.job.recipe.steering
         try:
             with self.progress.timed("forward"):
                 if steering is not None:
-                    return forward_steered(self.model, batch, shard.sequences, steering)
-                return forward(self.model, batch, self.hook_points)
+                    return forward_steered(self.job.model, batch, shard.sequences, steering)
+                return forward(self.job.model, batch, self.job.hook_points)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -125,10 +118,10 @@ class Computing:
 
     def _rows(self, kept: Kept, shard: Shard) -> dict[str, Groups] | None:
         """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
-        counted = {name: health.state() for name, health in self.recipe.health.items()}
+        counted = {name: health.state() for name, health in self.job.recipe.health.items()}
         try:
             with self.progress.timed("reduce"):
-                return {table: self._table(table, kept) for table in self.recipe.reducers}
+                return {table: self._table(table, kept) for table in self.job.recipe.reducers}
         except NonFiniteError as error:
             owner = next(each for each in shard.sequences if each.sequence_id == error.sequence_id)
             place = shard.records[owner.record_id].place
@@ -137,7 +130,7 @@ class Computing:
             if not is_out_of_memory(error):
                 raise
         for name, state in counted.items():
-            self.recipe.health[name].restore(state)
+            self.job.recipe.health[name].restore(state)
         return None
 
     def _result(self, before: "Future[dict[str, Groups] | None]") -> dict[str, Groups] | None:
@@ -145,7 +138,7 @@ class Computing:
             return before.result()
 
     def _table(self, table: str, kept: Kept) -> Groups:
-        reducer = self.recipe.reducers[table]
+        reducer = self.job.recipe.reducers[table]
         if table not in ENCODED:
             return reducer(kept)
         with self.progress.timed("encode", within=True):
@@ -172,4 +165,4 @@ class Computing:
         record = shard.records[next(one.record_id for one in shard.sequences if one.sequence_id == first)]
         reason = f"out of memory with {n_tokens:,} tokens"
         rejected = Rejected(record.record_id, record.source, record.line, None, reason)
-        shard.take_out(checked(rejected, self.output), self.progress)
+        shard.take_out(checked(rejected, self.job.output), self.progress)

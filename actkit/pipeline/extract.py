@@ -9,23 +9,21 @@
 A run that is continued begins at step 1 too, and leaves aside the records of the shards that it has.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from actkit.backends import Model
-from actkit.config import BatchSpec, OutputSpec
-from actkit.hooks import HookPoint
 from actkit.pipeline.compute import Computing
 from actkit.pipeline.disk_space import watching
 from actkit.pipeline.forward.cuda_overlap import has_own_time
 from actkit.pipeline.forward.out_of_memory import trim
+from actkit.pipeline.job import Job
 from actkit.pipeline.prefetch import ahead
 from actkit.pipeline.provenance import file_metadata, run_facts
-from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
+from actkit.pipeline.recipe import Finished, nothing_kept
 from actkit.pipeline.resume.fingerprint import fingerprint
 from actkit.pipeline.resume.reconcile import reconcile
 from actkit.pipeline.resume.session import Session, begun, complete
@@ -51,38 +49,26 @@ class ShardCheck(Protocol):
         """Look at one finished shard. Raises RunError where it is not right."""
 
 
-def extract(
-    recipe: Recipe,
-    model: Model,
-    hook_points: Sequence[HookPoint],
-    batch: BatchSpec,
-    output: OutputSpec,
-    options: Mapping[str, Any],
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
-    check: ShardCheck | None = None,
-) -> Finished:
-    """Run `recipe` over its records and write the run directory; with `output.resume`, what is missing of it.
+def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: ShardCheck | None = None) -> Finished:
+    """Run a job over its records and write the run directory; with `output.resume`, what is missing of it.
 
-    `options` go into `run.json` as they are; `files` (name → text) are written beside the tables; `check` is handed the
-    finished shards.
+    `check` is handed the finished shards.
 
     Raises RunError when nothing was kept, when another process writes the same run, when a run that is to be continued
     was begun differently, or when its input has changed; InputError when the input cannot be read (or, if bad records
     are fatal, at the first one); NonFiniteError when the model computes something that is not a number; WriteError when
     the disk is full. Whatever ends it early, an interruption included, finished shards stay in `<out>.partial`.
     """
-    same = fingerprint(recipe, model, hook_points, batch, output, options)
+    recipe, output, same = job.recipe, job.output, fingerprint(job)
     facts = complete(output, same)
     if facts is not None:
         return Finished(output.out, facts, was_complete=True)
-    about = file_metadata(recipe.command, model, hook_points)
     on_progress = watching(output, recipe.n_records, on_progress)
-    with begun(recipe, batch, output, about, same, model.description.spec.device) as run:
+    with begun(job, file_metadata(job), same) as run:
         directory, progress = run.directory, run.progress
-        for name, text in (files or {}).items():
+        for name, text in job.files.items():
             directory.write_text(name, text)
-        _run_shards(run, recipe, model, hook_points, batch, output, on_progress, check)
+        _run_shards(run, job, on_progress, check)
         if progress.written == 0:
             raise nothing_kept(progress)
         with progress.timed("finish"):
@@ -91,36 +77,28 @@ def extract(
             for name, table in recipe.finish(directory.partial):
                 directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
                 trim()
-        facts = run_facts(recipe, model, hook_points, options, run, same)
+        facts = run_facts(job, run, same)
         facts |= {"verify": check.facts} if check and check.facts else {}
         for name, text in recipe.texts(directory.partial, facts).items():
             directory.write_text(name, text)
         return Finished(directory.finish(facts, run.replaces), facts)
 
 
-def _run_shards(
-    run: Session,
-    recipe: Recipe,
-    model: Model,
-    hook_points: Sequence[HookPoint],
-    batch: BatchSpec,
-    output: OutputSpec,
-    on_progress: OnProgress,
-    check: ShardCheck | None,
-) -> None:
+def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardCheck | None) -> None:
+    recipe, model, batch = job.recipe, job.model, job.batch
     progress = run.progress
-    most = most_kept(recipe.kept_bytes or len(hook_points) * model.description.d_model * 4, batch)
+    most = most_kept(recipe.kept_bytes or len(job.hook_points) * model.description.d_model * 4, batch)
 
     vocabulary = model.description.vocabulary
 
     def gather(counts: Progress, told: OnProgress) -> Iterator[Shard]:
-        return gather_shards(recipe, batch.shard_sequences, most, output, counts, told, run.done, vocabulary)
+        return gather_shards(recipe, batch.shard_sequences, most, job.output, counts, told, run.done, vocabulary)
 
     if has_own_time(model.description.spec.device):
         shards = ahead(lambda counts: gather(counts, lambda _progress: None), progress)
     else:
         shards = gather(progress, on_progress)
-    computing = Computing(recipe, model, hook_points, run.budget, output, progress, on_progress)
+    computing = Computing(job, run.budget, progress, on_progress)
     if run.done or progress.notes:
         on_progress(progress)
     for part in range(len(run.done)):

@@ -4,13 +4,12 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from actkit.backends import Model
-from actkit.hooks import HookPoint
-from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.job import Job
 from actkit.pipeline.resume.session import Session
 from actkit.runs.progress import profile
 from actkit.schemas import SCHEMA_VERSION, TABLES
@@ -28,34 +27,27 @@ PACKAGES = (
 )
 
 
-def file_metadata(command: str, model: Model, hook_points: Sequence[HookPoint]) -> dict[str, str]:
+def file_metadata(job: Job) -> dict[str, str]:
     """What every Parquet file of a run carries, so that it can be read alone."""
-    description = model.description
+    description = job.model.description
     return {
-        "actkit.command": command,
+        "actkit.command": job.recipe.command,
         "actkit.model": description.spec.name,
         "actkit.revision": description.revision or "",
         "actkit.dtype": description.spec.dtype,
-        "actkit.hook_points": ",".join(map(str, hook_points)),
+        "actkit.hook_points": ",".join(map(str, job.hook_points)),
     }
 
 
-def run_facts(
-    recipe: Recipe,
-    model: Model,
-    hook_points: Sequence[HookPoint],
-    options: Mapping[str, Any],
-    run: Session,
-    fingerprint: Mapping[str, Any],
-) -> dict[str, Any]:
+def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What `run.json` holds."""
-    progress, directory = run.progress, run.directory
+    recipe, progress, directory = job.recipe, run.progress, run.directory
     return {
         "schema_version": SCHEMA_VERSION,
         "command": recipe.command,
-        "model": _about_model(model),
-        "hook_points": [str(point) for point in hook_points],
-        "options": dict(options),
+        "model": _about_model(job.model),
+        "hook_points": [str(point) for point in job.hook_points],
+        "options": dict(job.options),
         "detected": dict(recipe.detected),
         "counts": {
             "read": progress.read,

@@ -6,28 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
-from actkit.backends import Description
-from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.reader import Records, as_json, format_of, look_ahead, read_records, records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
-from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.dense import DenseSpec, with_features
-from actkit.recipes.dense import run as dense_run
 from actkit.recipes.messages import check_read
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
-from actkit.recipes.saes import SaeReport, as_trained
+from actkit.recipes.runner import Ingredients, run, with_features
+from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
 
 FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
@@ -38,10 +34,11 @@ FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
 class CaptureSpec:
     """What `capture` is asked for."""
 
-    prompts: tuple[str, ...] = ()
-    path: str | None = None
+    command: ClassVar[str] = "capture"
+    prompts: tuple[str, ...] = field(default=(), metadata={"option": "prompt"})
+    path: str | None = field(default=None, metadata={"reads": True, "option": "prompts"})
     """A file of prompts; `-` is standard input. Read after `prompts`."""
-    prompt_field: str | None = None
+    prompt_field: str | None = field(default=None, metadata={"option": "field"})
     """None looks for `FIELDS`."""
     response_field: str = "response"
     positions: str = "all"
@@ -51,30 +48,18 @@ class CaptureSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
 
-def run(
-    spec: CaptureSpec,
-    dense: DenseSpec,
-    options: Mapping[str, Any] | None = None,
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
-) -> Finished:
-    """Run `capture` and return the finished run. Errors: see `extract`, and UsageError for unknown positions."""
-
-    def make(description: Description, saes: Sequence[Sae], found: SaeReport, reducer: Reducer) -> Recipe:
-        own = replace(spec, tokens=as_trained(spec.tokens, saes, description.tokenizer))
-        plain = recipe(own, description.tokenizer, description.context_length, reducer)
-        return with_features(plain, saes, dense.top_k, found)
-
-    return dense_run(dense, make, options or {}, files or {}, on_progress)
+def run_capture(spec: CaptureSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
+    """Run `capture` and return the finished run. Errors: see `runner.run`, and UsageError for unknown positions."""
+    return run(spec, dense, recipe, on_progress)
 
 
-def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:
+def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises UsageError for unknown positions, InputError for a file that is not there."""
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
     # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
     more = _read(spec.path, spec.prompt_field) if spec.path is not None else None
-    limit = spec.tokens.limit(context_length)
+    tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
 
     def prepare(record: Record) -> Prepared:
         prompt = _encode(record.value, spec, tokenizer)
@@ -97,7 +82,7 @@ def recipe(spec: CaptureSpec, tokenizer: Tokenizer, context_length: int | None, 
     of_file = 0 if spec.path is None else records_about(spec.path)
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
-    return Recipe("capture", records, prepare, {"activations": reducer}, finish, n_records=n_records)
+    return with_features(Recipe(spec.command, records, prepare, made.reducers, finish, n_records=n_records), made)
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:

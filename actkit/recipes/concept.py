@@ -5,10 +5,10 @@ validation and test pairs, and in every test.
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,6 @@ import torch
 
 from actkit.analysis.concepts.concept import concept_tables
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
-from actkit.backends import Description
 from actkit.backends.saes.sae import Sae
 from actkit.config import ContrastPositions, Pool, TokenSpec
 from actkit.errors import RecordError
@@ -30,11 +29,11 @@ from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
-from actkit.recipes.dense import DenseSpec
-from actkit.recipes.dense import run as dense_run
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
-from actkit.recipes.saes import SaeReport, as_trained
+from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
+from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
 from actkit.schemas import arrow_schema
@@ -47,46 +46,33 @@ NEAREST = 20
 class ConceptSpec:
     """What `concept` is asked for."""
 
-    what: str | None = None
+    command: ClassVar[str] = "concept"
+    what: str | None = field(default=None, metadata={"reads": True})
     """A built-in concept, or a file of pairs."""
     template: Template | None = None
     """Instead: one's own wording, filled with the stems of a file."""
-    stems: str | None = None
+    stems: str | None = field(default=None, metadata={"reads": True})
     chat: bool | None = None
     """None uses the chat template if the model has one."""
     positions: ContrastPositions = "last"
     tokens: TokenSpec = field(default_factory=TokenSpec)
-    scores: ScoreSettings = field(default_factory=ScoreSettings)
-    """How features are tested, where there are SAEs."""
     seed: int = 0
-    """Of the split, the shuffles and the random directions."""
+    """Of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
 
 
-def run(
-    spec: ConceptSpec,
-    dense: DenseSpec,
-    options: Mapping[str, Any] | None = None,
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
-) -> Finished:
-    """Run `concept` and return the finished run. Errors: see `extract`, `contrasts_in`, and those of loading SAEs."""
-
-    def make(description: Description, saes: Sequence[Sae], found: SaeReport, reducer: Reducer) -> Recipe:
-        tokens = as_trained(spec.tokens, saes, description.tokenizer)
-        limit = tokens.limit(description.context_length)
-        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, reducer, saes, found)
-
-    return dense_run(dense, make, options or {}, files or {}, on_progress)
+def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
+    """Run `concept` and return the finished run. Errors: see `runner.run` and `contrasts_in`."""
+    return run(spec, dense, recipe, on_progress)
 
 
-def recipe(
-    spec: ConceptSpec, tokenizer: Tokenizer, limit: int | None, reducer: Reducer, saes: Sequence[Sae], found: SaeReport
-) -> Recipe:
+def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises UsageError for an unknown concept, InputError for a file that is no use."""
     if spec.template is not None and spec.stems is not None:
         form, records = "own template", from_stems(spec.template, spec.stems)
     else:
         form, records = contrasts_in(spec.what or "")
+    tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
+    saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
 
@@ -106,15 +92,15 @@ def recipe(
         last_only = spec.positions == "all"
         yield from concept_tables(run, last_only, spec.seed, report)
         if saes:
-            table, report["features"] = score_features(run, asked, spec.scores)
+            table, report["features"] = score_features(run, asked, ScoreSettings(seed=spec.seed))
             yield "feature_scores", table
             yield "direction_features", _nearest(run, saes)
 
     return Recipe(
-        "concept",
+        spec.command,
         lambda: records,
         prepare,
-        {"activations": reducer, **(_pooled(spec, saes, found) if saes else {})},
+        {**made.reducers, **(_pooled(spec, saes, found) if saes else {})},
         finish,
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},

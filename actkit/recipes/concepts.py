@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ STEM = "{stem}"
 class Template:
     """One wording of a contrast; `{stem}` is where the stem goes."""
 
-    name: str
+    name: str = field(metadata={"option": "template"})
     positive: str
     negative: str
 

@@ -6,31 +6,27 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
-from actkit.backends import Description
-from actkit.backends.saes.sae import Sae
 from actkit.config import PairFormat, PairPositions, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
-from actkit.pipeline.reducers.activations import Reducer
-from actkit.pipeline.tokens.tokenize import Tokenizer, divergence
-from actkit.recipes.dense import DenseSpec, with_features
-from actkit.recipes.dense import run as dense_run
+from actkit.pipeline.tokens.tokenize import divergence
 from actkit.recipes.preferences import Pair, pairs_in, parse
 from actkit.recipes.prompt_response import PromptResponse, encode_messages
-from actkit.recipes.saes import SaeReport, as_trained
+from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.shared_prefix import beginning
+from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
 
 
@@ -38,7 +34,8 @@ from actkit.runs.progress import OnProgress
 class DpoSpec:
     """What `dpo` is asked for."""
 
-    path: str
+    command: ClassVar[str] = "dpo"
+    path: str = field(metadata={"reads": True, "option": "pairs"})
     positions: PairPositions = "all"
     input_format: PairFormat | None = None
     """None looks at the first records."""
@@ -47,27 +44,15 @@ class DpoSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
 
-def run(
-    spec: DpoSpec,
-    dense: DenseSpec,
-    options: Mapping[str, Any] | None = None,
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
-) -> Finished:
-    """Run `dpo` and return the finished run. Errors: see `extract`, and InputError for input of no known format."""
-
-    def make(description: Description, saes: Sequence[Sae], found: SaeReport, reducer: Reducer) -> Recipe:
-        own = replace(spec, tokens=as_trained(spec.tokens, saes, description.tokenizer))
-        plain = recipe(own, description.tokenizer, description.context_length, reducer)
-        return with_features(plain, saes, dense.top_k, found)
-
-    return dense_run(dense, make, options or {}, files or {}, on_progress)
+def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
+    """Run `dpo` and return the finished run. Errors: see `runner.run`, and InputError for input of no known format."""
+    return run(spec, dense, recipe, on_progress)
 
 
-def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, reducer: Reducer) -> Recipe:
+def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises InputError when the first records are in none of the known formats."""
     form, records = pairs_in(spec.path, spec.input_format)
-    limit = spec.tokens.limit(context_length)
+    tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     chat = spec.chat if spec.chat is not None else bool(tokenizer.chat_template)
 
     def prepare(record: Record) -> Prepared:
@@ -84,9 +69,9 @@ def recipe(spec: DpoSpec, tokenizer: Tokenizer, context_length: int | None, redu
         return Prepared(_sequences(record.record_id, chosen, rejected, apart, spec.positions), {"pairs": row})
 
     detected = {"input_format": form, "chat": chat}
-    return Recipe(
-        "dpo", lambda: records, prepare, {"activations": reducer}, finish, detected, n_records=records_about(spec.path)
-    )
+    about = records_about(spec.path)
+    plain = Recipe(spec.command, lambda: records, prepare, made.reducers, finish, detected, n_records=about)
+    return with_features(plain, made)
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:

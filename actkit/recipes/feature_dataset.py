@@ -6,8 +6,9 @@ begins as the SAE's training contexts did; nothing of it is left out. Characters
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,6 @@ import pyarrow.parquet as pq
 
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
-from actkit.backends import Description
 from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError, UsageError
@@ -29,10 +29,9 @@ from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.resume.session import is_complete
 from actkit.pipeline.tokens.chunks import chunks
-from actkit.pipeline.tokens.tokenize import Tokenizer, encode_text, leading_bos
-from actkit.recipes.saes import SaeReport, as_trained
-from actkit.recipes.sparse import SparseSpec
-from actkit.recipes.sparse import run as sparse_run
+from actkit.pipeline.tokens.tokenize import encode_text, leading_bos
+from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
 from actkit.runs.writer import Groups
@@ -45,7 +44,8 @@ FIELDS = ("text", "content", "document", "story", "body")
 class FeatureDatasetSpec:
     """What `feature-dataset` is asked for."""
 
-    dataset: str
+    command: ClassVar[str] = "feature-dataset"
+    dataset: str = field(metadata={"reads": True})
     """A file, `-`, a directory, a glob, or a dataset's id on the Hugging Face hub."""
     text_field: str | None = None
     """None looks for `FIELDS`."""
@@ -56,48 +56,32 @@ class FeatureDatasetSpec:
     """Most tokens a sequence; None is what the SAEs were trained on, where they say it."""
     top_k: int | None = None
     """Most features of a token; None keeps all."""
-    threshold: float = 0.0
+    threshold: float = field(default=0.0, metadata={"option": "activation_threshold"})
     """Only features above it are kept; 0 keeps all that are active."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
 
-def run(
-    spec: FeatureDatasetSpec,
-    sparse: SparseSpec,
-    options: Mapping[str, Any] | None = None,
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
+def run_feature_dataset(
+    spec: FeatureDatasetSpec, sparse: SparseSpec, on_progress: OnProgress = lambda _progress: None
 ) -> Finished:
-    """Run `feature-dataset` and return the finished run. Errors: see `extract`, and those of loading SAEs.
+    """Run `feature-dataset` and return the finished run. Errors: see `runner.run`.
 
     Raises InputError for a corpus that is not there, before anything is loaded.
     """
     corpus = find_corpus(spec.dataset)
     if not is_complete(sparse.output):  # then nothing is read, and the hub need not be there
         corpus = opened(corpus, spec.split)
-
-    def make(description: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
-        tokenizer = description.tokenizer
-        bos = leading_bos(tokenizer, as_trained(spec.tokens, saes, tokenizer).bos)
-        size = _context(spec, saes, description.context_length, bos is not None)
-        return recipe(spec, tokenizer, bos, size, saes, found, corpus)
-
-    return sparse_run(sparse, make, options or {}, files or {}, on_progress)
+    return run(spec, sparse, partial(recipe, corpus=corpus), on_progress)
 
 
-def recipe(
-    spec: FeatureDatasetSpec,
-    tokenizer: Tokenizer,
-    bos: int | None,
-    size: int | None,
-    saes: Sequence[Sae],
-    found: SaeReport,
-    corpus: Corpus | None = None,
-) -> Recipe:
-    """The recipe: chunks of at most `size` tokens, `bos` included. `corpus` is that of `spec`, where it is known.
+def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Corpus | None = None) -> Recipe:
+    """The recipe. `corpus` is that of `spec`, where it is known.
 
-    Raises InputError for a corpus that is not there.
+    Raises InputError for a corpus that is not there, UsageError for a context that leaves no room for text.
     """
+    tokenizer, saes, found = made.tokenizer, made.saes, made.report
+    bos = leading_bos(tokenizer, spec.tokens.bos)
+    size = _context(spec, saes, made.context_length, bos is not None)
     corpus = corpus or find_corpus(spec.dataset)
     counts: dict[str, int | None] = {"context_size": size}
 
@@ -127,7 +111,7 @@ def recipe(
 
     reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
     return Recipe(
-        "feature-dataset",
+        spec.command,
         lambda: read_documents(corpus, spec.split, spec.by_line),
         prepare,
         reducers,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
 from typing import Any, Literal
@@ -32,11 +32,11 @@ WHOLE = re.compile(r"([+-]?\d+)\.0*")
 class FeedbackFields:
     """Which fields hold what; None looks for the usual names."""
 
-    text: str | None = None
-    label: str | None = None
-    prompt: str = "prompt"
-    group: str | None = None
-    score: str | None = None
+    text: str | None = field(default=None, metadata={"option": "text_field"})
+    label: str | None = field(default=None, metadata={"option": "label_field"})
+    prompt: str = field(default="prompt", metadata={"option": "prompt_field"})
+    group: str | None = field(default=None, metadata={"option": "group_field"})
+    score: str | None = field(default=None, metadata={"option": "score_field"})
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     """Labels that count as positive and negative; given one of them, no other words do."""

@@ -4,16 +4,14 @@ Each text is one sample: its features are pooled over its tokens. After a prompt
 and answers to one prompt make a group, which the statistics keep together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
-from actkit.backends import Description
-from actkit.backends.saes.sae import Sae
 from actkit.config import PairFormat, Pool, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
@@ -23,15 +21,13 @@ from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
-from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labels import Labels
 from actkit.recipes.named_fields import with_fields
 from actkit.recipes.pooled_sequences import Rendering, of_pair, of_text
 from actkit.recipes.preferences import detect
-from actkit.recipes.saes import SaeReport, as_trained
-from actkit.recipes.sparse import SparseSpec
-from actkit.recipes.sparse import run as sparse_run
+from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 
 EXAMPLES = Path(__file__).with_name("feedback_examples.jsonl")
@@ -44,7 +40,8 @@ LOOK_AHEAD = 100
 class RewardDetectSpec:
     """What `reward-detect` is asked for."""
 
-    path: str | None = None
+    command: ClassVar[str] = "reward-detect"
+    path: str | None = field(default=None, metadata={"reads": True, "option": "data", "none_is": "use_example_data"})
     """None takes the built-in example data."""
     fields: FeedbackFields = field(default_factory=FeedbackFields)
     chat: bool | None = None
@@ -56,32 +53,22 @@ class RewardDetectSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
 
-def run(
-    spec: RewardDetectSpec,
-    sparse: SparseSpec,
-    options: Mapping[str, Any] | None = None,
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
+def run_reward_detect(
+    spec: RewardDetectSpec, sparse: SparseSpec, on_progress: OnProgress = lambda _progress: None
 ) -> Finished:
-    """Run `reward-detect` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
-
-    def make(description: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
-        tokens = as_trained(spec.tokens, saes, description.tokenizer)
-        limit = tokens.limit(description.context_length)
-        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, saes, found)
-
-    return sparse_run(sparse, make, options or {}, files or {}, on_progress)
+    """Run `reward-detect` and return the finished run. Errors: see `runner.run` and `recipe`."""
+    return run(spec, sparse, recipe, on_progress)
 
 
-def recipe(
-    spec: RewardDetectSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: SaeReport
-) -> Recipe:
+def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     """The recipe.
 
     Raises InputError for a file that is not there and for a field that was named and is nowhere; UsageError for
     fields or labels of labelled texts where the file holds preference pairs.
     """
     form, labels, records = _read(spec)
+    tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
+    saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     how = Rendering(tokenizer, spec.tokens.bos, limit, chat, bool(spec.chat))
     report: dict[str, Any] = {}
@@ -100,7 +87,7 @@ def recipe(
 
     points = sorted({sae.hook_point for sae in saes})
     return Recipe(
-        "reward-detect",
+        spec.command,
         lambda: records,
         prepare,
         {

@@ -4,16 +4,14 @@ By default only the last token of the prompt is read, and then nothing after it 
 the prompt all the same, so that the boundary is where the model would see it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from actkit.analysis.feature_positions import feature_positions
-from actkit.backends import Description
-from actkit.backends.saes.sae import Sae
 from actkit.config import TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
@@ -27,9 +25,8 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.messages import parse_messages
 from actkit.recipes.named_fields import with_fields
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain, text_in
-from actkit.recipes.saes import SaeReport, as_trained
-from actkit.recipes.sparse import SparseSpec
-from actkit.recipes.sparse import run as sparse_run
+from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.writer import Groups
 
@@ -38,40 +35,31 @@ from actkit.runs.writer import Groups
 class SaeExtractSpec:
     """What `sae-extract` is asked for."""
 
-    path: str
+    command: ClassVar[str] = "sae-extract"
+    path: str = field(metadata={"reads": True, "option": "samples"})
     prompt_field: str = "prompt"
     response_field: str = "response"
     save_all_tokens: bool = False
-    top_k: int | None = 50
+    top_k: int | None = field(default=50, metadata={"none": 0})
     """Most features of a token; None keeps all."""
     chat: bool = False
     tokens: TokenSpec = field(default_factory=TokenSpec)
 
 
-def run(
-    spec: SaeExtractSpec,
-    sparse: SparseSpec,
-    options: Mapping[str, Any] | None = None,
-    files: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
+def run_sae_extract(
+    spec: SaeExtractSpec, sparse: SparseSpec, on_progress: OnProgress = lambda _progress: None
 ) -> Finished:
-    """Run `sae-extract` and return the finished run. Errors: see `extract`, and those of loading SAEs."""
-
-    def make(description: Description, saes: Sequence[Sae], found: SaeReport) -> Recipe:
-        tokens = as_trained(spec.tokens, saes, description.tokenizer)
-        limit = tokens.limit(description.context_length)
-        return recipe(replace(spec, tokens=tokens), description.tokenizer, limit, saes, found)
-
-    return sparse_run(sparse, make, options or {}, files or {}, on_progress)
+    """Run `sae-extract` and return the finished run. Errors: see `runner.run`."""
+    return run(spec, sparse, recipe, on_progress)
 
 
-def recipe(
-    spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None, saes: Sequence[Sae], found: SaeReport
-) -> Recipe:
-    """The recipe; sequences longer than `limit` are cut where all tokens are read, rejected where the prompt is cut.
+def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
+    """The recipe; sequences longer than the limit are cut where all tokens are read, rejected where the prompt is cut.
 
     Its records raise InputError for a field of responses that was named and is nowhere.
     """
+    tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
+    saes, found = made.saes, made.report
 
     def prepare(record: Record) -> Prepared:
         return Prepared([_sequence(record, spec, tokenizer, limit)])
@@ -85,7 +73,7 @@ def recipe(
     own = [spec.response_field] if spec.response_field != usual else []
     reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
     return Recipe(
-        "sae-extract",
+        spec.command,
         lambda: with_fields(_records(spec), own, _fields_of),
         prepare,
         reducers,

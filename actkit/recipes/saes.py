@@ -24,7 +24,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
     Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
     """
     on = str(auto.resolve_device(device)) if specs else device
-    saes = [sae_backend.load(_by_layer(one), on) for one in specs]
+    saes = [sae_backend.load(by_layer(one), on) for one in specs]
     for sae, spec in zip(saes, specs, strict=True):
         _check_meant(sae, spec)
     names = [sae.name for sae in saes]
@@ -64,7 +64,7 @@ def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> 
     return replace(tokens, bos="always") if tokenizer.bos_token_id is not None else tokens
 
 
-def _by_layer(spec: SaeSpec) -> SaeSpec:
+def by_layer(spec: SaeSpec) -> SaeSpec:
     """An SAE given by release alone: the one of that layer, the canonical 16k one where there are several."""
     if spec.path is not None or spec.sae_id is not None or spec.release is None:
         return spec

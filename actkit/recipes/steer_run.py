@@ -18,6 +18,7 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.steered import most_tokens
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
 from actkit.recipes.saes import load_saes
@@ -83,7 +84,7 @@ def run(
     loaded = load(description, points)
     ready = replace(ready, texts=[*_answered(wordings, spec, loaded, ready.chat), *ready.texts])
     made = recipe(spec, ready)
-    return extract(made, loaded, points, batch, output, options or {}, files or {}, on_progress)
+    return extract(Job(made, loaded, points, output, batch, options or {}, files or {}), on_progress)
 
 
 def _prepared(spec: SteerSpec, source: Source, description: Description) -> tuple[Ready, list[Wordings]]:

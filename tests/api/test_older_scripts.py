@@ -100,10 +100,11 @@ def test_jsonl_is_read_line_by_line(tiny: actkit.ModelSpec) -> None:
 def test_reward_features_have_the_configuration_as_yaml(tiny: actkit.ModelSpec) -> None:
     saes = [actkit.SaeSpec("tiny", "blocks.2.hook_resid_post")]
     sparse = actkit.SparseSpec(tiny, saes, actkit.OutputSpec(Path("run")))
-    files = {"config.yaml": yaml.safe_dump({"top_k": 5, "pool": "max"})}
-    run = actkit.run_reward_detect(actkit.RewardDetectSpec(top_k=5), sparse, {"top_k": 5, "pool": "max"}, files)
+    run = actkit.run_reward_detect(actkit.RewardDetectSpec(top_k=5), sparse)
     d = json.loads(export(run.path, "json", Path("found.json")).read_text(encoding="utf-8"))
-    assert yaml.safe_load(Path("found.yaml").read_text(encoding="utf-8")) == d["configuration"]
+    given = {name: value for name, value in d["configuration"].items() if value is not None}
+    assert yaml.safe_load(Path("found.yaml").read_text(encoding="utf-8")) == {"command": "reward-detect", **given}
+    assert given["top_k"] == 5 and given["pool"] == "max"
     assert len(d["features"]) == 5
     assert d["reward_features"] == [one for one in d["features"] if one["survives"]]
     for one in d["features"]:

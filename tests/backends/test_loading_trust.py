@@ -160,12 +160,14 @@ def test_torch_load_is_always_told_to_read_tensors_only() -> None:
 
 def test_both_permissions_are_in_run_json_and_in_the_fingerprint(model_dir: ModelDir, tmp_path: Path) -> None:
     from actkit.config import OutputSpec
-    from actkit.recipes.capture import CaptureSpec, run
-    from actkit.recipes.dense import DenseSpec
+    from actkit.recipes.capture import CaptureSpec, run_capture
+    from actkit.recipes.specs import DenseSpec
 
     folder = pickled(model_dir("llama"), tmp_path / "pickled")
     model = ModelSpec(str(folder), device="cpu", allow_pickle=True, device_map="cpu")
-    finished = run(CaptureSpec(prompts=("Hello",)), DenseSpec(model, output=OutputSpec(tmp_path / "run"), layers="1"))
+    finished = run_capture(
+        CaptureSpec(prompts=("Hello",)), DenseSpec(model, output=OutputSpec(tmp_path / "run"), layers="1")
+    )
     facts = json.loads((finished.path / "run.json").read_text())
     says = {"allow_pickle": True, "trust_remote_code": False, "quantize": None}
     assert {name: facts["model"][name] for name in says} == says

@@ -356,7 +356,7 @@ def test_what_can_be_checked_is_checked_before_weights_are_loaded(
     def load(*_: Any) -> None:
         pytest.fail("the weights were loaded first")
 
-    monkeypatch.setattr("actkit.recipes.dense.load", load)
+    monkeypatch.setattr("actkit.recipes.runner.load", load)
     Path("full").mkdir()
     (Path("full") / "thesis.tex").write_text("years of work")
     check_error(actkit(*arguments.split()), 1, says)

@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_loaded_is_told_what_is_nearly_called_so(
     def missing(*_: Any) -> None:
         raise ModelError(f"{model}: no such model", "check the name")
 
-    monkeypatch.setattr("actkit.recipes.capture.run", missing)
+    monkeypatch.setattr("actkit.recipes.capture.run_capture", missing)
     found = actkit("capture", "-p", "One.", "-m", model)
     assert found.status == 1 and f"error: {model}: no such model" in found.err
     assert found.err.endswith("hint: did you mean --model tiny? else check the name\n" if said else "check the name\n")
@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
     def missing(*_: Any) -> None:
         raise ModelError("tinyy (Llama) has no hook point x", "the nearest are y")
 
-    monkeypatch.setattr("actkit.recipes.capture.run", missing)
+    monkeypatch.setattr("actkit.recipes.capture.run_capture", missing)
     assert "did you mean" not in actkit("capture", "-p", "One.", "-m", "tinyy").err
 
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
 def test_a_run_that_is_ended_says_how_to_go_on(
     number: int, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actkit.recipes.capture.run", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr("actkit.recipes.capture.run_capture", lambda *_: signal.raise_signal(number))
     before = signal.getsignal(number)
     found = actkit("capture", "-p", "One.", "-o", "x")
     assert (found.status, found.out) == (status, "")
@@ -130,7 +130,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: py
         signal.raise_signal(signal.SIGHUP)
         return real(*arguments, **more)
 
-    monkeypatch.setattr("actkit.cli.dense.run_command", run)
+    monkeypatch.setattr("actkit.cli.capture.run_command", run)
     try:
         assert actkit("capture", "-p", "One.", "-o", "x", *SMALL) == Result(0, "x\n", "")
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

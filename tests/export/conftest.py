@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import actkit
-from actkit.recipes import reward_detect
 from actkit.schemas import arrow_schema
 
 CPU = actkit.ModelSpec("tiny", device="cpu")
@@ -82,12 +81,8 @@ def stories_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reward_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reward") / "run"
-    return reward_detect.run(
-        reward_detect.RewardDetectSpec(),
-        actkit.SparseSpec(CPU, SAES[:1], actkit.OutputSpec(out)),
-        {},
-        {"config.yaml": "a: 1\n"},
-    ).path
+    spec = actkit.SparseSpec(CPU, SAES[:1], actkit.OutputSpec(out))
+    return actkit.run_reward_detect(actkit.RewardDetectSpec(), spec).path
 
 
 def rows_of(run: Path, hook_point: str) -> pd.DataFrame:

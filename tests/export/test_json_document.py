@@ -44,7 +44,7 @@ def extracted(
     spec = actkit.SparseSpec(
         CPU, saes, actkit.OutputSpec(out, max_records=max_records), actkit.BatchSpec(shard_sequences=per_shard)
     )
-    return actkit.run_sae_extract(actkit.SaeExtractSpec(str(path), **options), spec, options).path
+    return actkit.run_sae_extract(actkit.SaeExtractSpec(str(path), **options), spec).path
 
 
 def exported(run: Path, out: Path, **options: Any) -> Any:
@@ -173,7 +173,7 @@ def test_a_run_made_without_recorded_options_knows_whether_all_tokens_were_read(
 def test_the_ranking_of_feedback_is_copied_with_its_configuration(reward_run: Path, tmp_path: Path) -> None:
     found = exported(reward_run, tmp_path / "x.json")
     assert found["features"] and found == json.loads((reward_run / "reward_features.json").read_text(encoding="utf-8"))
-    assert (tmp_path / "x.yaml").read_text(encoding="utf-8") == "a: 1\n"
+    assert (tmp_path / "x.yaml").read_bytes() == (reward_run / "config.yaml").read_bytes()
     (reward_run / "config.yaml").rename(reward_run / "away")
     notes: list[str] = []
     exported(reward_run, tmp_path / "y.json", on_note=notes.append)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from actkit.backends import Description, describe
-from actkit.config import ModelSpec
+from actkit.config import ModelSpec, TokenSpec
 from actkit.errors import ActkitError, RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Record, Rejected
@@ -17,7 +17,7 @@ from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.record_tables import rejected_table, sequences_table
 from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
-from actkit.recipes.saes import SaeReport
+from actkit.recipes.runner import ingredients
 from tests.fuzz.damage import CASES, HALF, TEXTS, VALUES, fuzz, jsonl, no_hang
 
 POINTS = (HookPoint(1, "hook_resid_post"),)
@@ -29,26 +29,20 @@ def tiny() -> Description:
     return describe(ModelSpec(device="cpu"))
 
 
-def found() -> SaeReport:
-    return SaeReport((), tiny())
-
-
 def recipe_of(command: str, path: str) -> Recipe:
     """A command's recipe over a file, as the command makes it, without a model."""
-    tokenizer, limit = tiny().tokenizer, tiny().context_length
-    made: dict[str, Callable[[], Recipe]] = {
-        "capture": lambda: capture.recipe(capture.CaptureSpec(path=path), tokenizer, limit, REDUCER),
-        "dpo": lambda: dpo.recipe(dpo.DpoSpec(path), tokenizer, limit, REDUCER),
-        "sae-extract": lambda: sae_extract.recipe(sae_extract.SaeExtractSpec(path), tokenizer, limit, (), found()),
+    made = ingredients(tiny())
+    makers: dict[str, Callable[[], Recipe]] = {
+        "capture": lambda: capture.recipe(capture.CaptureSpec(path=path), made),
+        "dpo": lambda: dpo.recipe(dpo.DpoSpec(path), made),
+        "sae-extract": lambda: sae_extract.recipe(sae_extract.SaeExtractSpec(path), made),
         "feature-dataset": lambda: feature_dataset.recipe(
-            feature_dataset.FeatureDatasetSpec(path), tokenizer, tokenizer.bos_token_id, 32, (), found()
+            feature_dataset.FeatureDatasetSpec(path, context_size=32, tokens=TokenSpec(bos="always")), made
         ),
-        "reward-detect": lambda: reward_detect.recipe(
-            reward_detect.RewardDetectSpec(path), tokenizer, limit, (), found()
-        ),
-        "concept": lambda: concept.recipe(concept.ConceptSpec(path), tokenizer, limit, REDUCER, (), found()),
+        "reward-detect": lambda: reward_detect.recipe(reward_detect.RewardDetectSpec(path), made),
+        "concept": lambda: concept.recipe(concept.ConceptSpec(path), made),
     }
-    return made[command]()
+    return makers[command]()
 
 
 ROLES = st.one_of(st.sampled_from(["user", "assistant", "system", "human", "gpt", "tool", "Bot"]), TEXTS, HALF, VALUES)

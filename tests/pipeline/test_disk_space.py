@@ -18,8 +18,8 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.pipeline.input import reader
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished
-from actkit.recipes.capture import CaptureSpec, run
-from actkit.recipes.dense import DenseSpec
+from actkit.recipes.capture import CaptureSpec, run_capture
+from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import Progress
 
 LINES = "".join(f"Sentence {number} is here.\n" for number in range(10, 50))
@@ -52,7 +52,7 @@ def captured(path: Path, out: Path, shard: int = 4, **more: int | bool) -> tuple
 
     output = OutputSpec(out, **more)  # type: ignore[arg-type]
     dense = DenseSpec(ModelSpec(device="cpu"), output, layers="1", batch=BatchSpec(shard_sequences=shard))
-    return run(CaptureSpec(path=str(path)), dense, on_progress=keep), notes
+    return run_capture(CaptureSpec(path=str(path)), dense, on_progress=keep), notes
 
 
 def test_what_is_left_is_told_once_by_what_was_written(tmp_path: Path, free: Callable[[int], None]) -> None:

@@ -20,9 +20,10 @@ from actkit.errors import InputError, NonFiniteError, RunError
 from actkit.hooks import HookPoint
 from actkit.pipeline import shards
 from actkit.pipeline.extract import extract
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, dpo
+from actkit.recipes.runner import ingredients
 from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.run import verify
 from tests.conftest import relative_error
@@ -35,21 +36,17 @@ SPEC = ModelSpec(device="cpu")
 
 
 def run_dpo(model: Model, out: Path, batch: BatchSpec = BatchSpec(), **more: Any) -> Finished:
-    description = model.description
     output = OutputSpec(out, **{"max_records": 12, **more})
-    reducer = activations(RESID, description.d_model, output.store_dtype)
-    recipe = dpo.recipe(dpo.DpoSpec(PAIRS), description.tokenizer, description.context_length, reducer)
-    return extract(recipe, model, RESID, batch, output, {})
+    made = ingredients(model.description, points=RESID, store_dtype=output.store_dtype)
+    return extract(Job(dpo.recipe(dpo.DpoSpec(PAIRS), made), model, RESID, output, batch))
 
 
 def run_capture(
     model: Model, out: Path, spec: capture.CaptureSpec, batch: BatchSpec = BatchSpec(), **more: Any
 ) -> Finished:
-    description = model.description
     output = OutputSpec(out, **more)
-    reducer = activations(RESID, description.d_model, output.store_dtype)
-    recipe = capture.recipe(spec, description.tokenizer, description.context_length, reducer)
-    return extract(recipe, model, RESID, batch, output, {})
+    made = ingredients(model.description, points=RESID, store_dtype=output.store_dtype)
+    return extract(Job(capture.recipe(spec, made), model, RESID, output, batch))
 
 
 def loaded(name: str, **more: Any) -> Model:
@@ -286,10 +283,8 @@ def test_a_bad_record_can_be_fatal(tmp_path: Path) -> None:
 
 def test_input_is_read_as_a_stream(tmp_path: Path) -> None:
     """Records are asked for one by one and shards leave memory: the reader is never far ahead (TRAPS 29)."""
-    description = _tiny().description
-    reducer = activations(RESID, description.d_model, "float32")
     spec = capture.CaptureSpec(prompts=tuple("abcdefghij"))
-    recipe = capture.recipe(spec, description.tokenizer, description.context_length, reducer)
+    recipe = capture.recipe(spec, ingredients(_tiny().description, points=RESID))
     read: list[int] = []
     seen: list[int] = []
 
@@ -298,15 +293,9 @@ def test_input_is_read_as_a_stream(tmp_path: Path) -> None:
             read.append(record.record_id)
             yield record
 
-    extract(
-        replace(recipe, records=records),
-        _tiny(),
-        RESID,
-        BatchSpec(shard_sequences=2),
-        OutputSpec(tmp_path / "run"),
-        {},
-        on_progress=lambda progress: seen.append(progress.read),
-    )
+    output, batch = OutputSpec(tmp_path / "run"), BatchSpec(shard_sequences=2)
+    job = Job(replace(recipe, records=records), _tiny(), RESID, output, batch)
+    extract(job, lambda progress: seen.append(progress.read))
     assert read == list(range(10))
     assert seen[0] == 3  # the first shard was computed when the third record had been read
 

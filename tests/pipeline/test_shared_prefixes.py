@@ -16,9 +16,10 @@ from actkit.backends.masks import TREE_MODELS
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture
+from actkit.recipes.runner import ingredients
 from tests.conftest import ARCHITECTURES, relative_error
 from tests.pipeline.wrapped import Wrapped
 
@@ -48,11 +49,9 @@ class Counted(Wrapped):
 
 
 def run(model: Model, out: Path, positions: str = "all", **batch: Any) -> Finished:
-    about = model.description
     spec = capture.CaptureSpec(prompts=tuple(PROMPTS), positions=positions)
-    reducer = activations(RESID, about.d_model, "float32")
-    recipe = capture.recipe(spec, about.tokenizer, about.context_length, reducer)
-    return extract(recipe, model, RESID, BatchSpec(**batch), OutputSpec(out), {})
+    recipe = capture.recipe(spec, ingredients(model.description, points=RESID))
+    return extract(Job(recipe, model, RESID, OutputSpec(out), BatchSpec(**batch)))
 
 
 def table(finished: Finished, name: str = "activations") -> pd.DataFrame:
@@ -91,8 +90,8 @@ def test_a_repeated_text_is_run_once_and_written_each_time(tmp_path: Path, model
     model = Counted(inner)
     spec = capture.CaptureSpec(prompts=("The same.",) * 5)
     about = model.description
-    recipe = capture.recipe(spec, about.tokenizer, None, activations(RESID, about.d_model, "float32"))
-    finished = extract(recipe, model, RESID, BatchSpec(), OutputSpec(tmp_path / "run"), {})
+    recipe = capture.recipe(spec, ingredients(about, points=RESID))
+    finished = extract(Job(recipe, model, RESID, OutputSpec(tmp_path / "run")))
     assert model.tokens == len(about.tokenizer("The same.")["input_ids"])
     rows = table(finished)
     assert rows.groupby(["sequence_id", "layer"]).size().tolist() == [model.tokens] * 10

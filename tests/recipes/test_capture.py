@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from actkit.backends import Model, describe, load
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, TokenSpec
+from actkit.config import ModelSpec, OutputSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture
+from actkit.recipes.runner import ingredients
 
 POINTS = (HookPoint(1, "hook_resid_post"), HookPoint(2, "hook_mlp_out"))
 
@@ -26,14 +27,8 @@ def model() -> Model:
 
 
 def run(model: Model, out: Path, **options: Any) -> Finished:
-    description = model.description
-    recipe = capture.recipe(
-        capture.CaptureSpec(**options),
-        description.tokenizer,
-        description.context_length,
-        activations(POINTS, description.d_model, "float32"),
-    )
-    return extract(recipe, model, POINTS, BatchSpec(), OutputSpec(out, overwrite=True), {})
+    recipe = capture.recipe(capture.CaptureSpec(**options), ingredients(model.description, points=POINTS))
+    return extract(Job(recipe, model, POINTS, OutputSpec(out, overwrite=True)))
 
 
 def kept(finished: Finished) -> list[list[int]]:
@@ -200,14 +195,9 @@ def test_patterns_are_stored_row_by_row(tmp_path: Path) -> None:
     """Position p of an attention pattern has n_heads × (p + 1) values; each head's sum to one."""
     points = (HookPoint(0, "attn.hook_pattern"), HookPoint(1, "hook_resid_post"))
     model = load(describe(ModelSpec(device="cpu")), points)
-    description = model.description
-    recipe = capture.recipe(
-        capture.CaptureSpec(prompts=("One two three.", "Four.")),
-        description.tokenizer,
-        512,
-        activations(points, None, "float32"),
-    )
-    finished = extract(recipe, model, points, BatchSpec(), OutputSpec(tmp_path / "run"), {})
+    spec = capture.CaptureSpec(prompts=("One two three.", "Four."))
+    recipe = capture.recipe(spec, ingredients(model.description, points=points))
+    finished = extract(Job(recipe, model, points, OutputSpec(tmp_path / "run")))
     table = pd.read_parquet(finished.path / "activations")
     for row in table[table["hook_point"] == "blocks.0.attn.hook_pattern"].itertuples():
         assert row.activation.reshape(6, row.position + 1).sum(1) == pytest.approx([1.0] * 6, rel=1e-5)

@@ -14,9 +14,9 @@ from actkit.backends.saes import sae_lens as backend
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.pipeline.recipe import Finished
-from actkit.recipes.concept import ConceptSpec, run
+from actkit.recipes.concept import ConceptSpec, run_concept
 from actkit.recipes.concepts import Template
-from actkit.recipes.dense import DenseSpec
+from actkit.recipes.specs import DenseSpec
 
 WHO = ("The king", "A sailor", "My aunt", "The fox")
 STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]
@@ -39,7 +39,7 @@ def found(
     file = path / "in.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
     dense = DenseSpec(ModelSpec(device="cpu"), OutputSpec(path / "run", overwrite=True), layers, saes=saes)
-    return run(ConceptSpec(str(file), **{"chat": False, **options}), dense)
+    return run_concept(ConceptSpec(str(file), **{"chat": False, **options}), dense)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_ones_own_wording_over_stems_of_a_file(tmp_path: Path) -> None:
     stems = tmp_path / "stems.txt"
     stems.write_text("\n".join(STEMS[:3]) + "\n", encoding="utf-8")
     spec = ConceptSpec(None, Template("own", "Good: {stem}", "Bad: {stem}"), str(stems), chat=False)
-    done = run(spec, DenseSpec(ModelSpec(device="cpu"), OutputSpec(tmp_path / "run")))
+    done = run_concept(spec, DenseSpec(ModelSpec(device="cpu"), OutputSpec(tmp_path / "run")))
     texts = table(done, "sequences").query("side == 'negative'")["text"].tolist()
     assert texts == [f"Bad: {one}" for one in STEMS[:3]]
     assert done.facts["counts"]["read"] == 3

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from actkit.backends import Model, describe, load
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, TokenSpec
+from actkit.config import ModelSpec, OutputSpec, TokenSpec
 from actkit.errors import InputError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import dpo
+from actkit.recipes.runner import ingredients
 
 POINTS = (HookPoint(1, "hook_resid_post"),)
 
@@ -27,14 +28,8 @@ def model() -> Model:
 def run(model: Model, tmp_path: Path, pairs: list[Any], **options: Any) -> Finished:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
-    description = model.description
-    recipe = dpo.recipe(
-        dpo.DpoSpec(str(path), **options),
-        description.tokenizer,
-        description.context_length,
-        activations(POINTS, description.d_model, "float32"),
-    )
-    return extract(recipe, model, POINTS, BatchSpec(), OutputSpec(tmp_path / "run", overwrite=True), {})
+    recipe = dpo.recipe(dpo.DpoSpec(str(path), **options), ingredients(model.description, points=POINTS))
+    return extract(Job(recipe, model, POINTS, OutputSpec(tmp_path / "run", overwrite=True)))
 
 
 def chat(prompt: str, answer: str) -> list[dict[str, str]]:

@@ -23,8 +23,8 @@ from actkit.cli.app import main
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.recipe import Finished
-from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
+from actkit.recipes.specs import SparseSpec
 from tests.backends.saes.test_sae import saved
 from tests.pipeline.input.test_corpus import fake_hub
 
@@ -45,7 +45,7 @@ def dataset_run(
     batch = BatchSpec(**options.pop("batch", {}))
     tokens = TokenSpec(options.pop("max_length", None), options.pop("bos", "auto"))
     sparse = SparseSpec(options.pop("model", ModelSpec(device="cpu")), saes, output, batch=batch)
-    return run(FeatureDatasetSpec(str(dataset), tokens=tokens, **options), sparse)
+    return run_feature_dataset(FeatureDatasetSpec(str(dataset), tokens=tokens, **options), sparse)
 
 
 def tables(finished: Finished, *names: str) -> list[pd.DataFrame]:
@@ -391,9 +391,9 @@ def test_a_dataset_that_is_not_there_is_known_before_anything_is_loaded(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("load_saes", "describe", "load"):
-        monkeypatch.setattr(f"actkit.recipes.sparse.{name}", lambda *_: pytest.fail("something was loaded"))
+        monkeypatch.setattr(f"actkit.recipes.runner.{name}", lambda *_: pytest.fail("something was loaded"))
     with pytest.raises(InputError, match=dataset):
-        run(FeatureDatasetSpec(dataset), SparseSpec(ModelSpec(), SAES, OutputSpec(tmp_path / "run")))
+        run_feature_dataset(FeatureDatasetSpec(dataset), SparseSpec(ModelSpec(), SAES, OutputSpec(tmp_path / "run")))
 
 
 @pytest.mark.slow
@@ -422,12 +422,12 @@ MEASURED = """
 import resource, sys, time
 from pathlib import Path
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
-from actkit.recipes.feature_dataset import FeatureDatasetSpec, run
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
+from actkit.recipes.specs import SparseSpec
 saes = [SaeSpec("tiny", "blocks.2.hook_resid_post")]
 spec = SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(Path(sys.argv[2])))
 began = time.perf_counter()
-finished = run(FeatureDatasetSpec(sys.argv[1]), spec)
+finished = run_feature_dataset(FeatureDatasetSpec(sys.argv[1]), spec)
 seconds = time.perf_counter() - began
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, finished.facts["counts"]["tokens"], seconds)
 """

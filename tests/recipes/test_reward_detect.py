@@ -21,8 +21,8 @@ from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.feedback import FeedbackFields
-from actkit.recipes.reward_detect import RewardDetectSpec, run
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
+from actkit.recipes.specs import SparseSpec
 
 THINGS = ("the soup", "a long letter", "her garden", "the old map", "this song", "my boat", "the horse", "that story")
 GOOD = ("Thank you, {} was wonderful.", "I love {}, it is very good.", "How beautiful {} is, thank you so much!")
@@ -46,7 +46,7 @@ def detected(path: Path, records: list[dict[str, Any]], saes: tuple[SaeSpec, ...
     file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
     settings = {key: options.pop(key) for key in list(options) if key in ScoreSettings.__dataclass_fields__}
     spec = RewardDetectSpec(str(file), scores=ScoreSettings(**{"draws": 500, "null_draws": 200, **settings}), **options)
-    return run(spec, SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(path / "run", overwrite=True)))
+    return run_reward_detect(spec, SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(path / "run", overwrite=True)))
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, ModelError, UsageError
 from actkit.export.formats import export
 from actkit.pipeline.recipe import Finished
-from actkit.recipes.sae_extract import SaeExtractSpec, run
+from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 from actkit.recipes.saes import SaeReport
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.specs import SparseSpec
 from tests.backends.saes.test_sae import saved
 
 SAES = tuple(SaeSpec("tiny", f"blocks.{layer}.hook_resid_post") for layer in (1, 2))
@@ -41,7 +41,7 @@ def extracted(tmp_path: Path, samples: Any = SAMPLES, **options: Any) -> Finishe
         [replace(one, **sparse) for one in saes],
         OutputSpec(tmp_path / "run", overwrite=True),
     )
-    return run(SaeExtractSpec(str(path), **options), spec)
+    return run_sae_extract(SaeExtractSpec(str(path), **options), spec)
 
 
 def expected(text: str, layer: int) -> torch.Tensor:

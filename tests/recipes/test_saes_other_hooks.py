@@ -12,8 +12,8 @@ from actkit.backends import describe
 from actkit.backends.saes import sae_lens as backend
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import ModelError
-from actkit.recipes.sae_extract import SaeExtractSpec, run
-from actkit.recipes.sparse import SparseSpec
+from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
+from actkit.recipes.specs import SparseSpec
 from tests.backends.saes.test_kinds import saved
 
 TEXT = "The hare slept while the tortoise walked."
@@ -47,7 +47,7 @@ def extracted(tmp_path: Path, folder: Path) -> tuple[dict[str, Any], pd.DataFram
     source.write_text(json.dumps({"prompt": TEXT, "response": ""}) + "\n", encoding="utf-8")
     output = OutputSpec(tmp_path / "run")
     sparse = SparseSpec(ModelSpec(device="cpu"), [SaeSpec(path=str(folder))], output)
-    finished = run(SaeExtractSpec(str(source), top_k=1000, save_all_tokens=True), sparse)
+    finished = run_sae_extract(SaeExtractSpec(str(source), top_k=1000, save_all_tokens=True), sparse)
     return json.loads((finished.path / "run.json").read_text()), pd.read_parquet(finished.path / "features")
 
 

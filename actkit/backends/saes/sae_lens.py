@@ -45,6 +45,18 @@ def releases() -> Mapping[str, Release]:
     return {NAME: bundled, **known}
 
 
+def named(name: str) -> SaeSpec | None:
+    """What an SAE that runs name `RELEASE/ID` is loaded by; None where nothing in the name is a release.
+
+    A release of the registry has no slash in it, a repository on the hub has one.
+    """
+    owner, _, rest = name.partition("/")
+    if owner == NAME or owner in releases():
+        return SaeSpec(owner, rest) if rest else None
+    repository, _, sae_id = rest.partition("/")
+    return SaeSpec(f"{owner}/{repository}", sae_id) if repository and sae_id else None
+
+
 def _bundled_ids() -> tuple[str, ...]:
     return tuple(sorted(path.name for path in SAES.glob("blocks.*")))
 

@@ -1,6 +1,5 @@
 """Options from a YAML file. Precedence: flag, ACTKIT_* in the environment, the file, the preset, the default."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +57,3 @@ def _written(value: Any, several: bool) -> Any:
     if several:
         return [value] if isinstance(value, str) else value
     return ",".join(map(str, value)) if isinstance(value, list) else value
-
-
-def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that shape a run, as plain values for `run.json` and `config.yaml`."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in values.items()
-        if name not in NOT_REPLAYED
-    }
-
-
-def replayable(command: str, options: Mapping[str, Any]) -> str:
-    """The text of a `config.yaml` that runs the same again: `actkit <command> --config FILE --out ELSEWHERE`."""
-    import yaml
-
-    given = {name: value for name, value in options.items() if value is not None}
-    return str(yaml.safe_dump({"command": command, **given}, sort_keys=False, allow_unicode=True))

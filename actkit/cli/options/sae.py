@@ -1,16 +1,17 @@
 """The options of commands that read features of SAEs: which SAEs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from actkit.bundled import NAME
 from actkit.cli.options.groups import SAE, at_home, option
-from actkit.cli.options.shared import Shared
-from actkit.config import OutputSpec, SaeSpec
+from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.screen.console import say
+from actkit.config import SaeSpec
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from actkit.recipes.sparse import SparseSpec
+    from actkit.recipes.specs import DenseSpec, SparseSpec
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,31 @@ class Sparse:
         ),
     ] = None
 
-    def sparse_spec(self, shared: Shared, output: OutputSpec) -> "SparseSpec":
+    def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":
         """Which SAEs of which model, and where their features go."""
-        from actkit.recipes.sparse import SparseSpec
+        from actkit.recipes.specs import SparseSpec
 
+        output = shared.output_spec(command)
         return SparseSpec(shared.model_spec(), self.sae_specs(shared.model), output, shared.batch_spec())
+
+    def dense_spec(self, shared: Shared, dense: Dense, command: str) -> "DenseSpec":
+        """Which activations of which model, which SAEs beside them if any, and where they go."""
+        from actkit.recipes.specs import DenseSpec
+
+        saes = self.wanted(shared.model)
+        if dense.top_k != DenseSpec.top_k and not saes and not shared.quiet:
+            beside = "which --sae-release, --sae or --layer names"
+            say("warning", f"--top-k {dense.top_k} does nothing without an SAE, {beside}")
+        output, names = shared.output_spec(command, dense.store_dtype), tuple(dense.hook_point or DenseSpec.hook_points)
+        top_k = dense.top_k or None
+        return DenseSpec(shared.model_spec(), output, dense.layers, names, shared.batch_spec(), saes, top_k)
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
         chosen = [SaeSpec(path=path, layer=self.target_layer, hook_name=self.hook_name) for path in self.sae or []]
         release = self.sae_release or (model if model == NAME and not chosen else None)
         if release is None and self.sae_id:
-            raise UsageError("--sae-id without --sae-release", "name the release that it belongs to")
+            chosen += [self._named_whole(each) for each in self.sae_id]
         if release is None and not chosen:
             raise UsageError(
                 f"no SAE given for {model}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
@@ -83,6 +97,15 @@ class Sparse:
             ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
             chosen += [SaeSpec(release, one, layer=self.target_layer, hook_name=self.hook_name) for one in ids]
         return chosen
+
+    def _named_whole(self, name: str) -> SaeSpec:
+        """An SAE as runs name it, `RELEASE/ID`. Raises UsageError where no release of the registry begins the name."""
+        from actkit.backends.saes.sae_lens import named
+
+        spec = named(name)
+        if spec is None:
+            raise UsageError(f"--sae-id {name} without --sae-release", "name the release that it belongs to")
+        return replace(spec, layer=self.target_layer, hook_name=self.hook_name)
 
     def wanted(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant where none need be: no flag, no SAE."""

@@ -40,6 +40,7 @@ from actkit.cli.options.run import (
 )
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, StoreDtype, TokenSpec
 from actkit.errors import UsageError
+from actkit.runs.paths import named_after
 
 TOP_K = 50
 """Features kept of each token where nothing else is said."""
@@ -106,10 +107,10 @@ class Shared:
         """How text becomes tokens."""
         return TokenSpec(self.max_length, self.bos)
 
-    def output_spec(self, out: Path, store_dtype: StoreDtype = "float32") -> OutputSpec:
+    def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""
         return OutputSpec(
-            out,
+            self.out or self.output or named_after(command),
             self.overwrite,
             store_dtype,
             self.on_bad_record,
@@ -137,7 +138,8 @@ class Dense:
         ),
     ] = None
     top_k: Annotated[
-        int, option("--top-k", "-k", panel=SAE, min=1, help="With an SAE: features kept of each token, the largest.")
+        int,
+        option("--top-k", "-k", panel=SAE, min=0, help="With an SAE: features kept of each token; 0 keeps all active."),
     ] = TOP_K
     store_dtype: Annotated[
         StoreDtype,

@@ -6,29 +6,21 @@ The device and the batch budget are no part of it: they change no row beyond rou
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from actkit.backends import Model
 from actkit.backends.placement import Weights
 from actkit.backends.saes.sae import Sae
-from actkit.config import BatchSpec, OutputSpec
 from actkit.errors import RunError
-from actkit.hooks import HookPoint
 from actkit.pipeline.digests import canonical, of_weights
-from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.job import Job
 from actkit.schemas import SCHEMA_VERSION
 
 CHANGES_NO_ROW = (
     "out",
-    "overwrite",
-    "resume",
     "device",
     "device_map",
     "batch_tokens",
-    "quiet",
-    "json",
-    "merge_into",
     "verify",
 )
 """Options that may differ between the beginning of a run and its continuation."""
@@ -36,20 +28,13 @@ SHOWN = 3
 """Differences that an error names."""
 
 
-def fingerprint(
-    recipe: Recipe,
-    model: Model,
-    hook_points: Sequence[HookPoint],
-    batch: BatchSpec,
-    output: OutputSpec,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
+def fingerprint(job: Job) -> dict[str, Any]:
     """Key → value, plain JSON; options as `option.NAME`, SAEs as `sae.NAME`.
 
     Weights are digested by their ends (see `digest.of_weights`), as they are in memory, so that a model which was
     handed over already loaded is covered too.
     """
-    about = model.description
+    recipe, about = job.recipe, job.model.description
     found: dict[str, Any] = {
         "command": recipe.command,
         **{f"detected.{name}": one for name, one in recipe.detected.items()},
@@ -60,20 +45,21 @@ def fingerprint(
         "quantize": about.spec.quantize,
         "allow_pickle": about.spec.allow_pickle,
         "trust_remote_code": about.spec.trust_remote_code,
-        "weights": of_weights(Weights(model.module)),
+        "weights": of_weights(Weights(job.model.module)),
         "tokenizer": _of_tokenizer(about.tokenizer),
-        "hook_points": [str(point) for point in hook_points],
+        "hook_points": [str(point) for point in job.hook_points],
+        "saes": list(recipe.health),
         **{f"sae.{name}": _of_sae(one.sae) for name, one in recipe.health.items()},
-        "store_dtype": output.store_dtype,
-        "on_bad_record": output.on_bad_record,
-        "max_samples": output.max_records,
-        "shard_sequences": batch.shard_sequences,
-        "shard_mb": batch.shard_mb,
+        "store_dtype": job.output.store_dtype,
+        "on_bad_record": job.output.on_bad_record,
+        "max_samples": job.output.max_records,
+        "shard_sequences": job.batch.shard_sequences,
+        "shard_mb": job.batch.shard_mb,
         "schema_version": SCHEMA_VERSION,
         "actkit": importlib.metadata.version("actkit"),
     }
     # Options of the same names are here as they were resolved.
-    own = {name: one for name, one in options.items() if name not in (*CHANGES_NO_ROW, *found)}
+    own = {name: one for name, one in job.options.items() if name not in (*CHANGES_NO_ROW, *found)}
     plain: dict[str, Any] = json.loads(canonical(found | {f"option.{name}": one for name, one in own.items()}))
     return plain
 

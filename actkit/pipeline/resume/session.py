@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from actkit.config import BatchSpec, OutputSpec
+from actkit.config import OutputSpec
 from actkit.errors import RunError
 from actkit.pipeline.forward.batches import Budget
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.resume.fingerprint import check_same
 from actkit.runs.atomic_files import Written
@@ -68,24 +69,18 @@ def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, An
 
 
 @contextmanager
-def begun(
-    recipe: Recipe,
-    batch: BatchSpec,
-    output: OutputSpec,
-    about: Mapping[str, str],
-    fingerprint: Mapping[str, Any],
-    device: str,
-) -> Iterator[Session]:
+def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) -> Iterator[Session]:
     """Hold the run's directory and everything that was counted in it, empty or as the last finished shard left it.
 
     Raises RunError when a run is in the way, another process writes it, or it was begun differently. What fails inside
     leaves the finished shards, or nothing at all where there are none.
     """
+    output, batch, device = job.output, job.batch, job.model.description.spec.device
     check_out(output.out, output.overwrite, output.resume)
     directory = start_run(output.out, about)
     with _gone_if_empty(directory.partial), locked(directory.partial):
         run = Session(directory, Progress(), Budget(batch.batch_tokens), batch.batch_tokens, output.overwrite, [])
-        manifests = _continued(run, recipe, fingerprint) if output.resume else []
+        manifests = _continued(run, job.recipe, fingerprint) if output.resume else []
         if not manifests:
             clear(directory.partial)
         session = {"began": round(time.time(), 3), "first_shard": len(manifests), "device": device}

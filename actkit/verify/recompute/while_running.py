@@ -1,15 +1,12 @@
 """`--verify N`: a run computes its first records again, and goes on only where they are right."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actkit.backends import Model
 from actkit.backends.reference import plain_of
-from actkit.config import OutputSpec
 from actkit.errors import RunError
-from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.job import Job
 from actkit.runs.paths import part_name
 from actkit.runs.progress import Progress
 from actkit.verify.recompute.from_options import recomputing
@@ -24,24 +21,21 @@ SEED = 0
 class Verifying:
     """The check of a run's first records, shard after shard until there are enough, on the model that is loaded."""
 
-    recipe: Recipe
-    model: Model
-    options: Mapping[str, Any]
-    output: OutputSpec
+    job: Job
     found: Recomputed | None = None
     """What came of it so far."""
 
     @property
     def is_due(self) -> bool:
         """Whether more records are to be computed again than have been."""
-        return self.output.verify > (self.found.records if self.found else 0)
+        return self.job.output.verify > (self.found.records if self.found else 0)
 
     @property
     def facts(self) -> dict[str, Any]:
         """For `run.json`; empty where nothing was asked for."""
         if self.found is None:
             return {}
-        about = self.model.description.spec
+        about = self.job.model.description.spec
         return {"seed": SEED, "dtype": about.dtype, "attn": about.attn, "device": about.device, **self.found.facts()}
 
     def check(self, run: Path, part: int, progress: Progress) -> None:
@@ -53,7 +47,7 @@ class Verifying:
         with progress.timed("verify"):
             again = self._recomputing()
             found = self.found = self.found or Recomputed(again.tolerance)
-            again.run(run, self.output.verify - found.records, SEED, (f"{part_name(part)}.parquet",), into=found)
+            again.run(run, self.job.output.verify - found.records, SEED, (f"{part_name(part)}.parquet",), into=found)
         if found.problems:
             more = f" (and {len(found.problems) - 1} more problems)" if len(found.problems) > 1 else ""
             raise RunError(
@@ -62,8 +56,9 @@ class Verifying:
             )
 
     def _recomputing(self) -> Recomputing:
-        saes = {name: health.sae for name, health in self.recipe.health.items()}
+        saes = {name: health.sae for name, health in self.job.recipe.health.items()}
         prepends = frozenset(sae.prepend_bos for sae in saes.values())
-        options = {**self.options, "store_dtype": self.output.store_dtype}
-        plain, about = plain_of(self.model), self.model.description
-        return recomputing(self.recipe.command, options, self.recipe.detected, about, plain, saes, prepends)
+        plain, about = plain_of(self.job.model), self.job.model.description
+        return recomputing(
+            self.job.recipe.command, self.job.options, self.job.recipe.detected, about, plain, saes, prepends
+        )

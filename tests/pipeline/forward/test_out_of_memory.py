@@ -19,11 +19,11 @@ from actkit.errors import InputError, ModelError, RunError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.out_of_memory import is_out_of_memory
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, dpo, feature_dataset
-from actkit.recipes.dense import with_features
-from actkit.recipes.saes import SaeReport, load_saes
+from actkit.recipes.runner import ingredients
+from actkit.recipes.saes import load_saes
 from tests.pipeline.wrapped import Wrapped
 
 PAIRS = str(Path(__file__).parents[2] / "data" / "pairs.jsonl")
@@ -62,16 +62,15 @@ def model(most: int = 10**9, **more: Any) -> Limited:
 def run(limited: Limited, out: Path, lengths: list[int], saes: list[Sae] | None = None, **output: Any) -> Finished:
     about = limited.description
     saes = saes or _loaded[1]
-    found = SaeReport(saes, about)
     # Each begins with a letter of its own, given by its length, so that none is another's beginning.
     again = [length in lengths[:number] for number, length in enumerate(lengths)]
     first = [
         ascii_letters[30 + length % 22 if twice else length - 1] for length, twice in zip(lengths, again, strict=True)
     ]
     spec = capture.CaptureSpec(prompts=tuple(a + " a" * (n - 1) for a, n in zip(first, lengths, strict=True)))
-    plain = capture.recipe(spec, about.tokenizer, about.context_length, activations([POINT], about.d_model, "float32"))
+    made = replace(ingredients(about, saes, [POINT]), top_k=5)
     batch = BatchSpec(batch_tokens=64, shard_sequences=5)
-    return extract(with_features(plain, saes, 5, found), limited, [POINT], batch, OutputSpec(out, **output), {})
+    return extract(Job(capture.recipe(spec, made), limited, [POINT], OutputSpec(out, **output), batch))
 
 
 def check_same_rows(first: Path, second: Path, without: tuple[int, ...] = ()) -> None:
@@ -192,9 +191,9 @@ def test_a_document_of_many_chunks_is_rejected_whole(tmp_path: Path) -> None:
     about, saes = _loaded[0].description, _loaded[1]
     texts = ["a b c", " ".join(f"w{number}" for number in range(60)), "d e"]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    spec = feature_dataset.FeatureDatasetSpec(str(tmp_path / "in.jsonl"))
-    recipe = feature_dataset.recipe(spec, about.tokenizer, 0, 16, saes, SaeReport(saes, about))
-    finished = extract(recipe, model(most=15), [POINT], BatchSpec(32), OutputSpec(tmp_path / "run"), {})
+    spec = feature_dataset.FeatureDatasetSpec(str(tmp_path / "in.jsonl"), context_size=16)
+    recipe = feature_dataset.recipe(spec, ingredients(about, saes))
+    finished = extract(Job(recipe, model(most=15), [POINT], OutputSpec(tmp_path / "run"), BatchSpec(32)))
     assert pd.read_parquet(finished.path / "sequences")["record_id"].tolist() == [0, 2]
     assert pd.read_parquet(finished.path / "rejected")["record_id"].tolist() == [1]
     assert finished.facts["documents"] == {"context_size": 16, "chunked_documents": 0, "chunks": 2}
@@ -205,10 +204,8 @@ def test_a_pair_that_fits_only_side_by_side_is_run_so(tmp_path: Path) -> None:
     """As a tree it is one long row; its two sides, each with what they share, are shorter."""
 
     def run_dpo(limited: Limited, out: Path) -> Finished:
-        about = limited.description
-        reducer = activations([POINT], about.d_model, "float32")
-        recipe = dpo.recipe(dpo.DpoSpec(PAIRS), about.tokenizer, about.context_length, reducer)
-        return extract(recipe, limited, [POINT], BatchSpec(256), OutputSpec(out, max_records=8), {})
+        recipe = dpo.recipe(dpo.DpoSpec(PAIRS), ingredients(limited.description, points=[POINT]))
+        return extract(Job(recipe, limited, [POINT], OutputSpec(out, max_records=8), BatchSpec(256)))
 
     whole = run_dpo(first := model(), tmp_path / "whole")
     longest_tree = max(width for _, width in first.widths)

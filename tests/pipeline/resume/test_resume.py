@@ -21,11 +21,11 @@ from actkit.hooks import HookPoint
 from actkit.pipeline import digests as digest
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.extract import extract
+from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished, Recipe
-from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, dpo, feature_dataset, reward_detect, sae_extract
-from actkit.recipes.dense import with_features
-from actkit.recipes.saes import SaeReport, load_saes
+from actkit.recipes.runner import ingredients
+from actkit.recipes.saes import load_saes
 from actkit.runs import atomic_files as files
 from actkit.runs import manifest
 from actkit.runs.progress import Progress
@@ -66,23 +66,19 @@ def recipe_of(command: str, path: Path) -> Make:
     """A maker of recipes, since what a recipe counts belongs to one run."""
 
     def make() -> Recipe:
-        about = model().description
-        tokenizer, saes = about.tokenizer, _loaded[1]
-        found = SaeReport(saes, about)
-        reducer = activations([POINT], about.d_model, "float32")
+        about, saes = model().description, _loaded[1]
+        made, dense = ingredients(about, saes), replace(ingredients(about, saes, [POINT]), top_k=5)
         if command == "capture":
-            plain = capture.recipe(capture.CaptureSpec(path=str(path)), tokenizer, 12, reducer)
-            return with_features(plain, saes, 5, found)
+            return capture.recipe(capture.CaptureSpec(path=str(path), tokens=TokenSpec(12)), dense)
         if command == "dpo":
-            spec = dpo.DpoSpec(PAIRS, tokens=TokenSpec())
-            return dpo.recipe(spec, tokenizer, about.context_length, reducer)
+            return dpo.recipe(dpo.DpoSpec(PAIRS), ingredients(about, points=[POINT]))
         if command == "sae-extract":
-            options = sae_extract.SaeExtractSpec(str(path), save_all_tokens=True, top_k=5)
-            return sae_extract.recipe(options, tokenizer, 30, saes, found)
+            spec = sae_extract.SaeExtractSpec(str(path), save_all_tokens=True, top_k=5, tokens=TokenSpec(30))
+            return sae_extract.recipe(spec, made)
         if command == "feature-dataset":
-            corpus = feature_dataset.FeatureDatasetSpec(str(path), top_k=5)
-            return feature_dataset.recipe(corpus, tokenizer, 0, 12, saes, found)
-        return reward_detect.recipe(reward_detect.RewardDetectSpec(str(path)), tokenizer, 100, saes, found)
+            corpus = feature_dataset.FeatureDatasetSpec(str(path), top_k=5, context_size=12)
+            return feature_dataset.recipe(corpus, made)
+        return reward_detect.recipe(reward_detect.RewardDetectSpec(str(path), tokens=TokenSpec(100)), made)
 
     return make
 
@@ -95,7 +91,7 @@ def run(
     options: dict[str, Any] | None = None,
     **output: Any,
 ) -> Finished:
-    return extract(make(), model(), [POINT], batch, OutputSpec(out, **output), options or {}, on_progress=on_progress)
+    return extract(Job(make(), model(), [POINT], OutputSpec(out, **output), batch, options or {}), on_progress)
 
 
 def contents(run: Path) -> dict[str, bytes]:

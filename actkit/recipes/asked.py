@@ -1,0 +1,89 @@
+"""What a run was asked, as plain values: option → value, as the command line has them.
+
+The specs are the one truth of it. `run.json`, `config.yaml` and the fingerprint hold what `options_of` makes of them,
+whoever made them. An option is named after the field of its spec, or as the field's metadata say:
+
+* `option`: its name; None for what says how a run is gone about, and not what is in it
+* `none`: what is written for None, where the option's default is another value
+* `none_is`: the option that says None
+* `reads`: whether it says where the records are
+* `without`: fields of a nested spec that the command does not have
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from actkit.config import SaeSpec
+from actkit.recipes.saes import by_layer
+from actkit.recipes.specs import CommonSpec, OwnSpec
+
+
+def options_of(own: OwnSpec, common: CommonSpec) -> dict[str, Any]:
+    """Every option of a run, those of the command itself first. What was not given has its default, or None."""
+    return {**_options(own), **_options(common)}
+
+
+def source_of(own: OwnSpec) -> str | None:
+    """The file, directory or name that the command reads; None for what is given otherwise."""
+    named = (getattr(own, one.name) for one in fields(own) if one.metadata.get("reads"))
+    return next((str(value) for value in named if value is not None), None)
+
+
+def config_text(command: str, options: Mapping[str, Any]) -> str:
+    """The text of a `config.yaml` that runs the same again: `actkit <command> --config FILE --out ELSEWHERE`."""
+    import yaml
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return str(yaml.safe_dump({"command": command, **given}, sort_keys=False, allow_unicode=True))
+
+
+def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in fields(spec):
+        name, value = one.metadata.get("option", one.name), getattr(spec, one.name)
+        if name is None or one.name in without:
+            continue
+        if is_dataclass(value):
+            found |= _options(value, one.metadata.get("without", ()))
+        elif one.name == "saes":
+            found |= _of_saes(value)
+        else:
+            found[name] = one.metadata.get("none") if value is None else _plain(value)
+            if "none_is" in one.metadata:
+                found[one.metadata["none_is"]] = value is None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value] or None
+    return value
+
+
+def _of_saes(saes: Sequence[SaeSpec]) -> dict[str, Any]:
+    """The options that name these SAEs.
+
+    One release, layer and hook name is all that options can say of them; others are named whole, `RELEASE/ID` each.
+
+    """
+    paths = [each.path for each in saes if each.path is not None]
+    named = [each for each in saes if each.path is None]
+    meant = {(each.layer, each.hook_name) for each in saes}
+    releases, ids = {each.release for each in named}, [each.sae_id for each in named]
+    if len(meant) <= 1 and len(releases) <= 1 and (None not in ids or len(ids) == 1):
+        layer, hook_name = next(iter(meant), (None, None))
+        release, chosen = next(iter(releases), None), [each for each in ids if each is not None]
+    else:
+        layer, hook_name, release = None, None, None
+        chosen = [f"{each.release}/{each.sae_id}" for each in map(by_layer, named)]
+    return {
+        "sae_release": release,
+        "sae_id": chosen or None,
+        "sae": paths or None,
+        "target_layer": layer,
+        "hook_name": hook_name,
+    }

@@ -1,0 +1,116 @@
+"""From what a command is asked to its finished run: the one way that all commands, and Python, go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from actkit.backends import Description, describe, load
+from actkit.backends.saes.sae import Sae
+from actkit.config import StoreDtype
+from actkit.hooks import D_MODEL_WIDE, HookPoint
+from actkit.pipeline.dry_run.estimate import planned
+from actkit.pipeline.extract import extract
+from actkit.pipeline.job import Job
+from actkit.pipeline.recipe import Finished, Recipe
+from actkit.pipeline.reducers.activations import Reducer, activations
+from actkit.pipeline.reducers.features import top_features
+from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
+from actkit.pipeline.tokens.tokenize import Tokenizer
+from actkit.recipes.asked import config_text, options_of
+from actkit.recipes.saes import SaeReport, as_trained, load_saes
+from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec
+from actkit.runs.progress import OnProgress
+from actkit.runs.removal import check_out
+from actkit.verify.recompute.while_running import Verifying
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a recipe is made of beside its command's spec."""
+
+    tokenizer: Tokenizer
+    context_length: int | None
+    """Of the model, in tokens; None where it has no limit."""
+    saes: Sequence[Sae]
+    report: SaeReport
+    reducers: Mapping[str, Reducer] = field(default_factory=dict)
+    """Table → what stores whole activations in it; empty for commands that store SAE features alone."""
+    top_k: int | None = None
+    """Most features of a position beside whole activations; None keeps all."""
+
+
+def ingredients(
+    description: Description,
+    saes: Sequence[Sae] = (),
+    points: Sequence[HookPoint] = (),
+    store_dtype: StoreDtype = "float32",
+) -> Ingredients:
+    """What recipes are made of, for a model as it is described. `points` are the hook points that are stored whole."""
+    store = activations(points, _width(points, description), store_dtype)
+    return Ingredients(
+        description.tokenizer,
+        description.context_length,
+        saes,
+        SaeReport(saes, description),
+        {"activations": store} if points else {},
+    )
+
+
+Own = TypeVar("Own", bound=OwnSpec)
+
+
+def run(
+    own: Own,
+    common: CommonSpec,
+    recipe_of: Callable[[Own, Ingredients], Recipe],
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Make the recipe of a command and run it; with `output.resume`, what is missing of it.
+
+    Whatever can be wrong with options or input is found before the model's weights are loaded. Errors: see `extract`
+    and `load_saes`, and what `recipe_of` raises.
+    """
+    output = common.output
+    check_out(output.out, output.overwrite, output.resume)
+    saes = load_saes(common.saes, common.model.device)
+    description = describe(common.model)
+    points = common.points(description.n_layers)
+    asked = options_of(own, common)
+    own = replace(own, tokens=as_trained(own.tokens, saes, description.tokenizer))
+    made = ingredients(description, saes, points, output.store_dtype)
+    recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
+    if points:
+        stored = {"activations": vectors_stored(points, _width(points, description), output.store_dtype)}
+        recipe = replace(recipe, stored={**stored, **recipe.stored})
+    every = tuple(sorted({*points, *(sae.hook_point for sae in saes)}))
+    if output.plan_only:
+        return planned(recipe, description, every, common.batch, output, on_progress)
+    files = {"config.yaml": config_text(own.command, asked)}
+    job = Job(recipe, load(description, every), every, output, common.batch, asked, files)
+    return extract(job, on_progress, Verifying(job))
+
+
+def with_features(recipe: Recipe, made: Ingredients) -> Recipe:
+    """The recipe with one more table, where there are SAEs: the largest features of each position that is kept."""
+    if not made.saes:
+        return recipe
+    features = top_features(made.saes, made.top_k, 0.0, made.report.health)
+    stored = {**recipe.stored, "features": features_stored(made.saes, made.top_k)}
+    return replace(
+        recipe,
+        reducers={**recipe.reducers, "features": features},
+        stored=stored,
+        found=made.report,
+        health=made.report.health,
+    )
+
+
+def _width(points: Sequence[HookPoint], description: Description) -> int | None:
+    """The one width of all these hook points' vectors; None where they may differ."""
+    names = {point.name for point in points}
+    if names <= set(D_MODEL_WIDE):
+        return description.d_model
+    config = description.config.get_text_config()
+    if names == {"attn.hook_z"} and getattr(config, "head_dim", None):
+        return int(config.num_attention_heads * config.head_dim)
+    return None
