@@ -6,16 +6,17 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actkit.config import OnBadRecord, OutputSpec
-from actkit.errors import InputError, UsageError, in_python
-from actkit.runs.paths import named_after
+from actkit.errors import InputError, RunError, UsageError, in_python, writing
+from actkit.runs.paths import named_after, partial_of
+from actkit.runs.removal import check_out
 
-INPUT = "input.jsonl"
-"""The file, nobody's own, that records at hand are written to."""
+INPUT = ".input"
+"""What the name of a run is followed by in that of a file of records that were at hand."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,33 @@ class RunLocation:
     folder: Path
     """A temporary folder, removed in the end."""
     kept: bool
+    written: list[Path] = field(default_factory=list)
+    """Files of records that were at hand: beside a run that is kept, so that its `config.yaml` can be replayed."""
+
+    def input_file(self, suffix: str = ".jsonl") -> Path:
+        """Where records at hand are to be written. Raises RunError where a run or such a file is there already."""
+        path = self.output.out.with_name(f"{self.output.out.name}{INPUT}{suffix}")
+        check_out(self.output.out, self.output.overwrite)
+        if path.exists() and not self.output.overwrite:
+            raise RunError(f"{path} exists already", "move it away, choose another out, or replace it: overwrite=True")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self.written.append(path)
+        return path
 
     def write_input(self, records: Iterable[Any]) -> str:
-        """The path of a file of these records. Raises UsageError for what JSON cannot hold."""
-        path = self.folder / INPUT
+        """The path of a file of these records. Raises UsageError for what JSON cannot hold; else see `input_file`."""
+        path = self.input_file()
         with path.open("w", encoding="utf-8") as file:
             for number, one in enumerate(records):
                 try:
-                    file.write(json.dumps(one, default=_plain) + "\n")
+                    text = json.dumps(one, default=_plain)
                 except (TypeError, ValueError) as error:
                     raise UsageError(
                         f"record {number} cannot be written as JSON ({error})", "use texts, numbers and lists"
                     ) from error
+                with writing(path):
+                    file.write(text + "\n")
         return str(path)
 
 
@@ -50,7 +66,8 @@ def placed(
 ) -> Iterator[RunLocation]:
     """Where a run goes: `out`, or without one a temporary directory that is removed with all that is in it.
 
-    What is raised inside about one of the texts names it by its index. Raises UsageError where no record may be read.
+    What is raised inside about one of the texts names it by its index; where nothing of a run is left then, records
+    that were written for it are not either. Raises UsageError where no record may be read.
     """
     if max_records is not None and max_records < 1:
         raise UsageError(f"no more than {max_records} records", "give 1 or more, or None for all")
@@ -58,18 +75,23 @@ def placed(
         folder = Path(name)
         where = Path(out) if out is not None else folder / "run"
         output = OutputSpec(where, overwrite, on_bad_record=on_bad_record, max_records=max_records)
+        location = RunLocation(output, folder, out is not None)
         try:
-            yield RunLocation(output, folder, out is not None)
+            yield location
         except InputError as error:
-            error.message = _by_index(error.message, str(folder / INPUT))
+            error.message = _by_index(error.message, *map(str, location.written))
             if on_bad_record == "fail":  # each text has a row in what is returned, so that none can be left out
                 error.hint = "mend it, or leave it out"
             raise
+        finally:
+            if not where.exists() and not partial_of(where).exists():
+                for path in location.written:
+                    path.unlink(missing_ok=True)
 
 
-def _by_index(message: str, path: str) -> str:
-    """The message with a record's index for its line: texts have none, and nobody has seen the file at `path`."""
-    place = re.match(rf"(?:--prompt|{re.escape(path)}):(\d+)(?=[:,])", message)
+def _by_index(message: str, *paths: str) -> str:
+    """The message with a record's index for its line: texts have none, and nobody has seen the files at `paths`."""
+    place = re.match(rf"(?:{'|'.join(map(re.escape, ('--prompt', *paths)))}):(\d+)(?=[:,])", message)
     return f"record {int(place[1]) - 1}{message[place.end() :]}" if place else message
 
 

@@ -10,13 +10,11 @@ from actkit.api.loading import AnyModel, in_use, load_model, model_spec, sae_spe
 from actkit.api.run_location import placed, warn_of
 from actkit.api.samples import as_json
 from actkit.config import BatchSpec, ModelSpec, TokenSpec
-from actkit.errors import UsageError
+from actkit.errors import UsageError, writing
 from actkit.export.merged_json import is_document, merge
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
-
-DOCUMENT = "results.json"
 
 
 @dataclass
@@ -104,8 +102,9 @@ class SAEActivationExtractor:
         saes = sae_specs(spec.name, one.sae_release, one.sae_id, one.sae_path, one.target_layer)
         tokens = TokenSpec(one.max_length)
         with placed(out, overwrite, max_records=one.max_samples) as place:
-            path = place.folder / DOCUMENT
-            path.write_text(as_json(document), encoding="utf-8")
+            path = place.input_file(".json")
+            with writing(path):
+                path.write_text(as_json(document), encoding="utf-8")
             what = SaeExtractSpec(
                 str(path), one.prompt_field, one.response_field, one.save_all_tokens, one.top_k, one.chat, tokens
             )

@@ -19,6 +19,9 @@ from actkit.config import SaeSpec
 from actkit.recipes.saes import by_layer
 from actkit.recipes.specs import CommonSpec, OwnSpec
 
+DIGEST = "sha256:"
+"""What the revision of a loaded model begins with that has none: its files say what it is, and no option."""
+
 
 def options_of(own: OwnSpec, common: CommonSpec) -> dict[str, Any]:
     """Every option of a run, those of the command itself first. What was not given has its default, or None."""
@@ -49,6 +52,8 @@ def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
             found |= _options(value, one.metadata.get("without", ()))
         elif one.name == "saes":
             found |= _of_saes(value)
+        elif one.name == "revision" and str(value).startswith(DIGEST):
+            found[name] = None
         else:
             found[name] = one.metadata.get("none") if value is None else _plain(value)
             if "none_is" in one.metadata:

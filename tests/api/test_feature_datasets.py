@@ -1,6 +1,7 @@
 """`create_feature_dataset` makes the run that `feature-dataset` makes, of files and of texts at hand."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 import actkit
+from actkit.bundled import SAES
 from actkit.errors import InputError, RunError, UsageError
+from tests.command_line import called
 
 TEXTS = ["Once upon a time there was a hare.", "The river runs to the sea, and the sea is not full 🌊.", "The end."]
 
@@ -92,3 +95,32 @@ def test_an_sae_id_needs_its_release(in_memory: Any) -> None:
     with pytest.raises(UsageError, match="of which release") as caught:
         actkit.create_feature_dataset(TEXTS, in_memory, sae_id="layer_2")
     assert caught.value.hint
+
+
+def test_texts_at_hand_stay_beside_a_run_that_is_kept_and_its_config_is_replayed(
+    tiny: actkit.ModelSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without them the `config.yaml` of such a run named a file in a temporary folder, or none at all."""
+    run = actkit.create_feature_dataset(TEXTS, tiny, target_layer=2, top_k=3, out="runs/x")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["x", "x.input.jsonl"]
+    status, out, err = called(capfd, "feature-dataset", "--config", "runs/x/config.yaml", "-o", "again", "-q")
+    assert (status, out) == (0, "again\n"), err
+    same(actkit.open_run("again"), run)
+    with pytest.raises(RunError, match="exists already"):
+        actkit.create_feature_dataset(["Others."], tiny, out="runs/x")
+    with pytest.raises(RunError, match="nothing was kept"):
+        actkit.create_feature_dataset([""], tiny, out="runs/y")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["x", "x.input.jsonl"]
+    assert Path("runs/x.input.jsonl").read_text(encoding="utf-8").count("\n") == len(TEXTS)
+
+
+def test_an_sae_in_a_directory_is_found_when_records_are_computed_again(
+    tiny: actkit.ModelSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its path was read letter by letter, and nothing of the features was computed again, with exit status 0."""
+    shutil.copytree(SAES / "blocks.2.hook_resid_post", "mine")
+    actkit.create_feature_dataset(TEXTS, tiny, sae_path="mine", out="runs/x")
+    status, out, err = called(capfd, "verify", "runs/x", "--recompute", "2", "--json", "-q")
+    again = json.loads(out)["recomputed"]
+    assert status == 0 and again["not_recomputed"] == {}, err
+    assert list(again["saes"]) == ["mine"] and again["saes"]["mine"]["rows"] > 10

@@ -1,0 +1,229 @@
+"""What a run was asked: once, in its specs, for the command line and for Python alike."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import actkit
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
+from actkit.errors import RunError
+from actkit.pipeline.resume.fingerprint import CHANGES_NO_ROW
+from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
+from actkit.recipes.asked import config_text, options_of
+from tests.command_line import Run
+
+CPU = ModelSpec(device="cpu")
+MODEL = ModelSpec("m", "v1", "cuda:1", "bfloat16", "eager", True, True, "balanced", "8bit")
+OUTPUT = OutputSpec(Path("x/run"), store_dtype="float16", on_bad_record="fail", max_records=7, verify=3)
+BATCH, TOKENS = BatchSpec(64, 5, 9), TokenSpec(17, "never")
+SAES = [
+    SaeSpec(path="d/one", layer=3, hook_name="hook_resid_post"),
+    SaeSpec(path="d/two", layer=3, hook_name="hook_resid_post"),
+    SaeSpec("release", "id/a", None, 3, "hook_resid_post"),
+    SaeSpec("release", "id/b", None, 3, "hook_resid_post"),
+]
+DENSE = actkit.DenseSpec(MODEL, OUTPUT, "1,2", ("hook_resid_pre", "hook_mlp_out"), BATCH, SAES, 9)
+SPARSE = actkit.SparseSpec(MODEL, SAES, replace(OUTPUT, store_dtype="float32"), BATCH)
+FIELDS = actkit.FeedbackFields("t", "l", "p", "g", "s", ("yes", "1"), ("no",))
+SCORES = actkit.ScoreSettings(0.2, 200, 50, 0.1, 0.25, 0.3, 4)
+WORDING = actkit.Template("mine", "Good: {stem}", "Bad: {stem}")
+ASKED: dict[str, tuple[Any, Any, Any]] = {
+    "dpo": (dpo, actkit.DpoSpec("p.jsonl", "divergence", "trl", False, TOKENS), DENSE),
+    "capture": (
+        capture,
+        actkit.CaptureSpec(("One: {x}", "-2\n\u2028\x7f😀"), "p.jsonl", "f", "r", "0,-1", True, "Be kind.", TOKENS),
+        DENSE,
+    ),
+    "concept": (concept, actkit.ConceptSpec(None, WORDING, "s.txt", True, "all", TOKENS, 5), DENSE),
+    "concept by name": (concept, actkit.ConceptSpec("honesty", None, None, True, "all", TOKENS, 5), DENSE),
+    "sae-extract": (sae_extract, actkit.SaeExtractSpec("p.jsonl", "q", "a", True, 8, True, TOKENS), SPARSE),
+    "feature-dataset": (
+        feature_dataset,
+        actkit.FeatureDatasetSpec("*.md", "prose", "test", True, 16, 3, 0.5, TOKENS),
+        SPARSE,
+    ),
+    "reward-detect": (
+        reward_detect,
+        actkit.RewardDetectSpec("p.jsonl", FIELDS, True, "mean", SCORES, 4, TOKENS),
+        SPARSE,
+    ),
+}
+NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded"}
+"""How a run is gone about, and a model in memory."""
+
+
+def leaves(spec: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every field of a spec and of those in it: its path, its value and its default."""
+    for one in fields(spec):
+        value, made = getattr(spec, one.name), one.default_factory
+        if is_dataclass(value):
+            yield from leaves(value, f"{where}{one.name}.")
+        else:
+            yield f"{where}{one.name}", value, made() if made is not MISSING else one.default
+
+
+def changed(spec: Any, path: str, value: Any) -> Any:
+    name, _, rest = path.partition(".")
+    return replace(spec, **{name: changed(getattr(spec, name), rest, value) if rest else value})
+
+
+def plain(spec: Any) -> Any:
+    """A spec whose sequences are tuples, whatever they were given as."""
+    tuples = {path: tuple(value) for path, value, _ in leaves(spec) if isinstance(value, (list, tuple))}
+    for path, value in tuples.items():
+        spec = changed(spec, path, value)
+    return spec
+
+
+@pytest.fixture
+def replayed(actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
+    """The specs that the command line makes of a `config.yaml`."""
+    monkeypatch.chdir(tmp_path)
+
+    def replay(module: Any, own: Any, common: Any) -> tuple[Any, Any]:
+        found: list[Any] = []
+
+        def run(*specs: Any) -> None:
+            found.extend(specs[:2])
+            raise RunError("seen", "by the test")
+
+        monkeypatch.setattr(module, f"run_{own.command.replace('-', '_')}", run)
+        Path("config.yaml").write_text(config_text(own.command, options_of(own, common)), encoding="utf-8")
+        status, _, err = actkit(own.command, "--config", "config.yaml", "-q")
+        assert status == 1 and err.startswith("error: seen"), err
+        return found[0], found[1]
+
+    return replay
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_command_line_replays_a_config_of_any_specs(name: str, replayed: Callable[..., tuple[Any, Any]]) -> None:
+    """Every field of every spec has another value than by default here, so that none can be left out."""
+    module, own, common = ASKED[name]
+    own_fields = [path for path, value, default in leaves(own) if value == default and "concept" not in name]
+    shared = [path for path, value, default in leaves(common) if value == default]
+    assert own_fields == [] and {path.rpartition(".")[2] for path in shared} <= NOT_ASKED | {"store_dtype"}
+    found = replayed(module, own, common)
+    assert (plain(found[0]), plain(found[1])) == (plain(own), plain(common))
+
+
+@pytest.mark.parametrize(
+    ("own", "common"),
+    [
+        (actkit.CaptureSpec(("x",)), replace(DENSE, saes=(), top_k=None)),
+        (actkit.CaptureSpec(("x",)), replace(DENSE, saes=(SaeSpec("tiny", "blocks.1.hook_resid_post"),))),
+        (actkit.SaeExtractSpec("p", top_k=None), replace(SPARSE, saes=[SaeSpec("r", None, layer=1)])),
+        (actkit.FeatureDatasetSpec("p"), replace(SPARSE, saes=[SaeSpec(path="a"), SaeSpec("o/n", "i/d")])),
+        (
+            actkit.RewardDetectSpec(),
+            replace(SPARSE, saes=[SaeSpec("gpt2-small-res-jb", "blocks.6.hook_resid_pre"), SaeSpec("o/n", "i/d")]),
+        ),
+    ],
+)
+def test_what_other_flags_say_is_replayed_too(own: Any, common: Any, replayed: Callable[..., tuple[Any, Any]]) -> None:
+    """None where it is no default, the example data, SAEs of several releases."""
+    modules = {"capture": capture, "sae-extract": sae_extract, "feature-dataset": feature_dataset}
+    found = replayed(modules.get(own.command, reward_detect), own, common)
+    assert (plain(found[0]), plain(found[1])) == (plain(own), plain(common))
+
+
+def test_saes_that_options_cannot_tell_apart_are_named_whole() -> None:
+    """Of two layers, each with its release alone, the ids are what SAELens has there."""
+    saes = [SaeSpec("gpt2-small-res-jb", None, layer=6), SaeSpec("tiny", None, layer=2)]
+    options = options_of(actkit.SaeExtractSpec("p"), replace(SPARSE, saes=saes))
+    named = ["gpt2-small-res-jb/blocks.6.hook_resid_pre", "tiny/blocks.2.hook_resid_post"]
+    assert (options["sae_release"], options["sae_id"], options["target_layer"]) == (None, named, None)
+
+
+@pytest.mark.parametrize("change", [{"path": "d/three"}, {"layer": 2}, {"hook_name": None}])
+def test_no_field_of_an_sae_changes_without_an_option(change: dict[str, Any]) -> None:
+    own, common = actkit.SaeExtractSpec("p"), replace(SPARSE, saes=SAES[:1])
+    other = replace(common, saes=[replace(SAES[0], **change)])
+    assert options_of(own, common) != options_of(own, other)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_no_field_of_a_spec_changes_without_an_option(name: str) -> None:
+    """Else a run could be continued with other rows. Two specs that differ anywhere have different options."""
+    _, own, common = ASKED[name]
+    before = options_of(own, common)
+    for at, spec in enumerate((own, common)):
+        for path, value, default in leaves(spec):
+            last = path.rpartition(".")[2]
+            if value == default or last in NOT_ASKED or (spec is SPARSE and last == "store_dtype"):
+                continue
+            other = default if default is not MISSING else () if last == "saes" else "another"
+            specs = [own, common]
+            specs[at] = changed(spec, path, other)
+            after = options_of(*specs)
+            differs = {key for key in before if before[key] != after.get(key)}
+            assert differs, f"{path}: {value} and {other} are one to run.json"
+            assert differs <= set(CHANGES_NO_ROW) or last not in CHANGES_NO_ROW
+
+
+class Stop:
+    """Interrupts a run at the n-th report of progress."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, _progress: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def dense(out: Path, **output: Any) -> actkit.DenseSpec:
+    return actkit.DenseSpec(CPU, OutputSpec(out, **output), "1", batch=BatchSpec(shard_sequences=2))
+
+
+TEXTS = ("One two.", "Three four.", "Five six.", "Seven eight.")
+
+
+def test_a_run_of_python_is_continued_as_it_was_begun_only(tmp_path: Path) -> None:
+    """With other positions, rows of both kinds stood in one table, and `verify` found nothing wrong."""
+    last = actkit.CaptureSpec(TEXTS, positions="last")
+    with pytest.raises(KeyboardInterrupt):
+        actkit.run_capture(last, dense(tmp_path / "run"), on_progress=Stop(2))
+    assert (tmp_path / "run.partial" / "shards" / "part-00000.json").exists()
+    with pytest.raises(RunError, match='positions was "last", is "all"'):
+        actkit.run_capture(replace(last, positions="all"), dense(tmp_path / "run", resume=True))
+    run = actkit.run_capture(last, dense(tmp_path / "run", resume=True)).path
+    assert len(pd.read_parquet(run / "activations")) == len(TEXTS)
+    with pytest.raises(RunError, match="was begun differently: prompt was"):
+        actkit.run_capture(replace(last, prompts=("Others.",)), dense(tmp_path / "run", resume=True))
+    with pytest.raises(RunError, match='layers was "1", is "2"'):
+        actkit.run_capture(last, replace(dense(tmp_path / "run", resume=True), layers="2"))
+
+
+def test_saes_in_another_order_are_another_run(tmp_path: Path) -> None:
+    """What was counted of each SAE is kept by its number."""
+    saes = [SaeSpec("tiny", f"blocks.{layer}.hook_resid_post") for layer in (1, 2)]
+    spec = actkit.CaptureSpec(TEXTS)
+    actkit.run_capture(spec, replace(dense(tmp_path / "run"), saes=saes))
+    with pytest.raises(RunError, match="was begun differently"):
+        actkit.run_capture(spec, replace(dense(tmp_path / "run", resume=True), saes=saes[::-1]))
+
+
+def test_a_run_of_python_says_what_it_was_asked_and_the_command_line_runs_it_again(
+    tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actkit import CaptureSpec, run_capture
+
+    monkeypatch.chdir(tmp_path)
+    finished = run_capture(CaptureSpec(TEXTS, positions="last"), dense(Path("run")))
+    options = finished.facts["options"]
+    assert options["positions"] == "last" and options["prompt"] == list(TEXTS) and options["layers"] == "1"
+    written = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
+    assert written == {"command": "capture", **{key: value for key, value in options.items() if value is not None}}
+    assert actkit("capture", "--config", "run/config.yaml", "-o", "again", "-q") == (0, "again\n", "")
+    again = json.loads(Path("again/run.json").read_text(encoding="utf-8"))
+    assert again["options"] == {**options, "out": "again"} and again["fingerprint"] == finished.facts["fingerprint"]
+    for part in Path("run").rglob("*.parquet"):
+        assert part.read_bytes() == (Path("again") / part.relative_to("run")).read_bytes()
