@@ -36,7 +36,7 @@ def run_command(
     """
     from actkit.recipes.asked import source_of
 
-    _check(own.command, shared)
+    _check(own, shared)
     is_named = shared.out is not None or shared.output is not None
     with (
         continuing(common.output.out, is_named),
@@ -88,14 +88,14 @@ def _export(shared: Shared, run: Path) -> None:
             console().print(f"  {to}: {path}", markup=False)
 
 
-def _check(command: str, shared: Shared) -> None:
+def _check(own: "OwnSpec", shared: Shared) -> None:
     from actkit.runs.paths import check_local
 
     if shared.export:
         from actkit.export.formats import check_fits
 
         for to in shared.export:
-            check_fits(to, command)
+            check_fits(to, own.command, own.exports)
     if "-" in (str(shared.out), str(shared.output)):
         raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
     for path in (shared.out, shared.output):
@@ -104,7 +104,8 @@ def _check(command: str, shared: Shared) -> None:
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:
-        unfinished = sorted(str(path).removesuffix(".partial") for path in Path("runs").glob(f"{command}-*.partial"))
+        partials = Path("runs").glob(f"{own.command}-*.partial")
+        unfinished = sorted(str(path).removesuffix(".partial") for path in partials)
         there = f", such as {', '.join(unfinished[-3:])}" if unfinished else ""
         raise UsageError("--resume without --out", f"--out names the run that is to be continued{there}")
 

@@ -44,7 +44,7 @@ def arrays_of(job: Job, method: str | None = None) -> list[Array]:
     Raises UsageError for a `method` where there are no directions, or one that the run does not have; RunError for a
     run without activations.
     """
-    if job.command == "concept":
+    if "direction_scores" in job.facts["tables"]:
         return _directions(job, method)
     if method is not None:
         raise UsageError(f"--method is for runs of concept, and {job.run} is one of {job.command}", "leave it out")

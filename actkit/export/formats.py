@@ -2,9 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,11 @@ class Format:
     name: str
     suffix: str
     """With its dot; the file is named so where no name is given."""
-    commands: tuple[str, ...]
-    """The commands whose runs it fits."""
     write: Callable[..., None]
     """Called with a `Job` and the format's own options."""
     options: tuple[str, ...] = ()
-    beside: Mapping[str, str] = field(default_factory=dict)
-    """Command → the suffix of a second file, which gets the same name otherwise."""
+    beside: Callable[[Mapping[str, Any]], str | None] = lambda _facts: None
+    """From what `run.json` holds, the suffix of a second file, which gets the same name otherwise."""
 
 
 def _write_json(job: Job) -> None:
@@ -38,17 +36,20 @@ def _write_json(job: Job) -> None:
     write(job)
 
 
-_ARRAYS = ("dpo", "capture", "concept")
+def _beside_json(facts: Mapping[str, Any]) -> str | None:
+    return ".yaml" if "feature_scores" in facts["tables"] else None
+
+
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
-        Format("h5", ".h5", ("dpo",), hdf5.write, ("compression",)),
-        Format("pt", ".pt", ("capture",), torch_pt.write, ("max_mb",), {"capture": ".json"}),
-        Format("json", ".json", ("sae-extract", "reward-detect"), _write_json, (), {"reward-detect": ".yaml"}),
-        Format("jsonl", ".jsonl", ("feature-dataset",), jsonl_documents.write, ("special",)),
-        Format("npz", ".npz", _ARRAYS, npz.write, ("method",)),
-        Format("safetensors", ".safetensors", _ARRAYS, safetensors_file.write, ("method",)),
-        Format("gguf", ".gguf", ("concept",), gguf_vector.write, ("method",)),
+        Format("h5", ".h5", hdf5.write, ("compression",)),
+        Format("pt", ".pt", torch_pt.write, ("max_mb",), lambda _facts: ".json"),
+        Format("json", ".json", _write_json, (), _beside_json),
+        Format("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
+        Format("npz", ".npz", npz.write, ("method",)),
+        Format("safetensors", ".safetensors", safetensors_file.write, ("method",)),
+        Format("gguf", ".gguf", gguf_vector.write, ("method",)),
     )
 }
 """Name → format."""
@@ -75,11 +76,11 @@ def export(
         raise UsageError(f"there is no format {to}", f"formats are {', '.join(FORMATS)}")
     chosen, facts = FORMATS[to], facts_of(run)
     given = {name: value for name, value in options.items() if value is not None}
-    _check(chosen, run, str(facts["command"]), given)
+    _check(chosen, run, facts, given)
     if out is not None:
         check_local(out)
     out = run.resolve().with_name(run.resolve().name + chosen.suffix) if out is None else out
-    beside = _beside(chosen, str(facts["command"]), out)
+    beside = _beside(chosen, facts, out)
     for path in (out, *beside):
         if path.is_dir() or (path.exists() and not overwrite):
             hint = "choose another --out" if path.is_dir() else "choose another --out, or replace it with --overwrite"
@@ -89,32 +90,28 @@ def export(
     return out
 
 
-def fitting(command: str) -> list[str]:
-    """The names of the formats that fit runs of `command`."""
-    return [one.name for one in FORMATS.values() if command in one.commands]
-
-
-def check_fits(to: str, command: str) -> None:
+def check_fits(to: str, command: str, exports: Sequence[str]) -> None:
     """Raise UsageError for a format that runs of `command` cannot be exported to: before the run, not after it."""
-    if to not in fitting(command):
-        raise UsageError(f"--export {to} does not fit {command}", f"it has {', '.join(fitting(command)) or 'none'}")
+    if to not in exports:
+        raise UsageError(f"--export {to} does not fit {command}", f"it has {', '.join(exports) or 'none'}")
 
 
-def _check(chosen: Format, run: Path, command: str, options: Mapping[str, Any]) -> None:
-    if command not in chosen.commands:
-        fit = ", ".join(fitting(command))
-        what = f"runs of {command} can be exported to {fit}" if fit else f"there is no format for runs of {command}"
-        raise RunError(f"{chosen.name} is for runs of {', '.join(chosen.commands)}; {run} is one of {command}", what)
+def _check(chosen: Format, run: Path, facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    fit = facts.get("exports", ())
+    if chosen.name not in fit:
+        command = facts["command"]
+        to = f"can be exported to {', '.join(fit)}" if fit else "have no format to be exported to"
+        raise RunError(f"{chosen.name} does not fit {run}, a run of {command}", f"runs of {command} {to}")
     unknown = [f"--{name.replace('_', '-')}" for name in options if name not in chosen.options]
     if unknown:
         own = ", ".join(f"--{name.replace('_', '-')}" for name in chosen.options) or "none"
         raise UsageError(f"{unknown[0]} does not fit {chosen.name}", f"options of {chosen.name}: {own}")
 
 
-def _beside(chosen: Format, command: str, out: Path) -> list[Path]:
-    if command not in chosen.beside:
+def _beside(chosen: Format, facts: Mapping[str, Any], out: Path) -> list[Path]:
+    second = chosen.beside(facts)
+    if second is None:
         return []
-    second = chosen.beside[command]
     if out.suffix == second:
         raise UsageError(f"{out} has the name of a second file, which ends in {second}", f"end it in {chosen.suffix}")
     return [out.with_suffix(second)]

@@ -26,7 +26,7 @@ def write(job: Job) -> None:
 
     Raises RunError when the run does not have that ranking.
     """
-    if job.command == "reward-detect":
+    if "feature_scores" in job.facts["tables"]:
         _copy(job)
     else:
         _write_results(job)

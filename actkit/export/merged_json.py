@@ -103,7 +103,7 @@ def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
         "d_sae": sae["d_sae"],
         # With a feature's id behind it, the feature's page.
         "neuronpedia": f"{FEATURE_PAGES}/{sae['neuronpedia_id']}" if sae["neuronpedia_id"] else None,
-        "top_k": facts["options"].get("top_k"),
+        "top_k": facts["rules"]["top_k"],
         "save_all_tokens": facts["positions"] == "all",
         "samples": facts["counts"]["read"],
         "errors": facts["counts"]["rejected"],

@@ -45,6 +45,9 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
     return {
         "schema_version": SCHEMA_VERSION,
         "command": recipe.command,
+        "unit": recipe.unit,
+        "exports": list(recipe.exports),
+        "rules": recipe.rules.plain(),
         "model": _about_model(job.model),
         "hook_points": [str(point) for point in job.hook_points],
         "options": dict(job.options),

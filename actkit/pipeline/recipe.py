@@ -1,4 +1,4 @@
-"""What a command is to the loop, and what the loop tells of itself."""
+"""`Recipe`: the parts of a command that `extract` calls. `Finished`: what a run hands back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from actkit.pipeline.input.reader import Records
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.reducers.table_sizes import TableSize
+from actkit.pipeline.rules import Rules
 from actkit.runs.progress import Progress, reasons
 from actkit.runs.writer import Groups
 
@@ -36,6 +37,8 @@ class Recipe:
     """Raises RecordError for a record that cannot be used."""
     reducers: Mapping[str, Reducer]
     """Table → how the kept activations become its rows."""
+    rules: Rules = field(kw_only=True)
+    """What it decides of the rows; `verify` goes by it."""
     finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]] = lambda _run: iter(())
     """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
     is written in as many parts, and one that is a mapping in as many row groups."""
@@ -47,6 +50,10 @@ class Recipe:
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
     kept_bytes: int | None = None
     """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
+    unit: str = "record"
+    """What a record is called where a person reads of it."""
+    exports: tuple[str, ...] = ()
+    """Formats of `actkit export` that fit its runs."""
     stored: Mapping[str, TableSize] = field(default_factory=dict)
     """Table → how much of it there will be; only of those that the reducers make."""
     n_records: int | None = None

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
-from actkit.config import TokenSpec
+from actkit.config import ExportFormat, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.reader import Records, as_json, format_of, look_ahead, read_records, records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.messages import check_read
@@ -35,6 +36,11 @@ class CaptureSpec:
     """What `capture` is asked for."""
 
     command: ClassVar[str] = "capture"
+    exports: ClassVar[tuple[ExportFormat, ...]] = (
+        "pt",
+        "npz",
+        "safetensors",
+    )
     prompts: tuple[str, ...] = field(default=(), metadata={"option": "prompt"})
     path: str | None = field(default=None, metadata={"reads": True, "option": "prompts"})
     """A file of prompts; `-` is standard input. Read after `prompts`."""
@@ -82,7 +88,9 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     of_file = 0 if spec.path is None else records_about(spec.path)
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
-    return with_features(Recipe(spec.command, records, prepare, made.reducers, finish, n_records=n_records), made)
+    rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
+    plain = Recipe(spec.command, records, prepare, made.reducers, finish, n_records=n_records, rules=rules)
+    return with_features(plain, made)
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:

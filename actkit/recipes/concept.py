@@ -18,7 +18,7 @@ import torch
 from actkit.analysis.concepts.concept import concept_tables
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
-from actkit.config import ContrastPositions, Pool, TokenSpec
+from actkit.config import ContrastPositions, ExportFormat, TokenSpec
 from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
@@ -26,6 +26,7 @@ from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
+from actkit.pipeline.rules import Pooling, Rules
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
@@ -47,6 +48,11 @@ class ConceptSpec:
     """What `concept` is asked for."""
 
     command: ClassVar[str] = "concept"
+    exports: ClassVar[tuple[ExportFormat, ...]] = (
+        "npz",
+        "safetensors",
+        "gguf",
+    )
     what: str | None = field(default=None, metadata={"reads": True})
     """A built-in concept, or a file of pairs."""
     template: Template | None = None
@@ -72,7 +78,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     else:
         form, records = contrasts_in(spec.what or "")
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
-    saes, found = made.saes, made.report
+    saes, found, pooling = made.saes, made.report, _pooling(spec.positions)
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
 
@@ -100,24 +106,31 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         spec.command,
         lambda: records,
         prepare,
-        {**made.reducers, **(_pooled(spec, saes, found) if saes else {})},
+        {**made.reducers, **(_pooled(pooling, saes, found) if saes else {})},
         finish,
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},
         health=found.health,
+        unit="pair",
+        rules=Rules(spec.tokens.bos, chat, pooling=pooling if saes else None),
     )
 
 
-def _pooled(spec: ConceptSpec, saes: Sequence[Sae], found: SaeReport) -> dict[str, Reducer]:
-    """The tables by which features are tested: each text's, pooled as its direction is."""
-    pool: Pool = "mean" if spec.positions == "response-mean" else "last"
-    # The last token of a chat may be a special one, and then that is what is asked for.
-    special = pool == "last"
+def _pooling(positions: ContrastPositions) -> Pooling:
+    """Features are tested as directions are found: on the mean of the answer, or on the last position.
+
+    The last token of a chat may be a special one, and then that is what is asked for.
+    """
+    return Pooling("mean") if positions == "response-mean" else Pooling("last", special=True)
+
+
+def _pooled(pooling: Pooling, saes: Sequence[Sae], found: SaeReport) -> dict[str, Reducer]:
+    """The tables by which features are tested."""
     points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
     return {
-        "pooled_features": pooled_features(saes, pool, found.health, special),
-        "pooled_activations": pooled_activations(points, pool, special),
+        "pooled_features": pooled_features(saes, pooling.pool, found.health, pooling.special),
+        "pooled_activations": pooled_activations(points, pooling.pool, pooling.special),
     }
 
 

@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
-from actkit.config import PairFormat, PairPositions, TokenSpec
+from actkit.config import ExportFormat, PairFormat, PairPositions, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.tokenize import divergence
 from actkit.recipes.preferences import Pair, pairs_in, parse
 from actkit.recipes.prompt_response import PromptResponse, encode_messages
@@ -35,6 +36,11 @@ class DpoSpec:
     """What `dpo` is asked for."""
 
     command: ClassVar[str] = "dpo"
+    exports: ClassVar[tuple[ExportFormat, ...]] = (
+        "h5",
+        "npz",
+        "safetensors",
+    )
     path: str = field(metadata={"reads": True, "option": "pairs"})
     positions: PairPositions = "all"
     input_format: PairFormat | None = None
@@ -70,7 +76,10 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
 
     detected = {"input_format": form, "chat": chat}
     about = records_about(spec.path)
-    plain = Recipe(spec.command, lambda: records, prepare, made.reducers, finish, detected, n_records=about)
+    rules = Rules(spec.tokens.bos, chat)
+    plain = Recipe(
+        spec.command, lambda: records, prepare, made.reducers, finish, detected, n_records=about, rules=rules
+    )
     return with_features(plain, made)
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.backends.saes.sae import Sae
-from actkit.config import TokenSpec
+from actkit.config import ExportFormat, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.input.corpus import Corpus, find_corpus, opened, read_documents
@@ -28,6 +28,7 @@ from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.resume.session import is_complete
+from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import chunks
 from actkit.pipeline.tokens.tokenize import encode_text, leading_bos
 from actkit.recipes.runner import Ingredients, run
@@ -45,6 +46,7 @@ class FeatureDatasetSpec:
     """What `feature-dataset` is asked for."""
 
     command: ClassVar[str] = "feature-dataset"
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("jsonl",)
     dataset: str = field(metadata={"reads": True})
     """A file, `-`, a directory, a glob, or a dataset's id on the Hugging Face hub."""
     text_field: str | None = None
@@ -122,6 +124,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Corpus | None = 
         stored={"features": features_stored(saes, spec.top_k)},
         n_records=_about(corpus, spec.by_line),
         health=found.health,
+        rules=Rules(spec.tokens.bos, top_k=spec.top_k, threshold=spec.threshold),
     )
 
 

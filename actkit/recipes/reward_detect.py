@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
-from actkit.config import PairFormat, Pool, TokenSpec
+from actkit.config import ExportFormat, PairFormat, Pool, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
@@ -21,6 +21,7 @@ from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
+from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labels import Labels
 from actkit.recipes.named_fields import with_fields
@@ -41,6 +42,7 @@ class RewardDetectSpec:
     """What `reward-detect` is asked for."""
 
     command: ClassVar[str] = "reward-detect"
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("json",)
     path: str | None = field(default=None, metadata={"reads": True, "option": "data", "none_is": "use_example_data"})
     """None takes the built-in example data."""
     fields: FeedbackFields = field(default_factory=FeedbackFields)
@@ -101,6 +103,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         stored=pooled_stored(saes),
         n_records=records_about(str(spec.path or EXAMPLES)),
         health=found.health,
+        rules=Rules(spec.tokens.bos, False if spec.chat is False else None, pooling=Pooling(spec.pool)),
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )
 

@@ -79,6 +79,7 @@ def run(
     own = replace(own, tokens=as_trained(own.tokens, saes, description.tokenizer))
     made = ingredients(description, saes, points, output.store_dtype)
     recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
+    recipe = replace(recipe, exports=own.exports)
     if points:
         stored = {"activations": vectors_stored(points, _width(points, description), output.store_dtype)}
         recipe = replace(recipe, stored={**stored, **recipe.stored})
@@ -100,6 +101,7 @@ def with_features(recipe: Recipe, made: Ingredients) -> Recipe:
         recipe,
         reducers={**recipe.reducers, "features": features},
         stored=stored,
+        rules=replace(recipe.rules, top_k=made.top_k),
         found=made.report,
         health=made.report.health,
     )

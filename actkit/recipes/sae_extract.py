@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from actkit.analysis.feature_positions import feature_positions
-from actkit.config import TokenSpec
+from actkit.config import ExportFormat, TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.data import Record, TokenSequence
@@ -20,6 +20,7 @@ from actkit.pipeline.input.reader import Records, read_records, records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored
+from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.messages import parse_messages
@@ -36,6 +37,7 @@ class SaeExtractSpec:
     """What `sae-extract` is asked for."""
 
     command: ClassVar[str] = "sae-extract"
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("json",)
     path: str = field(metadata={"reads": True, "option": "samples"})
     prompt_field: str = "prompt"
     response_field: str = "response"
@@ -83,6 +85,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
         stored={"features": features_stored(saes, spec.top_k)},
         n_records=records_about(spec.path),
         health=found.health,
+        rules=Rules(spec.tokens.bos, top_k=spec.top_k),
     )
 
 

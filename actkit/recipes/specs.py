@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
+from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeSpec, TokenSpec
 from actkit.hooks import HookPoint, parse_hook_points
 
 
@@ -13,6 +13,8 @@ class OwnSpec(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     command: ClassVar[str]
+    exports: ClassVar[tuple[ExportFormat, ...]]
+    """Formats of `actkit export` that fit its runs."""
 
     @property
     def tokens(self) -> TokenSpec:

@@ -29,6 +29,7 @@ from actkit.pipeline.recipe import Prepared, Recipe
 from actkit.pipeline.reducers.logprobs import logprobs
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.reducers.table_sizes import TableSize
+from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
@@ -129,6 +130,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         n_records=len(ready.texts),
         steering=Steering(interventions, words=ready.words),
         health={name: Health(sae) for name, sae in ready.saes.items()},
+        rules=Rules(spec.tokens.bos, ready.chat),
     )
 
 

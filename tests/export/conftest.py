@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import actkit
+from actkit.recipes.concept import ConceptSpec
 from actkit.schemas import arrow_schema
 
 CPU = actkit.ModelSpec("tiny", device="cpu")
@@ -113,7 +114,8 @@ def written_concept(run: Path, places: list[tuple[int, str]], d_model: int = 12)
     table = pa.table({name: list(values) for name, values in columns.items()}, schema=arrow_schema("directions"))
     pq.write_table(table, run / "directions" / "part-00000.parquet")
     model = {"name": "tiny", "revision": None, "architecture": "LlamaForCausalLM", "n_layers": 4}
-    (run / "run.json").write_text(json.dumps({"command": "concept", "model": model}), encoding="utf-8")
+    facts = {"command": "concept", "exports": ConceptSpec.exports, "tables": {"direction_scores": {}}, "model": model}
+    (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     return run
 
 

@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 import pytest
 
+import actkit
 from actkit.cli.app import main
 from actkit.config import ExportFormat
 from actkit.errors import RunError, UsageError
 from actkit.export import formats
-from actkit.export.formats import FORMATS, export, fitting
+from actkit.export.formats import FORMATS, export
 from actkit.export.job import Job
 
 
@@ -37,11 +38,9 @@ def call(*arguments: str | Path) -> Any:
 
 def test_every_command_has_a_format_and_every_format_is_offered() -> None:
     assert get_args(ExportFormat) == tuple(FORMATS)
-    assert fitting("dpo") == ["h5", "npz", "safetensors"]
-    assert fitting("capture") == ["pt", "npz", "safetensors"]
-    assert fitting("sae-extract") == fitting("reward-detect") == ["json"]
-    assert fitting("feature-dataset") == ["jsonl"]
-    assert fitting("concept") == ["npz", "safetensors", "gguf"]
+    specs = (actkit.DpoSpec, actkit.CaptureSpec, actkit.ConceptSpec)
+    specs += (actkit.SaeExtractSpec, actkit.RewardDetectSpec, actkit.FeatureDatasetSpec)
+    assert all(spec.exports for spec in specs) and {to for spec in specs for to in spec.exports} == set(FORMATS)
 
 
 def test_arrays_are_written_without_torch(capture_run: Path, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_format_that_does_not_fit_names_those_that_do(capture_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="h5 is for runs of dpo; .* is one of capture") as caught:
+    with pytest.raises(RunError, match="h5 does not fit .*, a run of capture") as caught:
         export(capture_run, "h5", tmp_path / "out")
     assert caught.value.hint == "runs of capture can be exported to pt, npz, safetensors"
     with pytest.raises(UsageError, match="no format csv") as unknown:

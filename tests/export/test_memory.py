@@ -48,11 +48,13 @@ def written(run: Path, table: str, part: int, groups: list[dict[str, Any]], vect
             writer.write_table(pa.table(every, schema=schema), row_group_size=n)
 
 
-def described(run: Path, command: str, n_records: int, sequences: int, features: int) -> Path:
+def described(run: Path, command: str, to: str, n_records: int, sequences: int, features: int) -> Path:
     facts = {
         "command": command,
         "model": {"name": "made up", "revision": None, "n_layers": 12, "architecture": "LlamaForCausalLM"},
         "options": {},
+        "exports": [to],
+        "rules": {"top_k": None},
         "positions": "all",
         "counts": {"read": n_records, "written": n_records, "rejected": 0},
         "saes": [{"name": SAE, "hook_point": HOOK_POINTS[0], "d_sae": 16384, "neuronpedia_id": None}],
@@ -78,7 +80,7 @@ def sequences_and_tokens(run: Path, part: int, ids: Any, starts: Any, ends: Any,
     return owners, positions
 
 
-def dense_run(run: Path, command: str, n_parts: int) -> Path:
+def dense_run(run: Path, command: str, to: str, n_parts: int) -> Path:
     """`n_parts` shards of 64 MB of activations: pairs, or as many prompts."""
     random = np.random.default_rng(0)
     pair = command == "dpo"
@@ -105,10 +107,10 @@ def dense_run(run: Path, command: str, n_parts: int) -> Path:
             about = {"record_id": records[::per], "status": ["ok"] * count, **apart, **lengths}
             assert set(about) <= {column.name for column in TABLES["pairs"]}
             written(run, "pairs", part, [about])
-    return described(run, command, n_parts * PAIRS, 0, 0)
+    return described(run, command, to, n_parts * PAIRS, 0, 0)
 
 
-def sparse_run(run: Path, command: str, n_parts: int, n_sequences: int = 256) -> Path:
+def sparse_run(run: Path, command: str, to: str, n_parts: int, n_sequences: int = 256) -> Path:
     """`n_parts` shards of about 64 MB of features."""
     random = np.random.default_rng(0)
     n = n_sequences * CHUNK
@@ -122,7 +124,7 @@ def sparse_run(run: Path, command: str, n_parts: int, n_sequences: int = 256) ->
         columns = {"sequence_id": owners, "position": positions, "sae": [SAE] * n, "feature_ids": chosen}
         columns |= {"feature_activations": strengths, "n_active": np.full(n, TOP_K, dtype=np.int32)}
         written(run, "features", part, [columns])
-    return described(run, command, n_parts * n_sequences, n_parts * n_sequences, n_parts * n)
+    return described(run, command, to, n_parts * n_sequences, n_parts * n_sequences, n_parts * n)
 
 
 def peak_above_libraries(run: Path, to: str, out: Path) -> float:
@@ -142,7 +144,7 @@ def size_mb(run: Path, table: str) -> float:
     ("command", "to"), [("dpo", "h5"), ("dpo", "npz"), ("dpo", "safetensors"), ("capture", "pt"), ("capture", "npz")]
 )
 def test_a_gigabyte_of_activations(command: str, to: str, tmp_path: Path) -> None:
-    run = dense_run(tmp_path / "run", command, 16)
+    run = dense_run(tmp_path / "run", command, to, 16)
     assert size_mb(run, "activations") > 1000
     above = peak_above_libraries(run, to, tmp_path / f"x.{to}")
     assert (tmp_path / f"x.{to}").stat().st_size > 1e9
@@ -152,7 +154,7 @@ def test_a_gigabyte_of_activations(command: str, to: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(("command", "to"), [("feature-dataset", "jsonl"), ("sae-extract", "json")])
 def test_features_shard_by_shard(command: str, to: str, tmp_path: Path) -> None:
     """A quarter of a gigabyte, which becomes more than one as text; more would take minutes."""
-    run = sparse_run(tmp_path / "run", command, 5)
+    run = sparse_run(tmp_path / "run", command, to, 5)
     assert size_mb(run, "features") > 200
     above = peak_above_libraries(run, to, tmp_path / f"x.{to}")
     assert (tmp_path / f"x.{to}").stat().st_size > 1e9

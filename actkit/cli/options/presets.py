@@ -29,8 +29,8 @@ SAE_FLAGS = {
 SAE_KEYS = frozenset(SAE_FLAGS.values())
 META = "actkit.preset"
 NUMBERS = re.compile(r"\d+")
-READS_SAE = ("feature-dataset", "reward-detect", "sae-extract")
-"""Commands that are about SAE features: elsewhere the SAE of a preset is left alone."""
+STORES_VECTORS = "store_dtype"
+"""An option of the commands that store whole activations: SAEs are an extra there, and that of a preset is left out."""
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def load_preset(context: typer.Context, name: str | None) -> str | None:
         return None
     known = {parameter.name for parameter in context.command.params}
     so_far = dict(context.default_map or {})
-    left_out = SAE_KEYS if context.info_name not in READS_SAE else _replaced(_chosen() | set(so_far))
+    left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen() | set(so_far))
     values = {key: one for key, one in preset(name).items() if key in known and key not in left_out}
     context.meta[META] = values
     context.default_map = {**values, **so_far}

@@ -40,9 +40,8 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
 
 
 def written_of(facts: Mapping[str, Any]) -> str:
-    """`38 of 40 records`: of `concept` pairs, which may be made of several records, or of stems and templates."""
-    one = "pair" if facts["command"] == "concept" else "record"
-    return f"{facts['counts']['written']:,} of {counted(facts['counts']['read'], one)}"
+    """`38 of 40 records`: of `concept` pairs, which several records make, or stems and templates."""
+    return f"{facts['counts']['written']:,} of {counted(facts['counts']['read'], facts['unit'])}"
 
 
 def _show_records(facts: Mapping[str, Any], screen: Console) -> None:

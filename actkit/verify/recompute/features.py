@@ -25,15 +25,12 @@ class Cut:
 
     top_k: int | None = None
     threshold: float = 0.0
-    known: bool = True
-    """False where a run does not say it: then as many are expected as are stored."""
 
-    def of(self, values: npt.NDArray[np.float32], n_stored: int) -> npt.NDArray[np.int64]:
+    def of(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Ids of the features of [d_sae] that are kept, largest first, equal ones by id."""
-        least = np.float32(self.threshold if self.known else 0.0)
-        ids = np.flatnonzero(values > max(least, np.float32(0.0)))
+        ids = np.flatnonzero(values > max(np.float32(self.threshold), np.float32(0.0)))
         ids = ids[np.argsort(-values[ids], kind="stable")]
-        return ids[: self.top_k if self.known else n_stored]
+        return ids[: self.top_k]
 
 
 def compare_token(
@@ -47,19 +44,19 @@ def compare_token(
 ) -> None:
     """Hold one token's stored features (ids, activations, n_active) against `values` [d_sae], encoded from its `x`."""
     ids, activations, n_active = stored
-    again = cut.of(values, len(ids))
+    again = cut.of(values)
     error = apart(ids, activations, values, again)
     seen.count(set(ids.tolist()), set(again.tolist()), error, where)
     for feature in sorted(set(ids.tolist()) ^ set(again.tolist())):
         if flips(sae, x, feature, seen.tolerance.vectors):  # then it might as well be as it is stored
             values = values.copy()
             values[feature] = activations[ids == feature].sum()
-    again = cut.of(values, len(ids))
+    again = cut.of(values)
     slack = seen.tolerance.features * float(np.linalg.norm(values[again]))
     for feature in sorted(set(ids.tolist()) ^ set(again.tolist())):
         kept = activations if feature in again else values[again]
         ends = [cut.threshold] if cut.threshold > 0 else []
-        ends += [float(kept.min())] if len(kept) and len(kept) == (cut.top_k if cut.known else len(ids)) else []
+        ends += [float(kept.min())] if len(kept) and len(kept) == cut.top_k else []
         if not (values[feature] > 0 and any(abs(float(values[feature]) - end) <= slack for end in ends)):
             seen.differs(f"{where}: feature {feature} is {_state(feature in ids, float(values[feature]))}")
     found = int((values > 0).sum())

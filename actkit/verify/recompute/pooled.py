@@ -1,9 +1,5 @@
 """Pooled samples against the same computed again: which positions a text was pooled over, and what comes of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import torch
@@ -11,47 +7,32 @@ import torch
 from actkit.backends.saes.sae import Sae
 from actkit.config import Pool
 from actkit.pipeline.data import Ints
+from actkit.pipeline.rules import Pooling
 from actkit.verify.recompute.differences import Features, Floats
 from actkit.verify.recompute.features import apart, flips
 from actkit.verify.recompute.stored import StoredSequence
 
 
-@dataclass(frozen=True)
-class Pooling:
-    """How a run pooled its texts."""
+def positions_pooled(pooling: Pooling, one: StoredSequence) -> Ints | None:
+    """The positions that the sequence was pooled over; None where its tables do not tell.
 
-    pool: Pool
-    special: bool
-    """Whether special tokens are pooled too."""
-
-    @classmethod
-    def of(cls, command: str, options: Mapping[str, Any]) -> "Pooling | None":
-        """From a run's options; None where they do not say it, as those of a run made in Python may not."""
-        if command == "concept" and "positions" in options:
-            mean = options["positions"] == "response-mean"
-            return cls("mean" if mean else "last", not mean)
-        return cls(options["pool"], False) if command == "reward-detect" and "pool" in options else None
-
-    def positions(self, one: StoredSequence) -> Ints | None:
-        """The positions that the sequence was pooled over; None where its tables do not tell.
-
-        They are those whose activations are stored, or else the answer's: the tokens of one role from
-        `response_start` on, or all of a text that is no answer. `n_kept` must agree.
-        """
-        stored = next(iter(one.values.get("activations", {}).values()), None)
-        if stored is not None:
-            kept: Ints = stored["position"].to_numpy()
-        else:
-            start = one.row["response_start"]
-            kept = np.arange(len(one.token_ids))
-            if start is not None and start < len(one.role):
-                other = np.flatnonzero(np.array([role != one.role[start] for role in one.role[start:]]))
-                kept = np.arange(start, start + int(other[0]) if len(other) else len(one.role))
-        plain = kept[~one.is_special[kept]]
-        if len(plain) != one.row["n_kept"]:
-            return None
-        read = kept if self.special else plain
-        return read[-1:] if self.pool == "last" else read
+    They are those whose activations are stored, or else the answer's: the tokens of one role from
+    `response_start` on, or all of a text that is no answer. `n_kept` must agree.
+    """
+    stored = next(iter(one.values.get("activations", {}).values()), None)
+    if stored is not None:
+        kept: Ints = stored["position"].to_numpy()
+    else:
+        start = one.row["response_start"]
+        kept = np.arange(len(one.token_ids))
+        if start is not None and start < len(one.role):
+            other = np.flatnonzero(np.array([role != one.role[start] for role in one.role[start:]]))
+            kept = np.arange(start, start + int(other[0]) if len(other) else len(one.role))
+    plain = kept[~one.is_special[kept]]
+    if len(plain) != one.row["n_kept"]:
+        return None
+    read = kept if pooling.special else plain
+    return read[-1:] if pooling.pool == "last" else read
 
 
 def pooled_vector(x: torch.Tensor) -> Floats:

@@ -12,17 +12,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from actkit.backends import Description
 from actkit.backends.reference import PlainModel
 from actkit.backends.saes.sae import Sae
+from actkit.config import StoreDtype
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints
+from actkit.pipeline.rules import Pooling, Rules
 from actkit.runs.reader import lists_in, matrix, parts
 from actkit.verify.recompute.features import Cut, compare_token
-from actkit.verify.recompute.pooled import Pooling, compare_pooled, pooled_vector
+from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.retokenize import Retokenizer
 from actkit.verify.recompute.stored import StoredSequence, read_records, records_in
-from actkit.verify.recompute.tolerance import Tolerance
+from actkit.verify.recompute.tolerance import Tolerance, tolerance
 
 AT_ONCE = 8
 """Records whose stored values are in memory at once."""
@@ -30,7 +33,6 @@ CHUNK = 1 << 23
 """Tokens × features encoded at once: 32 MB in float32."""
 NO_MODULE = "no module's input or output: only the bridge computes it"
 NO_SAE = "it is not known where the SAE is"
-NO_BOS = "run.json does not say how texts were begun"
 NO_POOLING = "the tables do not tell which positions the text was pooled over"
 Read = Mapping[HookPoint, torch.Tensor]
 
@@ -41,12 +43,31 @@ class Recomputing:
 
     model: PlainModel
     saes: Mapping[str, Sae]
-    texts: Retokenizer | None
-    """None where the run does not say how its texts were begun."""
+    texts: Retokenizer
     cut: Cut
     pooling: Pooling | None
-    """None where the run does not say how it pooled."""
+    """None where nothing was pooled."""
     tolerance: Tolerance
+
+    @classmethod
+    def by(
+        cls,
+        rules: Rules,
+        store_dtype: StoreDtype,
+        description: Description,
+        plain: PlainModel,
+        saes: Mapping[str, Sae],
+        same_attention: bool = True,
+    ) -> "Recomputing":
+        """What computes the records of a run that was made by these rules; `saes` by name."""
+        return cls(
+            plain,
+            saes,
+            Retokenizer(description.tokenizer, rules.bos, rules.chat),
+            Cut(rules.top_k, rules.threshold),
+            rules.pooling,
+            tolerance(description.spec.dtype, store_dtype, same_attention),
+        )
 
     def run(
         self,
@@ -67,10 +88,7 @@ class Recomputing:
             for first in range(0, len(records), AT_ONCE):
                 for record in read_records(run, part, records[first : first + AT_ONCE].tolist()):
                     found.records += 1
-                    if self.texts is None:
-                        found.not_recomputed["tokens of texts"] = NO_BOS
-                    else:
-                        self.texts.check(record, found.texts)
+                    self.texts.check(record, found.texts)
                     for one in record:
                         self._sequence(one, found)
                     on_record(found.records)
@@ -117,7 +135,7 @@ class Recomputing:
                 compare_token(found.features_of(sae.name), sae, x[row - first], again, stored, self.cut, where)
 
     def _pooled(self, one: StoredSequence, read: Read, found: Recomputed) -> None:
-        positions = self.pooling.positions(one) if self.pooling is not None else None
+        positions = positions_pooled(self.pooling, one) if self.pooling is not None else None
         if self.pooling is None or positions is None:
             found.not_recomputed["pooled tables"] = NO_POOLING
             return

@@ -5,9 +5,8 @@ A shared beginning is a text cut short, of which the tokens are not defined; tho
 text. A document's chunks are put together again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -99,10 +98,3 @@ def difference(again: Sequence[int], stored: Sequence[int]) -> str:
         at = int(apart[0])
         return f"token {at} is {stored[at]}, but {again[at]} when the text is tokenized again"
     return f"{len(stored)} tokens, but {len(again)} when the text is tokenized again"
-
-
-def chats_of(command: str, options: Mapping[str, Any], detected: Mapping[str, Any]) -> bool | None:
-    """Whether a run's texts are all renderings of chats (True), none are (False), or each record decides (None)."""
-    if isinstance(detected.get("chat"), bool):
-        return bool(detected["chat"])
-    return False if command == "reward-detect" and options.get("chat") is False else None

@@ -14,7 +14,8 @@ from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME
 from actkit.config import Attention, ModelSpec, SaeSpec
 from actkit.errors import ActkitError
-from actkit.verify.recompute.from_options import recomputing
+from actkit.pipeline.rules import Rules
+from actkit.verify.recompute.records import Recomputing
 from actkit.verify.recompute.result import Recomputed
 
 BRIDGE = "BridgedModel"
@@ -48,20 +49,13 @@ def recompute(
     loaded; an SAE that cannot be is named among what was not computed again.
     """
     began = time.time()
-    about, options = facts["model"], facts.get("options", {})
+    about = facts["model"]
     attn: Attention = "eager" if about["backend"] == BRIDGE else about["attn"]
-    description = describe(_model(about, options, spec, spec.attn or attn))
+    description = describe(_model(facts, spec, spec.attn or attn))
     saes, lacking = _saes(facts, spec, description.spec.device)
-    again = recomputing(
-        facts["command"],
-        options,
-        facts.get("detected", {}),
-        description,
-        load_plain(description),
-        saes,
-        frozenset(bool(one["metadata"].get("prepend_bos", True)) for one in facts.get("saes", ())),
-        same_attention=description.spec.attn == attn,
-    )
+    plain, same_attention = load_plain(description), description.spec.attn == attn
+    store_dtype = facts.get("options", {}).get("store_dtype", "float32")
+    again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, same_attention)
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
     found.others += _other_model(about, description)
@@ -69,11 +63,10 @@ def recompute(
     return found, {"seed": spec.seed, **how, **found.facts(), "seconds": round(time.time() - began, 3)}
 
 
-def _model(about: Mapping[str, Any], options: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
+def _model(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
     """The run's model, loaded as it was: of the hub's, the very commit."""
-    name, revision = spec.model or about["name"], about["revision"]
-    if revision is None:
-        revision = options.get("revision")
+    about = facts["model"]
+    name, revision = spec.model or about["name"], about["revision"] or facts.get("options", {}).get("revision")
     # A local directory has no revisions, whether the model was there then or is now.
     if name == NAME or is_directory(name) or str(revision).startswith("sha256:"):
         revision = None
@@ -85,8 +78,8 @@ def _model(about: Mapping[str, Any], options: Mapping[str, Any], spec: Recompute
         attn,
         spec.trust_remote_code,
         allow_pickle=spec.allow_pickle,
-        device_map=options.get("device_map"),
-        quantize=options.get("quantize"),
+        device_map=about["device_map"],
+        quantize=about["quantize"],
     )
 
 
@@ -115,8 +108,6 @@ def sae_spec(name: str, paths: Sequence[str], release: str | None) -> SaeSpec:
     path = next((path for path in paths if Path(path).name == name), None)
     if path is not None:
         return SaeSpec(path=path)
-    if release is None or not name.startswith(f"{release}/"):
-        # A release of the registry has no slash in it, a repository on the hub has one.
-        known = name.partition("/")[0]
-        release = known if known == NAME or known in sae_backend.releases() else "/".join(name.split("/")[:2])
-    return SaeSpec(release, name.removeprefix(f"{release}/"))
+    if release is not None and name.startswith(f"{release}/"):
+        return SaeSpec(release, name.removeprefix(f"{release}/"))
+    return sae_backend.named(name) or SaeSpec(name)

@@ -9,7 +9,6 @@ from actkit.errors import RunError
 from actkit.pipeline.job import Job
 from actkit.runs.paths import part_name
 from actkit.runs.progress import Progress
-from actkit.verify.recompute.from_options import recomputing
 from actkit.verify.recompute.records import Recomputing
 from actkit.verify.recompute.result import Recomputed
 
@@ -57,8 +56,6 @@ class Verifying:
 
     def _recomputing(self) -> Recomputing:
         saes = {name: health.sae for name, health in self.job.recipe.health.items()}
-        prepends = frozenset(sae.prepend_bos for sae in saes.values())
-        plain, about = plain_of(self.job.model), self.job.model.description
-        return recomputing(
-            self.job.recipe.command, self.job.options, self.job.recipe.detected, about, plain, saes, prepends
-        )
+        job = self.job
+        about, plain = job.model.description, plain_of(job.model)
+        return Recomputing.by(job.recipe.rules, job.output.store_dtype, about, plain, saes)

@@ -41,7 +41,7 @@ def check_derived(run: Path, facts: Mapping[str, Any], findings: Findings) -> No
         "feature_stats": lambda: _feature_stats(run, facts),
         "feature_positions": lambda: iter(()),  # compared part by part: it may be larger than memory
     }
-    if facts["command"] == "concept":  # its pair_stats are of contrasts
+    if "pair_diffs" not in facts["tables"]:  # then pair_stats are of contrasts
         del ways["pair_stats"]
     same_version = facts.get("versions", {}).get("actkit") == version("actkit")
     for table in (name for name in facts["tables"] if name in ways and same_version):

@@ -28,7 +28,7 @@ from actkit.verify.tables.schema import Part
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 
-NEEDED = ("schema_version", "command", "model", "hook_points", "counts", "rejected_reasons", "tables")
+NEEDED = ("schema_version", "command", "model", "hook_points", "counts", "rejected_reasons", "tables", "rules")
 """What `run.json` must have for a run to be checked at all."""
 COUNTS = ("read", "written", "rejected", "truncated", "special_in_text", "unknown_in_text", "sequences", "tokens")
 OF_MODEL = ("name", "revision", "d_model", "dtype", "attn", "backend")

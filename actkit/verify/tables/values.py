@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from actkit.hooks import D_MODEL_WIDE
+from actkit.pipeline.rules import Rules
 from actkit.runs.reader import Ints, keys_of
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import Bools, Group, Sequences, groups_of, lists_in
@@ -22,22 +23,19 @@ class Expected:
     d_sae: Mapping[str, int]
     """SAE → how many features it has."""
     top_k: int | None
-    """Most features of a position; None where nothing limits them, or where the run does not say."""
+    """Most features of a position; None where nothing limits them."""
     threshold: float
-    cut_is_known: bool
-    """Whether the run says what it was asked for; one made in Python may not."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Expected":
         """From what `run.json` holds."""
-        options = facts.get("options", {})
+        rules = Rules.of(facts)
         return cls(
             frozenset(facts["hook_points"]),
             facts["model"]["d_model"],
             {one["name"]: one["d_sae"] for one in facts.get("saes", ())},
-            options.get("top_k"),
-            float(options.get("activation_threshold") or 0.0),
-            "top_k" in options,
+            rules.top_k,
+            rules.threshold,
         )
 
 
@@ -154,5 +152,5 @@ def _check_cut(group: Group, lengths: Ints, expected: Expected) -> None:
     most = expected.top_k
     if most is not None:
         group.wrong(lengths > most, f"more than {most} features")
-    if expected.cut_is_known and expected.threshold == 0:
+    if expected.threshold == 0:
         group.wrong(lengths < (active if most is None else np.minimum(active, most)), "features are left out")

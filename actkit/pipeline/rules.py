@@ -1,0 +1,43 @@
+"""What a command's recipe decides of its rows, as plain values: `run.json` keeps it, so that `verify` can go by it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from actkit.config import Bos, Pool
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How the positions of a text become one."""
+
+    pool: Pool
+    special: bool = False
+    """Whether special tokens are pooled too."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What rows depend on beside text, model and SAEs, as it was resolved."""
+
+    bos: Bos = "auto"
+    """How plain text begins: where SAEs were trained with BOS, or without, as they were."""
+    chat: bool | None = None
+    """Whether texts are renderings of chats; None where a run may have both, and the roles of tokens tell."""
+    top_k: int | None = None
+    """Most features of a position; None where all active ones are kept."""
+    threshold: float = 0.0
+    """Features that are no larger are not kept."""
+    pooling: Pooling | None = None
+    """None where nothing is pooled."""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Rules":
+        """From what `run.json` holds. Raises KeyError and TypeError for what is not as `plain` gives it."""
+        rules = dict(facts["rules"])
+        pooling = rules.pop("pooling")
+        return cls(**rules, pooling=None if pooling is None else Pooling(**pooling))
+
+    def plain(self) -> dict[str, Any]:
+        """For `run.json`."""
+        return asdict(self)
