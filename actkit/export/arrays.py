@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from actkit.errors import RunError, UsageError
 from actkit.export.directions import directions_of
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.export.vectors import Held, blocks, even, kept_rows
 from actkit.runs.reader import parts
 
@@ -38,7 +38,7 @@ class Array:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-def arrays_of(job: Job, method: str | None = None) -> list[Array]:
+def arrays_of(job: ExportJob, method: str | None = None) -> list[Array]:
     """The arrays of a run of `dpo`, `capture` or `concept`; those of 8-byte numbers first.
 
     Raises UsageError for a `method` where there are no directions, or one that the run does not have; RunError for a
@@ -59,7 +59,7 @@ def arrays_of(job: Job, method: str | None = None) -> list[Array]:
     ]
 
 
-def written(arrays: list[Array], job: Job) -> Iterator[tuple[Array, Iterator[memoryview]]]:
+def written(arrays: list[Array], job: ExportJob) -> Iterator[tuple[Array, Iterator[memoryview]]]:
     """Each array with its bytes, little-endian, piece by piece; tells the job how far it is."""
     total, done = sum(one.nbytes for one in arrays) or 1, 0
 
@@ -86,7 +86,7 @@ def _vectors(run: Path, held: Held) -> Pieces:
             yield block.vectors
 
 
-def _directions(job: Job, method: str | None) -> list[Array]:
+def _directions(job: ExportJob, method: str | None) -> list[Array]:
     found = directions_of(job.run, method)
     norms = {one.hook_point: np.array(one.norm, dtype=np.float64) for one in found if one.norm is not None}
     vectors = {one.hook_point: one.unit for one in found}

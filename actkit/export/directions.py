@@ -17,7 +17,7 @@ METHOD = "mean-diff"
 
 
 @dataclass(frozen=True)
-class Direction:
+class StoredDirection:
     """One direction at one hook point."""
 
     layer: int
@@ -33,7 +33,7 @@ class Direction:
         return self.unit if self.norm is None else (self.unit.astype(np.float64) * self.norm).astype(np.float32)
 
 
-def directions_of(run: Path, method: str | None) -> list[Direction]:
+def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
     """The directions that `method` found, by layer and hook point.
 
     Raises RunError for a run without directions, UsageError for a method that it does not have.
@@ -48,7 +48,7 @@ def directions_of(run: Path, method: str | None) -> list[Direction]:
         methods = ", ".join(sorted({row["method"] for row in rows}))
         raise UsageError(f"{run} has no directions by {wanted}", f"--method: {methods}")
     found = [
-        Direction(row["layer"], row["hook_point"], np.array(row["direction"], dtype=np.float32), row["norm"])
+        StoredDirection(row["layer"], row["hook_point"], np.array(row["direction"], dtype=np.float32), row["norm"])
         for row in chosen
     ]
     return sorted(found, key=lambda one: (one.layer, one.hook_point))

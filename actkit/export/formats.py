@@ -10,7 +10,7 @@ from typing import Any
 
 from actkit.errors import RunError, UsageError
 from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, safetensors_file, torch_pt
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
 from actkit.runs.paths import check_local
@@ -24,13 +24,13 @@ class Format:
     suffix: str
     """With its dot; the file is named so where no name is given."""
     write: Callable[..., None]
-    """Called with a `Job` and the format's own options."""
+    """Called with a `ExportJob` and the format's own options."""
     options: tuple[str, ...] = ()
     beside: Callable[[Mapping[str, Any]], str | None] = lambda _facts: None
     """From what `run.json` holds, the suffix of a second file, which gets the same name otherwise."""
 
 
-def _write_json(job: Job) -> None:
+def _write_json(job: ExportJob) -> None:
     from actkit.export.json_document import write  # loads torch, which no other format needs
 
     write(job)
@@ -86,7 +86,7 @@ def export(
             hint = "choose another --out" if path.is_dir() else "choose another --out, or replace it with --overwrite"
             raise RunError(f"{path} exists already", hint)
     with _whole(out, beside) as temporary:
-        chosen.write(Job(run, facts, temporary, on_progress, on_note), **given)
+        chosen.write(ExportJob(run, facts, temporary, on_progress, on_note), **given)
     return out
 
 

@@ -8,7 +8,7 @@ import re
 
 from actkit.errors import RunError
 from actkit.export.directions import directions_of
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 
 SITE = "hook_resid_post"
 """What a control vector moves: the residual stream after a block."""
@@ -25,7 +25,7 @@ NAMES = {
 """Architectures whose `model_type` is not their class's name in small letters."""
 
 
-def write(job: Job, method: str | None = None) -> None:
+def write(job: ExportJob, method: str | None = None) -> None:
     """Write the control vector; `method` chooses the directions.
 
     llama.cpp has no direction for block 0, so that one is left out, with a note. Raises RunError when nothing remains,
@@ -55,7 +55,7 @@ def write(job: Job, method: str | None = None) -> None:
     writer.close()
 
 
-def _model_hint(job: Job) -> str:
+def _model_hint(job: ExportJob) -> str:
     model = job.facts["model"]
     return str(model.get("model_type") or model_type(str(model["architecture"])))
 

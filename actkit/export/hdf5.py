@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from actkit.errors import RunError
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.export.vectors import Block, Held, blocks, even, span
 from actkit.runs.reader import Ints, part_of, parts
 
@@ -43,7 +43,7 @@ class Side:
     sequence_ids: Sequence[int]
 
 
-def write(job: Job, compression: Compression = "gzip") -> None:
+def write(job: ExportJob, compression: Compression = "gzip") -> None:
     """Write the pairs of a `dpo` run, shard by shard. Raises RunError for a run without activations."""
     import h5py
 

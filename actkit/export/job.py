@@ -1,4 +1,4 @@
-"""What every format's writer is given: the run, where to write, and how to say how far it is."""
+"""What a format writer is given: the run, where to write, and how to say how far it is."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """One export: from the finished run `run` to the file `out`."""
 
     run: Path

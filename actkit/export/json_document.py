@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.errors import InputError, RunError
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.export.merged_json import keys_of, merge, of_others, other_texts, read_document, variations
 from actkit.export.merged_records import Entry, entries
 from actkit.runs.reader import part_of, parts
@@ -21,7 +21,7 @@ from actkit.runs.reader import part_of, parts
 NO_TABLES = Path("/nonexistent")
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     """Write the document; of `reward-detect` its ranking, and the run's configuration as YAML beside it.
 
     Raises RunError when the run does not have that ranking.
@@ -32,7 +32,7 @@ def write(job: Job) -> None:
         _write_results(job)
 
 
-def _copy(job: Job) -> None:
+def _copy(job: ExportJob) -> None:
     ranking, configuration = job.run / "reward_features.json", job.run / "config.yaml"
     if not ranking.exists():
         raise RunError(f"{job.run} has no reward_features.json", "run actkit reward-detect again")
@@ -43,7 +43,7 @@ def _copy(job: Job) -> None:
         job.note("the run was made from Python and has no config.yaml, so none is written")
 
 
-def _write_results(job: Job) -> None:
+def _write_results(job: ExportJob) -> None:
     read = _document(job)
     layers = keys_of(job.facts["saes"], read or {})
     beside: dict[str, Any] = {**(read or {}), "results": []}
@@ -61,7 +61,7 @@ def _write_results(job: Job) -> None:
         file.write("\n}\n")
 
 
-def _followed(job: Job, layers: Mapping[str, str]) -> Iterator[Entry]:
+def _followed(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
     for done, entry in enumerate(entries(job, layers), 1):
         yield entry
         job.progress(done / job.facts["counts"]["read"])
@@ -101,7 +101,7 @@ def _variation(entry: Entry) -> dict[str, Any]:
     return {**made, "sae_activations": entry.slots}
 
 
-def _document(job: Job) -> dict[str, Any] | None:
+def _document(job: ExportJob) -> dict[str, Any] | None:
     """The document that was read, where the input was one and still is what it was."""
     files = parts(job.run, "sequences")
     sources = set(part_of(job.run, "sequences", files[0], ["source"])["source"].to_pylist())
@@ -118,7 +118,7 @@ def _document(job: Job) -> dict[str, Any] | None:
     return None
 
 
-def _fits(job: Job, document: Mapping[str, Any]) -> bool:
+def _fits(job: ExportJob, document: Mapping[str, Any]) -> bool:
     """Whether every record that was run is a variation there, with its texts; more of them may follow."""
     enough = sum(1 for _ in variations(document)) >= job.facts["counts"]["read"]
     return enough and other_texts(job.run, document, job.facts["options"]) is None

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.export.vectors import span
 from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups
 
@@ -25,7 +25,7 @@ SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]
 TOKEN = ["sequence_id", "position", "token_id", "token", "char_start", "char_end", "is_special"]
 
 
-def write(job: Job, special: bool = False) -> None:
+def write(job: ExportJob, special: bool = False) -> None:
     """Write the documents of a `feature-dataset` run, one at a time.
 
     Each chunk begins with a BOS that is not in the document; it has a row only with `special`.
@@ -54,7 +54,7 @@ def _lines(run: Path, part: Path, saes: Sequence[str], special: bool) -> Iterato
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureRows:
     """The rows of one SAE in one shard."""
 
     rows: pa.Table
@@ -62,12 +62,12 @@ class Features:
     """[n] sequence and position of each, rising."""
 
 
-def _features(run: Path, part: Path, sae: str) -> Features | None:
+def _features(run: Path, part: Path, sae: str) -> FeatureRows | None:
     groups = list(sae_groups(run / "features" / part.name, sae))
     if not groups:
         return None
     rows = pa.concat_tables(groups).combine_chunks()
-    return Features(rows, keys_of(rows["sequence_id"].to_numpy(), rows["position"].to_numpy()))
+    return FeatureRows(rows, keys_of(rows["sequence_id"].to_numpy(), rows["position"].to_numpy()))
 
 
 def _slice(table: pa.Table, rows: slice) -> pa.Table:
@@ -99,7 +99,7 @@ def _tokens(tokens: pa.Table) -> dict[str, list[Any]]:
     }
 
 
-def _active(tokens: pa.Table, features: Features | None) -> dict[str, list[Any]]:
+def _active(tokens: pa.Table, features: FeatureRows | None) -> dict[str, list[Any]]:
     """Each token's features and activations, in the table's order; none where a token has no row."""
     wanted = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
     if features is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.export.merged_json import answer_start
 from actkit.export.vectors import span
 from actkit.runs.reader import part_of, parts, sae_groups
@@ -35,7 +35,7 @@ class Entry:
         return None if self.sequence is None else self.sequence["group"]
 
 
-def entries(job: Job, layers: Mapping[str, str]) -> Iterator[Entry]:
+def entries(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
     """Every record that was read, in order; `layers` says under which key each SAE's features stand."""
     names = {part.name for table in ("sequences", "rejected") for part in parts(job.run, table)}
     for name in sorted(names):
@@ -43,7 +43,7 @@ def entries(job: Job, layers: Mapping[str, str]) -> Iterator[Entry]:
         yield from heapq.merge(*both, key=lambda one: one.record_id)
 
 
-def _written(job: Job, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:
+def _written(job: ExportJob, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:
     if not (job.run / "sequences" / part).exists():
         return
     tokens = part_of(job.run, "tokens", part, TOKEN)
@@ -63,7 +63,7 @@ def _written(job: Job, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]
         yield Entry(row["record_id"], slots, row, int(ends[own.start + answer_start(row) - 1]))
 
 
-def _rejected(job: Job, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:
+def _rejected(job: ExportJob, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:
     if (job.run / "rejected" / part).exists():
         for row in part_of(job.run, "rejected", part, ["record_id", "reason"]).to_pylist():
             slots = {layer: {"activations": {}, "status": f"error: {row['reason']}"} for layer in layers.values()}
@@ -75,7 +75,7 @@ def _features(part: Path, sae: str) -> pa.Table:
     return pa.concat_tables(groups).combine_chunks() if groups else None
 
 
-def _activations(job: Job, features: pa.Table | None, sequence_id: int) -> dict[str, Any]:
+def _activations(job: ExportJob, features: pa.Table | None, sequence_id: int) -> dict[str, Any]:
     if features is None:
         return {}
     whole = job.facts["positions"] == "all"

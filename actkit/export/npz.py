@@ -6,10 +6,10 @@ from typing import IO
 import numpy as np
 
 from actkit.export.arrays import Array, arrays_of, written
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 
 
-def write(job: Job, method: str | None = None) -> None:
+def write(job: ExportJob, method: str | None = None) -> None:
     """Write the arrays of the run, uncompressed; `method` chooses a concept run's directions. Errors: `arrays_of`."""
     # Entries without a date, so that the same run gives the same bytes.
     with zipfile.ZipFile(job.out, "w", zipfile.ZIP_STORED) as archive:

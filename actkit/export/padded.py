@@ -13,7 +13,7 @@ from actkit.runs.reader import Ints, part_of, parts
 
 
 @dataclass(frozen=True)
-class Batch:
+class PaddedBatch:
     """The run's sequences as one padded batch."""
 
     run: Path
@@ -24,7 +24,7 @@ class Batch:
     """Most kept positions of a sequence."""
 
 
-def batch_of(run: Path) -> Batch:
+def batch_of(run: Path) -> PaddedBatch:
     """How large the batch of all sequences of a run is."""
     size = tokens = rows = 0
     for part in parts(run, "sequences"):
@@ -33,10 +33,10 @@ def batch_of(run: Path) -> Batch:
     for part in parts(run, "activations"):
         _, counts = np.unique(kept_rows(part)[0], return_counts=True)
         rows = max(rows, int(counts.max(initial=0)))
-    return Batch(run, size, tokens, rows)
+    return PaddedBatch(run, size, tokens, rows)
 
 
-def tensors_of(batch: Batch, held: list[Held]) -> list[Array]:
+def tensors_of(batch: PaddedBatch, held: list[Held]) -> list[Array]:
     """The batch's arrays, padded on the right: one a hook point of `held`, positions, input_ids, attention_mask."""
     integer = np.dtype(np.int64)
     return [
@@ -56,7 +56,7 @@ def sequences_of(run: Path) -> Iterator[tuple[Path, Ints]]:
         yield part, part_of(run, "sequences", part, ["sequence_id"])["sequence_id"].to_numpy()
 
 
-def _padded(batch: Batch, held: Held) -> Pieces:
+def _padded(batch: PaddedBatch, held: Held) -> Pieces:
     for part, sequence_ids in sequences_of(batch.run):
         where = batch.run / "activations" / part.name
         block = next(blocks(where, {held.hook_point}), None) if where.exists() else None
@@ -68,7 +68,7 @@ def _padded(batch: Batch, held: Held) -> Pieces:
             yield padded
 
 
-def _positions(batch: Batch) -> Pieces:
+def _positions(batch: PaddedBatch) -> Pieces:
     for part, sequence_ids in sequences_of(batch.run):
         where = batch.run / "activations" / part.name
         owners, positions = kept_rows(where) if where.exists() else (sequence_ids[:0], sequence_ids[:0])
@@ -77,7 +77,7 @@ def _positions(batch: Batch) -> Pieces:
             yield np.concatenate([own, np.full(batch.rows - len(own), -1, dtype=np.int64)])
 
 
-def _token_ids(batch: Batch, mask: bool) -> Pieces:
+def _token_ids(batch: PaddedBatch, mask: bool) -> Pieces:
     for part, sequence_ids in sequences_of(batch.run):
         table = part_of(batch.run, "tokens", part, ["sequence_id", "token_id"])
         owners, token_ids = table["sequence_id"].to_numpy(), table["token_id"].to_numpy()

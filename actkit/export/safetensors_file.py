@@ -8,7 +8,7 @@ import json
 import struct
 
 from actkit.export.arrays import Array, arrays_of, written
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 
 NAMES = {"<f4": "F32", "<f2": "F16", "<f8": "F64", "<i8": "I64"}
 """numpy's names of types → the format's."""
@@ -16,7 +16,7 @@ ALIGNED = 8
 """The arrays begin at a multiple of this many bytes."""
 
 
-def write(job: Job, method: str | None = None) -> None:
+def write(job: ExportJob, method: str | None = None) -> None:
     """Write the arrays of the run; `method` chooses a concept run's directions. Errors: `arrays_of`."""
     arrays = arrays_of(job, method)
     with job.out.open("wb") as file:
@@ -26,7 +26,7 @@ def write(job: Job, method: str | None = None) -> None:
                 file.write(piece)
 
 
-def _header(arrays: list[Array], job: Job) -> bytes:
+def _header(arrays: list[Array], job: ExportJob) -> bytes:
     model = job.facts["model"]
     about = {"command": job.command, "model": str(model["name"]), "revision": str(model["revision"])}
     entries: dict[str, object] = {"__metadata__": about}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from actkit.export.arrays import Array, written
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 
 ALIGNED = 64
 """Storages begin at a multiple of this many bytes, so that they can be mapped into memory."""
@@ -58,7 +58,7 @@ class _Pickler(pickle.Pickler):
         return "storage", kinds[array.dtype.str[1:]], str(obj.number), "cpu", n
 
 
-def save(document: Mapping[str, Any], arrays: Sequence[Array], job: Job) -> None:
+def save(document: Mapping[str, Any], arrays: Sequence[Array], job: ExportJob) -> None:
     """Write `document` to the job's file; the `arrays` in it, themselves or in dictionaries, become tensors."""
     storages = {one.name: _Storage(number, one) for number, one in enumerate(arrays)}
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.export.padded import batch_of, sequences_of, tensors_of
 from actkit.export.torch_file import save
 from actkit.export.vectors import Held, even, span
@@ -25,7 +25,7 @@ from actkit.runs.reader import part_of, parts
 MB = 10**6
 
 
-def write(job: Job, max_mb: int = 2000) -> None:
+def write(job: ExportJob, max_mb: int = 2000) -> None:
     """Write the tensors, and beside them the statistics of each layer as JSON.
 
     Raises RunError for a run without activations, or when the padded tensors would be larger than `max_mb` MB: they

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 from actkit.runs.reader import Ints, parts
 
 ROWS = 256
@@ -57,7 +57,7 @@ def span(sequence_ids: Ints, sequence_id: int) -> slice:
     return slice(int(first), int(last))
 
 
-def even(job: Job) -> list[Held]:
+def even(job: ExportJob) -> list[Held]:
     """The hook points whose vectors are equally long, by layer and name; of others a note is made.
 
     Raises RunError when there are none.

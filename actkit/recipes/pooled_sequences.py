@@ -18,7 +18,7 @@ from actkit.recipes.shared_prefix import Branch, branches, key_of
 
 
 @dataclass(frozen=True)
-class Rendering:
+class SampleRendering:
     """How texts become tokens."""
 
     tokenizer: Tokenizer
@@ -31,7 +31,7 @@ class Rendering:
     """Whether plain texts do, as the user's words."""
 
 
-def of_text(record_id: int, feedback: Feedback, how: Rendering) -> TokenSequence:
+def of_text(record_id: int, feedback: Feedback, how: SampleRendering) -> TokenSequence:
     """The sequence of one labelled text. Raises RecordError where none of its tokens can be pooled."""
     group, asked = feedback.group, feedback.prompt
     if feedback.messages is not None:
@@ -56,7 +56,7 @@ def of_text(record_id: int, feedback: Feedback, how: Rendering) -> TokenSequence
     )
 
 
-def _plain(text: str, prompt: str | None, how: Rendering) -> PromptResponse:
+def _plain(text: str, prompt: str | None, how: SampleRendering) -> PromptResponse:
     if prompt is not None:
         if how.plain_chat:
             return encode_messages(how.tokenizer, conversation(prompt, text), chat=True)
@@ -68,7 +68,7 @@ def _plain(text: str, prompt: str | None, how: Rendering) -> PromptResponse:
     return replace(asked, response=(int(own[0]), int(own[-1]) + 1))  # of the template's text nothing is pooled
 
 
-def of_pair(record: Record, form: PairFormat, how: Rendering) -> list[TokenSequence]:
+def of_pair(record: Record, form: PairFormat, how: SampleRendering) -> list[TokenSequence]:
     """A prompt, run once, and the two answers that continue it. Raises RecordError for a pair that cannot be used."""
     pair = parse(record.value, form)
     sides = []

@@ -25,7 +25,7 @@ from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labels import Labels
 from actkit.recipes.named_fields import with_fields
-from actkit.recipes.pooled_sequences import Rendering, of_pair, of_text
+from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.preferences import detect
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
@@ -72,7 +72,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
-    how = Rendering(tokenizer, spec.tokens.bos, limit, chat, bool(spec.chat))
+    how = SampleRendering(tokenizer, spec.tokens.bos, limit, chat, bool(spec.chat))
     report: dict[str, Any] = {}
 
     def prepare(record: Record) -> Prepared:

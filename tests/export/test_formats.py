@@ -16,7 +16,7 @@ from actkit.config import ExportFormat
 from actkit.errors import RunError, UsageError
 from actkit.export import formats
 from actkit.export.formats import FORMATS, export
-from actkit.export.job import Job
+from actkit.export.job import ExportJob
 
 
 class Terminal(io.StringIO):
@@ -101,7 +101,7 @@ def test_nothing_stays_of_an_export_that_fails(
     """And the file that it was to replace is what it was."""
     seen: list[Path] = []
 
-    def fail(job: Job) -> None:
+    def fail(job: ExportJob) -> None:
         job.out.write_text("half", encoding="utf-8")
         seen.append(job.out)
         assert (tmp_path / "x.npz").read_text(encoding="utf-8") == "mine"

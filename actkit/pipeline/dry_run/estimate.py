@@ -8,7 +8,7 @@ from pathlib import Path
 from actkit.backends import Description, weight_bytes
 from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
-from actkit.pipeline.dry_run.tally import Example, TableSize, Tally
+from actkit.pipeline.dry_run.tally import Example, PlannedTable, Tally
 from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
 from actkit.pipeline.shards import gather_shards, most_kept
 from actkit.runs.progress import OnProgress, Progress
@@ -26,13 +26,15 @@ class DryRun:
     """What a run would be."""
 
     command: str
+    unit: str
+    """What a record is called."""
     model: Mapping[str, str]
     hook_points: tuple[str, ...]
     counts: Mapping[str, int]
     """Records read, written, rejected, truncated; sequences, tokens, kept (positions of which something is stored),
     shards."""
     rejected_reasons: Mapping[str, int]
-    tables: Mapping[str, TableSize]
+    tables: Mapping[str, PlannedTable]
     """Without those that are computed over the others at the end, which are small."""
     memory: Mapping[str, int]
     """About, in bytes: model, saes, batch, shards, libraries."""
@@ -80,6 +82,7 @@ def planned(
         raise nothing_kept(progress)
     plan = DryRun(
         recipe.command,
+        recipe.unit,
         _about(description),
         tuple(str(point) for point in hook_points),
         {

@@ -16,7 +16,7 @@ from actkit.schemas import arrow_schema
 
 
 @dataclass(frozen=True)
-class TableSize:
+class PlannedTable:
     """How large a table would be."""
 
     rows: int
@@ -62,14 +62,14 @@ class Tally:
             self.bytes_a_row = _bytes_a_row(shard, description)
             self.example = _example(shard, description)
 
-    def tables(self, recipe: Recipe, progress: Progress) -> dict[str, TableSize]:
+    def tables(self, recipe: Recipe, progress: Progress) -> dict[str, PlannedTable]:
         """How large each table would be, those left out that are computed over the others at the end."""
         rows = {"sequences": self.sequences, "tokens": progress.tokens, **self.rows, "rejected": progress.rejected}
-        sizes = {table: TableSize(n, round(n * self.bytes_a_row.get(table, 0.0))) for table, n in rows.items()}
+        sizes = {table: PlannedTable(n, round(n * self.bytes_a_row.get(table, 0.0))) for table, n in rows.items()}
         for table, stored in recipe.stored.items():
             n = self.kept if stored.per == "position" else self.sequences
             size = None if stored.bytes is None else round(n * stored.bytes)
-            sizes[table] = TableSize(n * stored.rows, size, stored.at_most)
+            sizes[table] = PlannedTable(n * stored.rows, size, stored.at_most)
         return sizes
 
 
