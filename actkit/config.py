@@ -92,6 +92,16 @@ class TokenSpec:
 
 
 @dataclass(frozen=True)
+class ReadSpec:
+    """What an input is read as, where it does not say so itself."""
+
+    split: str = "train"
+    """Which split of a dataset, or of a file that has several."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns of a CSV or TSV file without a header line."""
+
+
+@dataclass(frozen=True)
 class OutputSpec:
     """Where a run goes and what happens on the way."""
 

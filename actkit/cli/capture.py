@@ -90,7 +90,7 @@ def capture(
 def _check_has_fields(path: str | None, field: str) -> None:
     """Raise UsageError where `field` says nothing: of a file of plain lines, and of prompts on the command line."""
     from actkit.pipeline.input.files import STDIN, shown
-    from actkit.pipeline.input.reader import format_of
+    from actkit.pipeline.input.formats import format_of
 
     if path is None:
         raise UsageError(f"--field {field}: a --prompt is a text and has no fields", "leave out --field")

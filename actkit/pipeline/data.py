@@ -1,57 +1,20 @@
 """The values that travel between the stages, and nothing else."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from actkit.pipeline.input.records import Record as Record
+from actkit.pipeline.input.records import Records as Records
+from actkit.pipeline.input.records import Rejected as Rejected
+from actkit.pipeline.input.records import place_of as place_of
+
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record of the input, as read: `value` is a line of text or a mapping of fields."""
-
-    record_id: int
-    """0-based index among all records of the input, bad ones included."""
-    source: str
-    line: int | None
-    """1-based line at which the record begins; None where the format has no lines."""
-    value: Any
-
-    @property
-    def place(self) -> str:
-        """`file:line`, or the file and the record's number where there are no lines."""
-        return place_of(self.source, self.line, self.record_id)
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """One record that is not used, and why."""
-
-    record_id: int
-    source: str
-    line: int | None
-    field: str | None
-    reason: str
-
-    @property
-    def place(self) -> str:
-        """`file:line`, or the file and the record's number where there are no lines."""
-        return place_of(self.source, self.line, self.record_id)
-
-
-Records: TypeAlias = Generator[Record | Rejected, None, None]
-"""Every record of an input, once, in order."""
-
-
-def place_of(source: str, line: int | None, record_id: int) -> str:
-    """Where a record stands, for people: `file:line`, or the file and the record's number."""
-    return f"{source}:{line}" if line is not None else f"{source}, record {record_id}"
 
 
 @dataclass(frozen=True)

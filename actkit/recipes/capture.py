@@ -16,7 +16,9 @@ from actkit.config import ExportFormat, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
-from actkit.pipeline.input.reader import Records, as_json, format_of, look_ahead, read_records, records_about
+from actkit.pipeline.input.formats import format_of
+from actkit.pipeline.input.lines import as_json
+from actkit.pipeline.input.reader import Records, look_ahead, read_records, records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.backends.saes.sae import Sae
-from actkit.config import ExportFormat, TokenSpec
+from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.input.corpus import Corpus, find_corpus, opened, read_documents
-from actkit.pipeline.input.files import STDIN
-from actkit.pipeline.input.reader import format_of, records_about
+from actkit.pipeline.input.corpus import find_corpus, is_document, read_documents
+from actkit.pipeline.input.reader import about_file
+from actkit.pipeline.input.sources import Source, opened
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
@@ -70,13 +70,13 @@ def run_feature_dataset(
 
     Raises InputError for a corpus that is not there, before anything is loaded.
     """
-    corpus = find_corpus(spec.dataset)
+    corpus = find_corpus(spec.dataset, spec.split)
     if not is_complete(sparse.output):  # then nothing is read, and the hub need not be there
         corpus = opened(corpus, spec.split)
     return run(spec, sparse, partial(recipe, corpus=corpus), on_progress)
 
 
-def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Corpus | None = None) -> Recipe:
+def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = None) -> Recipe:
     """The recipe. `corpus` is that of `spec`, where it is known.
 
     Raises InputError for a corpus that is not there, UsageError for a context that leaves no room for text.
@@ -84,7 +84,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Corpus | None = 
     tokenizer, saes, found = made.tokenizer, made.saes, made.report
     bos = leading_bos(tokenizer, spec.tokens.bos)
     size = _context(spec, saes, made.context_length, bos is not None)
-    corpus = corpus or find_corpus(spec.dataset)
+    corpus = corpus or find_corpus(spec.dataset, spec.split)
     counts: dict[str, int | None] = {"context_size": size}
 
     def prepare(record: Record) -> Prepared:
@@ -114,7 +114,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Corpus | None = 
     reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
     return Recipe(
         spec.command,
-        lambda: read_documents(corpus, spec.split, spec.by_line),
+        lambda: read_documents(corpus, ReadSpec(spec.split), spec.by_line),
         prepare,
         reducers,
         finish,
@@ -128,13 +128,10 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Corpus | None = 
     )
 
 
-def _about(corpus: Corpus, by_line: bool) -> int | None:
+def _about(corpus: Source, by_line: bool) -> int | None:
     """About how many documents there are; None where that is not known before they are read."""
-    if corpus.dataset is not None:
-        return None
-    whole = (None, "text") if not by_line else ()
-    counts = [1 if file != STDIN and format_of(file) in whole else records_about(file) for file in corpus.files]
-    return None if None in counts else sum(filter(None, counts))
+    counts = [1 if is_document(file, by_line) else about_file(file) for file in corpus.files]
+    return None if None in counts or not counts else sum(filter(None, counts))
 
 
 def _chunks(run: Path) -> dict[str, int]:

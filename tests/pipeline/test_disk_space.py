@@ -15,7 +15,7 @@ import pytest
 
 from actkit.cli.app import main
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
-from actkit.pipeline.input import reader
+from actkit.pipeline.input import formats
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
@@ -136,7 +136,7 @@ def test_records_of_a_file_are_told_from_its_lines(name: str, text: str, about: 
 
 
 def test_a_large_file_is_not_read_whole_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "SAMPLE", 1000)
+    monkeypatch.setattr(formats, "SAMPLE", 1000)
     (tmp_path / "a.txt").write_text(LINES * 100)
     found = records_about(str(tmp_path / "a.txt"))
     assert found is not None and found != 4000 and abs(found - 4000) < 100

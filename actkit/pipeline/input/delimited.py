@@ -2,53 +2,135 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
+from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.data import Record, Records, Rejected
 from actkit.pipeline.input import files as opened
+from actkit.pipeline.input.dialects import SAMPLE, SEP, dialect_of, is_header
 from actkit.pipeline.input.files import bytes_of, name_of, too_long
 from actkit.pipeline.input.json_stream import broken
+from actkit.pipeline.input.packed import DAMAGED
+from actkit.pipeline.input.records import Record, Records, Rejected
+
+SHOWN = 30
+"""Characters of a cell that an error shows."""
 
 
-def separated(delimiter: str) -> Callable[[str], Records]:
-    """A reader of CSV or TSV with a header line.
+def read_csv(path: str, read: ReadSpec) -> Records:
+    """The rows of a file whose name says CSV; see `delimited`."""
+    return delimited(path, read, ",")
 
-    It raises InputError for a header that cannot be used, quotes that do not close, and a line beyond `opened.MOST`.
+
+def read_tsv(path: str, read: ReadSpec) -> Records:
+    """The rows of a file whose name says TSV; see `delimited`."""
+    return delimited(path, read, "\t")
+
+
+def delimited(path: str, read: ReadSpec, usual: str) -> Records:
+    """The rows after the header line, or all where `read` names the columns.
+
+    Raises InputError for a header that is missing or cannot be used, quotes that do not close, and a line beyond
+    `opened.MOST`.
     """
+    name = name_of(path)
+    csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are
+    with bytes_of(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        lines = _bounded(text, name)
+        sample, rest = _sampled(lines)
+        dialect = dialect_of("".join(sample), usual, whole=sum(map(len, sample)) < SAMPLE)
+        skipped = _before_header(sample)
+        rows = csv.reader(itertools.chain(sample[skipped:], rest), **dialect.options())
+        line_number = skipped + 1
+        try:
+            header, first = _header(next(rows, None), read.columns, name, line_number)
+            if first is not None:
+                yield _record(0, name, line_number, header, first)
+            line_number = skipped + rows.line_num + 1
+            for index, row in enumerate(rows, first is not None):
+                yield _record(index, name, line_number, header, row)
+                line_number = skipped + rows.line_num + 1
+        except csv.Error as error:
+            raise InputError(
+                f"{name}:{line_number}: {error}", "check the quotes in the record that begins on this line"
+            ) from error
 
-    def read(path: str) -> Records:
-        name = name_of(path)
-        csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are
-        with bytes_of(path) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            # Not strict, a quote that is never closed would take in the rest of the file without a word.
-            rows = csv.reader(_bounded(text, name), delimiter=delimiter, strict=True)
-            line = 1
-            try:
-                header = _header(next(rows, None), name)
-                line = rows.line_num + 1
-                for index, row in enumerate(rows):
-                    yield _record(index, name, line, header, row)
-                    line = rows.line_num + 1
-            except csv.Error as error:
-                raise InputError(
-                    f"{name}:{line}: {error}", "check the quotes in the record that begins on this line"
-                ) from error
 
-    return read
+def _sampled(lines: Iterator[str]) -> tuple[list[str], Iterator[str]]:
+    """The first lines, and those after them, of which damage is met only after the lines before it."""
+    sample: list[str] = []
+    size = 0
+    failed: Exception | None = None
+    try:
+        while size < SAMPLE and (line := next(lines, None)) is not None:
+            sample.append(line)
+            size += len(line)
+    except (InputError, OSError, *DAMAGED) as error:
+        failed = error
+
+    def rest() -> Iterator[str]:
+        if failed is not None:
+            raise failed
+        yield from lines
+
+    return sample, rest()
 
 
-def _header(columns: list[str] | None, name: str) -> list[str]:
-    """The names of the columns. Raises InputError for none, for damaged ones, and for one that is there twice."""
-    if not columns:
+def _before_header(sample: Sequence[str]) -> int:
+    """How many lines stand before the header: empty ones, and the one that tells Excel the delimiter."""
+    number = 0
+    while number < len(sample) and (not sample[number].strip("\r\n") or (number == 0 and sample[0].startswith(SEP))):
+        number += 1
+    return number
+
+
+def _header(row: list[str] | None, given: Sequence[str], name: str, line: int) -> tuple[list[str], list[str] | None]:
+    """The names of the columns, and the first row where it is one of data.
+
+    Raises InputError for none, for damaged ones, for one that is there twice, and for a first line that is data.
+    """
+    if not row:
         raise InputError(f"{name}: there is no header line", "the first line must name the columns")
-    if any(broken(column) for column in columns):
-        raise InputError(f"{name}:1: the header line is not valid UTF-8", "save it as UTF-8")
+    if given:
+        return _given(row, list(given), name, line), row
+    if any(broken(column) for column in row):
+        raise InputError(f"{name}:{line}: the header line is not valid UTF-8", "save it as UTF-8")
+    columns = [column or f"column_{number}" if len(row) > 1 else column for number, column in enumerate(row, 1)]
+    if not is_header(row):
+        shown = ", ".join(repr(cell[:SHOWN] + "…" * (len(cell) > SHOWN)) for cell in row[:2])
+        names = ",".join(_proposed(row))
+        raise InputError(
+            f"{name}:{line}: the first line is data, not the names of columns ({shown})",
+            f"name its {len(row)} columns, in order: --columns {names}",
+        )
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
-        raise InputError(f"{name}:1: two columns are named {twice[0][:60]!r}", "rename one of them")
+        raise InputError(f"{name}:{line}: two columns are named {twice[0][:SHOWN]!r}", "rename one of them")
+    return columns, None
+
+
+def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list[str]:
+    if [cell.strip() for cell in row] == columns:
+        raise InputError(f"{name}:{line}: the first line names these columns already", "leave out --columns")
+    if len(row) != len(columns):
+        raise InputError(
+            f"{name}:{line}: {len(row)} fields where --columns names {len(columns)}", f"name {len(row)}, in order"
+        )
+    if len(set(columns)) < len(columns):
+        raise InputError("--columns names one column twice", "each column needs its own name")
     return columns
+
+
+def _proposed(row: Sequence[str]) -> list[str]:
+    """Names for the columns of a first row: text for the longest cell, label for a short one with a number or word."""
+    longest = max(range(len(row)), key=lambda number: len(row[number]))
+    short = [number for number in range(len(row)) if number != longest]
+    label = next((number for number in short if row[number].replace(",", "").strip("+-").isdigit()), None)
+    label = next(iter(short), None) if label is None else label
+    names = {longest: "text", label: "label"}
+    return [names.get(number, f"column_{number + 1}") for number in range(len(row))]
 
 
 def _bounded(text: io.TextIOWrapper, name: str) -> Iterator[str]:

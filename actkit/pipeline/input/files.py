@@ -4,36 +4,24 @@ A compressed file of a few megabytes can hold a line of many gigabytes; whatever
 memory.
 """
 
-import gzip
 import re
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from actkit.errors import InputError
+from actkit.pipeline.input.encodings import as_utf_8, encoding_of
+from actkit.pipeline.input.hub_files import HUB, hub_bytes
+from actkit.pipeline.input.packed import DAMAGED, beginning, check_text, damaged, packing_of
+from actkit.pipeline.input.zip_members import inside, member_bytes
 
 STDIN = "-"
 MOST = 1 << 30
 """Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""
 BLOCK = 1 << 20
 """Bytes read at a time of what is passed over, or of a whole text."""
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-PACKED = {
-    b"\x1f\x8b\x08": (
-        "gzip data under another name",
-        "let its name end in .gz, or unpack it: gunzip -c FILE | actkit … -",
-    ),
-    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack it: zstd -dc FILE | actkit … -"),
-    b"BZh91AY&SY": ("compressed with bzip2", "unpack it: bunzip2 -c FILE | actkit … -"),
-    b"\xfd7zXZ\x00": ("compressed with xz", "unpack it: xz -dc FILE | actkit … -"),
-    b"PK\x03\x04": ("a zip archive", "unpack it: unzip -p FILE | actkit … -"),
-    b"PAR1\x15": ("Parquet", "Parquet is read from files whose name ends in .parquet"),
-}
-"""How files begin that are no text, what they are, and what to do. Line by line, 1 in 300 of their lines is valid UTF-8
-by chance, and would be run as a prompt."""
 SECRETS = re.compile(r"(:/{1,2})[^/@\s]+@|()\bhf_[A-Za-z0-9]{16,}|([?&]token=)[^&\s]+")
 """What of an address must not be repeated: user and password, a token of the Hugging Face hub. Before it, in a group,
 what may; a path has `:/` where an address has `://`."""
@@ -65,55 +53,64 @@ def check_name(path: str) -> None:
 
 @contextmanager
 def bytes_of(path: str) -> Iterator[IO[bytes]]:
-    """The uncompressed bytes of a file or of standard input. Raises InputError for one of `PACKED`."""
+    """The unpacked bytes of a file or of standard input, UTF-8 where they were UTF-16.
+
+    `path` may name a file inside a zip archive, or one of the hub. Raises InputError for what cannot be opened or
+    unpacked to its end, and for bytes that are known to be no text.
+    """
     check_name(path)
+    name, packing = name_of(path), None
     try:
-        if path == STDIN:
-            _check_text(sys.stdin.buffer, path)
-            yield sys.stdin.buffer
-        elif path.lower().endswith(".gz"):
-            with gzip.open(path, "rb") as file:
-                yield cast("IO[bytes]", file)
-        else:
-            with Path(path).open("rb") as file:
-                _check_text(file, path)
-                yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}: the gzip data is damaged or cut off ({error})", "fetch or compress the file again"
-        ) from error
+        with _raw(path) as raw:
+            packing = packing_of(path, beginning(raw))
+            file = raw if packing is None else packing.unpack(raw)
+            start = beginning(file)
+            check_text(start, name)
+            codec = encoding_of(start)
+            yield file if codec is None else as_utf_8(file, codec)
+    except DAMAGED as error:
+        raise damaged(name, packing.name if packing else "zip", error) from error
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}", "check that the file can be read") from error
+        if packing is not None and error.errno is None:
+            raise damaged(name, packing.name, error) from error
+        raise InputError(f"{name}: {error.strerror or error}", "check that the file can be read") from error
 
 
-def _check_text(file: IO[bytes], path: str) -> None:
-    """Raise InputError for bytes that begin as one of `PACKED`; nothing is read off."""
-    peek = getattr(file, "peek", None)  # a test's stand-in for standard input may have none
-    start = peek(16) if peek else b""
-    for begins, (what, hint) in PACKED.items():
-        if start.startswith(begins):
-            raise InputError(f"{name_of(path)}: this is {what}", hint)
+@contextmanager
+def _raw(path: str) -> Iterator[IO[bytes]]:
+    if path == STDIN:
+        yield sys.stdin.buffer
+    elif member := inside(path):
+        with member_bytes(*member) as file:
+            yield file
+    elif path.startswith(HUB):
+        with hub_bytes(path) as file:
+            yield file
+    else:
+        with Path(path).open("rb") as file:
+            yield file
 
 
-def lines_of(path: str) -> Iterator[tuple[int, str, str | None]]:
+def lines_of(file: IO[bytes]) -> Iterator[tuple[int, str, str | None]]:
     """Number and text of every line, and what is wrong with it, if something is: then the text is empty."""
-    with bytes_of(path) as file:
-        number = 0
-        while raw := file.readline(MOST):
-            number += 1
-            if number == 1:
-                if raw.startswith(UTF_16):
-                    raise InputError(f"{name_of(path)}: this is UTF-16", "save it as UTF-8")
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            if len(raw) >= MOST and not raw.endswith(b"\n"):
-                while (rest := file.readline(BLOCK)) and not rest.endswith(b"\n"):
-                    pass
-                yield number, "", too_long()
-                continue
-            try:
-                yield number, raw.decode("utf-8").rstrip("\r\n"), None
-            except UnicodeDecodeError:
-                yield number, "", "not valid UTF-8"
+    number = 0
+    while raw := file.readline(MOST):
+        number += 1
+        raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        if len(raw) >= MOST and not raw.endswith(b"\n"):
+            while (rest := file.readline(BLOCK)) and not rest.endswith(b"\n"):
+                pass
+            yield number, "", too_long()
+            continue
+        try:
+            yield number, raw.decode("utf-8").rstrip("\r\n"), None
+        except UnicodeDecodeError:
+            yield number, "", "not valid UTF-8"
+
+
+def can_be_opened_again(path: str) -> bool:
+    """Whether a second look at the file starts at its beginning: not so standard input and pipes."""
+    return path != STDIN and (path.startswith(HUB) or inside(path) is not None or Path(path).is_file())
 
 
 def whole(path: str) -> bytes | None:

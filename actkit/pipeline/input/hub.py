@@ -1,25 +1,81 @@
-"""Stage 1, records: a dataset of the Hugging Face hub, streamed."""
+"""Stage 1, records: a dataset of the Hugging Face hub, streamed, or a local folder that is laid out as one."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from actkit.backends.names import is_hub_id
 from actkit.errors import InputError
+from actkit.pipeline.input.arrow_rows import named
+from actkit.pipeline.input.class_names import NamesIn, of_features
 from actkit.pipeline.input.files import shown
+from actkit.pipeline.input.hub_files import HubPath, cached
+
+ID = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<configuration>[\w.-]+))?")
+"""`owner/name`, `owner/name:configuration`, `owner/name@revision:configuration`."""
+CARD = re.compile(r"\A---\s.*?^(configs|dataset_info)\s*:", re.DOTALL | re.MULTILINE)
+"""A dataset's card that says which files are which split, or what their columns are."""
 
 
-def rows_of(dataset: str, split: str) -> Iterable[Any]:
-    """The rows of one split of `owner/name` or `owner/name:configuration`; nothing is downloaded that is not read.
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split, and the names of the classes in them."""
 
-    Raises InputError where there is no such thing, or the hub cannot be reached.
+    rows: Iterable[Mapping[str, Any]]
+    names: Mapping[str, NamesIn]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return (named(row, self.names) for row in self.rows)
+
+
+def is_dataset_id(where: str) -> bool:
+    """Whether a text can be the id of a dataset on the hub."""
+    found = ID.fullmatch(where)
+    return found is not None and is_hub_id(found["name"])
+
+
+def has_card(folder: Path) -> bool:
+    """Whether a folder is laid out as a dataset's repository, whose card says what is what."""
+    card = folder / "README.md"
+    try:
+        with card.open(encoding="utf-8", errors="replace") as file:
+            return CARD.match(file.read(1 << 16)) is not None
+    except OSError:
+        return False
+
+
+def rows_of(dataset: str, split: str) -> Rows:
+    """The rows of one split of a dataset's id, or of a folder laid out as a dataset's repository.
+
+    Nothing is downloaded that is not read. Raises InputError where there is no such thing, or the hub cannot be
+    reached.
     """
     import datasets
 
-    name, _, configuration = dataset.partition(":")
+    name, revision, configuration = _parts(dataset)
     datasets.disable_progress_bars()
     with explained(dataset):
-        rows: Iterable[Any] = datasets.load_dataset(name, configuration or None, split=split, streaming=True)
-        return rows
+        if datasets.config.HF_HUB_OFFLINE and not Path(name).is_dir():
+            with suppress(InputError):  # datasets keeps a cache of its own
+                name, revision = str(cached(HubPath(name, revision, ""))), None
+        found = datasets.load_dataset(name, configuration, split=split, streaming=True, revision=revision)
+        features = found.features
+        return Rows(found, of_features(features.to_dict()) if features else {})
+
+
+def _parts(dataset: str) -> tuple[str, str | None, str | None]:
+    """Name or folder, revision and configuration."""
+    folder, _, configuration = dataset.rpartition(":")
+    if Path(dataset).is_dir():
+        return dataset, None, None
+    if folder and Path(folder).is_dir():
+        return folder, None, configuration
+    found = ID.fullmatch(dataset)
+    assert found is not None
+    return found["name"], found["revision"], found["configuration"]
 
 
 @contextmanager
@@ -33,9 +89,8 @@ def explained(dataset: str) -> Iterator[None]:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = shown(lines[0])[:300] if lines else type(error).__name__
         offline = "HF_HUB_OFFLINE is set, so that only the local cache is looked at; unset it, or name a local file"
+        is_local = datasets.config.HF_HUB_OFFLINE and not Path(dataset.rpartition(":")[0] or dataset).is_dir()
         raise InputError(
             f"{shown(dataset)}: neither a local path nor a dataset that can be read ({why})",
-            offline
-            if datasets.config.HF_HUB_OFFLINE
-            else "check the name, --split and, for a configuration, owner/name:configuration",
+            offline if is_local else "check the name, --split and, for a configuration, owner/name:configuration",
         ) from error

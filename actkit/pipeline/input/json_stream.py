@@ -3,13 +3,14 @@
 import codecs
 import json
 import re
-import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 from actkit.errors import InputError
 from actkit.pipeline.input import files as opened
-from actkit.pipeline.input.files import UTF_16, too_long
-from actkit.pipeline.input.json_values import JsonValues, short
+from actkit.pipeline.input.files import too_long
+from actkit.pipeline.input.json_values import DEEPEST, JsonValues, short
+from actkit.pipeline.input.packed import DAMAGED
 
 PIECE = 1 << 16
 """Bytes read at a time to begin with."""
@@ -39,6 +40,67 @@ class JsonStream:
         found = self._buffer.startswith(character, self._at)
         self._at += len(character) if found else 0
         return found
+
+    def next_character(self) -> str:
+        """The next character that is no white space, which stays to be read; empty at the end."""
+        self._pass_space()
+        return self._buffer[self._at : self._at + 1]
+
+    def members(self) -> Iterator[str]:
+        """The keys of the object that begins here, one by one: whoever takes one reads its value before the next.
+
+        Raises InputError where it is not written as an object is.
+        """
+        if not self.skip("{"):
+            raise self._broken("no object begins here")
+        while not self.skip("}"):
+            key, _ = self.value()
+            if not isinstance(key, str) or not self.skip(":"):
+                raise self._broken("an object needs keys in quotes, each followed by a colon")
+            yield key
+            if not self.skip(",") and self.next_character() != "}":
+                raise self._broken("the object is never closed")
+
+    def elements(self) -> Iterator[tuple[int, Any, str | None]]:
+        """Line, value and fault of each element of the array that begins here.
+
+        Raises InputError where it is no array, or is never closed.
+        """
+        if not self.skip("["):
+            raise self._broken("no array begins here")
+        while not self.at_end(closing="]"):
+            line = self.line
+            yield line, *self.value()
+            if not self.skip(",") and self.next_character() not in ("]", ""):
+                raise self._broken("elements need a comma between them")
+        self.skip("]")
+
+    def pass_value(self, depth: int = 0) -> None:
+        """Read past the next value, of whose arrays and objects no more than one element is held at once."""
+        first = self.next_character()
+        if depth > DEEPEST:
+            raise self._broken("nested too deeply")
+        if first == "[":
+            self.skip("[")
+            self.pass_elements(depth)
+        elif first == "{":
+            for _ in self.members():
+                self.pass_value(depth + 1)
+        else:
+            self.value()
+
+    def pass_elements(self, depth: int = 0) -> int:
+        """Read past what is left of an array whose beginning was read; how many elements that were."""
+        count = 0
+        while not self.at_end(closing="]"):
+            self.pass_value(depth + 1)
+            count += 1
+            self.skip(",")
+        self.skip("]")
+        return count
+
+    def _broken(self, why: str) -> InputError:
+        return InputError(f"{self._name}:{self.line}: not JSON ({why})", "the file may be damaged")
 
     def at_end(self, closing: str) -> bool:
         """Whether the array or the text ends here; an array that is never closed raises InputError."""
@@ -109,8 +171,6 @@ class JsonStream:
         if not raw and not piece:
             return False
         if piece and not self._begun:
-            if raw.startswith(UTF_16):
-                raise InputError(f"{self._name}: this is UTF-16", "save it as UTF-8")
             self._begun = True
             piece = piece.removeprefix("\ufeff")
         # Ever larger pieces: one huge value is then decoded a few times, not once a piece.
@@ -128,7 +188,7 @@ class JsonStream:
         while left > 0:
             try:
                 part = self._file.read1(left)  # type: ignore[attr-defined]  # which every buffered file has
-            except (OSError, EOFError, zlib.error) as error:
+            except (OSError, *DAMAGED) as error:
                 if not parts:
                     raise
                 self._failed = error

@@ -1,90 +1,70 @@
-"""Stage 1, records, out of a Parquet file: a row is a record.
-
-Parquet can hold what Python cannot: text that is no UTF-8, years beyond 9999, names that stand twice. A row with such a
-value is rejected with its column, and those around it are read.
-"""
+"""Stage 1, records, out of a Parquet file: a row is a record."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
+from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.data import Record, Records, Rejected
+from actkit.pipeline.input.arrow_rows import ROWS, UNREADABLE, check_columns, records_of, said
+from actkit.pipeline.input.class_names import of_schema
 from actkit.pipeline.input.files import check_name
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-ROWS = 256
-"""Rows in memory at once."""
-UNREADABLE = (ValueError, OverflowError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""What pyarrow raises beside its own errors for values that Python has no object for."""
+from actkit.pipeline.input.hub_files import HUB, hub_bytes
+from actkit.pipeline.input.packed import SUFFIXES
+from actkit.pipeline.input.records import Records
+from actkit.pipeline.input.zip_members import inside
 
 
-def read_parquet(path: str) -> Records:
+def read_parquet(path: str, _read: ReadSpec) -> Records:
     """The rows of a Parquet file. Raises InputError where it cannot be read, or has two columns of one name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    check_name(path)
-    if Path(path).is_fifo():
-        raise InputError(f"{path}: a Parquet file cannot be read from a pipe", "it is read from its end; give a file")
     try:
         # Pages that have a checksum are held against it: else a flipped bit would be read as another number.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from _rows(path, file)
+        with seekable(path, "Parquet") as where, pq.ParquetFile(where, page_checksum_verification=True) as file:
+            check_columns(file.schema_arrow.names, path)
+            rows = 0
+            names = of_schema(file.schema_arrow.metadata)
+            for record in records_of(file.iter_batches(batch_size=ROWS), path, names):
+                yield record
+                rows += 1
+            if rows != file.metadata.num_rows:
+                raise InputError(
+                    f"{path}: {rows:,} rows where its footer says {file.metadata.num_rows:,}",
+                    "write the file again",
+                )
     except (pa.ArrowException, OSError, *UNREADABLE) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_said(error)})", _hint(path)) from error
+        raise InputError(f"{path}: not a readable Parquet file ({said(error)})", unpack_hint(path)) from error
 
 
-def _rows(path: str, file: "pq.ParquetFile") -> Records:
-    columns = file.schema_arrow.names
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise InputError(f"{path}: two columns are named {twice[0][:60]!r}", "rename one of them")
-    index = 0
-    for batch in file.iter_batches(batch_size=ROWS):
-        for value, fault in _values(batch):
-            if fault is None:
-                yield Record(index, path, None, value)
-            else:
-                yield Rejected(index, path, None, *fault)
-            index += 1
-    if index != file.metadata.num_rows:
-        raise InputError(
-            f"{path}: {index:,} rows where its footer says {file.metadata.num_rows:,}", "write the file again"
-        )
-
-
-def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tuple[str, str] | None]]:
-    """Each row as a mapping, or the column that has no value in Python, and why."""
-    import pyarrow as pa
-
-    try:
-        yield from [(row, None) for row in batch.to_pylist()]
+@contextmanager
+def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
+    """What pyarrow opens: a path, or a file of the hub. Raises InputError for what cannot be read from its end."""
+    check_name(path)
+    if path.startswith(HUB):
+        with hub_bytes(path) as file:
+            yield file
         return
-    except (pa.ArrowException, *UNREADABLE):
-        pass
-    for number in range(batch.num_rows):
-        row: dict[str, Any] = {}
-        fault = None
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                row[name] = column[number].as_py()
-            except UnicodeDecodeError:
-                fault = name, "not valid UTF-8"
-            except (pa.ArrowException, *UNREADABLE) as error:
-                fault = name, f"a value that cannot be read: {_said(error)}"
-        yield (row, None) if fault is None else (None, fault)
+    if inside(path):
+        raise InputError(f"{path}: {what} is not read inside an archive", "unpack it")
+    if Path(path).is_fifo():
+        raise InputError(f"{path}: {what} cannot be read from a pipe", "it is read from its end; give a file")
+    yield path
 
 
-def _said(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+def count_parquet(path: Path) -> int:
+    """How many rows a file's footer says it has."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
 
 
-def _hint(path: str) -> str:
-    if path.lower().endswith(".gz"):
-        return "a Parquet file is compressed inside; unpack this one with gunzip"
-    return "write the file again"
+def unpack_hint(path: str) -> str:
+    """What to do about a file that pyarrow cannot read."""
+    return (
+        "it is compressed inside; unpack this one: gunzip"
+        if path.lower().endswith(SUFFIXES)
+        else "write the file again"
+    )

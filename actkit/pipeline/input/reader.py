@@ -1,52 +1,65 @@
-"""Stage 1, records: read JSONL, JSON, CSV, TSV, Parquet or lines of text, plain or .gz, as a stream.
+"""Stage 1, records: every record of an input, as a stream.
 
 Every record read is yielded exactly once, as a `Record` or as a `Rejected`: a bad line never stops the ones after it.
 Files whose structure itself is broken (an array cut off in the middle, a damaged gzip) raise InputError, since what
 follows cannot be told apart.
 """
 
-import difflib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.data import Records as Records
-from actkit.pipeline.input.delimited import separated
-from actkit.pipeline.input.files import STDIN, bytes_of, check_name, lines_of, name_of, shown
-from actkit.pipeline.input.json_stream import JsonStream
-from actkit.pipeline.input.json_values import JsonValues, short
-from actkit.pipeline.input.parquet import read_parquet
-
-SAMPLE = 1 << 20
-"""Bytes at the beginning of a file from which the number of its lines is told."""
-FORMATS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-}
+from actkit.pipeline.input.arrow import read_saved
+from actkit.pipeline.input.files import STDIN
+from actkit.pipeline.input.formats import format_called, format_of
+from actkit.pipeline.input.hub import explained
+from actkit.pipeline.input.hub_files import HUB
+from actkit.pipeline.input.packed import SUFFIXES
+from actkit.pipeline.input.records import Record, Rejected
+from actkit.pipeline.input.records import Records as Records
+from actkit.pipeline.input.sources import Source, find, opened
+from actkit.pipeline.input.zip_members import inside
 
 
-def read_records(path: str, default_format: str = "text") -> Records:
-    """The records of `path` (`-` is standard input); an unknown suffix means `default_format`."""
-    check_name(path)
-    format_name = (None if path == STDIN else format_of(path)) or default_format
-    if path != STDIN and not _is_file(Path(path)):
-        raise InputError(f"{shown(path)}: {_what_it_is(Path(path))}", _hint_for_missing(Path(path)))
-    if format_name == "parquet":
-        return read_parquet(path)
-    return _READERS[format_name](path)
+def read_records(where: str, default_format: str = "text", read: ReadSpec | None = None) -> Records:
+    """The records of what `where` names (`-` is standard input); an unknown suffix means `default_format`.
+
+    Raises InputError at once, not with the first record, for what is not there.
+    """
+    read = read or ReadSpec()
+    return records_of(find(where, read.split), default_format, read)
+
+
+def records_of(source: Source, default_format: str, read: ReadSpec) -> Records:
+    """The records of a source, those of several files numbered through."""
+    source = source if source.rows is not None else opened(source, read.split)
+    if source.saved is not None:
+        return read_saved(source.saved, read)
+    if source.rows is not None:
+        return _rows(str(source.dataset), source.rows)
+    if len(source.files) == 1:
+        return read_file(source.files[0], default_format, read)
+    return _numbered(source.files, lambda file: read_file(file, default_format, read))
+
+
+def read_file(path: str, default_format: str, read: ReadSpec) -> Records:
+    """The records of one file."""
+    name = (None if path == STDIN else format_of(path)) or default_format
+    return format_called(name).read(path, read)
+
+
+def _numbered(files: Iterable[str], reader: Callable[[str], Records]) -> Records:
+    for number, record in enumerate(itertools.chain.from_iterable(map(reader, files))):
+        yield replace(record, record_id=number)
+
+
+def _rows(dataset: str, rows: Iterable[object]) -> Records:
+    with explained(dataset):
+        for index, row in enumerate(rows):
+            yield Record(index, dataset, None, row)
 
 
 def look_ahead(records: Records, most: int) -> tuple[list[Record | Rejected], Records]:
@@ -60,111 +73,27 @@ def look_ahead(records: Records, most: int) -> tuple[list[Record | Rejected], Re
     return first, again()
 
 
-def format_of(path: str) -> str | None:
-    """The format that a file's name says, `.gz` left aside; None for an unknown one."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    return FORMATS.get(next((name for name in reversed(suffixes) if name != ".gz"), ""))
+def records_about(where: str, read: ReadSpec | None = None) -> int | None:
+    """About how many records an input has; None where nothing but reading it tells.
 
-
-def _is_file(path: Path) -> bool:
-    try:
-        # A named pipe, as in `actkit capture <(head prompts.txt)`, exists but is no regular file.
-        return path.exists() and not path.is_dir()
-    except OSError:  # a whole prompt given where a path belongs is too long a name
-        return False
-
-
-def _what_it_is(path: Path) -> str:
-    try:
-        return "a directory" if path.is_dir() else "no such file"
-    except OSError:
-        return "no such file"
-
-
-def _hint_for_missing(path: Path) -> str:
-    try:
-        if path.is_dir():
-            return "give one file of it"
-        names = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
-    except OSError:
-        names = []
-    near = difflib.get_close_matches(path.name, names, n=5, cutoff=0)
-    return f"in the same folder: {', '.join(near)}" if near else "check the path; `-` reads standard input"
-
-
-def _text_lines(path: str) -> Records:
-    for index, (number, line, fault) in enumerate(lines_of(path)):
-        if fault is not None:
-            yield Rejected(index, name_of(path), number, None, fault)
-        elif not line.strip():
-            yield Rejected(index, name_of(path), number, None, "empty line")
-        else:
-            yield Record(index, name_of(path), number, line)
-
-
-def _jsonl(path: str) -> Records:
-    return as_json(_text_lines(path))
-
-
-def as_json(lines: Records) -> Records:
-    """Lines of text as one JSON value each."""
-    values = JsonValues()
-    for line in lines:
-        if isinstance(line, Rejected):
-            yield line
-            continue
-        try:
-            value, fault = values.whole(line.value)
-        except (ValueError, RecursionError) as error:
-            value, fault = None, f"not JSON: {short(error)}"
-        yield _checked(replace(line, value=value), fault)
-
-
-def _json(path: str) -> Records:
-    """The elements of a JSON array, or JSON values one after another; never more than one in memory."""
-    with bytes_of(path) as file:
-        text = JsonStream(file, name_of(path))
-        in_array = text.skip("[")
-        index = 0
-        while not text.at_end(closing="]" if in_array else ""):
-            line = text.line
-            value, fault = text.value()
-            yield _checked(Record(index, name_of(path), line, value), fault)
-            index += 1
-            text.skip(",")
-        if in_array:
-            text.close_array()
-
-
-def _checked(record: Record, fault: str | None) -> Record | Rejected:
-    return record if fault is None else Rejected(record.record_id, record.source, record.line, None, fault)
-
-
-_READERS: dict[str, Callable[[str], Records]] = {
-    "text": _text_lines,
-    "jsonl": _jsonl,
-    "json": _json,
-    "csv": separated(","),
-    "tsv": separated("\t"),
-}
-
-
-def records_about(path: str) -> int | None:
-    """About how many records a file has, told from its size and its first lines; None where that tells nothing.
-
-    A Parquet file says it. Nothing is known of standard input, a pipe, a compressed file, or one in JSON.
+    Nothing is known of standard input, a pipe, a compressed file, a dataset of the hub, or one in JSON.
     """
+    try:
+        source = find(where, (read or ReadSpec()).split)
+    except InputError:
+        return None
+    counts = [about_file(file) for file in source.files]
+    return None if None in counts or not counts else sum(filter(None, counts))
+
+
+def about_file(path: str) -> int | None:
+    """About how many records one file has, where that is told without reading it."""
+    import pyarrow as pa
+
     file = Path(path)
     try:
-        if not file.is_file() or file.suffix.lower() == ".gz":
+        if path.startswith(HUB) or inside(path) or not file.is_file() or path.lower().endswith(SUFFIXES):
             return None
-        if format_of(path) == "parquet":
-            return int(pq.read_metadata(file).num_rows)
-        if format_of(path) == "json":
-            return None
-        with file.open("rb") as opened:
-            head = opened.read(SAMPLE)
-        lines = head.count(b"\n") + (len(head) < SAMPLE and not head.endswith(b"\n"))
-        return round(lines * file.stat().st_size / len(head)) if lines and head else None
+        return format_called(format_of(path) or "text").count(file)
     except (OSError, ValueError, pa.ArrowException):  # whoever reads it will say what is wrong with it
         return None

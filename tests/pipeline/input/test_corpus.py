@@ -21,7 +21,8 @@ import pytest
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.input.corpus import Corpus, find_corpus, opened, read_documents
+from actkit.pipeline.input.corpus import find_corpus, read_documents
+from actkit.pipeline.input.sources import Source, opened
 
 
 def write(folder: Path, texts: Mapping[str, str | bytes]) -> None:
@@ -89,10 +90,9 @@ def test_a_byte_order_mark_is_no_character_of_the_document(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("by_line", [False, True])
-def test_utf_16_is_refused(tmp_path: Path, codec: str, by_line: bool) -> None:
+def test_utf_16_is_read(tmp_path: Path, codec: str, by_line: bool) -> None:
     write(tmp_path, {"a.txt": "\ufeffone\n".encode(codec)})
-    error = error_of(tmp_path / "a.txt", by_line=by_line)
-    assert error.message == f"{tmp_path / 'a.txt'}: this is UTF-16" and error.hint == "save it as UTF-8"
+    assert [value for *_, value in read(tmp_path / "a.txt", by_line=by_line)] == ["one" if by_line else "one\n"]
 
 
 def test_a_text_file_that_is_no_utf_8_is_rejected_with_its_line_and_the_others_are_read(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_globs_are_resolved_here_as_quotes_keep_the_shell_from_it(
     assert names(tmp_path / "[bc].*") == ["b.md", "c.txt"]
     assert names(tmp_path / "**" / "*.md") == ["a.md", "b.md", "d.md", "e.md"]
     monkeypatch.chdir(tmp_path)
-    assert find_corpus("sub/?.md") == Corpus(("sub/d.md",))
+    assert find_corpus("sub/?.md") == Source(("sub/d.md",))
     assert error_of("*.json").message == "*.json: no file matches"
 
 
@@ -201,7 +201,7 @@ def test_a_text_given_where_a_path_belongs_is_an_error_and_no_traceback(where: s
 
 def test_ids_of_datasets_are_told_from_paths() -> None:
     for where in ("wikitext", "Salesforce/wikitext", "Salesforce/wikitext:wikitext-2-raw-v1", "a.b/c_d-e:1.0"):
-        assert find_corpus(where) == Corpus((), dataset=where)
+        assert find_corpus(where) == Source((), dataset=where)
         assert find_corpus(where).facts() == {"dataset": where}
 
 
@@ -224,7 +224,7 @@ def test_documents_are_read_one_at_a_time(tmp_path: Path) -> None:
     assert isinstance(second := next(records), Record) and second.value == "changed"
     (tmp_path / "b.txt").unlink()
     with pytest.raises(InputError, match=r"b\.txt: No such file"):
-        list(read_documents(Corpus((str(tmp_path / "b.txt"),))))
+        list(read_documents(Source((str(tmp_path / "b.txt"),))))
 
 
 CARD = """---
@@ -319,12 +319,14 @@ def fake_hub(home: Path) -> Iterator[dict[str, str]]:
 
 READ_HUB = """
 import json, sys
+from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.corpus import find_corpus, read_documents
 found = {}
 for where, split in json.loads(sys.argv[1]):
     try:
-        rows = [(one.record_id, one.source, one.line, one.value) for one in read_documents(find_corpus(where), split)]
+        found_there = read_documents(find_corpus(where, split), ReadSpec(split))
+        rows = [(one.record_id, one.source, one.line, one.value) for one in found_there]
     except InputError as error:
         rows = [error.message, error.hint]
     found[f"{where} {split}"] = rows

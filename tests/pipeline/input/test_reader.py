@@ -229,21 +229,40 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rest_of_a_csv_file(tm
     assert error.message.startswith(f"{path}:3: ") and "quote" in error.hint
 
 
-@pytest.mark.parametrize("data", ["", "\n1,2\n", "\ufeff"])
+@pytest.mark.parametrize("data", ["", "\n\n", "\ufeff"])
 def test_a_csv_file_without_header_is_an_error(tmp_path: Path, data: str) -> None:
     path = write(tmp_path, "t.csv", data)
     assert error_of(path).message == f"{path}: there is no header line"
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be-bom"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be-bom", "utf-32"])
 @pytest.mark.parametrize("name", TEXT_FORMATS)
-def test_utf_16_is_refused(tmp_path: Path, name: str, encoding: str) -> None:
-    """Otherwise the columns of a CSV file as Excel saves it would be full of NUL characters."""
-    text = TEXT_FORMATS[name][0]
-    data = text.encode("utf-16") if encoding == "utf-16" else b"\xfe\xff" + text.encode("utf-16-be")
-    error = error_of(write(tmp_path, name, data))
-    if sys.version_info >= (3, 11) or not name.endswith("sv"):  # before, csv itself refuses NUL characters
-        assert "UTF-" in error.message and error.hint == "save it as UTF-8"
+def test_utf_16_is_read_as_the_same_text(tmp_path: Path, name: str, encoding: str) -> None:
+    """Excel and PowerShell write it; what cannot be decoded is rejected."""
+    text, expected = TEXT_FORMATS[name]
+    assert (
+        good(write(tmp_path, name, text.encode(encoding) if encoding == "utf-16" else coded(text, encoding)))
+        == expected
+    )
+
+
+def coded(text: str, encoding: str) -> bytes:
+    return {"utf-16-be-bom": b"\xfe\xff" + text.encode("utf-16-be"), "utf-32": text.encode("utf-32")}[encoding]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_told_by_its_zeros(tmp_path: Path, encoding: str) -> None:
+    text = "".join(json.dumps({"text": f"number {n}"}) + "\n" for n in range(50))
+    assert [value["text"] for *_, value in good(write(tmp_path, "t.jsonl", text.encode(encoding)))][49] == "number 49"
+
+
+def test_half_a_character_of_utf_16_is_rejected_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.txt", "\ufeffone\ntwo\n".encode("utf-16-le") + b"x")
+    assert [value for *_, value in good_and_bad(path)] == ["one", "two", "not valid UTF-8"]
+
+
+def good_and_bad(path: str) -> list[tuple[int, Any]]:
+    return [(one.record_id, one.value if isinstance(one, Record) else one.reason) for one in read_records(path)]
 
 
 @pytest.mark.parametrize("name", TEXT_FORMATS)
@@ -331,29 +350,72 @@ def test_a_compressed_parquet_file_is_an_error_that_says_what_to_do(tmp_path: Pa
     assert "gunzip" in error_of(path).hint
 
 
+def _lz4(data: bytes) -> bytes:
+    buffer = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(buffer, "lz4") as stream:
+        stream.write(data)
+    return bytes(buffer.getvalue())
+
+
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "zstd": lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True)),
     "bzip2": bz2.compress,
     "xz": lzma.compress,
+    "lz4": lambda data: bytes(_lz4(data)),
 }
 
 
-@pytest.mark.parametrize("name", ["t.bin", "t.jsonl", "t.json", "t.csv", "t.md"])
+@pytest.mark.parametrize("suffix", ["", "own"])
 @pytest.mark.parametrize("packer", PACKERS)
-def test_a_compressed_file_that_its_name_does_not_say_is_an_error(tmp_path: Path, packer: str, name: str) -> None:
-    """Read as lines, some of them are UTF-8 by chance: they would be run as prompts, and the rest be rejected."""
-    lines = "\n".join(f"{n * 0.618033988749895}" for n in range(20_000))
-    path = tmp_path / name
-    path.write_bytes(PACKERS[packer](lines.encode()))
-    error = error_of(str(path))
-    assert packer in error.message and "unpack it" in error.hint
+@pytest.mark.parametrize("name", TEXT_FORMATS)
+def test_a_compressed_file_is_read_whether_its_name_says_so_or_not(
+    tmp_path: Path, packer: str, name: str, suffix: str
+) -> None:
+    text, expected = TEXT_FORMATS[name]
+    end = {"gzip": ".gz", "zstd": ".zst", "bzip2": ".bz2", "xz": ".xz", "lz4": ".lz4"}[packer] if suffix else ""
+    (tmp_path / (name + end)).write_bytes(PACKERS[packer](text.encode()))
+    assert good(str(tmp_path / (name + end))) == expected
 
 
-def test_a_compressed_file_on_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_is_cut_off_is_an_error_after_what_stands_before_it(tmp_path: Path, packer: str) -> None:
+    lines = "\n".join(f"{n * 0.618033988749895}" for n in range(200_000))
+    packed = PACKERS[packer](lines.encode())
+    path = write(tmp_path, "t.txt", packed[: len(packed) // 2])
+    records = read_records(path)
+    assert next(records).value == "0.0"  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=f"the {packer} data is damaged or cut off"):
+        list(records)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_two_compressed_files_one_after_the_other_are_read_as_one(tmp_path: Path, packer: str) -> None:
+    packed = PACKERS[packer](b"one\n") + PACKERS[packer](b"two\n")
+    assert [value for *_, value in good(write(tmp_path, "t.txt", packed))] == ["one", "two"]
+
+
+def test_a_compressed_file_on_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BufferedReader(io.BytesIO(bz2.compress(b"one\ntwo\n")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
-    assert error_of("-").message == "<stdin>: this is compressed with bzip2"
+    assert [one.value for one in read_records("-") if isinstance(one, Record)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("begins", "what"),
+    [
+        (b"ORC" + bytes(9), "ORC"),
+        (b"\x80\x04\x95" + bytes(9), "a Python pickle"),
+        (b"SQLite format 3\x00", "an SQLite database"),
+        (b"x.jsonl" + bytes(250) + b"ustar\x0000", "a tar archive"),
+        (b"PK\x03\x04" + bytes(30), "a zip archive"),
+        (b"%PDF-1.7\n", "a PDF document"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.jsonl", "t.txt", "t.csv"])
+def test_what_is_no_text_is_called_by_its_name(tmp_path: Path, name: str, begins: bytes, what: str) -> None:
+    error = error_of(write(tmp_path, name, begins))
+    assert error.message == f"{tmp_path / name}: this is {what}" and error.hint
 
 
 def test_a_parquet_file_under_another_name_is_an_error(tmp_path: Path) -> None:
@@ -530,8 +592,8 @@ def test_a_prompt_given_as_a_path_is_a_missing_file(tmp_path: Path, monkeypatch:
     assert error.message == f"{path}: no such file" and "standard input" in error.hint
 
 
-def test_a_directory_is_an_error_that_says_so(tmp_path: Path) -> None:
-    assert error_of(str(tmp_path)).message == f"{tmp_path}: a directory"
+def test_a_folder_without_anything_to_read_is_an_error_that_says_so(tmp_path: Path) -> None:
+    assert error_of(str(tmp_path)).message == f"{tmp_path}: no file that can be read"
 
 
 def test_a_file_is_found_missing_before_anything_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Names of classes: `datasets` stores a label as a number, and its name in the file's metadata.
+
+0 may be called positive. A value of such a column is read as its name, which knows its number.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+NamesIn = Callable[[Any], Any]
+"""A value with the numbers of classes in it replaced by their names."""
+
+
+class ClassName(str):
+    """The name of a class, and the number that stands for it in the file."""
+
+    number: int
+
+    def __new__(cls, name: str, number: int) -> "ClassName":
+        """A name with its number."""
+        made = super().__new__(cls, name)
+        made.number = number
+        return made
+
+
+def of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, NamesIn]:
+    """Column → what names its classes, by the metadata that `datasets` writes into Parquet and Arrow files."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return {}
+    return of_features(features)
+
+
+def of_features(features: Any) -> dict[str, NamesIn]:
+    """Column → what names its classes, by a dataset's features as JSON has them."""
+    if not isinstance(features, Mapping):
+        return {}
+    found = {str(name): _naming(feature) for name, feature in features.items()}
+    return {name: naming for name, naming in found.items() if naming is not None}
+
+
+def _naming(feature: Any) -> NamesIn | None:
+    if isinstance(feature, list) and len(feature) == 1:  # how older versions write a list
+        return _each(_naming(feature[0]))
+    if not isinstance(feature, Mapping):
+        return None
+    kind = feature.get("_type")
+    if kind == "ClassLabel":
+        names = feature.get("names")
+        return _by_number(names) if isinstance(names, list) and all(isinstance(one, str) for one in names) else None
+    if kind in ("Sequence", "List", "LargeList"):
+        return _each(_naming(feature.get("feature")))
+    return None
+
+
+def _by_number(names: list[str]) -> NamesIn:
+    def name(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return value
+        if value == -1:  # what `datasets` stores where there is no label
+            return None
+        return ClassName(names[value], value) if 0 <= value < len(names) else value
+
+    return name
+
+
+def _each(naming: NamesIn | None) -> NamesIn | None:
+    if naming is None:
+        return None
+    return lambda value: [naming(one) for one in value] if isinstance(value, list) else value

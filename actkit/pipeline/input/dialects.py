@@ -1,0 +1,98 @@
+"""How a delimited file is written, told from its beginning: delimiter, quotes, whether a header line names columns.
+
+Comma, semicolon (Excel in much of Europe), tab and bar; quotes doubled or escaped with a backslash (MySQL, Spark), or
+no quotes at all, as most TSV files have it. The first way counts in which the rows of the sample have equally many
+fields.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.pipeline.input.field_names import is_known
+
+SAMPLE = 1 << 17
+"""Characters of the beginning that are looked at."""
+DELIMITERS = (",", "\t", ";", "|")
+SEP = "sep="
+"""A first line by which Excel is told the delimiter."""
+LONG = 60
+"""Characters from which on a text is no column's name."""
+LABEL_WORDS = frozenset(("positive", "negative", "neutral", "pos", "neg", "true", "false", "yes", "no"))
+"""What cells say where rows have no header, and columns are seldom called."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the fields of a row are told apart."""
+
+    delimiter: str
+    quoting: int = csv.QUOTE_MINIMAL
+    escape: str | None = None
+    skip_space: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """The options of the csv module's reader; strict, since a quote that is never closed takes in the rest."""
+        return {
+            "delimiter": self.delimiter,
+            "quoting": self.quoting,
+            "escapechar": self.escape,
+            "doublequote": self.escape is None,
+            "skipinitialspace": self.skip_space,
+            "strict": True,
+        }
+
+
+def dialect_of(sample: str, usual: str, whole: bool) -> Dialect:
+    """The dialect of a file that begins with `sample`; its suffix says the `usual` delimiter.
+
+    `whole` says that the sample is all of it. Where no dialect fits, it is the usual one, and its reader says why.
+    """
+    first = sample.partition("\n")[0].strip("\r")
+    given = first[len(SEP) :] if first.startswith(SEP) else ""
+    delimiters = [given] if len(given) == 1 else sorted(DELIMITERS, key=lambda one: one != usual)
+    lines = sample if whole else sample.rpartition("\n")[0]
+    body = lines.partition("\n")[2] if given else lines
+    for delimiter in delimiters:
+        if delimiter != usual and not given and (usual in first or delimiter not in first):
+            continue
+        for way in _ways(delimiter, usual):
+            if _fits(body, way, alone=delimiter == usual):
+                return way
+    return Dialect(delimiters[0])
+
+
+def _ways(delimiter: str, usual: str) -> list[Dialect]:
+    plain, escaped = Dialect(delimiter), Dialect(delimiter, escape="\\")
+    spaced, bare = Dialect(delimiter, skip_space=True), Dialect(delimiter, csv.QUOTE_NONE)
+    return [plain, escaped, spaced, *([bare] if usual == "\t" else [])]
+
+
+def _fits(sample: str, way: Dialect, alone: bool) -> bool:
+    """Whether the rows of the sample have equally many fields, more than one unless `alone`, and no broken quote."""
+    rows = csv.reader(io.StringIO(sample, newline=""), **way.options())
+    widths: list[int] = []
+    try:
+        widths.extend(len(row) for row in rows if row)
+    except csv.Error as error:
+        # The sample may end inside a quoted field.
+        if "unexpected end of data" not in str(error) or len(widths) < 2:
+            return False
+    return bool(widths) and len(set(widths)) == 1 and (alone or widths[0] > 1)
+
+
+def is_header(row: Sequence[str]) -> bool:
+    """Whether the first row names columns rather than being one of data."""
+    if any(is_known(cell) for cell in row):
+        return True
+    return not any(_is_number(cell) or len(cell) > LONG or cell.strip().lower() in LABEL_WORDS for cell in row)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))  # `4,27` are class numbers
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""The formats of input files, as a table: one entry adds a reader, its suffixes, its counting, its place in helps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from actkit.config import ReadSpec
+from actkit.pipeline.input import packed
+from actkit.pipeline.input.arrow import count_arrow, read_arrow
+from actkit.pipeline.input.delimited import read_csv, read_tsv
+from actkit.pipeline.input.json_file import read_json
+from actkit.pipeline.input.lines import read_jsonl, read_lines
+from actkit.pipeline.input.parquet import count_parquet, read_parquet
+from actkit.pipeline.input.records import Records
+
+SAMPLE = 1 << 20
+"""Bytes at the beginning of a file from which the number of its lines is told."""
+
+
+def count_lines(path: Path) -> int | None:
+    """About how many lines a file has, by its size and its first lines; None for an empty one."""
+    with path.open("rb") as opened:
+        head = opened.read(SAMPLE)
+    lines = head.count(b"\n") + (len(head) < SAMPLE and not head.endswith(b"\n"))
+    return round(lines * path.stat().st_size / len(head)) if lines and head else None
+
+
+def _unknown(_path: Path) -> int | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of files."""
+
+    name: str
+    title: str
+    """What people call it."""
+    suffixes: tuple[str, ...]
+    read: Callable[[str, ReadSpec], Records]
+    count: Callable[[Path], int | None] = count_lines
+    """About how many records a file has, where that is told without reading it; may raise what pyarrow raises."""
+    packs: bool = True
+    """Whether a file may be compressed as a whole."""
+
+
+FORMATS = (
+    Format("jsonl", "JSONL", (".jsonl", ".ndjson", ".jsonlines"), read_jsonl),
+    Format("json", "JSON", (".json",), read_json, _unknown),
+    Format("csv", "CSV", (".csv",), read_csv),
+    Format("tsv", "TSV", (".tsv", ".tab"), read_tsv),
+    Format("parquet", "Parquet", (".parquet", ".pq"), read_parquet, count_parquet, packs=False),
+    Format("arrow", "Arrow", (".arrow", ".feather", ".ipc"), read_arrow, count_arrow, packs=False),
+    Format("text", "text", (".txt", ".text", ".md"), read_lines),
+)
+RECORDS = tuple(form for form in FORMATS if form.name != "text")
+"""The formats whose records may have fields."""
+
+
+def _listed(formats: tuple[Format, ...]) -> str:
+    titles = [form.title for form in formats]
+    return f"{', '.join(titles[:-1])} or {titles[-1]}"
+
+
+HELP = f"{_listed(RECORDS)}, plain or compressed ({packed.SHOWN}, .zip)"
+"""The formats of records, for help texts."""
+HELP_TEXT = f"Text lines, {HELP}"
+ALSO = "a folder or quoted glob of them, or a dataset of the Hugging Face hub (owner/name, hf://datasets/…)"
+SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
+
+
+def format_called(name: str) -> Format:
+    """The entry of a format's name."""
+    return next(form for form in FORMATS if form.name == name)
+
+
+def format_of(path: str) -> str | None:
+    """The format that a file's name says, its packing left aside; None for an unknown one."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    last = next((suffix for suffix in reversed(suffixes) if suffix not in packed.SUFFIXES), "")
+    return next((form.name for form in FORMATS if last in form.suffixes), None)

@@ -1,0 +1,136 @@
+"""Files of a dataset on the Hugging Face hub, by paths such as `hf://datasets/owner/name/data/train.jsonl`.
+
+They are streamed. Where the hub is switched off (`HF_HUB_OFFLINE`), they are looked for in its local cache.
+"""
+
+import glob
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from actkit.errors import InputError
+
+HUB = "hf://"
+PATH = re.compile(
+    r"hf://datasets/(?P<repo>[^/@]+(?:/[^/@]+)?)(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<inside>.*))?"
+)
+URL = re.compile(
+    r"https?://(?:www\.)?huggingface\.co/datasets/([^/?#]+/[^/?#]+)(?:/(?:resolve|blob|tree|raw)/([^?#]+))?/?"
+)
+HINT = "such as hf://datasets/owner/name, or hf://datasets/owner/name/data/train.jsonl"
+
+
+@dataclass(frozen=True)
+class HubPath:
+    """A dataset's repository on the hub, and where in it."""
+
+    repo: str
+    revision: str | None
+    inside: str
+    """A file, a folder or a pattern; empty for the whole dataset."""
+
+    def named(self, inside: str) -> str:
+        """The path of another file of the repository."""
+        return f"{HUB}datasets/{self.repo}{f'@{self.revision}' if self.revision else ''}/{inside}"
+
+
+def from_url(where: str) -> str:
+    """The `hf://` path of a page or file of a dataset on the hub's site; anything else as it is."""
+    found = URL.fullmatch(where)
+    if found is None:
+        return where
+    revision, _, inside = (found[2] or "").partition("/")
+    at = f"@{revision}" if revision and revision != "main" else ""
+    return f"{HUB}datasets/{found[1]}{at}" + (f"/{inside}" if inside else "")
+
+
+def parsed(path: str) -> HubPath:
+    """The parts of an `hf://` path. Raises InputError for one that names no dataset."""
+    found = PATH.fullmatch(path)
+    if found is None:
+        raise InputError(f"{path}: names no dataset of the hub", HINT)
+    return HubPath(found["repo"], found["revision"], found["inside"] or "")
+
+
+def files_in(where: HubPath) -> list[str]:
+    """The paths of the files that a pattern or a folder of a repository means, sorted; of a file, its own."""
+    if _offline():
+        root = cached(where)
+        found = [Path(one) for one in glob.glob(str(root / where.inside), recursive=True)]  # noqa: PTH207 - as given
+        every = [file for one in found for file in (one.rglob("*") if one.is_dir() else [one]) if file.is_file()]
+        names = [file.relative_to(root).as_posix() for file in every]
+    else:
+        names = _listed(where)
+    if not names:
+        raise InputError(f"{where.named(where.inside)}: no such file in the dataset", "check the path, and @revision")
+    return [where.named(name) for name in sorted(set(names))]
+
+
+def _listed(where: HubPath) -> list[str]:
+    system, root = _file_system(), where.named("")
+    with _explained(where.named(where.inside)):
+        path = where.named(where.inside).removeprefix(HUB)
+        found = system.glob(path) if glob.has_magic(where.inside) else system.find(path)
+    start = root.removeprefix(HUB)
+    return [name.removeprefix(start).lstrip("/") for name in found if system.isfile(name)]
+
+
+@contextmanager
+def hub_bytes(path: str) -> Iterator[IO[bytes]]:
+    """The bytes of one file, streamed; out of the local cache where the hub is switched off.
+
+    Raises InputError where there is none, or the hub cannot be reached.
+    """
+    where = parsed(path)
+    if _offline():
+        with (cached(where) / where.inside).open("rb") as file:
+            yield file
+        return
+    with _explained(path):
+        remote = _file_system().open(path.removeprefix(HUB), "rb")
+    with remote:
+        yield cast("IO[bytes]", remote)
+
+
+def cached(where: HubPath) -> Path:
+    """The folder of the local cache that holds the dataset. Raises InputError where it is not there."""
+    import huggingface_hub
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                where.repo, repo_type="dataset", revision=where.revision, local_files_only=True
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{where.repo}: not in the local cache of the hub, and HF_HUB_OFFLINE is set",
+            "unset HF_HUB_OFFLINE, or name a local file",
+        ) from error
+
+
+def _offline() -> bool:
+    import huggingface_hub
+
+    return bool(huggingface_hub.constants.HF_HUB_OFFLINE)
+
+
+def _file_system() -> Any:
+    import huggingface_hub
+
+    return huggingface_hub.HfFileSystem()
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the hub and the network may raise anything
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[0][:300] if lines else type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read from the hub ({why})", f"check the path, and the connection; {HINT}"
+        ) from error

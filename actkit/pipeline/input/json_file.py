@@ -1,0 +1,154 @@
+"""JSON files: an array, values one after another, or one object that holds all records.
+
+Never more than one record is in memory. The objects that pandas and `datasets` write are told by `json_shapes`.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from typing import IO, Any
+
+from actkit.config import ReadSpec
+from actkit.errors import InputError
+from actkit.pipeline.input.files import bytes_of, can_be_opened_again, name_of
+from actkit.pipeline.input.json_shapes import Shape, shape_of
+from actkit.pipeline.input.json_stream import JsonStream
+from actkit.pipeline.input.records import Record, Records, Rejected
+
+MOST_COLUMNS = 64
+"""Each column is read by a stream of its own, so the file is read about half as many times."""
+AS_ROWS = "write rows: df.to_json(FILE, orient='records', lines=True)"
+
+Item = tuple[int, Any, str | None]
+"""Line, value and fault."""
+
+
+def read_json(path: str, read: ReadSpec) -> Records:
+    """The records of a JSON file. Raises InputError where it is broken: what follows cannot be told apart."""
+    shape = shape_of(path, read.split) if can_be_opened_again(path) else Shape()
+    name = name_of(path)
+    with closing(_items(path, shape)) as items:
+        for index, (line, value, fault) in enumerate(items):
+            yield Record(index, name, line, value) if fault is None else Rejected(index, name, line, None, fault)
+
+
+def read_array(file: IO[bytes], name: str) -> Iterator[Item]:
+    """The elements of an array, or values one after another."""
+    stream = JsonStream(file, name)
+    if stream.next_character() == "[":
+        yield from _array(stream)
+        return
+    while not stream.at_end(closing=""):
+        line = stream.line
+        yield line, *stream.value()
+        stream.skip(",")
+
+
+def _array(stream: JsonStream) -> Iterator[Item]:
+    stream.skip("[")
+    while not stream.at_end(closing="]"):
+        line = stream.line
+        yield line, *stream.value()
+        stream.skip(",")
+    stream.close_array()
+
+
+def _items(path: str, shape: Shape) -> Generator[Item, None, None]:
+    if shape.kind in ("columns", "lists"):
+        yield from _columns(path, shape)
+        return
+    with bytes_of(path) as file:
+        if shape.kind == "values":
+            yield from read_array(file, name_of(path))
+            return
+        stream = JsonStream(file, name_of(path))
+        if shape.kind == "index":
+            for _ in stream.members():
+                line = stream.line
+                yield line, *stream.value()
+        elif shape.kind == "table":
+            yield from _table(stream, shape.keys[0], name_of(path))
+        else:
+            yield from (_unwrapped(item) for item in _wrapped(stream, shape.keys[0]))
+        if not stream.at_end(closing=""):
+            raise InputError(
+                f"{name_of(path)}:{stream.line}: there is more after the end of the object", "put it into one array"
+            )
+
+
+def _wrapped(stream: JsonStream, wrapper: str) -> Iterator[Item]:
+    for key in stream.members():
+        if key == wrapper:
+            yield from stream.elements()
+        else:
+            stream.pass_value()
+
+
+def _unwrapped(item: Item) -> Item:
+    """A row out of the envelope in which the hub's API for rows has it."""
+    line, value, fault = item
+    enveloped = isinstance(value, dict) and "row_idx" in value and isinstance(value.get("row"), dict)
+    return (line, value["row"], fault) if enveloped else item
+
+
+def _table(stream: JsonStream, rows: str, name: str) -> Iterator[Item]:
+    """Rows as lists, after the names of their columns."""
+    columns: list[Any] = []
+    for key in stream.members():
+        if key == rows:
+            for line, row, fault in stream.elements():
+                if fault is None and (not isinstance(row, list) or len(row) != len(columns)):
+                    fault = f"a row needs {len(columns)} values"
+                yield line, row if fault else dict(zip(columns, row, strict=True)), fault
+        elif key == "columns":
+            columns = [value for _, value, _ in stream.elements()]
+            if not all(isinstance(one, str) for one in columns) or len(set(columns)) < len(columns):
+                raise InputError(f"{name}: columns need names, each its own", AS_ROWS)
+        else:
+            stream.pass_value()
+
+
+def _columns(path: str, shape: Shape) -> Iterator[Item]:
+    """Rows out of columns that stand one after another, each read by a stream of its own."""
+    names = list(shape.keys or _names(path))
+    if len(names) > MOST_COLUMNS:
+        raise InputError(f"{name_of(path)}: {len(names)} columns, one after another", AS_ROWS)
+    with ExitStack() as stack:
+        columns = [stack.enter_context(closing(_column(path, name))) for name in names]
+        while True:
+            found = [next(column, None) for column in columns]
+            if all(one is None for one in found):
+                return
+            cells = [one for one in found if one is not None]
+            if len(cells) < len(found) or len({index for index, *_ in cells}) > 1:
+                raise InputError(f"{name_of(path)}: its columns do not have the same rows", AS_ROWS)
+            fault = next((fault for *_, fault in cells if fault), None)
+            row = {name: value for name, (_, _, value, _) in zip(names, cells, strict=True)}
+            yield cells[0][1], row, fault
+
+
+def _names(path: str) -> list[str]:
+    with bytes_of(path) as file:
+        stream = JsonStream(file, name_of(path))
+        names = []
+        for key in stream.members():
+            stream.pass_value()
+            names.append(key)
+        return names
+
+
+def _column(path: str, name: str) -> Generator[tuple[str, int, Any, str | None], None, None]:
+    """Index, line, value and fault of each cell of one column."""
+    with bytes_of(path) as file:
+        stream = JsonStream(file, name_of(path))
+        for key in stream.members():
+            if key != name:
+                stream.pass_value()
+                continue
+            if stream.next_character() == "[":
+                for number, item in enumerate(stream.elements()):
+                    yield str(number), *item
+            else:
+                for index in stream.members():
+                    line = stream.line
+                    yield index, line, *stream.value()
+            return

@@ -1,0 +1,65 @@
+"""Lines of text, and JSONL: one record a line."""
+
+import re
+from typing import IO
+
+from actkit.config import ReadSpec
+from actkit.pipeline.input.files import bytes_of, lines_of, name_of
+from actkit.pipeline.input.json_file import read_array
+from actkit.pipeline.input.json_values import JsonValues, short
+from actkit.pipeline.input.packed import beginning
+from actkit.pipeline.input.records import Record, Records, Rejected
+
+DOCUMENT = re.compile(rb"""\s*(\[\s*\n\s*[{"[]|\{\s*\n\s+"[^"\n]*"\s*:|\[\s*\{[^\n]*\},[ \t\r]*\n\s*\{)""")
+"""A bracket alone, and then an element; a brace alone, and then a field; or elements of an array, a line each."""
+
+
+def read_lines(path: str, _read: ReadSpec) -> Records:
+    """Each line of a text; an empty one is rejected."""
+    with bytes_of(path) as file:
+        yield from _lines(file, name_of(path))
+
+
+def read_jsonl(path: str, _read: ReadSpec) -> Records:
+    """The JSON value of each line; or of a whole document of JSON, where the file is one under this name."""
+    with bytes_of(path) as file:
+        name = name_of(path)
+        if not _is_document(beginning(file)):
+            yield from as_json(_lines(file, name))
+            return
+        for index, (line, value, fault) in enumerate(read_array(file, name)):
+            yield checked(Record(index, name, line, value), fault)
+
+
+def _lines(file: IO[bytes], name: str) -> Records:
+    for index, (number, line, fault) in enumerate(lines_of(file)):
+        if fault is not None:
+            yield Rejected(index, name, number, None, fault)
+        elif not line.strip():
+            yield Rejected(index, name, number, None, "empty line")
+        else:
+            yield Record(index, name, number, line)
+
+
+def _is_document(start: bytes) -> bool:
+    """Whether a file begins as JSON that goes on over several lines."""
+    return DOCUMENT.match(start.removeprefix(b"\xef\xbb\xbf")) is not None
+
+
+def as_json(lines: Records) -> Records:
+    """Lines of text as one JSON value each."""
+    values = JsonValues()
+    for line in lines:
+        if isinstance(line, Rejected):
+            yield line
+            continue
+        try:
+            value, fault = values.whole(line.value)
+        except (ValueError, RecursionError) as error:
+            value, fault = None, f"not JSON: {short(error)}"
+        yield checked(Record(line.record_id, line.source, line.line, value), fault)
+
+
+def checked(record: Record, fault: str | None) -> Record | Rejected:
+    """The record, or its rejection where a fault was found in its value."""
+    return record if fault is None else Rejected(record.record_id, record.source, record.line, None, fault)

@@ -1,0 +1,138 @@
+"""Compressed files, unpacked as a stream: told by their name, or by how they begin.
+
+One entry of `PACKINGS` adds a packing. Of a file that begins as one of `BINARY` nothing could be read line by line but
+noise: 1 in 300 of its lines is valid UTF-8 by chance, and would be run as a prompt.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from actkit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Packing:
+    """One way to compress a file."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    begins: bytes
+    unpack: Callable[[IO[bytes]], IO[bytes]]
+
+
+def _lz4(file: IO[bytes]) -> IO[bytes]:
+    return _of_arrow(file, "lz4")
+
+
+def _xz(file: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", lzma.LZMAFile(file))
+
+
+def _zstd(file: IO[bytes]) -> IO[bytes]:
+    return _of_arrow(file, "zstd")
+
+
+def _of_arrow(file: IO[bytes], codec: str) -> IO[bytes]:
+    import pyarrow as pa
+
+    return cast("IO[bytes]", io.BufferedReader(cast("Any", _Arrow(pa, file, codec)), 1 << 16))
+
+
+class _Arrow(io.RawIOBase):
+    """Arrow's decompressor as a raw stream; it reads several frames, and says so where the last is cut off."""
+
+    def __init__(self, pa: Any, file: IO[bytes], codec: str) -> None:
+        self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+PACKINGS = (
+    Packing("gzip", (".gz", ".gzip"), b"\x1f\x8b\x08", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file))),
+    Packing("bzip2", (".bz2",), b"BZh", lambda file: cast("IO[bytes]", bz2.BZ2File(file))),
+    Packing("xz", (".xz", ".lzma"), b"\xfd7zXZ\x00", _xz),
+    Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", _zstd),
+    Packing("lz4", (".lz4",), b"\x04\x22\x4d\x18", _lz4),
+)
+SUFFIXES = tuple(suffix for packing in PACKINGS for suffix in packing.suffixes)
+SHOWN = ", ".join(packing.suffixes[0] for packing in PACKINGS)
+"""For a help text: the packings' usual suffixes."""
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
+"""What the unpackers raise beside an OSError without a number."""
+BZIP2 = 10
+"""How many bytes of a bzip2 file are the same in all: `BZh`, the level, and the number pi."""
+BINARY: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"PK\x03\x04", "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
+    (0, b"PAR1\x15", "Parquet", "Parquet is read from files whose name ends in .parquet"),
+    (0, b"ARROW1\x00\x00", "Arrow", "Arrow is read from files whose name ends in .arrow or .feather"),
+    (0, b"\xff\xff\xff\xff", "an Arrow stream", "Arrow is read from files whose name ends in .arrow"),
+    (0, b"ORC", "ORC", "write it as Parquet"),
+    (0, b"Obj\x01", "Avro", "write it as Parquet or JSONL"),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5", "write the table as Parquet or JSONL"),
+    (0, b"SQLite format 3\x00", "an SQLite database", "write the table as CSV: sqlite3 -header -csv FILE 'select …'"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook", "save the sheet as CSV"),
+    (0, b"\x93NUMPY", "a NumPy array", "write records as JSONL or Parquet"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
+    (
+        0,
+        b"\x80\x04\x95",
+        "a Python pickle",
+        "a pickle can run code when it is loaded; write the records as JSONL or Parquet",
+    ),
+    (
+        0,
+        b"\x80\x05\x95",
+        "a Python pickle",
+        "a pickle can run code when it is loaded; write the records as JSONL or Parquet",
+    ),
+    (0, b"%PDF-", "a PDF document", "extract its text first"),
+    (257, b"ustar", "a tar archive", "unpack it: tar -xf FILE"),
+)
+"""Where a file has which bytes that is no text, what it is, and what to do."""
+LOOK = 512
+"""Bytes of a file's beginning that are looked at."""
+
+
+def beginning(file: IO[bytes]) -> bytes:
+    """The first bytes, which stay to be read; fewer, or none, where the stream cannot give them."""
+    peek = getattr(file, "peek", None)  # a test's stand-in for standard input may have none
+    try:
+        return bytes(peek(LOOK)[:LOOK]) if peek else b""
+    except (OSError, *DAMAGED):  # whoever reads the file meets the damage, after what stands before it
+        return b""
+
+
+def packing_of(path: str, start: bytes) -> Packing | None:
+    """How a file is packed, as its name says or else its beginning."""
+    by_name = next((one for one in PACKINGS if path.lower().endswith(one.suffixes)), None)
+    return by_name or next((one for one in PACKINGS if _begins(start, one)), None)
+
+
+def _begins(start: bytes, packing: Packing) -> bool:
+    if packing.name == "bzip2":  # `BZh9 is a level` is a text
+        return start.startswith(b"BZh") and start[4:BZIP2] == b"1AY&SY"
+    return start.startswith(packing.begins)
+
+
+def check_text(start: bytes, name: str) -> None:
+    """Raise InputError for bytes that begin as one of `BINARY`."""
+    for at, begins, what, hint in BINARY:
+        if start[at:].startswith(begins):
+            raise InputError(f"{name}: this is {what}", hint)
+
+
+def damaged(name: str, packing: str, why: object) -> InputError:
+    """The error for compressed data that cannot be unpacked to its end."""
+    return InputError(f"{name}: the {packing} data is damaged or cut off ({why})", "fetch or compress the file again")

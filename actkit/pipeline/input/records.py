@@ -1,0 +1,47 @@
+"""What readers yield: every record of an input once, as read or as rejected. Nothing heavy is imported for it."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of the input, as read: `value` is a line of text or a mapping of fields."""
+
+    record_id: int
+    """0-based index among all records of the input, bad ones included."""
+    source: str
+    line: int | None
+    """1-based line at which the record begins; None where the format has no lines."""
+    value: Any
+
+    @property
+    def place(self) -> str:
+        """`file:line`, or the file and the record's number where there are no lines."""
+        return place_of(self.source, self.line, self.record_id)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One record that is not used, and why."""
+
+    record_id: int
+    source: str
+    line: int | None
+    field: str | None
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """`file:line`, or the file and the record's number where there are no lines."""
+        return place_of(self.source, self.line, self.record_id)
+
+
+Records: TypeAlias = Generator[Record | Rejected, None, None]
+"""Every record of an input, once, in order."""
+
+
+def place_of(source: str, line: int | None, record_id: int) -> str:
+    """Where a record stands, for people: `file:line`, or the file and the record's number."""
+    return f"{source}:{line}" if line is not None else f"{source}, record {record_id}"

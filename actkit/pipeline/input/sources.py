@@ -1,0 +1,196 @@
+"""What the name of an input means: a file or `-`, a folder, a glob, files in an archive, or a dataset of the hub."""
+
+import difflib
+import fnmatch
+import glob
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from actkit.errors import InputError
+from actkit.pipeline.input import zip_members
+from actkit.pipeline.input.arrow import is_saved
+from actkit.pipeline.input.files import STDIN, check_name, shown
+from actkit.pipeline.input.formats import SUFFIXES, format_of
+from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
+from actkit.pipeline.input.hub_files import HUB, files_in, from_url, parsed
+from actkit.runs.paths import is_run, is_unfinished_run
+
+LISTED = 5
+"""How many files' names an error shows."""
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""Words by which a file's name says which split it is; as `datasets` reads them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where records come from: files in order, one dataset of the hub, or a folder that `save_to_disk` wrote."""
+
+    files: tuple[str, ...]
+    dataset: str | None = None
+    """An id of the hub, or a folder laid out as a dataset's repository."""
+    ignored: int = 0
+    """Files of a folder that are in no format that can be read."""
+    saved: str | None = None
+    rows: Iterable[Any] | None = field(default=None, compare=False, repr=False)
+    """The rows of one split of the dataset, once it has been opened."""
+
+    def facts(self) -> dict[str, Any]:
+        """What was found, for `run.json`."""
+        if self.dataset is not None or self.saved is not None:
+            return {"dataset": self.dataset or self.saved}
+        return {"files": len(self.files)} | ({"ignored_files": self.ignored} if self.ignored else {})
+
+
+def find(where: str, split: str = "train", with_texts: bool = False) -> Source:
+    """What `where` means. Raises InputError when nothing fits.
+
+    Of a folder's files text files are left out where there are others, unless `with_texts`: a README is no prompt.
+    """
+    if where == STDIN:
+        return Source((where,))
+    check_name(where)
+    where = from_url(where)
+    if where.startswith(HUB):
+        return _on_hub(where)
+    try:
+        return _local(where, split, with_texts) or _missing(where)
+    except (OSError, ValueError):  # a whole text given where a path belongs is too long a name
+        return _missing(where)
+
+
+def opened(source: Source, split: str = "train") -> Source:
+    """The source with its dataset looked up, so that whatever is wrong with it is known before models load.
+
+    Raises InputError for one that is not there, or has no such configuration or split, or cannot be reached.
+    """
+    return source if source.dataset is None else replace(source, rows=rows_of(source.dataset, split))
+
+
+def _on_hub(where: str) -> Source:
+    path = parsed(where)
+    if not path.inside:
+        return Source((), dataset=f"{path.repo}@{path.revision}" if path.revision else path.repo)
+    one_file = Path(path.inside).suffix and not glob.has_magic(path.inside)
+    return Source((where,) if one_file else tuple(files_in(path)))
+
+
+def _local(where: str, split: str, with_texts: bool) -> Source | None:
+    path = Path(where)
+    if path.is_dir():
+        return _folder(path, where, split, with_texts)
+    if zip_members.is_archive(where):
+        return _archive(where, "*", split, with_texts)
+    if member := zip_members.inside(where):
+        return _archive(*member, split, True) if glob.has_magic(member[1]) else Source((where,))
+    if path.exists():  # a named pipe is no regular file
+        return Source((where,))
+    if glob.has_magic(where):
+        return _glob(where)
+    folder, _, configuration = where.rpartition(":")
+    if (folder and configuration and Path(folder).is_dir()) or (format_of(where) is None and is_dataset_id(where)):
+        return Source((), dataset=where)
+    return None
+
+
+def _folder(path: Path, where: str, split: str, with_texts: bool) -> Source:
+    if path.resolve() == Path(path.resolve().anchor):
+        raise InputError(f"{where}: the whole disk", "name a folder of it")
+    if is_saved(path):
+        return Source((), saved=where)
+    if has_card(path):
+        return Source((), dataset=where)
+    every = sorted(one for one in path.rglob("*") if one.is_file() and not _hidden(one.relative_to(path)))
+    return _known([str(one) for one in _outside_runs(every, path)], len(every), where, split, with_texts)
+
+
+def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> Source:
+    names = zip_members.members(archive)
+    matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    return _known([f"{archive}/{name}" for name in matching], len(matching), archive, split, with_texts)
+
+
+def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> Source:
+    """The files of a folder or an archive that can be read; where their names say splits, those of one."""
+    known = [name for name in names if format_of(name) is not None]
+    records = [name for name in known if format_of(name) != "text"]
+    if not known:
+        some = ", ".join(Path(name).name for name in names[:LISTED])
+        raise InputError(f"{where}: no file that can be read{f' (it has {some})' if some else ''}", _formats())
+    chosen = known if with_texts or not records else records
+    splits = {name: _split_of(name.removeprefix(where)) for name in chosen}
+    there = sorted({one for one in splits.values() if one is not None})
+    if len(there) > 1 and None not in splits.values():
+        wanted = next((one for one, words in SPLIT_WORDS.items() if split in words), split)
+        chosen = [name for name in chosen if splits[name] == wanted]
+        if not chosen:
+            raise InputError(f"{where}: there is no split {split}", f"--split names one of {', '.join(there)}")
+    return Source(tuple(chosen), ignored=every - len(chosen))
+
+
+def _split_of(name: str) -> str | None:
+    """The split that a file's name says it is: `data/train-00000-of-00002.parquet`."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((split for split, ways in SPLIT_WORDS.items() if any(way in words for way in ways)), None)
+
+
+def _glob(where: str) -> Source:
+    names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
+    # A link, or two stars in a row, may lead to one file by several names.
+    files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
+    once = {file.resolve(): str(file) for file in _outside_runs(files, _before_magic(where))}
+    if not once and " " in where:  # a text, more likely
+        return _missing(where)
+    if not once:
+        raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
+    return Source(tuple(sorted(once.values())))
+
+
+def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
+    """The files that are in no run of actkit's below `root`: a corpus must not grow by what was made of it.
+
+    Raises InputError for a name that is no text.
+    """
+    runs: dict[Path, bool] = {}
+    kept = []
+    for file in files:
+        within = [folder for folder in file.parents if folder != root and root in folder.parents]
+        for folder in within:
+            if folder not in runs:
+                runs[folder] = is_run(folder) or is_unfinished_run(folder)
+        if not any(runs[folder] for folder in within):
+            check_name(str(file))
+            kept.append(file)
+    return kept
+
+
+def _before_magic(pattern: str) -> Path:
+    """The folder that a glob begins in."""
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1])
+    return Path(*fixed)
+
+
+def _missing(where: str) -> Source:
+    path = Path(where)
+    try:
+        names = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
+    except (OSError, ValueError):
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=LISTED, cutoff=0)
+    hint = f"in the same folder: {', '.join(near)}" if near else "check the path; `-` reads standard input"
+    raise InputError(f"{shown(where)}: no such file", hint)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _formats() -> str:
+    return f"files end in {', '.join(SUFFIXES)}, plain or compressed"

@@ -1,0 +1,68 @@
+"""Zip archives: a path such as `archive.zip/folder/part.jsonl` names a file inside one."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from actkit.errors import InputError
+
+NO_DATA = ("__MACOSX/", ".DS_Store")
+"""What macOS adds to archives."""
+OFFICE = {"xl/": ("an Excel workbook", "save the sheet as CSV"), "word/": ("a Word document", "save it as text")}
+"""Folders by which a zip archive is known to be a document of an office program."""
+
+
+def inside(path: str) -> tuple[str, str] | None:
+    """The archive and the member that a path names; None where it names no member of an archive."""
+    at = path.lower().find(".zip/")
+    while at >= 0:
+        archive, member = path[: at + 4], path[at + 5 :]
+        if member and is_archive(archive):
+            return archive, member
+        at = path.lower().find(".zip/", at + 1)
+    return None
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path is a file that is called a zip archive."""
+    try:
+        return path.lower().endswith(".zip") and Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def members(archive: str) -> list[str]:
+    """The names of the files in an archive, sorted. Raises InputError where it is none, or an office document."""
+    with _opened(archive) as file:
+        names = [one.filename for one in file.infolist() if not one.is_dir()]
+    for folder, (what, hint) in OFFICE.items():
+        if any(name.startswith(folder) for name in names):
+            raise InputError(f"{archive}: this is {what}", hint)
+    hidden = [name for name in names if any(part.startswith(".") for part in PurePosixPath(name).parts)]
+    return sorted(one for one in names if one not in hidden and not one.startswith(NO_DATA))
+
+
+@contextmanager
+def member_bytes(archive: str, member: str) -> Iterator[IO[bytes]]:
+    """The bytes of one file in an archive. Raises InputError where they cannot be had."""
+    with _opened(archive) as file:
+        try:
+            stream = file.open(member)
+        except KeyError as error:
+            there = ", ".join(members(archive)[:5]) or "nothing"
+            raise InputError(f"{archive}/{member}: there is no such file in the archive", f"it has {there}") from error
+        except (RuntimeError, NotImplementedError) as error:
+            raise InputError(f"{archive}/{member}: {error}", "unpack the archive with another program") from error
+        with stream:
+            yield stream
+
+
+@contextmanager
+def _opened(archive: str) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            yield file
+    except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise InputError(f"{archive}: the zip archive is damaged ({error})", "fetch or write it again") from error
