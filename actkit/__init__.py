@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from actkit.config import BatchSpec as BatchSpec
     from actkit.config import ModelSpec as ModelSpec
     from actkit.config import OutputSpec as OutputSpec
+    from actkit.config import ReadSpec as ReadSpec
     from actkit.config import SaeSpec as SaeSpec
     from actkit.config import TokenSpec as TokenSpec
     from actkit.errors import ActkitError as ActkitError
@@ -82,6 +83,7 @@ _WHERE = {
     "RewardDetectSpec": ("actkit.recipes.reward_detect", "RewardDetectSpec"),
     "RewardSignalDetector": ("actkit.api.rewards", "RewardSignalDetector"),
     "RewardSignals": ("actkit.api.rewards", "RewardSignals"),
+    "ReadSpec": ("actkit.config", "ReadSpec"),
     "Run": ("actkit.runs.run", "Run"),
     "SAEActivationExtractor": ("actkit.api.sae_extraction", "SAEActivationExtractor"),
     "SAEFeatureExtractor": ("actkit.api.pooled_features", "SAEFeatureExtractor"),
@@ -126,6 +128,7 @@ __all__ = [
     "Finished",
     "ModelSpec",
     "OutputSpec",
+    "ReadSpec",
     "RewardDetectSpec",
     "RewardSignalDetector",
     "RewardSignals",

@@ -97,8 +97,12 @@ class ReadSpec:
 
     split: str = "train"
     """Which split of a dataset, or of a file that has several."""
-    columns: tuple[str, ...] = ()
-    """The names of the columns of a CSV or TSV file without a header line."""
+    columns: str | None = None
+    """The names of the columns of a CSV or TSV file without a header line, with commas between them."""
+
+    def column_names(self) -> list[str]:
+        """The names in `columns`, one by one."""
+        return [name.strip() for name in self.columns.split(",")] if self.columns else []
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
 from actkit.api.run_location import placed, rows_in, run_named, warn_of
-from actkit.config import BatchSpec
+from actkit.config import BatchSpec, ReadSpec
 from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec, run_feature_dataset
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -53,7 +53,9 @@ def create_feature_dataset(
     with placed(run_named(FeatureDatasetSpec.command, out), overwrite, max_records=max_examples) as place:
         named = isinstance(dataset, (str, Path))
         where = str(dataset) if named else place.write_input(_rows(dataset, text_field, max_examples))
-        what = FeatureDatasetSpec(where, text_field, split, by_line, context_size, top_k, activation_threshold)
+        what = FeatureDatasetSpec(
+            where, text_field, by_line, context_size, top_k, activation_threshold, read=ReadSpec(split)
+        )
         sparse = SparseSpec(spec, saes, place.output, BatchSpec(batch_tokens))
         with in_use(spec):
             finished = run_feature_dataset(what, sparse, on_progress)

@@ -48,7 +48,7 @@ class FeedbackDataLoader:
         positive: Sequence[str] = (),
         negative: Sequence[str] = (),
     ) -> "FeedbackDataLoader":
-        """Labelled texts, conversations or preference pairs in JSONL, JSON, CSV, TSV or Parquet, plain or .gz.
+        """Labelled texts, conversations or preference pairs in any format that actkit reads.
 
         Fields that are not named are looked for under their usual names. `positive` and `negative` are labels of one's
         own; else positive, true, 1, … and negative, false, 0, -1, … count.

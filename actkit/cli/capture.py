@@ -11,6 +11,7 @@ from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.signals import ARGUMENTS
 from actkit.errors import UsageError
+from actkit.pipeline.input import formats
 
 
 @with_option_groups
@@ -22,7 +23,7 @@ def capture(
         str | None,
         typer.Argument(
             metavar="PROMPTS",
-            help="Text lines, JSONL, JSON, CSV, TSV or Parquet, plain or .gz; - reads standard input.",
+            help=f"Text lines, {formats.HELP}, {formats.ALSO}; - reads standard input.",
             show_default=False,
             callback=at_home,
         ),
@@ -82,6 +83,7 @@ def capture(
         chat or system is not None,
         system,
         shared.token_spec(),
+        shared.read_spec(),
     )
     finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)

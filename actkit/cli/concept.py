@@ -15,6 +15,7 @@ from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
+from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
     from actkit.recipes.concepts import Template
@@ -33,8 +34,8 @@ def concept(
             metavar="NAME|FILE",
             autocompletion=concepts,
             callback=at_home,
-            help="A built-in concept (see --list), or JSONL, JSON, CSV, TSV, Parquet of positive and negative, of "
-            "statement and label, or of question and answers that match a behaviour or do not.",
+            help="A built-in concept (see --list); or records of positive and negative, of statement and label, or of "
+            f"question and answers that match a behaviour or do not: {formats.HELP}, {formats.ALSO}.",
             show_default=False,
         ),
     ] = None,
@@ -90,7 +91,7 @@ def concept(
     with starting(shared.quiet):
         from actkit.recipes.concept import ConceptSpec, run_concept
 
-    spec = ConceptSpec(name, wording, stems, chat, positions, shared.token_spec(), seed=seed)
+    spec = ConceptSpec(name, wording, stems, chat, positions, shared.token_spec(), shared.read_spec(), seed=seed)
     finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     if not shared.quiet:
         show_directions(finished.path, finished.facts)

@@ -12,6 +12,7 @@ from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import PairFormat, PairPositions
 from actkit.errors import UsageError
+from actkit.pipeline.input import formats
 
 
 @with_option_groups
@@ -23,7 +24,7 @@ def dpo(
         str | None,
         typer.Argument(
             metavar="PAIRS",
-            help="JSONL, JSON, CSV, TSV or Parquet of preference pairs, plain or .gz; - reads standard input.",
+            help=f"Preference pairs: {formats.HELP}, {formats.ALSO}; - reads standard input.",
             show_default=False,
             callback=at_home,
         ),
@@ -53,6 +54,6 @@ def dpo(
     with starting(shared.quiet):
         from actkit.recipes.dpo import DpoSpec, run_dpo
 
-    spec = DpoSpec(path, positions, input_format, chat, shared.token_spec())
+    spec = DpoSpec(path, positions, input_format, chat, shared.token_spec(), shared.read_spec())
     finished = run_command(run_dpo, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)

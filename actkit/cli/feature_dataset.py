@@ -10,6 +10,7 @@ from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import UsageError
+from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
     pass
@@ -24,8 +25,7 @@ def feature_dataset(
         typer.Argument(
             metavar="DATASET",
             callback=at_home,
-            help="Text, JSONL, JSON, CSV, TSV or Parquet file, a directory or quoted glob of them, - for JSONL on "
-            "standard input, or a Hugging Face dataset (owner/name or owner/name:configuration).",
+            help=f"Documents: text, {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +58,6 @@ def feature_dataset(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[str, option("--split", panel=READ, help="Split of a Hugging Face dataset.")] = "train",
     by_line: Annotated[
         bool, option("--by-line", panel=READ, help="Each line of a text file is a document, not the whole file.")
     ] = False,
@@ -80,7 +79,14 @@ def feature_dataset(
         from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 
     spec = FeatureDatasetSpec(
-        where, text_field, split, by_line, context_size, top_k or None, activation_threshold, shared.token_spec()
+        where,
+        text_field,
+        by_line,
+        context_size,
+        top_k or None,
+        activation_threshold,
+        shared.token_spec(),
+        shared.read_spec(),
     )
 
     finished = run_command(run_feature_dataset, spec, sparse.sparse_spec(shared, spec.command), shared)

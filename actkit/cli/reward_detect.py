@@ -12,6 +12,7 @@ from actkit.cli.screen.console import starting
 from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
 from actkit.errors import UsageError
+from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
     pass
@@ -28,7 +29,7 @@ def reward_detect(
         typer.Argument(
             metavar="DATA",
             callback=at_home,
-            help="Labelled texts or preference pairs: JSONL, JSON, CSV, TSV, Parquet; - for JSONL on standard input.",
+            help=f"Labelled texts or preference pairs: {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
             show_default=False,
         ),
     ] = None,
@@ -143,7 +144,7 @@ def reward_detect(
         correlation_threshold=correlation_threshold,
         seed=seed,
     )
-    spec = RewardDetectSpec(path, fields, chat, pool, settings, top_k, shared.token_spec())
+    spec = RewardDetectSpec(path, fields, chat, pool, settings, top_k, shared.token_spec(), shared.read_spec())
 
     finished = run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared)
     if not shared.quiet:

@@ -13,6 +13,7 @@ from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import InputError, UsageError
+from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
     pass
@@ -27,8 +28,8 @@ def sae_extract(
         typer.Argument(
             metavar="INPUT",
             callback=at_home,
-            help="JSON document of results, or JSONL, JSON, CSV, TSV, Parquet of prompt and response; - reads standard "
-            "input.",
+            help=f"JSON document of results, or prompts and responses: {formats.HELP}, {formats.ALSO}; - for JSONL on "
+            "standard input.",
             show_default=False,
         ),
     ] = None,
@@ -79,7 +80,16 @@ def sae_extract(
         _document(path, merge_into, (prompt_field, response_field))  # whatever is wrong with it is said now
         if not shared.plan:
             _writable(merge_into)
-    spec = SaeExtractSpec(path, prompt_field, response_field, save_all_tokens, top_k or None, chat, shared.token_spec())
+    spec = SaeExtractSpec(
+        path,
+        prompt_field,
+        response_field,
+        save_all_tokens,
+        top_k or None,
+        chat,
+        shared.token_spec(),
+        shared.read_spec(),
+    )
 
     finished = run_command(run_sae_extract, spec, sparse.sparse_spec(shared, spec.command), shared)
     if merge_into is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
-from actkit.config import ExportFormat, TokenSpec
+from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
@@ -54,6 +54,7 @@ class CaptureSpec:
     chat: bool = False
     system: str | None = None
     tokens: TokenSpec = field(default_factory=TokenSpec)
+    read: ReadSpec = field(default_factory=ReadSpec)
 
 
 def run_capture(spec: CaptureSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -66,7 +67,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
     # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
-    more = _read(spec.path, spec.prompt_field) if spec.path is not None else None
+    more = _read(spec.path, spec.prompt_field, spec.read) if spec.path is not None else None
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
 
     def prepare(record: Record) -> Prepared:
@@ -87,7 +88,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
             ]
         )
 
-    of_file = 0 if spec.path is None else records_about(spec.path)
+    of_file = 0 if spec.path is None else records_about(spec.path, spec.read)
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
     rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
@@ -100,17 +101,17 @@ def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
     yield "layer_stats", layer_stats(run)
 
 
-def _read(path: str, prompt_field: str | None) -> Records:
+def _read(path: str, prompt_field: str | None, read: ReadSpec) -> Records:
     """The records of a file or of standard input.
 
     Where no suffix says what they are, lines are JSON if a field of them is asked for, or if the first is an object
     that has a prompt: the object itself would be run as text else, braces and all.
     """
     if path != STDIN and format_of(path) is not None:
-        return read_records(path)
+        return read_records(path, read=read)
     if prompt_field is not None:
-        return read_records(path, default_format="jsonl")
-    first, records = look_ahead(read_records(path), 1)
+        return read_records(path, "jsonl", read)
+    first, records = look_ahead(read_records(path, read=read), 1)
     return as_json(records) if first and _has_prompt(first[0]) else records
 
 

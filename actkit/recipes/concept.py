@@ -18,7 +18,7 @@ import torch
 from actkit.analysis.concepts.concept import concept_tables
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
-from actkit.config import ContrastPositions, ExportFormat, TokenSpec
+from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
@@ -62,6 +62,7 @@ class ConceptSpec:
     """None uses the chat template if the model has one."""
     positions: ContrastPositions = "last"
     tokens: TokenSpec = field(default_factory=TokenSpec)
+    read: ReadSpec = field(default_factory=ReadSpec)
     seed: int = 0
     """Of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
 
@@ -74,9 +75,9 @@ def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = l
 def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises UsageError for an unknown concept, InputError for a file that is no use."""
     if spec.template is not None and spec.stems is not None:
-        form, records = "own template", from_stems(spec.template, spec.stems)
+        form, records = "own template", from_stems(spec.template, spec.stems, spec.read)
     else:
-        form, records = contrasts_in(spec.what or "")
+        form, records = contrasts_in(spec.what or "", spec.read)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found, pooling = made.saes, made.report, _pooling(spec.positions)
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of, shown
@@ -43,7 +44,7 @@ class Contrast:
     template: str | None
 
 
-def contrasts_in(what: str) -> tuple[str, Records]:
+def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]:
     """A built-in concept, or a file: what it was taken for, and its records.
 
     Raises UsageError for neither, with the concepts that there are; InputError for a file of no known format.
@@ -56,7 +57,7 @@ def contrasts_in(what: str) -> tuple[str, Records]:
         raise UsageError(
             f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
         )
-    first, records = look_ahead(read_records(what, default_format="jsonl"), LOOK_AHEAD)
+    first, records = look_ahead(read_records(what, "jsonl", read), LOOK_AHEAD)
     form = next((form for one in first if (form := _form(one)) is not None), None)
     if form is None:
         wanted = "; ".join(", ".join(names) for names in FIELDS.values())
@@ -74,9 +75,9 @@ def _is_there(path: str) -> bool:
         return False
 
 
-def from_stems(template: Template, path: str) -> Records:
+def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> Records:
     """One template over the stems of a file, a stem a line or a record."""
-    for record in read_records(path, default_format="text"):
+    for record in read_records(path, "text", read):
         if isinstance(record, Record):
             stem = record.value if isinstance(record.value, str) else _first_text(record.value)
             yield replace(record, value=template.filled(stem) if stem is not None else record.value)

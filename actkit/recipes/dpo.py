@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
-from actkit.config import ExportFormat, PairFormat, PairPositions, TokenSpec
+from actkit.config import ExportFormat, PairFormat, PairPositions, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.input.reader import records_about
@@ -48,6 +48,7 @@ class DpoSpec:
     chat: bool | None = None
     """None uses the chat template if the model has one."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
+    read: ReadSpec = field(default_factory=ReadSpec)
 
 
 def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -57,7 +58,7 @@ def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _p
 
 def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises InputError when the first records are in none of the known formats."""
-    form, records = pairs_in(spec.path, spec.input_format)
+    form, records = pairs_in(spec.path, spec.input_format, spec.read)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     chat = spec.chat if spec.chat is not None else bool(tokenizer.chat_template)
 
@@ -75,7 +76,7 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
         return Prepared(_sequences(record.record_id, chosen, rejected, apart, spec.positions), {"pairs": row})
 
     detected = {"input_format": form, "chat": chat}
-    about = records_about(spec.path)
+    about = records_about(spec.path, spec.read)
     rules = Rules(spec.tokens.bos, chat)
     plain = Recipe(
         spec.command, lambda: records, prepare, made.reducers, finish, detected, n_records=about, rules=rules

@@ -51,7 +51,6 @@ class FeatureDatasetSpec:
     """A file, `-`, a directory, a glob, or a dataset's id on the Hugging Face hub."""
     text_field: str | None = None
     """None looks for `FIELDS`."""
-    split: str = "train"
     by_line: bool = False
     """Each line of a text file is a document, not the whole file."""
     context_size: int | None = None
@@ -61,6 +60,7 @@ class FeatureDatasetSpec:
     threshold: float = field(default=0.0, metadata={"option": "activation_threshold"})
     """Only features above it are kept; 0 keeps all that are active."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
+    read: ReadSpec = field(default_factory=ReadSpec)
 
 
 def run_feature_dataset(
@@ -70,9 +70,9 @@ def run_feature_dataset(
 
     Raises InputError for a corpus that is not there, before anything is loaded.
     """
-    corpus = find_corpus(spec.dataset, spec.split)
+    corpus = find_corpus(spec.dataset, spec.read.split)
     if not is_complete(sparse.output):  # then nothing is read, and the hub need not be there
-        corpus = opened(corpus, spec.split)
+        corpus = opened(corpus, spec.read.split)
     return run(spec, sparse, partial(recipe, corpus=corpus), on_progress)
 
 
@@ -84,7 +84,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     tokenizer, saes, found = made.tokenizer, made.saes, made.report
     bos = leading_bos(tokenizer, spec.tokens.bos)
     size = _context(spec, saes, made.context_length, bos is not None)
-    corpus = corpus or find_corpus(spec.dataset, spec.split)
+    corpus = corpus or find_corpus(spec.dataset, spec.read.split)
     counts: dict[str, int | None] = {"context_size": size}
 
     def prepare(record: Record) -> Prepared:
@@ -114,7 +114,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
     return Recipe(
         spec.command,
-        lambda: read_documents(corpus, ReadSpec(spec.split), spec.by_line),
+        lambda: read_documents(corpus, spec.read, spec.by_line),
         prepare,
         reducers,
         finish,

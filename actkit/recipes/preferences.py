@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from actkit.config import PairFormat
+from actkit.config import PairFormat, ReadSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of
@@ -51,12 +51,12 @@ def detect(value: Any) -> PairFormat | None:
     return "chatml" if isinstance(chosen, list) else None
 
 
-def pairs_in(path: str, form: PairFormat | None = None) -> tuple[PairFormat, Records]:
+def pairs_in(path: str, form: PairFormat | None = None, read: ReadSpec | None = None) -> tuple[PairFormat, Records]:
     """The format of a file of pairs, and its records; None for `form` looks at the first ones.
 
     Raises InputError when those are in none of the formats.
     """
-    looked_at, records = look_ahead(read_records(path, default_format="jsonl"), LOOK_AHEAD)
+    looked_at, records = look_ahead(read_records(path, "jsonl", read), LOOK_AHEAD)
     for record in looked_at if form is None else ():
         form = detect(record.value) if isinstance(record, Record) else None
         if form is not None:

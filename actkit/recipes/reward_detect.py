@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
-from actkit.config import ExportFormat, PairFormat, Pool, TokenSpec
+from actkit.config import ExportFormat, PairFormat, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
@@ -53,6 +53,7 @@ class RewardDetectSpec:
     top_k: int = 10
     """Features listed in `reward_features.json`."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
+    read: ReadSpec = field(default_factory=ReadSpec)
 
 
 def run_reward_detect(
@@ -101,7 +102,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored=pooled_stored(saes),
-        n_records=records_about(str(spec.path or EXAMPLES)),
+        n_records=records_about(str(spec.path or EXAMPLES), spec.read),
         health=found.health,
         rules=Rules(spec.tokens.bos, False if spec.chat is False else None, pooling=Pooling(spec.pool)),
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
@@ -126,7 +127,7 @@ def _read(spec: RewardDetectSpec) -> tuple[PairFormat | None, Labels | None, Rec
 
 def _records(spec: RewardDetectSpec) -> tuple[PairFormat | None, Records]:
     """The records, and which preference pairs they are; None for labelled texts."""
-    records = read_records(str(EXAMPLES if spec.path is None else spec.path), default_format="jsonl")
+    records = read_records(str(EXAMPLES if spec.path is None else spec.path), "jsonl", spec.read)
     if spec.path is None:
         return None, (replace(one, source=EXAMPLE_SOURCE) for one in records)
     first, records = look_ahead(records, LOOK_AHEAD)

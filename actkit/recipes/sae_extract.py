@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from actkit.analysis.feature_positions import feature_positions
-from actkit.config import ExportFormat, TokenSpec
+from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.data import Record, TokenSequence
@@ -46,6 +46,7 @@ class SaeExtractSpec:
     """Most features of a token; None keeps all."""
     chat: bool = False
     tokens: TokenSpec = field(default_factory=TokenSpec)
+    read: ReadSpec = field(default_factory=ReadSpec)
 
 
 def run_sae_extract(
@@ -83,7 +84,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
         found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},
-        n_records=records_about(spec.path),
+        n_records=records_about(spec.path, spec.read),
         health=found.health,
         rules=Rules(spec.tokens.bos, top_k=spec.top_k),
     )
@@ -91,7 +92,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
 
 def _records(spec: SaeExtractSpec) -> Records:
     number = 0
-    for record in read_records(spec.path, default_format="jsonl"):
+    for record in read_records(spec.path, "jsonl", spec.read):
         # A record of its own may have a field `results` too.
         if isinstance(record, Record) and is_document(record.value) and spec.prompt_field not in record.value:
             for result, variation in variations(record.value):

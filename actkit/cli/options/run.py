@@ -14,6 +14,18 @@ MaxSamples: TypeAlias = Annotated[
     int | None,
     option("--max-samples", "--max-examples", panel=READ, min=1, help="Read no more than this many records."),
 ]
+Split: TypeAlias = Annotated[
+    str, option("--split", panel=READ, help="Which split of a dataset, or of a file or folder that has several.")
+]
+Columns: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--columns",
+        panel=READ,
+        help="Names for the columns of a CSV or TSV file without a header line, such as text,label,id.",
+        show_default=False,
+    ),
+]
 MaxLength: TypeAlias = Annotated[
     int | None,
     option(

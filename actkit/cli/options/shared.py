@@ -24,6 +24,7 @@ from actkit.cli.options.model import (
 from actkit.cli.options.run import (
     BadRecords,
     BatchTokens,
+    Columns,
     ConfigFile,
     ExportTo,
     Json,
@@ -36,9 +37,10 @@ from actkit.cli.options.run import (
     Profile,
     Quiet,
     Resume,
+    Split,
     Verify,
 )
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, StoreDtype, TokenSpec
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
 from actkit.errors import UsageError
 from actkit.runs.paths import named_after
 
@@ -60,6 +62,8 @@ class Shared:
     device_map: Placed = None
     quantize: Quantized = None
     max_samples: MaxSamples = None
+    split: Split = ReadSpec.split
+    columns: Columns = None
     max_length: MaxLength = None
     bos: LeadingBos = "auto"
     on_bad_record: BadRecords = "skip"
@@ -106,6 +110,10 @@ class Shared:
     def token_spec(self) -> TokenSpec:
         """How text becomes tokens."""
         return TokenSpec(self.max_length, self.bos)
+
+    def read_spec(self) -> ReadSpec:
+        """What the input is read as, where it does not say so itself."""
+        return ReadSpec(self.split, self.columns)
 
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""

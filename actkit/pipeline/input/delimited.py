@@ -45,7 +45,7 @@ def delimited(path: str, read: ReadSpec, usual: str) -> Records:
         rows = csv.reader(itertools.chain(sample[skipped:], rest), **dialect.options())
         line_number = skipped + 1
         try:
-            header, first = _header(next(rows, None), read.columns, name, line_number)
+            header, first = _header(next(rows, None), read.column_names(), name, line_number)
             if first is not None:
                 yield _record(0, name, line_number, header, first)
             line_number = skipped + rows.line_num + 1
@@ -118,8 +118,8 @@ def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list
         raise InputError(
             f"{name}:{line}: {len(row)} fields where --columns names {len(columns)}", f"name {len(row)}, in order"
         )
-    if len(set(columns)) < len(columns):
-        raise InputError("--columns names one column twice", "each column needs its own name")
+    if len(set(columns)) < len(columns) or not all(columns):
+        raise InputError(f"--columns {','.join(columns)}: each column needs a name of its own", "such as text,label,id")
     return columns
 
 

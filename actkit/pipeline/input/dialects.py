@@ -52,26 +52,26 @@ def dialect_of(sample: str, usual: str, whole: bool) -> Dialect:
     """
     first = sample.partition("\n")[0].strip("\r")
     given = first[len(SEP) :] if first.startswith(SEP) else ""
-    delimiters = [given] if len(given) == 1 else sorted(DELIMITERS, key=lambda one: one != usual)
     lines = sample if whole else sample.rpartition("\n")[0]
     body = lines.partition("\n")[2] if given else lines
-    for delimiter in delimiters:
-        if delimiter != usual and not given and (usual in first or delimiter not in first):
-            continue
-        for way in _ways(delimiter, usual):
-            if _fits(body, way, alone=delimiter == usual):
-                return way
-    return Dialect(delimiters[0])
+    delimiters = [given] if len(given) == 1 else sorted(DELIMITERS, key=lambda one: one != usual)
+    ways = [way for delimiter in delimiters for way in _ways(delimiter, usual, body)]
+    fitting = (way for way in ways if _width(body, way) > 1)
+    one_column = (way for way in ways if way.delimiter == delimiters[0] and _width(body, way) == 1)
+    return next(fitting, None) or next(one_column, Dialect(delimiters[0]))
 
 
-def _ways(delimiter: str, usual: str) -> list[Dialect]:
-    plain, escaped = Dialect(delimiter), Dialect(delimiter, escape="\\")
-    spaced, bare = Dialect(delimiter, skip_space=True), Dialect(delimiter, csv.QUOTE_NONE)
-    return [plain, escaped, spaced, *([bare] if usual == "\t" else [])]
+def _ways(delimiter: str, usual: str, sample: str) -> list[Dialect]:
+    """The dialects of one delimiter, the most usual first."""
+    ways = [Dialect(delimiter)]
+    if '\\"' in sample:
+        ways.append(Dialect(delimiter, escape="\\"))
+    ways.append(Dialect(delimiter, skip_space=True))
+    return [*ways, Dialect(delimiter, csv.QUOTE_NONE)] if usual == "\t" else ways
 
 
-def _fits(sample: str, way: Dialect, alone: bool) -> bool:
-    """Whether the rows of the sample have equally many fields, more than one unless `alone`, and no broken quote."""
+def _width(sample: str, way: Dialect) -> int:
+    """How many fields every row of the sample has; 0 where they differ, or a quote is broken."""
     rows = csv.reader(io.StringIO(sample, newline=""), **way.options())
     widths: list[int] = []
     try:
@@ -79,8 +79,8 @@ def _fits(sample: str, way: Dialect, alone: bool) -> bool:
     except csv.Error as error:
         # The sample may end inside a quoted field.
         if "unexpected end of data" not in str(error) or len(widths) < 2:
-            return False
-    return bool(widths) and len(set(widths)) == 1 and (alone or widths[0] > 1)
+            return 0
+    return widths[0] if len(set(widths)) == 1 else 0
 
 
 def is_header(row: Sequence[str]) -> bool:

@@ -64,7 +64,6 @@ def _listed(formats: tuple[Format, ...]) -> str:
 
 HELP = f"{_listed(RECORDS)}, plain or compressed ({packed.SHOWN}, .zip)"
 """The formats of records, for help texts."""
-HELP_TEXT = f"Text lines, {HELP}"
 ALSO = "a folder or quoted glob of them, or a dataset of the Hugging Face hub (owner/name, hf://datasets/…)"
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 

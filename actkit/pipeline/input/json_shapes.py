@@ -70,7 +70,12 @@ def _shape(stream: JsonStream, split: str) -> Shape:
                     return Shape("table" if second == "[" and "columns" in lengths else "wrapper", (key,))
                 splits.append(key)
             elif second == "{":
-                return Shape("wrapper", (key,)) if _holds_records(stream) else Shape()
+                names = list(_names(stream))
+                is_record = is_known(key) or any(name in MESSAGES for name in names)
+                if is_record or sum(map(is_known, names)) > 1:
+                    return Shape() if is_record else Shape("wrapper", (key,))
+                stream.skip(",")
+                others += 1
             lengths[key] = stream.pass_elements()
         elif is_known(key):
             return Shape()
@@ -99,13 +104,8 @@ def _rows_or_columns(stream: JsonStream, key: str) -> Shape | None:
     return None
 
 
-def _holds_records(stream: JsonStream) -> bool:
-    """Whether the objects of an array are records rather than one record's messages or answers."""
-    names = list(_names(stream))
-    return not any(name in MESSAGES for name in names) and sum(map(is_known, names)) > 1
-
-
 def _names(stream: JsonStream) -> Iterator[str]:
+    """The keys of the object that begins here; it is read to its end."""
     for name in stream.members():
         yield name
         stream.pass_value()

@@ -57,6 +57,7 @@ class JsonStream:
             key, _ = self.value()
             if not isinstance(key, str) or not self.skip(":"):
                 raise self._broken("an object needs keys in quotes, each followed by a colon")
+            self._pass_space()
             yield key
             if not self.skip(",") and self.next_character() != "}":
                 raise self._broken("the object is never closed")
