@@ -3,6 +3,7 @@
 Two measures. At the divergence both sides have read the same tokens but for the one that differs. The response means
 are over all kept positions of each response, the shared beginning of the two included, and what the chat template puts
 after it left out: an end-of-turn token is the same on both sides, and of a short answer it would be much of the mean.
+Special tokens and attention sinks are left out of the means too, since their norms are many times as large.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.runs.reader import Rows, part_of, parts, rows_of
+from actkit.runs.reader import Rows, is_special, part_of, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
 MEASURES = ("divergence_diff_norm", "divergence_cosine", "response_diff_norm", "response_cosine")
 Vector = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ def pair_diffs(run: Path) -> Iterator[pa.Table]:
     """One row a pair and hook point; one table a shard."""
     for part in parts(run, "activations"):
         pairs = list(pairs_of(run, part))
+        special = special_keys(run, part)
         found: list[dict[str, Any]] = []
         for rows in rows_of(part):
-            slices = slices_of(rows)
-            found.extend(_row(pair, rows, slices) for pair in pairs)
+            slices, plain = slices_of(rows), ~is_special(rows, special)
+            found.extend(_row(pair, rows, slices, plain) for pair in pairs)
         found.sort(key=lambda row: (row["record_id"], row["layer"], row["hook_point"]))
         yield pa.Table.from_pylist(found, schema=arrow_schema("pair_diffs"))
 
@@ -110,9 +113,9 @@ def slices_of(rows: Rows) -> dict[int, slice]:
     return {int(one): slice(int(start), end) for one, start, end in zip(ids, starts, ends, strict=True)}
 
 
-def _row(pair: PairPlace, rows: Rows, slices: Mapping[int, slice]) -> dict[str, Any]:
+def _row(pair: PairPlace, rows: Rows, slices: Mapping[int, slice], plain: Bools) -> dict[str, Any]:
     at = {side: at_divergence(pair, side, rows, slices) for side in ("chosen", "rejected")}
-    means = {side: response_mean(pair, side, rows, slices) for side in ("chosen", "rejected")}
+    means = {side: response_mean(pair, side, rows, slices, plain) for side in ("chosen", "rejected")}
     row: dict[str, Any] = {"record_id": pair.record_id, "layer": rows.layer, "hook_point": rows.hook_point}
     row["divergence_diff_norm"], row["divergence_cosine"] = _compare(at["chosen"], at["rejected"])
     row["response_diff_norm"], row["response_cosine"] = _compare(means["chosen"][0], means["rejected"][0])
@@ -130,15 +133,17 @@ def at_divergence(pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, s
     return found[0].astype(np.float64) if len(found) else None
 
 
-def response_mean(pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, slice]) -> tuple[Vector | None, int]:
-    """The mean [d_model] of the side's answer, and over how many positions; None where none is stored."""
+def response_mean(
+    pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, slice], plain: Bools
+) -> tuple[Vector | None, int]:
+    """The mean [d_model] of the side's answer over its rows that are `plain` [n], and how many; None without any."""
     total, n = np.zeros(rows.activations.shape[1]), 0
     first, last = pair.response[side]
     for part in ("shared", side):
         where = slices.get(pair.sequences.get(part, -1))
         if where is not None:
             positions = rows.positions[where]
-            response = rows.activations[where][(positions >= first) & (positions < last)]
+            response = rows.activations[where][(positions >= first) & (positions < last) & plain[where]]
             total += response.sum(axis=0, dtype=np.float64)
             n += len(response)
     return (total / n if n else None), n

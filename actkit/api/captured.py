@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 
 from actkit.errors import UsageError
@@ -40,7 +41,7 @@ class CapturedActivations(Mapping[str, Any]):
     attention_mask: torch.Tensor
     """[batch, tokens]: 0 on the right, where a sequence has ended."""
     special_tokens_mask: torch.Tensor
-    """[batch, tokens]: 1 for BOS, role markers and the like."""
+    """[batch, tokens]: 1 for BOS, role markers and the like, and for attention sinks: what statistics leave out."""
     tokens: list[Any]
     """The texts of the tokens; a list of such lists where there are several prompts."""
     prompt: str | list[str]
@@ -82,21 +83,26 @@ def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:
 
 
 def captured_of(found: dict[str, Any], run: Run, kept: bool) -> CapturedActivations:
-    """The dictionary of an export with what it does not hold: which tokens are special, and what was cut off."""
+    """The dictionary of an export with what it does not hold: what statistics leave out, and what was cut off."""
     if len(found["activations"]) < len(run.facts["hook_points"]):
         raise UsageError(
             "the vectors of some hook points differ in length, so they are no tensor",
             "run_capture stores them in tables; or choose other hook points",
         )
     sequences = run.table("sequences", ["sequence_id", "n_truncated"])
-    tokens = run.table("tokens", ["sequence_id", "position", "is_special"])
+    tokens = run.table("tokens", ["sequence_id", "position", "is_special", "is_sink"])
     row = np.searchsorted(sequences["sequence_id"].to_numpy(), tokens["sequence_id"].to_numpy())
     special = torch.zeros_like(found["attention_mask"])
-    special[torch.from_numpy(row), _tensor(tokens["position"])] = _tensor(tokens["is_special"]).long()
+    special[torch.from_numpy(row), _tensor(tokens["position"])] = _tensor(left_out(tokens)).long()
     cut = sequences["n_truncated"].to_pylist()
     return CapturedActivations(
         **found, special_tokens_mask=special, n_truncated=cut, facts=run.facts, run=run if kept else None
     )
+
+
+def left_out(tokens: Any) -> Any:
+    """[n] the tokens that statistics leave out: special ones and attention sinks."""
+    return pc.or_(tokens["is_special"], pc.fill_null(tokens["is_sink"], False))
 
 
 def _tensor(column: Any) -> torch.Tensor:

@@ -122,8 +122,7 @@ def _pair(pair: Pair) -> Mapping[str, Any]:
 def _found(run: Run, kept: bool, positions: ContrastPositions) -> ConceptActivations:
     own = run if kept else None
     sides: list[CapturedActivations] = [side_of(run, name, own) for name in ("positive", "negative")]
-    # Of an answer the recipe takes the mean of all tokens.
-    both = contrasted(sides[0], sides[1], "mean" if positions == "response-mean" else "last", special_tokens=True)
+    both = contrasted(sides[0], sides[1], "mean" if positions == "response-mean" else "last")
     none = arrow_schema("directions").empty_table().to_pandas()
     return ConceptActivations(
         **{one.name: getattr(both, one.name) for one in fields(both)},

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import torch
 
-from actkit.api.captured import CapturedActivations
+from actkit.api.captured import CapturedActivations, left_out
 from actkit.hooks import HookPoint
 from actkit.runs.run import Run
 
 Ints = npt.NDArray[np.int64]
-TOKEN = ["sequence_id", "position", "token_id", "token", "is_special"]
+TOKEN = ["sequence_id", "position", "token_id", "token"]
 
 
 def side_of(run: Run, side: str, kept: Run | None) -> CapturedActivations:
@@ -24,7 +24,7 @@ def side_of(run: Run, side: str, kept: Run | None) -> CapturedActivations:
     ids, mask, special = (torch.zeros((len(own), max(lengths)), dtype=torch.int64) for _ in range(3))
     for row, (one, length) in enumerate(zip(tokens, lengths, strict=True)):
         ids[row, :length] = torch.from_numpy(one["token_id"].astype(np.int64))
-        special[row, :length] = torch.from_numpy(one["is_special"].astype(np.int64))
+        special[row, :length] = torch.from_numpy(one["left_out"].astype(np.int64))
         mask[row, :length] = 1
     points = [_point(name) for name in run.hook_points]
     alone = len({point.layer for point in points}) == len(points)
@@ -58,8 +58,8 @@ def _point(name: str) -> HookPoint:
 
 def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[Any]]]:
     """Of each sequence the columns of its tokens: its parent's before `start`, then its own."""
-    table = run.table("tokens", TOKEN)
-    columns = {name: table[name].to_numpy() for name in TOKEN}
+    table = run.table("tokens", [*TOKEN, "is_special", "is_sink"])
+    columns = {name: table[name].to_numpy() for name in TOKEN} | {"left_out": left_out(table).to_numpy()}
     owners = columns["sequence_id"]
 
     def span(sequence_id: int) -> slice:

@@ -4,21 +4,25 @@ Where memory runs out, a batch is halved, and batches stay that small. A record 
 rejected and the shard computed again without it, so that nothing of it is left in any table or count.
 """
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actkit.errors import ModelError, NonFiniteError
-from actkit.pipeline.data import Batch, Kept, Rejected
+from actkit.pipeline.data import Batch, Ints, Kept, Rejected
 from actkit.pipeline.forward.batches import BatchPlan, Budget
 from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
 from actkit.pipeline.forward.run_batch import forward
+from actkit.pipeline.forward.sinks import are_sinks
 from actkit.pipeline.forward.steered import forward_steered
 from actkit.pipeline.job import Job
-from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
+from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards import Shard, checked
 from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.writer import Groups, ordered
@@ -26,6 +30,16 @@ from actkit.schemas import arrow_schema
 
 ENCODED = ("features", "pooled_features")
 """Tables whose reducers run SAEs."""
+NOTHING_TO_POOL = "no token to pool but special ones and attention sinks"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What was made of one batch: rows of each table, and which of the positions are attention sinks."""
+
+    tables: Mapping[str, Groups]
+    sinks: Ints
+    """[k, 2]: sequence_id and position."""
 
 
 @dataclass
@@ -36,6 +50,8 @@ class Computing:
     budget: Budget
     progress: Progress
     on_progress: OnProgress
+    sink_norms: Mapping[str, float] = field(default_factory=dict)
+    """Hook point → the norm above which a token is an attention sink."""
     side_by_side: bool = field(init=False)
     """Whether the rows of a batch are made while the device computes the next: two batches are in memory then."""
 
@@ -48,23 +64,38 @@ class Computing:
         Raises NonFiniteError for a result that is no number, naming the record, and ModelError where memory is short
         for a row although a longer one did fit.
         """
-        while (reduced := self._reduced(shard)) is None:
+        while (found := self._reduced(shard)) is None:
             continue
         trim()
         with self.progress.timed("order"):
+            reduced, sinks = found
+            known = Sinks.of(shard.sequences, sinks) if self.sink_norms else None
+            gone = self._take_out_unpooled(shard, known) if known and self.job.recipe.pools else []
             tables: dict[str, Groups] = {"rejected": {"rejected": rejected_table(shard.rejected)}}
             if shard.sequences:
                 decode = self.job.model.description.tokenizer.batch_decode
-                tables |= {table: ordered(groups) for table, groups in reduced.items() if groups}
-                tables["sequences"] = {"sequences": sequences_table(shard.sequences, shard.records)}
-                tables["tokens"] = {"tokens": tokens_table(shard.sequences, decode)}
+                tables |= {table: _without(ordered(groups), gone) for table, groups in reduced.items() if groups}
+                tables["sequences"] = {"sequences": sequences_table(shard.sequences, shard.records, known)}
+                tables["tokens"] = {"tokens": tokens_table(shard.sequences, decode, known)}
+                self.progress.sinks += known.count(shard.sequences) if known else 0
             for table, rows in shard.rows.items():
                 tables[table] = {table: pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))}
         self.progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
         return tables
 
-    def _reduced(self, shard: Shard) -> dict[str, list[Groups]] | None:
-        """The rows of each table, batch by batch; None where a record was taken out.
+    def _take_out_unpooled(self, shard: Shard, sinks: Sinks) -> list[int]:
+        """Reject the records of which nothing can be pooled; the ids of their sequences, of which rows were made."""
+        empty = [one for one in shard.sequences if len(one.keep) and not sinks.plain(one).any()]
+        records = dict.fromkeys(one.record_id for one in empty)
+        gone = [one.sequence_id for one in shard.sequences if one.record_id in records]
+        for record_id in records:
+            record = shard.records[record_id]
+            rejected = Rejected(record_id, record.source, record.line, None, NOTHING_TO_POOL)
+            shard.take_out(checked(rejected, self.job.output), self.progress)
+        return gone
+
+    def _reduced(self, shard: Shard) -> tuple[dict[str, list[Groups]], Ints] | None:
+        """The rows of each table, batch by batch, and the sinks [k, 2]; None where a record was taken out.
 
         Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
         Where memory runs out, two batches at a time is what is given up first.
@@ -72,12 +103,14 @@ class Computing:
         reduced: dict[str, list[Groups]] = {table: [] for table in self.job.recipe.reducers}
         about = self.job.model.description
         plan = BatchPlan(shard.sequences, self.budget, self.job.model.shares_prefixes, about.d_model)
-        before: Future[dict[str, Groups] | None] | None = None
+        before: Future[Rows | None] | None = None
+        sinks = [np.zeros((0, 2), dtype=np.int64)]
 
-        def took(rows: dict[str, Groups] | None) -> bool:
+        def took(rows: Rows | None) -> bool:
             if rows is not None:
-                for table, groups in rows.items():
+                for table, groups in rows.tables.items():
                     reduced[table].append(groups)
+                sinks.append(rows.sinks)
                 plan.done()
                 self.on_progress(self.progress)
             return rows is not None
@@ -101,7 +134,7 @@ class Computing:
                 elif batch is not None and not self._split(batch, plan):
                     self._reject(batch, shard)
                     return None
-        return reduced
+        return reduced, np.concatenate(sinks)
 
     def _kept(self, batch: Batch, shard: Shard) -> Kept | None:
         """What is kept of one batch; None where memory ran out."""
@@ -116,12 +149,15 @@ class Computing:
                 raise
             return None
 
-    def _rows(self, kept: Kept, shard: Shard) -> dict[str, Groups] | None:
+    def _rows(self, kept: Kept, shard: Shard) -> Rows | None:
         """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
         counted = {name: health.state() for name, health in self.job.recipe.health.items()}
         try:
             with self.progress.timed("reduce"):
-                return {table: self._table(table, kept) for table in self.job.recipe.reducers}
+                is_sink = are_sinks(kept.activations, self.sink_norms, len(kept.positions))
+                kept = replace(kept, is_sink=is_sink)
+                sinks = np.stack([kept.sequence_ids[is_sink], kept.positions[is_sink]], axis=1)
+                return Rows({table: self._table(table, kept) for table in self.job.recipe.reducers}, sinks)
         except NonFiniteError as error:
             owner = next(each for each in shard.sequences if each.sequence_id == error.sequence_id)
             place = shard.records[owner.record_id].place
@@ -133,7 +169,7 @@ class Computing:
             self.job.recipe.health[name].restore(state)
         return None
 
-    def _result(self, before: "Future[dict[str, Groups] | None]") -> dict[str, Groups] | None:
+    def _result(self, before: "Future[Rows | None]") -> Rows | None:
         with self.progress.timed("wait_for_rows"):
             return before.result()
 
@@ -166,3 +202,11 @@ class Computing:
         reason = f"out of memory with {n_tokens:,} tokens"
         rejected = Rejected(record.record_id, record.source, record.line, None, reason)
         shard.take_out(checked(rejected, self.job.output), self.progress)
+
+
+def _without(groups: Groups, gone: Sequence[int]) -> Groups:
+    """The rows of other sequences than those in `gone`."""
+    if not gone:
+        return groups
+    ids = pa.array(gone, type=pa.int64())
+    return {name: one.filter(pc.invert(pc.is_in(one["sequence_id"], value_set=ids))) for name, one in groups.items()}

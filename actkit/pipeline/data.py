@@ -139,3 +139,10 @@ class Kept:
     """[n]: special tokens are kept, but left out of statistics."""
     activations: Mapping[str, torch.Tensor | Ragged]
     """Hook point → [n, d_model], on the model's device."""
+    is_sink: Bools | None = None
+    """[n]: attention sinks are kept, and left out likewise; None where that is not looked at."""
+
+    @property
+    def plain(self) -> Bools:
+        """[n]: what statistics are over, neither special tokens nor sinks."""
+        return ~self.is_special if self.is_sink is None else ~(self.is_special | self.is_sink)

@@ -20,6 +20,7 @@ from actkit.pipeline.compute import Computing
 from actkit.pipeline.disk_space import watching
 from actkit.pipeline.forward.cuda_overlap import has_own_time
 from actkit.pipeline.forward.out_of_memory import trim
+from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.job import Job
 from actkit.pipeline.prefetch import ahead
 from actkit.pipeline.provenance import file_metadata, run_facts
@@ -98,7 +99,8 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
         shards = ahead(lambda counts: gather(counts, lambda _progress: None), progress)
     else:
         shards = gather(progress, on_progress)
-    computing = Computing(job, run.budget, progress, on_progress)
+    norms = {} if job.recipe.steering else sink_norms(job.model, job.hook_points)
+    computing = Computing(job, run.budget, progress, on_progress, norms)
     if run.done or progress.notes:
         on_progress(progress)
     for part in range(len(run.done)):

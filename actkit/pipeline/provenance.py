@@ -59,6 +59,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
             "truncated": progress.truncated,
             "special_in_text": progress.special_in_text,
             "unknown_in_text": progress.unknown_in_text,
+            "sinks": progress.sinks,
             "sequences": directory.rows["sequences"],
             "tokens": progress.tokens,
         },

@@ -48,6 +48,8 @@ class Recipe:
     """What was counted on the way, for `run.json`; asked for at the end."""
     texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
+    pools: bool = False
+    """Whether positions are put together: a record is rejected where a text has none but special tokens and sinks."""
     kept_bytes: int | None = None
     """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
     unit: str = "record"

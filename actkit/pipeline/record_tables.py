@@ -1,17 +1,57 @@
 """The tables that describe what was run, one row a sequence, a token or a rejected record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from actkit.pipeline.data import Record, Rejected, TokenSequence
+from actkit.pipeline.data import Bools, Ints, Record, Rejected, TokenSequence
 from actkit.schemas import arrow_schema
 
 
-def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Record]) -> pa.Table:
-    """One row a sequence."""
+@dataclass(frozen=True)
+class Sinks:
+    """The attention sinks of a shard's sequences."""
+
+    positions: Mapping[int, Ints]
+    """sequence_id → positions; only those that have any."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[TokenSequence], found: Ints) -> "Sinks":
+        """Of `found` [k, 2], sequence_id and position."""
+        found = found[np.isin(found[:, 0], [one.sequence_id for one in sequences])]
+        found = found[np.argsort(found[:, 0], kind="stable")]
+        ids, starts = np.unique(found[:, 0], return_index=True)
+        return cls(dict(zip(ids.tolist(), np.split(found[:, 1], starts[1:]), strict=bool(len(ids)))))
+
+    def among(self, sequence: TokenSequence) -> Bools:
+        """[keep] which of a sequence's positions that are read are sinks."""
+        found = self.positions.get(sequence.sequence_id)
+        return np.zeros(len(sequence.keep), dtype=np.bool_) if found is None else np.isin(sequence.keep, found)
+
+    def plain(self, sequence: TokenSequence) -> Bools:
+        """[keep] which of them statistics are over: neither special tokens nor sinks."""
+        return ~(sequence.encoding.is_special[sequence.keep] | self.among(sequence))
+
+    def count(self, sequences: Sequence[TokenSequence]) -> int:
+        """How many sinks there are, special tokens not counted."""
+        return sum(
+            int((self.among(one) & ~one.encoding.is_special[one.keep]).sum())
+            for one in sequences
+            if one.sequence_id in self.positions
+        )
+
+
+NO_SINKS = Sinks({})
+
+
+def sequences_table(
+    sequences: Sequence[TokenSequence], records: dict[int, Record], sinks: Sinks | None = None
+) -> pa.Table:
+    """One row a sequence; `sinks` where they were looked for."""
+    known = sinks or NO_SINKS
     rows = []
     for sequence in sequences:
         encoding, record = sequence.encoding, records[sequence.record_id]
@@ -31,7 +71,7 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
                 "label": _stored(sequence.label),
                 "template": _stored(sequence.template),
                 "score": sequence.score,
-                "n_kept": int((~encoding.is_special[sequence.keep]).sum()),
+                "n_kept": int(known.plain(sequence).sum()),
                 "chunk": sequence.chunk,
                 "char_offset": sequence.char_offset,
                 "boundary_merged": sequence.boundary_merged,
@@ -43,8 +83,13 @@ def sequences_table(sequences: Sequence[TokenSequence], records: dict[int, Recor
     return pa.Table.from_pylist(rows, schema=arrow_schema("sequences"))
 
 
-def tokens_table(sequences: Sequence[TokenSequence], decode: Callable[[list[list[int]]], list[str]]) -> pa.Table:
-    """One row a token, each under the sequence that computes it; `decode` turns lists of ids into texts."""
+def tokens_table(
+    sequences: Sequence[TokenSequence], decode: Callable[[list[list[int]]], list[str]], sinks: Sinks | None = None
+) -> pa.Table:
+    """One row a token, each under the sequence that computes it; `decode` turns lists of ids into texts.
+
+    `sinks` are those of the positions that were read; None where they were not looked for.
+    """
 
     def joined(part: str, dtype: Any) -> Any:
         return np.concatenate([getattr(sequence.encoding, part)[sequence.start :] for sequence in sequences]).astype(
@@ -66,8 +111,23 @@ def tokens_table(sequences: Sequence[TokenSequence], decode: Callable[[list[list
         joined("char_end", np.int64) + offsets,
         pa.array(roles, type=pa.string()),
         joined("is_special", np.bool_),
+        _are_sinks(sequences, sinks),
     ]
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=arrow_schema("tokens"))
+
+
+def _are_sinks(sequences: Sequence[TokenSequence], sinks: Sinks | None) -> pa.Array:
+    """Whether each token is a sink; null where it is not known, since it was not read."""
+    unknown, sink = [], []
+    for sequence in sequences:
+        n = len(sequence.encoding) - sequence.start
+        mask, values = np.ones(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
+        if sinks is not None:
+            mask[sequence.keep - sequence.start] = False
+            values[sequence.keep - sequence.start] = sinks.among(sequence)
+        unknown.append(mask)
+        sink.append(values)
+    return pa.array(np.concatenate(sink), mask=np.concatenate(unknown))
 
 
 def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from actkit.analysis.pair_diffs import pairs_of, response_mean, slices_of
 from actkit.plots.picture import LackingError, Source
-from actkit.runs.reader import Rows, parts, rows_of
+from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
 SIGNS = 400
@@ -36,9 +36,9 @@ def layer_differences(run: Source) -> list[LayerDifferences]:
     """Every hook point's mean difference and what chance gives; memory does not grow with the pairs."""
     sums: dict[tuple[int, str], dict[str, Any]] = {}
     for part in parts(run.path, "activations"):
-        pairs = list(pairs_of(run.path, part))
+        pairs, special = list(pairs_of(run.path, part)), special_keys(run.path, part)
         for rows in rows_of(part):
-            records, differences, scale = _differences(pairs, rows)
+            records, differences, scale = _differences(pairs, rows, special)
             if not len(records):
                 continue
             here = sums.setdefault((rows.layer, rows.hook_point), {"n": 0, "sum": 0.0, "signed": 0.0, "scale": 0.0})
@@ -60,9 +60,9 @@ def differences_at(run: Source, hook_point: str, most: int) -> tuple[npt.NDArray
     """record_id [n] and chosen − rejected [n, d_model] of the first `most` pairs, of the response means."""
     ids, vectors, n = [], [], 0
     for part in parts(run.path, "activations"):
-        pairs = list(pairs_of(run.path, part))
+        pairs, special = list(pairs_of(run.path, part)), special_keys(run.path, part)
         for rows in rows_of(part, hook_point):
-            records, differences, _ = _differences(pairs, rows)
+            records, differences, _ = _differences(pairs, rows, special)
             ids.append(records)
             vectors.append(differences)
             n += len(records)
@@ -116,10 +116,13 @@ def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats,
     return found[0], found[1]
 
 
-def _differences(pairs: list[Any], rows: Rows) -> tuple[npt.NDArray[np.int64], Floats, float]:
+def _differences(
+    pairs: list[Any], rows: Rows, special: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], Floats, float]:
+    plain = ~is_special(rows, special)
     slices, ids, found, scale = slices_of(rows), [], [], 0.0
     for pair in pairs:
-        chosen, rejected = (response_mean(pair, side, rows, slices)[0] for side in SIDES)
+        chosen, rejected = (response_mean(pair, side, rows, slices, plain)[0] for side in SIDES)
         if chosen is not None and rejected is not None:
             ids.append(pair.record_id)
             found.append(chosen - rejected)

@@ -115,6 +115,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         health=found.health,
         unit="pair",
         rules=Rules(spec.tokens.bos, chat, pooling=pooling if saes else None),
+        pools=spec.positions == "response-mean",
     )
 
 

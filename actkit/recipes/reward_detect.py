@@ -105,6 +105,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         n_records=records_about(str(spec.path or EXAMPLES), spec.read),
         health=found.health,
         rules=Rules(spec.tokens.bos, False if spec.chat is False else None, pooling=Pooling(spec.pool)),
+        pools=True,
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )
 

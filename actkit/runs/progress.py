@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text", "sinks")
+
 
 @dataclass
 class Progress:
@@ -20,6 +22,8 @@ class Progress:
     """Sequences whose text has special tokens typed into it."""
     unknown_in_text: int = 0
     """Records with characters that the tokenizer does not know, as far as it has a token for them."""
+    sinks: int = 0
+    """Attention sinks among the positions read, special tokens not counted."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -40,7 +44,7 @@ class Progress:
 
     def add(self, now: "Progress", before: "Progress") -> None:
         """Count what another one has counted between `before` and `now`."""
-        for name in ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text"):
+        for name in COUNTERS:
             setattr(self, name, getattr(self, name) + getattr(now, name) - getattr(before, name))
         for name in ("reasons", "seconds", "within"):
             own, new, old = getattr(self, name), getattr(now, name), getattr(before, name)

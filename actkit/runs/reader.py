@@ -118,9 +118,9 @@ def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]
 
 
 def special_keys(run: Path, part: Path) -> Ints:
-    """One number for each special token in the shard of `part`, for `is_special`."""
-    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "is_special"])
-    special = tokens.filter(tokens["is_special"])
+    """One number for each token in the shard of `part` that statistics leave out: special ones and attention sinks."""
+    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "is_special", "is_sink"])
+    special = tokens.filter(pc.or_(tokens["is_special"], pc.fill_null(tokens["is_sink"], False)))
     return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
 
 

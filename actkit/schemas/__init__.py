@@ -11,7 +11,7 @@ from actkit.schemas.of_features import CONTEXTS as CONTEXTS
 
 DESCRIPTION = "description"
 """Key of a column's meaning in the metadata of its Arrow field."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a column changes its name or meaning; added columns do not raise it."""
 
 TABLES: dict[str, tuple[Column, ...]] = {

@@ -19,7 +19,7 @@ SEQUENCES = (
     Column("label", pa.string(), "the record's label, such as a template's name; null where there is none"),
     Column("template", pa.string(), "the wording around the record's own text; null where there is one only"),
     Column("score", pa.float64(), "the record's weight in means and correlation; null where it has none"),
-    Column("n_kept", pa.int64(), "positions that are read, special tokens not counted"),
+    Column("n_kept", pa.int64(), "positions that are read, special tokens and sinks not counted"),
     Column("chunk", pa.int64(), "0-based number of this piece of a document; null where documents are not cut"),
     Column("char_offset", pa.int64(), "where in the document `text` begins, in characters; 0 for whole ones"),
     Column("boundary_merged", pa.bool_(), "the token at response_start also holds text before the response"),
@@ -40,6 +40,7 @@ TOKENS = (
     Column("char_end", pa.int64(), "one past the last character; tokens may share a character"),
     Column("role", pa.string(), "role in a chat; prompt or response of plain texts; template for markers; or null"),
     Column("is_special", pa.bool_(), "BOS, role markers and the like"),
+    Column("is_sink", pa.bool_(), "an attention sink: norm above 10 x the usual; null where it was not read"),
 )
 REJECTED = (
     Column("record_id", pa.int64(), "0-based index of the input record"),

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from actkit.analysis.concepts.paired import Paired, VectorFile
 from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.scratch_file import Spill
-from actkit.runs.reader import Floats, Ints, Rows, part_of, parts, rows_of
+from actkit.runs.reader import Floats, Ints, Rows, is_special, part_of, parts, rows_of, special_keys
 
 Vectors = Floats | VectorFile
 IN_MEMORY = 1 << 21
@@ -99,15 +99,18 @@ def joined(stems: Ints, *texts: Ints) -> Ints:
 def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: Spill) -> Sides:
     """The mean of each side's stored positions at one hook point, or the last of them; summed in float64.
 
+    Special tokens and attention sinks are left out of a mean, if anything else is there.
+
     More than IN_MEMORY numbers are in `file`, which is empty before. Raises WriteError where the disk is full.
     """
     layer, width = -1, 0
     for part in parts(run, "activations"):
+        special = None if last_only else special_keys(run, part)
         for rows in rows_of(part, hook_point):
             if not width:
                 layer, width = rows.layer, rows.activations.shape[1]
                 sides = _room(len(pairs.record_ids), width, file)
-            ids, means = _means(rows, last_only)
+            ids, means = _means(rows, special)
             for side, sequence_ids in zip(sides, (pairs.positive, pairs.negative), strict=True):
                 at = np.minimum(np.searchsorted(sequence_ids, ids), len(sequence_ids) - 1)
                 here = sequence_ids[at] == ids
@@ -123,14 +126,20 @@ def _room(n: int, width: int, file: Spill) -> tuple[Vectors, Vectors]:
     return VectorFile(file, 0, width, np.arange(n)), VectorFile(file, n * width * 4, width, np.arange(n))
 
 
-def _means(rows: Rows, last_only: bool) -> tuple[Ints, Floats]:
-    """The sequences [k] of some rows, ascending, and the mean [k, d_model] of the rows of each, or the last one."""
-    if last_only:
+def _means(rows: Rows, special: Ints | None) -> tuple[Ints, Floats]:
+    """The sequences [k] of some rows, ascending, and the mean [k, d_model] of the rows of each.
+
+    Rows of `special` keys are left out; None takes the last row of each.
+    """
+    if special is None:
         last = np.append(rows.sequence_ids[1:] != rows.sequence_ids[:-1], True)
         return rows.sequence_ids[last], rows.activations[last]
-    ids, at, count = np.unique(rows.sequence_ids, return_inverse=True, return_counts=True)
+    ids, at = np.unique(rows.sequence_ids, return_inverse=True)
     if len(ids) == len(at):
         return ids, rows.activations
+    plain = ~is_special(rows, special)
+    plain |= (np.bincount(at, weights=plain, minlength=len(ids)) == 0)[at]
     total = np.zeros((len(ids), rows.activations.shape[1]))
-    np.add.at(total, at, rows.activations)
+    np.add.at(total, at[plain], rows.activations[plain])
+    count = np.bincount(at[plain], minlength=len(ids))
     return ids, (total / count[:, None]).astype(np.float32)

@@ -62,6 +62,9 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
     if counts.get("unknown_in_text"):
         lost = counted(counts["unknown_in_text"], "text has", "texts have")
         say("warning", f"{lost} characters outside the vocabulary: the model reads [UNK] for them", screen=screen)
+    if counts.get("sinks"):
+        sinks = counted(counts["sinks"], "token is an attention sink", "tokens are attention sinks")
+        screen.print(f"  {sinks} (is_sink in the table tokens): left out of statistics, as special tokens are")
     for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
@@ -101,7 +104,7 @@ def _layers(path: Path) -> Table:
     import pyarrow.parquet as pq
 
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    shown.title, shown.title_justify = "without special tokens", "left"
+    shown.title, shown.title_justify = "without special tokens and sinks", "left"
     for name in ("hook point", "positions", "mean", "std", "mean norm", "min", "max"):
         shown.add_column(name, justify="left" if name == "hook point" else "right")
     for row in pq.read_table(path / "layer_stats").to_pylist():

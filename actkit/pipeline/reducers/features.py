@@ -50,7 +50,7 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
             _check(features, kept, sae, start)
             rows, ids = (features > 0).nonzero(as_tuple=True)
             active = Active(rows, ids, features[rows, ids])
-            plain = to_device(torch.from_numpy(~kept.is_special[start : start + chunk]), x.device)
+            plain = to_device(torch.from_numpy(kept.plain[start : start + chunk]), x.device)
             health.count(part, active, plain)
             yield start, len(part), active
 

@@ -27,8 +27,8 @@ Floats = npt.NDArray[np.float64]
 def pooled_features(saes: Sequence[Sae], pool: Pool, health: Mapping[str, Health], special: bool = False) -> Reducer:
     """The reducer that makes one row of a sequence and SAE, over the positions that are kept.
 
-    Of each feature it holds the maximum, the mean, the sum, or the value at the last position. Special tokens are
-    left out unless `special`: where one was chosen to be read.
+    Of each feature it holds the maximum, the mean, the sum, or the value at the last position. Special tokens and sinks
+    are left out unless `special`: where one was chosen to be read.
     """
 
     def reduce(kept: Kept) -> Groups:
@@ -52,7 +52,7 @@ def pooled_activations(hook_points: Sequence[HookPoint], pool: Pool, special: bo
 def _read(kept: Kept, pool: Pool, special: bool) -> tuple[Ints, Ints, Bools]:
     """The sequences; which of them each row belongs to; and which rows are read."""
     sequences, owner = np.unique(kept.sequence_ids, return_inverse=True)
-    read = np.ones(len(owner), dtype=np.bool_) if special else ~kept.is_special
+    read = np.ones(len(owner), dtype=np.bool_) if special else kept.plain
     if pool == "last":
         last = np.full(len(sequences), -1, dtype=np.int64)
         np.maximum.at(last, owner[read], kept.positions[read])

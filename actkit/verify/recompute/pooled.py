@@ -28,7 +28,7 @@ def positions_pooled(pooling: Pooling, one: StoredSequence) -> Ints | None:
         if start is not None and start < len(one.role):
             other = np.flatnonzero(np.array([role != one.role[start] for role in one.role[start:]]))
             kept = np.arange(start, start + int(other[0]) if len(other) else len(one.role))
-    plain = kept[~one.is_special[kept]]
+    plain = kept[~one.left_out[kept]]
     if len(plain) != one.row["n_kept"]:
         return None
     read = kept if pooling.special else plain

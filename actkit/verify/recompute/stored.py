@@ -22,8 +22,8 @@ class StoredSequence:
     row: Mapping[str, Any]
     token_ids: Ints
     """[n_tokens]: the whole path."""
-    is_special: Bools
-    """[n_tokens]"""
+    left_out: Bools
+    """[n_tokens] special tokens and attention sinks, which statistics leave out."""
     role: tuple[str | None, ...]
     """[n_tokens]"""
     values: Mapping[str, Mapping[str, pa.Table]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def read_records(run: Path, part: str, records: Collection[int]) -> list[list[St
     wanted = pa.array(sorted(records), type=pa.int64())
     rows = _of(pq.read_table(run / "sequences" / part, partitioning=None), "record_id", wanted).to_pylist()
     ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
-    columns = ["sequence_id", "position", "token_id", "is_special", "role"]
+    columns = ["sequence_id", "position", "token_id", "is_special", "is_sink", "role"]
     tokens = _of(pq.read_table(run / "tokens" / part, columns=columns, partitioning=None), "sequence_id", ids)
     values: dict[int, dict[str, dict[str, pa.Table]]] = {row["sequence_id"]: {} for row in rows}
     for table in TABLES:
@@ -68,11 +68,12 @@ def _sequence(
 ) -> StoredSequence:
     """The sequence with its whole path: what its parent has before `start`, and then its own tokens."""
     start = row["start"] if parent is not None else 0
-    head = (parent.token_ids[:start], parent.is_special[:start], parent.role[:start]) if parent else ((), (), ())
+    head = (parent.token_ids[:start], parent.left_out[:start], parent.role[:start]) if parent else ((), (), ())
     if own is None:  # a side that ends where the other goes on has no token of its own
         tail: Sequence[Any] = ((), (), ())
     else:
-        tail = (own["token_id"].to_numpy(), own["is_special"].to_numpy(), own["role"].to_pylist())
+        left_out = pc.or_(own["is_special"], pc.fill_null(own["is_sink"], False)).to_numpy()
+        tail = (own["token_id"].to_numpy(), left_out, own["role"].to_pylist())
     ids, special = (np.concatenate([np.asarray(head[at]), np.asarray(tail[at])]) for at in (0, 1))
     return StoredSequence(row, ids.astype(np.int64), special.astype(np.bool_), (*head[2], *tail[2]), values)
 

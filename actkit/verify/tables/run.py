@@ -18,6 +18,7 @@ import numpy as np
 
 from actkit.errors import RunError
 from actkit.runs.facts import facts_of
+from actkit.runs.progress import COUNTERS
 from actkit.runs.reader import Ints
 from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.derived import check_derived
@@ -30,9 +31,10 @@ from actkit.verify.tables.values import Expected, check_values
 
 NEEDED = ("schema_version", "command", "model", "hook_points", "counts", "rejected_reasons", "tables", "rules")
 """What `run.json` must have for a run to be checked at all."""
-COUNTS = ("read", "written", "rejected", "truncated", "special_in_text", "unknown_in_text", "sequences", "tokens")
+COUNTS = (*COUNTERS, "sequences")
 OF_MODEL = ("name", "revision", "d_model", "dtype", "attn", "backend")
-NO_MEMORY = "out of memory"
+TAKEN_OUT = ("out of memory", "no token to pool")
+"""How reasons begin for which records were rejected after their sequences had been numbered."""
 """How the reason of a record begins that was taken out of its shard after its sequences had been numbered."""
 Read = TypeVar("Read")
 
@@ -96,7 +98,7 @@ def _check_shards(
     for table in (name for name in BY_SHARD if name in tables):
         for part in tables[table]:
             by_shard.setdefault(part.path.name, {})[table] = part.path
-    gaps = any(reason.startswith(NO_MEMORY) for reason in facts["rejected_reasons"])
+    gaps = any(reason.startswith(TAKEN_OUT) for reason in facts["rejected_reasons"])
     expected, reading = Expected.of(facts), _Reading(findings, Totals())
     counted = ("sequences", "rejected")
     reading.totals.whole = all(
@@ -128,7 +130,7 @@ def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_ha
         findings.count("pairs", len(pairs))
         if not np.array_equal(pairs, records):
             findings.wrong("pairs", paths["pairs"], "not one row for each record of the shard, in order")
-    return reading(paths.get("tokens"), lambda path: check_tokens(path, sequences, findings)) or sequences
+    return reading(paths.get("tokens"), lambda path: check_tokens(path, sequences, totals, findings)) or sequences
 
 
 def _check_values(

@@ -27,7 +27,7 @@ OF_SEQUENCES = (
     "n_unknown",
     "text",
 )
-OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special")
+OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special", "is_sink")
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Totals:
     truncated: int = 0
     special_in_text: int = 0
     unknown_in_text: int = 0
+    sinks: int = 0
     next_sequence_id: int = 0
     whole: bool = True
     """No part of `sequences` or `rejected` was left out."""
@@ -49,7 +50,7 @@ class Totals:
 def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gaps: bool = False) -> Sequences:
     """One part of `sequences`: ids in order, parents there, lengths that fit one another.
 
-    `may_have_gaps` where records were taken out of a shard after they had been numbered, for want of memory.
+    `may_have_gaps` where records were taken out of a shard after they had been numbered, for want of memory or tokens.
     """
     table = columns_of(part, OF_SEQUENCES)
     ids, records = (table[name].to_numpy() for name in ("sequence_id", "record_id"))
@@ -93,10 +94,10 @@ def check_records(sequences: Ints, rejected: Ints, name: str, totals: Totals, fi
     totals.rejected += len(rejected)
 
 
-def check_tokens(part: Path, sequences: Sequences, findings: Findings) -> Sequences:
+def check_tokens(part: Path, sequences: Sequences, totals: Totals, findings: Findings) -> Sequences:
     """One part of `tokens`: a row for each position of its own, in order, and spans that never run backwards.
 
-    Returns the sequences with what is known of their special tokens.
+    Returns the sequences with what is known of their special tokens and sinks.
     """
     table = columns_of(part, OF_TOKENS)
     ids, positions, token_ids, first, last = (table[name].to_numpy() for name in OF_TOKENS[:5])
@@ -125,7 +126,9 @@ def check_tokens(part: Path, sequences: Sequences, findings: Findings) -> Sequen
     wrong((same & back) | (last < first), "character spans run backwards")
     if known.all():
         wrong((first < sequences.char_start[row]) | (last > sequences.char_end[row]), "character spans leave the text")
-    special = table["is_special"].to_numpy()
+    special, sink = table["is_special"].to_numpy(), pc.fill_null(table["is_sink"], False).to_numpy()
+    totals.sinks += int((sink & ~special).sum())
+    special = special | sink
     return replace(sequences, special=np.sort(keys_of(ids[special], positions[special])))
 
 
@@ -140,7 +143,7 @@ def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, in
         parts = f"{counts['written']:,} written and {counts['rejected']:,} rejected"
         findings.wrong("counts", "run.json", f"{counts['read']:,} read are not {parts}")
     found = {"written": totals.written, "rejected": totals.rejected, "truncated": totals.truncated}
-    found |= {"special_in_text": totals.special_in_text, "unknown_in_text": totals.unknown_in_text}
+    found |= {name: getattr(totals, name) for name in ("special_in_text", "unknown_in_text", "sinks")}
     found |= {name: rows.get(name, 0) for name in ("sequences", "tokens")}
     for name, count in found.items() if totals.whole else ():
         if count != counts[name]:

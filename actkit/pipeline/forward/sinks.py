@@ -1,0 +1,91 @@
+"""Attention sinks: tokens whose vectors are many times as long as any other's, and no more about the text than a BOS.
+
+Models without BOS make one of the first token, whatever it is, and some of further tokens (Sun et al. 2024, Massive
+Activations in Large Language Models). A token is a sink where its norm is above 10 × the usual at one of the run's hook
+points: the measure by which SAE training leaves them out (`max_activation_norm_multiple` of dictionary_learning).
+
+The usual norm is the median over a fixed text, not over the run's tokens: whether a token is a sink must not depend on
+what else is in a batch, a shard or the input, so that parts of a run can be computed apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
+
+import numpy as np
+import torch
+
+from actkit.backends import Model
+from actkit.backends.transfer import to_host
+from actkit.errors import RecordError
+from actkit.hooks import D_MODEL_WIDE, HookPoint
+from actkit.pipeline.data import Bools, Ragged, TokenSequence
+from actkit.pipeline.forward.batches import plan
+from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory
+from actkit.pipeline.forward.run_batch import forward
+from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.tokenize import encode_text
+
+TIMES = 10.0
+"""A sink's norm, as a multiple of the usual one at the hook point."""
+FEWEST = 8
+"""Tokens of the fixed text, below which it has no usual norm."""
+LONGEST = 96
+"""Tokens of the fixed text that are run."""
+TEXT = """In the morning the fishermen pulled their boats over the sand and down to the water. The sea was calm, and a \
+light wind came from the hills behind the village. "We shall be back before noon," said the oldest of them, "if the \
+weather stays as it is." Three hours later, 14 boats had returned, each with more fish than on the day before; only \
+one was missing. Nobody worried, for its owner liked to sail to the island in the south, where he sold what he had \
+caught and bought bread, oil and new ropes for the winter."""
+
+
+def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, float]:
+    """Hook point → the norm above which a token is a sink, for those that read or write the residual stream.
+
+    Empty where the fixed text cannot be run: its tokens are not the model's, or too few.
+    """
+    points = [point for point in hook_points if point.name in D_MODEL_WIDE]
+    about = model.description
+    try:
+        encoding, _ = truncate(encode_text(about.tokenizer, TEXT), min(LONGEST, about.context_length or LONGEST))
+    except RecordError:
+        return {}
+    vocabulary = about.vocabulary
+    plain = np.flatnonzero(~encoding.is_special)[1:]  # without a BOS the first one is a sink itself
+    unknown = vocabulary is not None and int(encoding.token_ids.max()) >= vocabulary
+    if not points or unknown:
+        return {}
+    while len(plain) >= FEWEST:
+        one = TokenSequence(0, encoding, plain.astype(np.int64), sequence_id=0)
+        batch = next(plan([one], LONGEST, False, about.d_model))
+        try:
+            activations = forward(model, batch, points).activations
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            free()
+            plain = plain[: len(plain) // 2]
+            continue
+        medians = {name: float(_norms(part).median()) for name, part in activations.items() if _is_dense(part)}
+        return {name: TIMES * found for name, found in medians.items() if 0 < found < np.inf}
+    return {}
+
+
+def are_sinks(activations: Mapping[str, torch.Tensor | Ragged], norms: Mapping[str, float], n: int) -> Bools:
+    """[n] which of the kept positions are sinks, at any of the hook points in `norms`."""
+    found: torch.Tensor | None = None
+    for name, most in norms.items():
+        part = activations.get(name)
+        if isinstance(part, torch.Tensor):
+            above = _norms(part) > most
+            found = above if found is None else found | above
+    return np.zeros(n, dtype=np.bool_) if found is None else to_host(found).numpy()
+
+
+def _is_dense(part: torch.Tensor | Ragged) -> TypeGuard[torch.Tensor]:
+    return isinstance(part, torch.Tensor)
+
+
+def _norms(vectors: torch.Tensor) -> torch.Tensor:
+    """[n] float32, whatever the vectors are: a float16 sum of squares would overflow."""
+    norms: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float32)
+    return norms
