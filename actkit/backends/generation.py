@@ -1,6 +1,7 @@
 """Greedy answers of a model: for the texts that interventions are measured on, and for looking at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -8,8 +9,10 @@ import numpy.typing as npt
 import torch
 
 from actkit.backends.hooked import HuggingFaceModel, check_known
+from actkit.backends.interventions import Edit, edited
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.model import Model
+from actkit.backends.sites import Site
 from actkit.errors import ModelError
 
 AT_ONCE = 16
@@ -17,20 +20,63 @@ AT_ONCE = 16
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 
-def greedy(model: Model, prompts: Sequence[Ints], n_tokens: int) -> list[Ints]:
+def greedy(model: Model, prompts: Sequence[Ints], n_tokens: int, edits: Sequence[Edit] = ()) -> list[Ints]:
     """The most likely next tokens after each prompt, one after another, at most `n_tokens`, up to the end token.
+
+    With `edits`, the model is steered in the prompt and in what it says.
 
     Prompts of about equal length are run together, padded on the left as `generate` wants it. Nothing of the model's
     own generation settings is used but its end tokens. Raises ModelError for a model that a bridge runs.
     """
     if not isinstance(model, HuggingFaceModel):
         raise ModelError("a model that TransformerLens's bridge runs gives no answers here", "steer at hook_resid_post")
+    special = torch.tensor(sorted(model.description.tokenizer.all_special_ids), dtype=torch.int64)
     found: dict[int, Ints] = {}
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
     for first in range(0, len(order), AT_ONCE):
         some = order[first : first + AT_ONCE]
-        found |= zip(some, _batch(model, [prompts[one] for one in some], n_tokens), strict=True)
+        with edited_module(model.module, model.hooked, edits, special):
+            found |= zip(some, _batch(model, [prompts[one] for one in some], n_tokens), strict=True)
     return [found[index] for index in range(len(prompts))]
+
+
+@contextmanager
+def edited_module(
+    module: torch.nn.Module,
+    hooked: Mapping[str, tuple[torch.nn.Module, Site]],
+    edits: Sequence[Edit],
+    special: torch.Tensor,
+) -> Iterator[None]:
+    """Inside, a `transformers` model is steered wherever it is called or generates; `hooked` as in `edited`."""
+    current: list[torch.Tensor] = []
+
+    def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        current[:] = [steered_now(args, kwargs, special)]
+
+    handle = module.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        with edited(hooked, edits, lambda: current[0]):
+            yield
+    finally:
+        handle.remove()
+
+
+def steered_now(args: tuple[Any, ...], kwargs: dict[str, Any], special: torch.Tensor) -> torch.Tensor:
+    """[batch, column] where one forward pass of a `transformers` model is steered.
+
+    All columns but padding, each text's first token and the `special` ids; while a model generates, the first token is
+    in the pass over the prompt alone.
+    """
+    ids = kwargs.get("input_ids", args[0] if args else None)
+    shape = (ids if ids is not None else kwargs["inputs_embeds"]).shape[:2]
+    device = (ids if ids is not None else kwargs["inputs_embeds"]).device
+    where = torch.ones(shape, dtype=torch.bool, device=device)
+    past = kwargs.get("past_key_values")
+    if past is None or not past.get_seq_length():
+        mask = kwargs.get("attention_mask")
+        real = mask.bool() if mask is not None and mask.shape == shape else where
+        where = real & (real.cumsum(1) > 1)
+    return where if ids is None else where & ~torch.isin(ids, special.to(device))
 
 
 def _batch(model: HuggingFaceModel, prompts: Sequence[Ints], n_tokens: int) -> list[Ints]:

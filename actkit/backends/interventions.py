@@ -9,7 +9,7 @@ a time, so they mean the same in a batch, for one sequence alone and while a mod
   does not reconstruct of x stays as it is
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -101,7 +101,7 @@ def as_long_as(real: Change, unit: torch.Tensor) -> Change:
 
 @contextmanager
 def edited(
-    modules: "dict[str, tuple[torch.nn.Module, Site]]", edits: Sequence[Edit], where: Callable[[], torch.Tensor]
+    modules: Mapping[str, tuple[torch.nn.Module, Site]], edits: Sequence[Edit], where: Callable[[], torch.Tensor]
 ) -> Iterator[None]:
     """Inside, the tensors at the hook points of `edits` are changed where `where()` [batch, column] is true.
 

@@ -68,14 +68,13 @@ class SteeredBatch:
 
     def logits(self, intervention: Intervention) -> torch.Tensor:
         """[n, vocabulary] in float32: the logits at (`rows`, `columns`) under an intervention."""
-        modules = dict(self.model.hooked)
         read = [edit.hook_point for edit in intervention.edits]
         last = HookPoint(self.model.description.n_layers - 1, STREAM)
         known = last_unchanged(intervention)
         with ExitStack() as around:
             if known is not None and known in self.below:
                 around.enter_context(_given(blocks_of(self.model)[: known + 1], self.below[known]))
-            around.enter_context(edited(modules, intervention.edits, lambda: self.steered))
+            around.enter_context(edited(self.model.hooked, intervention.edits, lambda: self.steered))
             around.enter_context(only_read(self.model, [*read, last], self.rows, self.columns, self.steered.shape))
             around.enter_context(self._gathered())
             found: torch.Tensor = self._run().logits

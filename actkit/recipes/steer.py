@@ -9,7 +9,7 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,8 @@ class Ready:
     """What the texts are, for `run.json`."""
     stored: Mapping[int, TokenSequence] = field(default_factory=dict)
     """Labelled texts of a feedback run, by their sequence_id there."""
+    generate: Callable[[int], list[dict[str, str]]] = lambda _number: []
+    """What the model says to the first `show` prompts as it is and under an intervention, to be looked at."""
     words: tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]] | None = None
 
 
@@ -116,6 +118,8 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         rows = [one.row() for one in ready.actions]
         yield from steering_tables(run, rows, ready.n_layers, spec.budget, report)
+        if spec.show and report["verdicts"]:
+            report["generated"] = ready.generate(int(report["verdicts"][0]["intervention_id"]))
 
     return Recipe(
         "steer",

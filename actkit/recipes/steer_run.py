@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
 from actkit.backends import Description, Model, describe, load
-from actkit.backends.actions import Action
+from actkit.backends.actions import Action, interventions_of
 from actkit.backends.generation import greedy
 from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
@@ -31,6 +32,8 @@ from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress
 from actkit.runs.removal import check_out
 
+SHOWN = 40
+"""Tokens that are generated to be looked at."""
 ONE_PART = " the"
 """What stands for each token of an answer that is not known yet, in a plan."""
 
@@ -83,7 +86,7 @@ def run(
         return planned(recipe(spec, ready), description, points, batch, output, on_progress)
     loaded = load(description, points)
     ready = replace(ready, texts=[*_answered(wordings, spec, loaded, ready.chat), *ready.texts])
-    made = recipe(spec, ready)
+    made = recipe(spec, replace(ready, generate=partial(_generated, spec, ready, loaded)))
     return extract(Job(made, loaded, points, output, batch, options or {}, files or {}), on_progress)
 
 
@@ -170,17 +173,39 @@ def _answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat:
         return []
     tokenizer = model.description.tokenizer
     asked = [text for one in wordings for text in (one.positive, one.negative)]
-    ids = [
-        encode_messages(tokenizer, conversation(text, None), chat).encoding.token_ids
-        if chat
-        else encode_plain(tokenizer, text, None, spec.tokens.bos).encoding.token_ids
-        for text in asked
-    ]
+    ids = [_prompt_ids(text, spec, model, chat) for text in asked]
     answers = [str(tokenizer.decode(one, skip_special_tokens=True)) for one in greedy(model, ids, spec.answer_tokens)]
     return [
         {**_unanswered(one), "positive": positive, "negative": negative}
         for one, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
     ]
+
+
+def _generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[dict[str, str]]:
+    """What the model says to the first test prompts, as it is and under an intervention."""
+    tested = [one for one in ready.texts if one["split"] == TEST]
+    prompts = list(dict.fromkeys(str(one.get("prompt") or one.get("text") or one["positive"]) for one in tested))
+    prompts = prompts[: spec.show]
+    ids = [_prompt_ids(one, spec, model, ready.chat) for one in prompts]
+    edits = interventions_of([one for one in ready.actions if one.intervention_id == number], ready.saes)[0].edits
+    said = [
+        [
+            str(model.description.tokenizer.decode(one, skip_special_tokens=True))
+            for one in greedy(model, ids, SHOWN, by)
+        ]
+        for by in ((), edits)
+    ]
+    return [
+        {"prompt": prompt, "unsteered": plain, "steered": steered}
+        for prompt, plain, steered in zip(prompts, *said, strict=True)
+    ]
+
+
+def _prompt_ids(text: str, spec: SteerSpec, model: Model, chat: bool) -> Any:
+    tokenizer = model.description.tokenizer
+    if chat:
+        return encode_messages(tokenizer, conversation(text, None), chat).encoding.token_ids
+    return encode_plain(tokenizer, text, None, spec.tokens.bos).encoding.token_ids
 
 
 def _expected(wordings: Sequence[Wordings], spec: SteerSpec) -> list[dict[str, Any]]:

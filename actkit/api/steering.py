@@ -1,0 +1,120 @@
+"""Steer from Python: measure what a run's directions or features do, or put one into your own generation."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from actkit.backends.actions import Action, action_of, edit_of
+from actkit.backends.generation import edited_module
+from actkit.backends.site_table import block_sites
+from actkit.backends.sites import Site
+from actkit.errors import ModelError, UsageError
+from actkit.recipes.steer_directions import DirectionPlan, actions_on, directions_in
+from actkit.runs.facts import facts_of
+from actkit.runs.reader import parts
+
+
+@contextmanager
+def steering(
+    model: Any,
+    run: str | Path,
+    *,
+    layer: int | None = None,
+    strength: float | None = None,
+    method: str = "mean-diff",
+    do: str = "add",
+    every_layer: bool = False,
+) -> Iterator[Any]:
+    """Inside, a `transformers` model runs with a direction of `run` added to it, or projected out.
+
+    `run` is a run of `concept`: `layer` and `strength` say what is added, in units of the difference that was measured
+    there; `do="project-out"` takes the direction out, at `layer` or with `every_layer` at all of the run's. Or it is a
+    run of `steer`: what it chose is done, or what it did at this layer and strength.
+
+    Acts in the prompt and in what is generated; never on a text's first token, an attention sink, on padding, or on the
+    special tokens that occur in the run. Raises UsageError for a layer, strength or method that the run does not have,
+    ModelError for an architecture whose blocks are not known.
+
+        with actkit.steering(model, "runs/enthusiasm", layer=15, strength=2):
+            model.generate(**tokenizer("How was your day?", return_tensors="pt"))
+    """
+    path = Path(run)
+    actions = _actions(path, layer, strength, method, do, every_layer, model.config.get_text_config().num_hidden_layers)
+    edits = [edit_of(one, {}) for one in actions]
+    special = _special(path)
+    with edited_module(model, _modules(model, edits), edits, special):
+        yield model
+
+
+def _actions(
+    run: Path, layer: int | None, strength: float | None, method: str, do: str, every_layer: bool, n_layers: int
+) -> list[Action]:
+    facts = facts_of(run)
+    if "interventions" in facts["tables"]:
+        return _of_steer(run, facts, layer, strength)
+    if do not in ("add", "project-out"):
+        raise UsageError(f"do={do!r} is not known", "add or project-out")
+    if layer is None and not every_layer:
+        raise UsageError("which layer?", "layer=15; actkit steer chooses one, and its run can be given here")
+    if strength is None and do == "add":
+        raise UsageError("which strength?", "strength=2 adds twice the difference that was measured")
+    if every_layer and do == "add":
+        raise UsageError("a difference that is added at every layer is added many times over", "give one layer")
+    plan = DirectionPlan(
+        (method,), None if layer is None else str(layer), (1.0 if strength is None else strength,), do, every_layer, 0
+    )
+    return actions_on(run, directions_in(run, plan, n_layers), plan)[1:]
+
+
+def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: float | None) -> list[Action]:
+    """What a run of `steer` chose, or did at a layer and strength."""
+    rows = [action_of(row) for row in _table(run, "interventions").to_pylist()]
+    chosen = facts["steer"].get("chosen") or next(iter(facts["steer"].get("verdicts", ())), None)
+    real = [one for one in rows if one.hook_point is not None and not one.is_control]
+    if layer is None and strength is None:
+        if chosen is None:
+            raise UsageError(f"{run} chose no layer and strength", "layer=15, strength=2")
+        wanted = {chosen["intervention_id"]}
+    else:
+        wanted = {
+            one.intervention_id
+            for one in real
+            if (layer is None or one.layer == layer) and (strength is None or one.strength == strength)
+        }
+    if len(wanted) != 1:
+        there = sorted({(one.layer, one.strength) for one in real})
+        raise UsageError(f"{run} has {len(wanted)} interventions there", f"(layer, strength): {there[:12]}")
+    return [one for one in real if one.intervention_id in wanted]
+
+
+def _modules(model: Any, edits: Sequence[Any]) -> dict[str, tuple[torch.nn.Module, Site]]:
+    """Where the hook points are in this model, also inside a wrapper such as PEFT's."""
+    architecture = str((model.config.architectures or [type(model).__name__])[0])
+    sites = block_sites(model.config, architecture)
+    modules = dict(model.named_modules())
+    found = {}
+    for edit in edits:
+        site = sites.get(edit.hook_point.name)
+        path = None if site is None else site.path.format(layer=edit.hook_point.layer)
+        name = next((one for one in modules if path is not None and (one == path or one.endswith(f".{path}"))), None)
+        if site is None or name is None:
+            raise ModelError(f"{architecture} has no module for {edit.hook_point}", "is it the model of the run?")
+        found[str(edit.hook_point)] = (modules[name], site)
+    return found
+
+
+def _special(run: Path) -> torch.Tensor:
+    """The special tokens that occur in the run."""
+    tokens = _table(run, "tokens", ["token_id", "is_special"])
+    ids = pc.unique(tokens.filter(tokens["is_special"])["token_id"])
+    return torch.tensor(ids.to_pylist(), dtype=torch.int64)
+
+
+def _table(run: Path, name: str, columns: list[str] | None = None) -> pa.Table:
+    return pa.concat_tables([pq.read_table(part, columns=columns, partitioning=None) for part in parts(run, name)])

@@ -1,0 +1,55 @@
+"""What `actkit steer` prints: effects by layer and strength beside what chance does, and the verdict in words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from actkit.cli.screen.console import console, draw_table, say
+
+MOST = 40
+"""Rows shown; all are in the table `effects`."""
+
+
+def show_effects(path: Path, facts: Mapping[str, Any]) -> None:
+    """Each intervention's effect on the test texts, its controls, its cost; then what was chosen, and what it shows."""
+    about, screen = facts["steer"], console()
+    rows = [row for row in pq.read_table(path / "effects").to_pylist() if not row["is_control"]]
+    splits = {row["split"] for row in rows}
+    split = "validation" if "validation" in splits else "test"
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("", "do", "source", "layer", "strength", "effect (95 %)", "chance", "right", "cost", "p", "q"):
+        shown.add_column(name, justify="left" if name in ("", "do", "source") else "right", no_wrap=True)
+    own = [row for row in rows if row["split"] == split]
+    for row in own[:MOST]:
+        shown.add_row(
+            "→" if row["chosen"] else "",
+            row["do"],
+            row["source"],
+            str(row["layer"]),
+            f"{row['strength']:g}",
+            f"{_figure(row['effect'])} ({_figure(row['low'])} to {_figure(row['high'])})",
+            f"{_figure(row['control_low'])} to {_figure(row['control_high'])}",
+            "-" if row["share_right"] is None else f"{row['share_right']:.0%}",
+            _figure(row["delta_nll"]),
+            _figure(row["p_value"]),
+            _figure(row["q_value"]),
+            style="bold" if row["chosen"] else None,
+        )
+    screen.print(f"on the {split} texts, in nats a token:" if own else "no effects", markup=False)
+    draw_table(shown, screen)
+    for one in about["verdicts"]:
+        chosen = " (chosen on the validation texts)" if about["chosen"] else ""
+        place = f"{one['do']} {one['source']}, layer {one['layer']}, strength {one['strength']:g}{chosen}"
+        screen.print(f"{place}:", markup=False)
+        screen.print(f"  {one['verdict']}", markup=False, style="bold" if one["shown"] else None)
+    for one in about.get("generated", ()):
+        screen.print(f"\n{one['prompt']}\n  unsteered: {one['unsteered']}\n  steered:   {one['steered']}", markup=False)
+    for text in about["warnings"]:
+        say("note", text, screen=screen)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
