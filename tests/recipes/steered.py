@@ -1,0 +1,48 @@
+"""Small runs of `concept` and `reward-detect` on `tiny`, and `steer` on them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from actkit.cli.app import main
+from actkit.config import BatchSpec, OutputSpec
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.steer import SteerSpec
+from actkit.recipes.steer_run import run
+
+WHO = ("The king", "A sailor", "My aunt", "The fox")
+STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]
+WORDINGS = (("How happy: {}.", "How sad: {}."), ("{} and was glad.", "{} and was angry."))
+
+
+def concept_run(folder: Path) -> Path:
+    """16 stems in two wordings, at layers 1 and 2."""
+    lines = [
+        {"positive": good.format(stem), "negative": bad.format(stem), "stem": stem, "template": str(number)}
+        for stem in STEMS
+        for number, (good, bad) in enumerate(WORDINGS)
+    ]
+    file = folder / "in.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+    return called("concept", str(file), "--layers", "1,2", "--no-chat", out=folder / "run")
+
+
+def feedback_run(folder: Path) -> Path:
+    """The example data with the SAE of layer 2."""
+    return called("reward-detect", "--use-example-data", "--draws", "100", out=folder / "run")
+
+
+def called(*arguments: str, out: Path) -> Path:
+    """Run a command line, on the CPU, and give the run's directory."""
+    try:
+        main([*arguments, "--device", "cpu", "-q", "-o", str(out)])
+    except SystemExit as end:
+        assert end.code in (0, None), end.code
+    return out
+
+
+def steered(
+    spec: SteerSpec, out: Path, batch: BatchSpec | None = None, resume: bool = False, plan: bool = False, **more: Any
+) -> Finished:
+    """Run `steer` on the CPU."""
+    return run(spec, OutputSpec(out, resume=resume, plan_only=plan), batch, device="cpu", **more)

@@ -1,0 +1,346 @@
+"""`steer` from a run to effects: numbers are those of the plain model with a hook, and of the right texts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from actkit.backends import describe
+from actkit.config import BatchSpec, ModelSpec
+from actkit.errors import InputError, RunError, UsageError
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.steer import SteerSpec
+from tests.recipes.steered import STEMS, concept_run, feedback_run, steered
+
+MODEL_DIR = describe(ModelSpec(device="cpu")).location
+
+
+@pytest.fixture(scope="module")
+def concept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return concept_run(tmp_path_factory.mktemp("concept"))
+
+
+@pytest.fixture(scope="module")
+def finished(concept: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    out = tmp_path_factory.mktemp("steer") / "run"
+    return steered(SteerSpec(str(concept), strengths=(1.0, 30.0), random=4, budget=5.0), out)
+
+
+def table(run: Finished, name: str) -> pd.DataFrame:
+    return pd.read_parquet(run.path / name)
+
+
+def plain_logprobs(text_ids: list[int], special: set[int], actions: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """[n - 1] log-probabilities of each next token on the plain model, one text alone, with a hook written here."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32).eval()
+    ids = torch.tensor([text_ids])
+    where = torch.tensor([at > 0 and one not in special for at, one in enumerate(text_ids)])
+    handles = []
+    for _, row in actions.iterrows():
+        vector = torch.tensor(np.array(row["vector"])) * float(row["strength"] * row["unit_norm"])
+
+        def after(_: Any, __: Any, output: Any, vector: torch.Tensor = vector) -> Any:
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            hidden[0, where] += vector
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        blocks = next(one for one in model.modules() if isinstance(one, torch.nn.ModuleList))
+        handles.append(blocks[int(row["layer"])].register_forward_hook(after))
+    with torch.inference_mode():
+        logits = model(input_ids=ids).logits[0].double()
+    return torch.log_softmax(logits[:-1], -1).gather(1, ids[0, 1:, None])[:, 0].numpy()
+
+
+def test_log_probabilities_are_those_of_the_plain_model_with_a_hook(finished: Finished) -> None:
+    sequences, tokens = table(finished, "sequences").set_index("sequence_id"), table(finished, "tokens")
+    done, logprobs = table(finished, "interventions"), table(finished, "logprobs")
+    special = set(tokens[tokens["is_special"]]["token_id"])
+    n = len(logprobs["intervention_id"].unique())
+    assert len(logprobs) == n * int((sequences["side"] != "shared").sum())
+    for _, row in logprobs.iloc[:: len(logprobs) // 7].iterrows():
+        one = sequences.loc[row["sequence_id"]]
+        own = tokens[tokens["sequence_id"] == row["sequence_id"]]
+        if pd.notna(one["parent_id"]):
+            head = tokens[(tokens["sequence_id"] == one["parent_id"]) & (tokens["position"] < one["start"])]
+            own = pd.concat([head, own])
+        ids = own.sort_values("position")["token_id"].tolist()
+        actions = done[(done["intervention_id"] == row["intervention_id"]) & (done["do"] != "none")]
+        found = plain_logprobs(ids, special, actions)
+        first = int(one["response_start"]) if pd.notna(one["response_start"]) else 1
+        assert row["n_tokens"] == len(ids) - first
+        assert row["logprob"] == pytest.approx(found[first - 1 :].sum(), rel=1e-4)
+
+
+def test_effects_are_the_means_of_the_samples(finished: Finished) -> None:
+    effects, samples = table(finished, "effects"), table(finished, "effect_samples")
+    logprobs, sequences = table(finished, "logprobs"), table(finished, "sequences")
+    for _, row in effects.iloc[::5].iterrows():
+        own = samples[(samples["intervention_id"] == row["intervention_id"]) & (samples["split"] == row["split"])]
+        assert row["n"] == len(own) and row["effect"] == pytest.approx(own["effect"].mean())
+        assert row["effect"] == pytest.approx(row["delta_positive"] - row["delta_negative"])
+    joined = logprobs.merge(sequences[["sequence_id", "record_id", "side"]], on="sequence_id")
+    joined["each"] = joined["logprob"] / joined["n_tokens"]
+    one = samples[samples["metric"] == "answers"].iloc[3]
+    of = joined[joined["record_id"] == one["record_id"]].set_index(["intervention_id", "side"])["each"]
+    number = one["intervention_id"]
+    expected = of[number, "positive"] - of[0, "positive"] - of[number, "negative"] + of[0, "negative"]
+    assert one["effect"] == pytest.approx(expected)
+
+
+def test_texts_are_held_out_stems_and_the_models_own_answers(finished: Finished, concept: Path) -> None:
+    from actkit.analysis.concepts.contrast import read_pairs
+    from actkit.analysis.concepts.directions import split_pairs
+
+    texts = table(finished, "steered_texts")
+    pairs = read_pairs(concept)
+    split = split_pairs(pairs.stems, 0)
+    assert split is not None
+    lines = [json.loads(line) for line in (concept.parent / "in.jsonl").read_text().splitlines()]
+    for name, part in (("validation", split.validation), ("test", split.test)):
+        stems = {lines[int(record)]["stem"] for record in pairs.record_ids[part]}
+        own = texts[texts["split"] == name]
+        rejected = finished.facts["counts"]["rejected"]
+        assert set(own["stem"]) <= stems and len(stems) - len(own) <= rejected
+        assert (own["prompt"] == own["stem"]).all() and (own["positive"] != own["negative"]).all()
+    assert len(texts[texts["split"] == "neutral"]) == 16 and len(set(texts["template"].dropna())) == 2
+
+
+def test_controls_have_the_layer_and_norm_of_what_they_are_compared_with(finished: Finished, concept: Path) -> None:
+    done, effects = table(finished, "interventions"), table(finished, "effects")
+    directions = pd.read_parquet(concept / "directions").set_index(["hook_point", "method"])
+    for _, row in done[done["do"] != "none"].iterrows():
+        assert np.linalg.norm(row["vector"]) == pytest.approx(1, rel=1e-5)
+        assert row["unit_norm"] == pytest.approx(directions.loc[(row["hook_point"], "mean-diff"), "norm"])
+    for _, group in done[done["do"] != "none"].groupby("control_group"):
+        assert sorted(group["source"]) == ["exchanged", "exchanged", "gaussian", "gaussian", "mean-diff"]
+        assert group["layer"].nunique() == group["strength"].nunique() == 1
+        assert len({tuple(one) for one in group["vector"]}) == 5
+    real = effects[~effects["is_control"]]
+    assert (real["n_controls"] == 4).all() and (real["p_value"] >= 1 / 5).all()
+    assert effects[effects["is_control"]]["p_value"].isna().all()
+
+
+def test_choice_is_made_on_validation_texts_and_reported_once(finished: Finished) -> None:
+    about, effects = finished.facts["steer"], table(finished, "effects")
+    (verdict,) = about["verdicts"]
+    chosen = effects[effects["chosen"]]
+    assert set(chosen["split"]) == {"validation", "test"} and chosen["intervention_id"].nunique() == 1
+    assert verdict["effect"] == chosen[chosen["split"] == "test"]["effect"].item()
+    assert about["chosen"]["effect"] == chosen[chosen["split"] == "validation"]["effect"].item()
+
+
+def test_one_layer_and_strength_leave_nothing_to_choose(concept: Path, tmp_path: Path) -> None:
+    spec = SteerSpec(str(concept), layers="2", strengths=(1.0,), random=0, show=1)
+    run = steered(spec, tmp_path / "run")
+    assert run.facts["steer"]["chosen"] is None and set(table(run, "steered_texts")["split"]) == {"test", "neutral"}
+    assert "no controls" in run.facts["steer"]["verdicts"][0]["verdict"]
+    (shown,) = run.facts["steer"]["generated"]
+    assert shown["prompt"] in STEMS and set(shown) == {
+        "prompt",
+        "unsteered",
+        "steered",
+    }
+
+
+def test_projecting_out_at_every_layer_removes_what_lies_along_the_direction(concept: Path, tmp_path: Path) -> None:
+    spec = SteerSpec(str(concept), do="project-out", every_layer=True, random=2)
+    run = steered(spec, tmp_path / "run")
+    done = table(run, "interventions")
+    assert done.groupby("intervention_id").size().tolist() == [1, 2, 2, 2]
+    assert set(done[done["intervention_id"] == 1]["layer"]) == {1, 2} and done["unit_norm"].isna().all()
+    assert (done[done["intervention_id"] == 1]["expected"] == -1).all()
+    assert table(run, "effects")["layer"].tolist() == [1, 1, 1]
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """The forward pass fails after so many batches."""
+    import actkit.pipeline.compute as module
+
+    real, count = module.forward_steered, [0]
+
+    def failing(*arguments: Any) -> Any:
+        count[0] += 1
+        if count[0] > after:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "forward_steered", failing)
+
+
+def test_a_run_that_goes_on_has_the_same_tables(concept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SteerSpec(str(concept), layers="1", strengths=(1.0, 2.0), random=2)
+    batch = BatchSpec(shard_sequences=9)
+    whole = steered(spec, tmp_path / "whole", batch)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            steered(spec, tmp_path / "part", batch)
+    assert list((tmp_path / "part.partial/shards").glob("*.json"))
+    with pytest.raises(RunError, match="begun differently"):
+        steered(replace(spec, strengths=(1.0, 3.0)), tmp_path / "part", batch, resume=True)
+    part = steered(spec, tmp_path / "part", batch, resume=True)
+    for name in whole.facts["tables"]:
+        pd.testing.assert_frame_equal(table(whole, name), table(part, name), rtol=1e-6)
+
+
+def test_a_plan_loads_no_weights(concept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import actkit.recipes.steer_run as module
+
+    monkeypatch.setattr(module, "load", lambda *_: pytest.fail("loaded"))
+    spec = SteerSpec(str(concept), strengths=(1.0, 2.0), random=2)
+    plan = steered(spec, tmp_path / "run", plan=True)
+    assert plan.is_plan and plan.facts["counts"]["read"] == 8 + 16 and not (tmp_path / "run").exists()
+    assert plan.facts["tables"]["logprobs"]["rows"] > 0
+
+
+ANSWERS = [
+    {"prompt": "The king ate", "positive": " and was glad.", "negative": " and was sad."},
+    {"prompt": "A sailor sang", "positive": " a happy song.", "negative": " a sad song."},
+]
+PREFERENCES = [{"prompt": one["prompt"], "chosen": one["positive"], "rejected": one["negative"]} for one in ANSWERS]
+
+
+@pytest.mark.parametrize("records", [ANSWERS, PREFERENCES])
+def test_own_answers(records: list[dict[str, str]], concept: Path, tmp_path: Path) -> None:
+    file = tmp_path / "abc.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in records))
+    spec = SteerSpec(str(concept), answers=str(file), layers="1", strengths=(2.0,), random=2)
+    run = steered(spec, tmp_path / "run")
+    texts = table(run, "steered_texts")
+    assert texts["positive"].dropna().tolist() == [one["positive"] for one in ANSWERS]
+    assert run.facts["steer"]["verdicts"][0]["metric"] == "answers"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"answers": "few"}, UsageError, "2 prompts: too few to choose"),
+        ({"answers": "bad", "layers": "1", "strengths": (1.0,)}, InputError, "bad.jsonl:2, field negative: missing"),
+        ({"layers": "0"}, UsageError, "no direction at layer 0"),
+        ({"method": ("none",)}, UsageError, "no directions by none"),
+        ({"every_layer": True}, UsageError, "added many times over"),
+        ({"do": "zero"}, UsageError, "for features"),
+        ({"strengths": (0.0, 1.0)}, UsageError, "numbers other than 0"),
+        ({"features": "top:3"}, RunError, "no feature scores"),
+        ({"run": "nowhere"}, RunError, "no finished run"),
+    ],
+)
+def test_what_cannot_be_steered(
+    options: dict[str, Any], error: type[Exception], says: str, concept: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(one) + "\n" for one in ANSWERS))
+    (tmp_path / "bad.jsonl").write_text(json.dumps(ANSWERS[0]) + '\n{"prompt": "a", "positive": "b"}\n')
+    if "answers" in options:
+        options = {**options, "answers": str(tmp_path / f"{options['answers']}.jsonl")}
+    spec = SteerSpec(**{"run": str(concept), **options})
+    with pytest.raises(error, match=says):
+        steered(spec, tmp_path / "run")
+    assert not (tmp_path / "run").exists() and not (tmp_path / "run.partial").exists()
+
+
+def test_steering_ones_own_generation(concept: Path, tmp_path: Path) -> None:
+    """Greedy text with a KV cache and left padding is that of repeated whole passes with a hook of one's own."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import actkit
+
+    model = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+    directions = pd.read_parquet(concept / "directions")
+    row = directions[(directions["layer"] == 2) & (directions["method"] == "mean-diff")].iloc[0]
+    vector = torch.tensor(np.array(row["direction"])) * float(row["norm"]) * 40
+    prompt = tokenizer("The king ate", return_tensors="pt")["input_ids"]
+    special = torch.tensor(sorted(tokenizer.all_special_ids))
+    blocks = next(one for one in model.modules() if isinstance(one, torch.nn.ModuleList))
+
+    def after(_: Any, __: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        where = (torch.arange(ids.shape[1]) > 0) & ~torch.isin(ids[0], special)
+        hidden[0, where] += vector
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    ids = prompt
+    handle = blocks[2].register_forward_hook(after)
+    with torch.inference_mode():
+        for _ in range(8):
+            ids = torch.cat([ids, model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
+    handle.remove()
+    padded = torch.cat([torch.zeros(1, 3, dtype=torch.int64), prompt], 1)
+    seen = torch.cat([torch.zeros(1, 3, dtype=torch.int64), torch.ones_like(prompt)], 1)
+    more = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    with actkit.steering(model, concept, layer=2, strength=40):
+        alone = model.generate(prompt, attention_mask=torch.ones_like(prompt), **more)
+        left = model.generate(padded, attention_mask=seen, **more)
+    assert alone[0].tolist() == ids[0].tolist() == left[0, 3:].tolist()
+    plain = model.generate(prompt, attention_mask=torch.ones_like(prompt), **more)
+    assert plain[0].tolist() != alone[0].tolist() and not model._forward_pre_hooks
+    with pytest.raises(UsageError, match="which layer"), actkit.steering(model, concept, strength=2):
+        pass
+
+
+def test_a_run_of_steer_can_be_put_into_generation(finished: Finished) -> None:
+    from actkit.api.steering import _actions
+
+    chosen = finished.facts["steer"]["chosen"]
+    (action,) = _actions(finished.path, None, None, "mean-diff", "add", False, 4)
+    assert (action.layer, action.strength) == (chosen["layer"], chosen["strength"])
+    (other,) = _actions(finished.path, 1, 30.0, "mean-diff", "add", False, 4)
+    assert (other.layer, other.strength, other.source) == (1, 30.0, "mean-diff")
+    with pytest.raises(UsageError, match="0 interventions there"):
+        _actions(finished.path, 3, 30.0, "mean-diff", "add", False, 4)
+
+
+@pytest.fixture(scope="module")
+def feedback(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return feedback_run(tmp_path_factory.mktemp("feedback"))
+
+
+def test_features_as_a_set(feedback: Path, tmp_path: Path) -> None:
+    words = tmp_path / "good.txt", tmp_path / "bad.txt"
+    for path, text in zip(words, ("good\nhappy\n", "bad\nsad\n"), strict=True):
+        path.write_text(text)
+    spec = SteerSpec(str(feedback), features="top:3", random=4, words=",".join(map(str, words)))
+    run = steered(spec, tmp_path / "run")
+    scores = pd.read_parquet(feedback / "feature_scores").sort_values("rank")
+    done = table(run, "interventions")
+    real = done[done["source"] == "features"].iloc[0]
+    assert sorted(real["feature_ids"]) == sorted(scores["feature_id"][:3]) and real["do"] == "zero"
+    q = scores.set_index("feature_id")["q_value"]
+    for ids in done[done["source"] == "matched"]["feature_ids"]:
+        assert len(set(ids)) == 3 and (q.loc[list(ids)] > 0.5).all() and not set(ids) & set(real["feature_ids"])
+    assert sorted(done["source"].dropna()) == ["features", "gaussian", "gaussian", "matched", "matched"]
+    effects = table(run, "effects")
+    assert set(effects["metric"]) == {"words", "texts"} and set(effects["split"]) == {"test"}
+    assert run.facts["steer"]["verdicts"][0]["metric"] == "words" and run.facts["steer"]["chosen"] is None
+    held = run.facts["counts"]["written"] - 16
+    assert effects[effects["metric"] == "words"]["n"].unique().tolist() == [held]
+
+
+def test_features_one_by_one(feedback: Path, tmp_path: Path) -> None:
+    run = steered(
+        SteerSpec(str(feedback), features="top:2", each=True, do="clamp", value=5.0, random=2), tmp_path / "run"
+    )
+    done = table(run, "interventions")
+    assert [len(ids) for ids in done[done["source"] == "features"]["feature_ids"]] == [1, 1]
+    assert done[done["do"] == "clamp"]["values"].map(list).tolist() == [[5.0]] * 6
+    assert len(run.facts["steer"]["verdicts"]) == 2
+    with pytest.raises(UsageError, match="no score for feature"):
+        steered(SteerSpec(str(feedback), features="999999"), tmp_path / "other")
+
+
+def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) -> None:
+    from actkit.recipes.stored_texts import stored_texts
+
+    sequences, tokens = pd.read_parquet(feedback / "sequences"), pd.read_parquet(feedback / "tokens")
+    found = stored_texts(feedback, sequences["sequence_id"][:5].tolist())
+    for number, one in found.items():
+        own = tokens[tokens["sequence_id"] == number]
+        assert one.encoding.token_ids.tolist() == own["token_id"].tolist()
+        assert one.encoding.is_special.tolist() == own["is_special"].tolist()
