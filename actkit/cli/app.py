@@ -23,6 +23,7 @@ from actkit.cli import (
     saes,
     schema,
     show,
+    steer,
     verify,
 )
 from actkit.cli.options.help import Command
@@ -40,6 +41,7 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("sae-extract", sae_extract.sae_extract, TABLES),
     ("feature-dataset", feature_dataset.feature_dataset, TABLES),
     ("reward-detect", reward_detect.reward_detect, TABLES),
+    ("steer", steer.steer, TABLES),
     ("saes", saes.saes, TABLES),
     ("show", show.show, LOOK),
     ("plot", plot.plot, LOOK),

@@ -18,12 +18,12 @@ from actkit.errors import ModelError, RunError, UsageError
 
 if TYPE_CHECKING:
     from actkit.pipeline.recipe import Finished
-    from actkit.recipes.specs import CommonSpec, OwnSpec
+    from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
     from actkit.runs.progress import OnProgress, Progress
 
 
 Own = TypeVar("Own", bound="OwnSpec")
-Common = TypeVar("Common", bound="CommonSpec")
+Common = TypeVar("Common", bound="CommonSpec | FollowSpec")
 
 
 def run_command(

@@ -17,13 +17,13 @@ from typing import Any
 
 from actkit.config import SaeSpec
 from actkit.recipes.saes import by_layer
-from actkit.recipes.specs import CommonSpec, OwnSpec
+from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
 
 DIGEST = "sha256:"
 """What the revision of a loaded model begins with that has none: its files say what it is, and no option."""
 
 
-def options_of(own: OwnSpec, common: CommonSpec) -> dict[str, Any]:
+def options_of(own: OwnSpec, common: CommonSpec | FollowSpec) -> dict[str, Any]:
     """Every option of a run, those of the command itself first. What was not given has its default, or None."""
     return {**_options(own), **_options(common)}
 

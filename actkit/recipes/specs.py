@@ -56,4 +56,15 @@ class SparseSpec:
         return ()
 
 
+@dataclass(frozen=True)
+class FollowSpec:
+    """How a command goes on from a finished run: with that run's model, loaded as it was there."""
+
+    output: OutputSpec = field(metadata={"without": ("store_dtype", "on_bad_record", "max_records")})
+    model: str | None = None
+    """Where the model is, if not where it was."""
+    device: str = "auto"
+    batch: BatchSpec = field(default_factory=BatchSpec)
+
+
 CommonSpec = DenseSpec | SparseSpec

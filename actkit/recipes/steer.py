@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +20,19 @@ import pyarrow as pa
 from actkit.analysis.steering.tables import steering_tables
 from actkit.backends.actions import Action, interventions_of
 from actkit.backends.saes.sae import Sae
-from actkit.config import SteerDo, SteerPositions, TokenSpec
+from actkit.config import ExportFormat, SteerDo, SteerPositions, TokenSpec
 from actkit.errors import RecordError, RunError, UsageError
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.recipe import Prepared, Recipe
 from actkit.pipeline.reducers.logprobs import logprobs
-from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.reducers.table_sizes import TableSize
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 from actkit.recipes.steer_texts import predicted, records_of, steered_at
 
@@ -48,25 +48,27 @@ FEWEST = 24
 class SteerSpec:
     """What `steer` is asked for."""
 
-    run: str
+    command: ClassVar[str] = "steer"
+    exports: ClassVar[tuple[ExportFormat, ...]] = ()
+    run: str = field(metadata={"reads": True})
     """A finished run of `concept` or `reward-detect`."""
     answers: str | None = None
     """File of prompts with two answers each, in place of the run's held-out texts."""
-    do: SteerDo | None = None
-    """None adds directions, and sets features to zero."""
-    value: float | None = None
-    """What `clamp` sets features to; None sets each to its mean activation where it is active."""
+    do: str | None = None
+    """add, project-out, zero, clamp, or clamp:VALUE; None adds directions, and sets features to zero.
+
+    `clamp` without a value sets each feature to its mean activation in the texts where it is active."""
     method: Sequence[str] = ("mean-diff",)
     """Directions, by the method that found them."""
     layers: str | None = None
     """None takes three layers in the middle of the model."""
-    strengths: Sequence[float] | None = None
-    """In units of the difference that was measured at the layer; None takes -4, -2, -1, 1, 2 and 4."""
+    strengths: str | None = None
+    """Numbers with commas, in units of the difference that was measured at the layer; None takes -4,-2,-1,1,2,4."""
     every_layer: bool = False
     """Project out at all layers at once."""
     features: str | None = None
     """top:N, bottom:N or ids, in place of directions."""
-    sae: str | None = None
+    sae_name: str | None = None
     """Whose features, where the run has several SAEs."""
     each: bool = False
     """Features one by one, not as a set."""
@@ -82,7 +84,36 @@ class SteerSpec:
     show: int = 0
     """Prompts whose steered answers are generated, to be looked at."""
     seed: int = 0
-    tokens: TokenSpec = field(default_factory=TokenSpec)
+    tokens: TokenSpec = field(default_factory=TokenSpec, metadata={"option": None})
+
+    @property
+    def done(self) -> tuple[SteerDo | None, float | None]:
+        """What is done, and the value that features are set to. Raises UsageError for what is not known."""
+        if self.do is None:
+            return None, None
+        name, _, value = self.do.partition(":")
+        if name not in get_args(SteerDo) or (value and name != "clamp") or self.do.endswith(":"):
+            raise UsageError(f"--do {self.do} is not known", f"{', '.join(get_args(SteerDo))} or clamp:VALUE")
+        return cast("SteerDo", name), _number(value, f"--do {self.do}") if value else None
+
+    def each_strength(self, usual: Sequence[float]) -> tuple[float, ...]:
+        """The strengths, those that are usual where none are given. Raises UsageError for what is no number, or 0."""
+        if self.strengths is None:
+            return tuple(usual)
+        found = [_number(one, f"--strengths {self.strengths}") for one in self.strengths.split(",")]
+        if 0 in found:
+            raise UsageError("--strengths: 0 is the model as it is", "such as --strengths=-4,-2,-1,1,2,4")
+        return tuple(dict.fromkeys(found))
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise UsageError(f"{what}: {text.strip()!r} is no number", "such as --strengths=-4,-2,-1,1,2,4")
+    return value
 
 
 @dataclass(frozen=True)
@@ -98,6 +129,9 @@ class Ready:
     chat: bool
     form: str
     """What the texts are, for `run.json`."""
+    report: SaeReport | None = None
+    sae_found: Mapping[str, Any] = field(default_factory=dict)
+    """Where the SAE was found: the options sae and sae_release of the feedback run."""
     stored: Mapping[int, TokenSequence] = field(default_factory=dict)
     """Labelled texts of a feedback run, by their sequence_id there."""
     generate: Callable[[int], list[dict[str, str]]] = lambda _number: []
@@ -127,14 +161,20 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         prepare,
         {"logprobs": logprobs([one.intervention_id for one in interventions])},
         finish,
-        detected={"texts": ready.form, "chat": ready.chat, "interventions": _digest(ready.actions)},
-        found=lambda: {"steer": report},
+        detected={
+            "texts": ready.form,
+            "chat": ready.chat,
+            "interventions": _digest(ready.actions),
+            **({} if ready.report is None else ready.sae_found),
+        },
+        found=lambda: {"steer": report, **({} if ready.report is None else {"saes": ready.report()["saes"]})},
         kept_bytes=16 * len(interventions),
         stored={"logprobs": TableSize("sequence", len(interventions), PER_ROW * len(interventions))},
         n_records=len(ready.texts),
-        steering=Steering(interventions, words=ready.words),
-        health={name: Health(sae) for name, sae in ready.saes.items()},
-        rules=Rules(spec.tokens.bos, ready.chat),
+        steering=Steering(ready.actions, interventions, words=ready.words),
+        health={} if ready.report is None else ready.report.health,
+        rules=Rules(spec.tokens.bos, None),
+        exports=SteerSpec.exports,
     )
 
 
@@ -213,22 +253,20 @@ def _digest(actions: Sequence[Action]) -> str:
 
 def check(spec: SteerSpec) -> None:
     """Raise UsageError for options that contradict one another."""
+    do, _ = spec.done
+    spec.each_strength(())
     on_features = spec.features is not None
-    if spec.every_layer and spec.do != "project-out":
+    if spec.every_layer and do != "project-out":
         raise UsageError(
             "--every-layer: a difference that is added at every layer is added many times over",
             "add it at one layer, or --do project-out --every-layer",
         )
-    if spec.do in ("zero", "clamp") and not on_features:
-        raise UsageError(f"--do {spec.do} is for features", "--features top:10; directions are added or projected out")
-    if spec.do == "project-out" and on_features:
+    if do in ("zero", "clamp") and not on_features:
+        raise UsageError(f"--do {do} is for features", "--features top:10; directions are added or projected out")
+    if do == "project-out" and on_features:
         raise UsageError("--do project-out is for directions", "features are set to zero: --do zero")
-    if spec.value is not None and spec.do != "clamp":
-        raise UsageError("a value is for --do clamp", "--do clamp:VALUE")
     if spec.each and not on_features:
         raise UsageError("--each is for features", "--features top:10 --each")
-    if spec.strengths is not None and not all(np.isfinite(one) and one for one in spec.strengths or [0.0]):
-        raise UsageError("--strengths must be numbers other than 0", "such as --strengths=-4,-2,-1,1,2,4")
     if spec.random < 0:
         raise UsageError("--random must not be below 0", "20 controls, of which the largest is about p = .05")
 

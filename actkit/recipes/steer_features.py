@@ -77,7 +77,9 @@ def scored_in(run: Path, plan: FeaturePlan) -> Scored:
     names = sorted(set(table["sae"].to_pylist()))
     name = plan.sae or (names[0] if len(names) == 1 else None)
     if name is None or name not in names:
-        raise UsageError(f"{run}: which SAE?" if name is None else f"{run} has no SAE {name}", f"--sae {names}")
+        raise UsageError(
+            f"{run}: which SAE?" if name is None else f"{run} has no SAE {name}", f"--sae-name: {', '.join(names)}"
+        )
     table = table.filter(pa.compute.equal(table["sae"], name))
     columns = {one: table[one].to_numpy().astype(np.float64) for one in ("auroc", "q_value", "n_active")}
     ids = table["feature_id"].to_numpy().astype(np.int64)

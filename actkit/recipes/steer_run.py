@@ -13,7 +13,7 @@ from actkit.backends import Description, Model, describe, load
 from actkit.backends.actions import Action, interventions_of
 from actkit.backends.generation import greedy
 from actkit.backends.saes.sae import Sae
-from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, UsageError
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.estimate import planned
@@ -21,8 +21,10 @@ from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.steered import most_tokens
 from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
+from actkit.recipes.asked import config_text, options_of
 from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
-from actkit.recipes.saes import load_saes
+from actkit.recipes.saes import SaeReport, load_saes
+from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steer import FEWEST, SHARD_COST, Ready, SteerSpec, check, nothing_to_steer, recipe
 from actkit.recipes.steer_directions import STRENGTHS, DirectionPlan, actions_on, directions_in
 from actkit.recipes.steer_features import FeaturePlan, feature_actions, held_out_texts, scored_in
@@ -31,6 +33,8 @@ from actkit.recipes.stored_texts import stored_texts
 from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress
 from actkit.runs.removal import check_out
+from actkit.verify.recompute.run import sae_spec
+from actkit.verify.recompute.while_running import Verifying
 
 SHOWN = 40
 """Tokens that are generated to be looked at."""
@@ -52,42 +56,40 @@ class Source:
         return found
 
 
-def run(
-    spec: SteerSpec,
-    output: OutputSpec,
-    batch: BatchSpec | None = None,
-    device: str = "auto",
-    model: str | None = None,
-    files: Mapping[str, str] | None = None,
-    options: Mapping[str, Any] | None = None,
-    on_progress: OnProgress = lambda _progress: None,
-) -> Finished:
-    """Steer the model of a finished run with what it found. Errors: see `extract`, and those of reading the run.
+def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
+    """Steer the model of a finished run with what it found; with `output.resume`, what is missing of it.
 
-    `model` is where the model is, if not where it was. Whatever can be wrong with the options is found before its
-    weights are loaded.
+    Whatever can be wrong with the options is found before the model's weights are loaded. Errors: see `extract`, and
+    those of reading the run.
     """
-    check(spec)
+    check(own)
+    output = common.output
     check_out(output.out, output.overwrite, output.resume)
-    source = Source(Path(spec.run), facts_of(Path(spec.run)))
-    description = describe(_model(source, device, model))
-    ready, wordings = _prepared(spec, source, description)
+    source = Source(Path(own.run), facts_of(Path(own.run)))
+    description = describe(_model(source, common))
+    asked = options_of(own, common)
+    own = replace(own, tokens=replace(own.tokens, bos=source.options.get("bos") or own.tokens.bos))
+    ready, wordings = _prepared(own, source, description)
     points = tuple(sorted({*_points(ready.actions), HookPoint(description.n_layers - 1, "hook_resid_post")}))
-    vocabulary = int(description.config.get_text_config().vocab_size)
-    given = batch or BatchSpec()
-    sequences = max(FEWEST, SHARD_COST // len(ready.actions))
-    batch = replace(
+    batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
+    if output.plan_only:
+        ready = replace(ready, texts=[*_expected(wordings, own), *ready.texts])
+        return planned(recipe(own, ready), description, points, batch, output, on_progress)
+    model = load(description, points)
+    ready = replace(ready, texts=[*_answered(wordings, own, model, ready.chat), *ready.texts])
+    made = recipe(own, replace(ready, generate=partial(_generated, own, ready, model)))
+    job = Job(made, model, points, output, batch, asked, {"config.yaml": config_text(own.command, asked)})
+    return extract(job, on_progress, Verifying(job))
+
+
+def _batch(common: FollowSpec, ready: Ready, vocabulary: int) -> BatchSpec:
+    """How much is computed at once: logits must fit into memory, and a shard should not take hours."""
+    given, sequences = common.batch, max(FEWEST, SHARD_COST // len(ready.actions))
+    return replace(
         given,
         batch_tokens=most_tokens(vocabulary, given.batch_tokens),
         shard_sequences=min(given.shard_sequences, sequences),
     )
-    if output.plan_only:
-        ready = replace(ready, texts=[*_expected(wordings, spec), *ready.texts])
-        return planned(recipe(spec, ready), description, points, batch, output, on_progress)
-    loaded = load(description, points)
-    ready = replace(ready, texts=[*_answered(wordings, spec, loaded, ready.chat), *ready.texts])
-    made = recipe(spec, replace(ready, generate=partial(_generated, spec, ready, loaded)))
-    return extract(Job(made, loaded, points, output, batch, options or {}, files or {}), on_progress)
 
 
 def _prepared(spec: SteerSpec, source: Source, description: Description) -> tuple[Ready, list[Wordings]]:
@@ -100,8 +102,8 @@ def _prepared(spec: SteerSpec, source: Source, description: Description) -> tupl
         return _of_features(replace(spec, features=spec.features or "top:10"), source, ready, description), []
     if "directions" not in tables:
         raise nothing_to_steer(spec.run)
-    do = spec.do or "add"
-    strengths = tuple(spec.strengths or (STRENGTHS if do == "add" else (1.0,)))
+    do = spec.done[0] or "add"
+    strengths = spec.each_strength(STRENGTHS if do == "add" else (1.0,))
     plan = DirectionPlan(
         tuple(spec.method), spec.layers, strengths, do, spec.every_layer, spec.random, spec.positions, spec.seed
     )
@@ -125,11 +127,11 @@ def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Des
     """Interventions on features, and the run's held-out labelled texts."""
     plan = FeaturePlan(
         spec.features or "top:10",
-        spec.sae,
-        spec.do or "zero",
-        spec.value,
+        spec.sae_name,
+        spec.done[0] or "zero",
+        spec.done[1],
         spec.each,
-        tuple(spec.strengths or (1.0,)),
+        spec.each_strength((1.0,)),
         spec.random,
         spec.positions,
         spec.seed,
@@ -161,6 +163,8 @@ def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Des
         texts=[*texts, *neutral_texts()],
         actions=actions,
         saes={sae.name: sae},
+        report=SaeReport([sae], description),
+        sae_found={name: source.options.get(name) for name in ("sae", "sae_release")},
         stored=stored,
         form=form,
         words=words,
@@ -218,14 +222,14 @@ def _unanswered(one: Wordings) -> dict[str, Any]:
     return {"split": one.split, "stem": one.stem, "template": one.template, "prompt": one.stem}
 
 
-def _model(source: Source, device: str, name: str | None) -> ModelSpec:
+def _model(source: Source, common: FollowSpec) -> ModelSpec:
     """The model of the run, to be loaded as it was there."""
     about = source.facts["model"]
     revision = str(about.get("revision") or "")
     return ModelSpec(
-        name or about["name"],
-        revision if name is None and revision and not revision.startswith("sha256:") else None,
-        device,
+        common.model or about["name"],
+        revision if common.model is None and revision and not revision.startswith("sha256:") else None,
+        common.device,
         about["dtype"],
         about["attn"],
         bool(about.get("trust_remote_code")),
@@ -237,8 +241,6 @@ def _model(source: Source, device: str, name: str | None) -> ModelSpec:
 
 def _sae(source: Source, name: str, description: Description) -> Sae:
     """The SAE of that name, loaded as the run did."""
-    from actkit.verify.recompute.run import sae_spec
-
     spec = sae_spec(name, source.options.get("sae") or (), source.options.get("sae_release"))
     return load_saes([spec], description.spec.device)[0]
 

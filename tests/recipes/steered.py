@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from actkit.cli.app import main
 from actkit.config import BatchSpec, OutputSpec
 from actkit.pipeline.recipe import Finished
+from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steer import SteerSpec
-from actkit.recipes.steer_run import run
+from actkit.recipes.steer_run import run_steer
 
 WHO = ("The king", "A sailor", "My aunt", "The fox")
 STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]
@@ -24,7 +24,7 @@ def concept_run(folder: Path) -> Path:
     ]
     file = folder / "in.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
-    return called("concept", str(file), "--layers", "1,2", "--no-chat", out=folder / "run")
+    return called("concept", str(file), "--layers", "1,2", out=folder / "run")
 
 
 def feedback_run(folder: Path) -> Path:
@@ -42,7 +42,8 @@ def called(*arguments: str, out: Path) -> Path:
 
 
 def steered(
-    spec: SteerSpec, out: Path, batch: BatchSpec | None = None, resume: bool = False, plan: bool = False, **more: Any
+    spec: SteerSpec, out: Path, batch: BatchSpec | None = None, resume: bool = False, plan: bool = False
 ) -> Finished:
     """Run `steer` on the CPU."""
-    return run(spec, OutputSpec(out, resume=resume, plan_only=plan), batch, device="cpu", **more)
+    output = OutputSpec(out, resume=resume, plan_only=plan)
+    return run_steer(spec, FollowSpec(output, device="cpu", batch=batch or BatchSpec()))

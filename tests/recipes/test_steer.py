@@ -28,7 +28,7 @@ def concept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(concept: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out = tmp_path_factory.mktemp("steer") / "run"
-    return steered(SteerSpec(str(concept), strengths=(1.0, 30.0), random=4, budget=5.0), out)
+    return steered(SteerSpec(str(concept), strengths="1,30", random=4, budget=5.0), out)
 
 
 def table(run: Finished, name: str) -> pd.DataFrame:
@@ -74,8 +74,10 @@ def test_log_probabilities_are_those_of_the_plain_model_with_a_hook(finished: Fi
         actions = done[(done["intervention_id"] == row["intervention_id"]) & (done["do"] != "none")]
         found = plain_logprobs(ids, special, actions)
         first = int(one["response_start"]) if pd.notna(one["response_start"]) else 1
-        assert row["n_tokens"] == len(ids) - first
-        assert row["logprob"] == pytest.approx(found[first - 1 :].sum(), rel=1e-4)
+        last = first + int(row["n_tokens"])
+        after = own[own["position"] >= last]
+        assert after["is_special"].any() or not len(after), "what follows the answer is the template's"
+        assert row["logprob"] == pytest.approx(found[first - 1 : last - 1].sum(), rel=1e-4)
 
 
 def test_effects_are_the_means_of_the_samples(finished: Finished) -> None:
@@ -137,7 +139,7 @@ def test_choice_is_made_on_validation_texts_and_reported_once(finished: Finished
 
 
 def test_one_layer_and_strength_leave_nothing_to_choose(concept: Path, tmp_path: Path) -> None:
-    spec = SteerSpec(str(concept), layers="2", strengths=(1.0,), random=0, show=1)
+    spec = SteerSpec(str(concept), layers="2", strengths="1", random=0, show=1)
     run = steered(spec, tmp_path / "run")
     assert run.facts["steer"]["chosen"] is None and set(table(run, "steered_texts")["split"]) == {"test", "neutral"}
     assert "no controls" in run.facts["steer"]["verdicts"][0]["verdict"]
@@ -175,7 +177,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
 
 def test_a_run_that_goes_on_has_the_same_tables(concept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = SteerSpec(str(concept), layers="1", strengths=(1.0, 2.0), random=2)
+    spec = SteerSpec(str(concept), layers="1", strengths="1,2", random=2)
     batch = BatchSpec(shard_sequences=9)
     whole = steered(spec, tmp_path / "whole", batch)
     with monkeypatch.context() as patch:
@@ -184,7 +186,7 @@ def test_a_run_that_goes_on_has_the_same_tables(concept: Path, tmp_path: Path, m
             steered(spec, tmp_path / "part", batch)
     assert list((tmp_path / "part.partial/shards").glob("*.json"))
     with pytest.raises(RunError, match="begun differently"):
-        steered(replace(spec, strengths=(1.0, 3.0)), tmp_path / "part", batch, resume=True)
+        steered(replace(spec, strengths="1,3"), tmp_path / "part", batch, resume=True)
     part = steered(spec, tmp_path / "part", batch, resume=True)
     for name in whole.facts["tables"]:
         pd.testing.assert_frame_equal(table(whole, name), table(part, name), rtol=1e-6)
@@ -194,7 +196,7 @@ def test_a_plan_loads_no_weights(concept: Path, tmp_path: Path, monkeypatch: pyt
     import actkit.recipes.steer_run as module
 
     monkeypatch.setattr(module, "load", lambda *_: pytest.fail("loaded"))
-    spec = SteerSpec(str(concept), strengths=(1.0, 2.0), random=2)
+    spec = SteerSpec(str(concept), strengths="1,2", random=2)
     plan = steered(spec, tmp_path / "run", plan=True)
     assert plan.is_plan and plan.facts["counts"]["read"] == 8 + 16 and not (tmp_path / "run").exists()
     assert plan.facts["tables"]["logprobs"]["rows"] > 0
@@ -211,7 +213,7 @@ PREFERENCES = [{"prompt": one["prompt"], "chosen": one["positive"], "rejected": 
 def test_own_answers(records: list[dict[str, str]], concept: Path, tmp_path: Path) -> None:
     file = tmp_path / "abc.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in records))
-    spec = SteerSpec(str(concept), answers=str(file), layers="1", strengths=(2.0,), random=2)
+    spec = SteerSpec(str(concept), answers=str(file), layers="1", strengths="2", random=2)
     run = steered(spec, tmp_path / "run")
     texts = table(run, "steered_texts")
     assert texts["positive"].dropna().tolist() == [one["positive"] for one in ANSWERS]
@@ -222,12 +224,14 @@ def test_own_answers(records: list[dict[str, str]], concept: Path, tmp_path: Pat
     ("options", "error", "says"),
     [
         ({"answers": "few"}, UsageError, "2 prompts: too few to choose"),
-        ({"answers": "bad", "layers": "1", "strengths": (1.0,)}, InputError, "bad.jsonl:2, field negative: missing"),
+        ({"answers": "bad", "layers": "1", "strengths": "1"}, InputError, "bad.jsonl:2, field negative: missing"),
         ({"layers": "0"}, UsageError, "no direction at layer 0"),
         ({"method": ("none",)}, UsageError, "no directions by none"),
         ({"every_layer": True}, UsageError, "added many times over"),
         ({"do": "zero"}, UsageError, "for features"),
-        ({"strengths": (0.0, 1.0)}, UsageError, "numbers other than 0"),
+        ({"strengths": "0,1"}, UsageError, "0 is the model as it is"),
+        ({"strengths": "1,x"}, UsageError, "'x' is no number"),
+        ({"do": "clamp:"}, UsageError, "clamp: is not known"),
         ({"features": "top:3"}, RunError, "no feature scores"),
         ({"run": "nowhere"}, RunError, "no finished run"),
     ],
@@ -324,9 +328,7 @@ def test_features_as_a_set(feedback: Path, tmp_path: Path) -> None:
 
 
 def test_features_one_by_one(feedback: Path, tmp_path: Path) -> None:
-    run = steered(
-        SteerSpec(str(feedback), features="top:2", each=True, do="clamp", value=5.0, random=2), tmp_path / "run"
-    )
+    run = steered(SteerSpec(str(feedback), features="top:2", each=True, do="clamp:5", random=2), tmp_path / "run")
     done = table(run, "interventions")
     assert [len(ids) for ids in done[done["source"] == "features"]["feature_ids"]] == [1, 1]
     assert done[done["do"] == "clamp"]["values"].map(list).tolist() == [[5.0]] * 6
@@ -344,3 +346,23 @@ def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) 
         own = tokens[tokens["sequence_id"] == number]
         assert one.encoding.token_ids.tolist() == own["token_id"].tolist()
         assert one.encoding.is_special.tolist() == own["is_special"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["concept", "feedback"])
+def test_verify_computes_log_probabilities_again(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actkit.runs.facts import facts_of
+    from actkit.verify.recompute.run import RecomputeSpec, recompute
+
+    source = request.getfixturevalue(kind)
+    features = {"features": "top:2"} if kind == "feedback" else {"layers": "1", "strengths": "2"}
+    run = steered(SteerSpec(str(source), random=2, **features), tmp_path / "run")
+    spec = RecomputeSpec(4, device="cpu")
+    found, _ = recompute(run.path, facts_of(run.path), spec)
+    assert not found.problems and found.vectors["log-probabilities"].n >= 4 * 4
+    import actkit.verify.recompute.steered as module
+
+    monkeypatch.setattr(module, "steered_at", lambda one, _: np.ones(len(one.token_ids), dtype=np.bool_))
+    wrong, _ = recompute(run.path, facts_of(run.path), spec)
+    assert "log-probabilities" in wrong.problems[0], "steering the first token too is noticed"

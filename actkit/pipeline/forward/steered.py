@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from actkit.backends import Model
+from actkit.backends.actions import Action
 from actkit.backends.interventions import Intervention
 from actkit.backends.steered import steered_batch
 from actkit.errors import ModelError
@@ -26,8 +27,10 @@ AT_ONCE = 1 << 26
 class Steering:
     """What a recipe wants done to each batch: the interventions, and what is read of the logits."""
 
+    actions: Sequence[Action]
+    """What is done, as the table `interventions` has it."""
     interventions: Sequence[Intervention]
-    """The first one is the model as it is."""
+    """The same as edits, by id; the first one is the model as it is."""
     cost_label: str = "neutral"
     """`label` of the sequences whose KL is computed."""
     words: tuple[Ints, Ints] | None = None

@@ -5,7 +5,7 @@ of token ids, without padding, and the SAEs' own `encode` makes features of what
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from actkit.backends import Description
+from actkit.backends.interventions import Intervention
 from actkit.backends.reference import PlainModel
 from actkit.backends.saes.sae import Sae
 from actkit.config import StoreDtype
@@ -24,6 +25,7 @@ from actkit.verify.recompute.features import Cut, compare_token
 from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.retokenize import Retokenizer
+from actkit.verify.recompute.steered import compare_logprobs
 from actkit.verify.recompute.stored import StoredSequence, read_records, records_in
 from actkit.verify.recompute.tolerance import Tolerance, tolerance
 
@@ -48,6 +50,8 @@ class Recomputing:
     pooling: Pooling | None
     """None where nothing was pooled."""
     tolerance: Tolerance
+    interventions: Mapping[int, tuple[Intervention, str]] = field(default_factory=dict)
+    """Of runs that steer: id → what is done, and at which positions."""
 
     @classmethod
     def by(
@@ -105,6 +109,10 @@ class Recomputing:
                 found.not_recomputed[name] = NO_SAE
         found.not_recomputed |= {str(point): NO_MODULE for point in sorted(wanted) if not self.model.has(point)}
         points = sorted(point for point in wanted if self.model.has(point))
+        for table in one.values.get("logprobs", {}).values():
+            found.sequences += 1
+            found.tokens += len(one.token_ids)
+            compare_logprobs(self.model, one, table, self.interventions, found)
         if not points:
             return
         found.sequences += 1

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from actkit.errors import ActkitError
 from actkit.pipeline.rules import Rules
 from actkit.verify.recompute.records import Recomputing
 from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.steered import interventions_in, stored_actions
 
 BRIDGE = "BridgedModel"
 """The backend of runs whose model was run with eager attention, whatever was asked for."""
@@ -56,6 +57,7 @@ def recompute(
     plain, same_attention = load_plain(description), description.spec.attn == attn
     store_dtype = facts.get("options", {}).get("store_dtype", "float32")
     again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, same_attention)
+    again = replace(again, interventions=interventions_in(stored_actions(run), saes))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
     found.others += _other_model(about, description)
@@ -94,10 +96,11 @@ def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[d
     """The run's SAEs by name, and why those that are missing could not be loaded."""
     found: dict[str, Sae] = {}
     lacking: dict[str, str] = {}
-    paths = [*spec.saes, *(facts.get("options", {}).get("sae") or ())]
+    asked = {**facts.get("detected", {}), **facts.get("options", {})}
+    paths = [*spec.saes, *(asked.get("sae") or ())]
     for name in (one["name"] for one in facts.get("saes", ())):
         try:
-            found[name] = sae_backend.load(sae_spec(name, paths, facts.get("options", {}).get("sae_release")), device)
+            found[name] = sae_backend.load(sae_spec(name, paths, asked.get("sae_release")), device)
         except ActkitError as error:
             lacking[name] = error.message
     return found, lacking

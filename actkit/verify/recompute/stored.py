@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from actkit.pipeline.data import Bools, Ints
 
-TABLES = ("activations", "features", "pooled_activations", "pooled_features")
+TABLES = ("activations", "features", "pooled_activations", "pooled_features", "logprobs")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def _groups(part: Path) -> Iterator[tuple[str, pa.Table]]:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number)
             if len(table):
-                yield table["sae" if "sae" in table.column_names else "hook_point"][0].as_py(), table
+                named = next((one for one in ("sae", "hook_point") if one in table.column_names), None)
+                yield part.parent.name if named is None else table[named][0].as_py(), table
 
 
 def _of(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:

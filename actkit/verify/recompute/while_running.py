@@ -1,6 +1,6 @@
 """`--verify N`: a run computes its first records again, and goes on only where they are right."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from actkit.runs.paths import part_name
 from actkit.runs.progress import Progress
 from actkit.verify.recompute.records import Recomputing
 from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.steered import interventions_in
 
 SEED = 0
 """Of the draw of records."""
@@ -55,7 +56,10 @@ class Verifying:
             )
 
     def _recomputing(self) -> Recomputing:
+        steering = self.job.recipe.steering
         saes = {name: health.sae for name, health in self.job.recipe.health.items()}
         job = self.job
         about, plain = job.model.description, plain_of(job.model)
-        return Recomputing.by(job.recipe.rules, job.output.store_dtype, about, plain, saes)
+        again = Recomputing.by(job.recipe.rules, job.output.store_dtype, about, plain, saes)
+        known = {} if steering is None else interventions_in(steering.actions, saes)
+        return replace(again, interventions=known)

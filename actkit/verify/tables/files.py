@@ -21,6 +21,8 @@ BY_SHARD = (
     "pooled_features",
     "pooled_activations",
     "pairs",
+    "steered_texts",
+    "logprobs",
     "rejected",
 )
 """Tables that every shard has a part of; the others are computed over the finished shards, and have no checksums."""

@@ -1,0 +1,147 @@
+"""`actkit steer`."""
+
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options.follow import Follow
+from actkit.cli.options.groups import READ, at_home, option, with_option_groups
+from actkit.cli.run_command import hand_over, run_command
+from actkit.cli.screen.console import starting
+from actkit.config import SteerPositions
+
+DO, TEST = "What is done", "How it is measured"
+
+
+@with_option_groups
+def steer(
+    follow: Follow,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", callback=at_home, help="A finished run of concept or reward-detect.", show_default=False
+        ),
+    ],
+    do: Annotated[
+        str | None,
+        option(
+            "--do",
+            panel=DO,
+            help="add or project-out for directions; zero, clamp, clamp:VALUE or add for features.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        option("--method", panel=DO, help="Directions by mean-diff, pca or logistic; may be repeated, at one norm."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        option(
+            "--layers",
+            "-l",
+            panel=DO,
+            help="Of the run's, as 11-19 or 15; three in the middle by default.",
+            show_default=False,
+        ),
+    ] = None,
+    strengths: Annotated[
+        str | None,
+        option(
+            "--strengths",
+            panel=DO,
+            help="In units of the difference measured at the layer, as --strengths=-4,-2,-1,1,2,4, the default.",
+            show_default=False,
+        ),
+    ] = None,
+    every_layer: Annotated[
+        bool, option("--every-layer", panel=DO, help="Project out at all of the run's layers at once.")
+    ] = False,
+    features: Annotated[
+        str | None,
+        option("--features", panel=DO, help="top:10, bottom:10 (by AUROC) or ids as 12,407.", show_default=False),
+    ] = None,
+    each: Annotated[bool, option("--each", panel=DO, help="Features one by one, not as a set.")] = False,
+    sae_name: Annotated[
+        str | None,
+        option("--sae-name", panel=DO, help="Whose features, where the run has several SAEs.", show_default=False),
+    ] = None,
+    positions: Annotated[
+        SteerPositions,
+        option("--positions", panel=DO, help="Where it acts; the first token and special ones never are."),
+    ] = "all",
+    answers: Annotated[
+        str | None,
+        option(
+            "--answers",
+            panel=READ,
+            help="File of prompt, positive and negative, or of preference pairs, in place of the run's held-out texts.",
+            show_default=False,
+            callback=at_home,
+        ),
+    ] = None,
+    words: Annotated[
+        str | None,
+        option(
+            "--words",
+            panel=TEST,
+            help="For features: two files of words, as praise.txt,blame.txt, to be expected after each text.",
+            show_default=False,
+        ),
+    ] = None,
+    random: Annotated[
+        int,
+        option("--random", panel=TEST, min=0, help="Controls of each intervention: half Gaussian, half matched."),
+    ] = 20,
+    answer_tokens: Annotated[
+        int, option("--answer-tokens", panel=TEST, min=1, help="Tokens of the answers that the unsteered model gives.")
+    ] = 20,
+    budget: Annotated[
+        float, option("--budget", panel=TEST, min=0, help="Most nats a token that neutral text may lose.")
+    ] = 0.1,
+    show: Annotated[
+        int, option("--show", panel=TEST, min=0, help="Generate answers to so many prompts, to be looked at.")
+    ] = 0,
+    seed: Annotated[int, option("--seed", panel=TEST, help="Of the controls.")] = 0,
+) -> None:
+    """Is what a run found causal? Its directions or features are put into the model, and answers are scored.
+
+    Layer and strength are chosen on validation texts and reported once on test texts, beside what random and matched
+    directions do and what neutral text loses.
+
+    Example: [b]actkit steer runs/enthusiasm[/]
+
+    Example: [b]actkit steer runs/enthusiasm --layers 15 --strengths 2 --random 20 --show 3[/]
+
+    Example: [b]actkit steer runs/feedback --features top:10 --do zero --each[/]
+    """
+    from actkit.cli.screen.effects import show_effects
+
+    with starting(follow.quiet):
+        from actkit.recipes.steer import SteerSpec
+        from actkit.recipes.steer_run import run_steer
+
+    spec = SteerSpec(
+        run,
+        answers,
+        do,
+        tuple(method or SteerSpec.method),
+        layers,
+        strengths,
+        every_layer,
+        features,
+        sae_name,
+        each,
+        words,
+        random,
+        positions,
+        answer_tokens,
+        budget,
+        show,
+        seed,
+    )
+    shared = follow.shared()
+    finished = run_command(run_steer, spec, follow.spec(spec.command), shared)
+    if not shared.quiet:
+        show_effects(finished.path, finished.facts)
+    hand_over(finished, shared)

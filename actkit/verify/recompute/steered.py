@@ -1,0 +1,110 @@
+"""Log-probabilities under interventions, computed again: the plain model, one sequence, hooks registered here.
+
+Nothing of how a run computes them is used: no batch, no tree, nothing left out below the lowest intervention, the whole
+output layer. What an intervention does to a vector is the same formula (`backends.interventions`).
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from actkit.backends.actions import Action, action_of, interventions_of
+from actkit.backends.interventions import Intervention
+from actkit.backends.placement import input_device
+from actkit.backends.reference import PlainModel
+from actkit.backends.saes.sae import Sae
+from actkit.pipeline.data import Bools
+from actkit.runs.reader import parts
+from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.stored import StoredSequence
+
+NAME = "log-probabilities"
+MOST = 3
+"""Interventions computed again for each sequence, beside the model as it is."""
+
+
+def stored_actions(run: Path) -> list[Action]:
+    """The interventions of a finished run; none of a run that has none."""
+    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "interventions")]
+    return [action_of(row) for row in pa.concat_tables(tables).to_pylist()] if tables else []
+
+
+def interventions_in(actions: Sequence[Action], saes: Mapping[str, Sae]) -> dict[int, tuple[Intervention, str]]:
+    """Id → the intervention, and the positions at which it acts; without those whose SAE is not there."""
+    known = [one for one in actions if one.sae is None or one.sae in saes]
+    where = {one.intervention_id: one.positions for one in known}
+    return {one.intervention_id: (one, where[one.intervention_id]) for one in interventions_of(known, saes)}
+
+
+def compare_logprobs(
+    model: PlainModel,
+    one: StoredSequence,
+    table: pa.Table,
+    known: Mapping[int, tuple[Intervention, str]],
+    found: Recomputed,
+) -> None:
+    """Compare what is stored of one sequence: the model as it is, and a few interventions drawn by its id."""
+    stored = dict(zip(table["intervention_id"].to_pylist(), table["logprob"].to_pylist(), strict=True))
+    steered = [number for number in stored if number and number in known]
+    rng = np.random.default_rng(int(one.row["sequence_id"]))
+    chosen = [0, *sorted(rng.permutation(steered)[:MOST].tolist())]
+    # What a template puts after the answer is no part of it.
+    first, n_tokens = one.row["response_start"] or 1, table["n_tokens"][0].as_py()
+    for number in chosen:
+        intervention, positions = known[number]
+        again = _logprobs(model, one, intervention, steered_at(one, positions))[first - 1 :]
+        place = f"{one.place}, intervention {number}"
+        found.vectors_of(NAME).compare(np.array([[stored[number]]]), np.array([[again[:n_tokens].sum()]]), [place])
+
+
+def steered_at(one: StoredSequence, positions: str) -> Bools:
+    """[n_tokens] where a sequence is steered: not at its first token, nor at special ones."""
+    at, start = np.arange(len(one.token_ids)), one.row["response_start"]
+    where: Bools = (at > 0) & ~one.left_out
+    if start is None or positions == "all":
+        return where
+    response: Bools = at >= start - 1
+    return where & (response if positions == "response" else ~response)
+
+
+def _logprobs(
+    model: PlainModel, one: StoredSequence, intervention: Intervention, where: Bools
+) -> "np.typing.NDArray[np.float64]":
+    """[n_tokens - 1] the log-probability of each token after the first."""
+    device = torch.device(input_device(model.module))
+    ids = torch.from_numpy(one.token_ids)[None].to(device)
+    rows = torch.from_numpy(np.flatnonzero(where)).to(device)
+    modules = dict(model.module.named_modules())
+    with ExitStack() as hooks, torch.inference_mode():
+        for edit in intervention.edits:
+            site = model.sites[edit.hook_point.name]
+            module = modules[site.path.format(layer=edit.hook_point.layer)]
+            hooks.callback(_changing(module, site.side, edit.change, rows).remove)
+        logits = model.module(input_ids=ids, use_cache=False).logits[0, :-1].float()
+    chosen = torch.log_softmax(logits, -1).gather(1, ids[0, 1:, None])[:, 0]
+    return chosen.double().cpu().numpy()
+
+
+def _changing(module: torch.nn.Module, side: str, change: Any, rows: torch.Tensor) -> Any:
+    def changed(tensor: torch.Tensor) -> torch.Tensor:
+        flat = tensor.clone().reshape(-1, tensor.shape[-1])
+        flat[rows] = flat[rows] + change(flat[rows])
+        return flat.reshape(tensor.shape)
+
+    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if args:
+            return (changed(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"])}
+
+    def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+        return (changed(output[0]), *output[1:]) if isinstance(output, tuple) else changed(output)
+
+    if side == "in":
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+    return module.register_forward_hook(after)
