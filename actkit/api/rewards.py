@@ -28,7 +28,7 @@ class RewardSignals:
     features: "pd.DataFrame" = field(repr=False)
     """The table `feature_scores`: one row a feature, ranked by AUROC, with intervals, p, q and held-out evidence."""
     reward_features: list[dict[str, Any]]
-    """Those of the first `top_k` that survive: respond to positive texts, q small enough, above both thresholds."""
+    """Those of the first `top_k` that respond to positive texts by all evidence: see `responds_to` in `features`."""
     statistics: Mapping[str, Any] = field(repr=False)
     """What holds for the run as a whole: data, what length alone and chance achieve, probes, how many were found."""
     warnings: list[str]
@@ -52,10 +52,11 @@ class RewardSignals:
 class RewardSignalDetector:
     """Finds SAE features that respond to positive feedback, with held-out evidence and what chance would give.
 
-    `pool` makes one number a feature of a text: max, mean, sum or last. `activation_threshold` is the least mean
-    activation where a feature is active, `correlation_threshold` the least correlation with the label, `q` the
-    false-discovery rate (Benjamini & Hochberg 1995), `held_out` the share of groups that chooses nothing, `draws` how
-    often labels are exchanged where p needs it, `top_k` how many features are listed.
+    `pool` makes one number a feature of a text: max, mean, sum or last. `activation_threshold`, the least mean
+    activation where a feature is active, and `correlation_threshold`, the least correlation with the label, are
+    conditions where they are given. `q` is the false-discovery rate (Benjamini & Hochberg 1995), `held_out` the share
+    of groups that chooses nothing, `draws` how often labels are exchanged where p needs it, `top_k` how many features
+    are listed.
 
         detector = actkit.RewardSignalDetector("tiny", target_layer=2, pool="mean")
         detector.detect([{"text": "Thank you!", "feedback": 1}, {"text": "This is wrong.", "feedback": 0}]).features
@@ -70,8 +71,8 @@ class RewardSignalDetector:
         sae_path: str | Path | Sequence[str | Path] | None = None,
         target_layer: int | None = None,
         pool: Pool = "max",
-        activation_threshold: float = ScoreSettings.activation_threshold,
-        correlation_threshold: float = ScoreSettings.correlation_threshold,
+        activation_threshold: float | None = None,
+        correlation_threshold: float | None = None,
         q: float = ScoreSettings.q,
         held_out: float = ScoreSettings.held_out,
         draws: int = ScoreSettings.draws,

@@ -94,11 +94,26 @@ def reward_detect(
     ] = None,
     pool: Annotated[Pool, option("--pool", panel=SAE, help="How a text's tokens become one number a feature.")] = "max",
     activation_threshold: Annotated[
-        float, option("--activation-threshold", panel=TEST, min=0.0, help="Least mean activation where it is active.")
-    ] = 0.5,
+        float | None,
+        option(
+            "--activation-threshold",
+            panel=TEST,
+            min=0.0,
+            help="Require this mean activation where it is active; 0.5 in passes_thresholds.",
+            show_default=False,
+        ),
+    ] = None,
     correlation_threshold: Annotated[
-        float, option("--correlation-threshold", panel=TEST, min=0.0, max=1.0, help="Least correlation with the label.")
-    ] = 0.6,
+        float | None,
+        option(
+            "--correlation-threshold",
+            panel=TEST,
+            min=0.0,
+            max=1.0,
+            help="Require this correlation with the label; 0.6 in passes_thresholds.",
+            show_default=False,
+        ),
+    ] = None,
     q: Annotated[float, option("--q", panel=TEST, min=0.0, max=1.0, help="False-discovery rate.")] = 0.05,
     held_out: Annotated[
         float, option("--held-out", panel=TEST, min=0.0, max=0.9, help="Share of the groups held out from the ranking.")

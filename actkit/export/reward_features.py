@@ -29,21 +29,24 @@ COLUMNS = {
     "auroc_heldout": "auroc_heldout",
     "heldout_agrees": "heldout_agrees",
     "auroc_length_adjusted": "auroc_length_adjusted",
-    "survives": "survives",
+    "responds_to": "responds_to",
+    "passes_thresholds": "passes_thresholds",
     "url": "url",
     "contexts": "contexts",
 }
 """Column of `feature_scores` → name in the document."""
 LARGE_BY_CHANCE = 0.8
 """When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
+LEFT_OF_LENGTH = 0.05
+"""Further than this from 0.5, what length tells within classes of about equal length is said."""
 MANY_REPEATED = 0.05
 """When more than this share of the texts repeats others, readers are told."""
 
 
 def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
-    """The document's text: `features` are the `top_k` first of the ranking, `reward_features` those that survive.
+    """The document's text: `features` are the `top_k` first of the ranking.
 
-    A feature survives when it responds to positive feedback, its q is small enough, and it is above both thresholds.
+    `reward_features` are those of them that respond to positive feedback by all evidence: see `feature_scores`.
     """
     head = first_rows(run, top_k)
     options = facts["options"]
@@ -53,7 +56,7 @@ def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
         "saes": [{key: sae[key] for key in ("name", "hook_point", "d_sae")} for sae in facts["saes"]],
         "statistics": facts["scores"],
         "warnings": [*facts["warnings"], *caveats(facts["scores"])],
-        "reward_features": [row for row in head if row["survives"]],
+        "reward_features": [row for row in head if row["responds_to"] == "positive"],
         "features": head,
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -66,20 +69,34 @@ def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
     return [{COLUMNS[name]: value for name, value in row.items()} for row in rows]
 
 
+def by_chance(scores: Mapping[str, Any]) -> float:
+    """The AUROC that the best of an SAE's features reaches by chance in one run of twenty; of several SAEs the most."""
+    return max((sae["largest_auroc_by_chance"]["q95"] for sae in scores["saes"]), default=0.5)
+
+
+def too_small(scores: Mapping[str, Any]) -> str | None:
+    """Why the sample carries no ranking, in a sentence; None where it may."""
+    chance = by_chance(scores)
+    if chance <= LARGE_BY_CHANCE:
+        return None
+    return (
+        "the sample is too small to tell: by chance alone the best of its features reaches an AUROC of "
+        f"{chance:.2f} in one run of twenty"
+    )
+
+
 def caveats(scores: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the ranking, in sentences."""
     found = scores["found"]
     said = ["an association with feedback is no cause of it"]
-    chance = max((sae["largest_auroc_by_chance"]["q95"] for sae in scores["saes"]), default=0.5)
-    if not found["respond_to_positive"] and not found["respond_to_negative"]:
+    if not any(found["significant"].values()):
         said.append(f"no feature responds to feedback at a false-discovery rate of {found['q']:g}")
-    elif not found["above_thresholds"]:
-        said.append("no feature passes the thresholds of activation and correlation; those listed are the nearest")
-    if chance > LARGE_BY_CHANCE:
+    elif not any(found["respond_to"].values()):
         said.append(
-            "the sample is too small to tell: by chance alone the best of its features reaches an AUROC of "
-            f"{chance:.2f} in one run of twenty"
+            f"features pass q ≤ {found['q']:g}, and none all of the evidence: beyond the best of chance, on the same "
+            "side in held-out texts and among texts of equal length, and above the thresholds that were given"
         )
+    said += filter(None, [too_small(scores)])
     return said + _about_data(scores["data"]) + _about_length(scores["length_only"])
 
 
@@ -100,7 +117,12 @@ def _about_length(length: Mapping[str, Any]) -> list[str]:
     found, left = length["all"], length["within_strata"]
     if found["low"] <= 0.5 <= found["high"]:
         return []
-    says = f"length alone tells positive from negative texts with an AUROC of {found['value']:.2f}"
+    says = f"length alone separates the classes with AUROC {found['value']:.2f} over all texts (0.5 is chance)"
     if left is None:
         return [f"{says}, and there are too few texts to adjust for it"]
-    return [f"{says}: read auroc_length_adjusted, where {left:.2f} is left of it"]
+    said = [f"{says}: read auroc_length_adjusted, which compares texts of about equal length only"]
+    if abs(left - 0.5) > LEFT_OF_LENGTH:
+        said.append(
+            f"among texts of about equal length, length alone still has AUROC {left:.2f}: it is adjusted in part"
+        )
+    return said

@@ -106,7 +106,7 @@ def test_reward_features_have_the_configuration_as_yaml(tiny: actkit.ModelSpec) 
     assert yaml.safe_load(Path("found.yaml").read_text(encoding="utf-8")) == {"command": "reward-detect", **given}
     assert given["top_k"] == 5 and given["pool"] == "max"
     assert len(d["features"]) == 5
-    assert d["reward_features"] == [one for one in d["features"] if one["survives"]]
+    assert d["reward_features"] == [one for one in d["features"] if one["responds_to"] == "positive"]
     for one in d["features"]:
         assert one["correlation_score"] > 0 and one["positive_activation"] > one["negative_activation"]
         assert one["activation_strength"] > 0 and one["feature_index"] >= 0

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis.auroc import stratified_aurocs
 from actkit.analysis.columns import Columns
+from actkit.analysis.feature_tests.block_statistics import class_means
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts
+from actkit.analysis.feature_tests.ranking import ranked
 from actkit.analysis.length import length_strata
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
@@ -85,7 +88,14 @@ def test_every_figure_is_brute_force(grouped: Finished) -> None:
         assert row["auroc"] == pytest.approx(roc_auc_score(label, mine), abs=1e-9)
         assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]
         assert row["auroc_heldout"] == pytest.approx(roc_auc_score(y[held], column[held]), abs=1e-9)
-        assert row["heldout_agrees"] == (np.sign(row["auroc_heldout"] - 0.5) == np.sign(row["auroc"] - 0.5))
+        agrees = (row["auroc_heldout"] - 0.5) * (row["auroc"] - 0.5) > 0
+        assert row["heldout_agrees"] == agrees
+        responds = row["q_value"] <= 0.05 and row["p_largest"] <= 0.05 and agrees
+        responds &= not (row["auroc_length_adjusted"] - 0.5) * (row["auroc"] - 0.5) <= 0  # NaN where it is not known
+        side = "positive" if row["auroc"] > 0.5 else "negative"
+        assert (row["responds_to"] == side) if responds else pd.isna(row["responds_to"])
+        own = row["correlation"] if side == "positive" else -row["correlation"]
+        assert row["passes_thresholds"] == (row["activation_strength"] >= 0.5 and own >= 0.6)
         assert 0 <= row["p_value"] <= 1 and row["q_value"] >= row["p_value"] - 1e-12
     assert scores["rank"].tolist() == list(range(1, len(scores) + 1))
     assert scores["auroc"].is_monotonic_decreasing
@@ -114,7 +124,7 @@ def test_what_must_be_found_is_found_and_stands_in_praise(grouped: Finished) -> 
     }
     assert document["statistics"]["saes"][0]["exchanged"] == "within-groups"
     assert any("no cause" in one for one in document["warnings"])
-    assert [one for one in document["features"] if one["survives"]] == document["reward_features"]
+    assert [one for one in document["features"] if one["responds_to"] == "positive"] == document["reward_features"]
 
 
 def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finished, tmp_path: Path) -> None:
@@ -141,10 +151,10 @@ def test_a_shuffled_label_finds_nothing(tmp_path: Path) -> None:
         one.update(feedback=str(label), group=None)
     finished = detected(tmp_path, records)
     found = finished.facts["scores"]["found"]
-    assert found["respond_to_positive"] == found["respond_to_negative"] == 0
+    assert found["respond_to"] == found["significant"] == {"positive": 0, "negative": 0}
     assert finished.facts["scores"]["saes"][0]["largest_auroc_by_chance"]["q95"] > 0.7
     best = pd.read_parquet(finished.path / "feature_scores").iloc[0]
-    assert best["auroc"] > 0.65 and best["p_largest"] > 0.05 and not best["survives"]
+    assert best["auroc"] > 0.65 and best["p_largest"] > 0.05 and pd.isna(best["responds_to"])
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
     assert any("no feature responds to feedback" in one for one in warnings)
 
@@ -179,7 +189,7 @@ def test_length_is_told_apart(tmp_path: Path) -> None:
     assert len(dense_ones)
     assert (dense_ones["auroc_length_adjusted"] < dense_ones["auroc"]).mean() > 0.9
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
-    assert any("length alone tells" in one for one in warnings)
+    assert any("length alone separates the classes" in one for one in warnings)
 
 
 def test_length_strata_hold_texts_of_about_one_length() -> None:
@@ -344,7 +354,70 @@ def test_thresholds_filter_and_the_nearest_are_shown_all_the_same(tmp_path: Path
         document = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))
         assert len(document["features"]) == 10
         assert bool(document["reward_features"]) == survivors
-        assert any("passes the thresholds" in one for one in document["warnings"]) != survivors
+        assert any("none all of the evidence" in one for one in document["warnings"]) != survivors
+
+
+def test_the_older_scripts_thresholds_are_a_column_and_no_condition(grouped: Finished) -> None:
+    scores = pd.read_parquet(grouped.path / "feature_scores")
+    responds = scores["responds_to"] == "positive"
+    assert responds.any() and (responds & ~scores["passes_thresholds"]).any()
+    counts = grouped.facts["scores"]["found"]
+    assert counts["respond_to"]["positive"] == responds.sum()
+    assert counts["respond_and_pass_thresholds"]["positive"] == (responds & scores["passes_thresholds"]).sum()
+
+
+def row_of(**values: float) -> pa.Table:
+    usual = {"p_value": 1e-6, "auroc": 0.7, "auroc_heldout": 0.7, "auroc_length_adjusted": 0.65, "p_largest": 0.01}
+    return pa.table(
+        {"feature_id": [3], "correlation": [0.3], "activation_strength": [2.0]}
+        | {name: [values.get(name, value)] for name, value in usual.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict", "agrees"),
+    [
+        ({}, "positive", True),
+        ({"auroc": 0.3, "auroc_heldout": 0.4, "auroc_length_adjusted": 0.2}, "negative", True),
+        ({"auroc_heldout": np.nan, "auroc_length_adjusted": np.nan}, "positive", None),
+        ({"auroc_heldout": 0.45}, None, False),
+        ({"auroc": 0.5, "auroc_heldout": 0.5}, None, False),
+        ({"auroc_heldout": 0.5}, None, False),
+        ({"auroc_length_adjusted": 0.5}, None, True),
+        ({"auroc_length_adjusted": 0.3}, None, True),
+        ({"p_value": 0.2}, None, True),
+        ({"p_largest": 0.2}, None, True),
+    ],
+)
+def test_a_verdict_takes_all_evidence(values: dict[str, float], verdict: str | None, agrees: bool | None) -> None:
+    table, found = ranked({"sae": row_of(**values)}, 0.05, None, None)
+    row = table.to_pylist()[0]
+    assert (row["responds_to"], row["heldout_agrees"], row["passes_thresholds"]) == (verdict, agrees, False)
+    assert sum(found["respond_to"].values()) == (verdict is not None)
+    assert ranked({"sae": row_of(**values)}, 0.05, None, 0.4)[0]["responds_to"].to_pylist() == [None]
+
+
+def test_a_feature_that_is_the_label_has_a_correlation_of_one_and_no_more() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(5, 60):
+        label = rng.random(n) < 0.5
+        label[:2] = True, False
+        value = np.full(int(label.sum()), np.float32(rng.random() + 0.1))
+        columns = Columns(n, np.array([0, len(value)]), np.flatnonzero(label).astype(np.int32), value)
+        found = class_means(columns, label, rng.random(n) + 0.1)["correlation"][0]
+        assert found <= 1 and found == pytest.approx(1)
+
+
+def test_no_ranking_is_printed_where_the_sample_carries_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in texts(0)[:12]), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["reward-detect", str(file), "-o", str(tmp_path / "run"), "--draws", "200", "--device", "cpu"])
+    said = capsys.readouterr().err
+    assert "no ranking is shown, since the sample is too small to tell" in said and "AUROC (95 %)" not in said
+    assert len(pd.read_parquet(tmp_path / "run" / "feature_scores")) > 100
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -355,7 +428,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert ended.value.code == 0
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'run'}\n"
-    for said in ("AUROC", "held out", "by chance", "probe of 10 features", "probe of the activations", "no cause"):
+    wanted = "held out", "length alone separates the classes with AUROC", "0.5 is chance", "by chance", "no cause"
+    for said in (*wanted, "probe of 10 features", "probe of the activations"):
         assert said in printed.err
     assert max(map(len, printed.err.splitlines())) < 160
 

@@ -48,8 +48,10 @@ class ScoreSettings:
     """Exchanges of labels for the distribution of the largest AUROC."""
     q: float = 0.05
     """False-discovery rate."""
-    activation_threshold: float = 0.5
-    correlation_threshold: float = 0.6
+    activation_threshold: float | None = None
+    correlation_threshold: float | None = None
+    """Least mean activation where a feature is active, and least correlation with the label of its side: conditions
+    where they are given. The column `passes_thresholds` takes THRESHOLDS for None."""
     seed: int = 0
 
 
@@ -81,8 +83,7 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
             about["dense_probe"] = asdict(dense_probe(run, sae.hook_point, texts, held, settings.seed))
         report["saes"].append(about)
         found[sae.name] = table
-    thresholds = settings.activation_threshold, settings.correlation_threshold
-    table, report["found"] = ranked(found, settings.q, *thresholds)
+    table, report["found"] = ranked(found, settings.q, settings.activation_threshold, settings.correlation_threshold)
     return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
 
 

@@ -17,39 +17,68 @@ from actkit.schemas import CONTEXTS, arrow_schema
 CONTEXTS_KEPT = 3
 ENDS = 100
 """Features at either end of the ranking whose contexts are written."""
+THRESHOLDS = (0.5, 0.6)
+"""Of activation and correlation: the older script's."""
+BY_CHANCE = 0.05
+"""How often the best of an SAE's features may be as far from 0.5 by chance."""
+EVIDENCE = ("auroc", "q_value", "p_largest", "auroc_heldout", "auroc_length_adjusted")
 Url = Callable[[int], str | None]
 
 
 def ranked(
-    tables: Mapping[str, pa.Table], q: float, activation_threshold: float, correlation_threshold: float
+    tables: Mapping[str, pa.Table], q: float, activation_threshold: float | None, correlation_threshold: float | None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """All SAEs' rows (SAE → rows) by AUROC, largest first, with rank, q over all of them, and which survive.
+    """All SAEs' rows (SAE → rows) by AUROC, largest first, with rank, q over all of them, and the verdict on each.
 
-    Returns the rows and how many were found. A feature survives when it responds to positive texts at that
-    false-discovery rate and is above both thresholds.
+    A feature responds to texts of one label where all evidence says so: q is small enough; its AUROC is further from
+    0.5 than the SAE's best feature gets by chance in 19 of 20 exchanges of labels; and its AUROC in the held-out texts
+    and the one among texts of about equal length are on the same side of 0.5, where they are known. Thresholds are
+    conditions where they are given. Returns the rows and how many were found.
     """
     named = [part.append_column("sae", pa.array([name] * len(part), pa.string())) for name, part in tables.items()]
     table = pa.concat_tables(named)
     table = table.append_column("q_value", pa.array(benjamini_hochberg(table["p_value"].to_numpy())))
     table = table.take(pc.sort_indices(table, sort_keys=[("auroc", "descending"), ("feature_id", "ascending")]))
-    area, later = table["auroc"].to_numpy(), table["auroc_heldout"].to_numpy()
-    significant = table["q_value"].to_numpy() <= q
-    survives = (
-        significant
-        & (area > 0.5)
-        & (table["activation_strength"].to_numpy() >= activation_threshold)
-        & (np.nan_to_num(table["correlation"].to_numpy()) >= correlation_threshold)
+    columns = {name: table[name].to_numpy() for name in (*EVIDENCE, "activation_strength", "correlation")}
+    side = np.sign(columns["auroc"] - 0.5)
+    later, adjusted = columns["auroc_heldout"], columns["auroc_length_adjusted"]
+    agrees = side * (later - 0.5) > 0
+    significant = columns["q_value"] <= q
+    beyond_chance = columns["p_largest"] <= BY_CHANCE
+    holds = (agrees | np.isnan(later)) & (np.isnan(adjusted) | (side * (adjusted - 0.5) > 0))
+    least = activation_threshold, correlation_threshold
+    passes = _passes(
+        columns, side, *(usual if one is None else one for one, usual in zip(least, THRESHOLDS, strict=True))
     )
+    asked = _passes(columns, side, *(-np.inf if one is None else one for one in least))
+    responds = significant & beyond_chance & holds & asked & (side != 0)
     found = {
         "tested": len(table),
         "q": q,
-        "respond_to_positive": int((significant & (area > 0.5)).sum()),
-        "respond_to_negative": int((significant & (area < 0.5)).sum()),
-        "above_thresholds": int(survives.sum()),
+        "significant": _sides(significant, side),
+        "beyond_the_best_of_chance": _sides(significant & beyond_chance, side),
+        "respond_to": _sides(responds, side),
+        "respond_and_pass_thresholds": _sides(responds & passes, side),
     }
-    agrees = pa.array(np.sign(later - 0.5) == np.sign(area - 0.5), mask=np.isnan(later))
-    table = table.append_column("rank", pa.array(np.arange(1, len(table) + 1)))
-    return table.append_column("heldout_agrees", agrees).append_column("survives", pa.array(survives)), found
+    verdict = np.where(side > 0, "positive", "negative")
+    return (
+        table.append_column("rank", pa.array(np.arange(1, len(table) + 1)))
+        .append_column("heldout_agrees", pa.array(agrees, mask=np.isnan(later)))
+        .append_column("responds_to", pa.array(verdict, pa.string(), mask=~responds))
+        .append_column("passes_thresholds", pa.array(passes)),
+        found,
+    )
+
+
+def _passes(columns: Mapping[str, Any], side: Floats, activation: float, correlation: float) -> Bools:
+    """[n] whether features are above both thresholds: of correlation with the label of their own side."""
+    own = np.nan_to_num(columns["correlation"]) * np.where(side < 0, -1, 1)
+    found: Bools = (columns["activation_strength"] >= activation) & (own >= correlation)
+    return found
+
+
+def _sides(which: Bools, side: Floats) -> dict[str, int]:
+    return {"positive": int((which & (side > 0)).sum()), "negative": int((which & (side < 0)).sum())}
 
 
 def finished(run: Path, table: pa.Table, urls: Mapping[str, Url], sequence_ids: Ints) -> pa.Table:

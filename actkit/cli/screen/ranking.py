@@ -1,17 +1,26 @@
 """What `actkit reward-detect` prints: the ranking, its contexts, and what it must be read beside."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from actkit.cli.screen.console import console, draw_table, say
+from actkit.export.reward_features import too_small
 
 TOLD = 5
 """Features whose contexts are printed."""
-COLUMNS = ("#", "feature", "corr.", "strength", "positive", "negative", "AUROC (95 %)", "q", "held out", "")
+COLUMNS = (
+    *("#", "feature", "AUROC (95 %)", "held out", "adjusted", "q"),
+    *("corr.", "strength", "positive", "negative", "responds to"),
+)
+LEGEND = (
+    "AUROC: chance that a positive text has more of the feature than a negative one, on the discovery texts; held out:",
+    "on the others; adjusted: among texts of about equal length; q: false-discovery rate; corr.: with the label;",
+    "strength: mean activation where active; positive, negative: means of these texts; responds to: by all evidence",
+)
 
 
 def show_ranking(path: Path) -> None:
@@ -19,8 +28,14 @@ def show_ranking(path: Path) -> None:
     document = json.loads((path / "reward_features.json").read_text(encoding="utf-8"))
     screen = console()
     several = len(document["saes"]) > 1
-    draw_table(_ranking(document["features"], several), screen)
-    for row in document["features"][:TOLD]:
+    small = too_small(document["statistics"])
+    if small:
+        screen.print(f"no ranking is shown, since {small}; feature_scores has every figure", markup=False)
+    else:
+        draw_table(_ranking(document["features"], several), screen)
+        for line in LEGEND:
+            screen.print(f"[dim]{line}[/]")
+    for row in () if small else document["features"][:TOLD]:
         screen.print(f"  [bold]{row['feature_index']}[/]" + (f" [dim]{row['sae']}[/]" if several else ""))
         for context in row["contexts"] or ():
             around = f"    …{context['before'][-40:]}[{context['token']}]{context['after'][:40]}…".replace("\n", " ")
@@ -40,14 +55,15 @@ def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
         cells = [
             f"{row['rank']}",
             f"{row['feature_index']}",
+            f"{row['auroc']:.3f} ({low}-{high})",
+            _figure(row["auroc_heldout"], 3),
+            _figure(row["auroc_length_adjusted"], 3),
+            f"{row['q_value']:.0e}" if row["q_value"] else "<1e-300",
             _figure(row["correlation_score"], 2),
             _figure(row["activation_strength"], 2),
             _figure(row["positive_activation"], 2),
             _figure(row["negative_activation"], 2),
-            f"{row['auroc']:.3f} ({low}-{high})",
-            f"{row['q_value']:.0e}" if row["q_value"] else "<1e-300",
-            _figure(row["auroc_heldout"], 3),
-            "✓" if row["survives"] else "",
+            row["responds_to"] or "",
         ]
         shown.add_row(*cells, *((row["sae"],) if several else ()))
     return shown
@@ -62,11 +78,12 @@ def _beside(statistics: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{data['positive']:,} positive, {data['negative']:,} negative, {data['neutral']:,} neutral texts"
         + (f" in {data['groups']:,} groups" if data["groups"] else ""),
-        f"at q ≤ {found['q']:g}, of {found['tested']:,} features {found['respond_to_positive']:,} respond to positive "
-        f"and {found['respond_to_negative']:,} to negative feedback; {found['above_thresholds']:,} survive",
+        f"of {found['tested']:,} features {_sides(found['respond_to'])} by all evidence: q ≤ {found['q']:g}, beyond",
+        "  the best of chance, on the same side in held-out texts and among texts of about equal length",
+        f"  by q alone {_counts(found['significant'])}; by all evidence and above the older script's thresholds of",
+        f"  activation and correlation {_counts(found['respond_and_pass_thresholds'])}",
+        *_lengths(statistics["length_only"]),
     ]
-    length = statistics["length_only"].get("held_out") or statistics["length_only"]["all"]
-    lines.append(f"length alone: AUROC {_interval(length['value'], length)}")
     for sae in statistics["saes"]:
         chance = sae["largest_auroc_by_chance"]
         lines.append(
@@ -81,6 +98,21 @@ def _beside(statistics: Mapping[str, Any]) -> list[str]:
             probe = sae["dense_probe"]
             lines.append(f"  probe of the activations, held out: {_interval(probe['auroc'], probe)}")
     return lines
+
+
+def _sides(counts: Mapping[str, int]) -> str:
+    return f"{counts['positive']:,} respond to positive and {counts['negative']:,} to negative feedback"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return f"{counts['positive']:,} and {counts['negative']:,}"
+
+
+def _lengths(length: Mapping[str, Any]) -> Iterator[str]:
+    """What length alone tells, of which texts."""
+    names = (("held_out", "the held-out texts"), ("all", "all texts"))
+    found = [f"{_interval(length[key]['value'], length[key])} on {name}" for key, name in names if key in length]
+    yield f"length alone separates the classes with AUROC {', '.join(found)}; 0.5 is chance"
 
 
 def _interval(value: float, of: Mapping[str, float]) -> str:
