@@ -93,8 +93,8 @@ def caveats(scores: Mapping[str, Any]) -> list[str]:
         said.append(f"no feature responds to feedback at a false-discovery rate of {found['q']:g}")
     elif not any(found["respond_to"].values()):
         said.append(
-            f"features pass q ≤ {found['q']:g}, and none all of the evidence: beyond the best of chance, on the same "
-            "side in held-out texts and among texts of equal length, and above the thresholds that were given"
+            f"features respond to feedback at q ≤ {found['q']:g}, and none by all of the evidence (beyond the best of "
+            "chance, held out, length)"
         )
     said += filter(None, [too_small(scores)])
     return said + _about_data(scores["data"]) + _about_length(scores["length_only"])
@@ -123,6 +123,6 @@ def _about_length(length: Mapping[str, Any]) -> list[str]:
     said = [f"{says}: read auroc_length_adjusted, which compares texts of about equal length only"]
     if abs(left - 0.5) > LEFT_OF_LENGTH:
         said.append(
-            f"among texts of about equal length, length alone still has AUROC {left:.2f}: it is adjusted in part"
+            f"length alone still has AUROC {left:.2f} among texts of about equal length: it is adjusted in part"
         )
     return said

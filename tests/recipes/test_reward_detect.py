@@ -354,7 +354,7 @@ def test_thresholds_filter_and_the_nearest_are_shown_all_the_same(tmp_path: Path
         document = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))
         assert len(document["features"]) == 10
         assert bool(document["reward_features"]) == survivors
-        assert any("none all of the evidence" in one for one in document["warnings"]) != survivors
+        assert any("none by all of the evidence" in one for one in document["warnings"]) != survivors
 
 
 def test_the_older_scripts_thresholds_are_a_column_and_no_condition(grouped: Finished) -> None:
