@@ -120,7 +120,7 @@ def _about_length(length: Mapping[str, Any]) -> list[str]:
     says = f"length alone separates the classes with AUROC {found['value']:.2f} over all texts (0.5 is chance)"
     if left is None:
         return [f"{says}, and there are too few texts to adjust for it"]
-    said = [f"{says}: read auroc_length_adjusted, which compares texts of about equal length only"]
+    said = [f"{says}: read auroc_length_adjusted"]
     if abs(left - 0.5) > LEFT_OF_LENGTH:
         said.append(
             f"length alone still has AUROC {left:.2f} among texts of about equal length: it is adjusted in part"
