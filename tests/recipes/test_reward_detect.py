@@ -416,7 +416,11 @@ def test_no_ranking_is_printed_where_the_sample_carries_none(
     with pytest.raises(SystemExit):
         main(["reward-detect", str(file), "-o", str(tmp_path / "run"), "--draws", "200", "--device", "cpu"])
     said = capsys.readouterr().err
-    assert "no ranking is shown, since the sample is too small to tell" in said and "AUROC (95 %)" not in said
+    assert (
+        "no ranking is shown" in said
+        and "the sample is too small to tell: by chance alone" in said
+        and "AUROC (95 %)" not in said
+    )
     assert len(pd.read_parquet(tmp_path / "run" / "feature_scores")) > 100
 
 

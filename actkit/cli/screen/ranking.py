@@ -30,7 +30,8 @@ def show_ranking(path: Path) -> None:
     several = len(document["saes"]) > 1
     small = too_small(document["statistics"])
     if small:
-        screen.print(f"no ranking is shown, since {small}; feature_scores has every figure", markup=False)
+        screen.print("no ranking is shown (feature_scores has every figure), since", markup=False)
+        screen.print(small, markup=False)
     else:
         draw_table(_ranking(document["features"], several), screen)
         for line in LEGEND:
