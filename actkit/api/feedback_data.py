@@ -42,7 +42,7 @@ class FeedbackDataLoader:
         *,
         text_field: str | None = None,
         label_field: str | None = None,
-        prompt_field: str = "prompt",
+        prompt_field: str | None = None,
         group_field: str | None = None,
         score_field: str | None = None,
         positive: Sequence[str] = (),

@@ -40,7 +40,7 @@ class ExtractionConfig:
     revision: str | None = None
     chat: bool = False
     """Put prompt and response into the model's chat template."""
-    prompt_field: str = "prompt"
+    prompt_field: str | None = None
     response_field: str = "response"
     max_length: int | None = None
     """Most tokens of a sequence; None is the model's context."""
@@ -106,7 +106,13 @@ class SAEActivationExtractor:
             with writing(path):
                 path.write_text(as_json(document), encoding="utf-8")
             what = SaeExtractSpec(
-                str(path), one.prompt_field, one.response_field, one.save_all_tokens, one.top_k, one.chat, tokens
+                str(path),
+                one.prompt_field,
+                one.response_field,
+                one.save_all_tokens,
+                one.top_k,
+                one.chat,
+                tokens,
             )
             sparse = SparseSpec(spec, saes, place.output, BatchSpec(one.batch_tokens))
             with in_use(spec):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
@@ -19,6 +20,7 @@ def capture(
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
+    context: Context,
     prompts: Annotated[
         str | None,
         typer.Argument(
@@ -34,15 +36,6 @@ def capture(
     positions: Annotated[
         str, option("--positions", panel=READ, help="all, last, response, or numbers such as 0,5,-1.")
     ] = "all",
-    field: Annotated[
-        str | None,
-        option(
-            "--field",
-            panel=READ,
-            help="Field or column of the prompt, text or messages; by default prompt, text, messages, …",
-            show_default=False,
-        ),
-    ] = None,
     response_field: Annotated[
         str, option("--response-field", panel=READ, help="Field of the response, run under teacher forcing.")
     ] = "response",
@@ -52,6 +45,7 @@ def capture(
     system: Annotated[
         str | None, option("--system", panel=READ, help="System message; implies --chat.", show_default=False)
     ] = None,
+    field: Annotated[str | None, hidden("--field")] = None,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """Activations of prompts: all positions, the last one, the response, or positions by number.
@@ -71,33 +65,42 @@ def capture(
         raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
     with starting(shared.quiet):
         from actkit.recipes.capture import CaptureSpec, run_capture
-    if field is not None:
-        _check_has_fields(path, field)
+    prompt_field = context.prompt_field or field
+    named = {
+        "--field": field,
+        "--prompt-field": context.prompt_field,
+        "--system-field": context.system_field,
+        "--history-field": context.history_field,
+    }
+    for option_name, name in named.items():
+        if name is not None:
+            _check_has_fields(path, f"{option_name} {name}")
 
     spec = CaptureSpec(
         tuple(prompt or ()),
         path,
-        field,
+        prompt_field,
         response_field,
         positions,
         chat or system is not None,
         system,
         shared.token_spec(),
         shared.read_spec(),
+        context.fields(),
     )
     finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)
 
 
-def _check_has_fields(path: str | None, field: str) -> None:
-    """Raise UsageError where `field` says nothing: of a file of plain lines, and of prompts on the command line."""
+def _check_has_fields(path: str | None, named: str) -> None:
+    """Raise UsageError where an option names a field of what has none: plain lines, prompts on the command line."""
     from actkit.pipeline.input.files import STDIN, shown
     from actkit.pipeline.input.formats import format_of
 
     if path is None:
-        raise UsageError(f"--field {field}: a --prompt is a text and has no fields", "leave out --field")
+        raise UsageError(f"{named}: a --prompt is a text and has no fields", f"leave out {named.split()[0]}")
     if path != STDIN and format_of(path) == "text":
         raise UsageError(
-            f"--field {field}: {shown(path)} is a text file, whose lines have no fields",
-            "leave out --field; or, if its lines are JSON, name it .jsonl, or give it on standard input",
+            f"{named}: {shown(path)} is a text file, whose lines have no fields",
+            f"leave out {named.split()[0]}; or, if its lines are JSON, name it .jsonl, or give it on standard input",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actkit.cli.options.completion import concepts
+from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import Chat
 from actkit.cli.options.sae import Sparse
@@ -28,6 +29,7 @@ def concept(
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
+    context: Context,
     what: Annotated[
         str | None,
         typer.Argument(
@@ -91,7 +93,18 @@ def concept(
     with starting(shared.quiet):
         from actkit.recipes.concept import ConceptSpec, run_concept
 
-    spec = ConceptSpec(name, wording, stems, chat, positions, shared.token_spec(), shared.read_spec(), seed=seed)
+    spec = ConceptSpec(
+        name,
+        wording,
+        stems,
+        chat,
+        positions,
+        shared.token_spec(),
+        shared.read_spec(),
+        seed=seed,
+        prompt_field=context.prompt_field,
+        context=context.fields(),
+    )
     finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     if not shared.quiet:
         show_directions(finished.path, finished.facts)

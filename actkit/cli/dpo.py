@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.options.fields import Answers, Context
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import Chat
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
-from actkit.config import PairFormat, PairPositions
+from actkit.config import PairPositions
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
 
@@ -20,6 +21,8 @@ def dpo(
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
+    context: Context,
+    answers: Answers,
     pairs: Annotated[
         str | None,
         typer.Argument(
@@ -30,17 +33,13 @@ def dpo(
         ),
     ] = None,
     positions: Annotated[PairPositions, option("--positions", panel=READ, help="Which positions are kept.")] = "all",
-    input_format: Annotated[
-        PairFormat | None,
-        option("--input-format", panel=READ, help="Detected from the first records if not given.", show_default=False),
-    ] = None,
     chat: Chat = None,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """Activations of preference pairs, token by token, with the point where chosen and rejected diverge.
 
-    Input formats: ChatML messages, prompt + chosen + rejected (TRL), instruction + input + chosen + rejected, hh-rlhf
-    dialogues, ShareGPT. The tokens that both sides share are computed and stored once.
+    Read are prompt + chosen + rejected (TRL), messages, dialogues (hh-rlhf), ShareGPT, two answers with a verdict,
+    ranked answers, and more: actkit docs shapes has all. The tokens that both sides share are computed and stored once.
 
     Example: [b]actkit dpo pairs.jsonl --layers recommended -o runs/pairs[/]
 
@@ -54,6 +53,16 @@ def dpo(
     with starting(shared.quiet):
         from actkit.recipes.dpo import DpoSpec, run_dpo
 
-    spec = DpoSpec(path, positions, input_format, chat, shared.token_spec(), shared.read_spec())
+    spec = DpoSpec(
+        path,
+        positions,
+        answers.input_format,
+        chat,
+        shared.token_spec(),
+        shared.read_spec(),
+        context.prompt_field,
+        answers.fields(),
+        context.fields(),
+    )
     finished = run_command(run_dpo, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def feature_dataset(
     shared: Shared,
     sparse: Sparse,
+    context: Context,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -87,6 +89,7 @@ def feature_dataset(
         activation_threshold,
         shared.token_spec(),
         shared.read_spec(),
+        context.fields(),
     )
 
     finished = run_command(run_feature_dataset, spec, sparse.sparse_spec(shared, spec.command), shared)

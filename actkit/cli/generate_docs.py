@@ -1,4 +1,4 @@
-"""Pages that are made from code: columns of tables, options of commands, presets.
+"""Pages that are made from code: columns of tables, options of commands, presets, shapes of records.
 
     python -m actkit.cli.generate_docs
 
@@ -67,7 +67,14 @@ def presets() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"tables": tables, "options": options, "presets": presets}
+def shapes() -> str:
+    """Every shape of records that is read."""
+    from actkit.recipes.conversations.page import page
+
+    return page(MADE)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"tables": tables, "options": options, "presets": presets, "shapes": shapes}
 
 
 def _cell(text: str) -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actkit.cli.options.fields import Answers, Context
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
@@ -24,6 +25,8 @@ TEST = "Statistics"
 def reward_detect(
     shared: Shared,
     sparse: Sparse,
+    context: Context,
+    answers: Answers,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -62,9 +65,6 @@ def reward_detect(
             show_default=False,
         ),
     ] = None,
-    prompt_field: Annotated[
-        str, option("--prompt-field", panel=READ, help="What the text answers; run before it, not pooled.")
-    ] = "prompt",
     group_field: Annotated[
         str | None,
         option(
@@ -147,7 +147,13 @@ def reward_detect(
         from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 
     fields = FeedbackFields(
-        text_field, label_field, prompt_field, group_field, score_field, tuple(positive or ()), tuple(negative or ())
+        text_field,
+        label_field,
+        context.prompt_field,
+        group_field,
+        score_field,
+        tuple(positive or ()),
+        tuple(negative or ()),
     )
     check_labels(fields)
     settings = ScoreSettings(
@@ -159,7 +165,19 @@ def reward_detect(
         correlation_threshold=correlation_threshold,
         seed=seed,
     )
-    spec = RewardDetectSpec(path, fields, chat, pool, settings, top_k, shared.token_spec(), shared.read_spec())
+    spec = RewardDetectSpec(
+        path,
+        fields,
+        chat,
+        pool,
+        settings,
+        top_k,
+        shared.token_spec(),
+        shared.read_spec(),
+        answers.input_format,
+        answers.fields(),
+        context.fields(),
+    )
 
     finished = run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared)
     if not shared.quiet:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def sae_extract(
     shared: Shared,
     sparse: Sparse,
+    context: Context,
     samples: Annotated[
         str | None,
         typer.Argument(
@@ -44,7 +46,6 @@ def sae_extract(
     chat: Annotated[
         bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")
     ] = False,
-    prompt_field: Annotated[str, option("--prompt-field", panel=READ, help="Field of the prompt.")] = "prompt",
     response_field: Annotated[str, option("--response-field", panel=READ, help="Field of the response.")] = "response",
     merge_into: Annotated[
         Path | None,
@@ -77,18 +78,20 @@ def sae_extract(
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     if merge_into is not None:
-        _document(path, merge_into, (prompt_field, response_field))  # whatever is wrong with it is said now
+        texts = context.prompt_field or "prompt", response_field
+        _document(path, merge_into, texts)  # whatever is wrong with it is said now
         if not shared.plan:
             _writable(merge_into)
     spec = SaeExtractSpec(
         path,
-        prompt_field,
+        context.prompt_field,
         response_field,
         save_all_tokens,
         top_k or None,
         chat,
         shared.token_spec(),
         shared.read_spec(),
+        context.fields(),
     )
 
     finished = run_command(run_sae_extract, spec, sparse.sparse_spec(shared, spec.command), shared)
@@ -96,7 +99,7 @@ def sae_extract(
         from actkit.export.merging import merge_into as join_document
 
         # Read once more: another run may have joined it meanwhile.
-        again = partial(_document, path, merge_into, (prompt_field, response_field))
+        again = partial(_document, path, merge_into, texts)
         join_document(merge_into, finished.path, finished.facts, again)
     hand_over(finished, shared)
 

@@ -137,7 +137,7 @@ def of_others(slots: Any, keys: Mapping[str, str]) -> dict[str, Any]:
 def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
     """The first record of `run` whose text is not made of its variation's fields in `document`; None where all fit."""
     places = [one for _, one in variations(document)]
-    fields = [options.get(f"{name}_field", name) for name in ("prompt", "response")]
+    fields = [options.get(f"{name}_field") or name for name in ("prompt", "response")]
     for row in _rows(run, "sequences", ["record_id", "text"]):
         number = int(row["record_id"])
         place = places[number] if number < len(places) else None

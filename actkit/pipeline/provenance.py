@@ -64,6 +64,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
             "tokens": progress.tokens,
         },
         **recipe.found(),
+        "input": {kind: dict(counts) for kind, counts in progress.seen.items()},
         "rejected_reasons": progress.reasons,
         "tables": {
             table: {"rows": rows, "parts": directory.parts[table], "bytes": directory.sizes[table]}

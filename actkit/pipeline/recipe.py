@@ -25,6 +25,8 @@ class Prepared:
 
     sequences: Sequence[TokenSequence]
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What is counted of the record: its shape, the fields that were read, those that were left."""
 
 
 @dataclass(frozen=True)

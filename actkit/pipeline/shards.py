@@ -94,6 +94,7 @@ def gather_shards(
             digest.add(record)
             next_id += len(numbered)
             _count(numbered, progress, 1)
+            progress.tally(prepared.said)
             shard.records[record.record_id] = record
             shard.sequences.extend(numbered)
             shard.kept += kept

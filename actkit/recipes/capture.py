@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +22,14 @@ from actkit.pipeline.input.reader import Records, look_ahead, read_records, reco
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
-from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.messages import check_read
-from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.conversations.fields import ContextFields, FieldNames, names_of
+from actkit.recipes.conversations.names import MESSAGES
+from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
+from actkit.recipes.named_fields import with_fields
+from actkit.recipes.prompt_response import PromptResponse, encode_conversation
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
-
-FIELDS = ("prompt", "text", "messages", "question", "instruction", "content")
-"""Fields looked for, in this order, when `--field` is not given."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class CaptureSpec:
     prompts: tuple[str, ...] = field(default=(), metadata={"option": "prompt"})
     path: str | None = field(default=None, metadata={"reads": True, "option": "prompts"})
     """A file of prompts; `-` is standard input. Read after `prompts`."""
-    prompt_field: str | None = field(default=None, metadata={"option": "field"})
-    """None looks for `FIELDS`."""
+    prompt_field: str | None = None
+    """None looks for the usual names, and so do the fields of `context`."""
     response_field: str = "response"
     positions: str = "all"
     """all, last, response, or numbers such as 0,5,-1."""
@@ -55,6 +54,7 @@ class CaptureSpec:
     system: str | None = None
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
+    context: ContextFields = field(default_factory=ContextFields)
 
 
 def run_capture(spec: CaptureSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -67,11 +67,13 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
     # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
-    more = _read(spec.path, spec.prompt_field, spec.read) if spec.path is not None else None
+    names = names_of(spec.prompt_field, spec.context)
+    more = _read(spec.path, names, spec.read) if spec.path is not None else None
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
 
     def prepare(record: Record) -> Prepared:
-        prompt = _encode(record.value, spec, tokenizer)
+        found = read_prompt(record.value, names, spec.response_field).under(spec.system)
+        prompt = encode_conversation(tokenizer, found, spec.chat, spec.tokens.bos)
         encoding, cut = truncate(prompt.encoding, limit if limit is not None else len(prompt.encoding))
         keep = _positions(spec.positions, prompt, len(encoding))
         start = prompt.response[0] if prompt.response else None
@@ -85,7 +87,8 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
                     n_truncated=cut,
                     boundary_merged=prompt.boundary_merged,
                 )
-            ]
+            ],
+            said=found.said,
         )
 
     of_file = 0 if spec.path is None else records_about(spec.path, spec.read)
@@ -101,16 +104,16 @@ def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
     yield "layer_stats", layer_stats(run)
 
 
-def _read(path: str, prompt_field: str | None, read: ReadSpec) -> Records:
+def _read(path: str, names: FieldNames, read: ReadSpec) -> Records:
     """The records of a file or of standard input.
 
     Where no suffix says what they are, lines are JSON if a field of them is asked for, or if the first is an object
     that has a prompt: the object itself would be run as text else, braces and all.
     """
     if path != STDIN and format_of(path) is not None:
-        return read_records(path, read=read)
-    if prompt_field is not None:
-        return read_records(path, "jsonl", read)
+        return with_fields(read_records(path, read=read), names.given())
+    if names.given():
+        return with_fields(read_records(path, "jsonl", read), names.given())
     first, records = look_ahead(read_records(path, read=read), 1)
     return as_json(records) if first and _has_prompt(first[0]) else records
 
@@ -120,7 +123,7 @@ def _has_prompt(record: Record | Rejected) -> bool:
         value = json.loads(record.value) if isinstance(record, Record) else None
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and any(name in value for name in FIELDS)
+    return isinstance(value, dict) and any(name in value for name in (*PROMPTS, *MESSAGES, "chosen"))
 
 
 def _records(prompts: Sequence[str], more: Records | None) -> Records:
@@ -128,40 +131,6 @@ def _records(prompts: Sequence[str], more: Records | None) -> Records:
         yield Record(index, "--prompt", index + 1, prompt)
     for record in more or ():
         yield replace(record, record_id=len(prompts) + record.record_id)
-
-
-def _encode(value: Any, spec: CaptureSpec, tokenizer: Tokenizer) -> PromptResponse:
-    prompt, response = _parts(value, spec)
-    if isinstance(prompt, str) and not spec.chat:
-        if not prompt.strip():
-            raise RecordError(spec.prompt_field, "empty")
-        return encode_plain(tokenizer, prompt, response, spec.tokens.bos)
-    messages = conversation(prompt, response, spec.system)
-    return encode_messages(tokenizer, messages, chat=True)
-
-
-def _parts(value: Any, spec: CaptureSpec) -> tuple[str | list[Mapping[str, Any]], str | None]:
-    """The prompt, as text or messages, and the response if the record has one."""
-    if isinstance(value, str):
-        return value, None
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not text and not an object with fields")
-    name = spec.prompt_field or next((name for name in FIELDS if name in value), None)
-    if name is None or name not in value:
-        raise RecordError(spec.prompt_field, f"no field {spec.prompt_field or ' or '.join(FIELDS)}")
-    prompt, response = value[name], value.get(spec.response_field) if spec.response_field != name else None
-    if response is not None and (not isinstance(response, str) or not response.strip()):
-        raise RecordError(spec.response_field, "empty" if isinstance(response, str) else "not text")
-    if isinstance(prompt, str):
-        return prompt, response
-    if not isinstance(prompt, list) or not prompt:
-        raise RecordError(name, "neither text nor a list of messages")
-    for index, message in enumerate(prompt):
-        texts = isinstance(message, Mapping) and all(isinstance(message.get(key), str) for key in ("role", "content"))
-        if not texts:
-            raise RecordError(f"{name}[{index}]", "a message needs role and content, both text")
-        check_read(message, f"{name}[{index}]")
-    return prompt, response
 
 
 def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:

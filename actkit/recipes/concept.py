@@ -29,8 +29,10 @@ from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template
-from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
-from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
+from actkit.recipes.conversations.fields import ContextFields, names_of
+from actkit.recipes.conversations.prompts import Conversation
+from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
@@ -65,6 +67,9 @@ class ConceptSpec:
     read: ReadSpec = field(default_factory=ReadSpec)
     seed: int = 0
     """Of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
+    prompt_field: str | None = None
+    """What both sides answer; None looks for the usual names, and so do the fields of `context`."""
+    context: ContextFields = field(default_factory=ContextFields)
 
 
 def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -82,17 +87,19 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     saes, found, pooling = made.saes, made.report, _pooling(spec.positions)
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
+    names = names_of(spec.prompt_field, spec.context)
 
     def prepare(record: Record) -> Prepared:
-        contrast = parse_contrast(record.value)
+        contrast = parse_contrast(record.value, names)
         sides = []
         for name in ("positive", "negative"):
-            answered = _encode(getattr(contrast, name), contrast, chat, spec, tokenizer)
+            answered = _encode(getattr(contrast, name), chat, spec, tokenizer)
             sides.append(Branch(name, answered, _positions(answered, spec.positions), name))
         first, second = (one.answered.encoding.token_ids for one in sides)
         if np.array_equal(first, second):
             raise RecordError("negative", "both sides are the same tokens")
-        return Prepared(branches(record.record_id, sides, limit, key_of(_plainly(contrast.stem)), contrast.template))
+        own = branches(record.record_id, sides, limit, key_of(_plainly(contrast.stem)), contrast.template)
+        return Prepared(own, said=contrast.positive.said)
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
@@ -154,14 +161,10 @@ def _nearest(run: Path, saes: Sequence[Sae]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema("direction_features"))
 
 
-def _encode(text: str, contrast: Contrast, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> PromptResponse:
-    if contrast.prompt is None:
-        if not chat:
-            return encode_plain(tokenizer, text, None, spec.tokens.bos)
-        return encode_messages(tokenizer, conversation(text, None), chat)
-    if not chat:
-        return encode_plain(tokenizer, contrast.prompt, text, spec.tokens.bos)
-    return encode_messages(tokenizer, conversation(contrast.prompt, text), chat)
+def _encode(side: Conversation, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> PromptResponse:
+    if side.plain is not None and side.plain[0] is not None and not chat:
+        return encode_plain(tokenizer, side.plain[0], side.plain[1], spec.tokens.bos)
+    return encode_messages(tokenizer, side.messages, chat, spec.tokens.bos, told=side.template)
 
 
 def _plainly(stem: str) -> str:

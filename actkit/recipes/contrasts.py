@@ -1,7 +1,7 @@
 """Contrast pairs, the input of `concept`: two texts that differ in one thing, of a built-in concept or one's own.
 
 concepts.json                        a concept's templates, each in two wordings, filled with its stems
-{"positive", "negative"}             a pair
+{"positive", "negative"}             a pair; with a prompt, or what else stands before an answer, two answers to it
 {"statement", "label"}               statements; the next true and the next false one make a pair
 {"question", "answer_matching_behavior", "answer_not_matching_behavior"}     one prompt, two answers
 """
@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, UsageError
@@ -18,9 +18,13 @@ from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of, shown
 from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template, concepts, pairs_of
+from actkit.recipes.conversations.context import Context, check_unused, read_context
+from actkit.recipes.conversations.fields import FieldNames, Fields
+from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
+from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.feedback import named
 from actkit.recipes.prompt_response import text_in
-from actkit.recipes.statements import paired
+from actkit.recipes.statements import StatementPair, paired
 
 PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"
 FIELDS = {
@@ -36,12 +40,31 @@ LOOK_AHEAD = 100
 class Contrast:
     """One pair: two texts, or one prompt with two answers, and what it shares with other pairs."""
 
-    positive: str
-    negative: str
-    prompt: str | None
+    positive: Conversation
+    negative: Conversation
     stem: str
     """Pairs of one stem never stand on both sides of a split."""
     template: str | None
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The two texts, or the two answers."""
+        return str(self.positive.messages[-1]["content"]), str(self.negative.messages[-1]["content"])
+
+    @property
+    def before(self) -> list[dict[str, Any]] | None:
+        """What both sides answer as messages, where that is more than a prompt of one text."""
+        given = self.positive.plain is None and self.positive.answered
+        return [dict(one) for one in self.positive.messages[:-1]] if given else None
+
+    @property
+    def prompt(self) -> str | None:
+        """What both sides answer, as text; None for two texts."""
+        return (
+            None
+            if not self.positive.answered
+            else "\n".join(str(one["content"]) for one in self.positive.messages[:-1])
+        )
 
 
 def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]:
@@ -85,25 +108,53 @@ def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> R
             yield record
 
 
-def parse_contrast(value: Any) -> Contrast:
-    """The pair in one record. Raises RecordError, with the field, for what is missing, empty or equal."""
+def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
+    """The pair in one record. Raises RecordError, with the field, for what is missing, empty, equal or lost."""
+    if isinstance(value, StatementPair):
+        sides = value.positive, value.negative
+        read, left = ("statement", "label"), value.left
+        both = [Conversation((_user(text),), (text, None), shape=STATEMENTS, read=read, left=left) for text in sides]
+        return Contrast(both[0], both[1], "\n".join(sides), None)
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
-    names = FIELDS[ANSWERS] if FIELDS[ANSWERS][1] in value else (None, *FIELDS[PAIR])
-    prompt = None if names[0] is None else text_in(value.get(names[0]), names[0])
-    positive, negative = (text_in(value.get(name), cast("str", name)) for name in names[1:])
-    if positive == negative:
-        raise RecordError(names[2], "both sides are equal")
+    fields = Fields(value, names or FieldNames())
+    form = ANSWERS if FIELDS[ANSWERS][1] in value else PAIR
+    paths = FIELDS[form][-2:]
+    texts = [text_in(fields.take(path), path) for path in paths]
+    if texts[0] == texts[1]:
+        raise RecordError(paths[1], "both sides are equal")
+    if form == ANSWERS and fields.names.prompt is None:
+        text_in(value.get("question"), "question")
+    context = read_context(fields) if _has_context(fields) else Context()
+    both = [_side(context, text) for text in texts]
+    check_unused(fields, [one.messages for one in both])
     # A table with a column for it has nulls, CSV empty text, where a pair has none: that is no stem that they share.
-    stem, template = (None if value.get(name) in (None, "") else value[name] for name in ("stem", "template"))
-    own = f"{positive}\n{negative}" if prompt is None else prompt
+    stem, template = (None if value.get(name) in (None, "") else fields.take(name) for name in ("stem", "template"))
+    own = "\n".join(str(one["content"]) for one in context.messages) or "\n".join(texts)
+    said = [replace(one, shape=form, read=tuple(fields.read), left=tuple(fields.left)) for one in both]
     return Contrast(
-        positive,
-        negative,
-        prompt,
+        said[0],
+        said[1],
         named(own if stem is None else stem, "stem"),
         None if template is None else named(template, "template"),
     )
+
+
+def _has_context(fields: Fields) -> bool:
+    return fields.names.prompt is not None or fields.first((*PROMPT, *MESSAGES, *SYSTEM, *HISTORY)) is not None
+
+
+def _side(context: Context, text: str) -> Conversation:
+    """One side: an answer to what both are asked, or, where nothing is, the user's words."""
+    asked = context.messages
+    if not context.asked:
+        return Conversation((*asked, _user(text)), None if asked else (text, None), None, context.template)
+    plain = None if context.plain is None else (context.plain, text)
+    return Conversation((*asked, {"role": "assistant", "content": text}), plain, None, context.template)
+
+
+def _user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
 
 
 def _form(record: Record | Rejected) -> str | None:

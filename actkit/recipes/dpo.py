@@ -16,14 +16,15 @@ import pyarrow as pa
 
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
-from actkit.config import ExportFormat, PairFormat, PairPositions, ReadSpec, TokenSpec
+from actkit.config import ExportFormat, PairPositions, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.tokenize import divergence
-from actkit.recipes.preferences import Pair, pairs_in, parse
+from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
+from actkit.recipes.conversations.pairs import Pair, PairsSpec, pairs_in, read_pair
 from actkit.recipes.prompt_response import PromptResponse, encode_messages
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.shared_prefix import beginning
@@ -43,12 +44,21 @@ class DpoSpec:
     )
     path: str = field(metadata={"reads": True, "option": "pairs"})
     positions: PairPositions = "all"
-    input_format: PairFormat | None = None
-    """None looks at the first records."""
+    input_format: str | None = None
+    """The name of a shape; None tells it of each record."""
     chat: bool | None = None
     """None uses the chat template if the model has one."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
+    prompt_field: str | None = None
+    answers: PairFields = field(default_factory=PairFields)
+    context: ContextFields = field(default_factory=ContextFields)
+
+    @property
+    def pairs(self) -> PairsSpec:
+        """How the pairs are read."""
+        names = names_of(self.prompt_field, self.context, self.answers)
+        return PairsSpec(self.input_format, names, self.answers.make_pairs)
 
 
 def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -57,25 +67,30 @@ def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _p
 
 
 def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
-    """The recipe. Raises InputError when the first records are in none of the known formats."""
-    form, records = pairs_in(spec.path, spec.input_format, spec.read)
+    """The recipe.
+
+    Raises InputError when the first records are in none of the known shapes, UsageError for a shape that there is not.
+    """
+    asked = spec.pairs
+    records = pairs_in(spec.path, asked, spec.read)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     chat = spec.chat if spec.chat is not None else bool(tokenizer.chat_template)
 
     def prepare(record: Record) -> Prepared:
-        pair = parse(record.value, form)
+        pair = read_pair(record.value, asked)
         chosen, rejected = (
-            encode_messages(tokenizer, side, chat, spec.tokens.bos, pair.verbatim)
-            for side in (pair.chosen, pair.rejected)
+            encode_messages(tokenizer, side, chat, spec.tokens.bos, pair.plain_of(number), pair.template)
+            for number, side in enumerate((pair.chosen, pair.rejected))
         )
         for name, side in (("chosen", chosen), ("rejected", rejected)):
             if limit is not None and len(side.encoding) > limit:
                 raise RecordError(name, f"longer than the context of {limit} tokens")
         apart = divergence(chosen.encoding.token_ids, rejected.encoding.token_ids)
         row = _pair_row(record.record_id, pair, chosen, rejected, apart)
-        return Prepared(_sequences(record.record_id, chosen, rejected, apart, spec.positions), {"pairs": row})
+        sequences = _sequences(record.record_id, chosen, rejected, apart, spec.positions)
+        return Prepared(sequences, {"pairs": row}, pair.said)
 
-    detected = {"input_format": form, "chat": chat}
+    detected = {"chat": chat}
     about = records_about(spec.path, spec.read)
     rules = Rules(spec.tokens.bos, chat)
     plain = Recipe(

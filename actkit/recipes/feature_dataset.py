@@ -5,7 +5,7 @@ begins as the SAE's training contexts did; nothing of it is left out. Characters
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from actkit.analysis.feature_stats import feature_stats
 from actkit.backends.saes.sae import Sae
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
-from actkit.pipeline.data import Record, TokenSequence
+from actkit.pipeline.data import Encoding, Record, TokenSequence
 from actkit.pipeline.input.corpus import find_corpus, is_document, read_documents
 from actkit.pipeline.input.reader import about_file
 from actkit.pipeline.input.sources import Source, opened
@@ -30,7 +30,12 @@ from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.resume.session import is_complete
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import chunks
-from actkit.pipeline.tokens.tokenize import encode_text, leading_bos
+from actkit.pipeline.tokens.tokenize import Tokenizer, encode_text, leading_bos
+from actkit.recipes.conversations.context import check_unused, read_context
+from actkit.recipes.conversations.fields import ContextFields, Fields, names_of
+from actkit.recipes.conversations.messages import text_or_messages
+from actkit.recipes.conversations.names import MESSAGES
+from actkit.recipes.prompt_response import encode_messages
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -61,6 +66,8 @@ class FeatureDatasetSpec:
     """Only features above it are kept; 0 keeps all that are active."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
+    context: ContextFields = field(default_factory=ContextFields)
+    """Which fields of a chat record what stands before its messages is in; None looks for the usual ones."""
 
 
 def run_feature_dataset(
@@ -88,7 +95,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     counts: dict[str, int | None] = {"context_size": size}
 
     def prepare(record: Record) -> Prepared:
-        whole = encode_text(tokenizer, _text(record.value, spec.text_field), bos="never")
+        whole, said = _document(record.value, spec, tokenizer, bos)
         pieces = list(chunks(whole, size or len(whole) + 1, bos))
         return Prepared(
             [
@@ -100,7 +107,8 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
                     char_offset=at,
                 )
                 for number, (piece, at) in enumerate(pieces)
-            ]
+            ],
+            said=said,
         )
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
@@ -162,15 +170,58 @@ def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int 
     return size
 
 
-def _text(value: Any, text_field: str | None) -> str:
-    name = None
-    if isinstance(value, Mapping):
-        name = text_field or next((one for one in FIELDS if one in value), None)
-        if name is None or name not in value:
-            raise RecordError(text_field, f"no field {text_field or ' or '.join(FIELDS)}")
-    text = value if name is None else value[name]
-    if not isinstance(text, str):
-        raise RecordError(name, "not text")
+def _document(
+    value: Any, spec: FeatureDatasetSpec, tokenizer: Tokenizer, bos: int | None
+) -> tuple[Encoding, dict[str, tuple[str, ...]]]:
+    """A document's tokens without the BOS that each chunk gets, and what a run counts of its record.
+
+    A record of messages alone is a document too: the whole chat, as the model's template writes it.
+    """
+    if isinstance(value, str):
+        return encode_text(tokenizer, _whole_text(value, None), bos="never"), {"shapes": ("text",)}
+    if not isinstance(value, Mapping):
+        raise RecordError(None, "not text")
+    fields = Fields(value, names_of(None, spec.context))
+    name = spec.text_field or next((one for one in FIELDS if one in value and not fields.ignored(one)), None)
+    if name is None:
+        name = fields.first(MESSAGES)
+        if name is None:
+            raise RecordError(None, f"no field {' or '.join((*FIELDS, *MESSAGES[:2]))}")
+    given = fields.take(name)
+    if given is None and name not in value:
+        raise RecordError(name, f"no field {name}")
+    if isinstance(given, str) and isinstance(text_or_messages(given, name), str):
+        return encode_text(tokenizer, _whole_text(given, name), bos="never"), _said("text", fields)
+    if not isinstance(given, (list, Mapping, str)):
+        raise RecordError(name, "missing" if given is None else "not text")
+    context = read_context(fields, name)
+    check_unused(fields, [context.messages])
+    chat = bool(tokenizer.chat_template)
+    encoding = encode_messages(tokenizer, context.messages, chat, "never", told=context.template).encoding
+    return _without(encoding, bos), _said("messages", fields)
+
+
+def _said(shape: str, fields: Fields) -> dict[str, tuple[str, ...]]:
+    return {"shapes": (shape,), "fields_read": tuple(fields.read), "fields_left": tuple(fields.left)}
+
+
+def _without(encoding: Encoding, bos: int | None) -> Encoding:
+    """An encoding without the BOS that a chat template began it with: there is one a chunk, and no other."""
+    if bos is None or encoding.token_ids[0] != bos:
+        return encoding
+    at = int(encoding.char_end[0])
+    return replace(
+        encoding,
+        text=encoding.text[at:],
+        token_ids=encoding.token_ids[1:],
+        char_start=encoding.char_start[1:] - at,
+        char_end=encoding.char_end[1:] - at,
+        is_special=encoding.is_special[1:],
+        role=encoding.role[1:],
+    )
+
+
+def _whole_text(text: str, name: str | None) -> str:
     if not text.strip():
         raise RecordError(name, "empty")
     return text

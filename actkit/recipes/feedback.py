@@ -6,17 +6,16 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actkit.errors import RecordError
+from actkit.recipes.conversations.fields import FieldNames
+from actkit.recipes.conversations.prompts import Conversation, read_answered
 from actkit.recipes.labels import LABEL_FIELDS, Label, Labels, name_of
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
 from actkit.recipes.labels import labels_in as labels_in
-from actkit.recipes.messages import Message, parse_messages
-from actkit.recipes.prompt_response import text_in
 
-TEXT_FIELDS = ("text", "response", "answer", "completion", "comment", "content")
 GROUP_FIELDS = ("group", "question_id")
 SCORE_FIELDS = ("score", "weight")
 """Fields looked for, in this order, when none is given."""
@@ -27,15 +26,13 @@ class Feedback:
     """One labelled text."""
 
     label: Label
-    text: str | None
-    prompt: str | None = None
-    messages: tuple[Message, ...] | None = None
-    """Instead of text and prompt."""
+    said: Conversation
+    """The text, or the answer that ends a conversation."""
     group: str | None = None
     score: float | None = None
 
 
-def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels) -> Feedback:
+def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: FieldNames | None = None) -> Feedback:
     """The labelled text in one record. Raises RecordError, with the field, for what is missing or no use."""
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
@@ -47,17 +44,10 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels) -> Feedba
     group = value.get(group_name) if group_name else None
     group = None if group is None else named(group, group_name)
     score = _score(value.get(score_name), score_name) if score_name else None
-    text_name = name_of(value, fields.text, TEXT_FIELDS)
-    if text_name is None and isinstance(value.get("messages"), list):
-        messages = parse_messages(value["messages"], "messages")
-        if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-            raise RecordError("messages", "no assistant's answer at the end")
-        return Feedback(label, None, None, messages, group, score)
-    if text_name is None:
-        raise RecordError(fields.text, f"no field {fields.text or ' or '.join(TEXT_FIELDS)}")
-    text = text_in(value[text_name], text_name)
-    prompt = value.get(fields.prompt) if fields.prompt != text_name else None
-    return Feedback(label, text, text_in(prompt, fields.prompt) if prompt else None, None, group, score)
+    said = read_answered(value, names or FieldNames(fields.prompt), fields.text)
+    used = [one for one in (name, group_name, score_name) if one is not None]
+    left = tuple(one for one in said.left if one not in used)
+    return Feedback(label, replace(said, read=(*said.read, *used), left=left), group, score)
 
 
 def named(value: Any, field: str | None) -> str:

@@ -34,7 +34,7 @@ class FeedbackFields:
 
     text: str | None = field(default=None, metadata={"option": "text_field"})
     label: str | None = field(default=None, metadata={"option": "label_field"})
-    prompt: str = field(default="prompt", metadata={"option": "prompt_field"})
+    prompt: str | None = field(default=None, metadata={"option": "prompt_field"})
     group: str | None = field(default=None, metadata={"option": "group_field"})
     score: str | None = field(default=None, metadata={"option": "score_field"})
     positive: tuple[str, ...] = ()

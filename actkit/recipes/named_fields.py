@@ -1,11 +1,13 @@
 """Fields that a user names and no record has: a misspelt one must not be left out without a word."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record
 from actkit.pipeline.input.reader import Records, look_ahead
+from actkit.recipes.conversations.fields import lookup
 
 LOOK_AHEAD = 1000
 """Records looked at."""
@@ -14,21 +16,35 @@ SHOWN = 12
 
 
 def with_fields(
-    records: Records, named: Sequence[str], fields_of: Callable[[Any], Any] = lambda value: value
+    records: Records, named: Sequence[str | None], fields_of: Callable[[Any], Any] = lambda value: value
 ) -> Records:
     """The records again. Raises InputError for a field in `named` that none of the first ones has.
 
     Meant for fields without which a record is used all the same. `fields_of` takes a record's value to the object that
     has them; what is none says nothing.
     """
-    if not named:
+    wanted = [name for name in named if name is not None]
+    if not wanted:
         return records
     first, again = look_ahead(records, LOOK_AHEAD)
-    found = [fields_of(one.value) for one in first if isinstance(one, Record)]
-    values = [one for one in found if isinstance(one, Mapping)]
-    for name in named:
-        if values and not any(name in value for value in values):
-            among = f" (of the first {LOOK_AHEAD:,})" if len(first) == LOOK_AHEAD else ""
-            there = ", ".join(str(one)[:60] for one in list(values[0])[:SHOWN])
-            raise InputError(f"no record has a field {name[:60]}{among}", f"the first one has {there or 'none'}")
+    check_named([fields_of(one.value) for one in first if isinstance(one, Record)], wanted)
     return again
+
+
+def check_named(values: Sequence[Any], named: Sequence[str]) -> None:
+    """Raise InputError for a path in `named` at which none of some records has anything, with the nearest field."""
+    objects = [value for value in values if isinstance(value, Mapping)]
+    for path in named:
+        if objects and not any(path in value or lookup(value, path) is not None for value in objects):
+            among = f" (of the first {len(objects):,})" if len(objects) == LOOK_AHEAD else ""
+            near = difflib.get_close_matches(path, [str(name) for name in objects[0]], n=1)
+            meant = f"did you mean {near[0][:60]}? " if near else ""
+            raise InputError(
+                f"no record has a field {path[:60]}{among}", f"{meant}the first one has {listed(objects[0]) or 'none'}"
+            )
+
+
+def listed(value: Mapping[Any, Any]) -> str:
+    """The names of a record's fields, as far as an error shows them."""
+    names = [str(name)[:60] for name in value]
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

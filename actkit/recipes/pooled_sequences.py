@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from actkit.config import Bos, PairFormat
+from actkit.config import Bos
 from actkit.errors import RecordError
-from actkit.pipeline.data import Ints, Record, TokenSequence
+from actkit.pipeline.data import Ints, TokenSequence
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
+from actkit.recipes.conversations.messages import Message
+from actkit.recipes.conversations.pairs import Pair
+from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.feedback import Feedback
-from actkit.recipes.messages import Message
-from actkit.recipes.preferences import parse
-from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
+from actkit.recipes.prompt_response import PromptResponse, encode_conversation, encode_messages
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 
 
@@ -33,13 +34,13 @@ class SampleRendering:
 
 def of_text(record_id: int, feedback: Feedback, how: SampleRendering) -> TokenSequence:
     """The sequence of one labelled text. Raises RecordError where none of its tokens can be pooled."""
-    group, asked = feedback.group, feedback.prompt
-    if feedback.messages is not None:
-        answered = encode_messages(how.tokenizer, feedback.messages, how.chat, how.bos)
-        asked = _written(feedback.messages[:-1])
+    said = feedback.said
+    if said.plain is None and said.turns_of is None:
+        answered = encode_messages(how.tokenizer, said.messages, how.chat, how.bos, told=said.template)
     else:
-        assert feedback.text is not None
-        answered = _plain(feedback.text, feedback.prompt, how)
+        answered = _of_plain(said, how)
+    group = feedback.group
+    asked = said.plain[0] if said.plain is not None else _written(said.messages[:-1])
     if group is None and asked:
         group = key_of(asked)
     encoding, cut = truncate(answered.encoding, how.limit if how.limit is not None else len(answered.encoding))
@@ -56,26 +57,26 @@ def of_text(record_id: int, feedback: Feedback, how: SampleRendering) -> TokenSe
     )
 
 
-def _plain(text: str, prompt: str | None, how: SampleRendering) -> PromptResponse:
-    if prompt is not None:
-        if how.plain_chat:
-            return encode_messages(how.tokenizer, conversation(prompt, text), chat=True)
-        return encode_plain(how.tokenizer, prompt, text, how.bos)
-    if not how.plain_chat:
-        return encode_plain(how.tokenizer, text, None, how.bos)
-    asked = encode_messages(how.tokenizer, conversation(text, None), chat=True)
+def _of_plain(said: Conversation, how: SampleRendering) -> PromptResponse:
+    """A text, alone or after the prompt that it answers."""
+    alone = said.plain is not None and said.plain[0] is None
+    if not (alone and how.plain_chat) or said.answered:
+        return encode_conversation(how.tokenizer, said, how.plain_chat, how.bos)
+    assert said.plain is not None
+    words = [{"role": "user", "content": said.plain[1]}]
+    asked = encode_messages(how.tokenizer, words, chat=True)
     own = np.flatnonzero([role == "user" for role in asked.encoding.role])
     return replace(asked, response=(int(own[0]), int(own[-1]) + 1))  # of the template's text nothing is pooled
 
 
-def of_pair(record: Record, form: PairFormat, how: SampleRendering) -> list[TokenSequence]:
+def of_pair(record_id: int, pair: Pair, how: SampleRendering) -> list[TokenSequence]:
     """A prompt, run once, and the two answers that continue it. Raises RecordError for a pair that cannot be used."""
-    pair = parse(record.value, form)
     sides = []
-    for name, label in (("chosen", "positive"), ("rejected", "negative")):
-        answered = encode_messages(how.tokenizer, getattr(pair, name), how.chat, how.bos, pair.verbatim)
+    for number, (name, label) in enumerate((("chosen", "positive"), ("rejected", "negative"))):
+        messages = getattr(pair, name)
+        answered = encode_messages(how.tokenizer, messages, how.chat, how.bos, pair.plain_of(number), pair.template)
         sides.append(Branch(name, answered, _pooled(answered, len(answered.encoding), how.limit), label))
-    return branches(record.record_id, sides, how.limit, key_of(_written(pair.chosen[:-1])))
+    return branches(record_id, sides, how.limit, key_of(_written(pair.chosen[:-1])))
 
 
 def _pooled(answered: PromptResponse, length: int, limit: int | None) -> Ints:

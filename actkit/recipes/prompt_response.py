@@ -14,6 +14,7 @@ from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
+from actkit.recipes.conversations.prompts import Conversation
 
 PLAIN_TURNS = {
     "system": "\n\nSystem: ",
@@ -62,35 +63,54 @@ def encode_messages(
     messages: Sequence[Message],
     chat: bool,
     bos: Bos = "auto",
-    verbatim: bool = False,
-    tools: Sequence[Any] | None = None,
-    template_options: Mapping[str, Any] | None = None,
+    plain: tuple[str, str] | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> PromptResponse:
     """A conversation; an assistant's message at its end is the answer, else the answer would begin after it.
 
-    With `chat` the model's template renders it, and is given the `tools` and `template_options` of the record; without,
-    turns are written out, or `verbatim` joined as they are. Raises RecordError for an answer that calls a tool, and for
-    tools and calls of them where there is no template to write them.
+    With `chat` the model's template renders it, `told` of tools and the like; without, turns are written out, or prompt
+    and answer joined as they were given (`plain`). Raises RecordError for an answer that calls a tool, and for tools
+    where there is no template to write them.
     """
     answered = messages[-1]["role"] == "assistant"
     if messages[-1].get("tool_calls"):
         raise RecordError("messages", "the answer calls a tool; answers that are text are read")
-    if not chat and tools:
-        raise RecordError("tools", "tools need a chat template")
     if not chat and any(message.get("tool_calls") for message in messages):
         raise RecordError("messages", "calls of tools need a chat template")
+    if not chat and told and told.get("tools"):
+        raise RecordError("tools", "tools need a chat template; --ignore-field tools does without them")
     if chat:
-        how = Rendering(not answered, tools or None, template_options or {})
-        encoding, spans = encode_chat(tokenizer, messages, how)
+        options = {name: value for name, value in (told or {}).items() if name != "tools"}
+        encoding, spans = encode_chat(tokenizer, messages, Rendering(not answered, (told or {}).get("tools"), options))
+    elif plain is not None:
+        encoding, spans = encode_pieces(tokenizer, [("user", plain[0]), ("assistant", plain[1])], bos)
     else:
         pieces: list[tuple[str | None, str]] = []
         for message in messages:
-            pieces += [] if verbatim else [(None, PLAIN_TURNS[message["role"]])]
-            pieces.append((message["role"], message["content"]))
-        if not (answered or verbatim):
+            pieces += [(None, PLAIN_TURNS[message["role"]]), (message["role"], message["content"])]
+        if not answered:
             pieces.append((None, PLAIN_TURNS["assistant"].rstrip()))
         encoding, spans = encode_pieces(tokenizer, pieces, bos)
     return _answered(encoding, spans[-1]) if answered else PromptResponse(encoding)
+
+
+def encode_conversation(tokenizer: Tokenizer, found: Conversation, chat: bool, bos: Bos) -> PromptResponse:
+    """A record's conversation: messages by the chat template, a prompt that is one text by it only with `chat`.
+
+    Raises RecordError for a field that makes turns of such a prompt (system, history, tools) without `chat`.
+    """
+    if found.turns_of is not None and not chat:
+        raise RecordError(
+            found.turns_of,
+            f"{found.turns_of} stands in a chat template only: --chat puts the prompt into it, "
+            f"--ignore-field {found.turns_of} leaves it out",
+        )
+    if found.plain is not None and not chat:
+        prompt, response = found.plain
+        return encode_plain(
+            tokenizer, response or "" if prompt is None else prompt, None if prompt is None else response, bos
+        )
+    return encode_messages(tokenizer, found.messages, True, bos, told=found.template)
 
 
 def text_in(value: object, name: str) -> str:

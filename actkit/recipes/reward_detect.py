@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
-from actkit.config import ExportFormat, PairFormat, Pool, ReadSpec, TokenSpec
+from actkit.config import ExportFormat, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
@@ -22,11 +22,12 @@ from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
+from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
+from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, one_a_pair, read_pair
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labels import Labels
-from actkit.recipes.named_fields import with_fields
+from actkit.recipes.named_fields import check_named, with_fields
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
-from actkit.recipes.preferences import detect
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -54,6 +55,17 @@ class RewardDetectSpec:
     """Features listed in `reward_features.json`."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
+    input_format: str | None = None
+    """Of preference pairs: the name of a shape; None tells it of each record."""
+    answers: PairFields = field(default_factory=PairFields)
+    """Of preference pairs: which fields the two answers are in."""
+    context: ContextFields = field(default_factory=ContextFields)
+
+    @property
+    def pairs(self) -> PairsSpec:
+        """How preference pairs are read."""
+        names = names_of(self.fields.prompt, self.context, self.answers)
+        return PairsSpec(self.input_format, names, self.answers.make_pairs)
 
 
 def run_reward_detect(
@@ -69,7 +81,9 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     Raises InputError for a file that is not there and for a field that was named and is nowhere; UsageError for
     fields or labels of labelled texts where the file holds preference pairs.
     """
-    form, labels, records = _read(spec)
+    asked = spec.pairs
+    check_form(spec.input_format)
+    labels, records = _read(spec)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
@@ -78,13 +92,14 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
 
     def prepare(record: Record) -> Prepared:
         if labels is None:
-            assert form is not None
-            return Prepared(of_pair(record, form, how))
-        return Prepared([of_text(record.record_id, parse_feedback(record.value, spec.fields, labels), how)])
+            pair = read_pair(record.value, asked)
+            return Prepared(of_pair(record.record_id, pair, how), said=pair.said)
+        feedback = parse_feedback(record.value, spec.fields, labels, asked.names)
+        return Prepared([of_text(record.record_id, feedback, how)], said=feedback.said.said)
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-        asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        table, about = score_features(run, asked, spec.scores)
+        tested = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
+        table, about = score_features(run, tested, spec.scores)
         report.update(about)
         yield "feature_scores", table
 
@@ -98,7 +113,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
             "pooled_activations": pooled_activations(points, spec.pool),
         },
         finish,
-        detected={"input_format": form or "labelled texts"},
+        detected={"input_format": "preference pairs" if labels is None else "labelled texts"},
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored=pooled_stored(saes),
@@ -110,39 +125,35 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     )
 
 
-def _read(spec: RewardDetectSpec) -> tuple[PairFormat | None, Labels | None, Records]:
-    """Which preference pairs the records are, or else which of their labels are positive; and the records."""
-    form, records = _records(spec)
-    if form is None:
-        used_if_there = (spec.fields.group, spec.fields.score, _own_prompt(spec.fields))
-        records = with_fields(records, [name for name in used_if_there if name is not None])
-        labels, records = labels_in(records, spec.fields, refuse_grades=True)
-        return None, labels, records
+def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
+    """Which labels are positive, None for preference pairs; and the records."""
+    paired, records = _records(spec)
+    if not paired:
+        records = with_fields(records, (spec.fields.group, spec.fields.score, *spec.pairs.names.given()))
+        return labels_in(records, spec.fields, refuse_grades=True)
     if given := _given(spec.fields):
         raise UsageError(
-            f"{given[0]} is about labelled texts, and these are preference pairs ({form})",
+            f"{given[0]} is about labelled texts, and these are preference pairs",
             "leave it out: chosen is positive, rejected negative, and a prompt's answers are a group",
         )
-    return form, None, records
+    return None, one_a_pair(records, spec.pairs)
 
 
-def _records(spec: RewardDetectSpec) -> tuple[PairFormat | None, Records]:
-    """The records, and which preference pairs they are; None for labelled texts."""
+def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
+    """Whether the records are preference pairs, and the records."""
     records = read_records(str(EXAMPLES if spec.path is None else spec.path), "jsonl", spec.read)
     if spec.path is None:
-        return None, (replace(one, source=EXAMPLE_SOURCE) for one in records)
+        return False, (replace(one, source=EXAMPLE_SOURCE) for one in records)
     first, records = look_ahead(records, LOOK_AHEAD)
-    forms = [detect(one.value) for one in first if isinstance(one, Record)]
-    return next((form for form in forms if form is not None), None), records
-
-
-def _own_prompt(fields: FeedbackFields) -> str | None:
-    """The prompt's field, where it is another than the usual one, which need not be there."""
-    return fields.prompt if fields.prompt != FeedbackFields.prompt else None
+    values = [one.value for one in first if isinstance(one, Record)]
+    paired = spec.pairs.form is not None or any(detect(value, spec.pairs.names) for value in values)
+    if paired:
+        check_named(values, spec.pairs.names.given())
+    return paired, records
 
 
 def _given(fields: FeedbackFields) -> list[str]:
-    """The options by which something was said of labelled texts."""
+    """The options by which something was said of labelled texts alone."""
     usual = FeedbackFields()
-    said = [name for name in vars(usual) if getattr(fields, name) != getattr(usual, name)]
+    said = [name for name in vars(usual) if name != "prompt" and getattr(fields, name) != getattr(usual, name)]
     return [f"--{name}" if name in ("positive", "negative") else f"--{name}-field" for name in said]

@@ -4,7 +4,7 @@ By default only the last token of the prompt is read, and then nothing after it 
 the prompt all the same, so that the boundary is where the model would see it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,9 +23,10 @@ from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.messages import parse_messages
+from actkit.recipes.conversations.fields import ContextFields, names_of, object_of
+from actkit.recipes.conversations.prompts import Conversation, read_prompt
 from actkit.recipes.named_fields import with_fields
-from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain, text_in
+from actkit.recipes.prompt_response import encode_conversation
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -39,7 +40,8 @@ class SaeExtractSpec:
     command: ClassVar[str] = "sae-extract"
     exports: ClassVar[tuple[ExportFormat, ...]] = ("json",)
     path: str = field(metadata={"reads": True, "option": "samples"})
-    prompt_field: str = "prompt"
+    prompt_field: str | None = None
+    """None looks for the usual names, and so do the fields of `context`."""
     response_field: str = "response"
     save_all_tokens: bool = False
     top_k: int | None = field(default=50, metadata={"none": 0})
@@ -47,6 +49,7 @@ class SaeExtractSpec:
     chat: bool = False
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
+    context: ContextFields = field(default_factory=ContextFields)
 
 
 def run_sae_extract(
@@ -63,9 +66,11 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
     """
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
+    names = names_of(spec.prompt_field, spec.context)
 
     def prepare(record: Record) -> Prepared:
-        return Prepared([_sequence(record, spec, tokenizer, limit)])
+        said = read_prompt(object_of(_fields_of(record.value)), names, spec.response_field)
+        return Prepared([_sequence(record, said, spec, tokenizer, limit)], said=said.said)
 
     def finish(run: Path) -> Iterator[tuple[str, Groups]]:
         for sae in saes:
@@ -73,7 +78,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
                 yield "feature_positions", groups
 
     usual = SaeExtractSpec.response_field  # need not be there
-    own = [spec.response_field] if spec.response_field != usual else []
+    own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
     reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
     return Recipe(
         spec.command,
@@ -94,7 +99,11 @@ def _records(spec: SaeExtractSpec) -> Records:
     number = 0
     for record in read_records(spec.path, "jsonl", spec.read):
         # A record of its own may have a field `results` too.
-        if isinstance(record, Record) and is_document(record.value) and spec.prompt_field not in record.value:
+        if (
+            isinstance(record, Record)
+            and is_document(record.value)
+            and (spec.prompt_field or "prompt") not in record.value
+        ):
             for result, variation in variations(record.value):
                 group = result.get("question_id")
                 yield replace(record, record_id=number, value=_Variation(variation, group))
@@ -114,20 +123,20 @@ def _fields_of(value: Any) -> Any:
     return value.fields if isinstance(value, _Variation) else value
 
 
-def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None) -> TokenSequence:
-    value = _fields_of(record.value)
+def _sequence(
+    record: Record, said: Conversation, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None
+) -> TokenSequence:
+    fields = _fields_of(record.value)
     group = record.value.group if isinstance(record.value, _Variation) else None
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not an object with fields")
-    answered = _encode(value, spec, tokenizer)
+    answered = encode_conversation(tokenizer, said, spec.chat, spec.tokens.bos)
     encoding, start = answered.encoding, answered.response_start
     if start == 0:
-        raise RecordError(spec.prompt_field, "the prompt has no token of its own")
+        raise RecordError(spec.prompt_field or "prompt", "the prompt has no token of its own")
     cut, n_truncated = truncate(encoding, limit if limit is not None else len(encoding))
     if start > len(cut):
-        raise RecordError(spec.prompt_field, f"the prompt alone is longer than {limit} tokens")
+        raise RecordError(spec.prompt_field or "prompt", f"the prompt alone is longer than {limit} tokens")
     keep = np.arange(len(cut), dtype=np.int64) if spec.save_all_tokens else np.array([start - 1], dtype=np.int64)
-    group = value.get("question_id", group)
+    group = fields.get("question_id", group)
     return TokenSequence(
         record.record_id,
         cut if spec.save_all_tokens else encoding,
@@ -135,21 +144,6 @@ def _sequence(record: Record, spec: SaeExtractSpec, tokenizer: Tokenizer, limit:
         response_start=start if answered.response else None,
         n_truncated=n_truncated if spec.save_all_tokens else 0,
         group=None if group is None else str(group),
-        label=None if value.get("template_type") is None else str(value["template_type"]),
+        label=None if fields.get("template_type") is None else str(fields["template_type"]),
         boundary_merged=answered.boundary_merged,
     )
-
-
-def _encode(value: Mapping[str, Any], spec: SaeExtractSpec, tokenizer: Tokenizer) -> PromptResponse:
-    messages = value.get("messages")
-    if spec.prompt_field not in value and isinstance(messages, list):
-        return encode_messages(tokenizer, parse_messages(messages, "messages"), chat=True)
-    prompt = text_in(value.get(spec.prompt_field), spec.prompt_field)
-    response = value.get(spec.response_field)
-    if response == "":  # not answered yet, as sets of prompts have it
-        response = None
-    if response is not None and not isinstance(response, str):
-        raise RecordError(spec.response_field, "not text")
-    if spec.chat:
-        return encode_messages(tokenizer, conversation(prompt, response), chat=True)
-    return encode_plain(tokenizer, prompt, response, spec.tokens.bos)

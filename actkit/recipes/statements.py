@@ -2,14 +2,26 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Records, Rejected
+from actkit.recipes.conversations.context import check_unused
+from actkit.recipes.conversations.fields import FieldNames, Fields
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.prompt_response import text_in
 
 HINT = "a statement's label is true or false, 1 or 0, 1 or -1"
+
+
+@dataclass(frozen=True)
+class StatementPair:
+    """A true statement and a false one."""
+
+    positive: str
+    negative: str
+    left: tuple[str, ...]
+    """Fields of the first of the two that are not read."""
 
 
 def paired(records: Records) -> Records:
@@ -44,8 +56,8 @@ def _pairs(labels: Labels, records: Records) -> Records:
             waiting[side].append(own)
             continue
         match = other.popleft()
-        pair = {side: own.value, ("negative" if side == "positive" else "positive"): match.value}
-        yield replace(match, record_id=number, value=pair)
+        texts = {side: own.value[0], ("negative" if side == "positive" else "positive"): match.value[0]}
+        yield replace(match, record_id=number, value=StatementPair(**texts, left=match.value[1]))
         number += 1
     for left in (*waiting["positive"], *waiting["negative"]):
         yield Rejected(number, left.source, left.line, "label", "no statement of the other label is left for it")
@@ -59,7 +71,11 @@ def _labelled(record: Record, labels: Labels) -> tuple[str, Record] | Rejected:
         side = labels.of(record.value.get("label"), "label")
         if side == "neutral":
             raise RecordError("label", "neither positive nor negative")
-        return side, replace(record, value=text_in(record.value.get("statement"), "statement"))
+        fields = Fields(record.value, FieldNames())
+        text = text_in(fields.take("statement"), "statement")
+        fields.take("label")
+        check_unused(fields, [[{"role": "user", "content": text}]])
+        return side, replace(record, value=(text, tuple(fields.left)))
     except RecordError as error:
         return Rejected(record.record_id, record.source, record.line, error.field, error.reason)
     except InputError as error:

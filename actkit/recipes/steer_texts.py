@@ -20,7 +20,7 @@ from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
-from actkit.recipes.preferences import detect, parse
+from actkit.recipes.conversations.pairs import PairsSpec, detect, read_pair
 from actkit.recipes.prompt_response import text_in
 
 NEUTRAL = Path(__file__).with_name("neutral_texts.txt")
@@ -70,11 +70,11 @@ def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[
         name, stem = part[record.record_id]
         contrast = parse_contrast(record.value)
         if contrast.prompt is None and _has_stem(record.value, contrast):
-            asked.setdefault(stem, []).append(
-                Wordings(contrast.stem, contrast.template, name, contrast.positive, contrast.negative)
-            )
+            asked.setdefault(stem, []).append(Wordings(contrast.stem, contrast.template, name, *contrast.texts))
         else:
-            given.append(_answers(contrast.prompt, contrast.positive, contrast.negative, contrast.stem, name))
+            _check_no_tools(contrast.positive.template)
+            found = _answers(contrast.prompt, *contrast.texts, contrast.stem, name)
+            given.append(found if contrast.before is None else {**found, "messages": contrast.before})
     if sum(map(len, asked.values())) + len(given) < len(part):
         raise InputError(
             f"{options.get('what')}: it is not the file any more that {run} was made of", "give --answers FILE"
@@ -141,26 +141,32 @@ def _source(options: Mapping[str, Any]) -> Records:
 def _has_stem(value: Any, contrast: Contrast) -> bool:
     """Whether the pair is one stem in two wordings, so that the stem alone can be asked."""
     stem = value.get("stem") if isinstance(value, Mapping) else None
-    return isinstance(stem, str) and all(stem in text for text in (contrast.positive, contrast.negative))
+    return isinstance(stem, str) and all(stem in text for text in contrast.texts)
 
 
 def _own(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
-    form = detect(value)
-    if form is None:
+    if detect(value) is None:
         prompt, positive, negative = (text_in(value.get(name), name) for name in ("prompt", "positive", "negative"))
         if positive == negative:
             raise RecordError("negative", "both answers are equal")
         stem = value.get("stem")
         return _answers(prompt, positive, negative, stem if isinstance(stem, str) else prompt, TEST)
-    pair = parse(value, form)
+    pair = read_pair(value, PairsSpec())
+    _check_no_tools(pair.template)
     before, answer, other = pair.chosen[:-1], pair.chosen[-1], pair.rejected[-1]
     if pair.rejected[:-1] != before:
         raise RecordError("rejected", "the two sides answer different prompts")
     written = "\n".join(f"{one['role']}: {one['content']}" for one in before)
     found = _answers(written, str(answer["content"]), str(other["content"]), written, TEST)
     return {**found, "messages": [dict(one) for one in before]}
+
+
+def _check_no_tools(template: Mapping[str, Any]) -> None:
+    """Raise RecordError for what the chat template is told beside the messages, which is not stored with the texts."""
+    if template:
+        raise RecordError(next(iter(template)), "tools and options of the chat template are not read here")
 
 
 def _answers(prompt: str | None, positive: str, negative: str, stem: str, split: str) -> dict[str, Any]:

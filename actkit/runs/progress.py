@@ -1,11 +1,14 @@
 """`Progress`: the counters and timings that `extract` reports, keeps with each shard and writes into `run.json`."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text", "sinks")
+MOST_NAMES = 1000
+"""Names that are counted apart: records of which each has keys of its own must not fill the memory."""
+LONGEST, OTHERS = 200, "(others)"
 
 
 @dataclass
@@ -26,6 +29,8 @@ class Progress:
     """Attention sinks among the positions read, special tokens not counted."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
+    seen: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How many usable records had each shape, and each field read or left: `shapes`, `fields_read`, `fields_left`."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Part of the work → how long it took; parts follow one another."""
     within: dict[str, float] = field(default_factory=dict)
@@ -42,6 +47,15 @@ class Progress:
         self.rejected += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
+    def tally(self, said: Mapping[str, Iterable[str]]) -> None:
+        """Count what is said of one record; of a kind that has too many names, the rest as one."""
+        for kind, names in said.items():
+            counts = self.seen.setdefault(kind, {})
+            for name in names:
+                short = name[:LONGEST].encode("utf-8", "backslashreplace").decode()
+                key = short if short in counts or len(counts) < MOST_NAMES else OTHERS
+                counts[key] = counts.get(key, 0) + 1
+
     def add(self, now: "Progress", before: "Progress") -> None:
         """Count what another one has counted between `before` and `now`."""
         for name in COUNTERS:
@@ -49,6 +63,9 @@ class Progress:
         for name in ("reasons", "seconds", "within"):
             own, new, old = getattr(self, name), getattr(now, name), getattr(before, name)
             own.update({key: own.get(key, 0) + value - old.get(key, 0) for key, value in new.items()})
+        for kind, counts in now.seen.items():
+            own, old = self.seen.setdefault(kind, {}), before.seen.get(kind, {})
+            own.update({name: own.get(name, 0) + count - old.get(name, 0) for name, count in counts.items()})
         self.notes.extend(now.notes[len(before.notes) :])
 
     @contextmanager

@@ -6,6 +6,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from actkit.pipeline.data import Record
 from actkit.pipeline.input.corpus import find_corpus, read_documents
 from actkit.pipeline.input.reader import read_records
 from actkit.recipes.contrasts import contrasts_in
-from actkit.recipes.preferences import pairs_in
+from actkit.recipes.conversations.pairs import PairsSpec, pairs_in
 from tests.fuzz.damage import no_hang
 
 NAMES = [
@@ -34,6 +35,10 @@ NAMES = [
     "\u202egpj",
 ]
 SUFFIXES = ["txt", "jsonl", "json", "csv", "tsv", "txt.gz", "parquet"]
+
+
+def pairs_of_any(path: str) -> Any:
+    return pairs_in(path, PairsSpec())
 
 
 def write(path: Path) -> None:
@@ -80,7 +85,7 @@ def test_an_empty_file_holds_nothing_or_is_an_error(tmp_path: Path, suffix: str)
         assert list(read_records(str(path))) == [] and suffix not in ("csv", "tsv", "parquet")
     except InputError as error:
         assert str(path) in error.message and suffix in ("csv", "tsv", "parquet")
-    for read in (pairs_in, contrasts_in):
+    for read in (pairs_of_any, contrasts_in):
         with pytest.raises(InputError, match=r"t\."):
             read(str(path))
 
@@ -127,7 +132,7 @@ def test_what_is_no_file_is_an_error_for_every_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for read in (read_records, pairs_in, contrasts_in):
+    for read in (read_records, pairs_of_any, contrasts_in):
         with pytest.raises(ActkitError) as caught:
             list(read(where))
         assert caught.value.hint and len(caught.value.hint) < 1000
@@ -140,7 +145,7 @@ def test_what_is_no_file_is_an_error_for_every_reader(
     "where", ["https://me:hunter2@huggingface.co/x/y", "https://hf.co/x?token=hunter2", "hf_hunter2hunter2hunter2"]
 )
 def test_a_secret_in_a_name_is_not_repeated(where: str) -> None:
-    for read in (read_records, pairs_in, contrasts_in, lambda name: list(read_documents(find_corpus(name)))):
+    for read in (read_records, pairs_of_any, contrasts_in, lambda name: list(read_documents(find_corpus(name)))):
         with pytest.raises(ActkitError) as caught:
             list(read(where))
         assert "hunter2" not in caught.value.message + caught.value.hint

@@ -97,7 +97,7 @@ def test_messages_in_a_field(model: Model, tmp_path: Path) -> None:
     finished = run(model, tmp_path / "run", path=str(path), positions="response")
     tokens = pd.read_parquet(finished.path / "tokens")
     assert "".join(tokens[tokens["position"].isin(kept(finished)[0])]["token"]) == "Hello."
-    assert pd.read_parquet(finished.path / "rejected")["field"].tolist() == ["messages[0]"]
+    assert pd.read_parquet(finished.path / "rejected")["field"].tolist() == ["messages[0].content"]
 
 
 def test_truncation_never_moves_or_drops_a_position_that_is_read(model: Model, tmp_path: Path) -> None:

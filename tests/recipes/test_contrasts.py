@@ -42,6 +42,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     concepts.concepts.cache_clear()
 
 
+def texts(found: Contrast) -> tuple[str, str, str | None, str, str | None]:
+    """Both sides, what they answer, the stem and the template."""
+    sides = (str(one.messages[-1]["content"]) for one in (found.positive, found.negative))
+    return (*sides, found.prompt, found.stem, found.template)  # type: ignore[return-value]
+
+
 def read(what: str) -> tuple[str, list[Record | Rejected]]:
     form, records = contrasts_in(what)
     return form, list(records)
@@ -55,7 +61,7 @@ def test_a_built_in_concept_has_every_template_for_every_stem() -> None:
     assert [(one.stem, one.template) for one in found] == [
         (stem, name) for stem in ("Who?", "What?", "Why?") for name in ("a", "b")
     ]
-    assert found[1] == Contrast("Who? Answer kindly.", "Who? Answer rudely.", None, "Who?", "b")
+    assert texts(found[1]) == ("Who? Answer kindly.", "Who? Answer rudely.", None, "Who?", "b")
     assert [one.record_id for one in records] == list(range(6))
 
 
@@ -79,12 +85,12 @@ def test_pairs_and_answers(write: Write) -> None:
     form, records = read(write("a.jsonl", pair, {**pair, "stem": "s", "template": "t"}))
     assert form == "pairs"
     first, second = (parse_contrast(one.value) for one in records if isinstance(one, Record))
-    assert first == Contrast("p", "n", None, "p\nn", None)
-    assert second == Contrast("p", "n", None, "s", "t")
+    assert texts(first) == ("p", "n", None, "p\nn", None)
+    assert texts(second) == ("p", "n", None, "s", "t")
     form, records = read(write("b.jsonl", persona))
     assert form == "answers"
     assert isinstance(records[0], Record)
-    assert parse_contrast(records[0].value) == Contrast(" Yes", " No", "Q?", "Q?", None)
+    assert texts(parse_contrast(records[0].value)) == (" Yes", " No", "Q?", "Q?", None)
 
 
 @pytest.mark.parametrize("none", [None, ""])
@@ -92,8 +98,8 @@ def test_an_empty_stem_is_no_stem_that_pairs_share(none: str | None) -> None:
     """Else all pairs of a table whose column is empty would be one stem, with nothing to hold out."""
     persona = {"question": "Q?", "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No"}
     empty = {"stem": none, "template": none}
-    assert parse_contrast({**persona, **empty}) == Contrast(" Yes", " No", "Q?", "Q?", None)
-    assert parse_contrast({"positive": "p", "negative": "n", **empty}) == Contrast("p", "n", None, "p\nn", None)
+    assert texts(parse_contrast({**persona, **empty})) == (" Yes", " No", "Q?", "Q?", None)
+    assert texts(parse_contrast({"positive": "p", "negative": "n", **empty})) == ("p", "n", None, "p\nn", None)
     assert parse_contrast({**persona, "stem": 0}).stem == "0"
 
 
@@ -103,7 +109,7 @@ def test_statements_are_paired_in_order_and_what_is_left_is_rejected(write: Writ
     form, records = read(write("s.jsonl", *({"statement": text, "label": label} for text, label in values)))
     assert form == "statements"
     pairs = [one for one in records if isinstance(one, Record)]
-    assert [(one.value["positive"], one.value["negative"]) for one in pairs] == [("t1", "f1"), ("t2", "f2")]
+    assert [(one.value.positive, one.value.negative) for one in pairs] == [("t1", "f1"), ("t2", "f2")]
     rejected = [one for one in records if isinstance(one, Rejected)]
     assert [(one.line, one.field, one.reason) for one in rejected] == [
         (4, "statement", "empty"),

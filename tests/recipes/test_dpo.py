@@ -124,7 +124,7 @@ def test_no_shared_token_at_all(model: Model, tmp_path: Path) -> None:
     finished = run(
         model,
         tmp_path,
-        [{"prompt": "1", "chosen": [*chat("q", "a")], "rejected": [*chat("z", "a")]}],
+        [{"chosen": [*chat("q", "a")], "rejected": [*chat("z", "a")]}],
         chat=False,
         tokens=TokenSpec(bos="never"),
         input_format="chatml",

@@ -322,12 +322,12 @@ def test_what_is_no_document_is_rejected_with_a_reason(tmp_path: Path) -> None:
     records = [{"text": "Fine."}, {"text": ""}, {"text": " \n"}, {"text": 3}, {"text": None}, {"title": "x"}, 7, ["a"]]
     finished = dataset_run(tmp_path, [*records, "Fine too.", "\ud800"])
     rejected = pq.read_table(finished.path / "rejected").to_pylist()
-    fields = "no field text or content or document or story or body"
+    fields = "no field text or content or document or story or body or messages or conversations"
     assert [tuple(row[name] for name in ("record_id", "line", "field", "reason")) for row in rejected] == [
         (1, 2, "text", "empty"),
         (2, 3, "text", "empty"),
         (3, 4, "text", "not text"),
-        (4, 5, "text", "not text"),
+        (4, 5, "text", "missing"),
         (5, 6, None, fields),
         (6, 7, None, "not text"),
         (7, 8, None, "not text"),

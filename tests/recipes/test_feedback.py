@@ -126,19 +126,19 @@ def test_one_sided_or_contradicting_labels_are_a_usage_error() -> None:
 
 
 def test_text_prompt_group_and_score() -> None:
-    found = parsed({"text": "t", "prompt": "p", "feedback": 1, "group": 7, "score": "2.5"})
-    assert found == Feedback("positive", "t", "p", None, "7", 2.5)
-    assert parsed({"response": "t", "rating": "bad"}).text == "t"
-    named = FeedbackFields(text="a", label="b", prompt="c", group="d", score="e")
-    assert parsed({"a": "t", "b": 1, "c": "p", "d": "g", "e": 0}, named) == Feedback(
-        "positive", "t", "p", None, "g", 0.0
-    )
+    found = parsed({"text": "t", "prompt": "p", "feedback": 1, "group": 7, "score": "2.5", "id": 3})
+    assert (found.label, found.said.plain, found.group, found.score) == ("positive", ("p", "t"), "7", 2.5)
+    assert set(found.said.read) == {"text", "prompt", "feedback", "group", "score"} and found.said.left == ("id",)
+    assert parsed({"response": "t", "rating": "bad"}).said.plain == (None, "t")
+    own = FeedbackFields(text="a", label="b", prompt="c", group="d", score="e")
+    found = parsed({"a": "t", "b": 1, "c": "p", "d": "g", "e": 0}, own)
+    assert (found.label, found.said.plain, found.group, found.score) == ("positive", ("p", "t"), "g", 0.0)
 
 
 def test_a_conversation_is_pooled_over_its_last_answer() -> None:
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     found = parsed({"messages": messages, "label": True})
-    assert found.messages == tuple(messages)
+    assert found.said.messages == tuple(messages)
     with pytest.raises(RecordError, match="no assistant's answer at the end"):
         parsed({"messages": messages[:1], "label": True})
 
@@ -150,9 +150,9 @@ def test_a_conversation_is_pooled_over_its_last_answer() -> None:
         ({"text": "x"}, None, "no field feedback or label"),
         ({"label": 1}, None, "no field text or response"),
         ({"label": 1, "text": " "}, "text", "empty"),
-        ({"label": 1, "text": 5}, "text", "not text"),
-        ({"label": 1, "text": None}, "text", "missing"),
-        ({"label": 1, "text": "x", "prompt": 5}, "prompt", "not text"),
+        ({"label": 1, "text": 5}, "text", "not text or messages but a number"),
+        ({"label": 1, "text": None}, "text", "empty"),
+        ({"label": 1, "text": "x", "prompt": 5}, "prompt", "not text or messages but a number"),
         ({"label": 1, "text": "x", "score": "much"}, "score", "not a number"),
         ({"label": 1, "text": "x", "score": -1}, "score", "from 0 on"),
         ({"label": 1, "text": "x", "score": "nan"}, "score", "from 0 on"),

@@ -287,7 +287,8 @@ def test_preference_pairs_are_tested_within_pairs(tmp_path: Path) -> None:
         for good, bad in zip(GOOD, BAD, strict=True)
     ]
     finished = detected(tmp_path, records)
-    assert finished.facts["detected"]["input_format"] == "trl"
+    assert finished.facts["detected"]["input_format"] == "preference pairs"
+    assert finished.facts["input"]["shapes"] == {"trl": finished.facts["counts"]["written"]}
     assert finished.facts["scores"]["saes"][0]["exchanged"] == "within-groups"
     sequences = pd.read_parquet(finished.path / "sequences")
     assert sequences["side"].value_counts().to_dict() == {"shared": 24, "chosen": 24, "rejected": 24}

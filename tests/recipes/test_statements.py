@@ -9,6 +9,7 @@ import pytest
 from actkit.errors import InputError
 from actkit.pipeline.data import Record
 from actkit.recipes.contrasts import contrasts_in
+from actkit.recipes.statements import StatementPair
 
 
 def statements(path: Path, labels: list[Any]) -> str:
@@ -38,4 +39,4 @@ def test_a_label_that_makes_those_before_it_doubtful_is_named_with_its_line(tmp_
 def test_two_labels_make_a_pair(labels: list[Any], tmp_path: Path) -> None:
     _, records = contrasts_in(statements(tmp_path / "s.jsonl", labels))
     (pair,) = records
-    assert isinstance(pair, Record) and pair.value == {"positive": "s0", "negative": "s1"}
+    assert isinstance(pair, Record) and pair.value == StatementPair("s0", "s1", ())

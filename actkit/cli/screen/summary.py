@@ -10,6 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, say, size
+from actkit.errors import in_short
+
+MOST_FIELDS = 20
+"""Names of fields that are shown of a kind; run.json has all."""
 
 
 def show_run(facts: Mapping[str, Any], path: Path) -> None:
@@ -27,6 +31,7 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
     )
     for name, value in facts["detected"].items():
         screen.print(f"  {name.replace('_', ' ')}: {value}", markup=False)
+    _show_input(facts, screen)
     _show_records(facts, screen)
     for row in facts.get("health", ()):
         screen.print(f"  {row['sae']}: {_health(row)}", markup=False)
@@ -42,6 +47,16 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
 def written_of(facts: Mapping[str, Any]) -> str:
     """`38 of 40 records`: of `concept` pairs, which several records make, or stems and templates."""
     return f"{facts['counts']['written']:,} of {counted(facts['counts']['read'], facts['unit'])}"
+
+
+def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
+    """Which shapes the records had, and which of their fields were read and left; a number where not all had it."""
+    written = facts["counts"]["written"]
+    for kind, counts in facts.get("input", {}).items():
+        named = sorted(counts.items(), key=lambda item: -item[1])
+        shown = [in_short(name) + ("" if count == written else f" ({count:,})") for name, count in named[:MOST_FIELDS]]
+        more = f" and {len(named) - MOST_FIELDS} more" if len(named) > MOST_FIELDS else ""
+        screen.print(f"  {kind.replace('_', ' ')}: {', '.join(shown) or 'none'}{more}", markup=False)
 
 
 def _show_records(facts: Mapping[str, Any], screen: Console) -> None:

@@ -108,7 +108,10 @@ def _check_tools(tools: Sequence[Any] | None, text: str) -> None:
         if not isinstance(name, str) or not name:
             raise RecordError(f"tools[{index}]", "not a tool with a name")
         if name not in text:
-            raise RecordError(f"tools[{index}]", f"the chat template leaves the tool {name[:60]} out")
+            raise RecordError(
+                f"tools[{index}]",
+                f"the chat template leaves the tool {name[:60]} out; --ignore-field tools does without",
+            )
 
 
 def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, how: Rendering) -> list[Span]:

@@ -40,6 +40,8 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
     for first in range(0, len(encoding), step):
         part = slice(first, min(first + step, len(encoding)))
         at, end = int(encoding.char_start[part][0]), int(encoding.char_end[part][-1])
+        role = encoding.role[part]
+        typed = encoding.is_special[part] & np.array([one != TEMPLATE for one in role])
 
         def with_bos(values: Any, begin: Any) -> Any:
             return values if bos is None else np.concatenate([[begin], values])
@@ -51,8 +53,8 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
                 with_bos(encoding.char_start[part] - at, 0),
                 with_bos(encoding.char_end[part] - at, 0),
                 with_bos(encoding.is_special[part], True),
-                (None,) * (part.stop - first + (bos is not None)),
-                int(encoding.is_special[part].sum()),
+                role if bos is None else (TEMPLATE if any(role) else None, *role),
+                int(typed.sum()),
                 encoding.unknown_id,
             ),
             at,

@@ -173,20 +173,20 @@ def test_what_a_template_says_reaches_no_terminal_raw(process: TemplateProcess) 
 
 def test_tools_reach_the_template_or_the_record_is_refused(process: TemplateProcess) -> None:
     dated = dated_of(TOOLS, process)
-    found = encode_messages(dated, CHAT[:2], chat=True, tools=[TOOL])
+    found = encode_messages(dated, CHAT[:2], chat=True, told={"tools": [TOOL]})
     assert found.encoding.text == dated.apply_chat_template(CHAT[:2], tools=[TOOL], tokenize=False)
     assert found.response is not None and '"name": "tide"' in found.encoding.text
     deaf = dated_of("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", process)
     with pytest.raises(RecordError, match="leaves the tool tide out"):
-        encode_messages(deaf, CHAT[:2], chat=True, tools=[TOOL])
+        encode_messages(deaf, CHAT[:2], chat=True, told={"tools": [TOOL]})
     with pytest.raises(RecordError, match="not a tool with a name"):
-        encode_messages(dated, CHAT[:2], chat=True, tools=["tide"])
+        encode_messages(dated, CHAT[:2], chat=True, told={"tools": ["tide"]})
     with pytest.raises(RecordError, match="tools need a chat template"):
-        encode_messages(dated, CHAT[:2], chat=False, tools=[TOOL])
+        encode_messages(dated, CHAT[:2], chat=False, told={"tools": [TOOL]})
     thinking = of("{{ enable_thinking }}{% for m in messages %}{{ m.content }}{% endfor %}")
     options = {"enable_thinking": False}
     assert encode_chat(thinking, CHAT, Rendering(True, options=options))[0].text.startswith("False")
-    assert encode_messages(thinking, CHAT, True, template_options=options).encoding.text.startswith("False")
+    assert encode_messages(thinking, CHAT, True, told=options).encoding.text.startswith("False")
 
 
 def test_random_templates_end_in_text_or_a_reason(process: TemplateProcess) -> None:

@@ -1,4 +1,4 @@
-"""Preference pairs in five formats: told apart, read alike, and each bad record named by its field and reason."""
+"""Preference pairs: told apart, read alike, and each bad record named by its field and reason."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 
 from actkit.errors import InputError, RecordError
-from actkit.recipes.messages import ROLES, Message
-from actkit.recipes.preferences import FORMATS, detect, pairs_in, parse
+from actkit.recipes.conversations.messages import ROLES, Message
+from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, pairs_in, read_pair
+from actkit.recipes.conversations.shapes import BY_NAME
+
+FORMATS = ("chatml", "trl", "instruction", "hh", "sharegpt")
+
+
+def parse(value: Any, form: str | None = None) -> Pair:
+    return read_pair(value, PairsSpec(form))
 
 
 def said(*messages: tuple[str, str]) -> tuple[Message, ...]:
@@ -129,10 +136,10 @@ def test_a_record_of_each_format_is_detected_and_read(name: str) -> None:
     """All formats come to the same two conversations, each ending with its answer."""
     form, record, before, verbatim = RECORDS[name]
     assert detect(record) == form
-    pair = parse(record, detect(record) or "hh")
+    pair = parse(record)
     assert pair.chosen == said(*before, GOOD)
     assert pair.rejected == said(*before, POOR)
-    assert pair.verbatim == verbatim
+    assert pair.plain == ((USER[1], GOOD[1], POOR[1]) if verbatim else None)
 
 
 def test_every_format_has_an_example_here() -> None:
@@ -140,7 +147,7 @@ def test_every_format_has_an_example_here() -> None:
 
 
 def test_the_demo_input_is_read_whole() -> None:
-    lines = (Path(__file__).parents[1] / "data" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (Path(__file__).parents[2] / "data" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     assert {detect(record) for record in records} == {"instruction"}
     for record in records:
@@ -231,17 +238,12 @@ INSTRUCTION = RECORDS["instruction"][1]
         ("trl", {**TRL, "chosen": "  \n"}, "chosen", "the assistant's answer is empty"),
         ("trl", {**TRL, "prompt": " "}, "prompt", "empty"),
         ("trl", {**TRL, "prompt": []}, "prompt", "empty"),
-        ("trl", {**TRL, "prompt": None}, "prompt", "not a list of messages but null"),
-        ("trl", {**TRL, "chosen": 3}, "chosen", "not a list of messages but a number"),
-        (
-            "trl",
-            {**TRL, "rejected": {"role": "assistant", "content": "x"}},
-            "rejected",
-            "not a list of messages but an object",
-        ),
+        ("trl", {**TRL, "prompt": None}, "prompt", "empty"),
+        ("trl", {**TRL, "chosen": 3}, "chosen", "not text or messages but a number"),
+        ("trl", {**TRL, "rejected": {"a": 1}}, "rejected", "not text or messages but an object with a"),
         ("trl", {**TRL, "rejected": TRL["chosen"]}, "rejected", "chosen and rejected are equal"),
         ("trl", {"chosen": "a", "rejected": "b"}, "prompt", "missing"),
-        ("chatml", {**CHATML, "chosen": "text"}, "chosen", "not a list of messages but text"),
+        ("chatml", {**CHATML, "chosen": "text"}, "chosen", "no prompt before the answer"),
         ("chatml", {**CHATML, "chosen": chat(USER)}, "chosen", "no assistant message"),
         (
             "chatml",
@@ -250,7 +252,7 @@ INSTRUCTION = RECORDS["instruction"][1]
             "ends with a user message, not the assistant's",
         ),
         ("chatml", {**CHATML, "rejected": chat(POOR)}, "rejected", "no prompt before the answer"),
-        ("chatml", {**CHATML, "chosen": [USER[1], GOOD[1]]}, "chosen[0]", "not a message but text"),
+        ("chatml", {**CHATML, "chosen": [USER[1], GOOD[1]]}, "chosen[0]", "no prompt before the answer"),
         (
             "chatml",
             {**CHATML, "chosen": [*chat(USER), {"role": "wizard", "content": "x"}]},
@@ -268,8 +270,8 @@ INSTRUCTION = RECORDS["instruction"][1]
         (
             "chatml",
             {**CHATML, "rejected": [*chat(USER), {"role": "assistant", "content": [{"type": "text"}]}]},
-            "rejected[1].content",
-            "not text but a list",
+            "rejected[1].content[0].text",
+            "missing",
         ),
         (
             "chatml",
@@ -277,10 +279,9 @@ INSTRUCTION = RECORDS["instruction"][1]
             "rejected",
             "the assistant's answer is empty",
         ),
-        ("instruction", {**INSTRUCTION, "instruction": None}, "instruction", "missing"),
-        ("instruction", {**INSTRUCTION, "instruction": 5}, "instruction", "not text but a number"),
+        ("instruction", {**INSTRUCTION, "instruction": None}, "instruction", "empty"),
+        ("instruction", {**INSTRUCTION, "instruction": 5}, "instruction", "not text or messages but a number"),
         ("instruction", {**INSTRUCTION, "input": ["x"]}, "input", "not text but a list"),
-        ("instruction", {**INSTRUCTION, "chosen": chat(GOOD)}, "chosen", "not text but a list"),
         ("instruction", {**INSTRUCTION, "rejected": GOOD[1]}, "rejected", "chosen and rejected are equal"),
         ("hh", {**HH, "chosen": f"Be kind.{HUMAN}\n\nAssistant: x"}, "chosen", "text before the first turn"),
         ("hh", {**HH, "rejected": "just text"}, "rejected", "no turn begins with Human: or Assistant:"),
@@ -293,13 +294,12 @@ INSTRUCTION = RECORDS["instruction"][1]
             "ends with a user message, not the assistant's",
         ),
         ("hh", {**HH, "chosen": HUMAN}, "chosen", "no assistant message"),
-        ("hh", {**HH, "chosen": 1}, "chosen", "not text but a number"),
-        ("sharegpt", {**SHARE, "conversations": None}, "conversations", "not a list of messages but null"),
+        ("hh", {**HH, "chosen": 1}, "chosen", "not text or messages but a number"),
+        ("sharegpt", {**SHARE, "conversations": None}, "conversations", "empty"),
         ("sharegpt", {**SHARE, "conversations": []}, "conversations", "empty"),
         ("sharegpt", {**SHARE, "chosen": {"from": "gpt", "value": ""}}, "chosen", "the assistant's answer is empty"),
         ("sharegpt", {**SHARE, "chosen": {"from": "elf", "value": "x"}}, "chosen[0].role", "unknown role 'elf'"),
         ("sharegpt", {**SHARE, "rejected": {"from": "human", "value": "x"}}, "rejected", "no assistant message"),
-        ("sharegpt", {**SHARE, "rejected": "text"}, "rejected[0]", "not a message but text"),
         ("sharegpt", {**SHARE, "system": 3}, "system", "not text but a number"),
     ],
 )
@@ -381,7 +381,7 @@ def test_messages_of_both_kinds_in_one_table_have_nulls_for_the_other_names() ->
 def test_a_wrong_type_anywhere_is_a_record_error_and_nothing_else(form: Any, broken: Any, field: str) -> None:
     """One strange record of a million must not end the run."""
     record = next(record for one, record, *_ in RECORDS.values() if one == form)
-    assert detect({**record, field: broken}) in (*FORMATS, None)
+    assert detect({**record, field: broken}) in (*BY_NAME, None)
     try:
         pair = parse({**record, field: broken}, form)
     except RecordError as error:
@@ -396,5 +396,5 @@ def test_what_is_said_of_a_huge_role_or_key_is_short(tmp_path: Path) -> None:
     assert wrong.value.reason.startswith("unknown role 'rrr") and len(wrong.value.reason) < 100
     (tmp_path / "t.jsonl").write_text(json.dumps({"k" * 10_000: 1}))
     with pytest.raises(InputError) as none:
-        pairs_in(str(tmp_path / "t.jsonl"))
+        pairs_in(str(tmp_path / "t.jsonl"), PairsSpec())
     assert "the first record has the fields kkk" in none.value.message and len(none.value.message) < 500

@@ -1,0 +1,120 @@
+"""The options that say which fields of a record hold a conversation: one group for prompts, one for pairs besides."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from actkit.cli.options.groups import READ, option
+
+if TYPE_CHECKING:
+    from actkit.recipes.conversations.fields import ContextFields, PairFields
+
+Which = Literal["best-worst", "adjacent", "all"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where what stands before an answer is; every command that reads conversations takes these."""
+
+    prompt_field: Annotated[
+        str | None,
+        option(
+            "--prompt-field",
+            panel=READ,
+            help="What is asked: text or messages; by default prompt, instruction, question, query, input, …; a dotted "
+            "path such as input.messages reaches into objects.",
+            show_default=False,
+        ),
+    ] = None
+    system_field: Annotated[
+        str | None,
+        option(
+            "--system-field", panel=READ, help="System message; by default system, system_prompt, …", show_default=False
+        ),
+    ] = None
+    history_field: Annotated[
+        str | None,
+        option(
+            "--history-field",
+            panel=READ,
+            help="Earlier turns: messages or [question, answer] pairs; by default history, …",
+            show_default=False,
+        ),
+    ] = None
+    ignore_field: Annotated[
+        list[str] | None,
+        option(
+            "--ignore-field",
+            panel=READ,
+            help="A field that carries context and is left out on purpose; may be repeated.",
+            show_default=False,
+        ),
+    ] = None
+
+    def fields(self) -> "ContextFields":
+        """The fields beside the prompt's."""
+        from actkit.recipes.conversations.fields import ContextFields
+
+        return ContextFields(self.system_field, self.history_field, tuple(self.ignore_field or ()))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Where the two answers of a preference pair are, and which is better."""
+
+    input_format: Annotated[
+        str | None,
+        option(
+            "--input-format",
+            panel=READ,
+            help="A shape listed by actkit docs shapes; by default it is told of each record.",
+            show_default=False,
+        ),
+    ] = None
+    chosen_field: Annotated[
+        str | None,
+        option("--chosen-field", panel=READ, help="The better answer, such as chosen.content.", show_default=False),
+    ] = None
+    rejected_field: Annotated[
+        str | None, option("--rejected-field", panel=READ, help="The worse answer.", show_default=False)
+    ] = None
+    preference_field: Annotated[
+        str | None,
+        option(
+            "--preference-field",
+            panel=READ,
+            help="What says which of two answers is better, or the score by which a list of them is ranked.",
+            show_default=False,
+        ),
+    ] = None
+    first_is_better: Annotated[
+        list[str] | None,
+        option(
+            "--first-is-better",
+            panel=READ,
+            help="A value of that field with which the first answer is better, any other the second; may be repeated.",
+            show_default=False,
+        ),
+    ] = None
+    make_pairs: Annotated[
+        Which,
+        option("--pairs", panel=READ, help="Of more than two ranked answers: the best with the worst, or more pairs."),
+    ] = "best-worst"
+
+    def fields(self) -> "PairFields":
+        """The answers' fields. Raises UsageError for a shape that there is not, and values of no field."""
+        from actkit.errors import UsageError
+        from actkit.recipes.conversations.fields import PairFields
+        from actkit.recipes.conversations.pairs import check_form
+
+        check_form(self.input_format)
+        if self.first_is_better and self.preference_field is None:
+            raise UsageError(
+                "--first-is-better without --preference-field", "--preference-field names the field that has the value"
+            )
+        return PairFields(
+            self.chosen_field,
+            self.rejected_field,
+            self.preference_field,
+            tuple(self.first_is_better or ()),
+            self.make_pairs,
+        )

@@ -1,0 +1,223 @@
+"""What stands before an answer: system message, earlier turns, the question, the tools that the model is told of.
+
+1. The question is a prompt's text or messages; Alpaca's `input` is written below it.
+2. Earlier turns (`history`) and a system message of their own field go before it.
+3. Tools and other options go to the chat template.
+4. A field that is known to carry context and is none of these must repeat what was read, or the record is rejected.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
+from actkit.recipes.conversations.fields import Fields, is_empty
+from actkit.recipes.conversations.messages import Message, parse_messages, text_of, text_or_messages
+from actkit.recipes.conversations.names import HISTORY, JOINED, MESSAGES, PROMPT, SYSTEM, TEMPLATE_OPTIONS, TOOLS
+
+LONG = 30
+"""Characters from which on a text that stands inside another is no chance."""
+OWN = ("tokenize", "add_generation_prompt", "conversation", "tools", "return_dict", "return_tensors")
+"""Options of the chat template that are not a record's to say."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stands before an answer."""
+
+    asked: tuple[Message, ...] = ()
+    """Earlier turns and the question."""
+    system: str | None = None
+    """A system message that has a field of its own."""
+    plain: str | None = None
+    """The prompt as it was given, where it is one text and the record has no field for anything else before it."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What goes to the chat template beside the messages: `tools`, and options such as enable_thinking."""
+    after_colon: bool = False
+    """The prompt is a dialogue whose last word is `Assistant:`, so that the answer's first space is no part of it."""
+
+    turns_of: str | None = None
+    """The field (system, history, tools) that makes turns of a prompt that is one text."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All of it as messages."""
+        return self.asked if self.system is None else ({"role": "system", "content": self.system}, *self.asked)
+
+
+def read_context(fields: Fields, prompt: str | None = None, listed: bool = True) -> Context:
+    """The context in a record's fields. `prompt` is where the question stands, if not under one of the usual names.
+
+    Without a question, messages are the context, unless they are not `listed` as such; without those it is empty.
+    Raises RecordError, with the field.
+    """
+    path = fields.names.prompt or prompt or fields.first([name for name in PROMPT if name not in fields.read])
+    among = [name for name in MESSAGES if name != path and name not in fields.read] if listed else []
+    messages = fields.first(among)
+    if path is None and messages is None:
+        there = next((name for name in (*PROMPT, *among) if name in fields.value and not fields.ignored(name)), None)
+        if there is not None and listed and fields.first((*SYSTEM, *HISTORY)) is None:
+            raise RecordError(there, "empty")
+        return _with_more(fields, Context(), None)
+    if path is None:
+        assert messages is not None
+        return _with_more(fields, Context(parse_messages(fields.take(messages), messages)), messages)
+    if is_empty(fields.take(path)):
+        raise RecordError(path, "missing" if fields.take(path) is None else "empty")
+    said = text_or_messages(fields.take(path), path)
+    asked = _asked(fields, said, path) if isinstance(said, str) else Context(said)
+    if isinstance(said, str) and messages is not None:
+        before = _up_to(fields, messages, said)
+        asked = asked if before is None else Context(before, plain=said if len(before) == 1 else None)
+    return _with_more(fields, asked, path)
+
+
+def _up_to(fields: Fields, name: str, question: str) -> tuple[Message, ...] | None:
+    """The messages of a field as far as the question, which one of them repeats; None where none does."""
+    try:
+        messages = parse_messages(fields.value[name], name)
+    except RecordError:
+        return None
+    at = [index for index, one in enumerate(messages, 1) if one["content"].strip() == question.strip()]
+    if not at or messages[at[-1] - 1]["role"] != "user":
+        return None
+    fields.take(name)
+    return messages[: at[-1]]
+
+
+def _asked(fields: Fields, said: str, path: str) -> Context:
+    """A prompt's text, with what is written below it, as messages."""
+    for below in JOINED.get(path, ()):
+        if fields.has(below) and not stands_in(text_of(fields.value[below], below), [said]):
+            said = f"{said}\n{text_of(fields.take(below), below)}"
+            return Context(({"role": "user", "content": said},), plain=said)
+    if is_dialogue(said):
+        return Context(tuple(open_turns(said, path)), plain=said, after_colon=said.endswith("Assistant:"))
+    return Context(({"role": "user", "content": said},), plain=said)
+
+
+def _with_more(fields: Fields, context: Context, path: str | None) -> Context:
+    """The question with what other fields put before it, and what they tell the chat template."""
+    before = list(fields.read)
+    template, history, system = _template(fields, path), _history(fields), _system(fields)
+    more = [name for name in fields.read if name not in before]
+    asked = context.asked
+    first = 1 if asked and asked[0]["role"] == "system" else 0
+    if first and system is not None:
+        if str(asked[0]["content"]).strip() != system[1].strip():
+            raise RecordError(system[0], "another system message than the conversation's own")
+        system = None
+    return Context(
+        (*asked[:first], *history, *asked[first:]),
+        None if system is None else system[1],
+        None if more else context.plain,
+        template,
+        context.after_colon,
+        more[0] if more and context.plain is not None else None,
+    )
+
+
+def _system(fields: Fields) -> tuple[str, str] | None:
+    path = fields.names.system or fields.first(SYSTEM)
+    if path is None or is_empty(fields.take(path)):
+        return None
+    said = fields.take(path)
+    return path, text_of(said, path)
+
+
+def _history(fields: Fields) -> tuple[Message, ...]:
+    path = fields.names.history or fields.first(HISTORY)
+    # A prompt may be what is called history (SHP), and is read already.
+    if path is None or path in fields.read or is_empty(fields.take(path)):
+        return ()
+    said = text_or_messages(fields.take(path), path)
+    if not isinstance(said, str):
+        return said
+    if not is_dialogue(said):
+        raise RecordError(path, "earlier turns as one text: who speaks is not known")
+    return tuple(open_turns(said, path))
+
+
+def _template(fields: Fields, path: str | None) -> dict[str, Any]:
+    """What goes to the chat template: tools, of the record or beside its messages, and TRL's options."""
+    options: dict[str, Any] = {}
+    name = fields.first([*TOOLS, *(f"{parent}.tools" for parent in _parents(path))])
+    if name is not None:
+        options["tools"] = _tools(fields.take(name), name)
+    if fields.has(TEMPLATE_OPTIONS):
+        more = fields.take(TEMPLATE_OPTIONS)
+        if not isinstance(more, Mapping) or not all(isinstance(key, str) and key not in OWN for key in more):
+            raise RecordError(TEMPLATE_OPTIONS, "not an object of options of a chat template")
+        options |= {key: value for key, value in more.items() if value is not None}
+    return options
+
+
+def _parents(path: str | None) -> list[str]:
+    """A path and the objects that it lies in, innermost first."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _tools(value: Any, name: str) -> list[Any]:
+    """A list of tools, or JSON text of one (LLaMA-Factory); OpenAI's older `functions` get today's wrapping."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise RecordError(name, "tools as text that is no JSON") from error
+    found = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, Mapping) for one in found):
+        raise RecordError(name, "not a list of tools")
+    return [{"type": "function", "function": one} if name == "functions" else one for one in found]
+
+
+def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> None:
+    """Raise RecordError for context that was not read and that none of the conversations repeats."""
+    said = [str(message["content"]) for one in conversations for message in one]
+    for name in fields.unused_context():
+        texts = list(_texts(fields.value[name], name))
+        if texts and all(stands_in(text, said) for text in texts):
+            fields.repeated[name] = None
+            continue
+        raise RecordError(
+            name, f"{name} carries context that would be lost: it is not read here; --ignore-field {name} leaves it out"
+        )
+
+
+def stands_in(text: str, others: Sequence[str]) -> bool:
+    """Whether a text is one of some others, or whole lines of one, or a long part of one."""
+    text = text.strip()
+    for other in others:
+        if text == other.strip() or (len(text) >= LONG and text in other):
+            return True
+        if text and re.search(rf"(?:^|\n)[ \t]*{re.escape(text)}[ \t]*(?:\n|$)", other):
+            return True
+    return False
+
+
+def _texts(value: Any, name: str) -> Iterator[str]:
+    """All texts of a field that may be a repetition: of messages what they say, else every text in it."""
+    try:
+        said = text_or_messages(value, name)
+        turns = said if not isinstance(said, str) else open_turns(said, name) if is_dialogue(said) else None
+    except RecordError:
+        turns, said = None, ""
+        yield from _leaves(value)
+        return
+    yield from (str(said),) if turns is None else (str(one["content"]) for one in turns if one["content"])
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _leaves(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _leaves(one)
+    elif value is not None and not isinstance(value, bool):
+        yield "\0"  # numbers and bytes are no repetition of anything

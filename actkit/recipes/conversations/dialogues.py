@@ -1,0 +1,47 @@
+r"""Dialogues as one text: `\n\nHuman: …\n\nAssistant: …` (hh-rlhf), `### Human: …### Assistant: …` (guanaco)."""
+
+import re
+
+from actkit.errors import RecordError
+
+HH = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
+HASHES = re.compile(r"\n*### (Human|Assistant):(?: |(?=\n)|$)")
+BEGINS = re.compile(r"\s*(?:Human|Assistant):(?: |\n|$)")
+ENDS = re.compile(r"\n\nAssistant:\s*$")
+ROLES = {"Human": "user", "Assistant": "assistant"}
+
+
+def is_dialogue(text: str) -> bool:
+    """Whether a text is a dialogue as a whole: it begins with a turn, or ends where the assistant's would begin.
+
+    `Human:` at the head of a text without blank line and without answer is too little to go by.
+    """
+    if text.lstrip().startswith("### ") and HASHES.match(text.lstrip()):
+        return True
+    if BEGINS.match(text):
+        return bool(HH.match(text)) or len(HH.findall(text)) > 0
+    return bool(ENDS.search(text)) and HH.search(text) is not None
+
+
+def turns_in(text: str, field: str) -> list[dict[str, str]]:
+    """The messages of a dialogue; nothing of a turn is trimmed but the one space after the colon.
+
+    Raises RecordError where a text has no turns, or text before them.
+    """
+    pattern = HASHES if HASHES.match(text.lstrip()) else HH
+    if not text.startswith("\n\n") and BEGINS.match(text):
+        text = f"\n\n{text.lstrip()}"
+    before, *turns = pattern.split(text)
+    if not turns:
+        raise RecordError(field, "no turn begins with Human: or Assistant:")
+    if before.strip():
+        raise RecordError(field, "text before the first turn")
+    return [{"role": ROLES[speaker], "content": said} for speaker, said in zip(turns[::2], turns[1::2], strict=True)]
+
+
+def open_turns(text: str, field: str) -> list[dict[str, str]]:
+    """The messages of a dialogue that asks for an answer: an assistant's turn that is empty at its end is none."""
+    found = turns_in(text, field)
+    if len(found) > 1 and found[-1]["role"] == "assistant" and not found[-1]["content"].strip():
+        found.pop()
+    return found

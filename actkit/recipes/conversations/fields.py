@@ -1,0 +1,155 @@
+"""One record's fields: looked up by dotted paths, and remembered, so that a run can say what it read and left."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.names import CONTEXT, QUESTION
+
+Which = Literal["best-worst", "adjacent", "all"]
+
+
+@dataclass(frozen=True)
+class ContextFields:
+    """What a command is asked of the fields that stand beside a prompt; None looks for the usual names."""
+
+    system_field: str | None = None
+    history_field: str | None = None
+    ignore_field: tuple[str, ...] = ()
+    """Fields that carry context and are left out on purpose."""
+
+
+@dataclass(frozen=True)
+class PairFields:
+    """What a command is asked of the fields that hold two answers, and which of them is better."""
+
+    chosen_field: str | None = None
+    rejected_field: str | None = None
+    preference_field: str | None = None
+    """What says which of two answers is better, or the score by which a list of them is ranked."""
+    first_is_better: tuple[str, ...] = ()
+    """Values of that field with which the first answer is better; any other says the second."""
+    make_pairs: Which = "best-worst"
+    """Of more than two answers: the best and the worst, each and the next worse one, or all that differ in rank."""
+
+
+@dataclass(frozen=True)
+class FieldNames:
+    """Which fields are meant, as dotted paths (`chosen.content`, `answers.0.text`); None looks for the usual names."""
+
+    prompt: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    system: str | None = None
+    history: str | None = None
+    preference: str | None = None
+    first_is_better: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    def given(self) -> list[str]:
+        """The paths that were named and must be in some record."""
+        own = (self.prompt, self.chosen, self.rejected, self.system, self.history, self.preference)
+        return [path for path in own if path is not None]
+
+
+def names_of(prompt: str | None, context: ContextFields, answers: PairFields | None = None) -> FieldNames:
+    """The fields that a command was asked to read."""
+    two = answers or PairFields()
+    return FieldNames(
+        prompt,
+        two.chosen_field,
+        two.rejected_field,
+        context.system_field,
+        context.history_field,
+        two.preference_field,
+        two.first_is_better,
+        context.ignore_field,
+    )
+
+
+@dataclass
+class Fields:
+    """One record, and which of its fields have been read."""
+
+    value: Mapping[str, Any]
+    names: FieldNames = field(default_factory=FieldNames)
+    read: dict[str, None] = field(default_factory=dict)
+    """Paths that were read, in order."""
+    repeated: dict[str, None] = field(default_factory=dict)
+    """Fields that say again what was read."""
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a field and it holds something."""
+        return not self.ignored(path) and not is_empty(lookup(self.value, path))
+
+    def take(self, path: str) -> Any:
+        """What a field holds, None where it is not there; remembered as read unless it is empty."""
+        found = None if self.ignored(path) else lookup(self.value, path)
+        if not is_empty(found):
+            self.read[path] = None
+        return found
+
+    def ignored(self, path: str) -> bool:
+        """Whether a field, or one that it lies in, is left out on purpose."""
+        parts = path.split(".")
+        return any(".".join(parts[: end + 1]) in self.names.ignore for end in range(len(parts)))
+
+    def first(self, paths: Sequence[str]) -> str | None:
+        """The first of some fields that holds something."""
+        return next((path for path in paths if self.has(path)), None)
+
+    @property
+    def left(self) -> list[str]:
+        """Fields of the record that hold something and were not read."""
+        seen = {path.partition(".")[0] for path in (*self.read, *self.repeated)} | {*self.read, *self.repeated}
+        return [name for name, value in self.value.items() if name not in seen and not is_empty(value)]
+
+    def unused_context(self) -> Iterator[str]:
+        """Fields known to carry context that hold something, and were neither read nor left out on purpose."""
+        seen = {*self.read, *self.repeated, *(path.partition(".")[0] for path in self.read)}
+        if self.names.prompt is not None:  # it was said which of them is the question
+            seen |= {*QUESTION}
+        yield from (name for name in CONTEXT if name not in seen and self.has(name))
+
+
+def lookup(value: Any, path: str) -> Any:
+    """What stands at a dotted path; None where nothing does. A key that has dots in it is found as it is."""
+    if isinstance(value, Mapping):
+        if path in value:
+            return value[path]
+        head, dot, rest = path.partition(".")
+        while dot:
+            if head in value:
+                return lookup(value[head], rest)
+            more, dot, rest = rest.partition(".")
+            head = f"{head}.{more}"
+        return None
+    if isinstance(value, (list, tuple)):
+        head, _, rest = path.partition(".")
+        if not head.lstrip("-").isdigit() or not -len(value) <= int(head) < len(value):
+            return None
+        return lookup(value[int(head)], rest) if rest else value[int(head)]
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a column of objects, as CSV has it
+        try:
+            return lookup(json.loads(value), path)
+        except (ValueError, RecursionError):
+            return None
+    return None
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a field holds nothing: null, a number that is none (a gap in a table), no text, no list, JSON of none."""
+    if isinstance(value, str):
+        return value.strip() in ("", "[]", "{}", "null")
+    return value is None or value in ([], (), {}) or (isinstance(value, float) and value != value)
+
+
+def object_of(value: Any) -> Mapping[str, Any]:
+    """A record's fields. Raises RecordError for a record that has none."""
+    from actkit.recipes.conversations.messages import kind_of
+
+    if not isinstance(value, Mapping):
+        raise RecordError(None, f"not an object but {kind_of(value)}")
+    return value

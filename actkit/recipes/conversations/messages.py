@@ -1,0 +1,213 @@
+"""Messages of a conversation, under whatever names and in whatever form a field has them, in one form."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from actkit.errors import RecordError
+
+Message = Mapping[str, Any]
+"""`role` and `content`, both text; calls of tools as they were given."""
+ROLES = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai"), "assistant"),
+    **dict.fromkeys(("tool", "observation", "function", "tool_response", "ipython"), "tool"),
+}
+"""What speakers are called, in small letters → the role that chat templates know."""
+CALLERS = ("function_call", "tool_call")
+"""Speakers whose text is the call of a tool as JSON (sharegpt)."""
+CALLS = {"assistant": ("tool_calls",), "tool": ("name", "tool_call_id")}
+"""Parts beside the content that are left to the chat template, by role."""
+UNREAD = ("function_call", "reasoning_content", "thinking", "images", "audio")
+"""Parts of a message that some templates write out, beside its content, and others leave out."""
+WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text")
+TURNS = (
+    ("input", "output"),
+    ("user", "assistant"),
+    ("human", "assistant"),
+    ("question", "answer"),
+    ("prompt", "response"),
+)
+"""Names of a question and its answer where both are one object: LDJnr/Capybara and the like."""
+WRAPPED = ("messages", "conversations", "conversation")
+"""Fields under which an object may hold its messages."""
+PRINTED = re.compile(r"""\s*[\[(]?\s*(?:array\()?\s*[\[(]?\s*\{\s*'(?:role|from|content|value|text)'\s*:""")
+JSON_LIST = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
+PRINTED_LIST = (
+    "a Python list that was printed, not messages: write the column as JSON, by json.dumps or "
+    "DataFrame.to_json(orient='records', lines=True)"
+)
+
+
+def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
+    """What a field holds: text, or messages in any of their forms, JSON text of them among these.
+
+    Raises RecordError for a Python list that was printed, and for anything else.
+    """
+    if isinstance(value, str):
+        found = _decoded(value, field)
+        return value if found is None else parse_messages(found, field)
+    inner = next((name for name in WRAPPED if name in value), None) if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping) and not _is_message(value) and (inner is not None or not _lists_of(value)):
+        if inner is None:
+            raise RecordError(
+                field, f"not text or messages but {kind_of(value)} with {', '.join(map(str, value))[:80]}"
+            )
+        return text_or_messages(value[inner], f"{field}.{inner}")
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise RecordError(field, f"not text or messages but {kind_of(value)}")
+    return parse_messages(value, field)
+
+
+def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
+    """Messages in the one form: of a list, of one message, of an object of lists, of JSON text of these.
+
+    A message that calls tools keeps the calls, and may have no content. Raises RecordError, with the place, for what is
+    missing or of a wrong type, and for a message with a thought of its own beside its content.
+    """
+    if isinstance(value, str):
+        value = _decoded(value, field) or value
+    if isinstance(value, Mapping) and _is_message(value):
+        value = [value]
+    elif isinstance(value, Mapping) and _lists_of(value):
+        value = rows_of(value, field)
+    if not isinstance(value, (list, tuple)):
+        raise RecordError(field, f"not a list of messages but {kind_of(value)}")
+    found: list[Message] = []
+    for index, message in enumerate(value):
+        place = f"{field}[{index}]"
+        if isinstance(message, (list, tuple)) and len(message) == 2:
+            found += _turn(message, place)
+        elif isinstance(message, Mapping):
+            names = None if _is_message(message) else next((two for two in TURNS if set(two) <= set(message)), None)
+            found += [_message(message, place)] if names is None else _turn([message[one] for one in names], place)
+        else:
+            raise RecordError(place, f"not a message but {kind_of(message)}")
+    if not found:
+        raise RecordError(field, "empty")
+    return tuple(found)
+
+
+def rows_of(value: Any, field: str) -> Sequence[Any]:
+    """A list, or the rows of an object of lists, as `datasets` and Parquet write a list of objects; JSON text too."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        if PRINTED.match(value):
+            raise RecordError(field, PRINTED_LIST)
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise RecordError(field, "neither a list nor JSON text of one") from error
+    if isinstance(value, Mapping) and _lists_of(value):
+        lengths = {len(column) for column in value.values() if column is not None}
+        if len(lengths) != 1:
+            raise RecordError(field, "an object of lists of different lengths")
+        present = {name: column for name, column in value.items() if column is not None}
+        return [dict(zip(present, row, strict=True)) for row in zip(*present.values(), strict=True)]
+    if not isinstance(value, (list, tuple)):
+        raise RecordError(field, f"not a list but {kind_of(value)}")
+    return value
+
+
+def check_read(message: Mapping[str, Any], place: str) -> None:
+    """Raise RecordError for a part of a message that is not read."""
+    unread = next((key for key in UNREAD if message.get(key)), None)
+    if unread is not None:
+        raise RecordError(f"{place}.{unread}", "this part of a message is not read, and would be lost")
+
+
+def text_of(value: Any, field: str) -> str:
+    """A field's text, empty too; parts of text are joined. Raises RecordError for what is missing or no text."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(one, Mapping) for one in value):
+        return "".join(_parts(value, field))
+    if not isinstance(value, str):
+        raise RecordError(field, "missing" if value is None else f"not text but {kind_of(value)}")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """What a value of JSON is, in an error's words."""
+    names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null", "bool": "true or false"}
+    names["bytes"] = "bytes"
+    return names.get(type(value).__name__, "a number")
+
+
+def _message(message: Mapping[str, Any], place: str) -> Message:
+    check_read(message, place)
+    role = _first_of(message, WHO)
+    name = role.strip().lower() if isinstance(role, str) else None
+    said = _first_of(message, WHAT)
+    if name in CALLERS:
+        return {"role": "assistant", "content": "", "tool_calls": _calls(said, place)}
+    if name not in ROLES:
+        raise RecordError(f"{place}.role", f"unknown role {repr(role)[:60]}")
+    role = ROLES[name]
+    beside = {key: message[key] for key in CALLS.get(role, ()) if message.get(key)}
+    content = "" if said is None and "tool_calls" in beside else text_of(said, f"{place}.content")
+    return {"role": role, "content": content, **beside}
+
+
+def _calls(said: Any, place: str) -> list[dict[str, Any]]:
+    """The calls that a message of sharegpt spells as JSON: one, or a list of them."""
+    try:
+        found = json.loads(said) if isinstance(said, str) else said
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{place}.content", "the call of a tool is no JSON") from error
+    calls = found if isinstance(found, list) else [found]
+    if not calls or not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
+        raise RecordError(f"{place}.content", "the call of a tool has no name")
+    return [{"type": "function", "function": dict(call)} for call in calls]
+
+
+def _turn(said: Sequence[Any], place: str) -> list[Message]:
+    """A question and its answer; one that is empty or null is none, as in the first turn of a greeting."""
+    roles = zip(("user", "assistant"), said, strict=True)
+    return [
+        {"role": role, "content": text_of(text, f"{place}.{role}")} for role, text in roles if text not in (None, "")
+    ]
+
+
+def _parts(parts: Sequence[Any], field: str) -> Iterator[str]:
+    for index, part in enumerate(parts):
+        place = f"{field}[{index}]"
+        kind = part.get("type")
+        if kind not in (None, "text", "input_text", "output_text"):
+            raise RecordError(place, f"a part that is no text but {repr(kind)[:40]}")
+        yield text_of(part.get("text"), f"{place}.text")
+
+
+def _decoded(text: str, field: str) -> Any:
+    """What JSON text of messages holds; None where the text is none of it."""
+    if text.lstrip()[:1] not in ("[", "{"):
+        return None
+    if PRINTED.match(text):
+        raise RecordError(field, PRINTED_LIST)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if JSON_LIST.match(text):
+            raise RecordError(field, "begins as messages in JSON, but is no whole JSON") from error
+        return None
+    listed = isinstance(value, list) and value and all(isinstance(one, Mapping) and _is_message(one) for one in value)
+    return value if listed or (isinstance(value, Mapping) and (_is_message(value) or _lists_of(value))) else None
+
+
+def _is_message(value: Mapping[str, Any]) -> bool:
+    who, said = _first_of(value, WHO), _first_of(value, WHAT)
+    if isinstance(who, (list, tuple)):
+        return False
+    return any(name in value for name in WHO) and (
+        said is not None or any(name in value for name in (*WHAT, "tool_calls"))
+    )
+
+
+def _lists_of(value: Mapping[str, Any]) -> bool:
+    """Whether an object holds lists alone, as long as one another, where a list of objects is meant."""
+    columns = [column for column in value.values() if column is not None]
+    return bool(columns) and all(isinstance(column, (list, tuple)) for column in columns) and len(value) > 1
+
+
+def _first_of(message: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """A field under one of several names: a table of messages of many kinds has all of them, some null."""
+    return next((message[name] for name in names if message.get(name) is not None), None)

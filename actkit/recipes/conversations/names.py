@@ -1,0 +1,27 @@
+"""What fields are called that carry part of a conversation; a record may have each of them under one of these names."""
+
+SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "custom_system_prompt")
+HISTORY = ("history", "chat_history", "conversation_history")
+"""Earlier turns: messages, or lists of a question and its answer (LLaMA-Factory, ms-swift)."""
+PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
+"""What is asked, most telling name first."""
+QUESTION = PROMPT[:4]
+"""Those of them that are the question itself, of which one that is named rules out the others."""
+MESSAGES = (
+    "messages",
+    "conversations",
+    "conversation",
+    "context_messages",
+    "prompt_messages",
+    "trajectory",
+    "dialogue",
+)
+JOINED = {"instruction": ("input", "context"), "prompt": ("input",)}
+"""Prompt → what is written below it, on a new line, where it is there: Alpaca, Dolly, LLaMA-Factory."""
+TOOLS = ("tools", "functions")
+TEMPLATE_OPTIONS = "chat_template_kwargs"
+"""TRL's column of what else goes to the chat template."""
+UNREADABLE = ("documents", "images", "image", "videos", "video", "audios", "audio")
+"""Context that is never read."""
+CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *TOOLS, *UNREADABLE)
+"""Fields that may not be left out without a word."""

@@ -1,0 +1,109 @@
+"""The documentation's page of shapes, made from the tables that the code uses."""
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from actkit.recipes.conversations.messages import CALLERS, ROLES
+from actkit.recipes.conversations.names import (
+    HISTORY,
+    JOINED,
+    MESSAGES,
+    PROMPT,
+    SYSTEM,
+    TEMPLATE_OPTIONS,
+    TOOLS,
+    UNREADABLE,
+)
+from actkit.recipes.conversations.prompt_shapes import PROMPT_SHAPES
+from actkit.recipes.conversations.shapes import SHAPES
+
+
+def page(made: str = "") -> str:
+    """The page's text; `made` says below its title what made it."""
+    title, *lines = _lines()
+    return "\n".join([title, *(["", made] if made else []), *lines]) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Shapes of records"
+    yield from _paragraph(
+        "What a record may look like, and which data sets are known to have it. The shape is told of each record,",
+        "so that a file may mix them. A run prints how many records had each shape, which fields it read and",
+        "which it left; `run.json` has the same under `input`. The tables stand in `actkit/recipes/conversations/`.",
+    )
+    yield from ("", "## Preference pairs: `dpo`, `reward-detect`")
+    yield from _paragraph(
+        "`--input-format NAME` reads all records as one shape. `--prompt-field`, `--chosen-field`,",
+        "`--rejected-field`, `--system-field` and `--history-field` name the fields of any other; a dotted path",
+        "such as `chosen.content` or `input.messages` reaches into objects. Of more than two ranked answers",
+        "`--pairs` makes one pair (`best-worst`), those of neighbours (`adjacent`), or `all`.",
+        "`--preference-field` and `--first-is-better` say which of two answers is better, or by which score a",
+        "list of them is ranked, where a record says it twice or in its own words.",
+    )
+    yield from _table(
+        ("name", "a record", "known from"),
+        ((f"`{shape.name}`", _code(shape.record), ", ".join(shape.seen_in)) for shape in SHAPES),
+    )
+    yield from ("", "## Prompts, answers and chats")
+    yield from _table(
+        ("a record", "known from", "read by"),
+        ((_code(shape.record), ", ".join(shape.seen_in), _names(shape.commands)) for shape in PROMPT_SHAPES),
+    )
+    yield from _paragraph(
+        "`concept` reads what stands before `positive` and `negative` in the same way. A prompt that is one text",
+        "is run as it is, or with `--chat` in the model's chat template; `capture`, `sae-extract` and",
+        "`reward-detect` reject a record whose system message, history or tools would be lost without it.",
+    )
+    yield from ("", "## What stands before an answer")
+    yield from _table(
+        ("what", "under"),
+        (
+            ("the question", f"{_names(PROMPT)}; {_joined()}"),
+            ("messages", _names(MESSAGES)),
+            ("system message", _names(SYSTEM)),
+            ("earlier turns", f"{_names(HISTORY)}: messages, or lists of a question and its answer"),
+            ("for the chat template", f"{_names(TOOLS)}, `{TEMPLATE_OPTIONS}`"),
+            ("never read", _names(UNREADABLE)),
+        ),
+    )
+    yield from _paragraph(
+        "A field of these that holds something is used, or repeats what was used, or the record is rejected with",
+        "its name: `--ignore-field NAME` says that leaving it out is meant.",
+    )
+    yield from ("", "## Messages")
+    yield from _paragraph(
+        "A conversation may be a list of messages (`role` and `content`, `from` and `value`, contents of text",
+        "parts), lists of a question and its answer, an object of lists (`role` and `content` with a list each,",
+        "as `datasets` and Parquet write them), JSON text of any of these, or one text of turns that begin with",
+        "`Human:` and `Assistant:`. A Python list that was printed into a column is refused: it is no JSON.",
+    )
+    roles = ((role, _names([name for name in ROLES if ROLES[name] == role])) for role in dict.fromkeys(ROLES.values()))
+    yield from _table(("role", "names, in any case"), (*roles, ("the call of a tool, as JSON", _names(CALLERS))))
+
+
+def _paragraph(*pieces: str) -> Iterator[str]:
+    yield ""
+    yield from textwrap.wrap(" ".join(pieces), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield from ("", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}")
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _joined() -> str:
+    return "; ".join(f"{_names(below)} below {_names([name])}" for name, below in JOINED.items())
+
+
+def _code(record: str) -> str:
+    """A record's fields as code, what is said of them as text."""
+    if not record.startswith("{"):
+        return record
+    depth = itertools.accumulate((letter == "{") - (letter == "}") for letter in record)
+    end = next(at for at, braces in enumerate(depth, 1) if not braces)
+    return f"`{record[:end]}`{record[end:]}"

@@ -1,0 +1,270 @@
+"""Preference pairs: of a record of any known shape, two whole conversations that each end with an answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+from actkit.config import ReadSpec
+from actkit.errors import InputError, RecordError, UsageError
+from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.files import name_of
+from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.recipes.conversations.answers import Answer, Sides
+from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
+from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
+from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
+from actkit.recipes.conversations.messages import Message, text_or_messages
+from actkit.recipes.conversations.names import HISTORY, SYSTEM
+from actkit.recipes.conversations.shapes import BY_NAME, Shape, shape_of
+from actkit.recipes.named_fields import check_named, listed
+
+LOOK_AHEAD = 100
+"""Records looked at before a file is given up on."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two conversations that each end with an assistant's message."""
+
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    plain: tuple[str, str, str] | None = None
+    """Prompt and both answers where they were given as texts, to be joined as they are without a chat template."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What goes to the chat template beside the messages."""
+    whole: bool = False
+    """The answers were given as conversations, each with its question."""
+    shape: str = ""
+    read: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """The record's fields that were read, and those that were not."""
+
+    def plain_of(self, side: int) -> tuple[str, str] | None:
+        """Prompt and answer of one side (0 is chosen) where they are to be joined as they are."""
+        return None if self.plain is None else (self.plain[0], self.plain[1 + side])
+
+    @property
+    def said(self) -> dict[str, tuple[str, ...]]:
+        """What a run counts of it."""
+        return {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
+
+
+@dataclass(frozen=True)
+class PairsSpec:
+    """How the pairs of a file are read."""
+
+    form: str | None = None
+    """The name of a shape; None tells it of each record."""
+    names: FieldNames = field(default_factory=FieldNames)
+    which: Which = "best-worst"
+
+
+@dataclass(frozen=True)
+class PairOf:
+    """One of the pairs of a record that has several."""
+
+    value: Any
+    number: int
+
+
+def check_form(form: str | None) -> None:
+    """Raise UsageError for a shape that there is not."""
+    if form is not None and form not in BY_NAME:
+        raise UsageError(f"--input-format {form}: no such shape", f"there are {', '.join(BY_NAME)}")
+
+
+def detect(value: Any, names: FieldNames | None = None) -> str | None:
+    """The name of a record's shape; None where it is no preference pair, or can be read in two ways."""
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        shape = shape_of(Fields(value, names or FieldNames()))
+    except RecordError as error:
+        return "ambiguous" if error.field is None else None
+    return None if shape is None else shape.name
+
+
+def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Records:
+    """The records of a file of pairs, one a pair.
+
+    Raises InputError when none of the first ones is in a known shape, or a field that was named is in none of them.
+    """
+    check_form(spec.form)
+    looked_at, records = look_ahead(read_records(path, "jsonl", read), LOOK_AHEAD)
+    values = [one.value for one in looked_at if isinstance(one, Record)]
+    check_named(values, spec.names.given())
+    if spec.form is None and not any(detect(value, spec.names) for value in values):
+        raise _none_found(looked_at, path, spec.names)
+    return one_a_pair(records, spec)
+
+
+def one_a_pair(records: Records, spec: PairsSpec) -> Records:
+    """The records, each as often as it has pairs, numbered through."""
+    number = 0
+    for record in records:
+        several = pairs_of(record.value, spec) if isinstance(record, Record) else 1
+        for index in range(several):
+            value = {"value": record.value} if isinstance(record, Record) and several == 1 else {}
+            if isinstance(record, Record) and several > 1:
+                value = {"value": PairOf(record.value, index)}
+            yield replace(record, record_id=number, **value)
+            number += 1
+
+
+def pairs_of(value: Any, spec: PairsSpec) -> int:
+    """How many pairs a record has, at least one: what is wrong with it is said where it is read."""
+    if spec.which == "best-worst":
+        return 1
+    try:
+        fields = Fields(object_of(value), spec.names)
+        return max(len(_chosen(_shape(fields, spec.form).answers.read(fields), spec.which)), 1)
+    except RecordError:
+        return 1
+
+
+def read_pair(value: Any, spec: PairsSpec) -> Pair:
+    """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
+    number = value.number if isinstance(value, PairOf) else 0
+    fields = Fields(object_of(value.value if isinstance(value, PairOf) else value), spec.names)
+    shape = _shape(fields, spec.form)
+    answers = shape.answers.read(fields)
+    better, worse = _chosen(answers, spec.which)[number]
+    said = [_said(answer, shape.name == "hh") for answer in (better, worse)]
+    whole = all(not isinstance(one, str) and one[0]["role"] in ("system", "user") for one in said)
+    context = (shape.context or (lambda one: read_context(one, shape.prompt, not whole)))(fields)
+    sides = [_side(context, one, answer) for one, answer in zip(said, (better, worse), strict=True)]
+    for messages, answer in zip(sides, (better, worse), strict=True):
+        _check_end(messages, answer.path)
+    if sides[0] == sides[1]:
+        raise RecordError(worse.path, f"{better.path} and {worse.path} are equal")
+    check_unused(fields, sides)
+    plain = None
+    if context.plain is not None and all(isinstance(one, str) for one in said) and shape.name != "instruction":
+        has_turns = _has_other_turns(fields) or better.system or worse.system
+        plain = None if has_turns else (context.plain, str(said[0]), str(said[1]))
+    read, left = tuple(fields.read), tuple(fields.left)
+    return Pair(sides[0], sides[1], plain, context.template, whole, shape.name, read, left)
+
+
+def _has_other_turns(fields: Fields) -> bool:
+    """Whether a record has a field for what stands before the question, empty too: its records are written alike."""
+    return any(name in fields.value and not fields.ignored(name) for name in (*SYSTEM, *HISTORY))
+
+
+def _shape(fields: Fields, form: str | None) -> Shape:
+    if form is not None:
+        shape = BY_NAME[form]
+        missing = [name for name in shape.needs if fields.has(name)]
+        if shape.needs and not missing:
+            there = next((name for name in shape.needs if name in fields.value), None)
+            raise RecordError(there or shape.needs[0], "empty" if there else "missing")
+        if not isinstance(shape.answers, Sides) and not shape.answers.found(fields):
+            raise RecordError(None, f"not of the shape {form}: {shape.record}")
+        return shape
+    found = shape_of(fields)
+    if found is None:
+        raise _no_pair(fields)
+    return found
+
+
+def _no_pair(fields: Fields) -> RecordError:
+    """Why a record is no pair: which side it lacks, or that nothing is asked."""
+    sides = (fields.names.chosen or "chosen", fields.names.rejected or "rejected")
+    there = [path for path in sides if fields.has(path)]
+    if len(there) == 2:
+        return RecordError(
+            "prompt", f"no prompt: {' and '.join(sides)} are texts without turns; --prompt-field names what they answer"
+        )
+    known = [path for path in sides if path in fields.value]
+    if there or known:
+        side = next(path for path in sides if path not in there)
+        return RecordError(side, "empty" if side in fields.value else "missing")
+    return RecordError(
+        None, "no preference pair of a known shape; --chosen-field and --rejected-field name the answers"
+    )
+
+
+def _chosen(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Answer]]:
+    """The pairs of better and worse that are made of a record's answers. Raises RecordError where none is better."""
+    ordered = sorted(answers, key=lambda one: one.rank)
+    if len(ordered) < 2:
+        raise RecordError(ordered[0].path if ordered else None, f"{len(ordered)} ranked answers make no pair")
+    if which == "best-worst":
+        found = [(ordered[0], next(one for one in ordered if one.rank == ordered[-1].rank))]
+    elif which == "adjacent":
+        found = list(pairwise(ordered))
+    else:
+        found = [(one, other) for at, one in enumerate(ordered) for other in ordered[at + 1 :]]
+    found = [(better, worse) for better, worse in found if better.rank < worse.rank]
+    if not found:
+        raise RecordError(ordered[0].path, "a tie: no answer is better")
+    return found
+
+
+def _said(answer: Answer, has_turns: bool) -> str | tuple[Message, ...]:
+    said = text_or_messages(answer.value, answer.path)
+    if isinstance(said, str):
+        return tuple(turns_in(said, answer.path)) if has_turns or is_dialogue(said) else said
+    if not any(message["role"] == "assistant" for message in said):
+        raise RecordError(answer.path, "no assistant message")
+    return said
+
+
+def _side(context: Context, said: str | tuple[Message, ...], answer: Answer) -> tuple[Message, ...]:
+    """The conversation that one answer ends; one that begins with the question itself has all of it before."""
+    if isinstance(said, str):
+        text = said[1:] if context.after_colon and said.startswith(" ") else said
+        found: tuple[Message, ...] = (*context.asked, {"role": "assistant", "content": text})
+    elif said[0]["role"] in ("system", "user") or (context.asked and said[: len(context.asked)] == context.asked):
+        if not _repeats(context.asked, said):
+            begins = f"begins with a {said[0]['role']} message, but not all of the prompt is in it"
+            raise RecordError(answer.path, f"{begins}: what comes first is not clear")
+        found = said
+    else:
+        found = (*context.asked, *said)
+    systems = [] if context.system is None else [("system", context.system)]
+    systems += [] if answer.system is None else [answer.system]
+    for place, system in systems:
+        if found[0]["role"] != "system":
+            found = ({"role": "system", "content": system}, *found)
+        elif str(found[0]["content"]).strip() != system.strip():
+            raise RecordError(place, "another system message than the conversation's own")
+    return found
+
+
+def _repeats(before: Sequence[Message], whole: Sequence[Message]) -> bool:
+    """Whether a conversation has every message of the prompt, be it with more around it."""
+    said = [str(message["content"]) for message in whole[:-1]]
+    joined = " ".join(" ".join(said).split())
+    return all(
+        stands_in(str(one["content"]), said) or " ".join(str(one["content"]).split()) == joined for one in before
+    )
+
+
+def _check_end(messages: Sequence[Message], side: str) -> None:
+    if not any(message["role"] == "assistant" for message in messages):
+        raise RecordError(side, "no assistant message")
+    if messages[-1]["role"] != "assistant":
+        raise RecordError(side, f"ends with a {messages[-1]['role']} message, not the assistant's")
+    if not messages[-1]["content"].strip():
+        raise RecordError(side, "the assistant's answer is empty")
+    if len(messages) == 1:
+        raise RecordError(side, "no prompt before the answer")
+
+
+def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldNames) -> InputError:
+    if not looked_at:
+        return InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
+    reasons = [record for record in looked_at if not isinstance(record, Record)]
+    objects = [one.value for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)]
+    why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
+    seen = f"; the first record has the fields {listed(dict(sorted(objects[0].items())))}" if objects else why
+    hint = "--chosen-field and --rejected-field name the answers, --prompt-field what they answer; "
+    if objects:
+        reason = _no_pair(Fields(objects[0], names))
+        hint = f"{reason.field}: {reason.reason}; " if reason.field else hint
+    return InputError(
+        f"{name_of(path)}: no preference pairs in its first {len(looked_at)} records{seen}",
+        f"{hint}actkit docs shapes lists what is read (trl, chatml, hh, sharegpt, …)",
+    )

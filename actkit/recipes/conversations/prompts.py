@@ -1,0 +1,198 @@
+"""Prompts and answered prompts: of a record of any known shape, what is asked and, where there is one, the answer.
+
+A record of a preference pair has a prompt too: what both conversations begin with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.context import Context, check_unused, read_context
+from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
+from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
+from actkit.recipes.conversations.messages import Message, text_or_messages
+from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
+from actkit.recipes.conversations.pairs import PairsSpec, read_pair
+from actkit.recipes.conversations.shapes import shape_of
+
+PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "content", "context")
+"""Fields of a prompt, in the order in which they are looked for; `messages` and the like where none is there."""
+ANSWERS = ("text", "response", "answer", "completion", "output", "comment", "content")
+"""Fields of a labelled text, likewise."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What is asked, and what was answered."""
+
+    messages: tuple[Message, ...]
+    """All of it, ending with the assistant's where there is an answer."""
+    plain: tuple[str | None, str | None] | None = None
+    """Prompt and answer where they were given as texts, each None where there is none."""
+    turns_of: str | None = None
+    """The field that needs turns (system, history, tools) beside a prompt that is text."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What goes to the chat template beside the messages."""
+    shape: str = ""
+    read: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """The record's fields that were read, and those that were not."""
+
+    @property
+    def said(self) -> dict[str, tuple[str, ...]]:
+        """What a run counts of it."""
+        return {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
+
+    @property
+    def answered(self) -> bool:
+        """Whether it ends with an answer."""
+        return bool(self.messages) and self.messages[-1]["role"] == "assistant"
+
+    def under(self, system: str | None) -> "Conversation":
+        """The conversation with a system message. Raises RecordError where it has another one."""
+        if system is None:
+            return self
+        first = self.messages[0] if self.messages else None
+        if first is not None and first["role"] == "system":
+            if str(first["content"]).strip() != system.strip():
+                raise RecordError("system", "another system message than --system gives")
+            return self
+        return replace(self, messages=({"role": "system", "content": system}, *self.messages), plain=None)
+
+
+def of_text(text: str) -> Conversation:
+    """A prompt that is no record's: a line of text. Raises RecordError for an empty one."""
+    if not text.strip():
+        raise RecordError(None, "empty")
+    turns = turns_in(text, "prompt") if is_dialogue(text) else [{"role": "user", "content": text}]
+    return Conversation(_open(turns), (text, None), shape="text")
+
+
+def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> Conversation:
+    """What is asked in one record, with the answer in its field `response`, if it has one, or at its messages' end.
+
+    Raises RecordError, with the field, for what is missing, empty or no text or messages, and for context that would
+    be lost.
+    """
+    if isinstance(value, str):
+        return of_text(value)
+    fields = Fields(object_of(value), names)
+    shape, found = _of_pair(fields) if names.prompt is None else ("", None)
+    if found is None:
+        path = names.prompt or fields.first(PROMPTS)
+        if path is None and fields.first(MESSAGES) is None:
+            empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
+            raise RecordError(empty, "empty" if empty else f"no field {' or '.join((*PROMPTS[:5], *MESSAGES[:2]))}")
+        found = read_context(fields, path)
+    answer = None
+    if response is not None and response not in fields.read and not is_empty(fields.value.get(response)):
+        answer = text_or_messages(fields.take(response), response)
+    whole = _joined(fields, found, answer, response)
+    return replace(whole, shape=shape) if shape else whole
+
+
+def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Conversation:
+    """One labelled answer, or text on its own, with what it answers.
+
+    `text` is its field; None looks for `ANSWERS`, then for messages that end with it. Raises RecordError likewise.
+    """
+    fields = Fields(object_of(value), names)
+    path = text or fields.first(ANSWERS)
+    if path is not None:
+        given = fields.take(path)
+        if is_empty(given):
+            raise RecordError(path, "missing" if given is None else "empty")
+        answer = text_or_messages(given, path)
+        asked = names.prompt or fields.first([*(one for one in (*PROMPT, *MESSAGES) if one not in fields.read)])
+        has_more = fields.first((*SYSTEM, *HISTORY)) is not None
+        context = read_context(fields) if asked is not None or has_more else Context()
+        return _joined(fields, context, answer, path)
+    listed = fields.first(MESSAGES)
+    if listed is None:
+        empty = next((name for name in (*ANSWERS, *MESSAGES) if name in fields.value), text)
+        raise RecordError(empty, "empty" if empty in fields.value else f"no field {text or ' or '.join(ANSWERS)}")
+    found = _joined(fields, read_context(fields, listed), None, None)
+    if not found.answered or not str(found.messages[-1]["content"]).strip():
+        raise RecordError(listed, "no assistant's answer at the end")
+    return found
+
+
+def _joined(
+    fields: Fields, context: Context, answer: str | tuple[Message, ...] | None, path: str | None
+) -> Conversation:
+    """The context with the answer after it."""
+    messages = context.messages
+    if isinstance(answer, str):
+        if not answer.strip():
+            raise RecordError(path, "empty")
+        text = answer[1:] if context.after_colon and answer.startswith(" ") else answer
+        if not messages and is_dialogue(answer):
+            messages = _open(turns_in(answer, path or "text"))
+        elif messages and messages[-1]["role"] == "assistant":
+            if str(messages[-1]["content"]).strip() != answer.strip():
+                raise RecordError(path, "an answer beside a conversation that has one at its end")
+        else:
+            messages = (*messages, {"role": "assistant", "content": text}) if messages else ()
+    elif answer is not None:
+        whole = answer[0]["role"] in ("system", "user") or answer[: len(messages)] == messages != ()
+        messages = answer if whole else (*messages, *answer)
+    plain: tuple[str | None, str | None] | None = None
+    if not isinstance(answer, tuple):
+        if context.plain is not None:
+            plain = (context.plain, answer)
+        elif not context.messages and answer is not None:
+            plain = (None, answer)
+    check_unused(fields, [messages, *([] if answer is None else [[{"content": str(answer)}]])])
+    return Conversation(
+        messages,
+        plain,
+        context.turns_of,
+        context.template,
+        _shape_of(fields),
+        tuple(fields.read),
+        tuple(fields.left),
+    )
+
+
+def _of_pair(fields: Fields) -> tuple[str, Context | None]:
+    """The shape and prompt of a preference pair: what is asked, or what both conversations begin with; else None."""
+    try:
+        shape = shape_of(fields)
+    except RecordError:
+        shape = None
+    if shape is None:
+        return "", None
+    pair, fault = None, None
+    try:
+        pair = read_pair(fields.value, PairsSpec(names=fields.names))
+    except RecordError as error:
+        fault = error
+    if pair is None or not pair.whole:
+        context = (shape.context or (lambda one: read_context(one, shape.prompt)))(fields)
+        if fault is not None and not context.messages:  # else what is wrong with the answers is not the prompt's
+            raise fault
+        return shape.name, context
+    both = zip(pair.chosen[:-1], pair.rejected[:-1], strict=False)
+    shared = tuple(one for one, _ in takewhile(lambda two: two[0] == two[1], both))
+    while shared and shared[-1]["role"] != "user":
+        shared = shared[:-1]
+    if not shared:
+        raise RecordError(None, "the two conversations begin with different questions")
+    fields.read.update(dict.fromkeys(pair.read))
+    fields.repeated.update(dict.fromkeys(name for name in fields.value if name not in (*pair.read, *pair.left)))
+    alone = len(shared) == 1 and not pair.template
+    return shape.name, Context(shared, None, str(shared[0]["content"]) if alone else None, pair.template)
+
+
+def _shape_of(fields: Fields) -> str:
+    """What a prompt was read from, in a word or two."""
+    asked = [path for path in fields.read if path.partition(".")[0] in (*PROMPTS, *MESSAGES, *ANSWERS)]
+    return " + ".join(asked[:3]) or "text"
+
+
+def _open(turns: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Turns less an assistant's that is still to come."""
+    ended = len(turns) > 1 and turns[-1]["role"] == "assistant" and not str(turns[-1]["content"]).strip()
+    return tuple(turns[:-1] if ended else turns)
