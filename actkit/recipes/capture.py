@@ -23,9 +23,9 @@ from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.recipes.conversations.fields import ContextFields, FieldNames, names_of
+from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
-from actkit.recipes.named_fields import with_fields
 from actkit.recipes.prompt_response import PromptResponse, encode_conversation
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import DenseSpec

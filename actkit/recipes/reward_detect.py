@@ -23,10 +23,10 @@ from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
+from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, one_a_pair, read_pair
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labels import Labels
-from actkit.recipes.named_fields import check_named, with_fields
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec

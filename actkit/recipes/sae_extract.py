@@ -24,8 +24,8 @@ from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.fields import ContextFields, names_of, object_of
+from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
-from actkit.recipes.named_fields import with_fields
 from actkit.recipes.prompt_response import encode_conversation
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actkit.errors import RecordError
+from actkit.recipes.conversations.messages import kind_of
 from actkit.recipes.conversations.names import CONTEXT, QUESTION
 
 Which = Literal["best-worst", "adjacent", "all"]
@@ -148,8 +149,6 @@ def is_empty(value: Any) -> bool:
 
 def object_of(value: Any) -> Mapping[str, Any]:
     """A record's fields. Raises RecordError for a record that has none."""
-    from actkit.recipes.conversations.messages import kind_of
-
     if not isinstance(value, Mapping):
         raise RecordError(None, f"not an object but {kind_of(value)}")
     return value

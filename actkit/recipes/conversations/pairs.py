@@ -15,9 +15,9 @@ from actkit.recipes.conversations.context import Context, check_unused, read_con
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
 from actkit.recipes.conversations.messages import Message, text_or_messages
+from actkit.recipes.conversations.named_fields import check_named, listed
 from actkit.recipes.conversations.names import HISTORY, SYSTEM
 from actkit.recipes.conversations.shapes import BY_NAME, Shape, shape_of
-from actkit.recipes.named_fields import check_named, listed
 
 LOOK_AHEAD = 100
 """Records looked at before a file is given up on."""
