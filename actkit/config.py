@@ -84,6 +84,9 @@ class TokenSpec:
     """Most tokens a sequence; None is the model's context length."""
     bos: Bos = "auto"
     """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
+    date: str | None = None
+    """What a chat template that asks for the date is told, ISO 8601; None is when the run begins. A run of such a
+    template has it among its options, so that it is the same wherever and whenever the run goes on."""
 
     def limit(self, context_length: int | None) -> int | None:
         """Most tokens a sequence may have in a model of this context; a longer `max_length` cannot extend it."""

@@ -15,6 +15,8 @@ from actkit.pipeline.recipe import Finished, Recipe
 from actkit.pipeline.reducers.activations import Reducer, activations
 from actkit.pipeline.reducers.features import top_features
 from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
+from actkit.pipeline.resume.session import asked_before
+from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import config_text, options_of
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
@@ -75,8 +77,13 @@ def run(
     saes = load_saes(common.saes, common.model.device)
     description = describe(common.model)
     points = common.points(description.n_layers)
+    given = own.tokens.date or asked_before(output, "date")
+    tokenizer = DatedTokenizer(description.tokenizer, date_of(given))
+    description = replace(description, tokenizer=tokenizer)
+    if given is not None or tokenizer.reads_clock:
+        own = replace(own, tokens=replace(own.tokens, date=tokenizer.date))
     asked = options_of(own, common)
-    own = replace(own, tokens=as_trained(own.tokens, saes, description.tokenizer))
+    own = replace(own, tokens=as_trained(own.tokens, saes, tokenizer))
     made = ingredients(description, saes, points, output.store_dtype)
     recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
     recipe = replace(recipe, exports=own.exports)

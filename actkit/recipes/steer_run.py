@@ -21,6 +21,7 @@ from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.steered import most_tokens
 from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
+from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import config_text, options_of
 from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
 from actkit.recipes.saes import SaeReport, load_saes
@@ -67,6 +68,8 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     check_out(output.out, output.overwrite, output.resume)
     source = Source(Path(own.run), facts_of(Path(own.run)))
     description = describe(_model(source, common))
+    tokenizer = DatedTokenizer(description.tokenizer, date_of(source.options.get("date")))
+    description = replace(description, tokenizer=tokenizer)
     asked = options_of(own, common)
     own = replace(own, tokens=replace(own.tokens, bos=source.options.get("bos") or own.tokens.bos))
     ready, wordings = _prepared(own, source, description)

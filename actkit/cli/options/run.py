@@ -39,6 +39,15 @@ MaxLength: TypeAlias = Annotated[
 LeadingBos: TypeAlias = Annotated[
     Bos, option("--bos", panel=READ, help="Leading BOS of plain text; auto leaves it to the tokenizer.")
 ]
+Date: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--date",
+        panel=READ,
+        help="What a chat template that asks for the date is told, such as 2026-11-27; when the run begins by default.",
+        show_default=False,
+    ),
+]
 Chat: TypeAlias = Annotated[
     bool | None,
     option(

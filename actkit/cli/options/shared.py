@@ -26,6 +26,7 @@ from actkit.cli.options.run import (
     BatchTokens,
     Columns,
     ConfigFile,
+    Date,
     ExportTo,
     Json,
     LeadingBos,
@@ -66,6 +67,7 @@ class Shared:
     columns: Columns = None
     max_length: MaxLength = None
     bos: LeadingBos = "auto"
+    date: Date = None
     on_bad_record: BadRecords = "skip"
     batch_tokens: BatchTokens = BatchSpec.batch_tokens
     out: Out = None
@@ -109,7 +111,7 @@ class Shared:
 
     def token_spec(self) -> TokenSpec:
         """How text becomes tokens."""
-        return TokenSpec(self.max_length, self.bos)
+        return TokenSpec(self.max_length, self.bos, self.date)
 
     def read_spec(self) -> ReadSpec:
         """What the input is read as, where it does not say so itself."""

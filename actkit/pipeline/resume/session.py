@@ -53,6 +53,16 @@ def is_complete(output: OutputSpec) -> bool:
     return output.resume and not partial_of(output.out).exists() and (output.out / RUN_FILE).exists()
 
 
+def asked_before(output: OutputSpec, option: str) -> Any:
+    """What the run that is to be continued was asked by an option; None where none is continued, or it was not."""
+    if not output.resume:
+        return None
+    for path in (partial_of(output.out) / FINGERPRINT, output.out / RUN_FILE):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong with it is said where it is needed
+            return json.loads(path.read_text(encoding="utf-8"))["fingerprint"][f"option.{option}"]
+    return None
+
+
 def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
     """The facts of a run that is to be continued and is complete; None where there is none.
 

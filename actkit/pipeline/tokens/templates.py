@@ -166,10 +166,15 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else f"<{type(value).__name__}>"
 
 
+def now() -> datetime:
+    """What the clock says, in local time."""
+    return datetime.now()
+
+
 def date_of(given: str | None) -> str:
     """The date that templates see, ISO 8601 to the second: the `given` one, or now. Raises UsageError for no date."""
     try:
-        moment = datetime.now() if given is None else datetime.fromisoformat(given)
+        moment = now() if given is None else datetime.fromisoformat(given)
     except ValueError as error:
         raise UsageError(f"--date {given} is no date", "such as 2026-11-27 or 2026-11-27T09:30") from error
     return moment.replace(microsecond=0).isoformat()
