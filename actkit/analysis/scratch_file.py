@@ -1,5 +1,6 @@
 """Arrays that wait in a temporary file until they are needed again, so that memory does not grow with the data."""
 
+import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,9 @@ class Spill:
     def __init__(self, folder: Path) -> None:
         self._what = f"a temporary file in {folder}"
         with writing(self._what):
-            self._file = tempfile.TemporaryFile(dir=folder, prefix=".spill-", buffering=0)  # noqa: SIM115 (see `close`)
+            # A run that is only read may be where nothing can be written.
+            where = folder if os.access(folder, os.W_OK) else None
+            self._file = tempfile.TemporaryFile(dir=where, prefix=".spill-", buffering=0)  # noqa: SIM115 (see `close`)
         self._end = 0
 
     def write(self, array: Array, at: int | None = None) -> int:

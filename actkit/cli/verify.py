@@ -2,6 +2,7 @@
 
 import json as json_text
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,15 @@ def verify(
             "plain Hugging Face model, one text at a time.",
         ),
     ] = 0,
+    deep: Annotated[
+        bool,
+        option(
+            "--deep",
+            panel=AGAIN,
+            help="Also compute tests, directions and effects again from the shards, which takes as long as when the "
+            "run was made; --recompute does too.",
+        ),
+    ] = False,
     seed: Annotated[int, option("--seed", panel=AGAIN, min=0, help="Of the draw.")] = 0,
     model: Annotated[
         str | None,
@@ -77,10 +87,12 @@ def verify(
 ) -> None:
     """Whether a finished run is whole and right: every shard is read again, and everything that is wrong is named.
 
-    Files, checksums, columns, counts, order, positions, numbers, features. Exit status 0 if all is well, 1 if not.
+    Files, checksums, columns, counts, order, positions, numbers, features, statistics. Exit status 0 if all is well, 1
+    if not; what was found stays in the run as verify.json.
 
     Example: [b]actkit verify runs/pairs --recompute 20[/]
     """
+    from actkit.verify.result_file import leave
     from actkit.verify.tables.run import checked_facts
     from actkit.verify.tables.run import verify as check
 
@@ -89,9 +101,10 @@ def verify(
         for flag in (flag for flag, value in idle.items() if value):
             say("warning", f"{flag} does nothing without --recompute N: nothing is computed again")
     check_run(run, "actkit verify")
-    facts = checked_facts(run)
+    began = time.monotonic()
+    deep = deep or recompute > 0
     with _progress(quiet) as show:
-        findings = check(run, lambda share: show(f"reading shards: {share:.0%}"))
+        findings = check(run, lambda share: show(f"reading shards: {share:.0%}"), deep)
     problems = [str(one) for one in findings.problems]
     found: dict[str, Any] = findings.facts()
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
@@ -103,12 +116,17 @@ def verify(
         spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
         with _progress(quiet) as show:
             again, found["recomputed"] = compute(
-                run, facts, spec, lambda done: show(f"computing records again: {done:,} of {recompute:,}")
+                run, checked_facts(run), spec, lambda done: show(f"computing records again: {done:,} of {recompute:,}")
             )
         problems += again.problems
     elif recompute:
         findings.notes.append("nothing was computed again: the rows are damaged")
-    found["ok"] = not problems
+    found |= {"ok": not problems, "notes": findings.notes}
+    found["problems"] += [
+        {"check": "recomputed", "where": "", "what": one} for one in problems[len(found["problems"]) :]
+    ]
+    note = leave(run, found, time.monotonic() - began, deep)
+    findings.notes += [note] if note else []
     if not quiet:
         _show(run, findings, found.get("recomputed"), problems)
     if json:

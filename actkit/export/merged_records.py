@@ -11,6 +11,7 @@ import pyarrow as pa
 from actkit.export.job import ExportJob
 from actkit.export.merged_json import answer_start
 from actkit.export.vectors import span
+from actkit.runs.paths import part_name, part_number
 from actkit.runs.reader import part_of, parts, sae_groups
 
 SEQUENCE = ["sequence_id", "record_id", "group", "label", "response_start", "n_tokens", "boundary_merged", "text"]
@@ -37,9 +38,10 @@ class Entry:
 
 def entries(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
     """Every record that was read, in order; `layers` says under which key each SAE's features stand."""
-    names = {part.name for table in ("sequences", "rejected") for part in parts(job.run, table)}
-    for name in sorted(names):
-        both = _written(job, Path(name), layers), _rejected(job, Path(name), layers)
+    numbers = {part_number(part) for table in ("sequences", "rejected") for part in parts(job.run, table)}
+    for number in sorted(one for one in numbers if one is not None):
+        part = Path(f"{part_name(number)}.parquet")
+        both = _written(job, part, layers), _rejected(job, part, layers)
         yield from heapq.merge(*both, key=lambda one: one.record_id)
 
 

@@ -65,6 +65,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
         },
         **recipe.found(),
         "input": {kind: dict(counts) for kind, counts in progress.seen.items()},
+        "statistics": {name: dict(settings) for name, settings in recipe.statistics.items()},
         "rejected_reasons": progress.reasons,
         "tables": {
             table: {"rows": rows, "parts": directory.parts[table], "bytes": directory.sizes[table]}

@@ -66,6 +66,9 @@ class Recipe:
     """Interventions under which every batch is run; then the reducers get log-probabilities in place of activations."""
     health: Mapping[str, Health] = field(default_factory=dict)
     """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
+    statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Function that `finish` calls → the settings that it gets beside the run. `run.json` keeps them, so that `verify`
+    can call it again."""
 
 
 @dataclass(frozen=True)

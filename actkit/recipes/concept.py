@@ -6,7 +6,7 @@ validation and test pairs, and in every test.
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -88,6 +88,8 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
     names = names_of(spec.prompt_field, spec.context)
+    directions: dict[str, Any] = {"last_only": spec.positions == "all", "seed": spec.seed}
+    scores = ScoreSettings(seed=spec.seed)
 
     def prepare(record: Record) -> Prepared:
         contrast = parse_contrast(record.value, names)
@@ -103,10 +105,9 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        last_only = spec.positions == "all"
-        yield from concept_tables(run, last_only, spec.seed, report)
+        yield from concept_tables(run, **directions, report=report)
         if saes:
-            table, report["features"] = score_features(run, asked, ScoreSettings(seed=spec.seed))
+            table, report["features"] = score_features(run, asked, scores)
             yield "feature_scores", table
             yield "direction_features", _nearest(run, saes)
 
@@ -116,6 +117,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         prepare,
         {**made.reducers, **(_pooled(pooling, saes, found) if saes else {})},
         finish,
+        statistics={"concept_tables": directions, **({"feature_scores": asdict(scores)} if saes else {})},
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},

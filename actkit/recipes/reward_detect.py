@@ -5,7 +5,7 @@ and answers to one prompt make a group, which the statistics keep together.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -113,6 +113,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
             "pooled_activations": pooled_activations(points, spec.pool),
         },
         finish,
+        statistics={"feature_scores": asdict(spec.scores)},
         detected={"input_format": "preference pairs" if labels is None else "labelled texts"},
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),

@@ -143,6 +143,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
     """The recipe: a record is a text, or a prompt with its two answers."""
     interventions = interventions_of(ready.actions, ready.saes)
     report: dict[str, Any] = {}
+    settings: dict[str, Any] = {"n_layers": ready.n_layers, "budget": spec.budget}
 
     def prepare(record: Record) -> Prepared:
         sequences = sequences_of(record, spec, ready)
@@ -151,7 +152,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         rows = [one.row() for one in ready.actions]
-        yield from steering_tables(run, rows, ready.n_layers, spec.budget, report)
+        yield from steering_tables(run, rows, **settings, report=report)
         if spec.show and report["verdicts"]:
             report["generated"] = ready.generate(int(report["verdicts"][0]["intervention_id"]))
 
@@ -161,6 +162,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         prepare,
         {"logprobs": logprobs([one.intervention_id for one in interventions])},
         finish,
+        statistics={"steering_tables": settings},
         detected={
             "texts": ready.form,
             "chat": ready.chat,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.runs.facts import facts_of
-from actkit.runs.reader import parts
+from actkit.runs.reader import parts, path_of
 
 TOP = 3
 """Features shown of a token."""
@@ -55,16 +55,9 @@ def first_strips(run: Path, count: int) -> list[Strip]:
     parents = {row["parent_id"] for row in rows}
     by_id = {row["sequence_id"]: row for row in rows}
     shown = [row for row in rows if row["sequence_id"] not in parents][:count]
-    wanted = sorted({one for row in shown for one in _path(row, by_id)})
+    wanted = sorted({one for row in shown for one in path_of(row["sequence_id"], by_id)})
     tokens, read, features = _tokens(run, wanted), _read(run, wanted), _features(run, wanted)
-    return [_strip(row, _path(row, by_id), tokens, read, features) for row in shown]
-
-
-def _path(row: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> list[int]:
-    path = [row["sequence_id"]]
-    while by_id[path[-1]]["parent_id"] is not None:
-        path.append(by_id[path[-1]]["parent_id"])
-    return path
+    return [_strip(row, path_of(row["sequence_id"], by_id), tokens, read, features) for row in shown]
 
 
 Place = tuple[int, int]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
-from actkit.runs.reader import parts
+from actkit.runs.reader import parts, path_of
 
 OWN = ("sequence_id", "position", "token_id", "token", "char_start", "char_end", "role", "is_special")
 
@@ -70,18 +70,15 @@ def _path_tokens(
     rows: dict[int, dict[str, Any]], own: dict[int, list[dict[str, Any]]], sequence: int
 ) -> Iterator[dict[str, Any]]:
     """The tokens of a sequence and of those it continues, by position; spans count in the sequence's own text."""
-    path = [sequence]
-    while rows[path[-1]]["parent_id"] is not None:
-        path.append(rows[path[-1]]["parent_id"])
+    path = path_of(sequence, rows)
     by_position: dict[int, dict[str, Any]] = {}
     for one in reversed(path):  # a later sequence begins at its `start`, and has the last word from there on
         offset = rows[one]["char_offset"] or 0
         for token in own.get(one, ()):
             start, end = token["char_start"] - offset, token["char_end"] - offset
             by_position[token["position"]] = {**token, "char_start": start, "char_end": end}
-    for position in range(rows[sequence]["n_tokens"]):
-        if position in by_position:
-            yield by_position[position]
+    n_tokens = rows[sequence]["n_tokens"]
+    yield from (by_position[position] for position in sorted(by_position) if position < n_tokens)
 
 
 def _boxes(text: str, tokens: Sequence[dict[str, Any]]) -> Iterator[Box]:

@@ -1,6 +1,6 @@
 """Read a run's tables shard by shard: the activations of one hook point, with what the other tables say of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -133,6 +133,20 @@ def keys_of(sequence_ids: Ints, positions: Ints) -> Ints:
     """Sequence and position as one number; no context is 2^31 tokens long."""
     keys: Ints = (sequence_ids << 31) | positions
     return keys
+
+
+def path_of(sequence_id: int, rows: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """A sequence and those that it continues, the beginning last; `rows` of `sequences` by id.
+
+    Raises RunError where one of them is not there, or continues itself.
+    """
+    path = [sequence_id]
+    while (parent := rows[path[-1]]["parent_id"]) is not None:
+        if parent not in rows or parent in path:
+            why = "is not there" if parent not in rows else "continues itself"
+            raise RunError(f"sequence {sequence_id} continues sequence {parent}, which {why}", "the run is damaged")
+        path.append(parent)
+    return path
 
 
 def matrix(table: pa.Table, column: str = "activation") -> npt.NDArray[np.float64] | None:

@@ -1,5 +1,6 @@
 """`actkit verify` and `--verify`: numbers computed again on the plain model agree, or the hook point is named."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -20,9 +21,11 @@ from actkit.bundled import SAES
 from actkit.cli.app import main
 from actkit.cli.screen.summary import verified
 from actkit.config import ModelSpec
+from actkit.errors import WriteError
 from actkit.hooks import HookPoint
 from actkit.verify.recompute.records import drawn
 from tests.command_line import Run
+from tests.verify.tampering import change_part
 from tests.verify.test_tables import PAIRS, SHARDS, damage, edit, part, put
 
 TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
@@ -180,7 +183,6 @@ def test_what_is_not_what_is_computed_again_is_named(what: str, copy: Callable[[
     (name, table), change, says = CHANGES[what]
     run = copy(name)
     damage(run, table, change, number=0)
-    assert actkit("verify", run, "-q").status == 0, "of itself the run is in order"
     result = actkit("verify", run, "--recompute", "1000", "-q", "--json")
     assert result.status == 1
     assert any(says in one for one in result.found["recomputed"]["problems"]), result.found["recomputed"]["problems"]
@@ -195,8 +197,7 @@ def test_a_feature_that_is_left_out_is_found_by_computing_again(copy: Callable[[
         return put("n_active", 0, lambda old: old - 1)(table)
 
     damage(run, "features", left_out, number=0)
-    assert actkit("verify", run, "-q").status == 0
-    result = actkit("verify", run, "--recompute", "1000", "-q")
+    result = actkit("verify", run, "--recompute", "1000")
     assert result.status == 1 and re.search(r"feature \d+ is not stored, but [\d.]+ when encoded again", result.err)
 
 
@@ -376,12 +377,10 @@ def test_bytes_that_changed_are_reported_and_the_numbers_computed_again_all_the_
     copy: Callable[[str], Path], actkit: Run
 ) -> None:
     run = copy("capture")
-    kept = {path: path.read_bytes() for path in run.glob("shards/*.json")}
-    damage(run, "activations", scaled(1.001), number=0)
-    for path, data in kept.items():
-        path.write_bytes(data)
+    change_part(part(run, "activations", 0), scaled(1.001))
     found = actkit("verify", run, "--recompute", "100", "-q", "--json").found
-    assert [one["where"] for one in found["problems"]] == ["activations/part-00000.parquet"]
+    assert {"checksums", "counts", "recomputed"} >= {one["check"] for one in found["problems"]}
+    assert found["problems"][0]["where"] == "activations/part-00000.parquet"
     assert "blocks.1.hook_resid_post is 1.00e-03 off" in found["recomputed"]["problems"][0]
 
 
@@ -437,3 +436,33 @@ def test_a_run_whose_numbers_are_not_the_plain_models_stops_and_keeps_its_finish
     shards = [path.name for path in (tmp_path / "run.partial" / "shards").iterdir()]
     assert shards == ["part-00000.json"], "what was there is checked before anything is added"
     assert actkit(*arguments, "--resume").status == 0, "it is an option of this process, not of the run"
+
+
+def test_what_was_found_stays_in_the_run_and_changes_nothing_of_it(copy: Callable[[str], Path], actkit: Run) -> None:
+    run = copy("capture")
+    assert actkit("verify", run, "--recompute", "2", "-q").status == 0
+    left = json.loads((run / "verify.json").read_text())
+    assert left["ok"] and left["problems"] == [] and left["deep"] and left["recomputed"]["records"] == 2
+    assert left["manifest"] == hashlib.sha256((run / "manifest.json").read_bytes()).hexdigest()
+    assert left["recomputed"]["hook_points"]["blocks.1.hook_resid_post"]["worst_error"] < 1e-5
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", left["time"]) and left["seconds"] >= 0
+    (run / "notes.txt").write_text("mine")
+    assert actkit("verify", run, "-q").status == 1
+    left = json.loads((run / "verify.json").read_text())
+    assert not left["ok"] and left["problems"] == [{"check": "files", "where": "notes.txt", "what": "in no manifest"}]
+    (run / "notes.txt").unlink()
+    assert actkit("verify", run, "-q").status == 0 and not json.loads((run / "verify.json").read_text())["deep"]
+
+
+def test_a_run_that_cannot_be_written_to_is_checked_all_the_same(
+    copy: Callable[[str], Path], actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise WriteError("cannot write verify.json: Read-only file system")
+
+    monkeypatch.setattr("actkit.verify.result_file.write_text", refuse)
+    run = copy("capture")
+    (run / "verify.json").unlink(missing_ok=True)
+    result = actkit("verify", run)
+    assert result.status == 0 and not (run / "verify.json").exists()
+    assert "verify.json is not left in the run: cannot write verify.json: Read-only file system" in result.err

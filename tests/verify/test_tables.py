@@ -1,9 +1,9 @@
 """`verify` on real runs: an undamaged one passes, and whatever is done to a copy of one is named."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import pytest
 
 from actkit.cli.app import main
 from actkit.errors import RunError
-from actkit.runs.atomic_files import Written
-from actkit.runs.manifest import Manifest, read, save
+from actkit.runs.manifest import read as read_manifest
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.run import verify
+from actkit.verify.tables.run import checked_facts, verify
+from tests.verify.tampering import Change, change_part, put, reseal, seal
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
@@ -30,7 +30,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "chunks": ("feature-dataset", "in.jsonl", "--context-size", "12", "--activation-threshold", "0.5"),
     "pooled": ("reward-detect", "in.jsonl", "--draws", "100"),
 }
-Change = Callable[[pa.Table], pa.Table]
 
 
 @pytest.fixture(scope="module")
@@ -62,34 +61,8 @@ def part(run: Path, table: str, number: int = 1) -> Path:
 
 def damage(run: Path, table: str, change: Change, number: int = 1, group: int = 0) -> None:
     """Change one row group of a part, and make sizes and checksums fit again, so that nothing else is wrong."""
-    path = part(run, table, number)
-    with pq.ParquetFile(path) as file:
-        groups = [file.read_row_group(index) for index in range(file.num_row_groups)]
-    groups[group] = change(groups[group])
-    with pq.ParquetWriter(path, groups[group].schema) as writer:
-        for one in groups:
-            if len(one):
-                writer.write_table(one, row_group_size=len(one))
+    change_part(part(run, table, number), change, group)
     seal(run)
-
-
-def seal(run: Path) -> None:
-    """Manifests and run.json as they would be, had the files been written so."""
-    facts = json.loads((run / "run.json").read_text())
-    for path in sorted(run.glob("shards/*.json")):
-        old = read(path)
-        assert old is not None
-        tables = {table: written(run / table / f"{path.stem}.parquet") for table in old.tables}
-        save(run, Manifest(old.part, tables, old.state, old.progress, old.end, old.given, old.used), {})
-    for table, about in facts["tables"].items():
-        files = [written(path) for path in run.glob(f"{table}/*.parquet")]
-        about |= {"rows": sum(one.rows or 0 for one in files), "bytes": sum(one.bytes for one in files)}
-    (run / "run.json").write_text(json.dumps(facts))
-
-
-def written(path: Path) -> Written:
-    data = path.read_bytes()
-    return Written(len(data), hashlib.sha256(data).hexdigest(), pq.read_metadata(path).num_rows)
 
 
 def edit(run: Path, **changes: Any) -> None:
@@ -102,18 +75,7 @@ def edit(run: Path, **changes: Any) -> None:
             inner = inner[one]
         inner[name] = value
     (run / "run.json").write_text(json.dumps(facts))
-
-
-def put(column: str, row: int, value: Any) -> Change:
-    """Another value in one row; what is a function is called with the old one."""
-
-    def change(table: pa.Table) -> pa.Table:
-        values = table[column].to_pylist()
-        values[row] = value(values[row]) if callable(value) else value
-        at = table.schema.get_field_index(column)
-        return table.set_column(at, table.schema.field(at), pa.array(values, type=table.schema.field(at).type))
-
-    return change
+    reseal(run)
 
 
 def swapped(table: pa.Table) -> pa.Table:
@@ -158,9 +120,9 @@ def test_an_undamaged_run_passes_and_everything_in_it_is_looked_at(name: str, wh
     assert findings.checked["tokens"] == facts["counts"]["tokens"]
     for table in ("activations", "features"):
         assert findings.checked.get(table, 0) == facts["tables"].get(table, {"rows": 0})["rows"]
-    n_manifests = len(list((whole / name / "shards").glob("*.json")))
-    by_shard = sum(len(one.tables) for one in map(read, (whole / name / "shards").glob("*.json")) if one)
-    assert n_manifests > 1 and findings.checked["checksums"] == n_manifests + by_shard
+    assert len(list((whole / name / "shards").glob("*.json"))) > 1
+    every = {path for path in (whole / name).rglob("*") if path.is_file()} - {whole / name / "verify.json"}
+    assert findings.checked["checksums"] == len(every) - 1  # but for the last manifest, which has them
 
 
 def test_sealing_a_copy_leaves_nothing_wrong_with_it(copy: Callable[[str], Path]) -> None:
@@ -365,7 +327,7 @@ def test_a_file_that_is_truncated_flipped_garbled_or_missing_is_named_and_the_re
 def test_every_flipped_bit_of_a_shard_is_found(name: str, copy: Callable[[str], Path]) -> None:
     run = copy(name)
     for path in sorted(run.glob("*/part-00000.parquet")):
-        if not any(f"{path.parent.name}" in one.tables for one in map(read, run.glob("shards/*.json")) if one):
+        if not any(f"{path.parent.name}" in one.tables for one in map(read_manifest, run.glob("shards/*.json")) if one):
             continue
         data = path.read_bytes()
         for at in np.random.default_rng(0).integers(0, len(data), 3):
@@ -376,13 +338,14 @@ def test_every_flipped_bit_of_a_shard_is_found(name: str, copy: Callable[[str], 
         path.write_bytes(data)
 
 
-def test_a_run_without_manifests_is_said_to_have_no_checksums_and_a_gap_is_still_named(
-    copy: Callable[[str], Path],
-) -> None:
+def test_a_run_without_a_last_manifest_has_nothing_to_be_held_against(copy: Callable[[str], Path]) -> None:
+    """And a gap is still named, without any manifest too."""
     run = copy("vectors")
+    (run / "manifest.json").unlink()
+    missing = "checksums: manifest.json: missing, so there is nothing to hold the run's files against"
+    assert said(verify(run)) == missing
     shutil.rmtree(run / "shards")
-    findings = verify(run)
-    assert findings.problems == [] and "the run has no manifests" in findings.notes[0]
+    assert said(verify(run)) == missing
     part(run, "tokens", 0).unlink()
     assert "files: tokens/part-00000.parquet: missing" in said(verify(run))
 
@@ -397,7 +360,29 @@ def test_a_missing_or_edited_manifest_is_named(copy: Callable[[str], Path]) -> N
     path.unlink()
     problems = said(verify(run))
     assert "checksums: shards/part-00000.json: missing" in problems
-    assert "checksums: activations/part-00000.parquet: in no manifest" in problems
+    last = run / "manifest.json"
+    last.write_text(last.read_text().replace('"shards": ', '"shards": 1'))
+    assert "checksums: manifest.json: damaged (its own sha256 differs)" in said(verify(run))
+
+
+def test_the_last_manifest_says_how_many_shards_there_were(copy: Callable[[str], Path]) -> None:
+    """A whole shard that is gone with its manifest leaves no gap."""
+    run = copy("vectors")
+    shards = sorted((run / "shards").iterdir())
+    name = shards[-1].stem
+    for path in run.rglob(f"{name}.*"):
+        path.unlink()
+    found = said(verify(run))
+    assert f"checksums: shards: manifests of {len(shards) - 1} shards, where the run had {len(shards)}" in found
+    assert f"files: shards/{name}.json: missing" in found and f"files: tokens/{name}.parquet: missing" in found
+
+
+def test_the_two_kinds_of_manifests_must_agree(copy: Callable[[str], Path]) -> None:
+    run = copy("vectors")
+    change_part(part(run, "tokens"), swapped)
+    reseal(run)
+    says = "checksums: tokens/part-00001.parquet: its shard's manifest and manifest.json do not say the same of it"
+    assert says in said(verify(run))
 
 
 def test_files_that_do_not_belong_to_the_run_are_named(copy: Callable[[str], Path]) -> None:
@@ -405,10 +390,19 @@ def test_files_that_do_not_belong_to_the_run_are_named(copy: Callable[[str], Pat
     shutil.copy(part(run, "tokens", 1), part(run, "tokens", 2))
     (run / "more").mkdir()
     shutil.copy(part(run, "tokens", 1), run / "more" / "part-00000.parquet")
+    (run / "notes.txt").write_text("mine")
+    (run / "link").symlink_to("shards")
     problems = said(verify(run))
-    assert "checksums: tokens/part-00002.parquet: in no manifest" in problems
+    for name in ("tokens/part-00002.parquet", "more/part-00000.parquet", "notes.txt", "link"):
+        assert f"files: {name}: in no manifest" in problems
     assert "counts: tokens: 3 parts, but run.json says 2" in problems
-    assert "files: more: not among the tables of run.json" in problems
+
+
+def test_what_a_run_may_have_beside_its_files_is_no_problem(copy: Callable[[str], Path]) -> None:
+    run = copy("features")
+    for name in ("lock", ".actkit-0123456789ab.tmp", "verify.json", ".lock-12"):
+        (run / name).write_text("{}")
+    assert said(verify(run)) == ""
 
 
 @pytest.mark.parametrize(
@@ -482,7 +476,6 @@ def test_a_table_that_run_json_has_lost_is_named(copy: Callable[[str], Path]) ->
     (run / "run.json").write_text(json.dumps(facts))
     problems = said(verify(run))
     assert "files: activations: in the manifests, but not among the tables of run.json" in problems
-    assert "files: activations: not among the tables of run.json" in problems
 
 
 @pytest.mark.parametrize(
@@ -507,7 +500,7 @@ def test_statistics_that_are_not_those_of_the_shards_are_named(
     run = copy(name)
     damage(run, table, put(column, 0, value), number=0)
     problems = [str(one) for one in verify(run).problems]
-    assert len(problems) == 1 and problems[0].startswith(f"{table}: {says}")
+    assert len(problems) == 1 and problems[0].startswith(f"{table}/part-00000.parquet: {says}")
 
 
 def test_statistics_of_fewer_rows_are_named_and_those_of_another_version_are_not_compared(
@@ -515,10 +508,12 @@ def test_statistics_of_fewer_rows_are_named_and_those_of_another_version_are_not
 ) -> None:
     run = copy("vectors")
     damage(run, "layer_stats", without(1), number=0)
-    assert said(verify(run)) == "derived: layer_stats: 3 rows, but the shards give 4"
+    says = "derived: layer_stats/part-00000.parquet: 3 rows, but the shards give 4"
+    assert said(verify(run)) == says
     edit(run, versions__actkit="0.0.0")
     findings = verify(run)
-    assert said(findings) == "" and findings.notes == ["nothing to hold against layer_stats: they have no checksums"]
+    assert said(findings) == ""
+    assert findings.notes == [f"not computed again: layer_stats (the run is of actkit 0.0.0, not {version('actkit')})"]
 
 
 def test_a_table_of_another_version_is_named(copy: Callable[[str], Path]) -> None:
@@ -527,6 +522,7 @@ def test_a_table_of_another_version_is_named(copy: Callable[[str], Path]) -> Non
     facts = json.loads((run / "run.json").read_text())
     facts["tables"]["figures"] = facts["tables"].pop("layer_stats")
     (run / "run.json").write_text(json.dumps(facts))
+    reseal(run)
     assert said(verify(run)) == "schema: figures: a table that this version of actkit does not know"
 
 
@@ -559,10 +555,15 @@ def test_what_is_no_finished_run_is_refused(copy: Callable[[str], Path], tmp_pat
         verify(run)
     (run / "run.json").write_text('{"schema_version": 2, "counts": {}}')
     with pytest.raises(RunError, match="it has no command"):
+        checked_facts(run)
+    assert "files: run.json: is damaged: it has no command" in said(verify(run))
+    reseal(run)
+    with pytest.raises(RunError, match="it has no command"):
         verify(run)
     (run / "run.json").write_text("{")
-    with pytest.raises(RunError, match="is damaged"):
-        verify(run)
+    assert "files: run.json: is damaged (" in said(verify(run))
+    (run / "run.json").unlink()
+    assert "files: run.json: missing" in said(verify(run))
     run.rename(run.with_name("vectors.partial"))
     with pytest.raises(RunError) as caught:
         verify(run)

@@ -1,100 +1,132 @@
 """Whether the tables that are computed over the finished shards are what is computed from them again.
 
-They have no checksums. Those of tests and of directions draw at random with the run's own options, and are left to it.
+What takes little is always computed again: statistics of layers, pairs and features. Tests and directions take as long
+as when the run was made, and are left to `deep`; `run.json` says with which settings they were made (`statistics`).
 """
 
-import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.analysis.concepts.concept import concept_tables
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
+from actkit.analysis.steering.tables import steering_tables
+from actkit.errors import ActkitError
+from actkit.export.reward_features import reward_features
 from actkit.runs.reader import parts
-from actkit.verify.tables.files import BY_SHARD
+from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, compare
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import UNREADABLE, line
 
-CLOSE = 1e-9
-"""Largest relative difference of a figure: another processor may add in another order."""
-NOT_COMPARED = ("url", "contexts")
-"""Columns of `feature_stats` that need the SAE, or are large and hold what other tables hold."""
+Made: TypeAlias = Iterator[tuple[str, pa.Table]]
+"""Tables by name; one that comes several times has as many parts."""
+Settings: TypeAlias = Mapping[str, Any]
+RANKING = "reward_features.json"
 
 
-def check_derived(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
-    """Compute the tables again and compare them row by row; say which tables nothing was held against.
+def check_derived(
+    run: Path, facts: Mapping[str, Any], of_shards: frozenset[str], findings: Findings, deep: bool
+) -> None:
+    """Compute the tables again and compare them part by part; note which were held against their checksums alone.
 
-    The shards must be in order. A run of another version of actkit is left alone, since it may compute otherwise.
+    `of_shards` are the tables that the shards have parts of, which must be in order. A run of another version of actkit
+    is left alone, since it may compute otherwise.
     """
-    ways: dict[str, Callable[[], Iterator[pa.Table]]] = {
-        "layer_stats": lambda: iter([layer_stats(run)]),
-        "pair_diffs": lambda: pair_diffs(run),
-        "pair_stats": lambda: iter([pair_stats(list(pair_diffs(run)))]),
-        "feature_stats": lambda: _feature_stats(run, facts),
-        "feature_positions": lambda: iter(()),  # compared part by part: it may be larger than memory
-    }
-    if "pair_diffs" not in facts["tables"]:  # then pair_stats are of contrasts
-        del ways["pair_stats"]
-    same_version = facts.get("versions", {}).get("actkit") == version("actkit")
-    for table in (name for name in facts["tables"] if name in ways and same_version):
-        try:
-            if table == "feature_positions":
-                _check_positions(run, facts, findings)
-                continue
-            stored = pa.concat_tables(pq.read_table(part, partitioning=None) for part in parts(run, table))
-        except UNREADABLE as error:
-            findings.wrong("files", run / table, f"cannot be read ({line(error)})")
-            continue
-        again = pa.concat_tables(ways[table]())
-        findings.count("derived", len(stored))
-        _compare(run / table, stored, again, findings)
-    left = [name for name in facts["tables"] if name not in BY_SHARD and not (same_version and name in ways)]
-    if left:
-        findings.notes.append(f"nothing to hold against {', '.join(left)}: they have no checksums")
-
-
-def _check_positions(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
-    """Hold `feature_positions` against `features`, one part in memory; both hold the same numbers, to the bit."""
-    stored = iter(parts(run, "feature_positions"))
-    for sae in facts["saes"]:
-        for groups in feature_positions(run, sae["name"], sae["d_sae"], Path(tempfile.gettempdir())):
-            again, part = pa.concat_tables(groups.values()), next(stored, None)
-            rows = None if part is None else pq.read_table(part, partitioning=None)
-            findings.count("derived", len(again))
-            if part is None or rows is None or not again.equals(rows.combine_chunks().replace_schema_metadata()):
-                findings.wrong("derived", part or run / "feature_positions", "not what features gives, by feature")
-                return
-    if next(stored, None) is not None:
-        findings.wrong("derived", run / "feature_positions", "more parts than features gives")
-
-
-def _feature_stats(run: Path, facts: Mapping[str, Any]) -> Iterator[pa.Table]:
-    for sae in facts["saes"]:
-        yield from feature_stats(run, sae["name"], sae["d_sae"])
-
-
-def _compare(table: Path, stored: pa.Table, again: pa.Table, findings: Findings) -> None:
-    if len(stored) != len(again):
-        findings.wrong("derived", table, f"{len(stored):,} rows, but the shards give {len(again):,}")
+    derived = [name for name in facts["tables"] if name not in of_shards]
+    made_by, this = facts.get("versions", {}).get("actkit"), version("actkit")
+    if derived and made_by != this:
+        findings.notes.append(f"not computed again: {', '.join(derived)} (the run is of actkit {made_by}, not {this})")
         return
-    for name in (one for one in again.column_names if one not in NOT_COMPARED):
-        first, second = stored[name], again[name]
-        if pa.types.is_floating(first.type):
-            old, new = (one.cast(pa.float64()).to_numpy() for one in (first, second))
-            bad = ~np.isclose(old, new, rtol=CLOSE, atol=1e-12, equal_nan=True)
-        else:
-            bad = np.array([one != other for one, other in zip(first.to_pylist(), second.to_pylist(), strict=True)])
-        place = functools.partial(_place, first, second)
-        findings.rows("derived", table, bad.astype(np.bool_), f"{name} is not what the shards give", place)
+    stored = {name: iter(parts(run, name)) for name in derived}
+    again: set[str] = set()
+    every = [(way, CLOSE) for way in _ways(run, facts)] + [(way, CLOSE_DEEP) for way in _deep_ways(run, facts) if deep]
+    for way, close in every:
+        try:
+            for name, table in way():
+                again.add(name)
+                findings.count("derived", len(table))
+                part = next(stored.get(name, iter(())), None)
+                if part is None:
+                    findings.wrong("derived", name, "fewer parts than the shards give")
+                else:
+                    compare(part, pq.read_table(part, partitioning=None), table, findings, close)
+        except (*UNREADABLE, ActkitError, LookupError, TypeError) as error:
+            findings.wrong("derived", "tables over the shards", f"cannot be computed again ({line(error)})")
+            return
+    for name in again & stored.keys():
+        if next(stored[name], None) is not None:
+            findings.wrong("derived", name, "more parts than the shards give")
+    if deep and (run / RANKING).exists():
+        _check_ranking(run, facts, findings)
+    left = [name for name in derived if name not in again]
+    if left:
+        why = "" if deep else "; --deep computes all that need no SAE"
+        findings.notes.append(f"held against their checksums alone: {', '.join(left)}{why}")
 
 
-def _place(stored: pa.ChunkedArray, again: pa.ChunkedArray, row: int) -> str:
-    return f"row {row}: {stored[row].as_py()}, not {again[row].as_py()}"
+def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
+    """What makes those tables of this run again that take little."""
+    tables = facts["tables"]
+    if "layer_stats" in tables:
+        yield lambda: iter([("layer_stats", layer_stats(run))])
+    if "pair_diffs" in tables:
+        yield lambda: _pairs(run)
+    if "feature_stats" in tables:
+        yield lambda: _of_saes(facts, "feature_stats", lambda name, d_sae: feature_stats(run, name, d_sae))
+    if "feature_positions" in tables:
+        yield lambda: _of_saes(facts, "feature_positions", lambda name, d_sae: _positions(run, name, d_sae))
+
+
+def _deep_ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
+    """What makes the other ones again."""
+    settings = facts.get("statistics", {})
+    if "concept_tables" in settings:
+        yield lambda: concept_tables(run, **settings["concept_tables"], report={})
+    if "feature_scores" in settings:
+        yield lambda: _scores(run, facts, settings["feature_scores"])
+    if "steering_tables" in settings:
+        yield lambda: _steering(run, settings["steering_tables"])
+
+
+def _pairs(run: Path) -> Made:
+    differences = []
+    for table in pair_diffs(run):
+        differences.append(table)
+        yield "pair_diffs", table
+    yield "pair_stats", pair_stats(differences)
+
+
+def _of_saes(facts: Mapping[str, Any], table: str, make: Callable[[str, int], Iterator[pa.Table]]) -> Made:
+    for sae in facts["saes"]:
+        yield from ((table, one) for one in make(sae["name"], sae["d_sae"]))
+
+
+def _positions(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
+    for groups in feature_positions(run, sae, d_sae, Path(tempfile.gettempdir())):
+        yield pa.concat_tables(groups.values())
+
+
+def _scores(run: Path, facts: Mapping[str, Any], settings: Settings) -> Made:
+    saes = [ScoredSae(sae["name"], sae["d_sae"], sae["hook_point"]) for sae in facts["saes"]]
+    yield "feature_scores", score_features(run, saes, ScoreSettings(**settings))[0]
+
+
+def _steering(run: Path, settings: Settings) -> Made:
+    rows = [row for part in parts(run, "interventions") for row in pq.read_table(part, partitioning=None).to_pylist()]
+    yield from steering_tables(run, rows, **settings, report={})
+
+
+def _check_ranking(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
+    """The document of the ranking is made of the table and of `run.json`."""
+    findings.count("derived")
+    if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, facts["options"]["top_k"]):
+        findings.wrong("derived", RANKING, "not what feature_scores and run.json give")

@@ -1,6 +1,12 @@
-"""Whether the files of a run are those that were written: there, whole, as many rows and bytes, the right columns."""
+"""Whether the files of a run are those that were written: all there, none beside them, to the byte.
 
-from collections.abc import Mapping
+The last manifest, `manifest.json`, has a checksum of every file; each shard's manifest has those of its own tables, for
+whoever continues a run, and says the same.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,66 +14,85 @@ import pyarrow.parquet as pq
 from actkit.runs import manifest
 from actkit.runs.atomic_files import Written
 from actkit.runs.checksums import difference
-from actkit.runs.paths import numbered, part_name, part_number
+from actkit.runs.last_manifest import sealed
+from actkit.runs.lock import LOCK
+from actkit.runs.paths import MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
+from actkit.runs.removal import UNFINISHED_FILE
 from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.plausible import implausible
 from actkit.verify.tables.reading import UNREADABLE, line
 from actkit.verify.tables.schema import Part, of_one_schema
 
-BY_SHARD = (
-    "sequences",
-    "tokens",
-    "activations",
-    "features",
-    "pooled_features",
-    "pooled_activations",
-    "pairs",
-    "steered_texts",
-    "logprobs",
-    "rejected",
-)
-"""Tables that every shard has a part of; the others are computed over the finished shards, and have no checksums."""
+NOT_SEALED = (MANIFEST, VERIFIED, LOCK)
+"""Files of a finished run that its last manifest does not list."""
 
 
-def check_manifests(run: Path, findings: Findings) -> dict[str, Written]:
-    """What the manifests `shards/part-NNNNN.json` say of each file (its path in the run → how it was written).
+@dataclass(frozen=True)
+class Stated:
+    """What the manifests say."""
 
-    A manifest is a problem where it is missing, or is not as it was written: it holds a sha256 of its own.
-    """
-    found, wrong = manifest.manifests(run)
-    findings.count("checksums", len(found) + len(wrong))
+    files: Mapping[str, Written]
+    """Path in the run → how it was written; of a run that lost its last manifest, the tables of its shards alone."""
+    of_shards: frozenset[str]
+    """Tables that the shards have parts of; the others are computed over the finished shards."""
+
+
+def check_files(run: Path, findings: Findings) -> Stated:
+    """Hold every file of a run against its manifests, and these against one another."""
+    shards, wrong = manifest.manifests(run)
     for name, what in wrong:
         findings.wrong("checksums", name, what)
-    if not found and not wrong:
-        findings.notes.append("checksums: the run has no manifests (shards/part-NNNNN.json)")
-    return {name: written for one in found for name, written in one.files(unfinished=False).items()}
+    of_shards = {name: written for one in shards for name, written in one.files(unfinished=False).items()}
+    files: Mapping[str, Written] = of_shards
+    is_sealed = False
+    try:
+        n_shards, files = sealed(run)
+    except FileNotFoundError:
+        findings.wrong("checksums", MANIFEST, "missing, so there is nothing to hold the run's files against")
+    except (OSError, ValueError) as error:
+        says = getattr(error, "strerror", None) or error
+        findings.wrong("checksums", MANIFEST, f"damaged ({says}), so there is nothing to hold the run's files against")
+    else:
+        is_sealed = True
+        listed = sum(name.startswith(f"{SHARDS}/") for name in files)
+        if not listed == n_shards == len(shards) + len(wrong):
+            there = len(shards) + len(wrong)
+            findings.wrong("checksums", SHARDS, f"manifests of {there:,} shards, where the run had {n_shards:,}")
+        for name in (name for name, one in of_shards.items() if files.get(name) != one):
+            findings.wrong("checksums", name, f"its shard's manifest and {MANIFEST} do not say the same of it")
+    findings.count("checksums", len(files))
+    for name, written in files.items():
+        is_inside = _is_inside(name)
+        differs = difference(run / name, written.bytes, written.sha256) if is_inside else "leads out of the run"
+        if differs is not None:
+            findings.wrong("files" if differs == "missing" else "checksums", name, differs)
+    tables = frozenset(name.partition("/")[0] for name in of_shards)
+    states = {f"{SHARDS}/{one.name}.npz" for one in shards if one.state is not None}
+    for name in sorted(set(_there(run)) - set(files) - states - set(NOT_SEALED)):
+        could_be_known = is_sealed or name.partition("/")[0] in tables
+        if could_be_known and not UNFINISHED_FILE.fullmatch(Path(name).name):
+            findings.wrong("files", name, "in no manifest")
+    return Stated(files, tables)
 
 
-def check_files(
-    run: Path, tables: Mapping[str, Mapping[str, int]], stated: Mapping[str, Written], findings: Findings
+def check_tables(
+    run: Path, tables: Mapping[str, Mapping[str, int]], stated: Stated, findings: Findings
 ) -> dict[str, list[Part]]:
-    """Hold every file against the manifests (`stated`) and every table against what `run.json` says of it (`tables`).
+    """Hold every table against what `run.json` says of it (`tables`).
 
     Returns the parts that can be opened and have the columns that they should have, table by table.
     """
     found: dict[str, list[Part]] = {}
-    for name in sorted({path.split("/")[0] for path in stated} - set(tables)):
+    named = {name.partition("/")[0] for name in stated.files if name.endswith(".parquet")}
+    for name in sorted(named - set(tables)):
         findings.wrong("files", name, "in the manifests, but not among the tables of run.json")
-    for folder in sorted(path for path in run.iterdir() if path.is_dir() and any(path.glob("*.parquet"))):
-        if folder.name not in tables:
-            findings.wrong("files", folder, "not among the tables of run.json")
     for table, facts in tables.items():
         paths = numbered(run / table, ".parquet")
-        there = {path.relative_to(run).as_posix() for path in paths}
-        expected = {path for path in stated if path.split("/")[0] == table}
-        if not expected and len(paths) < facts["parts"]:  # without manifests, a gap in the numbers tells
-            there_numbers = [part_number(path) or 0 for path in paths]
-            missing = next(number for number in range(len(paths) + 1) if number not in there_numbers)
-            expected = {f"{table}/{part_name(missing)}.parquet"} if missing < max(there_numbers, default=0) else set()
-        for name in sorted(expected - there):
-            findings.wrong("files", name, "missing")
+        numbers = [part_number(path) for path in paths]
+        gap = next((due for due, number in enumerate(numbers) if number != due), None)
+        if gap is not None and f"{table}/{part_name(gap)}.parquet" not in stated.files:
+            findings.wrong("files", f"{table}/{part_name(gap)}.parquet", "missing")
         parts = [part for path in paths if (part := _opened(path, findings)) is not None]
-        for path in paths:
-            _check_bytes(path, stated, bool(stated) and table in BY_SHARD, findings)
         whole = len(parts) == len(paths) == facts["parts"]
         sums = (("parts", len(paths)), ("bytes", sum(path.stat().st_size for path in paths)))
         for what, count in (*sums, *((("rows", sum(part.rows for part in parts)),) if whole else ())):
@@ -78,24 +103,34 @@ def check_files(
     return found
 
 
+def _there(run: Path) -> Iterator[str]:
+    """Every file in a run's directory, links not followed: paths in it."""
+    for folder, folders, names in os.walk(run):
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in (*names, *links):
+            yield (Path(folder) / name).relative_to(run).as_posix()
+
+
+def _is_inside(name: str) -> bool:
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
 def _opened(path: Path, findings: Findings) -> Part | None:
+    """A part that can be read without more memory than its bytes can be worth."""
     findings.count("files")
     try:
+        size = path.stat().st_size
+        if not path.is_file():  # opening a pipe waits for whoever writes to it
+            findings.wrong("files", path, "no regular file")
+            return None
         with pq.ParquetFile(path) as file:
-            return Part(path, file.metadata.num_rows)
+            why = implausible(file.metadata)
+            rows = file.metadata.num_rows
     except UNREADABLE as error:
-        findings.wrong("files", path, f"cannot be opened ({line(error)}; {path.stat().st_size:,} bytes)")
+        findings.wrong("files", path, f"cannot be opened ({line(error)}; {size:,} bytes)")
         return None
-
-
-def _check_bytes(path: Path, stated: Mapping[str, Written], required: bool, findings: Findings) -> None:
-    """One file against its manifest; where shards have manifests, a part of a shard is `required` to be in one."""
-    facts = stated.get(f"{path.parent.name}/{path.name}")
-    if facts is None:
-        if required:
-            findings.wrong("checksums", path, "in no manifest")
-        return
-    findings.count("checksums")
-    what = difference(path, facts.bytes, facts.sha256)
-    if what is not None:
-        findings.wrong("checksums", path, what)
+    if why is not None:
+        findings.wrong("files", path, why)
+        return None
+    return Part(path, rows)

@@ -1,6 +1,6 @@
 """`actkit verify`: read every shard of a finished run again and find everything that is wrong with it.
 
-1. Every file is there, as long and with the bytes that its manifest says, and has the columns of its table.
+1. Every file is there, with the bytes that the last manifest says, none is beside them, and each table has its columns.
 2. Records, sequences and tokens are each there once, in order, and the counts of `run.json` are theirs.
 3. Vectors and features are in order, inside their sequences, finite, sorted and above the run's threshold.
 4. Where all that is so, statistics over the shards are what is computed from them again.
@@ -18,52 +18,67 @@ import numpy as np
 
 from actkit.errors import RunError
 from actkit.runs.facts import facts_of
-from actkit.runs.progress import COUNTERS
+from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.derived import check_derived
-from actkit.verify.tables.files import BY_SHARD, check_files, check_manifests
+from actkit.verify.tables.facts import wrong_in
+from actkit.verify.tables.files import check_files, check_tables
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
 from actkit.verify.tables.schema import Part
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 
-NEEDED = ("schema_version", "command", "model", "hook_points", "counts", "rejected_reasons", "tables", "rules")
-"""What `run.json` must have for a run to be checked at all."""
-COUNTS = (*COUNTERS, "sequences")
-OF_MODEL = ("name", "revision", "d_model", "dtype", "attn", "backend")
+BY_SHARD = (
+    "sequences",
+    "tokens",
+    "activations",
+    "features",
+    "pooled_features",
+    "pooled_activations",
+    "pairs",
+    "steered_texts",
+    "logprobs",
+    "rejected",
+)
+"""Tables that are checked shard by shard, in this order."""
 TAKEN_OUT = ("out of memory", "no token to pool")
 """How reasons begin for which records were rejected after their sequences had been numbered."""
-"""How the reason of a record begins that was taken out of its shard after its sequences had been numbered."""
 Read = TypeVar("Read")
 
 
-def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None) -> Findings:
+def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, deep: bool = False) -> Findings:
     """Check a finished run; `on_part` hears after each shard which share of them is done.
 
-    Raises RunError for a directory that is no finished run, or whose `run.json` cannot be used.
+    With `deep`, every table that is computed over the finished shards is computed again, which takes as long as it took
+    when the run was made; else those that take little. Raises RunError for a directory that is no finished run, or one
+    of another schema version.
     """
-    facts = checked_facts(run)
+    if not (is_there(run / RUN_FILE) or is_there(run / MANIFEST)):
+        facts_of(run)  # raises, saying why
     findings = Findings(run)
-    stated = check_manifests(run, findings)
-    tables = check_files(run, facts["tables"], stated, findings)
+    stated = check_files(run, findings)
+    try:
+        facts = checked_facts(run)
+    except RunError as error:
+        if not findings.problems:
+            raise
+        findings.wrong("files", RUN_FILE, error.message.removeprefix(f"{run}/{RUN_FILE} ").removeprefix(f"{run}: "))
+        return findings
+    tables = check_tables(run, facts["tables"], stated, findings)
     _check_shards(facts, tables, findings, on_part)
     if not findings.problems:
-        check_derived(run, facts, findings)
+        check_derived(run, facts, stated.of_shards, findings, deep)
     return findings
 
 
 def checked_facts(run: Path) -> dict[str, Any]:
     """What `run.json` holds. Raises RunError where it cannot be used to check the run."""
     facts = facts_of(run)
-    lacking = [name for name in NEEDED if name not in facts]
-    lacking += [f"counts.{name}" for name in COUNTS if name not in facts.get("counts", ())]
-    lacking += [f"model.{name}" for name in OF_MODEL if name not in facts.get("model", ())]
-    for table, about in facts.get("tables", {}).items():
-        lacking += [f"tables.{table}.{name}" for name in ("rows", "parts", "bytes") if name not in about]
-    if lacking:
-        raise RunError(f"{run}/run.json is damaged: it has no {lacking[0]}", "the tables beside it can still be read")
+    wrong = wrong_in(facts)
+    if wrong is not None:
+        raise RunError(f"{run}/run.json is damaged: {wrong}", "the tables beside it can still be read")
     if facts["schema_version"] != SCHEMA_VERSION:
         raise RunError(
             f"{run} has schema version {facts['schema_version']}, this actkit checks {SCHEMA_VERSION}",
@@ -105,7 +120,7 @@ def _check_shards(
         len(tables[name]) == facts["tables"][name]["parts"] for name in counted if name in tables
     )
     first: dict[str, frozenset[str]] = {}
-    for number, name in enumerate(sorted(by_shard), 1):
+    for number, name in enumerate(sorted(by_shard, key=lambda name: part_number(Path(name)) or 0), 1):
         sequences = _check_shard(by_shard[name], name, reading, gaps)
         if sequences is not None:
             for path in (by_shard[name][table] for table in CHECK_OF if table in by_shard[name]):

@@ -1,0 +1,71 @@
+"""A stored table against the same computed again: numbers up to what another processor may add up otherwise."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actkit.verify.tables.findings import Findings
+
+CLOSE = 1e-9
+"""Largest relative difference of a figure: another processor may add in another order."""
+CLOSE_DEEP = 1e-6
+"""And of one that much is computed for."""
+CLOSE_VECTOR = 1e-4
+"""Largest difference of a vector, as a share of its norm: directions are fitted step by step."""
+NOT_COMPARED = ("url",)
+"""Columns that need the SAE."""
+
+
+def compare(part: Path, stored: pa.Table, again: pa.Table, findings: Findings, close: float = CLOSE) -> None:
+    """Add a problem for each column of a part that is not what it should be."""
+    if len(stored) != len(again):
+        findings.wrong("derived", part, f"{len(stored):,} rows, but the shards give {len(again):,}")
+        return
+    for name in (one for one in again.column_names if one not in NOT_COMPARED):
+        if name not in stored.column_names:
+            findings.wrong("derived", part, f"no column {name}")
+            continue
+        first, second = stored[name].combine_chunks(), again[name].combine_chunks()
+        place = functools.partial(_place, first, second)
+        findings.rows("derived", part, _differing(first, second, close), f"{name} is not what the shards give", place)
+
+
+def _differing(stored: pa.Array, again: pa.Array, close: float) -> npt.NDArray[np.bool_]:
+    """[n] whether each row differs."""
+    kind = stored.type
+    if stored.equals(again):
+        return np.zeros(len(stored), dtype=np.bool_)
+    if pa.types.is_floating(kind):
+        old, new = (one.cast(pa.float64()).to_numpy(zero_copy_only=False) for one in (stored, again))
+        return np.asarray(~np.isclose(old, new, rtol=close, atol=1e-12, equal_nan=True), dtype=np.bool_)
+    lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    if lists and pa.types.is_floating(kind.value_type) and _lengths(stored).equals(_lengths(again)):
+        pairs = zip(stored.to_pylist(), again.to_pylist(), strict=True)
+        return np.array([_apart(old, new) for old, new in pairs], dtype=np.bool_)
+    pairs = zip(stored.to_pylist(), again.to_pylist(), strict=True)
+    return np.array([old != new for old, new in pairs], dtype=np.bool_)
+
+
+def _lengths(lists: pa.Array) -> pa.Array:
+    return pc.list_value_length(lists)
+
+
+def _apart(old: Any, new: Any) -> bool:
+    if old is None or new is None:
+        return old is not new
+    first, second = (np.array(one, dtype=np.float64) for one in (old, new))
+    return not float(np.linalg.norm(first - second)) <= CLOSE_VECTOR * max(float(np.linalg.norm(second)), 1e-12)
+
+
+def _place(stored: pa.Array, again: pa.Array, row: int) -> str:
+    return f"row {row}: {_short(stored[row])}, not {_short(again[row])}"
+
+
+def _short(value: Any) -> str:
+    text = str(value.as_py())
+    return text if len(text) <= 60 else f"{text[:59]}…"

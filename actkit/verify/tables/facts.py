@@ -1,0 +1,87 @@
+"""What `run.json` must hold, and of which kind, for anything to be read by it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actkit.runs.progress import COUNTERS
+
+Shape = Any
+"""A type or several, `[shape]` of every element of a list, `{name: shape}` of entries that must be there."""
+COUNT = "a count"
+"""A whole number that is not negative."""
+TEXT = (str, type(None))
+NAME = re.compile(r"[a-z][a-z_]*")
+"""Of a table: nothing that leads out of the run."""
+NEEDED: Mapping[str, Shape] = {
+    "schema_version": COUNT,
+    "command": str,
+    "model": {"name": str, "revision": TEXT, "d_model": COUNT, "dtype": str, "attn": TEXT, "backend": str},
+    "hook_points": [str],
+    "counts": dict.fromkeys((*COUNTERS, "sequences"), COUNT),
+    "rejected_reasons": {},
+    "rules": {"top_k": (int, type(None)), "threshold": (int, float), "pooling": (dict, type(None))},
+    "tables": {},
+}
+KNOWN: Mapping[str, Shape] = {
+    "options": {},
+    "detected": {},
+    "fingerprint": {},
+    "versions": {},
+    "seconds": {},
+    "profile": {},
+    "saes": [{"name": str, "hook_point": str, "d_sae": COUNT, "metadata": {}}],
+    "health": [{}],
+    "notes": [str],
+    "warnings": [str],
+    "sessions": [{}],
+}
+"""What may be missing."""
+
+
+def wrong_in(facts: Mapping[str, Any]) -> str | None:
+    """What keeps `run.json` from being used, in a few words; None where nothing does."""
+    known = {name: shape for name, shape in KNOWN.items() if name in facts}
+    wrong = _wrong(facts, {**NEEDED, **known}, "")
+    if wrong is not None:
+        return wrong
+    for table, about in facts["tables"].items():
+        if not NAME.fullmatch(table):
+            return f"{table!r:.60} is no name of a table"
+        wrong = _wrong(about, {"rows": COUNT, "parts": COUNT, "bytes": COUNT}, f"tables.{table}")
+        if wrong is not None:
+            return wrong
+    reasons = facts["rejected_reasons"].values()
+    if not all(_is_count(one) for one in reasons):
+        return "rejected_reasons are not counts"
+    return None
+
+
+def _wrong(value: Any, shape: Shape, where: str) -> str | None:
+    if isinstance(shape, Mapping):
+        if not isinstance(value, Mapping):
+            return f"{where or 'it'} is {_kind(value)}, not an object"
+        for name, inner in shape.items():
+            place = f"{where}.{name}".lstrip(".")
+            if name not in value:
+                return f"it has no {place}"
+            wrong = _wrong(value[name], inner, place)
+            if wrong is not None:
+                return wrong
+        return None
+    if isinstance(shape, list):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return f"{where} is {_kind(value)}, not a list"
+        return next((wrong for one in value if (wrong := _wrong(one, shape[0], f"{where}[]")) is not None), None)
+    if shape == COUNT:
+        return None if _is_count(value) else f"{where} is {_kind(value)}, not a count"
+    return None if isinstance(value, shape) else f"{where} is {_kind(value)}"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    return kinds.get(type(value), f"{value!r:.40}")

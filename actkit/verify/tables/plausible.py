@@ -1,0 +1,47 @@
+"""Whether a Parquet file can be read in bounded memory: a few bytes of one may stand for any number of values.
+
+actkit stores vectors, ids and texts plainly, and dictionaries for names alone; files of others can claim what they want
+in their footer, and a run of equal values takes no room at all.
+"""
+
+import pyarrow.parquet as pq
+
+from actkit.runs.writer import DICTIONARY
+
+ALWAYS = 128 << 20
+"""Bytes that a column of one row group may have in memory, however small it is on disk."""
+RATIO = 64
+"""Most bytes in memory for one on disk, beyond that."""
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
+
+
+def implausible(metadata: pq.FileMetaData) -> str | None:
+    """Why a file is not read, in a few words; None where nothing speaks against it."""
+    rows = 0
+    for group in range(metadata.num_row_groups):
+        about = metadata.row_group(group)
+        rows += about.num_rows
+        if about.num_rows < 0:
+            return f"row group {group} claims {about.num_rows:,} rows"
+        for number in range(about.num_columns):
+            why = _of_column(about.column(number), about.num_rows)
+            if why is not None:
+                return f"row group {group}: {why}"
+    return None if rows == metadata.num_rows else f"its row groups have {rows:,} rows, it claims {metadata.num_rows:,}"
+
+
+def _of_column(column: pq.ColumnChunkMetaData, rows: int) -> str | None:
+    name, size = column.path_in_schema, column.total_compressed_size
+    if min(column.num_values, size, column.total_uncompressed_size) < 0:
+        return f"{name} claims sizes below zero"
+    wide = max(column.num_values, rows) * WIDTHS.get(column.physical_type, 1)
+    if column.physical_type == "BYTE_ARRAY":
+        wide = max(wide, column.total_uncompressed_size)
+        if column.has_dictionary_page:
+            if name.partition(".")[0] not in DICTIONARY:
+                return f"{name} has a dictionary, as no file of actkit's has"
+            if column.total_uncompressed_size > ALWAYS:
+                return f"{name} claims a dictionary of {column.total_uncompressed_size:,} bytes"
+    if wide > max(ALWAYS, RATIO * size):
+        return f"{name} claims {wide:,} bytes in {size:,}, too many to be read"
+    return None
