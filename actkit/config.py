@@ -61,6 +61,8 @@ class SaeSpec:
     """The layer that is meant: it chooses where a release alone is given, and must agree with what the SAE reads."""
     hook_name: str | None = None
     """The hook point that is meant, with or without `blocks.N.`; it must agree likewise."""
+    loaded: Any = field(default=None, repr=False, compare=False, metadata={"option": None})
+    """An SAE of SAELens that is in memory already, read as it is."""
 
 
 @dataclass(frozen=True)

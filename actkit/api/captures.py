@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 
 from actkit.api.captured import CapturedActivations, captured_of
-from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
+from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_and_texts
 from actkit.api.run_location import placed, rows_in, warn_of
 from actkit.config import BatchSpec, TokenSpec
 from actkit.errors import UsageError
@@ -22,7 +22,8 @@ Prompt: TypeAlias = str | Sequence[Mapping[str, str]] | Mapping[str, Any]
 
 def capture_activations(
     model: AnyModel,
-    prompts: Prompt | Sequence[Prompt],
+    tokenizer: Any = None,
+    prompts: Prompt | Sequence[Prompt] | None = None,
     *,
     layers: Layers = "all",
     hook_points: Sequence[str] = ("hook_resid_post",),
@@ -37,6 +38,7 @@ def capture_activations(
 ) -> CapturedActivations:
     """Run prompts through a model and return what its hook points read, as tensors.
 
+    Called as `capture_activations(model, prompts)` or `capture_activations(model, tokenizer, prompts)`.
     A prompt is a text, a list of messages, or an object with `prompt` and `response`; several make a batch. `positions`
     is all, last, response, or numbers. `chat` puts texts into the model's chat template, after `system`. `max_length`
     and `batch_tokens` are in tokens, `max_mb` is the most memory of the tensors. `out` keeps the run there.
@@ -48,11 +50,11 @@ def capture_activations(
         found = actkit.capture_activations("tiny", ["Good morning.", "Good night."], layers=[1, 2])
         found.activations[2].shape  # [2, 5, 192]
     """
-    chosen = prompts_of(prompts)
+    spec, (given, *_) = model_and_texts(model, tokenizer, prompts)
+    chosen = prompts_of(given)
     texts = tuple(one for one in chosen if isinstance(one, str))
     tokens = TokenSpec(max_length)
     at = positions if isinstance(positions, str) else layers_text(positions)
-    spec = model_spec(model)
     with placed(out, overwrite, on_bad_record="fail") as place:
         path = None
         if len(texts) < len(chosen):
@@ -68,10 +70,12 @@ def capture_activations(
     return captured
 
 
-def prompts_of(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
     """One prompt, or several, as a list. Raises UsageError for none, and for what is no prompt."""
     if isinstance(prompts, (str, Mapping)):
         return [prompts]
+    if prompts is None:
+        raise UsageError("there are no prompts", "give a text or a list of texts")
     found: list[Any] = list(rows_in(prompts))
     if not found:
         raise UsageError("there are no prompts", "give a text or a list of texts")

@@ -10,7 +10,7 @@ import torch
 
 from actkit.api.captured import CapturedActivations
 from actkit.api.contrasts import ContrastiveActivations, contrasted
-from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
+from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_and_texts
 from actkit.api.pair_sides import side_of
 from actkit.api.run_location import RunLocation, placed, rows_in, texts_of, warn_of
 from actkit.config import BatchSpec, ContrastPositions, TokenSpec
@@ -52,7 +52,8 @@ class ConceptActivations(ContrastiveActivations):
 
 def capture_from_concept(
     model: AnyModel,
-    concept: str | Template | Sequence[Pair],
+    tokenizer: Any = None,
+    concept: str | Template | Sequence[Pair] | None = None,
     *,
     stems: str | Path | Sequence[str] | None = None,
     layers: Layers = "all",
@@ -60,6 +61,7 @@ def capture_from_concept(
     positions: ContrastPositions = "last",
     chat: bool | None = None,
     max_length: int | None = None,
+    max_samples: int | None = None,
     max_examples: int | None = None,
     seed: int = 0,
     batch_tokens: int = 4096,
@@ -68,20 +70,23 @@ def capture_from_concept(
 ) -> ConceptActivations:
     """Run a concept's contrast pairs through a model: both sides, a direction a layer, and the evidence for it.
 
+    Called as `capture_from_concept(model, concept)`, or with the tokenizer behind the model.
     `concept` is a built-in one (honesty, creativity, …), a file of pairs, a list of pairs, or a `Template` that is
     filled with `stems`: texts, or a file of them. `positions` is last, response-mean or all; differences
     [n_pairs, width] are at the last token, or of the answers' means. `chat` is by default the model's template where it
-    has one. At most `max_examples` pairs are read. Those that cannot be used are left out and counted in `facts`.
+    has one. At most `max_samples` pairs are read (`max_examples` is the same). Those that cannot be used are left out
+    and counted in `facts`.
 
     Raises UsageError for an unknown concept, an empty list or a template without stems, InputError for a file that is
     no use, RunError when no pair is left or `out` exists, and ModelError as `load_model` does.
 
-        found = actkit.capture_from_concept("tiny", "honesty", layers=2, max_examples=60)
+        found = actkit.capture_from_concept("tiny", "honesty", layers=2, max_samples=60)
         found.direction(2).shape  # [192]
     """
-    spec, at = model_spec(model), layers_text(layers)
-    with placed(out, overwrite, max_records=max_examples) as place:
-        what = _what(concept, stems, place)
+    spec, (meant, *_) = model_and_texts(model, tokenizer, concept)
+    at, most = layers_text(layers), max_samples if max_samples is not None else max_examples
+    with placed(out, overwrite, max_records=most) as place:
+        what = _what(meant, stems, place)
         asked = ConceptSpec(**what, chat=chat, positions=positions, tokens=TokenSpec(max_length), seed=seed)
         dense = DenseSpec(spec, place.output, at, tuple(hook_points), BatchSpec(batch_tokens))
         with in_use(spec):
@@ -100,6 +105,8 @@ def _what(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
             "template": concept,
             "stems": str(stems) if named else place.write_input({"stem": one} for one in texts_of(stems, "stems")),
         }
+    if concept is None:
+        raise UsageError("which concept?", "give a built-in one such as honesty, a file of pairs, or pairs")
     if stems is not None:
         raise UsageError("stems without a template", "give a Template with them")
     named = isinstance(concept, (str, Path))

@@ -9,15 +9,20 @@ import torch
 
 from actkit.api.captured import CapturedActivations, shapes
 from actkit.api.captures import Prompt, capture_activations, prompts_of
-from actkit.api.loading import AnyModel, Layers
+from actkit.api.loading import AnyModel, Layers, model_and_texts
 from actkit.api.statistics import Read, paired
 from actkit.errors import UsageError
 from actkit.runs.run import Run
 
+SIDES = ("positive", "negative")
+
 
 @dataclass(frozen=True, eq=False)
 class ContrastiveActivations:
-    """Both sides of some pairs, and what they differ by; unpacked, it is the positive side and the negative one."""
+    """Both sides of some pairs, and what they differ by; unpacked, it is the positive side and the negative one.
+
+    `found["positive"]` and `found["negative"]` are lists, prompt by prompt, of what `capture_activations` returns.
+    """
 
     positive: CapturedActivations
     negative: CapturedActivations
@@ -36,11 +41,21 @@ class ContrastiveActivations:
     def __iter__(self) -> Iterator[CapturedActivations]:
         return iter((self.positive, self.negative))
 
+    def __getitem__(self, side: str) -> list[CapturedActivations]:
+        if side not in SIDES:
+            raise KeyError(side)
+        return one_by_one(self.positive if side == "positive" else self.negative)
+
+    def keys(self) -> tuple[str, ...]:
+        """The two sides."""
+        return SIDES
+
 
 def capture_contrastive_activations(
     model: AnyModel,
-    positive: Prompt | Sequence[Prompt],
-    negative: Prompt | Sequence[Prompt],
+    tokenizer: Any = None,
+    positive: Prompt | Sequence[Prompt] | None = None,
+    negative: Prompt | Sequence[Prompt] | None = None,
     *,
     read: Read = "last",
     layers: Layers = "all",
@@ -56,6 +71,7 @@ def capture_contrastive_activations(
 ) -> ContrastiveActivations:
     """Run both sides of some pairs through a model, and return them with their differences.
 
+    Called as `capture_contrastive_activations(model, positive, negative)`, or with the tokenizer behind the model.
     The first of `positive` makes a pair with the first of `negative`, and so on. `differences` [n_pairs, width] are at
     the last position that was kept of each prompt, or with `read="mean"` of the means without special tokens. The rest
     is as in `capture_activations`; a run that is kept has the positive prompts first, then the negative ones.
@@ -65,14 +81,15 @@ def capture_contrastive_activations(
         pair = actkit.capture_contrastive_activations("tiny", "I love this.", "I hate this.", layers=2)
         pair.differences[2].shape  # [1, 192]
     """
-    sides = prompts_of(positive), prompts_of(negative)
+    spec, (first, second, *_) = model_and_texts(model, tokenizer, positive, negative)
+    sides = prompts_of(first), prompts_of(second)
     if len(sides[0]) != len(sides[1]):
         raise UsageError(
             f"{len(sides[0])} positive prompts and {len(sides[1])} negative ones make no pairs", "give as many of each"
         )
     both = capture_activations(
-        model,
-        [*sides[0], *sides[1]],
+        spec,
+        prompts=[*sides[0], *sides[1]],
         layers=layers,
         hook_points=hook_points,
         positions=positions,
@@ -99,17 +116,22 @@ def contrasted(
     return ContrastiveActivations(positive, negative, differences, positive.facts, positive.run)
 
 
+def one_by_one(batch: CapturedActivations) -> list[CapturedActivations]:
+    """The prompts of a batch, each as a batch of one, without padding."""
+    return [_part(batch, slice(row, row + 1)) for row in range(len(batch.input_ids))]
+
+
 def _part(both: CapturedActivations, rows: slice) -> CapturedActivations:
     """Some prompts of a batch, padded no further than they need be. Tensors are copies: a view would be saved whole."""
     most = int((both.positions[rows] >= 0).sum(1).max())
     longest = int(both.attention_mask[rows].sum(1).max())
-    one = rows.stop - rows.start == 1
+    alone, one = len(both.input_ids) == 1, rows.stop - rows.start == 1
     return replace(
         both,
         activations={key: tensor[rows, :most].clone() for key, tensor in both.activations.items()},
         positions=both.positions[rows, :most].clone(),
         **{name: both[name][rows, :longest].clone() for name in ("input_ids", "attention_mask", "special_tokens_mask")},
-        tokens=both.tokens[rows.start] if one else both.tokens[rows],
-        prompt=both.prompt[rows.start] if one else both.prompt[rows],
+        tokens=both.tokens if alone else both.tokens[rows.start] if one else both.tokens[rows],
+        prompt=both.prompt if alone else both.prompt[rows.start] if one else both.prompt[rows],
         n_truncated=both.n_truncated[rows],
     )

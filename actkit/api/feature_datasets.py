@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
+from actkit.api.loading import AnyModel, AnySae, in_use, model_spec, sae_specs
 from actkit.api.run_location import placed, rows_in, run_named, warn_of
 from actkit.config import BatchSpec, ReadSpec
+from actkit.errors import UsageError
+from actkit.export.formats import export
 from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec, run_feature_dataset
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -15,11 +17,14 @@ from actkit.runs.run import Run
 
 
 def create_feature_dataset(
-    dataset: str | Path | Iterable[str | Mapping[str, Any]],
+    dataset: str | Path | Iterable[str | Mapping[str, Any]] | None = None,
     model: AnyModel = "tiny",
     sae_release: str | None = None,
     sae_id: str | Sequence[str] | None = None,
     *,
+    dataset_path: str | Path | None = None,
+    sae: AnySae = None,
+    output_path: Path | str | None = None,
     sae_path: str | Path | Sequence[str | Path] | None = None,
     target_layer: int | None = None,
     activation_threshold: float = 0.0,
@@ -30,6 +35,7 @@ def create_feature_dataset(
     by_line: bool = False,
     max_examples: int | None = None,
     batch_tokens: int = 4096,
+    batch_size: int | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = lambda _progress: None,
@@ -42,14 +48,25 @@ def create_feature_dataset(
     longer documents are cut into several. At most `max_examples` documents are read. Without `out` the run is
     `runs/feature-dataset-<time>`.
 
+    `model` may be a `HookedTransformer` or a bridge of TransformerLens, or a `transformers` model; `sae` an SAE of
+    SAELens in memory. `dataset_path` is the same as `dataset`. With `output_path` the documents are also written there
+    as JSONL, and the run is beside it under that name without its ending; both replace what an earlier call wrote.
+    `batch_size` changes nothing: batches are filled by `batch_tokens`.
+
     Raises InputError for a dataset that is not there, UsageError for an SAE that is not known, ModelError for a model
     or an SAE that cannot be loaded or do not fit, RunError when nothing was kept or `out` exists.
 
         run = actkit.create_feature_dataset(["Once upon a time.", "The end."], out="runs/stories")
         run.features().shape  # [tokens, d_sae]
     """
+    del batch_size
+    dataset = dataset if dataset is not None else dataset_path
+    if dataset is None:
+        raise UsageError("which dataset?", "give a file, a directory, the id of a dataset, or texts")
     spec = model_spec(model)
-    saes = sae_specs(spec.name, sae_release, sae_id, sae_path, target_layer)
+    saes = sae_specs(spec.name, sae_release, sae_id, sae_path, target_layer, sae)
+    if output_path is not None:
+        out, overwrite = out if out is not None else Path(output_path).with_suffix(""), True
     with placed(run_named(FeatureDatasetSpec.command, out), overwrite, max_records=max_examples) as place:
         named = isinstance(dataset, (str, Path))
         where = str(dataset) if named else place.write_input(_rows(dataset, text_field, max_examples))
@@ -60,6 +77,8 @@ def create_feature_dataset(
         with in_use(spec):
             finished = run_feature_dataset(what, sparse, on_progress)
     warn_of(finished.facts)
+    if output_path is not None:
+        export(finished.path, "jsonl", Path(output_path), overwrite=True)
     return Run(finished.path)
 
 

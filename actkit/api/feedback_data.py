@@ -1,6 +1,8 @@
 """Labelled texts for `RewardSignalDetector`: from a file, from lists, or the example data."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from actkit.recipes.reward_detect import EXAMPLES
 
 class FeedbackDataLoader:
     """Texts and whether the feedback to them was positive; made by `from_file`, `from_lists`, `from_sides`, `example`.
+
+    Made empty, it is filled by `load_from_json`.
 
     Iterated over, it gives the records: mappings such as {"text", "feedback", "group"}.
 
@@ -33,7 +37,32 @@ class FeedbackDataLoader:
         self.rows = None if rows is None else [dict(one) for one in rows]
         """The records in memory."""
         self.fields = FeedbackFields() if fields is None else fields
+        self.is_example = False
         check_labels(self.fields)
+
+    def load_from_json(self, path: Path | str) -> "FeedbackDataLoader":
+        """Read [{"text", "feedback", "score"}] from a file in place of what was there; `score` is a weight.
+
+        Raises InputError for a file that is not there.
+
+            data = actkit.FeedbackDataLoader()
+            data.load_from_json("feedback.json")
+        """
+        read_records(str(path), default_format="json").close()
+        self.path, self.rows, self.is_example = str(path), None, False
+        if self.fields.score is None and any("score" in record for record in itertools.islice(self, 1)):
+            self.fields = replace(self.fields, score="score")
+        return self
+
+    def get_batch(self, size: int | None = None) -> "FeedbackDataLoader":
+        """The records, at most `size` of them. Raises InputError for one that cannot be read, UsageError for none.
+
+        records = list(actkit.FeedbackDataLoader.example().get_batch(10))
+        """
+        found = [dict(record) for record in itertools.islice(self, size)]
+        if not found:
+            raise UsageError("there are no records of feedback", "load some: load_from_json, or from_lists")
+        return FeedbackDataLoader(rows=found, fields=self.fields)
 
     @classmethod
     def from_file(
@@ -108,12 +137,14 @@ class FeedbackDataLoader:
 
         data = actkit.FeedbackDataLoader.example()
         """
-        return cls()
+        found = cls()
+        found.is_example = True
+        return found
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         """The records. Raises InputError for one that cannot be read."""
-        if self.rows is not None:
-            yield from self.rows
+        if self.path is None and not self.is_example:
+            yield from self.rows or ()
             return
         for record in read_records(str(EXAMPLES if self.path is None else self.path), default_format="jsonl"):
             if isinstance(record, Rejected):
@@ -123,10 +154,15 @@ class FeedbackDataLoader:
     def __len__(self) -> int:
         return len(self.rows) if self.rows is not None else sum(1 for _ in self)
 
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return list(self)[index]
+
 
 def feedback_of(feedback: Any) -> FeedbackDataLoader:
     """What is meant by feedback: a loader, a file, or records at hand. Raises UsageError for anything else."""
     if isinstance(feedback, FeedbackDataLoader):
+        if feedback.path is None and feedback.rows is None and not feedback.is_example:
+            raise UsageError("the loader is empty", "fill it: load_from_json, or take FeedbackDataLoader.example()")
         return feedback
     if isinstance(feedback, (str, Path)):
         return FeedbackDataLoader.from_file(feedback)

@@ -2,23 +2,44 @@
 
 import copy
 import re
+import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from actkit.backends import describe, load
+from actkit.backends import describe, load, weight_bytes
+from actkit.backends.in_memory import is_of_transformer_lens
 from actkit.bundled import NAME
 from actkit.config import Attention, DeviceMap, ModelSpec, Quantize, SaeSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import parse_hook_points
+from actkit.recipes.saes import canonical
 
-AnyModel: TypeAlias = str | Path | ModelSpec | tuple[Any, Any]
-"""A name, a handle of `load_model`, or a `transformers` model with its tokenizer."""
+AnyModel: TypeAlias = Any
+"""A name (str, Path), a handle of `load_model`, a `transformers` model alone or with its tokenizer (a tuple), or a
+`HookedTransformer` or bridge of TransformerLens."""
+AnySae: TypeAlias = Any
+"""An SAE of SAELens in memory, a directory, or (release, id)."""
 Layers: TypeAlias = str | int | Sequence[int]
 """As `--layers`: all, recommended, 4,8,-1, 10-15, 45%-85%; or numbers."""
 BLOCK = re.compile(r"[\w.]+\.\d+(\.\w+)*")
+_LOADED: "weakref.WeakKeyDictionary[Any, tuple[ModelSpec, Any]]" = weakref.WeakKeyDictionary()
+"""Modules that `load_model` loaded → what they are, without the module, and their tokenizer: handed over again as
+(model, tokenizer), they keep their name."""
+
+
+@dataclass(frozen=True)
+class LoadedModel(ModelSpec):
+    """What `load_model` returns; unpacked, it is the `transformers` model and its tokenizer."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loaded or ())
+
+    def __len__(self) -> int:
+        return 2
 
 
 def load_model(
@@ -33,8 +54,10 @@ def load_model(
     allow_pickle: bool = False,
     device_map: DeviceMap | None = None,
     quantize: Quantize | None = None,
-) -> ModelSpec:
+) -> LoadedModel:
     """Load a model once, for any number of calls of the other functions.
+
+    What is returned is given to them whole, or unpacked: `model, tokenizer = load_model(…)`.
 
     `model` is `tiny`, a Hugging Face id, a TransformerLens alias, a local directory, or a tuple of a `transformers`
     model and its tokenizer, which are used as they are. Of a name, `layers` are those that will be read: later blocks
@@ -59,14 +82,16 @@ def load_model(
         what = "is in memory already" if loaded else "is a ModelSpec, which says how it is loaded"
         raise UsageError(f"{spec.name} {what}", "give its name, or leave the other options out")
     if loaded:
-        return spec
+        return spec if isinstance(spec, LoadedModel) else LoadedModel(**_fields(spec))
     spec = spec if isinstance(model, ModelSpec) else asked
     description = describe(spec)
     points = parse_hook_points(("hook_resid_post",), layers_text(layers), description.n_layers)
     module: Any = load(description, points).module
     _count_all_layers(module, description.config)
     # What a branch's name meant when it was loaded is what runs are to say.
-    return replace(description.spec, revision=description.revision, loaded=(module, description.tokenizer))
+    spec = replace(description.spec, revision=description.revision)
+    _LOADED[module] = spec, description.tokenizer
+    return _handle(module)
 
 
 def model_spec(model: AnyModel) -> ModelSpec:
@@ -75,18 +100,80 @@ def model_spec(model: AnyModel) -> ModelSpec:
         return model
     if isinstance(model, (str, Path)):
         return ModelSpec(str(model))
-    if not isinstance(model, tuple) or len(model) != 2:
-        raise UsageError(
-            f"{type(model).__name__} is no model that can be used", "give a name, load_model(…), or (model, tokenizer)"
-        )
-    module, tokenizer = model
+    pair = model if isinstance(model, (tuple, list)) and len(model) == 2 else (model, None)
+    module, tokenizer = pair
+    if is_of_transformer_lens(module):
+        return _of_transformer_lens(module, tokenizer)
     if not hasattr(getattr(module, "config", None), "get_text_config"):
-        raise UsageError(f"{type(module).__name__} is no model of transformers", "give (model, tokenizer), or a name")
-    if not hasattr(tokenizer, "is_fast"):
-        raise UsageError(f"{type(tokenizer).__name__} is no tokenizer of transformers", "give (model, tokenizer)")
+        raise UsageError(
+            f"{type(module).__name__} is no model that can be used",
+            "give a name, load_model(…), a transformers model with its tokenizer, or a model of TransformerLens",
+        )
+    if module in _LOADED and (tokenizer is None or tokenizer is _LOADED[module][1]):
+        return _handle(module)
     name = getattr(module.config, "_name_or_path", "") or type(module).__name__
+    if tokenizer is None:
+        tokenizer = _tokenizer_of(module, name)
+    if not is_tokenizer(tokenizer):
+        raise UsageError(f"{type(tokenizer).__name__} is no tokenizer of transformers", "give (model, tokenizer)")
     # SAEs are put where the specification says, which must be where the model is.
     return ModelSpec(name, device=str(module.device), loaded=(module, tokenizer))
+
+
+def _handle(module: Any) -> LoadedModel:
+    spec, tokenizer = _LOADED[module]
+    return LoadedModel(**_fields(replace(spec, loaded=(module, tokenizer))))
+
+
+def is_tokenizer(value: Any) -> bool:
+    """Whether a value is a tokenizer of transformers."""
+    return hasattr(value, "is_fast")
+
+
+def model_and_texts(model: AnyModel, *given: Any) -> tuple[ModelSpec, list[Any]]:
+    """The model, and what was given behind it without the tokenizer that may come first.
+
+    The older scripts pass `model, tokenizer, text`; what is None at the end was not given. Raises what `model_spec`
+    raises.
+    """
+    if given and is_tokenizer(given[0]):
+        whole = model.loaded[0] if isinstance(model, ModelSpec) and model.loaded is not None else model
+        return model_spec((whole, given[0])), list(given[1:])
+    shifted = [each for each in given if each is not None]
+    return model_spec(model), [*shifted, *[None] * (len(given) - 1 - len(shifted))]
+
+
+def _of_transformer_lens(module: Any, tokenizer: Any) -> ModelSpec:
+    tokenizer = tokenizer if tokenizer is not None else module.tokenizer
+    if tokenizer is None:
+        raise UsageError(f"{type(module).__name__} has no tokenizer", "give (model, tokenizer)")
+    name = str(getattr(module.cfg, "model_name", None) or type(module).__name__)
+    return ModelSpec(name, device=str(next(module.parameters()).device), loaded=(module, tokenizer))
+
+
+def _tokenizer_of(module: Any, name: str) -> Any:
+    """The tokenizer of a model that came alone, from where the model was loaded. Raises UsageError where it is not."""
+    try:
+        return describe(ModelSpec(name)).tokenizer
+    except (ModelError, UsageError) as error:
+        raise UsageError(
+            f"{type(module).__name__} came without its tokenizer, and {name} has none at hand",
+            "give (model, tokenizer)",
+        ) from error
+
+
+def _fields(spec: ModelSpec) -> dict[str, Any]:
+    return {one.name: getattr(spec, one.name) for one in fields(spec)}
+
+
+def say_what_is_loaded(spec: ModelSpec) -> None:
+    """Say on standard error which model is about to be loaded, and how large it is; nothing of the bundled one."""
+    if spec.name == NAME or spec.loaded is not None:
+        return
+    description = describe(spec)
+    size = weight_bytes(description, [])
+    about = f", about {size / 1e9:.1f} GB of weights" if size else ""
+    sys.stderr.write(f"actkit loads {spec.name} ({description.spec.dtype}{about})\n")
 
 
 def layers_text(layers: Layers | None) -> str:
@@ -144,21 +231,42 @@ def sae_specs(
     sae_id: str | Sequence[str] | None = None,
     path: str | Path | Sequence[str | Path] | None = None,
     layer: int | None = None,
+    sae: AnySae = None,
+    hook_name: str | None = None,
 ) -> list[SaeSpec]:
-    """The SAEs of a release, directories in SAELens's format, or both; `tiny` has its own.
+    """The SAEs of a release, directories in SAELens's format, or both; or those in memory. `tiny` has its own.
 
-    Raises UsageError when none is meant, or an id without a release.
+    A model of which the registry has canonical SAEs takes the one of `layer`. Raises UsageError when none is meant, or
+    an id without a release.
     """
+    if sae is not None:
+        return [_sae_spec(each, layer, hook_name) for each in (sae if isinstance(sae, list) else [sae])]
     paths = [] if path is None else [path] if isinstance(path, (str, Path)) else list(path)
-    chosen = [SaeSpec(path=str(one), layer=layer) for one in paths]
+    chosen = [SaeSpec(path=str(one), layer=layer, hook_name=hook_name) for one in paths]
     if release is None and model == NAME and not chosen:
         release = NAME
     if release is None:
         if sae_id is not None:
             raise UsageError(f"SAE {sae_id} of which release?", "give sae_release")
+        found = canonical(model, layer) if not chosen and layer is not None else None
+        chosen += [replace(found, hook_name=hook_name)] if found is not None else []
         if not chosen:
             raise UsageError(f"no SAE given for {model}", "give sae_release and sae_id, or sae_path")
         return chosen
     default = DEFAULT if release == NAME and layer is None else None
     ids: Sequence[str | None] = [default] if sae_id is None else [sae_id] if isinstance(sae_id, str) else list(sae_id)
-    return chosen + [SaeSpec(release, one, layer=layer) for one in ids]
+    return chosen + [SaeSpec(release, one, layer=layer, hook_name=hook_name) for one in ids]
+
+
+def _sae_spec(sae: AnySae, layer: int | None, hook_name: str | None) -> SaeSpec:
+    if isinstance(sae, SaeSpec):
+        return sae
+    if isinstance(sae, (str, Path)):
+        return SaeSpec(path=str(sae), layer=layer, hook_name=hook_name)
+    # SAELens's older `from_pretrained` gave (sae, configuration, sparsity).
+    if isinstance(sae, tuple) and sae and hasattr(sae[0], "encode"):
+        sae = sae[0]
+    if isinstance(sae, tuple):
+        release, *ids = map(str, sae)
+        return SaeSpec(release, ids[0] if ids else None, layer=layer, hook_name=hook_name)
+    return SaeSpec(layer=layer, hook_name=hook_name, loaded=sae)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
+from actkit.api.loading import AnyModel, AnySae, in_use, model_spec, sae_specs
 from actkit.api.run_location import placed, texts_of, warn_of
+from actkit.bundled import NAME
 from actkit.config import BatchSpec, Pool, TokenSpec
 from actkit.pipeline.recipe import Recipe
 from actkit.recipes.reward_detect import RewardDetectSpec, recipe
@@ -22,7 +23,9 @@ class SAEFeatureExtractor:
     """Runs texts through a model and one SAE, and pools each text's features into one row.
 
     `pool` is max, mean, sum or last, over the text's tokens, special ones left out. `sae_release` and `sae_id` (or
-    `target_layer`) name an SAE of SAELens's registry, `sae_path` a directory in its format; `tiny` has its own.
+    `target_layer`) name an SAE of SAELens's registry, `sae_path` a directory in its format, `sae` one in memory; `tiny`
+    has its own. A layer alone takes the recommended SAE of the model's residual stream there. `model_name` and `layer`
+    are the same as `model` and `target_layer`; `device` is where a model that is named is loaded.
 
         extractor = actkit.SAEFeatureExtractor("tiny", target_layer=2)
         extractor.extract(["Thank you!", "This is wrong."]).shape  # [2, d_sae]
@@ -30,10 +33,14 @@ class SAEFeatureExtractor:
 
     def __init__(
         self,
-        model: AnyModel = "tiny",
+        model: AnyModel = None,
         sae_release: str | None = None,
         sae_id: str | None = None,
         *,
+        model_name: str | None = None,
+        layer: int | None = None,
+        device: str = "auto",
+        sae: AnySae = None,
         sae_path: str | Path | None = None,
         target_layer: int | None = None,
         pool: Pool = "max",
@@ -41,8 +48,12 @@ class SAEFeatureExtractor:
         max_length: int | None = None,
         batch_tokens: int = 4096,
     ) -> None:
-        self.model = model_spec(model)
-        self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, target_layer)
+        given = model if model is not None else model_name if model_name is not None else NAME
+        self.model = model_spec(given)
+        if device != "auto" and self.model.loaded is None:
+            self.model = replace(self.model, device=device)
+        at = target_layer if target_layer is not None else layer
+        self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, at, sae)
         self.spec = RewardDetectSpec(chat=chat, pool=pool, tokens=TokenSpec(max_length))
         self.batch = BatchSpec(batch_tokens)
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
-from actkit.api.loading import AnyModel, in_use, model_spec, sae_specs
+from actkit.api.loading import AnyModel, AnySae, in_use, model_spec, sae_specs
+from actkit.api.pooled_features import SAEFeatureExtractor
 from actkit.api.run_location import placed, warn_of
 from actkit.api.samples import save_results_to_json
+from actkit.bundled import NAME
 from actkit.config import BatchSpec, Pool, TokenSpec
 from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 from actkit.recipes.specs import SparseSpec
@@ -56,7 +58,7 @@ class RewardSignalDetector:
     activation where a feature is active, and `correlation_threshold`, the least correlation with the label, are
     conditions where they are given. `q` is the false-discovery rate (Benjamini & Hochberg 1995), `held_out` the share
     of groups that chooses nothing, `draws` how often labels are exchanged where p needs it, `top_k` how many features
-    are listed.
+    are listed. `sae_extractor` is a `SAEFeatureExtractor`, whose model, SAE and pool are taken.
 
         detector = actkit.RewardSignalDetector("tiny", target_layer=2, pool="mean")
         detector.detect([{"text": "Thank you!", "feedback": 1}, {"text": "This is wrong.", "feedback": 0}]).features
@@ -64,13 +66,15 @@ class RewardSignalDetector:
 
     def __init__(
         self,
-        model: AnyModel = "tiny",
+        model: AnyModel = None,
         sae_release: str | None = None,
         sae_id: str | Sequence[str] | None = None,
         *,
+        sae_extractor: SAEFeatureExtractor | None = None,
+        sae: AnySae = None,
         sae_path: str | Path | Sequence[str | Path] | None = None,
         target_layer: int | None = None,
-        pool: Pool = "max",
+        pool: Pool | None = None,
         activation_threshold: float | None = None,
         correlation_threshold: float | None = None,
         q: float = ScoreSettings.q,
@@ -82,8 +86,12 @@ class RewardSignalDetector:
         max_length: int | None = None,
         batch_tokens: int = 4096,
     ) -> None:
-        self.model = model_spec(model)
-        self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, target_layer)
+        taken = sae_extractor or (model if isinstance(model, SAEFeatureExtractor) else None)
+        if taken is not None:
+            self.model, self.sae, pool = taken.model, taken.sae, pool if pool is not None else taken.spec.pool
+        else:
+            self.model = model_spec(NAME if model is None else model)
+            self.sae = sae_specs(self.model.name, sae_release, sae_id, sae_path, target_layer, sae)
         self.scores = ScoreSettings(
             held_out,
             draws,
@@ -92,8 +100,19 @@ class RewardSignalDetector:
             correlation_threshold=correlation_threshold,
             seed=seed,
         )
-        self.pool, self.chat, self.top_k = pool, chat, top_k
+        self.pool: Pool = pool if pool is not None else "max"
+        self.chat, self.top_k = chat, top_k
         self.tokens, self.batch = TokenSpec(max_length), BatchSpec(batch_tokens)
+
+    def analyze_batch(self, batch: Any) -> dict[str, Any]:
+        """What `detect` finds in a batch of `FeedbackDataLoader.get_batch`, as `reward_features.json` holds it.
+
+        `reward_features` are lists of {"feature_idx", "correlation_score", …}. Raises what `detect` raises.
+
+            results = detector.analyze_batch(actkit.FeedbackDataLoader.example().get_batch())
+            [feature["feature_idx"] for feature in results["reward_features"]]
+        """
+        return dict(self.detect(batch).document)
 
     def detect(
         self,

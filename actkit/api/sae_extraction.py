@@ -1,20 +1,25 @@
 """The largest SAE features of prompts and responses, merged into the document of results that they come in."""
 
 import copy
+import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from actkit.api.loading import AnyModel, in_use, load_model, model_spec, sae_specs
+import torch
+
+from actkit.api.loading import AnyModel, in_use, load_model, model_spec, sae_specs, say_what_is_loaded
 from actkit.api.run_location import placed, warn_of
-from actkit.api.samples import as_json
+from actkit.api.samples import Result, Samples, as_json
 from actkit.config import BatchSpec, ModelSpec, TokenSpec
 from actkit.errors import UsageError, writing
-from actkit.export.merged_json import is_document, merge
+from actkit.export.merged_json import METADATA, is_document, merge, variations
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
+
+_AS_NAMED: Any = object()
 
 
 @dataclass
@@ -29,8 +34,12 @@ class ExtractionConfig:
     """A directory in SAELens's format, beside the release's SAE, or with `sae_release=None` alone."""
     target_layer: int | None = 20
     """0-based; an SAE that reads another layer is an error."""
-    top_k: int | None = 50
+    hook_name: str | None = None
+    """The hook point that is meant; an SAE that reads another is an error."""
+    top_k_features: int | None = 50
     """Most features of a token; None keeps all."""
+    top_k: int | None = _AS_NAMED
+    """The same, under its other name."""
     save_all_tokens: bool = False
     """Every token of prompt and response, not only the prompt's last."""
     max_samples: int | None = None
@@ -46,6 +55,13 @@ class ExtractionConfig:
     """Most tokens of a sequence; None is the model's context."""
     batch_tokens: int = 4096
     """Tokens in one forward pass."""
+    sae: Any = None
+    """An SAE of SAELens in memory, instead of release and id."""
+
+    def __post_init__(self) -> None:
+        if self.top_k is not _AS_NAMED:
+            self.top_k_features = self.top_k
+        self.top_k = self.top_k_features
 
 
 class SAEActivationExtractor:
@@ -71,13 +87,61 @@ class SAEActivationExtractor:
             extractor = actkit.SAEActivationExtractor(config).load()
             first, second = extractor.extract(samples), extractor.extract(others)
         """
-        if model_spec(self._model).loaded is None:
+        spec = model_spec(self._model)
+        if spec.loaded is None:
+            say_what_is_loaded(spec)
             self._model = load_model(self._model, layers=self.config.target_layer)
         return self
 
+    def load_model_and_sae(self) -> "SAEActivationExtractor":
+        """The same as `load`."""
+        return self.load()
+
+    def cleanup(self) -> None:
+        """Let go of the model; what is asked for afterwards loads it again."""
+        one = self.config
+        self._model = ModelSpec(one.model_name, one.revision, one.device, one.dtype)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def extract_activations(self, prompt: str, response: str = "", save_all_tokens: bool | None = None) -> Result:
+        """The features of one prompt and response: {"activations", "answer_start_position", "total_tokens", "status"}.
+
+        Raises what `extract` raises.
+
+            found = extractor.extract_activations(prompt="What is red?", response=" A rose.")
+            found["activations"]["last_token"]["top_k_features"]
+        """
+        return self.extract_batch([{"prompt": prompt, "response": response}], save_all_tokens)[0]
+
+    def extract_batch(
+        self,
+        samples: Samples | Mapping[str, Any] | Sequence[Any],
+        save_all_tokens: bool | None = None,
+        on_progress: OnProgress = lambda _progress: None,
+    ) -> list[Result]:
+        """The features of each sample, in order, as `extract_activations` returns them.
+
+        Raises what `extract` raises.
+
+            results = extractor.extract_batch(actkit.load_samples_from_json("answers.json"))
+        """
+        one, most = self.config, self.config.top_k_features
+        if save_all_tokens is not None:
+            one = replace(one, save_all_tokens=save_all_tokens, top_k=most)
+        document = _document(samples)
+        for _, place in variations(document):  # what stands there of others is not this call's result
+            if isinstance(place, dict):
+                place.pop("sae_activations", None)
+        document.pop(METADATA, None)
+        self._merge_features(document, one, None, False, on_progress)
+        about = document[METADATA]
+        return [Result(place.get("sae_activations", {}), about) for _, place in variations(document)]
+
     def extract(
         self,
-        samples: Mapping[str, Any] | Sequence[Any],
+        samples: Samples | Mapping[str, Any] | Sequence[Any],
         *,
         out: Path | str | None = None,
         overwrite: bool = False,
@@ -98,8 +162,20 @@ class SAEActivationExtractor:
             results["results"][0]["variations"][0]["sae_activations"]["layer_20"]
         """
         document = _document(samples)
-        one, spec = self.config, model_spec(self._model)
-        saes = sae_specs(spec.name, one.sae_release, one.sae_id, one.sae_path, one.target_layer)
+        self._merge_features(document, self.config, out, overwrite, on_progress)
+        return document
+
+    def _merge_features(
+        self,
+        document: dict[str, Any],
+        one: ExtractionConfig,
+        out: Path | str | None,
+        overwrite: bool,
+        on_progress: OnProgress,
+    ) -> None:
+        """Run the variations of a document, and put their features into it."""
+        spec = model_spec(self._model)
+        saes = sae_specs(spec.name, one.sae_release, one.sae_id, one.sae_path, one.target_layer, one.sae, one.hook_name)
         tokens = TokenSpec(one.max_length)
         with placed(out, overwrite, max_records=one.max_samples) as place:
             path = place.input_file(".json")
@@ -110,7 +186,7 @@ class SAEActivationExtractor:
                 one.prompt_field,
                 one.response_field,
                 one.save_all_tokens,
-                one.top_k,
+                one.top_k_features,
                 one.chat,
                 tokens,
             )
@@ -119,10 +195,11 @@ class SAEActivationExtractor:
                 finished = run_sae_extract(what, sparse, on_progress)
             merge(finished.path, document, finished.facts)
         warn_of(finished.facts, one.max_length)
-        return document
 
 
-def _document(samples: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+def _document(samples: Samples | Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(samples, Samples):
+        return copy.deepcopy(samples.document)
     if isinstance(samples, Mapping) and is_document(samples):
         return copy.deepcopy(dict(samples))
     if isinstance(samples, (Mapping, str)) or not isinstance(samples, Sequence):

@@ -1,25 +1,64 @@
 """Documents of results, read for `SAEActivationExtractor` and written."""
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from actkit.errors import InputError, UsageError, writing
-from actkit.export.merged_json import is_document
+from actkit.export.merged_json import METADATA, is_document, variations
 from actkit.pipeline.data import Rejected
 from actkit.pipeline.input.reader import read_records
 from actkit.runs.atomic_files import write_whole
 
 
-def load_samples_from_json(path: Path | str) -> dict[str, Any]:
-    """The samples in a file, as a document {"results": […]} for `extract`; what else the document holds stays in it.
+class Result(dict[str, Any]):
+    """The features of one sample: {"activations", "answer_start_position", "total_tokens", "status"}.
 
-    The file is such a document, or a JSON array or JSONL of samples. Raises InputError for a file that is not there, or
-    holds anything else.
+    Of several SAEs it is the first one's.
+    """
+
+    def __init__(self, layers: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        self.layers = dict(layers)
+        """`layer_N` → the same of every SAE."""
+        self.about = dict(about)
+        """`layer_N` → which SAE and model it is of."""
+        super().__init__(next(iter(self.layers.values()), {}))
+
+
+class Samples(list[dict[str, Any]]):
+    """Samples, one a prompt and response; `samples["results"]` is what the document held that they came from."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = dict(document)
+        """The whole document, {"results": […]}."""
+        super().__init__(
+            {**_of_result(result), **variation} if isinstance(variation, Mapping) else {"variation": variation}
+            for result, variation in variations(self.document)
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.document[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def __eq__(self, other: object) -> bool:
+        return self.document == other if isinstance(other, Mapping) else super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """How many, and of what."""
+        return f"{type(self).__name__}({len(self)} samples of {len(self.document['results'])} results)"
+
+
+def load_samples_from_json(path: Path | str) -> Samples:
+    """The samples in a file: a list of {"question_id", "template_type", "prompt", "response"} with their document.
+
+    The file is a document of results, or a JSON array or JSONL of samples. Raises InputError for a file that is not
+    there, or holds anything else.
 
         samples = actkit.load_samples_from_json("answers.json")
-        len(samples["results"])
+        samples[0]["prompt"], len(samples["results"])
     """
     found = []
     for record in read_records(str(path), default_format="json"):
@@ -28,25 +67,77 @@ def load_samples_from_json(path: Path | str) -> dict[str, Any]:
             raise InputError(f"{record.place}: {why}", "a sample has prompt and response")
         found.append(record.value)
     if len(found) == 1 and is_document(found[0]):
-        return dict(found[0])
+        return Samples(found[0])
     if any(is_document(one) for one in found):
         raise InputError(f"{path} holds several documents of results", "load them one by one")
-    return {"results": found}
+    return Samples({"results": found})
 
 
-def save_results_to_json(results: Mapping[str, Any], path: Path | str) -> Path:
-    """Write what `extract` returned as JSON, UTF-8; a file that is there is replaced when the new one is whole.
+def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says of all its variations."""
+    own = {"variations", "sae_activations"}
+    return {key: value for key, value in result.items() if key not in own}
 
-    Returns the path. Raises UsageError for what JSON cannot hold, RunError when the file cannot be written.
+
+def save_results_to_json(
+    results: Mapping[str, Any] | None = None,
+    path: Path | str | None = None,
+    *,
+    original_json_path: Path | str | None = None,
+    extraction_results: Any = None,
+    output_json_path: Path | str | None = None,
+    config: Any = None,
+) -> Path:
+    """Write the features of samples as JSON, UTF-8; a file that is there is replaced when the new one is whole.
+
+    `results` is what `extract` returned. Or `extraction_results` are what `extract_batch` returned for the samples of
+    `original_json_path`: they are put into that document. `config` is only looked at for agreement with them. Returns
+    the path.
+
+    Raises UsageError for what JSON cannot hold, or results that do not belong to the document, RunError when the file
+    cannot be written.
 
         results = extractor.extract(samples)
         actkit.save_results_to_json(results, "answers_with_features.json")
     """
-    path, text = Path(path), as_json(results)
+    target = output_json_path if output_json_path is not None else path
+    if target is None:
+        raise UsageError("where to?", "give a path")
+    if extraction_results is not None or original_json_path is not None:
+        results = _merged(original_json_path, extraction_results if extraction_results is not None else results, config)
+    if not isinstance(results, Mapping):
+        raise UsageError("these are no results of extract", "with those of extract_batch, give original_json_path too")
+    path, text = Path(target), as_json(results)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write(text.encode()))
     return path
+
+
+def _merged(original: Path | str | None, found: Any, config: Any) -> dict[str, Any]:
+    """The document of `original` with the results of its samples, in their order."""
+    if original is None or found is None:
+        raise UsageError("results of which document?", "give original_json_path and extraction_results")
+    if isinstance(found, Mapping) and is_document(found):
+        return dict(found)
+    document = copy.deepcopy(load_samples_from_json(original).document)
+    places = [place for _, place in variations(document)]
+    results = list(found)
+    if len(results) > len(places):
+        what = f"{len(results)} results for the {len(places)} samples of {original}"
+        raise UsageError(what, "give what belongs to it")
+    wanted = getattr(config, "target_layer", None)
+    for place, result in zip(places, results, strict=False):
+        if not isinstance(result, Result) or not isinstance(place, dict):
+            raise UsageError(f"{type(result).__name__} is no result of extract_batch", "give what it returned")
+        if wanted is not None and f"layer_{wanted}" not in result.layers:
+            what = f"the results are of {', '.join(result.layers)}, not of layer {wanted}"
+            raise UsageError(what, "give their config")
+        slots = place.get("sae_activations")
+        place["sae_activations"] = {**(slots if isinstance(slots, Mapping) else {}), **result.layers}
+        earlier = document.get(METADATA)
+        document[METADATA] = {**(earlier if isinstance(earlier, Mapping) else {}), **result.about}
+    return document
 
 
 def as_json(document: Mapping[str, Any]) -> str:

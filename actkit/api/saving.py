@@ -1,41 +1,52 @@
 """Captured activations in a file that `torch.load(weights_only=True)` reads, with their figures beside it as JSON."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from actkit.api.contrasts import ContrastiveActivations
-from actkit.api.statistics import Captured, compute_activation_stats
+from actkit.api.contrasts import SIDES, ContrastiveActivations
+from actkit.api.statistics import compute_activation_stats
 from actkit.errors import RunError, UsageError, writing
 from actkit.runs.atomic_files import write_whole
 
+OTHER_SUFFIXES = (".json", ".jsonl", ".pth", ".bin", ".npz", ".npy", ".h5", ".hdf5", ".safetensors", ".parquet")
 
-def save_activations(activations: Captured | ContrastiveActivations, path: Path | str) -> Path:
-    """Write captured activations to `path`, which ends in .pt, and their statistics to a file of that name in .json.
+
+def save_activations(activations: Any, path: Path | str) -> Path:
+    """Write captured activations to `path`, which gets the ending .pt, and their statistics to one that ends in .json.
+
+    `activations` are what `capture_activations` or `capture_contrastive_activations` returned, or a dictionary of the
+    same shape.
 
     The file holds the same dictionary as `actkit export --to pt` writes, and `special_tokens_mask`; of a pair, one
     dictionary each under `positive` and `negative`, and `differences`. The statistics are those of
     `compute_activation_stats`, with special tokens and without. Files that are there are replaced, when the new ones
     are whole. Returns the path.
 
-    Raises UsageError for another suffix or what are no activations, RunError when the files cannot be written.
+    Raises UsageError for the ending of another format or what are no activations, RunError when the files cannot be
+    written.
 
         found = actkit.capture_activations("tiny", "Good morning.")
-        torch.load(actkit.save_activations(found, "morning.pt"), weights_only=True)["activations"][2]
+        torch.load(actkit.save_activations(found, "morning"), weights_only=True)["activations"][2]
     """
     path = Path(path)
-    if path.suffix != ".pt":
+    if path.suffix in OTHER_SUFFIXES:
         raise UsageError(f"{path} does not end in .pt", f"name it {path.with_suffix('.pt').name}")
+    path = path if path.suffix == ".pt" else path.with_name(f"{path.name}.pt")
     if isinstance(activations, ContrastiveActivations):
         sides = {"positive": activations.positive, "negative": activations.negative}
         document: dict[str, Any] = {name: dict(side) for name, side in sides.items()}
         document["differences"] = dict(activations.differences)
         figures: dict[str, Any] = {name: _figures(side) for name, side in sides.items()}
+    elif isinstance(activations, Mapping) and {*SIDES} <= {*activations}:
+        document = {side: [_plain(batch) for batch in activations[side]] for side in SIDES}
+        figures = {side: [_figures(batch) for batch in activations[side]] for side in SIDES}
     else:
         figures = _figures(activations)
-        document = dict(activations)
+        document = _plain(activations)
     text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +58,16 @@ def save_activations(activations: Captured | ContrastiveActivations, path: Path 
     return path
 
 
-def _figures(activations: Captured) -> dict[str, Any]:
+def _plain(batch: Any) -> dict[str, Any]:
+    """A batch as a dictionary that `torch.load(weights_only=True)` reads."""
+    return {name: dict(value) if name == "activations" else value for name, value in batch.items()}
+
+
+def _figures(activations: Any) -> dict[str, Any]:
+    if not isinstance(activations, Mapping) or "activations" not in activations:
+        raise UsageError(
+            "these are no captured activations", 'give what capture_activations returns, or {"activations": …}'
+        )
     found = {
         str(key): figures | {"without_special_tokens": None}
         for key, figures in compute_activation_stats(activations, special_tokens=True).items()
@@ -58,7 +78,7 @@ def _figures(activations: Captured) -> dict[str, Any]:
     facts = getattr(activations, "facts", None)
     return {
         "model": facts["model"]["name"] if facts else None,
-        "num_layers": activations["num_layers"],
-        "captured_layers": activations["captured_layers"],
+        "num_layers": activations.get("num_layers"),
+        "captured_layers": activations.get("captured_layers", list(activations["activations"])),
         "statistics": found,
     }

@@ -15,25 +15,34 @@ Captured: TypeAlias = Mapping[str, Any]
 """What `capture_activations` returns, or what a `.pt` file of it holds."""
 
 
-def compute_activation_stats(activations: Captured, *, special_tokens: bool = False) -> dict[int | str, dict[str, Any]]:
+def compute_activation_stats(
+    activations: Captured, *, special_tokens: bool | None = None
+) -> dict[int | str, dict[str, Any]]:
     """Mean, spread and norm of each layer's activations, as the table `layer_stats` has them.
 
     Returns {layer: {n_positions, mean, std, norm, min, max}}: `mean` and `std` (population) over all elements, `norm`
     the mean Euclidean norm of a position's vector, in the activations' own unit. Padding never counts, special tokens
-    do with `special_tokens` only. Moments are merged pairwise in float64 (Chan, Golub & LeVeque 1983). Where nothing is
-    left, n_positions is 0 and the rest None.
+    do with `special_tokens`, and by default where a prompt has nothing else (the last token of a chat is the template's
+    own); of contrasts, both sides count. Moments are merged pairwise in float64 (Chan, Golub &
+    LeVeque 1983). Where nothing is left, n_positions is 0 and the rest None.
 
     Raises UsageError for a dictionary without activations, or one that does not say which tokens are special.
 
         found = actkit.capture_activations("tiny", ["Good morning.", "Good night."])
         actkit.compute_activation_stats(found)[2]["norm"]
     """
-    rows = rows_read(activations, special_tokens)
+    every: dict[int | str, Moments] = {}
+    for batch in batches_of(activations):
+        rows = rows_read(batch, bool(special_tokens))
+        if special_tokens is None and not rows.any():
+            rows = rows_read(batch, special_tokens=True)
+        for key, tensor in batch["activations"].items():
+            moments = every.get(key, Moments())
+            for vectors, read in zip(tensor, rows, strict=True):  # a sequence at a time: float64 copies stay small
+                moments = moments.merged(Moments.of(vectors[read].to(torch.float32).cpu().numpy()))
+            every[key] = moments
     found: dict[int | str, dict[str, Any]] = {}
-    for key, tensor in activations["activations"].items():
-        moments = Moments()
-        for vectors, read in zip(tensor, rows, strict=True):  # a sequence at a time: float64 copies stay small
-            moments = moments.merged(Moments.of(vectors[read].to(torch.float32).cpu().numpy()))
+    for key, moments in every.items():
         n = moments.n
         found[key] = {
             "n_positions": moments.n_positions,
@@ -53,9 +62,10 @@ def compute_contrastive_diff(
 
     The first prompt of `positive` makes a pair with the first of `negative`, and so on. Of each prompt the last
     position that was kept is read, or with `read="mean"` the mean of them, special tokens left out unless
-    `special_tokens`. Returns {layer: {n_pairs, diff_norm, cosine, mean_diff, mean_diff_norm}}: `diff_norm` is the mean
-    over pairs of the norm of positive - negative, `cosine` that of the cosine of the two (None where every pair has a
-    side of zeros), `mean_diff` [width] float32 the mean of the differences, and `mean_diff_norm` its length.
+    `special_tokens`. Returns {layer: {n_pairs, diff_norm, cosine, cosine_sim, mean_diff, mean_diff_norm}}: `diff_norm`
+    is the mean over pairs of the norm of positive - negative, `cosine` and `cosine_sim` that of the cosine of the two
+    (None where every pair has a side of zeros), `mean_diff` [width] float32 the mean of the differences, and
+    `mean_diff_norm` its length.
 
     Raises UsageError for sides with different numbers of prompts or different layers, or a prompt with nothing to read.
 
@@ -71,6 +81,7 @@ def compute_contrastive_diff(
             "n_pairs": len(first),
             "diff_norm": float(np.linalg.norm(first - second, axis=1).mean()),
             "cosine": float(cosines.mean()) if len(cosines) else None,
+            "cosine_sim": float(cosines.mean()) if len(cosines) else None,
             "mean_diff": torch.from_numpy(mean.astype(np.float32)),
             "mean_diff_norm": float(np.linalg.norm(mean)),
         }
@@ -81,7 +92,7 @@ def paired(
     positive: Captured, negative: Captured, read: Read, special_tokens: bool = False
 ) -> dict[int | str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Layer → what is read of each side, [n_pairs, width]. Raises UsageError for sides that make no pairs."""
-    first, second = (one_vector_each(side, read, special_tokens) for side in (positive, negative))
+    first, second = (one_vector_each(whole(side), read, special_tokens) for side in (positive, negative))
     if list(first) != list(second):
         raise UsageError("the two sides have different layers", "capture both with the same layers and hook points")
     n, m = (len(next(iter(side.values()))) for side in (first, second))
@@ -111,6 +122,36 @@ def one_vector_each(
         means = [one[own].to(torch.float64).mean(0).to(torch.float32) for one, own in zip(tensor, rows, strict=True)]
         found[key] = torch.stack(means).to(torch.float64).cpu().numpy()
     return found
+
+
+def batches_of(activations: Any) -> list[Captured]:
+    """Captured activations as batches: one, or of contrasts the prompts of both sides.
+
+    A dictionary that says nothing of positions is of whole texts without padding, as the older script made it.
+    """
+    if isinstance(activations, Mapping) and "positive" not in activations:
+        return [whole(activations)]
+    try:
+        return [whole(batch) for side in ("positive", "negative") for batch in _listed(activations[side])]
+    except (TypeError, KeyError, AttributeError):
+        raise UsageError("these are no captured activations", "give what capture_activations returns") from None
+
+
+def whole(batch: Captured) -> Captured:
+    """A batch that says which positions its rows are: all of them, where it does not say."""
+    if "activations" not in batch or "positions" in batch or not batch["activations"]:
+        return batch
+    shape = next(iter(batch["activations"].values())).shape[:2]
+    mask = batch.get("attention_mask")
+    positions = torch.arange(shape[1]).expand(shape)
+    if mask is not None and tuple(mask.shape) == tuple(shape):
+        positions = torch.where(torch.as_tensor(mask).bool(), positions, -1)
+    special = batch.get("special_tokens_mask", torch.zeros(shape, dtype=torch.int64))
+    return {**batch, "positions": positions, "special_tokens_mask": special}
+
+
+def _listed(side: Any) -> list[Captured]:
+    return [side] if isinstance(side, Mapping) else list(side)
 
 
 def rows_read(activations: Captured, special_tokens: bool) -> torch.Tensor:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from actkit.backends import auto, hugging_face, placement, repository
+from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
 from actkit.backends.model import Description, Model
 from actkit.backends.names import check_name
 from actkit.backends.site_table import block_sites
@@ -38,6 +39,11 @@ def _in_memory(spec: ModelSpec) -> Description:
     assert spec.loaded is not None
     module, tokenizer = spec.loaded
     tokenizer = repository.checked(tokenizer, spec.name)
+    if is_of_transformer_lens(module):
+        config, weights = config_of(module), next(module.parameters())
+        dtype = str(weights.dtype).removeprefix("torch.")
+        spec = replace(spec, device=str(weights.device), dtype=dtype, attn="eager")
+        return _described(spec, str(getattr(config, "_name_or_path", spec.name)), spec.revision, config, tokenizer)
     attn: Attention = "eager" if getattr(module.config, "_attn_implementation", "sdpa") == "eager" else "sdpa"
     dtype = str(module.dtype).removeprefix("torch.")
     spec = replace(spec, device=placement.input_device(module), dtype=dtype, attn=attn)
@@ -67,6 +73,10 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
 
     Raises ModelError for a hook point that the architecture does not have, before any weight is read.
     """
+    if description.spec.loaded is not None and is_of_transformer_lens(description.spec.loaded[0]):
+        module = description.spec.loaded[0].eval()
+        check_hook_points(module, [str(point) for point in hook_points])
+        return TransformerLensModel(description, module)
     sites = block_sites(description.config, description.architecture)
     found: dict[str, Site] = {}
     for point in hook_points:

@@ -3,9 +3,10 @@
     metadata/sample_i               attributes: record_id, status, chosen_length, rejected_length,
                                     chosen_divergence_idx and rejected_divergence_idx, -1 where a side has none
     activations/sample_i_chosen     a dataset [n, width] a hook point, such as blocks.3.hook_resid_post
-                                    positions [n]: where each row is; every position, or those that were kept
-                                    token_ids [length], tokens [length]: the whole sequence
     activations/sample_i_rejected   the same
+    sequences/sample_i_chosen       positions [n]: where each row is; every position, or those that were kept
+                                    token_ids [length], tokens [length]: the whole sequence
+    sequences/sample_i_rejected     the same
 
 i is the 0-based number of the pair in the run; what both sides share is in both.
 """
@@ -28,6 +29,7 @@ Compression = Literal["gzip", "lzf", "none"]
 CHUNK = 2**20
 """Bytes of a compressed chunk, about: a reader unpacks a whole one."""
 SIDES = ("chosen", "rejected")
+GROUPS = ("metadata", "activations", "sequences")
 NO_TEXT = "\ufffd"
 """Stands for a NUL, which HDF5 takes for the end of a text."""
 
@@ -51,7 +53,7 @@ def write(job: ExportJob, compression: Compression = "gzip") -> None:
     files = parts(job.run, "pairs")
     with h5py.File(job.out, "w") as file:
         file.attrs.update({"command": job.command, "model": str(job.facts["model"]["name"])})
-        metadata, activations = file.create_group("metadata"), file.create_group("activations")
+        metadata, activations, sequences = (file.create_group(name) for name in GROUPS)
         number = 0
         for done, part in enumerate(files, 1):
             pairs = part_of(job.run, "pairs", part).to_pylist()
@@ -60,11 +62,14 @@ def write(job: ExportJob, compression: Compression = "gzip") -> None:
             )
             for index, row in enumerate(pairs):
                 metadata.create_group(f"sample_{number + index}").attrs.update(_about(row))
-            groups = {
-                (one.number, one.name): activations.create_group(f"sample_{one.number}_{one.name}") for one in sides
-            }
-            _write_tokens(groups, sides, part_of(job.run, "tokens", part, ["sequence_id", "token_id", "token"]))
-            _write_vectors(groups, sides, job.run / "activations" / part.name, held, compression)
+            groups, texts = (
+                {(side.number, side.name): of.create_group(f"sample_{side.number}_{side.name}") for side in sides}
+                for of in (activations, sequences)
+            )
+            for side in sides:
+                groups[side.number, side.name].attrs["record_id"] = side.record_id
+            _write_tokens(texts, sides, part_of(job.run, "tokens", part, ["sequence_id", "token_id", "token"]))
+            _write_vectors(groups, texts, sides, job.run / "activations" / part.name, held, compression)
             number += len(pairs)
             job.progress(done / len(files))
 
@@ -102,26 +107,32 @@ def _write_tokens(groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], 
             for text in tokens["token"].slice(one.start, one.stop - one.start).to_pylist()
         ]
         group = groups[side.number, side.name]
-        group.attrs["record_id"] = side.record_id
         group.create_dataset("token_ids", data=np.concatenate([token_ids[one] for one in spans]))
         widest = h5py.string_dtype("utf-8", max(map(len, texts), default=1) or 1)
         group.create_dataset("tokens", data=np.array(texts, dtype=widest))
 
 
 def _write_vectors(
-    groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], part: Path, held: Sequence[Held], compression: str
+    groups: Mapping[tuple[int, str], Any],
+    texts: Mapping[tuple[int, str], Any],
+    sides: Sequence[Side],
+    part: Path,
+    held: Sequence[Held],
+    compression: str,
 ) -> None:
     missing = {one.hook_point: one for one in held}
     for block in blocks(part, set(missing)) if part.exists() else ():
         for side in sides:
             positions, vectors = _joined(block, side)
-            _dataset(groups[side.number, side.name], block.hook_point, positions, vectors, compression)
+            _dataset(groups[side.number, side.name], block.hook_point, vectors, compression)
+            _positions(texts[side.number, side.name], positions)
         del missing[block.hook_point]
     nothing = np.zeros(0, dtype=np.int64)
     for one in missing.values():  # of a shard of which no position was kept
         for side in sides:
             empty = np.zeros((0, one.width or 0), dtype=one.dtype)
-            _dataset(groups[side.number, side.name], one.hook_point, nothing, empty, compression)
+            _dataset(groups[side.number, side.name], one.hook_point, empty, compression)
+            _positions(texts[side.number, side.name], nothing)
 
 
 def _joined(block: Block, side: Side) -> tuple[Ints, npt.NDArray[Any]]:
@@ -129,9 +140,12 @@ def _joined(block: Block, side: Side) -> tuple[Ints, npt.NDArray[Any]]:
     return np.concatenate([positions for positions, _ in rows]), np.concatenate([vectors for _, vectors in rows])
 
 
-def _dataset(group: Any, name: str, positions: Ints, vectors: npt.NDArray[Any], compression: str) -> None:
+def _positions(group: Any, positions: Ints) -> None:
     if "positions" not in group:
         group.create_dataset("positions", data=positions)
+
+
+def _dataset(group: Any, name: str, vectors: npt.NDArray[Any], compression: str) -> None:
     options: dict[str, Any] = {}
     if compression != "none" and vectors.size:
         rows = max(CHUNK // vectors[0].nbytes, 1)

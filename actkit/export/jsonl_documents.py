@@ -1,7 +1,7 @@
 """jsonl: the active SAE features of a corpus, one line a document, and where there are several SAEs one line for each.
 
-    {"record_id", "sae", "text", "tokens": […], "token_ids": […], "offsets": [[start, end], …],
-     "active_features": [[id, …], …], "activations": [[…], …]}
+    {"record_id", "sae", "text", "tokens": [id, …], "offsets": [start, …], "offset_ends": [end, …],
+     "token_texts": […], "active_features": [[id, …], …], "activations": [[…], …]}
 
 The chunks of a document are put together again: offsets count characters of `text`, the whole document.
 """
@@ -93,9 +93,10 @@ def _text(chunks: Sequence[Mapping[str, Any]]) -> str:
 def _tokens(tokens: pa.Table) -> dict[str, list[Any]]:
     starts, ends = tokens["char_start"].to_pylist(), tokens["char_end"].to_pylist()
     return {
-        "tokens": tokens["token"].to_pylist(),
-        "token_ids": tokens["token_id"].to_pylist(),
-        "offsets": [list(pair) for pair in zip(starts, ends, strict=True)],
+        "tokens": tokens["token_id"].to_pylist(),
+        "offsets": starts,
+        "offset_ends": ends,
+        "token_texts": tokens["token"].to_pylist(),
     }
 
 

@@ -66,7 +66,8 @@ def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
     """The first rows of the ranking, under the document's names."""
     tables = [pq.read_table(part, columns=list(COLUMNS), partitioning=None) for part in parts(run, "feature_scores")]
     rows = pa.concat_tables(tables).slice(0, most).to_pylist()
-    return [{COLUMNS[name]: value for name, value in row.items()} for row in rows]
+    # `feature_idx` is what the older script's readers look for.
+    return [{"feature_idx": row["feature_id"], **{COLUMNS[name]: row[name] for name in row}} for row in rows]
 
 
 def by_chance(scores: Mapping[str, Any]) -> float:

@@ -76,7 +76,7 @@ def _of_saes(saes: Sequence[SaeSpec]) -> dict[str, Any]:
 
     """
     paths = [each.path for each in saes if each.path is not None]
-    named = [each for each in saes if each.path is None]
+    named = [each for each in saes if each.path is None and each.loaded is None]
     meant = {(each.layer, each.hook_name) for each in saes}
     releases, ids = {each.release for each in named}, [each.sae_id for each in named]
     if len(meant) <= 1 and len(releases) <= 1 and (None not in ids or len(ids) == 1):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -85,6 +86,25 @@ def by_layer(spec: SaeSpec) -> SaeSpec:
             f"--sae-id names one, such as {', '.join((best or ids)[:5])}",
         )
     return replace(spec, sae_id=best[0])
+
+
+CANONICAL = ("-res-canonical", "-res-jb", "-res-sm")
+"""How the names of releases end whose SAEs of the residual stream their authors recommend."""
+
+
+def canonical(model: str, layer: int) -> SaeSpec | None:
+    """The recommended SAE of a model's residual stream at `layer`; None where SAELens's registry has none.
+
+    An instruction-tuned model without SAEs of its own takes those of its base model; the run then warns of it.
+    """
+    short = model.rpartition("/")[2].lower()
+    for name in dict.fromkeys((short, re.sub(r"-(it|instruct|chat)$", "", short))):
+        of_model = [each for each in sae_backend.releases().values() if each.model == name]
+        for ending in CANONICAL:
+            for release in (each for each in of_model if each.name.endswith(ending)):
+                with suppress(UsageError):
+                    return by_layer(SaeSpec(release.name, layer=layer))
+    return None
 
 
 def _check_meant(sae: Sae, spec: SaeSpec) -> None:

@@ -1,5 +1,6 @@
 """A model is loaded once, and gives by name, as a handle, and from memory the same numbers."""
 
+import copy
 import dataclasses
 import gc
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def test_saes_are_put_where_a_model_in_memory_is(in_memory: tuple[Any, Any]) -> 
     [
         (3, "int is no model"),
         ((1, 2, 3), "tuple is no model"),
-        ((torch.nn.Linear(1, 1), None), "Linear is no model of transformers"),
+        ((torch.nn.Linear(1, 1), None), "Linear is no model that can be used"),
         ("no/such/model/here", "no such directory"),
     ],
 )
@@ -107,11 +108,15 @@ def test_what_is_no_model_is_an_error_with_a_hint(model: Any, says: str) -> None
     assert caught.value.hint
 
 
-def test_a_model_without_a_tokenizer_is_an_error(in_memory: tuple[Any, Any]) -> None:
-    with pytest.raises(UsageError, match="NoneType is no tokenizer"):
-        actkit.load_model((in_memory[0], None))
-    with pytest.raises(UsageError, match="is no model"):
-        actkit.load_model(in_memory[0])
+def test_a_model_that_comes_alone_has_the_tokenizer_of_where_it_was_loaded(in_memory: tuple[Any, Any]) -> None:
+    alone = actkit.load_model(in_memory[0])
+    assert alone.loaded is not None and alone.loaded[0] is in_memory[0] and alone.loaded[1].is_fast
+    with pytest.raises(UsageError, match="int is no tokenizer"):
+        actkit.load_model((in_memory[0], 3))
+    made = copy.deepcopy(in_memory[0])
+    made.config._name_or_path = ""
+    with pytest.raises(UsageError, match="came without its tokenizer"):
+        actkit.load_model(made)
 
 
 def test_options_of_loading_are_not_ignored(tiny: actkit.ModelSpec) -> None:

@@ -88,8 +88,8 @@ def test_jsonl_is_read_line_by_line(tiny: actkit.ModelSpec) -> None:
             d = json.loads(line)
             lengths = {len(d[name]) for name in ("tokens", "offsets", "active_features", "activations")}
             assert len(lengths) == 1
-            for (start, end), features, values in zip(
-                d["offsets"], d["active_features"], d["activations"], strict=True
+            for start, end, features, values in zip(
+                d["offsets"], d["offset_ends"], d["active_features"], d["activations"], strict=True
             ):
                 assert d["text"][start:end] and len(features) == len(values) <= 6
             assert any(d["active_features"])

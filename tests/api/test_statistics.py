@@ -40,10 +40,11 @@ def test_padding_never_counts_and_special_tokens_do_when_asked(found: actkit.Cap
     assert actkit.compute_activation_stats(found, special_tokens=True)[1]["n_positions"] == real
 
 
-def test_where_only_special_tokens_were_read_there_are_no_figures(tiny: actkit.ModelSpec) -> None:
+def test_where_only_special_tokens_were_read_they_count_unless_they_are_not_wanted(tiny: actkit.ModelSpec) -> None:
     bos = actkit.capture_activations(tiny, PROMPTS, layers=1, positions=0)
     none = dict.fromkeys(("mean", "std", "norm", "min", "max"))
-    assert actkit.compute_activation_stats(bos) == {1: {"n_positions": 0, **none}}
+    assert actkit.compute_activation_stats(bos, special_tokens=False) == {1: {"n_positions": 0, **none}}
+    assert actkit.compute_activation_stats(bos) == actkit.compute_activation_stats(bos, special_tokens=True)
     assert actkit.compute_activation_stats(bos, special_tokens=True)[1]["n_positions"] == len(PROMPTS)
 
 

@@ -43,11 +43,13 @@ def check(run: Path, file: h5py.File) -> None:
             assert group.attrs["record_id"] == pair.record_id
             own = side_of(run, pair.record_id, side, tokens)
             assert own["position"].tolist() == list(range(getattr(pair, f"{side}_length")))
-            assert group["token_ids"][:].tolist() == own["token_id"].tolist()
-            assert group["tokens"].asstr()[:].tolist() == own["token"].tolist()
+            assert set(group) == {*HOOK_POINTS}, "whoever loops over a side meets hook points only"
+            texts = file[f"sequences/sample_{number}_{side}"]
+            assert texts["token_ids"][:].tolist() == own["token_id"].tolist()
+            assert texts["tokens"].asstr()[:].tolist() == own["token"].tolist()
             for hook_point in HOOK_POINTS:
                 rows = side_of(run, pair.record_id, side, rows_of(run, hook_point))
-                assert group["positions"][:].tolist() == rows["position"].tolist()
+                assert texts["positions"][:].tolist() == rows["position"].tolist()
                 assert np.array_equal(group[hook_point][:], stacked(rows)), (number, side, hook_point)
 
 
@@ -64,9 +66,9 @@ def test_a_side_is_what_the_plain_model_gives_for_the_whole_text(dpo_run: Path, 
     from actkit.bundled import TINY
 
     model = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
-    group = exported["activations/sample_2_rejected"]
+    group, texts = (exported[f"{name}/sample_2_rejected"] for name in ("activations", "sequences"))
     with torch.inference_mode():
-        hidden = model(torch.tensor(group["token_ids"][:][None]).long(), output_hidden_states=True).hidden_states[2][0]
+        hidden = model(torch.tensor(texts["token_ids"][:][None]).long(), output_hidden_states=True).hidden_states[2][0]
     assert np.allclose(group[HOOK_POINTS[0]][:], hidden.numpy(), rtol=1e-4, atol=1e-4)
 
 
@@ -97,7 +99,7 @@ def test_a_subset_of_positions_says_which_they_are(tmp_path: Path, positions: An
         assert one.dtype == np.float16 and one.compression == "lzf"
         assert file["activations/sample_1_chosen/blocks.1.hook_resid_post"].shape == (0, 192)
         first = file["metadata/sample_0"].attrs["chosen_divergence_idx"]
-        assert file["activations/sample_0_chosen/positions"][0] == first > 0
+        assert file["sequences/sample_0_chosen/positions"][0] == first > 0
 
 
 def without(run: Path, table: str, drop: pa.Array, column: str) -> None:
@@ -133,5 +135,5 @@ def test_a_nul_in_a_token_does_not_end_its_text(tmp_path: Path) -> None:
     expected = side_of(run, 0, "chosen", pd.read_parquet(run / "tokens"))["token"]
     assert "\0" in "".join(expected)
     with h5py.File(export(run, "h5", tmp_path / "x.h5")) as file:
-        found = file["activations/sample_0_chosen/tokens"].asstr()[:].tolist()
+        found = file["sequences/sample_0_chosen/tokens"].asstr()[:].tolist()
     assert found == [text.replace("\0", "\ufffd") for text in expected]

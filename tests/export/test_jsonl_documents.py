@@ -26,9 +26,10 @@ def check(run: Path, found: list[Any], special: bool) -> None:
     for line in found:
         own = tokens[tokens["record_id"] == line["record_id"]].sort_values(["chunk", "position"])
         own = own if special else own[own["position"] > 0]
-        assert line["token_ids"] == own["token_id"].tolist()
-        assert line["tokens"] == own["token"].tolist()
-        assert line["offsets"] == own[["char_start", "char_end"]].to_numpy().tolist()
+        assert line["tokens"] == own["token_id"].tolist()
+        assert line["token_texts"] == own["token"].tolist()
+        assert line["offsets"] == own["char_start"].tolist()
+        assert line["offset_ends"] == own["char_end"].tolist()
         keys = [(line["sae"], row.sequence_id, row.position) for row in own.itertuples()]
         rows = features.loc[keys]
         assert line["active_features"] == [one.tolist() for one in rows["feature_ids"]]
@@ -52,7 +53,7 @@ def test_each_document_is_a_line_for_each_sae(stories_run: Path, tmp_path: Path,
 def test_without_bos_rows_offsets_cover_the_document(stories_run: Path, tmp_path: Path) -> None:
     for line in exported(stories_run, tmp_path / "x.jsonl"):
         covered = 0
-        for start, end in line["offsets"]:
+        for start, end in zip(line["offsets"], line["offset_ends"], strict=True):
             assert start <= covered <= end
             covered = end
         assert covered == len(line["text"])
@@ -60,7 +61,9 @@ def test_without_bos_rows_offsets_cover_the_document(stories_run: Path, tmp_path
 
 def test_special_tokens_of_the_text_itself_stay(stories_run: Path, tmp_path: Path) -> None:
     line = exported(stories_run, tmp_path / "x.jsonl")[2 * 2]
-    assert "<|end|>" in [line["text"][start:end].strip() for start, end in line["offsets"]]
+    assert "<|end|>" in [
+        line["text"][start:end].strip() for start, end in zip(line["offsets"], line["offset_ends"], strict=True)
+    ]
 
 
 def test_a_character_split_between_chunks_is_one_character(tmp_path: Path) -> None:

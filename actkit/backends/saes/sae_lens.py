@@ -4,6 +4,7 @@ An SAE is read before the model, since it says which hook point of which model i
 with centred weights, with heads laid side by side (`described_sae`).
 """
 
+import copy
 import difflib
 import json
 import os
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from actkit.backends.load_errors import explained_sae
 from actkit.backends.saes.formats import converter
@@ -70,6 +73,8 @@ def load(spec: SaeSpec, device: str) -> Sae:
     be read, names that nothing can have, cross-layer transcoders, and architectures that do not encode each token by
     itself.
     """
+    if spec.loaded is not None:
+        return _in_memory(spec.loaded, device)
     if spec.path is not None:
         return _from_disk(Path(spec.path), Path(spec.path).name, device)
     if spec.release is None or not spec.sae_id:
@@ -78,16 +83,43 @@ def load(spec: SaeSpec, device: str) -> Sae:
     if spec.release == NAME:
         if spec.sae_id not in _bundled_ids():
             raise _unknown_id(spec.release, spec.sae_id, _bundled_ids())
-        return _from_disk(SAES / spec.sae_id, name, device)
+        return _from_disk(SAES / spec.sae_id, name, device, _named(spec))
     if "/" in spec.release:
         folder = fetched(spec.release, spec.sae_id)
-        return _from_disk(folder, name, device, {"revision": commit_of(spec.release)})
+        return _from_disk(folder, name, device, {**_named(spec), "revision": commit_of(spec.release)})
     known = releases()
     if spec.release not in known:
         raise unknown_release(spec.release)
     if spec.sae_id not in known[spec.release].sae_ids:
         raise _unknown_id(spec.release, spec.sae_id, known[spec.release].sae_ids)
     return _from_registry(spec.release, spec.sae_id, device, known[spec.release].repository)
+
+
+def _named(spec: SaeSpec) -> dict[str, Any]:
+    """What an SAE was asked for by, for `run.json` and merged documents."""
+    return {"sae_release": spec.release, "sae_id": spec.sae_id}
+
+
+def name_of(sae: Any) -> str:
+    """What an SAE in memory is called: its release and id, where it says them, else its hook point."""
+    about = sae.cfg.metadata.to_dict()
+    release, sae_id = (
+        about.get("sae_lens_release") or about.get("release"),
+        about.get("sae_id") or about.get("hook_name"),
+    )
+    return "/".join(str(part) for part in (release, sae_id) if part) or type(sae).__name__
+
+
+def _in_memory(sae: Any, device: str) -> Sae:
+    """An SAE of the caller's. It is copied where reading it would change it."""
+    if not hasattr(getattr(sae, "cfg", None), "metadata") or not hasattr(sae, "encode"):
+        raise UsageError(
+            f"{type(sae).__name__} is no SAE of SAELens", "give an SAE object, a release and an id, or a path"
+        )
+    weights = next(iter(sae.state_dict().values()))
+    if sae.cfg.reshape_activations == "hook_z" or weights.dtype != torch.float32 or str(weights.device) != device:
+        sae = copy.deepcopy(sae).to(device=device, dtype=torch.float32)
+    return described(sae, name_of(sae), {})
 
 
 def unknown_release(release: str) -> UsageError:
@@ -141,7 +173,7 @@ def _from_registry(release: str, sae_id: str, device: str, repository: str) -> S
     hint = "check the connection, or that its files are in the local cache"
     with explained_sae(name, hint), _tensors_only(), _shapes_off_files():
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
-    return described(sae, name, {"revision": commit_of(repository)})
+    return described(sae, name, {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)})
 
 
 @contextmanager

@@ -88,9 +88,15 @@ class Sparse:
         release = self.sae_release or (model if model == NAME and not chosen else None)
         if release is None and self.sae_id:
             chosen += [self._named_whole(each) for each in self.sae_id]
+        if release is None and not chosen and self.target_layer is not None:
+            from actkit.recipes.saes import canonical
+
+            found = canonical(model, self.target_layer)
+            chosen += [replace(found, hook_name=self.hook_name)] if found is not None else []
         if release is None and not chosen:
+            meant = f" at layer {self.target_layer}" if self.target_layer is not None else ""
             raise UsageError(
-                f"no SAE given for {model}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
+                f"no SAE given for {model}{meant}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
             )
         if release is not None:
             default = "blocks.2.hook_resid_post" if release == NAME and self.target_layer is None else None
