@@ -44,7 +44,7 @@ class Samples(list[dict[str, Any]]):
     def __eq__(self, other: object) -> bool:
         return self.document == other if isinstance(other, Mapping) else super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         """How many, and of what."""
