@@ -37,7 +37,8 @@ def test_every_command_and_every_table_is_named() -> None:
     for command in app.registered_commands:
         assert f"actkit {command.name}" in README
     for table in TABLES:
-        assert f"`{table}" in PAGES["tables"] and f"`{table}" in PAGES["runs"], table
+        assert f"`{table}" in PAGES["tables"], table
+        assert any(f"`{table}" in text for name, text in PAGES.items() if name not in MADE), table
     for name, path in pages().items():
         assert f"* [{name}](actkit/docs/{path.name}): {title(path)}\n" in README, name
 
