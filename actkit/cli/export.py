@@ -60,6 +60,15 @@ def export(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        str | None,
+        option(
+            "--layers",
+            panel=FORMAT,
+            help="gguf: several layers with equal shares (all, 12-16, …); the chosen one if not given.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """A finished run in another format: one file, which other tools read.
 
@@ -86,6 +95,7 @@ def export(
             max_mb=max_mb,
             special=special or None,
             method=method,
+            layers=layers,
         )
     if not quiet:
         console().print(Text.assemble(("export", "bold"), f" of {run} to {to}: {size(path.stat().st_size)}"))

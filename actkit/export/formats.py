@@ -49,7 +49,7 @@ FORMATS: Mapping[str, Format] = {
         Format("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
         Format("npz", ".npz", npz.write, ("method",)),
         Format("safetensors", ".safetensors", safetensors_file.write, ("method",)),
-        Format("gguf", ".gguf", gguf_vector.write, ("method",)),
+        Format("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
     )
 }
 """Name → format."""

@@ -1,15 +1,22 @@
 """gguf: concept directions as a control vector of llama.cpp, in the layout that repeng writes.
 
-`direction.L` moves the output of block L, 0-based. Its length is that of the difference that was measured, so that
-scale 1 adds just that.
+`direction.L` moves the output of block L, 0-based. By default there is one, at the layer that the run chose, as long as
+the difference that was measured there: scale 1 adds just that. What is added at an early layer is still there at a late
+one, so that the measured differences of all layers together would be many times what was measured anywhere. Several
+layers therefore get equal shares, which add up to the difference once.
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
-from actkit.errors import RunError
-from actkit.export.directions import directions_of
+import numpy as np
+
+from actkit.errors import RunError, UsageError
+from actkit.export.directions import METHOD, StoredDirection, directions_of
 from actkit.export.job import ExportJob
+from actkit.hooks import parse_layers
 
+ARCHITECTURE = "controlvector"
 SITE = "hook_resid_post"
 """What a control vector moves: the residual stream after a block."""
 CLASS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|Model)$")
@@ -25,34 +32,70 @@ NAMES = {
 """Architectures whose `model_type` is not their class's name in small letters."""
 
 
-def write(job: ExportJob, method: str | None = None) -> None:
-    """Write the control vector; `method` chooses the directions.
+def write(job: ExportJob, method: str | None = None, layers: str | None = None) -> None:
+    """Write the control vector; `method` chooses the directions, `layers` (as `--layers`) which, by default the chosen.
 
-    llama.cpp has no direction for block 0, so that one is left out, with a note. Raises RunError when nothing remains,
-    and what `directions_of` raises.
+    llama.cpp has no direction for block 0. Raises UsageError for layers that the run does not have or did not choose,
+    RunError where none can be moved, and what `directions_of` raises.
     """
     import gguf
 
-    kept = {}
-    for one in directions_of(job.run, method):
-        if not one.hook_point.endswith(f".{SITE}"):
-            job.note(f"{one.hook_point}: left out, a control vector moves {SITE} only")
-        elif one.layer == 0:
-            job.note(f"{one.hook_point}: left out, llama.cpp moves the output of block 1 and later ones only")
-        else:
-            kept[one.layer] = one
-    if not kept:
+    found = {one.layer: one for one in directions_of(job.run, method) if one.hook_point.endswith(f".{SITE}")}
+    usable = {layer: one for layer, one in found.items() if layer > 0}
+    if not usable:
         raise RunError(f"{job.run} has no direction that llama.cpp can use", f"it needs {SITE} of layer 1 or later")
-    architecture = "controlvector"
-    writer = gguf.GGUFWriter(job.out, architecture)
-    writer.add_string(f"{architecture}.model_hint", _model_hint(job))
-    writer.add_uint32(f"{architecture}.layer_count", len(kept))
-    for layer, direction in kept.items():
-        writer.add_tensor(f"direction.{layer}", direction.measured)
+    wanted = _asked(job, layers, found) if layers is not None else [_chosen(job, method, usable)]
+    if 0 in wanted:
+        job.note(f"blocks.0.{SITE}: left out, llama.cpp moves the output of block 1 and later ones only")
+    kept = [usable[layer] for layer in wanted if layer > 0]
+    if not kept:
+        raise UsageError("llama.cpp moves the output of block 1 and later ones only", f"--layers {_listed(usable)}")
+    share = 1 / len(kept)
+    if len(kept) > 1:
+        job.note(f"{len(kept)} layers: each adds {share:.3g} of its own measured difference, together one")
+    writer = gguf.GGUFWriter(job.out, ARCHITECTURE)
+    writer.add_string(f"{ARCHITECTURE}.model_hint", _model_hint(job))
+    writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(kept))
+    writer.add_string("actkit.run", job.run.resolve().name)
+    writer.add_string("actkit.method", method or METHOD)
+    writer.add_array("actkit.layers", [one.layer for one in kept])
+    writer.add_array("actkit.shares", [share] * len(kept))
+    writer.add_array("actkit.norms", [float(one.norm) if one.norm is not None else 1.0 for one in kept])
+    writer.add_string("actkit.scale", "1 adds each layer's share of the measured difference; the shares add up to 1")
+    for direction in kept:
+        writer.add_tensor(f"direction.{direction.layer}", direction.measured * np.float32(share))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _asked(job: ExportJob, layers: str, found: Mapping[int, StoredDirection]) -> Sequence[int]:
+    """The layers that were asked for. Raises UsageError for one that the run has no direction of."""
+    wanted = sorted(found) if layers == "all" else parse_layers(layers, int(job.facts["model"]["n_layers"]))
+    missing = [layer for layer in wanted if layer not in found]
+    if missing:
+        raise UsageError(
+            f"{job.run} has no direction of {SITE} at layer {_listed(missing)}", f"it has {_listed(found)}"
+        )
+    return wanted
+
+
+def _chosen(job: ExportJob, method: str | None, usable: Mapping[int, StoredDirection]) -> int:
+    """The layer that the run chose for a method, or the only one that it has."""
+    row = job.facts.get("concept", {}).get("chosen", {}).get(method or METHOD)
+    if row is not None and str(row["hook_point"]).endswith(f".{SITE}") and row["layer"] in usable:
+        return int(row["layer"])
+    if len(usable) == 1 and row is None:
+        return next(iter(usable))
+    what = f"it chose {row['hook_point']}" if row is not None else "too few stems to hold pairs out"
+    raise UsageError(
+        f"{job.run} chose no layer that llama.cpp can move ({what})", f"name layers: --layers {_listed(usable)}"
+    )
+
+
+def _listed(layers: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(layers)))
 
 
 def _model_hint(job: ExportJob) -> str:

@@ -100,7 +100,9 @@ def shards(run: Path, table: str) -> int:
     return len(list((run / table).glob("part-*.parquet")))
 
 
-def written_concept(run: Path, places: list[tuple[int, str]], d_model: int = 12) -> Path:
+def written_concept(
+    run: Path, places: list[tuple[int, str]], d_model: int = 12, chosen: tuple[int, str] | None = None
+) -> Path:
     """A run directory that holds what an export of directions reads: `run.json` and the table."""
     random = np.random.default_rng(0)
     rows = []
@@ -114,7 +116,15 @@ def written_concept(run: Path, places: list[tuple[int, str]], d_model: int = 12)
     table = pa.table({name: list(values) for name, values in columns.items()}, schema=arrow_schema("directions"))
     pq.write_table(table, run / "directions" / "part-00000.parquet")
     model = {"name": "tiny", "revision": None, "architecture": "LlamaForCausalLM", "n_layers": 4}
-    facts = {"command": "concept", "exports": ConceptSpec.exports, "tables": {"direction_scores": {}}, "model": model}
+    facts: dict[str, Any] = {
+        "command": "concept",
+        "exports": ConceptSpec.exports,
+        "tables": {"direction_scores": {}},
+        "model": model,
+    }
+    if chosen is not None:
+        row = {"layer": chosen[0], "hook_point": f"blocks.{chosen[0]}.{chosen[1]}"}
+        facts["concept"] = {"chosen": {"mean-diff": row, "logistic": row}}
     (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     return run
 
@@ -122,4 +132,4 @@ def written_concept(run: Path, places: list[tuple[int, str]], d_model: int = 12)
 @pytest.fixture(scope="session")
 def concept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     places = [(3, "hook_resid_post"), (0, "hook_resid_post"), (2, "hook_resid_post"), (1, "hook_mlp_out")]
-    return written_concept(tmp_path_factory.mktemp("concept") / "run", places)
+    return written_concept(tmp_path_factory.mktemp("concept") / "run", places, chosen=places[0])

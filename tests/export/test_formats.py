@@ -161,7 +161,7 @@ def test_options_reach_their_format(
     assert call(concept_run, "--to", "npz", "-o", tmp_path / "x.npz", "--method", "logistic") == 0
     assert not [name for name in np.load(tmp_path / "x.npz") if name.endswith(".norm")]
     capfd.readouterr()
-    assert call(concept_run, "--to", "gguf", "-o", tmp_path / "x.gguf") == 0
+    assert call(concept_run, "--to", "gguf", "-o", tmp_path / "x.gguf", "--layers", "all") == 0
     assert "blocks.0.hook_resid_post: left out" in capfd.readouterr().err.replace("\n", " ")
     assert call(dpo_run, "--to", "npz", "--max-mb", "3") == 2
     assert "--max-mb does not fit npz" in capfd.readouterr().err
