@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from actkit.api.saving import save_activations as save_activations
     from actkit.api.statistics import compute_activation_stats as compute_activation_stats
     from actkit.api.statistics import compute_contrastive_diff as compute_contrastive_diff
+    from actkit.api.steering import steer as steer
     from actkit.api.steering import steering as steering
     from actkit.config import BatchSpec as BatchSpec
     from actkit.config import ModelSpec as ModelSpec
@@ -111,6 +112,7 @@ _WHERE = {
     "run_sae_extract": ("actkit.recipes.sae_extract", "run_sae_extract"),
     "save_activations": ("actkit.api.saving", "save_activations"),
     "save_results_to_json": ("actkit.api.samples", "save_results_to_json"),
+    "steer": ("actkit.api.steering", "steer"),
     "steering": ("actkit.api.steering", "steering"),
 }
 __all__ = [
@@ -160,6 +162,7 @@ __all__ = [
     "run_sae_extract",
     "save_activations",
     "save_results_to_json",
+    "steer",
     "steering",
 ]
 

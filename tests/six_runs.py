@@ -39,7 +39,15 @@ def build(folder: Path) -> Mapping[str, Path]:
         for side in (0, 1)
     ]
     stories = [{"text": f"Once there was {one}. " * 6 + f"The king said: {one}!"} for one in STEMS]
-    inputs = {"pairs": pairs, "answers": answers, "sides": sides, "labelled": labelled, "stories": stories}
+    choices = [{"prompt": f"What of {one}?", "positive": "I love it.", "negative": "I hate it."} for one in STEMS]
+    inputs = {
+        "choices": choices,
+        "pairs": pairs,
+        "answers": answers,
+        "sides": sides,
+        "labelled": labelled,
+        "stories": stories,
+    }
     for name, rows in inputs.items():
         lines = "\n".join(json.dumps(row) for row in rows)
         (folder / f"{name}.jsonl").write_text(lines + "\n", encoding="utf-8")
@@ -51,6 +59,7 @@ def build(folder: Path) -> Mapping[str, Path]:
         "sae-extract": ["sae-extract", of["answers"], "--target-layer", "2", "--save-all-tokens"],
         "feature-dataset": ["feature-dataset", of["stories"], "--target-layer", "2"],
         "reward-detect": ["reward-detect", of["labelled"], "--target-layer", "2", "--draws", "1000"],
+        "steer": ["steer", str(folder / "concept"), "--answers", of["choices"], "--strengths", "1,2", "--random", "2"],
     }
     for command, arguments in calls.items():
         with pytest.raises(SystemExit) as ended:

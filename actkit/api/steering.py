@@ -14,10 +14,75 @@ from actkit.backends.actions import Action, action_of, edit_of
 from actkit.backends.generation import edited_module
 from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site
+from actkit.config import OutputSpec, SteerPositions
 from actkit.errors import ModelError, UsageError
+from actkit.recipes.specs import FollowSpec
+from actkit.recipes.steer import SteerSpec
 from actkit.recipes.steer_directions import DirectionPlan, actions_on, directions_in
+from actkit.recipes.steer_run import run_steer
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import parts
+from actkit.runs.run import Run
+
+
+def steer(
+    run: str | Path,
+    *,
+    out: str | Path | None = None,
+    answers: str | Path | None = None,
+    do: str | None = None,
+    method: str | Sequence[str] = "mean-diff",
+    layers: str | int | Sequence[int] | None = None,
+    strengths: str | float | Sequence[float] | None = None,
+    every_layer: bool = False,
+    features: str | Sequence[int] | None = None,
+    each: bool = False,
+    words: tuple[str | Path, str | Path] | None = None,
+    random: int = 20,
+    positions: SteerPositions = "all",
+    answer_tokens: int = 20,
+    budget: float = 0.1,
+    seed: int = 0,
+    model: str | Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Run:
+    """Measure what a finished run's directions or features do to its model, as `actkit steer` does.
+
+    Options are those of the command line; lists stand for commas. Returns the run of `steer`, whose tables `effects`
+    and `effect_samples` hold what came of it, and `facts["steer"]["verdicts"]` the verdict in words. Without `out` it
+    is beside the run, with `-effects` behind its name. Raises what `run_steer` raises.
+
+        actkit.steer("runs/enthusiasm", layers=15, strengths=2).facts["steer"]["verdicts"][0]["verdict"]
+    """
+    path = Path(run)
+    spec = SteerSpec(
+        str(path),
+        None if answers is None else str(answers),
+        do,
+        (method,) if isinstance(method, str) else tuple(method),
+        _commas(layers),
+        _commas(strengths),
+        every_layer,
+        _commas(features),
+        each=each,
+        words=None if words is None else ",".join(map(str, words)),
+        random=random,
+        positions=positions,
+        answer_tokens=answer_tokens,
+        budget=budget,
+        seed=seed,
+    )
+    where = Path(out) if out is not None else path.with_name(f"{path.name}-effects")
+    output = OutputSpec(where, overwrite)
+    return Run(run_steer(spec, FollowSpec(output, None if model is None else str(model), device)).path)
+
+
+def _commas(value: str | float | Sequence[float] | None) -> str | None:
+    """Numbers as the command line has them."""
+    if value is None or isinstance(value, str):
+        return value
+    return ",".join(f"{one:g}" for one in ([value] if isinstance(value, (int, float)) else value))
 
 
 @contextmanager

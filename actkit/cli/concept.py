@@ -8,12 +8,13 @@ import typer
 
 from actkit.cli.options.completion import concepts
 from actkit.cli.options.fields import Context
-from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import Chat
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
+from actkit.cli.steer import steer_after
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
@@ -69,6 +70,10 @@ def concept(
     seed: Annotated[
         int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
     ] = 0,
+    steer: Annotated[
+        bool,
+        option("--steer", panel=OUTPUT, help="Then measure what the directions do, as actkit steer, in <run>-effects."),
+    ] = False,
     template: Annotated[str, hidden("--template")] = "own",
     input_alias: Annotated[str | None, hidden("--input", "--data", "--concept", callback=at_home)] = None,
 ) -> None:
@@ -108,6 +113,8 @@ def concept(
     finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     if not shared.quiet:
         show_directions(finished.path, finished.facts)
+    if steer:
+        steer_after(finished.path, shared)
     hand_over(finished, shared)
 
 

@@ -11,6 +11,7 @@ from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.screen.ranking import show_ranking
+from actkit.cli.steer import steer_after
 from actkit.config import Pool
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
@@ -124,6 +125,10 @@ def reward_detect(
     seed: Annotated[int, option("--seed", panel=TEST, help="Of the split and the exchanges.")] = 0,
     null_draws: Annotated[int, hidden("--null-draws", min=1)] = 1000,
     top_k: Annotated[int, option("--top-k", "-k", panel=OUTPUT, min=1, help="Features listed.")] = 10,
+    steer: Annotated[
+        bool,
+        option("--steer", panel=OUTPUT, help="Then measure what the top ten do, as actkit steer, in <run>-effects."),
+    ] = False,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
     """SAE features that respond to positive feedback, ranked, with held-out evidence and what chance would give.
@@ -182,4 +187,6 @@ def reward_detect(
     finished = run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared)
     if not shared.quiet:
         show_ranking(finished.path)
+    if steer:
+        steer_after(finished.path, shared, features="top:10")
     hand_over(finished, shared)

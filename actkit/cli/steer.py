@@ -1,11 +1,13 @@
 """`actkit steer`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from actkit.cli.options.follow import Follow
 from actkit.cli.options.groups import READ, at_home, option, with_option_groups
+from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import SteerPositions
@@ -145,3 +147,23 @@ def steer(
     if not shared.quiet:
         show_effects(finished.path, finished.facts)
     hand_over(finished, shared)
+
+
+def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
+    """`--steer`: go on from a run that has just been finished, into a run beside it, called <run>-effects."""
+    from actkit.cli.screen.effects import show_effects
+    from actkit.recipes.steer import SteerSpec
+    from actkit.recipes.steer_run import run_steer
+
+    follow = Follow(
+        device=shared.device,
+        batch_tokens=shared.batch_tokens,
+        out=run.with_name(f"{run.name}-effects"),
+        overwrite=shared.overwrite,
+        resume=shared.resume,
+        quiet=shared.quiet,
+    )
+    spec = SteerSpec(str(run), features=features)
+    finished = run_command(run_steer, spec, follow.spec(spec.command), follow.shared())
+    if not shared.quiet:
+        show_effects(finished.path, finished.facts)

@@ -4,7 +4,7 @@ A new command's pictures are a module with `PICTURES` here, and a line in `OF_CO
 """
 
 from actkit.errors import UsageError
-from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
+from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, Pick, Picture, Source
 
 OF_COMMAND: dict[str, tuple[Picture, ...]] = {
@@ -14,6 +14,7 @@ OF_COMMAND: dict[str, tuple[Picture, ...]] = {
     "sae-extract": sae_extract.PICTURES,
     "feature-dataset": feature_dataset.PICTURES,
     "reward-detect": reward_detect.PICTURES,
+    "steer": steer.PICTURES,
 }
 
 

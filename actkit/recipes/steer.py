@@ -129,6 +129,8 @@ class Ready:
     chat: bool
     form: str
     """What the texts are, for `run.json`."""
+    directions: Sequence[Mapping[str, Any]] = ()
+    """What the run knows of its directions: layer, method, auroc_heldout."""
     report: SaeReport | None = None
     sae_found: Mapping[str, Any] = field(default_factory=dict)
     """Where the SAE was found: the options sae and sae_release of the feedback run."""
@@ -152,6 +154,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         rows = [one.row() for one in ready.actions]
+        report["directions"] = [dict(one) for one in ready.directions]
         yield from steering_tables(run, rows, **settings, report=report)
         if spec.show and report["verdicts"]:
             report["generated"] = ready.generate(int(report["verdicts"][0]["intervention_id"]))

@@ -1,12 +1,13 @@
 """From what `steer` is asked to its finished run: the run that is steered, its model, its texts, its interventions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
 from actkit.backends import Description, Model, describe, load
@@ -33,6 +34,7 @@ from actkit.recipes.steer_texts import TEST, Wordings, held_out_of, neutral_text
 from actkit.recipes.stored_texts import stored_texts
 from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress
+from actkit.runs.reader import parts
 from actkit.runs.removal import check_out
 from actkit.verify.recompute.run import sae_spec
 from actkit.verify.recompute.while_running import Verifying
@@ -122,8 +124,16 @@ def _prepared(spec: SteerSpec, source: Source, description: Description) -> tupl
         if not several:  # nothing is chosen, so there is no need of texts to choose with
             wordings = [one for one in wordings if one.split == TEST]
             texts = [one for one in texts if one["split"] == TEST]
-    ready = replace(ready, texts=[*texts, *neutral_texts()], actions=actions, form=form)
+    directions = _aurocs(source.path, {one.hook_point for one in actions})
+    ready = replace(ready, texts=[*texts, *neutral_texts()], actions=actions, form=form, directions=directions)
     return ready, wordings
+
+
+def _aurocs(run: Path, hook_points: Collection[str | None]) -> list[dict[str, Any]]:
+    """How well the run's directions at some hook points tell held-out pairs apart."""
+    columns = ["layer", "hook_point", "method", "auroc_heldout"]
+    tables = [pq.read_table(part, columns=columns, partitioning=None) for part in parts(run, "direction_scores")]
+    return [row for table in tables for row in table.to_pylist() if row["hook_point"] in hook_points]
 
 
 def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Description) -> Ready:

@@ -15,7 +15,7 @@ STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slep
 WORDINGS = (("How happy: {}.", "How sad: {}."), ("{} and was glad.", "{} and was angry."))
 
 
-def concept_run(folder: Path) -> Path:
+def concept_run(folder: Path, *more: str) -> Path:
     """16 stems in two wordings, at layers 1 and 2."""
     lines = [
         {"positive": good.format(stem), "negative": bad.format(stem), "stem": stem, "template": str(number)}
@@ -24,7 +24,7 @@ def concept_run(folder: Path) -> Path:
     ]
     file = folder / "in.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
-    return called("concept", str(file), "--layers", "1,2", out=folder / "run")
+    return called("concept", str(file), "--layers", "1,2", *more, out=folder / "run")
 
 
 def feedback_run(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.steer import SteerSpec
+from tests.command_line import Run
 from tests.recipes.steered import STEMS, concept_run, feedback_run, steered
 
 MODEL_DIR = describe(ModelSpec(device="cpu")).location
@@ -366,3 +367,28 @@ def test_verify_computes_log_probabilities_again(
     monkeypatch.setattr(module, "steered_at", lambda one, _: np.ones(len(one.token_ids), dtype=np.bool_))
     wrong, _ = recompute(run.path, facts_of(run.path), spec)
     assert "log-probabilities" in wrong.problems[0], "steering the first token too is noticed"
+
+
+def test_from_python_the_run_is_beside_the_one_that_is_steered(concept: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import actkit
+
+    source = tmp_path / "one"
+    shutil.copytree(concept, source)
+    run = actkit.steer(source, layers=[1, 2], strengths=[1, 2.5], random=0, device="cpu")
+    assert run.path == tmp_path / "one-effects" and run.facts["options"]["strengths"] == "1,2.5"
+    assert set(run.to_pandas("effects")["layer"]) == {1, 2}
+    with pytest.raises(RunError, match="exists already"):
+        actkit.steer(source, layers=1, strengths=1, device="cpu")
+
+
+def test_a_concept_run_can_go_on_with_its_effects(tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--steer: beside the run, with the default choices; the path on standard output is still the run's."""
+    monkeypatch.setattr("actkit.recipes.steer_run.STRENGTHS", (1.0, 2.0))
+    folder = tmp_path / "a"
+    folder.mkdir()
+    called = concept_run(folder, "--steer")
+    assert (called.parent / "run-effects/run.json").exists()
+    replayed = actkit("steer", "--config", folder / "run-effects/config.yaml", "-o", tmp_path / "again", "--plan")
+    assert replayed.status == 0, replayed.err

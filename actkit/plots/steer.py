@@ -1,0 +1,253 @@
+"""Pictures of interventions: what they do by strength, by layer and one by one, what it costs, and the texts behind."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
+from actkit.plots.style import (
+    BLUE,
+    COLOURS,
+    GREY,
+    MARKS,
+    MAX_POINTS,
+    ORANGE,
+    band,
+    figure,
+    label,
+    layer_axis,
+    line,
+    panels,
+)
+
+EFFECTS = "SELECT {} FROM 'RUN/effects/*.parquet' WHERE NOT is_control AND split = '{}' AND metric = '{}' ORDER BY ALL"
+MOST = 40
+"""Interventions in one forest."""
+
+
+def dose(run: Source, pick: Pick) -> Drawn:
+    """Effect by strength at one layer, with the band of its controls."""
+    rows, split, metric = _effects(run)
+    chosen = next((row for row in rows if row["chosen"]), rows[0])
+    layer = chosen["layer"] if pick.layer is None else pick.layer
+    here = [row for row in rows if row["layer"] == layer]
+    if len({row["strength"] for row in here}) < 2:
+        raise LackingError(f"There is one strength at layer {layer}: no dose.", "more --strengths")
+    made = figure(height=440)
+    sources = list(dict.fromkeys(row["source"] for row in here))
+    for number, source in enumerate(sources):
+        own = sorted((row for row in here if row["source"] == source), key=lambda row: row["strength"])
+        x = [row["strength"] for row in own]
+        if number == 0 and all(row["control_low"] is not None for row in own):
+            for trace in band(x, *_ends(own, "control_low", "control_high"), "controls: 95 %", GREY):
+                made.add_trace(trace)
+        shown = line(x, [row["effect"] for row in own], label(source), number)
+        made.add_trace(shown.update(error_y=_bars(own)))
+    made.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    made.update_xaxes(title=f"strength at layer {layer}, in measured differences")
+    made.update_yaxes(title=_unit(metric))
+    return Drawn(
+        made,
+        f"What more of it does, layer {layer}",
+        f"Change of log P(positive) − log P(negative) on {here[0]['n']:,} {split} texts with its 95 % interval, clustered by "
+        f"{here[0]['n_stems']:,} stems; the band is what {here[0]['n_controls']} controls of the same norm do.",
+        EFFECTS.format("layer, source, strength, effect, low, high, control_low, control_high", split, metric),
+    )
+
+
+def layers(run: Source, _pick: Pick) -> Drawn:
+    """The largest effect at each layer that keeps within the budget, beside the AUROC there."""
+    rows, split, metric = _effects(run)
+    known = run.facts["steer"].get("directions") or []
+    made = panels(2, ("effect", "held-out AUROC"))
+    sources = list(dict.fromkeys(row["source"] for row in rows))
+    for number, source in enumerate(sources):
+        best = _best(rows, source)
+        x = [row["layer"] for row in best]
+        if number == 0 and all(row["control_low"] is not None for row in best):
+            for trace in band(x, *_ends(best, "control_low", "control_high"), "controls: 95 %", GREY):
+                made.add_trace(trace, row=1, col=1)
+        shown = line(x, [row["effect"] for row in best], label(source), number, legendgroup=source)
+        made.add_trace(shown.update(error_y=_bars(best)), row=1, col=1)
+        own = [one for one in known if one["method"] == source and one["auroc_heldout"] is not None]
+        aurocs = line([one["layer"] for one in own], [one["auroc_heldout"] for one in own], label(source), number)
+        made.add_trace(aurocs.update(legendgroup=source, showlegend=False), row=1, col=2)
+    layer_axis(made, [row["layer"] for row in rows])
+    made.update_yaxes(title=_unit(metric), row=1, col=1)
+    made.update_yaxes(title="AUROC", row=1, col=2)
+    return Drawn(
+        made,
+        "Where it acts, and where it is read",
+        f"Left: the largest effect on {rows[0]['n']:,} {split} texts at a strength within the budget, with its 95 % interval and "
+        "the band of its controls. Right: how well the direction tells held-out pairs apart, which says nothing of effect.",
+        EFFECTS.format("layer, source, strength, effect, low, high, within_budget", split, metric),
+    )
+
+
+def cost(run: Source, _pick: Pick) -> Drawn:
+    """Effect against what neutral text loses."""
+    rows, split, metric = _effects(run)
+    rows = [row for row in rows if row["delta_nll"] is not None]
+    if not rows:
+        raise LackingError("No neutral text was measured.", "make the run again")
+    made = figure(height=440)
+    keys = list(dict.fromkeys((row["source"], row["layer"]) for row in rows))
+    for number, (source, layer) in enumerate(keys[:MOST]):
+        own = sorted(
+            (row for row in rows if (row["source"], row["layer"]) == (source, layer)), key=lambda row: row["strength"]
+        )
+        shown = line(
+            [row["delta_nll"] for row in own], [row["effect"] for row in own], f"{label(source)}, layer {layer}", number
+        )
+        shown.update(customdata=[row["strength"] for row in own])
+        shown.update(hovertemplate="strength %{customdata:g}: cost %{x:.3f}, effect %{y:.3f}<extra></extra>")
+        made.add_trace(shown)
+    budget = float(run.facts["steer"]["budget"])
+    made.add_vline(x=budget, line={"color": ORANGE, "dash": "dash"}, annotation_text="budget")
+    made.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    made.update_xaxes(title="cost: nats a token that neutral text loses")
+    made.update_yaxes(title=_unit(metric))
+    return Drawn(
+        made,
+        "What it does and what it costs",
+        f"Effect on {rows[0]['n']:,} {split} texts against the rise of the negative log-likelihood of neutral text, a line a layer, a "
+        f"point a strength; intervals are in the table. To the right of {budget:g} it costs more than the budget.",
+        EFFECTS.format("layer, source, strength, effect, low, high, delta_nll, kl", split, metric),
+    )
+
+
+def forest(run: Source, _pick: Pick) -> Drawn:
+    """Every intervention's effect on the test texts with its interval, and the band of its own controls."""
+    rows, split, metric = _effects(run)
+    names = _names(run)
+    shown = sorted(rows, key=lambda row: row["effect"])[-MOST:]
+    made = figure(height=140 + 24 * len(shown))
+    for at, row in enumerate(shown):
+        if row["control_low"] is not None:
+            ends = {"x0": row["control_low"], "x1": row["control_high"], "y0": at - 0.35, "y1": at + 0.35}
+            made.add_shape(type="rect", fillcolor="rgba(138,138,138,0.22)", line_width=0, **ends)
+    made.add_trace(
+        go.Scatter(
+            x=[row["effect"] for row in shown],
+            y=list(range(len(shown))),
+            error_x=_bars(shown),
+            mode="markers",
+            name="effect",
+            marker={"color": BLUE, "symbol": MARKS[0], "size": 8},
+            customdata=[[names[row["intervention_id"]], row["p_value"], row["q_value"]] for row in shown],
+            hovertemplate="%{customdata[0]}: %{x:.3f}, p %{customdata[1]}, q %{customdata[2]}<extra></extra>",
+        )
+    )
+    made.add_vline(x=0, line={"color": GREY, "dash": "dot", "width": 1})
+    made.update_xaxes(title=_unit(metric))
+    ticks = [names[row["intervention_id"]] for row in shown]
+    made.update_yaxes(title="intervention", tickvals=list(range(len(shown))), ticktext=ticks, showgrid=False)
+    return Drawn(
+        made,
+        "Each intervention",
+        f"Effect of {len(shown):,} interventions on {rows[0]['n']:,} {split} texts with 95 % intervals; grey is the band of "
+        "each one's own controls, matched or random.",
+        EFFECTS.format(
+            "intervention_id, source, effect, low, high, control_low, control_high, p_value, q_value", split, metric
+        ),
+    )
+
+
+def samples(run: Source, _pick: Pick) -> Drawn:
+    """The effect on each text of what was chosen, or of the first intervention."""
+    rows, split, metric = _effects(run)
+    needs(run, "effect_samples")
+    chosen = next((row for row in rows if row["chosen"]), max(rows, key=lambda row: abs(row["effect"])))
+    table = run.table("effect_samples").to_pylist()
+    own = [row for row in table if row["intervention_id"] == chosen["intervention_id"] and row["split"] == split]
+    own = sorted((row for row in own if row["metric"] == metric), key=lambda row: row["effect"])[:MAX_POINTS]
+    texts = {row["record_id"]: row["prompt"] or row["text"] or "" for row in run.table("steered_texts").to_pylist()}
+    made = figure(height=420)
+    made.add_trace(
+        go.Scatter(
+            x=list(range(1, len(own) + 1)),
+            y=[row["effect"] for row in own],
+            mode="markers",
+            name="one text",
+            marker={"color": COLOURS[0], "size": 7},
+            customdata=[label(texts[row["record_id"]]) for row in own],
+            hovertemplate="%{customdata}: %{y:.3f}<extra></extra>",
+        )
+    )
+    made.add_hrect(y0=chosen["low"] or 0, y1=chosen["high"] or 0, fillcolor="rgba(43,123,186,0.15)", line_width=0)
+    made.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    made.update_xaxes(title=f"{split} texts, by effect")
+    made.update_yaxes(title=_unit(metric))
+    share = "" if chosen["share_right"] is None else f"; {chosen['share_right']:.0%} move as expected"
+    return Drawn(
+        made,
+        f"Text by text: {label(chosen['source'])}, layer {chosen['layer']}, strength {chosen['strength']:g}",
+        f"{len(own):,} {split} texts{share}. The band is the 95 % interval of their mean.",
+        f"SELECT record_id, effect, delta_positive, delta_negative FROM 'RUN/effect_samples/*.parquet'\n"
+        f"WHERE intervention_id = {chosen['intervention_id']} AND split = '{split}' AND metric = '{metric}' ORDER BY effect",
+    )
+
+
+def _effects(run: Source) -> tuple[list[dict[str, Any]], str, str]:
+    """Rows of interventions that are no controls, in one split and metric: the test texts where there are any."""
+    needs(run, "effects")
+    rows = [row for row in run.table("effects").to_pylist() if not row["is_control"]]
+    metrics = {row["metric"] for row in rows}
+    metric = next(one for one in ("answers", "words", "texts") if one in metrics)
+    split = "test" if any(row["split"] == "test" for row in rows) else "validation"
+    return [row for row in rows if row["split"] == split and row["metric"] == metric], split, metric
+
+
+def _best(rows: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    """Of each layer the strength with the largest effect in the expected direction, within the budget if any is."""
+    found = []
+    for layer in sorted({row["layer"] for row in rows}):
+        own = [row for row in rows if row["layer"] == layer and row["source"] == source and row["strength"] > 0]
+        own = [row for row in own if row["within_budget"] is not False] or own
+        found += [max(own, key=lambda row: abs(row["effect"]))] if own else []
+    return found
+
+
+def _names(run: Source) -> dict[int, str]:
+    """Intervention → what it is called: a feature's number, or method, layer and strength."""
+    found: dict[int, str] = {}
+    for row in run.table(
+        "interventions", ["intervention_id", "layer", "source", "strength", "feature_ids"]
+    ).to_pylist():
+        ids = row["feature_ids"]
+        several = f"{len(ids or ())} features" if len(ids or ()) > 1 else f"feature {(ids or [0])[0]}"
+        name = several if ids else f"{row['source']}, layer {row['layer']}, × {row['strength']:g}"
+        found.setdefault(row["intervention_id"], label(name))
+    return found
+
+
+def _ends(rows: Sequence[dict[str, Any]], low: str, high: str) -> tuple[list[float], list[float]]:
+    return [row[low] for row in rows], [row[high] for row in rows]
+
+
+def _bars(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    high, low = (np.array([np.nan if row[end] is None else row[end] for row in rows]) for end in ("high", "low"))
+    at = np.array([row["effect"] for row in rows])
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - at,
+        "arrayminus": at - low,
+        "thickness": 1.2,
+        "width": 3,
+    }
+
+
+def _unit(metric: str) -> str:
+    return "effect, nats" if metric == "words" else "effect, nats a token"
+
+
+PICTURES = (
+    Picture("dose", "effect by strength, with the band of controls", dose),
+    Picture("layers", "effect by layer, beside the AUROC there", layers),
+    Picture("cost", "effect against what neutral text loses", cost),
+    Picture("forest", "every intervention, with its interval and controls", forest),
+    Picture("samples", "the effect on each text", samples),
+)
