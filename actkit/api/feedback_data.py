@@ -120,7 +120,8 @@ class FeedbackDataLoader:
             lengths = ", ".join(f"{len(column)} {name}" for name, column in given.items())
             raise UsageError(f"lists of different lengths: {lengths}", "give each text its label")
         rows = [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
-        return cls(rows=rows, fields=FeedbackFields(positive=tuple(positive), negative=tuple(negative)))
+        weight = None if scores is None else "score"
+        return cls(rows=rows, fields=FeedbackFields(score=weight, positive=tuple(positive), negative=tuple(negative)))
 
     @classmethod
     def from_sides(cls, positive: Sequence[str], negative: Sequence[str]) -> "FeedbackDataLoader":

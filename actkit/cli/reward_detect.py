@@ -53,7 +53,8 @@ def reward_detect(
         option(
             "--positive",
             panel=READ,
-            help="A label that counts as positive; may be repeated; by default positive, true, 1, …",
+            help="A label that counts as positive, or a rule for grades such as '>=3'; may be repeated; by default "
+            "positive, true, 1, …",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +63,26 @@ def reward_detect(
         option(
             "--negative",
             panel=READ,
-            help="A label that counts as negative; may be repeated; by default negative, false, 0, -1, …",
+            help="A label that counts as negative, or a rule for grades such as '<=1'; may be repeated; by default "
+            "negative, false, 0, -1, …",
+            show_default=False,
+        ),
+    ] = None,
+    positive_column: Annotated[
+        list[str] | None,
+        option(
+            "--positive-column",
+            panel=READ,
+            help="A column of zeros and ones in which a one is positive, instead of a label; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    negative_column: Annotated[
+        list[str] | None,
+        option(
+            "--negative-column",
+            panel=READ,
+            help="The same for negative; with columns of one sign alone, all zeros are the other.",
             show_default=False,
         ),
     ] = None,
@@ -80,7 +100,7 @@ def reward_detect(
         option(
             "--score-field",
             panel=READ,
-            help="A weight in means and correlation; by default score, weight.",
+            help="A weight in means and correlation; none by default.",
             show_default=False,
         ),
     ] = None,
@@ -159,6 +179,8 @@ def reward_detect(
         score_field,
         tuple(positive or ()),
         tuple(negative or ()),
+        tuple(positive_column or ()),
+        tuple(negative_column or ()),
     )
     check_labels(fields)
     settings = ScoreSettings(

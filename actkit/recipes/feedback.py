@@ -12,13 +12,13 @@ from typing import Any
 from actkit.errors import RecordError
 from actkit.recipes.conversations.fields import FieldNames
 from actkit.recipes.conversations.prompts import Conversation, read_answered
-from actkit.recipes.labels import LABEL_FIELDS, Label, Labels, name_of
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
+from actkit.recipes.labels import Label, Labels, name_of
 from actkit.recipes.labels import labels_in as labels_in
 
 GROUP_FIELDS = ("group", "question_id")
-SCORE_FIELDS = ("score", "weight")
-"""Fields looked for, in this order, when none is given."""
+"""Fields looked for, in this order, when none is given. A weight is read from no field that is not named: `score` is
+the grade as often."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,14 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
     """The labelled text in one record. Raises RecordError, with the field, for what is missing or no use."""
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
-    name = name_of(value, fields.label, LABEL_FIELDS)
-    if name is None:
-        raise RecordError(fields.label, f"no field {fields.label or ' or '.join(LABEL_FIELDS)}")
-    label = labels.of(value.get(name), name)
-    group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, SCORE_FIELDS)
+    label, label_fields = labels.of_record(value)
+    group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, ())
     group = value.get(group_name) if group_name else None
     group = None if group is None else named(group, group_name)
     score = _score(value.get(score_name), score_name) if score_name else None
     said = read_answered(value, names or FieldNames(fields.prompt), fields.text)
-    used = [one for one in (name, group_name, score_name) if one is not None]
-    left = tuple(one for one in said.left if one not in used)
+    used = [name for name in (*label_fields, group_name, score_name) if name is not None]
+    left = tuple(name for name in said.left if name not in used)
     return Feedback(label, replace(said, read=(*said.read, *used), left=left), group, score)
 
 

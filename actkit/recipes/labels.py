@@ -1,31 +1,33 @@
 """What the labels of feedback mean: words, numbers of two or three signs, or labels that a user names."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
 from actkit.errors import InputError, RecordError, UsageError
-from actkit.pipeline.data import Record
+from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.reader import Records, look_ahead
+from actkit.recipes.label_words import (
+    NO,
+    NUMBER,
+    SIGNS,
+    WORDS,
+    YES,
+    check_apart,
+    named,
+    numbers_of,
+    parts_of,
+    words_of,
+)
+from actkit.recipes.label_words import Label as Label
 
-Label = Literal["positive", "negative", "neutral"]
-LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment")
+LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment", "kto_tag")
 """Fields looked for, in this order, when none is given."""
-WORDS: Mapping[str, Label] = {
-    **dict.fromkeys(("positive", "pos", "true", "1", "+1", "yes", "good"), "positive"),
-    **dict.fromkeys(("negative", "neg", "false", "-1", "no", "bad"), "negative"),
-    "neutral": "neutral",
-}
-"""What labels mean when `--positive` and `--negative` are not given; 0 is negative beside 1, neutral beside -1."""
 LOOK_AHEAD = 1000
 MOST_SHOWN = 10
-SIGNS = frozenset(("1", "+1", "0", "-1"))
-NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
-WHOLE = re.compile(r"([+-]?\d+)\.0*")
-"""A whole number that is written as a decimal."""
+LONGEST = 40
+"""Characters of a label that are shown."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +41,47 @@ class FeedbackFields:
     score: str | None = field(default=None, metadata={"option": "score_field"})
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
-    """Labels that count as positive and negative; given one of them, no other words do."""
+    """Labels, or rules for grades such as >=3, that count as positive and negative; no other words do then."""
+    positive_columns: tuple[str, ...] = field(default=(), metadata={"option": "positive_column"})
+    negative_columns: tuple[str, ...] = field(default=(), metadata={"option": "negative_column"})
+    """Columns of zeros and ones instead of a label. Where only one sign has columns, all zeros are the other."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of zeros and ones."""
+        return (*self.positive_columns, *self.negative_columns)
 
 
 class Labels:
     """What the labels of one input mean."""
 
     def __init__(self, fields: FeedbackFields, zero: Label = "negative", has_one: bool = False) -> None:
+        self.fields = fields
         self.given = bool(fields.positive or fields.negative)
         self.zero = zero
         self.has_one = has_one
         """Whether the input is known to have the numbers 0, 1 or -1, so that any other number is refused."""
-        self.words: Mapping[str, Label] = {
-            **{_word(one): "positive" for one in fields.positive},
-            **{_word(one): "negative" for one in fields.negative},
-        }
-        if not self.given:
-            self.words = {**WORDS, "0": zero}
+        self.named: Mapping[Label, Any] = {"positive": named(fields.positive), "negative": named(fields.negative)}
+        self.words: Mapping[str, Label] = {**WORDS, "0": zero}
+
+    def of_record(self, value: Mapping[str, Any]) -> tuple[Label, tuple[str, ...]]:
+        """The meaning of a record's label, and the fields that it is in. Raises as `of` does."""
+        if self.fields.columns:
+            return self._of_columns(value), self.fields.columns
+        name = name_of(value, self.fields.label, LABEL_FIELDS)
+        if name is None:
+            raise RecordError(self.fields.label, f"no field {self.fields.label or ' or '.join(LABEL_FIELDS)}")
+        return self.of(value.get(name), name), (name,)
 
     def of(self, value: Any, field: str) -> Label:
         """The meaning of one label, or of several in a list.
 
         Raises RecordError for one that means nothing here, InputError for one that makes those before it doubtful.
         """
-        several = _words(value)
-        meant = {self.words[one] for one in several if one in self.words}
+        meant = self.meanings(value)
         if self.has_one and not self.given:
-            _check_signs(several, several, field)
-        if self.zero == "negative" and "-1" in several and not self.given:
+            _check_signs(words_of(value), words_of(value), field)
+        if self.zero == "negative" and "-1" in words_of(value) and not self.given:
             raise InputError(
                 f"the field {field} has -1 after 0 and 1, so it is not clear what 0 means",
                 "say it: --positive 1 --negative -1",
@@ -77,14 +92,54 @@ class Labels:
             raise RecordError(field, "missing" if value is None else "neither positive nor negative")
         return meant.pop()
 
+    def meanings(self, value: Any) -> set[Label]:
+        """All that a label, or several in a list or in one text, can mean."""
+        if not self.given:
+            return {self.words[word] for word in words_of(value) if word in self.words}
+        # The name of a class first, then its number; a whole text first, then what stands in it between commas.
+        for words in (words_of(value), numbers_of(value), parts_of(value)):
+            meant = {sign for word in words for sign, those in self.named.items() if those.holds(word)}
+            if meant:
+                return meant
+        return set()
+
+    def _of_columns(self, value: Mapping[str, Any]) -> Label:
+        marked = {
+            "positive": [_is_marked(value, name) for name in self.fields.positive_columns],
+            "negative": [_is_marked(value, name) for name in self.fields.negative_columns],
+        }
+        positive, negative = any(marked["positive"]), any(marked["negative"])
+        if positive and negative:
+            raise RecordError(self.fields.positive_columns[0], "both positive and negative")
+        if positive or negative:
+            return "positive" if positive else "negative"
+        if self.fields.positive_columns and self.fields.negative_columns:
+            raise RecordError(self.fields.positive_columns[0], "neither positive nor negative")
+        return "negative" if self.fields.positive_columns else "positive"
+
+
+def _is_marked(value: Mapping[str, Any], name: str) -> bool:
+    """Whether a column of zeros and ones has a one. Raises RecordError where it is not there or has another value."""
+    if value.get(name) is None:
+        raise RecordError(name, "missing" if name in value else f"no field {name}")
+    (word,) = words_of(value[name]) if not isinstance(value[name], (list, tuple)) else ("(several)",)
+    if word not in (*YES, *NO, "0"):
+        raise RecordError(name, "neither 0 nor 1")
+    return word in YES
+
 
 def check_labels(fields: FeedbackFields) -> None:
     """Raise UsageError when a label is said to be both positive and negative, or only one of them is said."""
+    if fields.columns and (fields.label or fields.positive or fields.negative):
+        raise UsageError(
+            "--positive-column and --negative-column stand for a label",
+            "leave out --label-field, --positive and --negative",
+        )
+    if set(fields.positive_columns) & set(fields.negative_columns):
+        raise UsageError("one column is given as positive and as negative", "it can be one of them")
     if bool(fields.positive) != bool(fields.negative):
         raise UsageError("--positive and --negative belong together", "name labels of both")
-    both = set(map(_word, fields.positive)) & set(map(_word, fields.negative))
-    if both:
-        raise UsageError(f"{sorted(both)[0]} is given as positive and as negative", "it can be one of them")
+    check_apart(named(fields.positive), named(fields.negative))
 
 
 def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = False) -> tuple[Labels, Records]:
@@ -94,51 +149,71 @@ def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = Fa
     positive one: for input whose labels can be named instead.
     """
     first, again = look_ahead(records, LOOK_AHEAD)
+    if fields.columns:
+        return Labels(fields), again
     seen: dict[str, str] = {}
     for record in first:
         if isinstance(record, Record) and isinstance(record.value, Mapping):
             name = name_of(record.value, fields.label, LABEL_FIELDS)
-            seen |= dict.fromkeys(_words(record.value.get(name)), name) if name else {}
+            seen |= dict.fromkeys(words_of(record.value.get(name)), name) if name else {}
     labels = Labels(fields, "neutral" if "-1" in seen else "negative", refuse_grades and bool(SIGNS & set(seen)))
     if labels.has_one and not labels.given:
         source = next((f"{record.source}: " for record in first if record.source), "")
         for word, name in seen.items():
-            _check_signs([word], sorted(one for one in seen if seen[one] == name), name, source)
+            _check_signs([word], sorted(known for known in seen if seen[known] == name), name, source)
     return labels, again
+
+
+def meant_in(labels: Labels, first: Sequence[Record | Rejected]) -> dict[str, Any]:
+    """What the labels of the first records were taken for, to be shown and kept: field, and sign → labels.
+
+    `neither` counts those that mean nothing, or both.
+    """
+    fields = labels.fields
+    if fields.columns:
+        return {"positive": list(fields.positive_columns), "negative": list(fields.negative_columns), "field": None}
+    found: dict[str, Counter[str]] = {sign: Counter() for sign in ("positive", "negative", "neutral", "neither")}
+    names: Counter[str] = Counter()
+    for record in first:
+        value = record.value if isinstance(record, Record) else None
+        if not isinstance(value, Mapping):
+            continue
+        name = name_of(value, fields.label, LABEL_FIELDS)
+        if name is None:
+            continue
+        names[name] += 1
+        meant = labels.meanings(value[name])
+        sign: str = meant.pop() if len(meant) == 1 else "neither"
+        for each in value[name] if isinstance(value[name], (list, tuple)) else [value[name]]:
+            found[sign][shown(each)] += 1
+    told: dict[str, Any] = {"field": names.most_common(1)[0][0] if names else fields.label}
+    for sign, counts in found.items():
+        if counts:
+            most = [label for label, _ in counts.most_common(MOST_SHOWN)]
+            told[sign] = {label: counts[label] for label in most} if sign == "neither" else most
+    return told
+
+
+def shown(label: Any) -> str:
+    """A label as an error shows it, in short."""
+    text = " ".join(str(label).split())
+    return f"{text[:LONGEST]}…" if len(text) > LONGEST else text
 
 
 def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str | None:
     """The field of a record that is meant: the `given` one where it is there, or the first of the `usual` ones."""
     if given is not None:
         return given if given in value else None
-    return next((one for one in usual if one in value), None)
+    return next((each for each in usual if each in value), None)
 
 
 def _check_signs(words: Sequence[str], seen: Sequence[str], field: str, source: str = "") -> None:
     """Raise InputError for a number that is no sign: where there are grades from 1 to 5, 1 is the worst of them."""
-    grade = next((one for one in words if NUMBER.fullmatch(one) and abs(float(one)) > 1), None)
+    grade = next((word for word in words if NUMBER.fullmatch(word) and abs(float(word)) > 1), None)
     if grade is not None:
-        numbers = sorted((one for one in seen if NUMBER.fullmatch(one)), key=float)
+        numbers = sorted((word for word in seen if NUMBER.fullmatch(word)), key=float)
         such = f", such as --positive {numbers[-1]} --negative {numbers[0]}" if len(numbers) > 1 else ""
         raise InputError(
             f"{source}the field {field} has {', '.join(seen[:MOST_SHOWN])}, so it is not clear what 1 means",
             f"say it: --positive and --negative, each repeatable, name the labels that count{such}",
         )
-
-
-def _words(value: Any) -> list[str]:
-    """The words of a label, or of several in a list."""
-    return [_word(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
-
-
-def _word(value: Any) -> str:
-    """A label as a word: True is true; 1, 1.0, a decimal 1.00 and the text "1.0", as CSV files have it, are 1."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple, Mapping)):
-        return "(several)"
-    if isinstance(value, (float, Decimal)) and isfinite(value) and value == int(value):
-        value = int(value)
-    word = str(value).strip().lower()
-    whole = WHOLE.fullmatch(word)
-    return whole[1] if whole else word

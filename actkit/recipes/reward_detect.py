@@ -26,7 +26,9 @@ from actkit.recipes.conversations.fields import ContextFields, PairFields, names
 from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, one_a_pair, read_pair
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
-from actkit.recipes.labels import Labels
+from actkit.recipes.labelled_lines import labelled_lines
+from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
+from actkit.recipes.labels import Labels, meant_in
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
@@ -84,6 +86,10 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     asked = spec.pairs
     check_form(spec.input_format)
     labels, records = _read(spec)
+    about: dict[str, Any] = {"input_format": "preference pairs" if labels is None else "labelled texts"}
+    if labels is not None:
+        first, records = look_ahead(records, LABELS_LOOKED_AT)
+        about |= {"labels": meant_in(labels, first), "weights": spec.fields.score}
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
@@ -99,8 +105,8 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         tested = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        table, about = score_features(run, tested, spec.scores)
-        report.update(about)
+        table, figures = score_features(run, tested, spec.scores)
+        report.update(figures)
         yield "feature_scores", table
 
     points = sorted({sae.hook_point for sae in saes})
@@ -114,7 +120,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         },
         finish,
         statistics={"feature_scores": asdict(spec.scores)},
-        detected={"input_format": "preference pairs" if labels is None else "labelled texts"},
+        detected=about,
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored=pooled_stored(saes),
@@ -130,7 +136,8 @@ def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
     """Which labels are positive, None for preference pairs; and the records."""
     paired, records = _records(spec)
     if not paired:
-        records = with_fields(records, (spec.fields.group, spec.fields.score, *spec.pairs.names.given()))
+        named = (spec.fields.group, spec.fields.score, *spec.fields.columns, *spec.pairs.names.given())
+        records = with_fields(records, named)
         return labels_in(records, spec.fields, refuse_grades=True)
     if given := _given(spec.fields):
         raise UsageError(
@@ -142,7 +149,7 @@ def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
 
 def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
     """Whether the records are preference pairs, and the records."""
-    records = read_records(str(EXAMPLES if spec.path is None else spec.path), "jsonl", spec.read)
+    records = labelled_lines(read_records(str(EXAMPLES if spec.path is None else spec.path), "jsonl", spec.read))
     if spec.path is None:
         return False, (replace(one, source=EXAMPLE_SOURCE) for one in records)
     first, records = look_ahead(records, LOOK_AHEAD)
@@ -157,4 +164,6 @@ def _given(fields: FeedbackFields) -> list[str]:
     """The options by which something was said of labelled texts alone."""
     usual = FeedbackFields()
     said = [name for name in vars(usual) if name != "prompt" and getattr(fields, name) != getattr(usual, name)]
-    return [f"--{name}" if name in ("positive", "negative") else f"--{name}-field" for name in said]
+    flags = {"positive_columns": "--positive-column", "negative_columns": "--negative-column"}
+    flags |= {"positive": "--positive", "negative": "--negative"}
+    return [flags.get(name, f"--{name}-field") for name in said]

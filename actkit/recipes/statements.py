@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from actkit.errors import InputError, RecordError
@@ -33,7 +34,13 @@ def paired(records: Records) -> Records:
         labels, again = labels_in(records, FeedbackFields(label="label"), refuse_grades=True)
     except InputError as error:
         raise _explained(error) from error
-    return _pairs(labels, again)
+    return _closing(labels, again)
+
+
+def _closing(labels: Labels, records: Records) -> Records:
+    """The pairs; the file is closed where a label ends the run."""
+    with closing(records):
+        yield from _pairs(labels, records)
 
 
 def _explained(error: InputError, place: str = "") -> InputError:

@@ -1,6 +1,7 @@
 """Labelled texts in the shapes that they come in, and labels that mean what they say or nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.class_names import ClassName
 from actkit.recipes.feedback import Feedback, FeedbackFields, Labels, labels_in, parse_feedback
-from actkit.recipes.labels import check_labels
+from actkit.recipes.labelled_lines import labelled_lines
+from actkit.recipes.labels import check_labels, meant_in
 
 FIELDS = FeedbackFields()
 
@@ -116,6 +119,128 @@ def test_labels_of_ones_own() -> None:
             parsed({"text": "x", "labels": value}, fields)
 
 
+GRADES = FeedbackFields(label="helpfulness", positive=(">=3",), negative=("<= 1",))
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(4, "positive"), (3.0, "positive"), ("3", "positive"), (Decimal("1.0"), "negative"), (0, "negative")],
+)
+def test_grades_by_rule(value: Any, label: str) -> None:
+    """HelpSteer2: grades of 0 to 4."""
+    assert parsed({"prompt": "p", "response": "x", "helpfulness": value}, GRADES).label == label
+
+
+@pytest.mark.parametrize("value", [2, "2.5", "many", float("nan"), None, True])
+def test_a_grade_between_the_rules_is_neither(value: Any) -> None:
+    with pytest.raises(RecordError) as raised:
+        parsed({"response": "x", "helpfulness": value}, GRADES)
+    assert raised.value.field == "helpfulness"
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "says"),
+    [
+        ([">=3"], ["<=3"], "have grades in common"),
+        ([">2"], [">4"], "have grades in common"),
+        ([">=3"], ["4"], "4 is given as positive and as negative"),
+        (["=>3"], ["1"], "=>3 is no rule"),
+        ([">=three"], ["1"], "is no rule"),
+    ],
+)
+def test_rules_that_contradict_or_are_none_are_a_usage_error(
+    positive: list[str], negative: list[str], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        check_labels(FeedbackFields(positive=tuple(positive), negative=tuple(negative)))
+    check_labels(FeedbackFields(positive=(">2",), negative=("<=2", "none")))
+
+
+def test_names_of_classes_are_read_and_their_numbers_can_be_named() -> None:
+    """In Parquet's metadata 0 may be called positive; its number would be read the other way round."""
+    first, second = ClassName("positive", 0), ClassName("negative", 1)
+    assert [parsed({"text": "x", "label": one}).label for one in (first, second)] == ["positive", "negative"]
+    ham = FeedbackFields(positive=("0",), negative=("Spam",))
+    assert parsed({"text": "x", "label": ClassName("ham", 0)}, ham).label == "positive"
+    assert parsed({"text": "x", "label": [ClassName("spam", 1)]}, ham).label == "negative"
+    with pytest.raises(RecordError, match="neither"):
+        parsed({"text": "x", "label": ClassName("ham", 0)})
+
+
+@pytest.mark.parametrize("text", ["4,27", "[27, 4]", "4;27", "['27', '4']", "4"])
+def test_several_labels_in_one_text_are_each_a_label(text: str) -> None:
+    fields = FeedbackFields(label="labels", positive=("4", "15"), negative=("2", "3"))
+    assert parsed({"text": "x", "labels": text}, fields).label == "positive"
+    with pytest.raises(RecordError, match="both"):
+        parsed({"text": "x", "labels": f"{text},3".replace("],", ",")}, fields)
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [
+        ("True", "positive"),
+        ("FALSE", "negative"),
+        ("Yes", "positive"),
+        ("n", "negative"),
+        ("👍", "positive"),
+        ("Cons", "negative"),
+    ],
+)
+def test_booleans_and_thumbs_as_text(word: str, label: str) -> None:
+    assert parsed({"text": "x", "kto_tag": word}).label == label
+
+
+def test_columns_of_zeros_and_ones() -> None:
+    """GoEmotions as its authors publish it has a column an emotion."""
+    fields = FeedbackFields(positive_columns=("joy", "love"), negative_columns=("anger",))
+    row = {"text": "x", "joy": "0", "love": 0, "anger": False}
+    assert parsed({**row, "love": 1}, fields).label == "positive"
+    assert parsed({**row, "anger": "1.0"}, fields).label == "negative"
+    for value, reason in (({}, "neither"), ({"joy": 1, "anger": 1}, "both"), ({"joy": 0.5}, "neither 0 nor 1")):
+        with pytest.raises(RecordError, match=reason):
+            parsed({**row, **value}, fields)
+    with pytest.raises(RecordError, match="no field anger"):
+        parsed({"text": "x", "joy": 0, "love": 0}, fields)
+    alone = FeedbackFields(negative_columns=("toxic", "insult"))
+    assert [parsed({"text": "x", "toxic": a, "insult": b}, alone).label for a, b in ((0, 0), (0, 1))] == [
+        "positive",
+        "negative",
+    ]
+    for wrong in ({"label": "x"}, {"positive": ("a",)}, {"positive_columns": ("toxic",)}):
+        with pytest.raises(UsageError):
+            check_labels(replace(alone, **wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["score", "weight"])
+def test_no_weight_is_read_from_a_field_that_nobody_named(name: str) -> None:
+    assert parsed({"text": "x", "label": 1, name: 7}).score is None
+    karma = {"text": "x", "label": 1, name: -12}
+    assert parsed(karma).score is None  # and it is not rejected either
+
+
+def test_what_labels_were_taken_for_is_told() -> None:
+    rows = with_labels("good", "Bad", "good", "mixed", "mixed", None, "x" * 90)
+    labels, again = labels_in(records(rows), FIELDS)  # type: ignore[arg-type]
+    assert meant_in(labels, list(again)) == {
+        "field": "label",
+        "positive": ["good"],
+        "negative": ["Bad"],
+        "neither": {"mixed": 2, "None": 1, "x" * 40 + "…": 1},
+    }
+    columns = FeedbackFields(positive_columns=("joy",))
+    assert meant_in(Labels(columns), []) == {"field": None, "positive": ["joy"], "negative": []}
+
+
+def test_lines_with_a_label_around_them_or_in_their_files_name() -> None:
+    """The label would be read as text otherwise, and every feature of it would tell the sides apart."""
+    lines = [
+        Record(0, "a.zip/b/Pros.txt", 1, "   <Pros>Easy <b>use</b></Pros>\r"),
+        Record(1, "x/neg.txt", 1, "No <Pros>."),
+    ]
+    found = [one.value for one in labelled_lines(iter(lines))]  # type: ignore[arg-type, union-attr]
+    assert found == [{"text": "Easy <b>use</b>", "label": "Pros"}, {"text": "No <Pros>.", "file": "neg", "folder": "x"}]
+
+
 def test_one_sided_or_contradicting_labels_are_a_usage_error() -> None:
     with pytest.raises(UsageError, match="belong together"):
         check_labels(FeedbackFields(positive=("a",)))
@@ -126,7 +251,8 @@ def test_one_sided_or_contradicting_labels_are_a_usage_error() -> None:
 
 
 def test_text_prompt_group_and_score() -> None:
-    found = parsed({"text": "t", "prompt": "p", "feedback": 1, "group": 7, "score": "2.5", "id": 3})
+    weighted = FeedbackFields(score="score")
+    found = parsed({"text": "t", "prompt": "p", "feedback": 1, "group": 7, "score": "2.5", "id": 3}, weighted)
     assert (found.label, found.said.plain, found.group, found.score) == ("positive", ("p", "t"), "7", 2.5)
     assert set(found.said.read) == {"text", "prompt", "feedback", "group", "score"} and found.said.left == ("id",)
     assert parsed({"response": "t", "rating": "bad"}).said.plain == (None, "t")
@@ -160,7 +286,7 @@ def test_a_conversation_is_pooled_over_its_last_answer() -> None:
 )
 def test_what_is_missing_or_wrong_is_named(value: Any, field: str | None, reason: str) -> None:
     with pytest.raises(RecordError, match=reason) as raised:
-        parsed(value)
+        parsed(value, FeedbackFields(score="score"))
     assert raised.value.field == field
 
 
@@ -180,7 +306,7 @@ def test_a_weight_or_group_that_no_table_can_hold_is_named(name: str, value: Any
         assert parsed(record).group == str(value)
         return
     with pytest.raises(RecordError) as caught:
-        parsed(record)
+        parsed(record, FeedbackFields(score="score"))
     assert (caught.value.field, caught.value.reason) == (name, reason)
 
 

@@ -320,7 +320,10 @@ def test_scores_weigh_means_and_correlation_but_no_rank(tmp_path: Path) -> None:
     plain, weighted = texts(0), texts(0)
     for number, one in enumerate(weighted):
         one["score"] = 1 + number % 3
-    first, second = detected(tmp_path / "a", plain), detected(tmp_path / "b", weighted)
+    first, second = (
+        detected(tmp_path / "a", plain),
+        detected(tmp_path / "b", weighted, fields=FeedbackFields(score="score")),
+    )
     sequences, x = dense(second.path)
     held = hold_out(read_texts(second.path), 0.3, 0)
     assert held is not None

@@ -30,7 +30,9 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         )
     )
     for name, value in facts["detected"].items():
-        screen.print(f"  {name.replace('_', ' ')}: {value}", markup=False)
+        shown = _labels(value) if isinstance(value, Mapping) else value
+        if shown is not None:
+            screen.print(f"  {name.replace('_', ' ')}: {shown}", markup=False)
     _show_input(facts, screen)
     _show_records(facts, screen)
     for row in facts.get("health", ()):
@@ -84,6 +86,14 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
         screen.print("  more reasons are in the table rejected")
+
+
+def _labels(meant: Mapping[str, Any]) -> str:
+    """What labels were taken for: `good, great → positive; bad → negative (field rating)`."""
+    signs = [f"{', '.join(meant[sign])} → {sign}" for sign in ("positive", "negative", "neutral") if meant.get(sign)]
+    other = ", ".join(f"{label} ({count:,})" for label, count in meant.get("neither", {}).items())
+    told = "; ".join([*signs, *([f"neither: {other}"] if other else [])]) or "none"
+    return f"{told} (field {meant['field']})" if meant.get("field") else told
 
 
 def _health(row: Mapping[str, Any]) -> str:

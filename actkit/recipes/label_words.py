@@ -1,0 +1,134 @@
+"""Labels as words: what the usual ones mean, and what those mean that a user names, `>=3` among them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any, Literal
+
+from actkit.errors import UsageError
+from actkit.pipeline.input.class_names import ClassName
+
+Label = Literal["positive", "negative", "neutral"]
+YES = ("true", "1", "yes", "t", "y")
+NO = ("false", "no", "f", "n")
+WORDS: Mapping[str, Label] = {
+    **dict.fromkeys((*YES, "+1", "positive", "pos", "good", "pro", "pros"), "positive"),
+    **dict.fromkeys(("like", "thumbs_up", "thumbs up", "thumbs-up", "thumbsup", "up", "upvote", "👍"), "positive"),
+    **dict.fromkeys((*NO, "-1", "negative", "neg", "bad", "con", "cons"), "negative"),
+    **dict.fromkeys(("dislike", "thumbs_down", "thumbs down", "thumbs-down", "thumbsdown", "down"), "negative"),
+    **dict.fromkeys(("downvote", "👎"), "negative"),
+    "neutral": "neutral",
+}
+"""What labels mean when `--positive` and `--negative` are not given; 0 is negative beside 1, neutral beside -1."""
+SIGNS = frozenset(("1", "+1", "0", "-1"))
+NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
+WHOLE = re.compile(r"([+-]?\d+)\.0*")
+"""A whole number that is written as a decimal."""
+COMPARED = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?\d{1,12}(?:\.\d{1,12})?)\s*")
+PRINTED = re.compile(r"[,;|]")
+"""What stands between several labels in one text."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A rule for grades, such as `>=3`."""
+
+    sign: str
+    limit: Decimal
+
+    def holds(self, word: str) -> bool:
+        """Whether a label is a number that fulfils the rule."""
+        try:
+            number = Decimal(word)
+        except InvalidOperation:
+            return False
+        if not number.is_finite():
+            return False
+        return {
+            ">=": number >= self.limit,
+            "<=": number <= self.limit,
+            ">": number > self.limit,
+            "<": number < self.limit,
+        }[self.sign]
+
+    def meets(self, other: "Comparison") -> bool:
+        """Whether some number fulfils both rules."""
+        if self.sign[0] == other.sign[0]:
+            return True
+        low, high = (self, other) if self.sign[0] == ">" else (other, self)
+        both = low.sign == ">=" and high.sign == "<="
+        return low.limit < high.limit or (both and low.limit == high.limit)
+
+
+@dataclass(frozen=True)
+class Named:
+    """The labels that a user names for one sign."""
+
+    words: frozenset[str]
+    rules: tuple[Comparison, ...]
+
+    def holds(self, word: str) -> bool:
+        """Whether a label is among them."""
+        return word in self.words or any(rule.holds(word) for rule in self.rules)
+
+
+def named(given: Sequence[str]) -> Named:
+    """The labels and rules in what was given. Raises UsageError for a rule that is none."""
+    rules, words = [], set()
+    for text in given:
+        found = COMPARED.fullmatch(text)
+        if found:
+            rules.append(Comparison(found[1], Decimal(found[2])))
+        elif text.lstrip()[:1] in ("<", ">", "="):
+            raise UsageError(f"{text} is no rule for grades", "such as --positive '>=3' --negative '<=1'")
+        else:
+            words.add(word_of(text))
+    return Named(frozenset(words), tuple(rules))
+
+
+def check_apart(positive: Named, negative: Named) -> None:
+    """Raise UsageError where one label would be of both signs."""
+    both = {word for word in positive.words if negative.holds(word)}
+    both |= {word for word in negative.words if positive.holds(word)}
+    if both:
+        raise UsageError(f"{sorted(both)[0]} is given as positive and as negative", "it can be one of them")
+    for rule in positive.rules:
+        for other in negative.rules:
+            if rule.meets(other):
+                raise UsageError(
+                    f"{rule.sign}{rule.limit} and {other.sign}{other.limit} have grades in common",
+                    "a grade can be positive or negative",
+                )
+
+
+def words_of(value: Any) -> list[str]:
+    """The words of a label, or of several in a list."""
+    return [word_of(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
+
+
+def numbers_of(value: Any) -> list[str]:
+    """The numbers that stand for the names of classes in a label."""
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return [str(each.number) for each in several if isinstance(each, ClassName)]
+
+
+def parts_of(value: Any) -> list[str]:
+    """Several labels out of one text, as CSV files have them: `4,27`, `joy; anger`, `['joy', 'anger']`."""
+    if not isinstance(value, str) or not PRINTED.search(value.strip().strip("[]")):
+        return []
+    return [word_of(part.strip(" \t'\"")) for part in PRINTED.split(value.strip().strip("[]"))]
+
+
+def word_of(value: Any) -> str:
+    """A label as a word: True is true; 1, 1.0, a decimal 1.00 and the text "1.0", as CSV files have it, are 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple, Mapping)):
+        return "(several)"
+    if isinstance(value, (float, Decimal)) and isfinite(value) and value == int(value):
+        value = int(value)
+    word = str(value).strip().lower()
+    whole = WHOLE.fullmatch(word)
+    return whole[1] if whole else word
