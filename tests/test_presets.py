@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from actkit.backends import repository
 from actkit.backends.saes import sae_lens
 from actkit.cli.app import app, main
-from actkit.cli.options.presets import FOLDER, NAMES, SAE_KEYS, preset
+from actkit.cli.options.presets import FOLDER, NAMES, SAE_KEYS, load_preset, preset
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import ModelError, UsageError
 
@@ -144,7 +145,9 @@ def test_the_presets_are_those_that_were_asked_for() -> None:
 def test_a_preset_says_licence_memory_and_sae_and_has_only_known_options(name: str) -> None:
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert re.search(r"^# Licence: .+\n# Memory: .+\n# SAE: .+$", text, re.MULTILINE)
-    assert set(preset(name)) == {"model", "dtype", "layers", "sae_release", "sae_id"}
+    assert set(preset(name)) - {"chat"} == {"model", "dtype", "layers", "sae_release", "sae_id"}
+    # Chats are what an instruction-tuned model was trained on.
+    assert preset(name).get("chat", False) == (name.endswith(("-it", "-instruct")) or name == "qwen3-1.7b")
     commands: Any = typer.main.get_command(app)
     assert set(preset(name)) <= {one.name for one in commands.commands["dpo"].params}
     assert preset(name)["layers"] == "recommended"
@@ -291,3 +294,33 @@ def test_the_help_lists_every_preset() -> None:
     commands: Any = typer.main.get_command(app)
     (found,) = [one for one in commands.commands["dpo"].params if one.name == "preset"]
     assert all(name in found.help for name in NAMES)
+
+
+OLDER_SCRIPT = "sae-extract.yaml"
+"""What the script had that `sae-extract` replaces: its SAE is of the base model, and its prompts are plain text."""
+
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", [one for one in CONFIGS if one.name != OLDER_SCRIPT], ids=lambda one: one.name)
+def test_a_preset_and_a_configuration_of_one_model_agree(config: Path) -> None:
+    """Else the same command on the same model reads other tokens, by which of the two was taken."""
+    asked = dict(yaml.safe_load(config.read_text(encoding="utf-8")))
+    commands: Any = typer.main.get_command(app)
+    for name in (one for one in NAMES if preset(one)["model"] == asked["model"]):
+        context = typer.Context(commands.commands[asked["command"]], info_name=asked["command"])
+        load_preset(context, name)
+        given = context.default_map or {}
+        keys = {"chat", *(("sae_release", "sae_id") if "sae_release" in asked else ())}
+        assert {key: given.get(key) for key in keys} == {key: asked.get(key) for key in keys}, name
+
+
+def test_a_preset_says_chat_where_the_command_asks_and_not_where_it_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: Any = typer.main.get_command(app)
+    for command, expected in (("sae-extract", True), ("capture", True), ("concept", None), ("reward-detect", None)):
+        context = typer.Context(commands.commands[command], info_name=command)
+        load_preset(context, "gemma-3-1b-it")
+        assert (context.default_map or {}).get("chat") is expected

@@ -57,18 +57,23 @@ def near_names(model: str) -> list[str]:
 def load_preset(context: typer.Context, name: str | None) -> str | None:
     """Callback of `--preset`: its options become defaults of the command, beneath those of `--config`.
 
-    Options that the command does not have are left out, and so is the part of the SAE that is chosen otherwise.
-    Raises UsageError for an unknown name.
+    Options that the command does not have are left out, and so is the part of the SAE that is chosen otherwise, and
+    `chat` where the command looks at its input for it. Raises UsageError for an unknown name.
     """
     if name is None:
         return None
-    known = {parameter.name for parameter in context.command.params}
+    known = {parameter.name for parameter in context.command.params if not _decides(parameter)}
     so_far = dict(context.default_map or {})
     left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen() | set(so_far))
     values = {key: one for key, one in preset(name).items() if key in known and key not in left_out}
     context.meta[META] = values
     context.default_map = {**values, **so_far}
     return name
+
+
+def _decides(parameter: Any) -> bool:
+    """Whether the command decides for itself about the chat template: by whether there is one, and what it reads."""
+    return parameter.name == "chat" and parameter.default is None
 
 
 def beneath(context: typer.Context, config: Mapping[str, Any]) -> dict[str, Any]:
