@@ -29,22 +29,26 @@ Entries = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]
 
 
-def feature_positions(run: Path, sae: str, d_sae: int, scratch: Path) -> Iterator[dict[str, pa.Table]]:
+def feature_positions(
+    run: Path, sae: str, d_sae: int, scratch: Path, table: str = "features"
+) -> Iterator[dict[str, pa.Table]]:
     """The table of one SAE, part by part, each as its row groups; special tokens are in it.
+
+    Of the `table` pooled_features it is where each feature is strongest in each text.
 
     Raises WriteError where the temporary file in `scratch` cannot be written.
     """
     counts = np.zeros(d_sae, dtype=np.int64)
-    for part in parts(run, "features"):
-        for table in sae_groups(part, sae, ["feature_ids"]):
-            counts += np.bincount(pc.list_flatten(table["feature_ids"]).to_numpy(), minlength=d_sae)
+    for part in parts(run, table):
+        for rows in sae_groups(part, sae, ["feature_ids"]):
+            counts += np.bincount(pc.list_flatten(rows["feature_ids"]).to_numpy(), minlength=d_sae)
     range_of, sizes = _ranges(counts)
     begins = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     with Spill(scratch) as file:
         filled = begins.copy()
-        for part in parts(run, "features"):
-            for table in sae_groups(part, sae):
-                _append(_entries(table), range_of, filled, file)
+        for part in parts(run, table):
+            for rows in sae_groups(part, sae):
+                _append(_entries(rows), range_of, filled, file)
         for number, size in enumerate(sizes.tolist()):
             for first in range(0, size, RANGE):
                 begin = int(begins[number]) + first
@@ -69,7 +73,10 @@ def _entries(table: pa.Table) -> Entries:
     found["feature"] = pc.list_flatten(table["feature_ids"]).to_numpy()
     found["activation"] = pc.list_flatten(table["feature_activations"]).to_numpy()
     found["sequence"] = np.repeat(table["sequence_id"].to_numpy(), lengths)
-    found["position"] = np.repeat(table["position"].to_numpy(), lengths)
+    if "position" in table.column_names:
+        found["position"] = np.repeat(table["position"].to_numpy(), lengths)
+    else:
+        found["position"] = pc.list_flatten(table["feature_positions"]).to_numpy()
     return found
 
 

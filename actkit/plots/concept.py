@@ -165,6 +165,7 @@ def length(run: Source, pick: Pick) -> Drawn:
         f"Does the direction follow length? Layer {of.layer}",
         f"{of.which}; Spearman correlation of projection and number of tokens {r:+.2f}.{warning}{said} One point a text, no interval.",
         f"SELECT layer, method, auroc_heldout{extra} FROM 'RUN/direction_scores/*.parquet' WHERE layer = {of.layer}",
+        opens="record",
     )
 
 
@@ -193,6 +194,7 @@ def pairs(run: Source, pick: Pick) -> Drawn:
         f"Each pair along the direction, at layer {of.layer}",
         f"{of.which}; {above:.0%} lie above the dotted line, where the positive text projects higher; by chance half would. A click shows both texts.",
         f"SELECT layer, method, pair_accuracy, opposite, n_heldout FROM 'RUN/direction_scores/*.parquet' WHERE layer = {of.layer}",
+        opens="record",
     )
 
 
@@ -247,6 +249,7 @@ def directions(run: Source, pick: Pick) -> Drawn:
         f"Cosines of the {len(rows)} unit directions{said}; two random directions in {width} dimensions have a cosine within "
         f"±{1.96 / width**0.5:.2f} in 95 of 100 cases.",
         "SELECT layer, method, direction FROM 'RUN/directions/*.parquet' ORDER BY method, layer",
+        opens="feature",
     )
 
 

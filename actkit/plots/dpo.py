@@ -74,7 +74,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 def pair(run: Source, pick: Pick) -> Drawn:
     """One pair after its divergence, coloured by projection on the mean difference."""
-    layer, point = _layer(run, pick)
+    layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point, MOST_PAIRS)
     whole = rows_of_pairs(run)
     usable = [
@@ -114,7 +114,7 @@ def pair(run: Source, pick: Pick) -> Drawn:
 
 def pca(run: Source, pick: Pick) -> Drawn:
     """The pair differences' first two principal components, uncentred and centred, coloured by length difference."""
-    layer, point = _layer(run, pick)
+    layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point, MOST_PAIRS)
     if len(records) < 3:
         raise LackingError("Principal components need three pairs.", "more pairs")
@@ -159,12 +159,13 @@ def pca(run: Source, pick: Pick) -> Drawn:
         f"{len(records):,} pairs, chosen − rejected of the answers' means, coloured by how many tokens chosen is longer; PC 1 has "
         f"a Spearman correlation of {shares[0]:.2f} (uncentred) and {shares[1]:.2f} (centred) in size with that length difference; by chance it would be below {1.96 / (len(records) - 1) ** 0.5:.2f} in 95 of 100 cases.",
         "SELECT record_id, chosen_length - rejected_length AS tokens_longer FROM 'RUN/pairs/*.parquet' ORDER BY 1",
+        opens="record",
     )
 
 
 def drift(run: Source, pick: Pick) -> Drawn:
     """The mean projection of both sides, token by token after the divergence."""
-    layer, point = _layer(run, pick)
+    layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point, MOST_PAIRS)
     directions = halves(records, differences)
     sums: dict[str, list[list[float]]] = {side: [[] for _ in range(TOKENS)] for side in SIDES}
@@ -250,7 +251,8 @@ def rows_of_pairs(run: Source) -> list[dict[str, Any]]:
     return found
 
 
-def _layer(run: Source, pick: Pick) -> tuple[int, str]:
+def layer_of(run: Source, pick: Pick) -> tuple[int, str]:
+    """The layer that pictures of one layer show. Raises LackingError."""
     needs(run, "activations")
     needs(run, "pairs")
     table = run.table("pair_diffs", ["layer", "hook_point"]) if "pair_diffs" in run.tables else None

@@ -50,6 +50,7 @@ def map_(run: Source, pick: Pick) -> Drawn:
         f"{len(shown):,} of the {len(alive):,} features of {label(sae)} that are active on some token, of {len(ids):,}. A click opens the "
         f"feature. {NOT_SAID}",
         f"SELECT feature_id, density, max FROM 'RUN/feature_stats/*.parquet' WHERE sae = '{sql(sae)}' AND n_active > 0 ORDER BY density DESC",
+        opens="feature",
     )
 
 
@@ -121,6 +122,7 @@ def search(run: Source, pick: Pick) -> Drawn:
         f"{best}, recall {found.recall[best]:.1%}, precision {found.precision[best]:.1%}. {NOT_SAID}",
         f"SELECT feature_id, count(*) AS hits FROM 'RUN/feature_positions/*.parquet' JOIN 'RUN/tokens/*.parquet' USING (sequence_id, position)\n"
         f"WHERE sae = '{sql(sae)}' AND token = '{sql(visible(token))}' GROUP BY 1 ORDER BY hits DESC",
+        opens="feature",
     )
 
 

@@ -1,8 +1,8 @@
 """What a picture of a run is, and what it can be asked to show."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import plotly.graph_objects as go
 import pyarrow as pa
@@ -50,7 +50,8 @@ class Drawn:
     """One sentence: what is shown, n, and the interval or the null band."""
     query: str
     """The DuckDB query that gives its numbers, `RUN` being the run's directory."""
-    notes: tuple[str, ...] = field(default=())
+    opens: Literal["feature", "record", "sequence", ""] = ""
+    """What the numbers in `customdata` of its points are, for a click; of several, the first."""
 
 
 class LackingError(ActkitError):

@@ -55,6 +55,7 @@ def forest(run: Source, pick: Pick) -> Drawn:
             "rank, feature_id, auroc, auroc_low, auroc_high, auroc_heldout, auroc_heldout_low, auroc_heldout_high",
             sql(sae),
         ),
+        opens="feature",
     )
 
 
@@ -102,6 +103,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
         f"{len(kept):,} of {len(rows):,} tested features of {label(sae)}, two-sided p under exchange of labels ({', '.join(methods)}){floor}; "
         f"{int((q <= limit).sum()):,} have q ≤ {limit:g} (Benjamini-Hochberg); by chance none would have.",
         SCORES.format("feature_id, auroc, p_value, p_method, q_value", sql(sae)),
+        opens="feature",
     )
 
 
@@ -149,6 +151,7 @@ def replication(run: Source, pick: Pick) -> Drawn:
         "Does it hold on texts that chose nothing?",
         f"{len(kept):,} features of {label(sae)}; {said}. Intervals are in the table; by chance half would agree.",
         SCORES.format("feature_id, auroc, auroc_heldout, auroc_heldout_low, auroc_heldout_high, q_value", sql(sae)),
+        opens="feature",
     )
 
 
@@ -273,6 +276,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
         f"{row['auroc_high']:.3f}) in discovery{held}, q = {row['q_value']:.2g}; beside it within texts of equal length and within groups.",
         f"SELECT s.label, coalesce(list_extract(feature_activations, list_position(feature_ids, {number})), 0) AS pooled\n"
         f"FROM 'RUN/pooled_features/*.parquet' JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}'",
+        opens="sequence",
     )
 
 

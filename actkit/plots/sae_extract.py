@@ -93,6 +93,7 @@ def last(run: Source, pick: Pick) -> Drawn:
         f"The {len(ids)} largest of {row['n_active']} active features of {label(sae)} at position {row['position']}. One token, no interval.",
         f"SELECT feature_ids, feature_activations, n_active FROM 'RUN/features/*.parquet'\n"
         f"WHERE sequence_id = {sequence} AND position = {row['position']} AND sae = '{sql(sae)}'",
+        opens="feature",
     )
 
 
@@ -193,6 +194,7 @@ def sides(run: Source, pick: Pick) -> Drawn:
         f"SELECT feature_id, count(*) FILTER (WHERE p.position < s.response_start) AS in_prompts,\n"
         f"       count(*) FILTER (WHERE p.position >= s.response_start) AS in_responses\n"
         f"FROM 'RUN/feature_positions/*.parquet' p JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}' GROUP BY 1",
+        opens="feature",
     )
 
 

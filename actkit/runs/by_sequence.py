@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
-from actkit.runs.reader import parts, path_of
+from actkit.runs.reader import part_of, parts, path_of
 
 OWN = ("sequence_id", "position", "token_id", "token", "char_start", "char_end", "role", "is_special")
 
@@ -60,10 +60,23 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
         found = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", sorted(ahead))}
         known |= found
         ahead = {row["parent_id"] for row in found.values()} - {None} - known.keys()
-    own: dict[int, list[dict[str, Any]]] = {}
-    for token in rows_of_sequences(run, "tokens", sorted(known), OWN):
-        own.setdefault(token["sequence_id"], []).append(token)
+    own = _by_sequence(rows_of_sequences(run, "tokens", sorted(known), OWN))
     return {one: TokenizedText(rows[one], tuple(_path_tokens(known, own, one))) for one in ids}
+
+
+def sequences_of_part(run: Path, part: Path) -> Iterator[TokenizedText]:
+    """The sequences of one part of `sequences`, in order; those that they continue are of the same part."""
+    rows = {row["sequence_id"]: row for row in part_of(run, "sequences", part).to_pylist()}
+    own = _by_sequence(part_of(run, "tokens", part, OWN).to_pylist())
+    for one in rows:
+        yield TokenizedText(rows[one], tuple(_path_tokens(rows, own, one)))
+
+
+def _by_sequence(tokens: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    own: dict[int, list[dict[str, Any]]] = {}
+    for token in tokens:
+        own.setdefault(token["sequence_id"], []).append(token)
+    return own
 
 
 def _path_tokens(

@@ -1,0 +1,188 @@
+"""Feature pages: each feature's figures, and its strongest contexts with the activation of every token around.
+
+1. Choose features, the densest first, or those at either end of a ranking.
+2. Go over `feature_positions`, one feature in memory: find its contexts, and its activations near them.
+3. Go over the texts part by part: cut the windows' text.
+
+Memory is that of the windows, which the page's limit bounds.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.report.text_views import Scale
+from actkit.runs.by_sequence import TokenizedText, sequences_of, sequences_of_part
+from actkit.runs.reader import parts
+
+AROUND = 24
+"""Tokens of a window on either side."""
+STRONGEST = 20
+"""Contexts of a feature where the run names none."""
+STATS = ("n_active", "density", "mean", "max", "url", "histogram", "co_active")
+PLACES = ("contexts", "quantile_contexts")
+"""Columns of contexts, of which the places alone are read: their texts are cut anew, with the tokens around."""
+SCORES = ("rank", "auroc", "auroc_low", "auroc_high", "auroc_heldout", "auroc_length_adjusted", "q_value", "survives")
+
+
+@dataclass
+class Window:
+    """One context of a feature: a place, the levels around it, and its text once it has been cut."""
+
+    sequence: int
+    position: int
+    levels: dict[int, int]
+    """Position → 0 to 255, where the feature is active within AROUND tokens."""
+    quantile: int | None = None
+    text: dict[str, Any] | None = field(default=None, repr=False)
+
+
+def windows_of(
+    feature: int,
+    rows: pa.Table,
+    scale: Scale,
+    known: Mapping[str, Any] | None,
+    special: npt.NDArray[np.bool_] | None = None,
+) -> list[Window]:
+    """A feature's contexts and levels, from its rows of `feature_positions` and what `known_of` says of it."""
+    sequences, positions, values = (rows[name].to_numpy() for name in ("sequence_id", "position", "activation"))
+    found = [Window(one, at, {}, group) for one, at, group in _places(known)]
+    if not found:
+        order = np.lexsort((positions, sequences, -values))
+        if special is not None:
+            order = order[~special[order]]
+        first: dict[int, int] = {}
+        for row in order[: 50 * STRONGEST].tolist():
+            first.setdefault(int(sequences[row]), row)
+        best = list(first.values())[:STRONGEST]
+        found = [Window(int(sequences[row]), int(positions[row]), {}) for row in best]
+    starts = np.searchsorted(sequences, [one.sequence for one in found], side="left")
+    ends = np.searchsorted(sequences, [one.sequence for one in found], side="right")
+    for window, begin, end in zip(found, starts.tolist(), ends.tolist(), strict=True):
+        near = begin + np.flatnonzero(np.abs(positions[begin:end] - window.position) <= AROUND)
+        levels = scale.levels(feature, values[near])
+        window.levels = dict(zip(positions[near].tolist(), levels.tolist(), strict=True))
+    return found
+
+
+def _places(known: Mapping[str, Any] | None) -> Iterator[tuple[int, int, int | None]]:
+    """Sequence, position and quantile of the contexts that feature_stats or feature_scores name."""
+    for one in (known or {}).get("contexts") or ():
+        yield one["sequence_id"], one["position"], None
+    for number, group in enumerate((known or {}).get("quantile_contexts") or ()):
+        inner = group.get("contexts") if isinstance(group, dict) and "contexts" in group else group
+        for one in inner if isinstance(inner, list) else [inner]:
+            if one is not None:
+                yield one["sequence_id"], one["position"], number
+
+
+def cut(window: Window, text: TokenizedText) -> None:
+    """Give a window its text: its boxes, cut out of the sequence."""
+    near = [box for box in text.boxes if box.last >= window.position - AROUND and box.first <= window.position + AROUND]
+    levels = [max((window.levels.get(at, 0) for at in range(box.first, box.last + 1)), default=0) for box in near]
+    at = next((number for number, box in enumerate(near) if box.first <= window.position <= box.last), 0)
+    window.text = {
+        "sequence": window.sequence,
+        "record": text.row["record_id"],
+        "position": window.position,
+        "text": "".join(box.text for box in near),
+        # In UTF-16 units, as JavaScript counts.
+        "sizes": [len(box.text.encode("utf-16-le", "surrogatepass")) // 2 for box in near],
+        "levels": levels,
+        "at": at,
+        **({} if window.quantile is None else {"quantile": window.quantile}),
+        **({"label": text.row["label"]} if text.row.get("label") else {}),
+    }
+
+
+def cut_all(run: Path, windows: Iterable[Window]) -> None:
+    """Give windows their text, going over the texts once."""
+    wanted: dict[int, list[Window]] = {}
+    for one in windows:
+        wanted.setdefault(one.sequence, []).append(one)
+    left = set(wanted)
+    for part in parts(run, "sequences"):
+        if not left:
+            return
+        ids = set(pq.read_table(part, columns=["sequence_id"], partitioning=None)["sequence_id"].to_pylist())
+        if not ids & left:
+            continue
+        for text in sequences_of_part(run, part):
+            for window in wanted.get(text.row["sequence_id"], ()):
+                cut(window, text)
+        left -= ids
+
+
+def feature_view(
+    sae: int, feature: int, scale: Scale, known: Mapping[str, Any] | None, windows: Sequence[Window], logits: Any = None
+) -> dict[str, Any]:
+    """One feature's page."""
+    of = dict(known or {})
+    page: dict[str, Any] = {"sae": sae, "id": feature, "scale": float(scale.maxima[feature])}
+    page |= {name: of[name] for name in (*STATS, *SCORES) if of.get(name) is not None}
+    page["contexts"] = [one.text for one in windows if one.text is not None and one.quantile is None]
+    page["quantiles"] = [one.text for one in windows if one.text is not None and one.quantile is not None]
+    if logits is not None:
+        page["logits"] = logits
+    return page
+
+
+def one_feature(
+    run: Path, sae: int, feature: int, scale: Scale, known: Mapping[str, Any] | None, rows: pa.Table
+) -> Any:
+    """The page of one feature, its texts read by sequence: for the viewer and for Python."""
+    windows = windows_of(feature, rows, scale, known)
+    texts = sequences_of(run, {one.sequence for one in windows})
+    for window in windows:
+        cut(window, texts[window.sequence])
+    return feature_view(sae, feature, scale, known, windows)
+
+
+def known_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What `feature_stats` and `feature_scores` say of some features of one SAE."""
+    found: dict[int, dict[str, Any]] = {one: {} for one in features}
+    for table, columns in (("feature_scores", (*SCORES, "url", *PLACES)), ("feature_stats", (*STATS, *PLACES))):
+        for row in _rows_of_features(run, table, sae, features, columns):
+            found[row["feature_id"]] |= {name: value for name, value in row.items() if value is not None}
+    return found
+
+
+def logits_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What `feature_logits` says of some features of one SAE."""
+    rows = _rows_of_features(run, "feature_logits", sae, features, ("top", "bottom", "norm_folded"))
+    return {row["feature_id"]: row for row in rows}
+
+
+def _read(schema: Any, column: str) -> list[str]:
+    """What is read of a column: of contexts, where they are."""
+    paths = [schema.column(at).path for at in range(len(schema.names))]
+    own = [path for path in paths if path == column or path.startswith(f"{column}.")]
+    if column not in PLACES:
+        return own
+    return [path for path in own if path.endswith((".sequence_id", ".position"))]
+
+
+def _rows_of_features(
+    run: Path, table: str, sae: str, features: Sequence[int], columns: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    ids = pa.array(sorted(features), type=pa.int32())
+    for part in parts(run, table):
+        with pq.ParquetFile(part) as file:
+            names = [one for name in ("sae", "feature_id", *columns) for one in _read(file.schema, name)]
+            at = file.schema_arrow.names.index("feature_id")
+            for group in range(file.num_row_groups):
+                known = file.metadata.row_group(group).column(at).statistics
+                about = known is not None and known.has_min_max and len(ids)
+                if about and (known.max < ids[0].as_py() or known.min > ids[-1].as_py()):
+                    continue
+                rows = file.read_row_group(group, columns=["sae", "feature_id"])
+                here = pc.and_(pc.equal(rows["sae"], sae), pc.is_in(rows["feature_id"], ids))
+                if pc.any(here).as_py():
+                    yield from file.read_row_group(group, columns=names).filter(here).to_pylist()

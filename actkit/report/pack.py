@@ -1,0 +1,50 @@
+"""What a page carries of a run, so that a browser can only ever read it as data."""
+
+import base64
+import gzip
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""Characters with which a text could end the element that it stands in, or its line."""
+
+
+def safe_json(value: Any) -> str:
+    """JSON without a character that HTML or JavaScript gives a meaning, and without NaN, which is no JSON."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):  # numbers that are none, numpy's own: seldom, and slow to look for
+        text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character, escape in ESCAPED.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def packed(value: Any) -> str:
+    """JSON, gzipped without a date and in base64: no tag can be in it, and the same value gives the same text."""
+    text = safe_json(value)
+    return packed_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def packed_bytes(data: bytes) -> str:
+    """Bytes gzipped without a date, in base64."""
+    return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode("ascii")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | int | None):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return [_plain(one) for one in value.tolist()]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return str(value)

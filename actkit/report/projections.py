@@ -1,0 +1,103 @@
+"""A number for each token along a direction: what a strip of a run without features is coloured by.
+
+From the table `projections` where the run has it; else preference pairs on the mean of chosen − rejected (of the other
+half of the pairs), and contrast pairs on the chosen direction, at the positions that are stored.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.plots.concept_sides import chosen
+from actkit.plots.dpo import MOST_PAIRS, layer_of
+from actkit.plots.pair_vectors import differences_at, halves
+from actkit.plots.picture import LackingError, Pick
+from actkit.runs.reader import part_of, parts, rows_of
+from actkit.runs.run import Run
+
+Values = Mapping[tuple[int, int], float]
+"""(sequence, position) → number."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One direction, and how its numbers are read of one part of a run."""
+
+    name: str
+    of_part: Callable[[str], Values]
+    """From a part file's name."""
+
+
+def projections_of(run: Run) -> list[Projection]:
+    """The directions by which texts of a run can be coloured; none where there is none."""
+    if "projections" in run.tables:
+        return _stored(run)
+    try:
+        if "pair_diffs" in run.tables:
+            return [_of_pairs(run)]
+        if "directions" in run.tables and "activations" in run.tables:
+            return [_of_concept(run)]
+    except LackingError:
+        return []
+    return []
+
+
+def _stored(run: Run) -> list[Projection]:
+    first = pq.read_table(parts(run.path, "projections")[0], columns=["layer", "method"], partitioning=None)
+    kinds = sorted({(row["method"], row["layer"]) for row in first.to_pylist()})
+
+    def reads(method: str, layer: int) -> Callable[[str], Values]:
+        def read(part: str) -> Values:
+            if not (run.path / "projections" / part).exists():
+                return {}
+            rows = part_of(run.path, "projections", Path(part))
+            rows = rows.filter(pc.and_(pc.equal(rows["method"], method), pc.equal(rows["layer"], layer)))
+            return _values(rows["sequence_id"].to_numpy(), rows["position"].to_numpy(), rows["value"].to_numpy())
+
+        return read
+
+    return [Projection(f"projection on {method}, layer {layer}", reads(method, layer)) for method, layer in kinds]
+
+
+def _of_pairs(run: Run) -> Projection:
+    layer, point = layer_of(run, Pick())
+    records, differences = differences_at(run, point, MOST_PAIRS)
+    directions = np.stack(halves(records, differences))
+
+    def read(part: str) -> Values:
+        of = part_of(run.path, "sequences", Path(part), ["sequence_id", "record_id"])
+        half = dict(zip(of["sequence_id"].to_pylist(), (one % 2 for one in of["record_id"].to_pylist()), strict=True))
+        return _read(run.path, part, point, lambda ids: directions[[half[one] for one in ids]])
+
+    return Projection(f"projection on the mean of chosen − rejected, layer {layer}", read)
+
+
+def _of_concept(run: Run) -> Projection:
+    row = chosen(run, Pick())
+    table = run.table("directions", ["hook_point", "method", "direction"])
+    here = pc.and_(pc.equal(table["hook_point"], row["hook_point"]), pc.equal(table["method"], row["method"]))
+    direction = np.array(table.filter(here)["direction"][0].as_py())
+    return Projection(
+        f"projection on {row['method']}, layer {row['layer']}",
+        lambda part: _read(run.path, part, row["hook_point"], lambda _ids: direction[None]),
+    )
+
+
+def _read(run: Path, part: str, point: str, direction_of: Callable[[list[int]], Any]) -> Values:
+    found: dict[tuple[int, int], float] = {}
+    path = run / "activations" / part
+    for rows in rows_of(path, point) if path.exists() else ():
+        directions = direction_of(rows.sequence_ids.tolist())
+        values = (rows.activations.astype(np.float64) * directions).sum(axis=1)
+        found |= _values(rows.sequence_ids, rows.positions, values)
+    return found
+
+
+def _values(sequences: Any, positions: Any, values: Any) -> Values:
+    places = zip(sequences.tolist(), positions.tolist(), strict=True)
+    return dict(zip(places, (float(f"{one:.4g}") for one in values.tolist()), strict=True))

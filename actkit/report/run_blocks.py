@@ -1,0 +1,266 @@
+"""What a page holds of one run: blocks of whole texts, blocks of feature pages, and an index of both.
+
+Texts come first, until their share of the limit is used; contexts in them need no text of their own. Features follow,
+the densest first (of a ranking: those at either end), until the limit is reached. What is left out is said.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from actkit.plots.picture import Drawn, LackingError, Pick
+from actkit.plots.pictures import pictures_of
+from actkit.report.feature_views import PLACES, Window, cut_all, feature_view, known_of, logits_of, windows_of
+from actkit.report.features_in_order import features_in_order
+from actkit.report.pack import packed
+from actkit.report.projections import projections_of
+from actkit.report.text_views import Scale, scales_of, views_of_part
+from actkit.report.token_index import TokenIndex, token_index
+from actkit.runs.reader import parts
+from actkit.runs.run import Run
+
+TEXT_SHARE, FEATURE_SHARE = 0.55, 0.4
+"""Shares of what the limit leaves; a run without features gives its texts both."""
+BLOCK = 96_000
+"""Characters of JSON in a block of texts, about: what is unpacked to show one."""
+FEATURES_A_BLOCK = 24
+BATCH = 4096
+"""Features whose windows are in memory together."""
+CONTEXT_BYTES = 260
+"""Of a context with its text, in the page."""
+ROWS = 5_000
+"""Rows of a table in the page."""
+SNIPPET = 90
+Write = Callable[[str, str], int]
+"""Writes a named block; returns its size."""
+
+
+@dataclass
+class Page:
+    """What is known of a run's part of a page while it is written."""
+
+    run: Run
+    number: int
+    scales: list[Scale] = field(default_factory=list)
+    sequences: list[list[Any]] = field(default_factory=list)
+    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text]."""
+    features: list[list[list[Any]]] = field(default_factory=list)
+    """Of each SAE: [feature_id, n_active, density, largest activation, block, rank, auroc, q]."""
+    n_sequences: int = 0
+    n_alive: list[int] = field(default_factory=list)
+    tokens: TokenIndex | None = None
+
+
+def drawn_pictures(run: Run) -> list[tuple[str, str, Drawn | LackingError]]:
+    """Name, what it shows, and the picture or the sentence in its place."""
+    found: list[tuple[str, str, Drawn | LackingError]] = []
+    for picture in pictures_of(run):
+        try:
+            found.append((picture.name, picture.shows, picture.draw(run, Pick())))
+        except LackingError as error:
+            found.append((picture.name, picture.shows, error))
+    return found
+
+
+def figure_json(drawn: Drawn) -> Any:
+    """The figure for plotly.js, in the page's own colours."""
+    return json.loads(drawn.figure.to_json())
+
+
+def write_run(page: Page, budget: int, write: Write) -> None:
+    """Write the blocks of one run, within about `budget` bytes."""
+    run = page.run
+    saes = run.facts.get("saes", ())
+    page.scales = scales_of(run.path, saes)
+    used = _write_texts(page, round(budget * (TEXT_SHARE if saes else TEXT_SHARE + FEATURE_SHARE)), write)
+    if saes:
+        page.tokens = token_index(run.path)
+        left = budget * (TEXT_SHARE + FEATURE_SHARE) - used
+        for number in range(len(saes)):
+            page.tokens.start_sae()
+            left -= _write_features(page, number, round(left / (len(saes) - number)), write)
+
+
+def index_of(page: Page) -> dict[str, Any]:
+    """What the page's script is told of one run."""
+    run = page.run
+    return {
+        "name": run.path.resolve().name,
+        "command": run.facts["command"],
+        "saes": [{"name": one["name"], "d_sae": one["d_sae"]} for one in run.facts.get("saes", ())],
+        "scales": [[round(float(one), 4) for one in scale.maxima] for scale in page.scales],
+        "sequences": page.sequences,
+        "features": page.features,
+        "tokens": page.tokens.found() if page.tokens else [],
+        "missing": missing(page),
+    }
+
+
+def missing(page: Page) -> list[str]:
+    """What of the run is not in the page, a sentence each."""
+    name = page.run.path.name
+    found = []
+    if len(page.sequences) < page.n_sequences:
+        found.append(f"{len(page.sequences):,} of {page.n_sequences:,} texts are in this page")
+    for sae, (features, alive) in enumerate(zip(page.features, page.n_alive, strict=True)):
+        there = sum(1 for row in features if row[4] is not None)
+        if there < alive:
+            of = page.run.facts["saes"][sae]["name"]
+            found.append(f"{there:,} of the {alive:,} active features of {of} have a page here")
+    return [f"{one}; actkit view {name} has all" for one in found]
+
+
+def _write_texts(page: Page, budget: int, write: Write) -> int:
+    """Whole texts in order, until the budget is used; the others are only listed, up to ROWS."""
+    page.n_sequences = _n_texts(page.run)
+    used = 0
+    for number, block in enumerate(_text_blocks(page)):
+        name = f"text-{page.number}-{number}"
+        used += write(name, packed(block))
+        page.sequences += [_listed(view, name) for view in block]
+        if used >= budget:
+            break
+    return used
+
+
+def _text_blocks(page: Page) -> Iterator[list[dict[str, Any]]]:
+    block: list[dict[str, Any]] = []
+    size = 0
+    projections = projections_of(page.run)
+    for part in parts(page.run.path, "sequences"):
+        for view in views_of_part(page.run.path, part, page.scales, projections):
+            block.append(view)
+            size += len(json.dumps(view, ensure_ascii=False))
+            if size >= BLOCK:
+                yield block
+                block, size = [], 0
+    if block:
+        yield block
+
+
+def _listed(view: dict[str, Any], block: str) -> list[Any]:
+    skip = set(view["special"])
+    text = "".join(one for at, one in enumerate(view["texts"][:60]) if at not in skip)
+    about = [view["sequence_id"], view["record_id"], view.get("side"), view.get("label"), view["n_tokens"]]
+    return [*about, block, text[:SNIPPET]]
+
+
+def _n_texts(run: Run) -> int:
+    table = run.table("sequences", ["sequence_id", "parent_id"])
+    return len(table) - len(pc.unique(pc.drop_null(table["parent_id"])))
+
+
+def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
+    """The pages of one SAE's features, in batches that fit into memory."""
+    run, scale = page.run, page.scales[sae]
+    order, rows = _ordered(run, scale)
+    page.features.append(rows)
+    page.n_alive.append(len(order))
+    inside = {row[0] for row in page.sequences}
+    used, done, counted = 0, 0, False
+    place = {row[0]: number for number, row in enumerate(rows)}
+    while (done < len(order) and used < budget) or not counted:
+        batch = order[done : done + BATCH]
+        known = known_of(run.path, scale.sae, batch) if batch else {}
+        windows = _windows(page, sae, known, counted)
+        counted = True
+        if not batch:
+            break
+        # Those that fit: a context in a text of the page costs little.
+        fitting, room = [], budget - used
+        for feature in batch:
+            outside = sum(1 for one in windows.get(feature, ()) if one.sequence not in inside)
+            room -= outside * CONTEXT_BYTES + 25 * (len(windows.get(feature, ())) - outside) + 200
+            if room < 0:
+                break
+            fitting.append(feature)
+        cut_all(run.path, (one for feature in fitting for one in windows[feature] if one.sequence not in inside))
+        used += _write_pages(page, sae, fitting, windows, known, place, write)
+        done += len(batch)
+        if len(fitting) < len(batch):
+            break
+    return used
+
+
+def _windows(page: Page, sae: int, wanted: dict[int, dict[str, Any]], counted: bool) -> dict[int, list[Window]]:
+    """The contexts of some features; the first pass counts the features of token texts too."""
+    run, scale, tokens = page.run, page.scales[sae], page.tokens
+    assert tokens is not None
+    windows: dict[int, list[Window]] = {}
+    for feature, rows in features_in_order(run.path, scale.sae, len(scale.maxima)):
+        if feature not in wanted and counted:
+            continue
+        at = tokens.rows(rows["sequence_id"].to_numpy(), rows["position"].to_numpy().astype(np.int64))
+        if not counted:
+            tokens.count(feature, at)
+        if feature in wanted:
+            special = (at >= 0) & tokens.special[at] if len(tokens.special) else None
+            windows[feature] = windows_of(feature, rows, scale, wanted[feature], special)
+            wanted[feature] = {name: value for name, value in wanted[feature].items() if name not in PLACES}
+    return windows
+
+
+def _write_pages(
+    page: Page,
+    sae: int,
+    features: list[int],
+    windows: dict[int, list[Window]],
+    known: dict[int, dict[str, Any]],
+    place: dict[int, int],
+    write: Write,
+) -> int:
+    run, scale, used = page.run, page.scales[sae], 0
+    for first in range(0, len(features), FEATURES_A_BLOCK):
+        group = features[first : first + FEATURES_A_BLOCK]
+        logits = logits_of(run.path, scale.sae, group)
+        name = f"feature-{page.number}-{sae}-{min(place[one] for one in group)}"
+        pages = []
+        for feature in group:
+            for window in windows[feature]:
+                if window.text is None:  # its text is in the page already
+                    levels = [[at, level] for at, level in sorted(window.levels.items())]
+                    window.text = {"sequence": window.sequence, "position": window.position, "near": levels}
+                    if window.quantile is not None:
+                        window.text["quantile"] = window.quantile
+            pages.append(feature_view(sae, feature, scale, known[feature], windows[feature], logits.get(feature)))
+            page.features[sae][place[feature]][4] = name
+            windows.pop(feature)
+        used += write(name, packed(pages))
+    return used
+
+
+def _ordered(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
+    """Features in the order in which they are given pages, and their rows for the page's table."""
+    rows: dict[int, list[Any]] = {}
+    for one in np.flatnonzero(scale.maxima > 0).tolist():
+        rows[one] = [one, None, None, float(scale.maxima[one]), None, None, None, None]
+    for number, n, density in _stats(run, scale.sae):
+        if number in rows and n:
+            rows[number][1:3] = [n, density]
+    order = sorted(rows, key=lambda one: (-(rows[one][2] or 0), one))
+    ranked = list(_ranked(run, scale.sae))
+    for number, rank, auroc, q in ranked:
+        if number in rows:
+            rows[number][5:8] = [rank, auroc, q]
+    if ranked:
+        far = {number: abs(auroc - 0.5) for number, _, auroc, _ in ranked}
+        order = sorted(rows, key=lambda one: (-far.get(one, -1), one))
+    return order, [rows[one] for one in order]
+
+
+def _stats(run: Run, sae: str) -> Iterator[tuple[int, int, float]]:
+    if "feature_stats" in run.tables:
+        table = run.table("feature_stats", ["sae", "feature_id", "n_active", "density"])
+        of = table.filter(pc.equal(table["sae"], sae))
+        yield from zip(*(of[name].to_pylist() for name in ("feature_id", "n_active", "density")), strict=True)
+
+
+def _ranked(run: Run, sae: str) -> Iterator[tuple[int, int, float, float]]:
+    if "feature_scores" in run.tables:
+        table = run.table("feature_scores", ["sae", "feature_id", "rank", "auroc", "q_value"])
+        of = table.filter(pc.equal(table["sae"], sae))
+        yield from zip(*(of[name].to_pylist() for name in ("feature_id", "rank", "auroc", "q_value")), strict=True)

@@ -1,0 +1,186 @@
+"""Sequences as a page draws them: boxes of text, the features of each, and a number each to colour by."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actkit.report.projections import Projection, Values
+from actkit.runs.by_sequence import (
+    TokenizedText,
+    parts_of_sequence,
+    rows_of_sequences,
+    sequences_of,
+    sequences_of_part,
+    tables_of_sequences,
+)
+from actkit.runs.reader import parts, sae_groups
+
+MOST_FEATURES = 32
+"""Features shown of a token: the strongest."""
+KEPT = ("sequence_id", "record_id", "side", "label", "group", "template", "split", "source", "n_tokens", "n_truncated")
+Active = tuple[Sequence[int], Sequence[int]]
+Places = Mapping[tuple[int, int], Active]
+"""(sequence, position) → feature ids and their levels there, strongest first."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The largest activation of each feature of an SAE [d_sae]: a page holds activations as 255ths of it."""
+
+    sae: str
+    maxima: npt.NDArray[np.float32] = field(repr=False)
+
+    def levels(self, features: Any, activations: Any) -> npt.NDArray[np.int64]:
+        """[n] 1 to 255 for activations [n] of features [n], or of one feature; off by at most half a level."""
+        tops = np.maximum(self.maxima[features], np.float32(1e-30))
+        found: npt.NDArray[np.int64] = np.clip(np.rint(255 * np.asarray(activations) / tops), 1, 255).astype(np.int64)
+        return found
+
+
+def text_view(
+    text: TokenizedText, path: Sequence[int], of_saes: Sequence[Places], coloured: Sequence[tuple[str, Values]] = ()
+) -> dict[str, Any]:
+    """One sequence; `path` are the ids of it and of those that it continues, nearest first."""
+    boxes = text.boxes
+    view: dict[str, Any] = {name: text.row[name] for name in KEPT if text.row.get(name) is not None}
+    view |= {
+        "start": text.row["start"],
+        "response": text.row["response_start"],
+        "parent": text.row["parent_id"],
+        "texts": [box.text for box in boxes],
+        "first": [box.first for box in boxes],
+        "special": [number for number, box in enumerate(boxes) if box.is_special],
+    }
+    view["features"] = [_features(boxes, path, places) for places in of_saes]
+    values = [{"name": name, "values": _along(boxes, path, of)} for name, of in coloured]
+    values = [one for one in values if any(value is not None for value in one["values"])]
+    return {**view, "values": values} if values else view
+
+
+def _along(boxes: Any, path: Sequence[int], values: Values) -> list[float | None]:
+    """For each box the number at its last position; None where there is none."""
+    return [next((values[(one, box.last)] for one in path if (one, box.last) in values), None) for box in boxes]
+
+
+def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
+    """For each box its feature ids and their levels; an empty list where none is stored."""
+    found: list[Any] = []
+    for box in boxes:
+        ids: list[int] = []
+        levels: list[int] = []
+        for position in range(box.first, box.last + 1):
+            here = next((places[(one, position)] for one in path if (one, position) in places), None)
+            if here is not None:
+                ids += here[0]
+                levels += here[1]
+        found.append([ids, levels] if ids else [])
+    return found
+
+
+def path_of(rows: Mapping[int, Mapping[str, Any]], sequence: int) -> list[int]:
+    """The ids of a sequence and of those that it continues."""
+    path = [sequence]
+    while path[-1] in rows and rows[path[-1]]["parent_id"] is not None:
+        path.append(rows[path[-1]]["parent_id"])
+    return path
+
+
+def views_of(
+    run: Path, wanted: Sequence[int], scales: Sequence[Scale], projections: Sequence[Projection] = ()
+) -> list[dict[str, Any]]:
+    """Some sequences. Raises RunError for an id that there is not."""
+    texts = sequences_of(run, wanted)
+    paths = {}
+    for one, text in texts.items():
+        path, parent = [one], text.row["parent_id"]
+        while parent is not None:
+            path.append(parent)
+            (row,) = rows_of_sequences(run, "sequences", [parent], ["sequence_id", "parent_id"])
+            parent = row["parent_id"]
+        paths[one] = path
+    ids = sorted({one for path in paths.values() for one in path})
+    found = [_places(run, scale, ids) for scale in scales]
+    names = sorted({part.name for one in ids for part in parts_of_sequence(run, "sequences", one)})
+    coloured = [
+        (one.name, {place: v for name in names for place, v in one.of_part(name).items()}) for one in projections
+    ]
+    return [text_view(texts[one], paths[one], found, coloured) for one in wanted]
+
+
+def views_of_part(
+    run: Path, part: Path, scales: Sequence[Scale], projections: Sequence[Projection] = ()
+) -> Iterator[dict[str, Any]]:
+    """The sequences of one part, in order; those that are only the beginning of others are left out."""
+    found = [_places_of_part(run, part, scale) for scale in scales]
+    coloured = [(one.name, one.of_part(part.name)) for one in projections]
+    texts = list(sequences_of_part(run, part))
+    rows = {text.row["sequence_id"]: text.row for text in texts}
+    parents = {row["parent_id"] for row in rows.values()}
+    for text in texts:
+        if text.row["sequence_id"] not in parents:
+            yield text_view(text, path_of(rows, text.row["sequence_id"]), found, coloured)
+
+
+def _places(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
+    for table in ("features", "pooled_features"):
+        found: dict[tuple[int, int], Active] = {}
+        for rows in tables_of_sequences(run, table, ids):
+            found |= _active(rows.filter(pc.equal(rows["sae"], scale.sae)), scale)
+        if found:
+            return found
+    return {}
+
+
+def _places_of_part(run: Path, part: Path, scale: Scale) -> Places:
+    found: dict[tuple[int, int], Active] = {}
+    for table in ("features", "pooled_features"):
+        own = run / table / part.name
+        if own.exists():
+            for rows in sae_groups(own, scale.sae):
+                found |= _active(rows, scale)
+            break
+    return found
+
+
+def _active(rows: pa.Table, scale: Scale) -> dict[tuple[int, int], Active]:
+    """Of a run that stores pooled features alone, each is where it is strongest."""
+    lengths = pc.list_value_length(rows["feature_ids"]).to_numpy()
+    ids = pc.list_flatten(rows["feature_ids"]).to_numpy()
+    levels = scale.levels(ids, pc.list_flatten(rows["feature_activations"]).to_numpy())
+    if "position" in rows.column_names:
+        ends = np.cumsum(lengths).tolist()
+        of = (ids.tolist(), levels.tolist())
+        places = zip(rows["sequence_id"].to_pylist(), rows["position"].to_pylist(), strict=True)
+        begins = [0, *ends[:-1]]
+        lasts = [min(end, begin + MOST_FEATURES) for begin, end in zip(begins, ends, strict=True)]
+        spans = zip(places, begins, lasts, strict=True)
+        return {place: (of[0][begin:end], of[1][begin:end]) for place, begin, end in spans}
+    found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+    sequences = np.repeat(rows["sequence_id"].to_numpy(), lengths).tolist()
+    positions = pc.list_flatten(rows["feature_positions"]).to_pylist()
+    for sequence, position, feature, level in zip(sequences, positions, ids.tolist(), levels.tolist(), strict=True):
+        here = found.setdefault((sequence, position), ([], []))
+        here[0].append(feature)
+        here[1].append(level)
+    return dict(found)
+
+
+def scales_of(run: Path, saes: Sequence[Mapping[str, Any]]) -> list[Scale]:
+    """The largest activation of every feature of each SAE, from what is stored; read part by part."""
+    found = []
+    for sae in saes:
+        maxima = np.zeros(sae["d_sae"], dtype=np.float32)
+        table = "features" if parts(run, "features") else "pooled_features"
+        for part in parts(run, table):
+            for rows in sae_groups(part, sae["name"], ["feature_ids", "feature_activations"]):
+                ids = pc.list_flatten(rows["feature_ids"]).to_numpy()
+                values = pc.list_flatten(rows["feature_activations"]).to_numpy().astype(np.float32)
+                np.maximum.at(maxima, ids, values)
+        found.append(Scale(sae["name"], maxima))
+    return found

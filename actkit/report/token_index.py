@@ -1,0 +1,128 @@
+"""Which features are active on which token text, with recall and precision: what the search of a page looks up.
+
+The commonest token texts are numbered, and each token of the run has its number (2 bytes); then one pass over
+`feature_positions`, a feature at a time, counts how often each is active on each text. Special tokens are left out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from actkit.runs.reader import Ints, part_of, parts
+
+TEXTS = 3_000
+"""Token texts that can be searched for: the commonest."""
+FEWEST = 3
+"""Tokens below which a text is left out: recall would be a share of two."""
+BEST = 10
+"""Features kept of each text, by F1."""
+MOST_TOKENS = 50_000_000
+"""Tokens that are numbered, 100 MB; of a longer run the first, which the page says."""
+NONE = np.uint16(65535)
+
+
+@dataclass
+class TokenIndex:
+    """Token texts, and where they are."""
+
+    texts: list[str]
+    counts: Ints
+    """[n_texts] tokens with each text."""
+    sequence_ids: Ints
+    begins: Ints
+    """[n_sequences]: where each sequence's own tokens begin, less its first own position."""
+    numbers: npt.NDArray[np.uint16] = field(repr=False)
+    """[n_tokens] number of each token's text; NONE for rare texts and special tokens."""
+    special: npt.NDArray[np.bool_] = field(repr=False)
+    best: list[tuple[npt.NDArray[np.float64], Ints, Ints, Ints]] = field(default_factory=list, repr=False)
+    """Of each SAE: F1, feature, hits and active tokens [n_texts, BEST]."""
+
+    def rows(self, sequence_ids: Ints, positions: Ints) -> Ints:
+        """Where positions stand among the numbered tokens; -1 where they do not."""
+        at = np.minimum(np.searchsorted(self.sequence_ids, sequence_ids), max(len(self.sequence_ids) - 1, 0))
+        rows = self.begins[at] + positions
+        there = (self.sequence_ids[at] == sequence_ids) & (rows < len(self.numbers))
+        found: Ints = np.where(there, rows, -1)
+        return found
+
+    def start_sae(self) -> None:
+        """Begin to count another SAE."""
+        shape = (len(self.texts), BEST)
+        none = [np.zeros(shape, dtype=np.int64) for _ in range(3)]
+        self.best.append((np.zeros(shape), none[0], none[1], none[2]))
+
+    def count(self, feature: int, rows: Ints) -> None:
+        """Count one feature of the current SAE, active on the tokens `rows`."""
+        rows = rows[rows >= 0]
+        rows = rows[~self.special[rows]]
+        numbers = self.numbers[rows]
+        numbers = numbers[numbers != NONE]
+        if not len(numbers):
+            return
+        hits = np.bincount(numbers, minlength=len(self.texts))
+        texts = np.flatnonzero(hits)
+        f1 = 2 * hits[texts] / (len(rows) + self.counts[texts])
+        scores, features, of_hits, active = self.best[-1]
+        better = f1 > scores[texts, -1]
+        for text, value in zip(texts[better].tolist(), f1[better].tolist(), strict=True):
+            at = int(np.searchsorted(-scores[text], -value, side="right"))
+            for array, new in ((scores, value), (features, feature), (of_hits, hits[text]), (active, len(rows))):
+                array[text, at + 1 :] = array[text, at:-1].copy()
+                array[text, at] = new
+
+    def found(self) -> list[Any]:
+        """For a page: [text, tokens, for each SAE its features as [feature, hits, active]]."""
+        listed = []
+        for number, text in enumerate(self.texts):
+            of_saes = []
+            for _, *arrays in self.best:
+                rows = zip(*(one[number].tolist() for one in arrays), strict=True)
+                of_saes.append([list(row) for row in rows if row[1]])
+            listed.append([text, int(self.counts[number]), of_saes])
+        return listed
+
+
+def token_index(run: Path) -> TokenIndex:
+    """Number the tokens of a run; no feature is counted yet."""
+    totals: dict[str, int] = {}
+    for part in parts(run, "tokens"):
+        tokens = part_of(run, "tokens", part, ["token", "is_special"])
+        ordinary = tokens.filter(pc.invert(tokens["is_special"]))["token"].cast("string").combine_chunks()
+        for one in pc.value_counts(ordinary).to_pylist():
+            totals[one["values"]] = totals.get(one["values"], 0) + one["counts"]
+    kept = sorted((text for text, n in totals.items() if n >= FEWEST), key=lambda text: (-totals[text], text))[:TEXTS]
+    number: Mapping[str, int] = {text: at for at, text in enumerate(kept)}
+    numbers, special, ids, begins, n = [], [], [], [], 0
+    for part in parts(run, "tokens"):
+        if n >= MOST_TOKENS:
+            break
+        tokens = part_of(run, "tokens", part, ["sequence_id", "position", "token", "is_special"])
+        encoded = tokens["token"].cast("string").combine_chunks().dictionary_encode()
+        of_text = np.array([number.get(text, int(NONE)) for text in encoded.dictionary.to_pylist()], dtype=np.uint16)
+        own = of_text[encoded.indices.to_numpy()] if len(tokens) else np.zeros(0, dtype=np.uint16)
+        is_special = tokens["is_special"].to_numpy(zero_copy_only=False).astype(np.bool_)
+        own[is_special] = NONE
+        sequences, positions = tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy()
+        first = np.flatnonzero(np.diff(sequences, prepend=-1))
+        ids.append(sequences[first])
+        begins.append(n + first - positions[first])
+        numbers.append(own)
+        special.append(is_special)
+        n += len(own)
+    counts = np.array([totals[text] for text in kept], dtype=np.int64)
+    whole: Iterable[Any] = (numbers, special)
+    joined = [np.concatenate(one) if one else np.zeros(0, dtype=np.uint16) for one in whole]
+    empty = np.zeros(0, dtype=np.int64)
+    return TokenIndex(
+        kept,
+        counts,
+        np.concatenate(ids) if ids else empty,
+        np.concatenate(begins) if begins else empty,
+        joined[0],
+        joined[1].astype(np.bool_),
+    )

@@ -1,0 +1,129 @@
+"""Two runs side by side: what was asked differently, the same axes, and features of the SAE that both have."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from actkit.runs.run import Run
+
+ROWS, MOST = 50, 2
+NOT_ASKED = ("out",)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Features that both runs have: [sae, feature, of A, of B, difference]."""
+
+    says: str
+    measure: str
+    rows: list[tuple[int, int, str, str, str]]
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What differs of model and options: name, of A, of B."""
+    found = [
+        (name, str(first["model"].get(name)), str(second["model"].get(name)))
+        for name in ("name", "revision", "dtype", "device")
+        if first["model"].get(name) != second["model"].get(name)
+    ]
+    if first["command"] != second["command"]:
+        found.insert(0, ("command", first["command"], second["command"]))
+    mine, theirs = first.get("options", {}), second.get("options", {})
+    names = [name for name in sorted({*mine, *theirs} - set(NOT_ASKED)) if mine.get(name) != theirs.get(name)]
+    return found + [(name, str(mine.get(name)), str(theirs.get(name))) for name in names]
+
+
+def joined_features(first: Run, second: Run) -> Joined | None:
+    """The features of the SAEs that are the same in both runs, by how much they differ; None without SAEs."""
+    if not first.facts.get("saes") or not second.facts.get("saes"):
+        return None
+    same = [one["name"] for one in first.facts["saes"] if _digest(first, one["name"]) == _digest(second, one["name"])]
+    same = [name for name in same if _digest(first, name) is not None]
+    if not same:
+        return Joined("The runs have no SAE in common: the digests of their weights differ.", "", [])
+    kinds = (("feature_scores", "auroc", "AUROC"), ("feature_stats", "density", "density"))
+    known = next((one for one in kinds if one[0] in first.tables and one[0] in second.tables), None)
+    if known is None:
+        return Joined(f"Both have {', '.join(same)}; there is no table of features in both to compare.", "", [])
+    table, column, measure = known
+    rows: list[tuple[int, int, float, float]] = []
+    for name in same:
+        number = [one["name"] for one in first.facts["saes"]].index(name)
+        mine, theirs = (_column(run, table, name, column) for run in (first, second))
+        rows += [(number, one, mine[one], theirs[one]) for one in mine.keys() & theirs.keys()]
+    rows.sort(key=lambda row: (-abs(row[2] - row[3]), row[0], row[1]))
+    shown = [(sae, feature, f"{a:.4g}", f"{b:.4g}", f"{b - a:+.4g}") for sae, feature, a, b in rows[:ROWS]]
+    says = (
+        f"{len(rows):,} features of {', '.join(same)}, whose weights are the same in both runs; the {len(shown)} that "
+    )
+    says += "differ most."
+    return Joined(says, measure, shown)
+
+
+def share_axes(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Give two figures of one picture the same ranges, where their axes are numbers of the same kind."""
+    names = [name for name in first["layout"] if name[:5] in ("xaxis", "yaxis") and name in second["layout"]]
+    for name in names:
+        axes = [one["layout"][name] for one in (first, second)]
+        if any(axis.get("type") == "category" or "range" in axis or axis.get("autorange") for axis in axes):
+            continue
+        ends = [one for one in (_extent(figure, name) for figure in (first, second)) if one is not None]
+        if len(ends) < MOST:
+            continue
+        low, high = min(one[0] for one in ends), max(one[1] for one in ends)
+        if axes[0].get("type") == "log":
+            if low <= 0:
+                continue
+            low, high = float(np.log10(low)), float(np.log10(high))
+        pad = 0.04 * (high - low) or 0.5
+        for axis in axes:
+            axis["range"] = [low - pad, high + pad]
+    for trace, other in zip(first["data"], second["data"], strict=False):
+        if trace.get("type") == other.get("type") == "heatmap" and "zmax" not in trace:
+            levels = [one for one in map(_numbers, (trace["z"], other["z"])) if one.size]
+            for one in (trace, other) if levels else ():
+                one["zmin"], one["zmax"] = (float(end(list(map(end, levels)))) for end in (np.nanmin, np.nanmax))
+
+
+def _extent(figure: Mapping[str, Any], axis: str) -> tuple[float, float] | None:
+    letter, number = axis[0], axis[5:]
+    found = []
+    for trace in figure["data"]:
+        if trace.get(f"{letter}axis", letter) != letter + number:
+            continue
+        if trace.get("type", "scatter") != "scatter":  # plotly works out where those end
+            return None
+        values = _numbers(trace.get(letter, ()))
+        if values.size and np.isfinite(values).any():
+            found.append((float(np.nanmin(values)), float(np.nanmax(values))))
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+
+def _numbers(values: Any) -> Any:
+    """Numbers of a figure, which plotly may hold as base64."""
+    if isinstance(values, Mapping):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).astype(np.float64)
+    return np.array([one if isinstance(one, int | float) else np.nan for one in _flat(values)], dtype=np.float64)
+
+
+def _flat(values: Any) -> Any:
+    for one in values:
+        if isinstance(one, list | tuple):
+            yield from _flat(one)
+        else:
+            yield one
+
+
+def _digest(run: Run, sae: str) -> Any:
+    return run.facts.get("fingerprint", {}).get(f"sae.{sae}")
+
+
+def _column(run: Run, table: str, sae: str, column: str) -> dict[int, float]:
+    read = run.table(table, ["sae", "feature_id", column])
+    of = read.filter(pc.equal(read["sae"], sae))
+    pairs = zip(of["feature_id"].to_pylist(), of[column].to_pylist(), strict=True)
+    return {feature: value for feature, value in pairs if value is not None}

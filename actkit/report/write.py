@@ -1,0 +1,173 @@
+"""One self-contained page of one or two finished runs, written as it is made.
+
+The page's own script and plotly.js are the only things in it that run: the policy names the first by its hash, and the
+second is unpacked into a `blob:`. All else is text that jinja escapes, or base64. The same runs give the same bytes.
+"""
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from actkit.errors import RunError
+from actkit.plots.picture import Drawn
+from actkit.report.header import header, warnings_of
+from actkit.report.pack import packed, packed_bytes
+from actkit.report.run_blocks import Page, drawn_pictures, figure_json, index_of, write_run
+from actkit.report.two_runs import differences, joined_features
+from actkit.runs.atomic_files import write_whole
+from actkit.runs.run import Run
+
+FOLDER = Path(__file__).parent
+LIMIT_MB = 25
+MOST_RUNS = 2
+MARK = "<!--blocks-->"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    name: str
+    header: list[tuple[str, str]]
+    warnings: list[str]
+    has_features: bool
+
+
+def write_report(runs: Sequence[Run], path: Path, limit_mb: float = LIMIT_MB) -> Path:
+    """Write the page; its size is about `limit_mb` at most, and what does not fit is said in it.
+
+    Raises RunError for more than two runs, WriteError where it cannot be written.
+    """
+    if not 1 <= len(runs) <= MOST_RUNS:
+        raise RunError(f"{len(runs)} runs: a report is of one or two", "actkit report RUN [RUN2]")
+    write_whole(path, lambda file: _write(file, runs, limit_mb))
+    return path
+
+
+def _write(file: IO[bytes], runs: Sequence[Run], limit_mb: float) -> None:
+    pictures = [drawn_pictures(run) for run in runs]
+    head, tail, blocks = page_parts(runs, pictures, notes=FOOTNOTES)
+    written = file.write(head.encode("utf-8", "replace"))
+
+    def write(name: str, base64_text: str) -> int:
+        return file.write(_element(name, base64_text))
+
+    written += write("plotly", plotly_packed())
+    for name, value in blocks.items():
+        written += write(name, packed(value))
+    budget = limit_mb * 1e6 - written - len(tail)
+    pages = [Page(run, number) for number, run in enumerate(runs)]
+    for page in pages:
+        write_run(page, round(max(budget, 0) / len(pages)), write)
+    write("index", packed([index_of(page) for page in pages]))
+    file.write(tail.encode("utf-8", "replace"))
+
+
+FOOTNOTES = (
+    "Activations of tokens are shown in 255 steps of their feature's largest one: off by at most a 510th of it.",
+    "j and k go to the next and the one before, / to the search, Escape back here.",
+)
+
+
+def page_parts(
+    runs: Sequence[Run], pictures: Sequence[Sequence[tuple[str, str, Any]]], notes: Sequence[str], live: bool = False
+) -> tuple[str, str, dict[str, Any]]:
+    """The page before its blocks, after them, and the blocks of its figures."""
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    shown = [
+        _Shown(
+            run.path.resolve().name, header(run.path, run.facts), warnings_of(run.facts), bool(run.facts.get("saes"))
+        )
+        for run in runs
+    ]
+    sections, blocks = _sections(pictures)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    text = environment.from_string((FOLDER / "page.html.j2").read_text(encoding="utf-8")).render(
+        policy=policy(script, live),
+        version=runs[0].facts.get("versions", {}).get("actkit", ""),
+        title=" and ".join(one.name for one in shown),
+        style=_trusted((FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=_trusted(script),
+        runs=shown,
+        differences=differences(*(run.facts for run in runs)) if len(runs) == MOST_RUNS else [],
+        joined=joined_features(*runs) if len(runs) == MOST_RUNS else None,
+        pictures=sections,
+        notes=notes,
+    )
+    if live:
+        text = text.replace("<html ", '<html data-live="true" ', 1)
+    head, _, tail = text.partition(MARK)
+    return head, tail, blocks
+
+
+def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The pictures, those of two runs under one name side by side on the same axes; and their figures."""
+    from actkit.report.two_runs import share_axes
+
+    by_name: dict[str, list[tuple[int, Any]]] = {}
+    for number, of_run in enumerate(pictures):
+        for name, _, drawn in of_run:
+            by_name.setdefault(name, []).append((number, drawn))
+    sections, blocks = [], {}
+    for name, sides in by_name.items():
+        both = [drawn for _, drawn in sides if isinstance(drawn, Drawn)]
+        figures = {id(drawn): figure_json(drawn) for drawn in both}
+        if len(both) == MOST_RUNS:
+            share_axes(*(figures[id(drawn)] for drawn in both))
+        shown = []
+        for number, drawn in sides:
+            if isinstance(drawn, Drawn):
+                block = f"plot-{number}-{name}"
+                blocks[block] = {**figures[id(drawn)], "opens": drawn.opens}
+                shown.append(
+                    {"run": number, "title": drawn.title, "says": drawn.says, "query": drawn.query, "plot": block}
+                )
+            else:
+                shown.append({"run": number, "title": name, "says": drawn.message, "query": "", "plot": None})
+        sections.append({"name": name, "sides": shown})
+    return sections, blocks
+
+
+def policy(script: str, live: bool = False) -> str:
+    """The page's content security policy."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    connect = "connect-src 'self'; " if live else ""
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"{connect}base-uri 'none'; form-action 'none'"
+    )
+
+
+@lru_cache(maxsize=1)
+def plotly_packed() -> str:
+    """plotly.js of the installed plotly, packed."""
+    return packed_bytes(get_plotlyjs().encode())
+
+
+def _element(name: str, base64_text: str) -> bytes:
+    """A block: an element that a browser neither runs nor shows."""
+    buffer = io.StringIO()
+    buffer.write(f'<script type="text/plain" id="b-{name}">')
+    buffer.write(base64_text)
+    buffer.write("</script>\n")
+    return buffer.getvalue().encode("ascii")
+
+
+def block_elements(blocks: dict[str, Any]) -> bytes:
+    """Blocks as elements, plotly.js first."""
+    return _element("plotly", plotly_packed()) + b"".join(
+        _element(name, packed(value)) for name, value in blocks.items()
+    )
+
+
+def _trusted(text: str) -> Any:
+    """The package's own style and script, which are not escaped."""
+    import markupsafe
+
+    return markupsafe.Markup(text)
