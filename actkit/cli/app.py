@@ -18,6 +18,7 @@ from actkit.cli import (
     export,
     feature_dataset,
     plot,
+    report,
     reward_detect,
     sae_extract,
     saes,
@@ -25,6 +26,7 @@ from actkit.cli import (
     show,
     steer,
     verify,
+    view,
 )
 from actkit.cli.options.help import Command
 from actkit.cli.screen.console import draw_error
@@ -45,6 +47,8 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("saes", saes.saes, TABLES),
     ("show", show.show, LOOK),
     ("plot", plot.plot, LOOK),
+    ("report", report.report, LOOK),
+    ("view", view.view, LOOK),
     ("verify", verify.verify, LOOK),
     ("export", export.export, LOOK),
     ("schema", schema.schema, LOOK),

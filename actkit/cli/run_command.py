@@ -56,8 +56,12 @@ def run_command(
 
 
 def hand_over(finished: "Finished", shared: Shared) -> None:
-    """Write what `--export` asks for, then the run's path, or with `--json` one object, on standard output."""
+    """Write what `--export` and `--report` ask for; then the run's path, or with `--json` one object, to stdout."""
     _export(shared, finished.path)
+    if shared.report:
+        from actkit.cli import report
+
+        report.write([finished.path], report.beside([finished.path]), report.LIMIT_MB, shared.quiet)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:

@@ -130,7 +130,7 @@ function coloursOf(run, view, wanted) {
   const found = [];
   const none = {name: "nothing", of: () => ({style: ""})};
   if (view.values) for (const one of view.values) {
-    const known = one.values.filter((value) => value !== null);
+    const special = new Set(view.special), known = one.values.filter((value, at) => value !== null && !special.has(at));
     const middle = known.reduce((sum, value) => sum + value, 0) / (known.length || 1), top = Math.max(1e-9, ...known.map((value) => Math.abs(value - middle)));
     found.push({name: one.name, of: (at) => one.values[at] === null || one.values[at] === undefined ? {style: ""} : {style: signed((one.values[at] - middle) / top), says: number(one.values[at], 4)}});
   }

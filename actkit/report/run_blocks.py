@@ -157,7 +157,7 @@ def _n_texts(run: Run) -> int:
 def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
     """The pages of one SAE's features, in batches that fit into memory."""
     run, scale = page.run, page.scales[sae]
-    order, rows = _ordered(run, scale)
+    order, rows = ordered_features(run, scale)
     page.features.append(rows)
     page.n_alive.append(len(order))
     inside = {row[0] for row in page.sequences}
@@ -233,7 +233,7 @@ def _write_pages(
     return used
 
 
-def _ordered(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
+def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
     """Features in the order in which they are given pages, and their rows for the page's table."""
     rows: dict[int, list[Any]] = {}
     for one in np.flatnonzero(scale.maxima > 0).tolist():

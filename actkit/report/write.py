@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import jinja2
+import markupsafe
 from plotly.offline import get_plotlyjs
 
 from actkit.errors import RunError
 from actkit.plots.picture import Drawn
+from actkit.plots.style import visible
 from actkit.report.header import header, warnings_of
 from actkit.report.pack import packed, packed_bytes
 from actkit.report.run_blocks import Page, drawn_pictures, figure_json, index_of, write_run
@@ -79,7 +81,7 @@ def page_parts(
     runs: Sequence[Run], pictures: Sequence[Sequence[tuple[str, str, Any]]], notes: Sequence[str], live: bool = False
 ) -> tuple[str, str, dict[str, Any]]:
     """The page before its blocks, after them, and the blocks of its figures."""
-    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    script = script_text()
     shown = [
         _Shown(
             run.path.resolve().name, header(run.path, run.facts), warnings_of(run.facts), bool(run.facts.get("saes"))
@@ -87,7 +89,9 @@ def page_parts(
         for run in runs
     ]
     sections, blocks = _sections(pictures)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_seen
+    )
     text = environment.from_string((FOLDER / "page.html.j2").read_text(encoding="utf-8")).render(
         policy=policy(script, live),
         version=runs[0].facts.get("versions", {}).get("actkit", ""),
@@ -126,12 +130,23 @@ def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[
                 block = f"plot-{number}-{name}"
                 blocks[block] = {**figures[id(drawn)], "opens": drawn.opens}
                 shown.append(
-                    {"run": number, "title": drawn.title, "says": drawn.says, "query": drawn.query, "plot": block}
+                    {
+                        "run": number,
+                        "title": drawn.title,
+                        "says": drawn.says,
+                        "query": _lines(drawn.query),
+                        "plot": block,
+                    }
                 )
             else:
                 shown.append({"run": number, "title": name, "says": drawn.message, "query": "", "plot": None})
         sections.append({"name": name, "sides": shown})
     return sections, blocks
+
+
+def script_text() -> str:
+    """The page's own script."""
+    return (FOLDER / "page.js").read_text(encoding="utf-8")
 
 
 def policy(script: str, live: bool = False) -> str:
@@ -168,6 +183,14 @@ def block_elements(blocks: dict[str, Any]) -> bytes:
 
 def _trusted(text: str) -> Any:
     """The package's own style and script, which are not escaped."""
-    import markupsafe
-
     return markupsafe.Markup(text)
+
+
+def _seen(value: Any) -> Any:
+    """A text in the page's own words, every invisible character of it named; jinja escapes it afterwards."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, markupsafe.Markup) else value
+
+
+def _lines(text: str) -> Any:
+    """A query, whose line breaks are its own."""
+    return markupsafe.Markup("\n").join(visible(line) for line in text.split("\n"))

@@ -120,6 +120,9 @@ ExportTo: TypeAlias = Annotated[
         autocompletion=export_formats,
     ),
 ]
+ReportToo: TypeAlias = Annotated[
+    bool, option("--report", panel=OUTPUT, help="Also write the run's page, RUN.html beside it: see actkit report.")
+]
 Quiet: TypeAlias = Annotated[
     bool, option("--quiet", "-q", panel=OUTPUT, help="Print nothing but the result and errors.")
 ]

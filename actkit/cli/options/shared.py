@@ -37,6 +37,7 @@ from actkit.cli.options.run import (
     PlanOnly,
     Profile,
     Quiet,
+    ReportToo,
     Resume,
     Split,
     Verify,
@@ -79,6 +80,7 @@ class Shared:
     config: ConfigFile = None
     preset: Preset = None
     export: ExportTo = None
+    report: ReportToo = False
     quiet: Quiet = False
     json: Json = False
     output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None

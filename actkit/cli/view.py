@@ -1,0 +1,73 @@
+"""`actkit view`."""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.run_argument import check_run
+from actkit.cli.screen.console import console
+from actkit.errors import UsageError
+
+
+@with_option_groups
+def view(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
+    ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN2]", help="Another, to be shown beside it.", show_default=False, callback=at_home),
+    ] = None,
+    port: Annotated[
+        int, option("--port", panel=OUTPUT, min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")
+    ] = 0,
+    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the address and errors only.")] = False,
+) -> None:
+    """The report of a run of any size in the browser: texts and features are read when they are looked at.
+
+    Served on this machine alone, to whoever has the printed address. Ctrl-C ends it. From another machine:
+    ssh -L PORT:127.0.0.1:PORT, with the same port on both sides.
+
+    Example: [b]actkit view runs/x[/]
+    """
+    runs = [one for one in (run, other) if one is not None]
+    for one in runs:
+        check_run(one, "actkit view")
+    try:
+        import uvicorn
+
+        from actkit.report.server import Viewer, application
+    except ImportError as error:
+        raise UsageError(
+            f"the viewer needs {error.name}", "pip install 'actkit[view]', or actkit report, which needs nothing"
+        ) from error
+    from actkit.report.live import LiveRun
+    from actkit.runs.run import open_run
+
+    shown = [LiveRun(open_run(one)) for one in runs]
+    if not quiet:
+        console().print("reading the run", markup=False)
+    for live in shown:
+        live.prepare()
+    viewer = Viewer(shown)
+    with _bound(port) as listening:
+        sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/?token={viewer.token}\n")
+        sys.stdout.flush()
+        config = uvicorn.Config(application(viewer), log_level="warning", server_header=False, access_log=False)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket on loopback. Raises UsageError where the port is taken."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"port {port} cannot be used: {error.strerror}", "another --port, or none") from error
+    return listening

@@ -1,0 +1,120 @@
+"""A run as the viewer shows it: an index made once, and one text or one feature at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actkit.errors import RunError
+from actkit.report.feature_views import known_of, logits_of, one_feature
+from actkit.report.features_in_order import features_in_order
+from actkit.report.projections import Projection, projections_of
+from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures, ordered_features
+from actkit.report.text_views import Scale, scales_of, views_of
+from actkit.report.token_index import token_index
+from actkit.runs.by_feature import positions_of_feature
+from actkit.runs.reader import parts
+from actkit.runs.run import Run
+
+
+@dataclass
+class LiveRun:
+    """One run of a viewer."""
+
+    run: Run
+    scales: list[Scale] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        """Make what every page needs: scales, pictures and index; of a large run this is what takes time."""
+        self.scales = scales_of(self.run.path, self.run.facts.get("saes", ()))
+        _ = self.pictures, self.index, self.projections
+
+    @cached_property
+    def pictures(self) -> list[tuple[str, str, Any]]:
+        """The run's pictures."""
+        return drawn_pictures(self.run)
+
+    @cached_property
+    def projections(self) -> list[Projection]:
+        """What texts can be coloured by."""
+        return projections_of(self.run)
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """What the page's script is told: the first texts, the features of most tokens, the search."""
+        run = self.run
+        features, missing = [], []
+        for scale in self.scales:
+            _, rows = ordered_features(run, scale)
+            if len(rows) > ROWS:
+                missing.append(
+                    f"the first {ROWS:,} of {len(rows):,} active features of {scale.sae} are listed; each has a page"
+                )
+            features.append([[*row[:4], "live", *row[5:]] for row in rows[:ROWS]])
+        sequences = list(self._listed())
+        n = sum(about["rows"] for name, about in run.facts["tables"].items() if name == "sequences")
+        if len(sequences) >= ROWS:
+            missing.append(f"the first {ROWS:,} of {n:,} texts are listed; each has a page")
+        return {
+            "name": run.path.resolve().name,
+            "command": run.facts["command"],
+            "saes": [{"name": one["name"], "d_sae": one["d_sae"]} for one in run.facts.get("saes", ())],
+            "scales": [[float(f"{one:.4g}") for one in scale.maxima.tolist()] for scale in self.scales],
+            "sequences": sequences,
+            "features": features,
+            "tokens": self._tokens(),
+            "missing": missing,
+        }
+
+    def sequence(self, number: int) -> dict[str, Any]:
+        """One text. Raises RunError where there is none."""
+        return views_of(self.run.path, [number], self.scales, self.projections)[0]
+
+    def feature(self, sae: int, number: int) -> dict[str, Any]:
+        """One feature. Raises RunError where there is none."""
+        if not 0 <= sae < len(self.scales) or not 0 <= number < len(self.scales[sae].maxima):
+            raise RunError(f"no feature {number} of SAE {sae}")
+        scale, path = self.scales[sae], self.run.path
+        rows = positions_of_feature(path, scale.sae, number)
+        page = one_feature(path, sae, number, scale, known_of(path, scale.sae, [number])[number], rows)
+        logits = logits_of(path, scale.sae, [number]).get(number)
+        return {**page, "logits": logits} if logits else page
+
+    def record(self, number: int) -> dict[str, int | None]:
+        """The first text of a record; None where the record has none."""
+        for part in parts(self.run.path, "sequences"):
+            rows = pq.read_table(part, columns=["sequence_id", "record_id", "parent_id"], partitioning=None)
+            here = rows.filter(pc.equal(rows["record_id"], number)).to_pylist()
+            parents = {row["parent_id"] for row in here}
+            found = next((row["sequence_id"] for row in here if row["sequence_id"] not in parents), None)
+            if found is not None:
+                return {"sequence": found}
+        return {"sequence": None}
+
+    def _listed(self) -> Iterator[list[Any]]:
+        columns = ["sequence_id", "record_id", "side", "label", "n_tokens", "parent_id", "text"]
+        n = 0
+        for part in parts(self.run.path, "sequences"):
+            rows = pq.read_table(part, columns=columns, partitioning=None).to_pylist()
+            parents = {row["parent_id"] for row in rows}
+            for row in rows:
+                if row["sequence_id"] in parents:
+                    continue
+                if n >= ROWS:
+                    return
+                n += 1
+                yield [*(row[name] for name in columns[:5]), "live", (row["text"] or "")[:SNIPPET]]
+
+    def _tokens(self) -> list[Any]:
+        if not self.scales:
+            return []
+        index = token_index(self.run.path)
+        for scale in self.scales:
+            index.start_sae()
+            for feature, rows in features_in_order(self.run.path, scale.sae, len(scale.maxima)):
+                places = rows["sequence_id"].to_numpy(), rows["position"].to_numpy().astype("int64")
+                index.count(feature, index.rows(*places))
+        return index.found()
