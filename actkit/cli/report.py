@@ -21,7 +21,7 @@ def report(
     ],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN2", help="Another, to be shown beside it.", show_default=False, callback=at_home),
+        typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", show_default=False, callback=at_home),
     ] = None,
     out: Annotated[
         Path | None,

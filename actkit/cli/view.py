@@ -20,7 +20,7 @@ def view(
     ],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN2", help="Another, to be shown beside it.", show_default=False, callback=at_home),
+        typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", show_default=False, callback=at_home),
     ] = None,
     port: Annotated[
         int, option("--port", panel=OUTPUT, min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")
