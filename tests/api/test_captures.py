@@ -148,7 +148,7 @@ def test_a_prompt_that_is_cut_is_warned_of_unless_it_was_asked_for(tiny: actkit.
         ([3], {}, UsageError, "int is no prompt"),
         (["One.", " "], {}, InputError, "^record 1: empty"),
         ([{"text": "One."}, {"other": "Two."}], {}, InputError, "^record 1: no field"),
-        ([{"text": "One."}, {"text": " "}], {}, InputError, "^record 1: empty"),
+        ([{"text": "One."}, {"text": " "}], {}, InputError, "^record 1, field text: empty"),
         ([{"prompt": object()}], {}, UsageError, "cannot be written as JSON"),
         ("One.", {"positions": "nonsense"}, UsageError, "not understood"),
         ("One.", {"layers": "4"}, UsageError, "no layer 4"),

@@ -55,7 +55,10 @@ def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
             raise RecordError(
                 field, f"not text or messages but {kind_of(value)} with {', '.join(map(str, value))[:80]}"
             )
-        return text_or_messages(value[inner], f"{field}.{inner}")
+        within = value[inner]
+        if isinstance(within, Mapping) and not _is_message(within) and not _lists_of(within):
+            raise RecordError(f"{field}.{inner}", "not text or messages but an object")
+        return text_or_messages(within, f"{field}.{inner}")
     if not isinstance(value, (Mapping, list, tuple)):
         raise RecordError(field, f"not text or messages but {kind_of(value)}")
     return parse_messages(value, field)
