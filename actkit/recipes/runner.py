@@ -37,6 +37,8 @@ class Ingredients:
     report: SaeReport
     reducers: Mapping[str, Reducer] = field(default_factory=dict)
     """Table → what stores whole activations in it; empty for commands that store SAE features alone."""
+    points: Sequence[HookPoint] = ()
+    """The hook points that are stored whole."""
     top_k: int | None = None
     """Most features of a position beside whole activations; None keeps all."""
 
@@ -55,6 +57,7 @@ def ingredients(
         saes,
         SaeReport(saes, description),
         {"activations": store} if points else {},
+        points,
     )
 
 

@@ -1,0 +1,91 @@
+"""The developers' page: what it says to add is added, word for word, and works; the tree is the one that there is."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import actkit
+
+PACKAGE = Path(actkit.__file__).parent
+PAGE = (PACKAGE / "docs" / "developing.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"```python\n# (new file|in|at the end of) (\S+)(?: after `([^`]+)`)?\n(.*?)```", re.DOTALL)
+
+
+def followed(root: Path) -> None:
+    """A copy of the package in `root`, with every block of the page where the page says."""
+    shutil.copytree(PACKAGE, root / "actkit", ignore=shutil.ignore_patterns("bundled", "__pycache__"))
+    (root / "actkit" / "bundled").symlink_to(PACKAGE / "bundled")
+    for how, name, after, text in BLOCK.findall(PAGE):
+        path = root / name
+        if how == "new file":
+            assert not path.exists(), name
+            path.write_text(text, encoding="utf-8")
+            continue
+        old = path.read_text(encoding="utf-8")
+        if how == "at the end of":
+            path.write_text(old + text, encoding="utf-8")
+            continue
+        assert old.count(f"{after}\n") == 1, f"{name} has no line, or several: {after}"
+        path.write_text(old.replace(f"{after}\n", f"{after}\n{text}"), encoding="utf-8")
+
+
+def test_every_block_of_the_page_says_where_it_goes() -> None:
+    assert len(BLOCK.findall(PAGE)) == PAGE.count("```python\n") > 10
+
+
+def test_a_command_takes_four_files() -> None:
+    section = PAGE.partition("## Add a command")[2].partition("\n## ")[0]
+    assert len({name for _, name, _, _ in BLOCK.findall(section)}) == 5, "two of them are schemas"
+
+
+def test_the_tree_names_every_package_and_module_at_the_top() -> None:
+    named = set(re.findall(r"^[├└]── (\S+)", PAGE, re.MULTILINE))
+    there = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    there |= {path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
+    assert named - {"presets/"} == there
+
+
+def test_every_place_that_the_page_names_is_there() -> None:
+    for path, name in re.findall(r"`(\w[\w/]*\.py):(\w+(?:\.\w+)?)`", PAGE):
+        text = (PACKAGE / path).read_text(encoding="utf-8")
+        assert re.search(rf"\b(def|class) {name.rpartition('.')[2]}\b", text), f"{path}: {name}"
+
+
+@pytest.mark.slow
+def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
+    followed(tmp_path)
+    (tmp_path / "in.kv").write_text("prompt=One colour=red\nprompt=Two\n", encoding="utf-8")
+    (tmp_path / "in.txt").write_text("One two.\nThree.\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def call(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "actkit.cli", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("norms", "in.txt", "--layers", "1,2", "-o", "norms", "-q")
+    table = pd.read_parquet(tmp_path / "norms" / "norms")
+    assert len(table) == 4 and sorted(set(table["layer"])) == [1, 2] and (table["norm"] > 0).all()
+    config = (tmp_path / "norms" / "config.yaml").read_text(encoding="utf-8")
+    assert "command: norms\n" in config and "texts: in.txt\n" in config
+    call("verify", "norms", "-q")
+    call("capture", "in.kv", "--layers", "1", "-o", "kv", "--export", "txt", "-q")
+    assert (tmp_path / "kv.txt").read_text(encoding="utf-8") == "One\nTwo\n"
+    rows = pd.read_parquet(tmp_path / "kv" / "layer_stats")
+    assert (rows["range"] == rows["max"] - rows["min"]).all()
+    assert "range" in call("schema", "layer_stats")
+    assert json.loads((tmp_path / "kv" / "run.json").read_text())["exports"][-1] == "safetensors"
