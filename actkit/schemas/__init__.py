@@ -1,6 +1,6 @@
 """Every Parquet table, column by column; the meanings are what README and `actkit show` print.
 
-A column is added in the family of its table, one file each; a table also here.
+A column, or a table, is added in its family, one file each.
 """
 
 import pyarrow as pa
@@ -14,32 +14,9 @@ DESCRIPTION = "description"
 SCHEMA_VERSION = 3
 """Raised when a column changes its name or meaning; added columns do not raise it."""
 
-TABLES: dict[str, tuple[Column, ...]] = {
-    "sequences": of_records.SEQUENCES,
-    "tokens": of_records.TOKENS,
-    "activations": of_activations.ACTIVATIONS,
-    "features": of_features.FEATURES,
-    "feature_positions": of_features.FEATURE_POSITIONS,
-    "pooled_features": of_features.POOLED_FEATURES,
-    "pooled_activations": of_activations.POOLED_ACTIVATIONS,
-    "feature_stats": of_features.FEATURE_STATS,
-    "feature_logits": of_features.FEATURE_LOGITS,
-    "feature_scores": of_features.FEATURE_SCORES,
-    "layer_stats": of_activations.LAYER_STATS,
-    "pairs": of_pairs.PAIRS,
-    "pair_diffs": of_pairs.PAIR_DIFFS,
-    "pair_stats": of_pairs.PAIR_STATS,
-    "contrasts": of_concepts.CONTRASTS,
-    "directions": of_concepts.DIRECTIONS,
-    "direction_scores": of_concepts.DIRECTION_SCORES,
-    "direction_features": of_concepts.DIRECTION_FEATURES,
-    "steered_texts": of_steering.STEERED_TEXTS,
-    "logprobs": of_steering.LOGPROBS,
-    "interventions": of_steering.INTERVENTIONS,
-    "effects": of_steering.EFFECTS,
-    "effect_samples": of_steering.EFFECT_SAMPLES,
-    "rejected": of_records.REJECTED,
-}
+_FAMILIES = (of_records, of_activations, of_features, of_pairs, of_concepts, of_steering)
+TABLES: dict[str, tuple[Column, ...]] = {name: table for family in _FAMILIES for name, table in family.TABLES.items()}
+TABLES["rejected"] = of_records.REJECTED
 """In the order in which a run lists them."""
 
 

@@ -32,3 +32,5 @@ LAYER_STATS = (
     Column("min", pa.float64(), "smallest element"),
     Column("max", pa.float64(), "largest element"),
 )
+TABLES = {"activations": ACTIVATIONS, "pooled_activations": POOLED_ACTIVATIONS, "layer_stats": LAYER_STATS}
+"""Name → columns."""

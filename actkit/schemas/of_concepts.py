@@ -100,3 +100,10 @@ DIRECTION_FEATURES = (
     Column("cosine", pa.float64(), "of the feature's decoder row with the direction"),
     Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
 )
+TABLES = {
+    "contrasts": CONTRASTS,
+    "directions": DIRECTIONS,
+    "direction_scores": DIRECTION_SCORES,
+    "direction_features": DIRECTION_FEATURES,
+}
+"""Name → columns."""

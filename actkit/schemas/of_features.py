@@ -106,3 +106,12 @@ FEATURE_SCORES = (
     Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
     Column("contexts", CONTEXTS, "the three texts where it is strongest; of the 100 features at either end"),
 )
+TABLES = {
+    "features": FEATURES,
+    "feature_positions": FEATURE_POSITIONS,
+    "pooled_features": POOLED_FEATURES,
+    "feature_stats": FEATURE_STATS,
+    "feature_logits": FEATURE_LOGITS,
+    "feature_scores": FEATURE_SCORES,
+}
+"""Name → columns."""

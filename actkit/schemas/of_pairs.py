@@ -47,3 +47,5 @@ PAIR_STATS = (
     Column("min", pa.float64(), "over pairs"),
     Column("max", pa.float64(), "over pairs"),
 )
+TABLES = {"pairs": PAIRS, "pair_diffs": PAIR_DIFFS, "pair_stats": PAIR_STATS}
+"""Name → columns."""

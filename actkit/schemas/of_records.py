@@ -49,3 +49,5 @@ REJECTED = (
     Column("field", pa.string(), "the part of the record that is at fault, where one can be named"),
     Column("reason", pa.string(), "why it was not used"),
 )
+TABLES = {"sequences": SEQUENCES, "tokens": TOKENS}
+"""Name → columns."""

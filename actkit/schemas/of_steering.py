@@ -84,3 +84,11 @@ EFFECT_SAMPLES = (
     Column("delta_positive", pa.float64(), "nats a token, change of the positive side's log-probability"),
     Column("delta_negative", pa.float64(), "of the negative side's"),
 )
+TABLES = {
+    "steered_texts": STEERED_TEXTS,
+    "logprobs": LOGPROBS,
+    "interventions": INTERVENTIONS,
+    "effects": EFFECTS,
+    "effect_samples": EFFECT_SAMPLES,
+}
+"""Name → columns."""
