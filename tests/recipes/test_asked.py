@@ -1,17 +1,18 @@
 """What a run was asked: once, in its specs, for the command line and for Python alike."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pandas as pd
 import pytest
 import yaml
 
 import actkit
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import RunError
 from actkit.pipeline.resume.fingerprint import CHANGES_NO_ROW
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
@@ -19,43 +20,70 @@ from actkit.recipes.asked import config_text, options_of
 from tests.command_line import Run
 
 CPU = ModelSpec(device="cpu")
-MODEL = ModelSpec("m", "v1", "cuda:1", "bfloat16", "eager", True, True, "balanced", "8bit")
-OUTPUT = OutputSpec(Path("x/run"), store_dtype="float16", on_bad_record="fail", max_records=7, verify=3)
-BATCH, TOKENS = BatchSpec(64, 5, 9), TokenSpec(17, "never")
 SAES = [
     SaeSpec(path="d/one", layer=3, hook_name="hook_resid_post"),
     SaeSpec(path="d/two", layer=3, hook_name="hook_resid_post"),
     SaeSpec("release", "id/a", None, 3, "hook_resid_post"),
     SaeSpec("release", "id/b", None, 3, "hook_resid_post"),
 ]
-DENSE = actkit.DenseSpec(MODEL, OUTPUT, "1,2", ("hook_resid_pre", "hook_mlp_out"), BATCH, SAES, 9)
-SPARSE = actkit.SparseSpec(MODEL, SAES, replace(OUTPUT, store_dtype="float32"), BATCH)
-FIELDS = actkit.FeedbackFields("t", "l", "p", "g", "s", ("yes", "1"), ("no",))
-SCORES = actkit.ScoreSettings(0.2, 200, 50, 0.1, 0.25, 0.3, 4)
-WORDING = actkit.Template("mine", "Good: {stem}", "Bad: {stem}")
-ASKED: dict[str, tuple[Any, Any, Any]] = {
-    "dpo": (dpo, actkit.DpoSpec("p.jsonl", "divergence", "trl", False, TOKENS), DENSE),
-    "capture": (
-        capture,
-        actkit.CaptureSpec(("One: {x}", "-2\n\u2028\x7f😀"), "p.jsonl", "f", "r", "0,-1", True, "Be kind.", TOKENS),
-        DENSE,
-    ),
-    "concept": (concept, actkit.ConceptSpec(None, WORDING, "s.txt", True, "all", TOKENS, 5), DENSE),
-    "concept by name": (concept, actkit.ConceptSpec("honesty", None, None, True, "all", TOKENS, 5), DENSE),
-    "sae-extract": (sae_extract, actkit.SaeExtractSpec("p.jsonl", "q", "a", True, 8, True, TOKENS), SPARSE),
-    "feature-dataset": (
-        feature_dataset,
-        actkit.FeatureDatasetSpec("*.md", "prose", "test", True, 16, 3, 0.5, TOKENS),
-        SPARSE,
-    ),
-    "reward-detect": (
-        reward_detect,
-        actkit.RewardDetectSpec("p.jsonl", FIELDS, True, "mean", SCORES, 4, TOKENS),
-        SPARSE,
-    ),
-}
 NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded"}
 """How a run is gone about, and a model in memory."""
+MEANT: dict[str, Any] = {
+    "out": Path("x/run"),
+    "saes": SAES,
+    "prompts": ("One: {x}", "-2\n\u2028\x7f😀"),
+    "positions": "0,-1",
+    "layers": "1,2",
+    "columns": "a,b",
+    "date": "2026-01-02T03:04:05",
+    "input_format": "trl",
+    "positive": "Good: {stem}",
+    "negative": "Bad: {stem}",
+}
+"""Values of fields that not every value fits."""
+
+
+def another(hint: Any, default: Any, name: str) -> Any:
+    """A value of a field's type that is not its default."""
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    if get_origin(hint) is Literal:
+        return next(value for value in get_args(hint) if value != default)
+    if get_origin(hint) in (Union, UnionType):
+        return another(kinds[0], default, name)
+    if is_dataclass(hint):
+        return filled(hint)
+    if get_origin(hint) in (tuple, Sequence):
+        return tuple(f"{name}-{number}" for number in (1, 2)) if kinds[0] is str else (0.25, -2.0)
+    if hint is int:
+        return (default or 0) + 3
+    values = {bool: default is not True, float: 0.125, str: f"{name}-x", Any: f"{name}-x"}
+    return values[hint]
+
+
+def filled(kind: Any, **given: Any) -> Any:
+    """A spec of which every field, but what is not asked, has another value than by default."""
+    hints = get_type_hints(kind)
+    for one in fields(kind):
+        if one.name in given or one.name in NOT_ASKED:
+            continue
+        hint, default = hints[one.name], None if one.default is MISSING else one.default
+        fits = one.name in MEANT and (get_origin(hint) is not Literal and get_origin(hint) is not tuple)
+        known = fits or (one.name == "prompts" and kind is actkit.CaptureSpec)
+        given[one.name] = MEANT[one.name] if known else another(hint, default, one.name)
+    return kind(**given)
+
+
+DENSE = filled(actkit.DenseSpec)
+SPARSE = filled(actkit.SparseSpec, output=filled(OutputSpec, store_dtype="float32"))
+ASKED: dict[str, tuple[Any, Any, Any]] = {
+    "dpo": (dpo, filled(actkit.DpoSpec), DENSE),
+    "capture": (capture, filled(actkit.CaptureSpec, chat=True), DENSE),
+    "concept": (concept, filled(actkit.ConceptSpec, what=None), DENSE),
+    "concept by name": (concept, filled(actkit.ConceptSpec, template=None, stems=None), DENSE),
+    "sae-extract": (sae_extract, filled(actkit.SaeExtractSpec), SPARSE),
+    "feature-dataset": (feature_dataset, filled(actkit.FeatureDatasetSpec), SPARSE),
+    "reward-detect": (reward_detect, filled(actkit.RewardDetectSpec), SPARSE),
+}
 
 
 def leaves(spec: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -106,9 +134,9 @@ def replayed(actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
 def test_the_command_line_replays_a_config_of_any_specs(name: str, replayed: Callable[..., tuple[Any, Any]]) -> None:
     """Every field of every spec has another value than by default here, so that none can be left out."""
     module, own, common = ASKED[name]
-    own_fields = [path for path, value, default in leaves(own) if value == default and "concept" not in name]
-    shared = [path for path, value, default in leaves(common) if value == default]
-    assert own_fields == [] and {path.rpartition(".")[2] for path in shared} <= NOT_ASKED | {"store_dtype"}
+    every = (*leaves(own), *leaves(common))
+    usual = {path.rpartition(".")[2] for path, value, default in every if value == default}
+    assert usual <= NOT_ASKED | {"store_dtype", "what", "template", "stems"}
     found = replayed(module, own, common)
     assert (plain(found[0]), plain(found[1])) == (plain(own), plain(common))
 
