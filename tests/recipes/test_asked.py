@@ -75,6 +75,10 @@ def filled(kind: Any, **given: Any) -> Any:
 
 DENSE = filled(actkit.DenseSpec)
 SPARSE = filled(actkit.SparseSpec, output=filled(OutputSpec, store_dtype="float32"))
+BY_LABEL = filled(actkit.FeedbackFields, positive_columns=(), negative_columns=())
+BY_COLUMN = filled(actkit.FeedbackFields, label=None, positive=(), negative=())
+ALONE = {"what", "template", "stems", "positive_columns", "negative_columns", "label", "positive", "negative"}
+"""Fields that exclude others, so that each is left out once."""
 ASKED: dict[str, tuple[Any, Any, Any]] = {
     "dpo": (dpo, filled(actkit.DpoSpec), DENSE),
     "capture": (capture, filled(actkit.CaptureSpec, chat=True), DENSE),
@@ -82,7 +86,8 @@ ASKED: dict[str, tuple[Any, Any, Any]] = {
     "concept by name": (concept, filled(actkit.ConceptSpec, template=None, stems=None), DENSE),
     "sae-extract": (sae_extract, filled(actkit.SaeExtractSpec), SPARSE),
     "feature-dataset": (feature_dataset, filled(actkit.FeatureDatasetSpec), SPARSE),
-    "reward-detect": (reward_detect, filled(actkit.RewardDetectSpec), SPARSE),
+    "reward-detect": (reward_detect, filled(actkit.RewardDetectSpec, fields=BY_LABEL), SPARSE),
+    "reward-detect by columns": (reward_detect, filled(actkit.RewardDetectSpec, fields=BY_COLUMN), SPARSE),
 }
 
 
@@ -136,7 +141,7 @@ def test_the_command_line_replays_a_config_of_any_specs(name: str, replayed: Cal
     module, own, common = ASKED[name]
     every = (*leaves(own), *leaves(common))
     usual = {path.rpartition(".")[2] for path, value, default in every if value == default}
-    assert usual <= NOT_ASKED | {"store_dtype", "what", "template", "stems"}
+    assert usual <= NOT_ASKED | ALONE | {"store_dtype"}
     found = replayed(module, own, common)
     assert (plain(found[0]), plain(found[1])) == (plain(own), plain(common))
 
