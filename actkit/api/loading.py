@@ -209,7 +209,7 @@ def in_use(spec: ModelSpec) -> Iterator[None]:
 
 
 def _count_all_layers(module: Any, whole: Any) -> None:
-    """Let a model of which only the first blocks were loaded say how many layers there are, so that layers count so."""
+    """Set `num_hidden_layers` of a partly loaded model to the whole model's, so that `-1` and `45%` count them."""
     text, found = whole.get_text_config(), module.config.get_text_config()
     if found.num_hidden_layers == text.num_hidden_layers:
         return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actkit.backends.model import Description, HookFn
 
 TRIED = 24
-"""Tokens by which the bridge is held against the model when it is loaded."""
+"""Tokens on which the bridge is compared with the model when it is loaded."""
 
 TRIED_OFF, TRIED_OFF_16 = 1e-3, 0.1
 """How far logits may be off, as a share of the largest, in float32 and in 16 bits."""

@@ -1,4 +1,4 @@
-"""What a run was asked, as plain values: option → value, as the command line has them.
+"""`options_of` turns specs into options, as the command line names them.
 
 The specs are the one truth of it. `run.json`, `config.yaml` and the fingerprint hold what `options_of` makes of them,
 whoever made them. An option is named after the field of its spec, or as the field's metadata say:

@@ -1,4 +1,4 @@
-"""From what a command is asked to its finished run: the one way that all commands, and Python, go."""
+"""`run` takes what a command is asked to its finished run, for the command line and for Python."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

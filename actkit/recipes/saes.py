@@ -1,4 +1,4 @@
-"""SAEs for a recipe: found, loaded before the model, held against it, and what there is to say about them."""
+"""Load the SAEs of a recipe before its model, check that both fit, and report on them."""
 
 import re
 from collections.abc import Mapping, Sequence

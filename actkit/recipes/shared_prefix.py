@@ -1,4 +1,4 @@
-"""Two texts with a common beginning as three sequences: what they share, run once, and what each goes on with."""
+"""Split two texts with a common beginning into three sequences: the shared one, run once, and two that continue it."""
 
 import hashlib
 from collections.abc import Sequence

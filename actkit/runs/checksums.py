@@ -1,4 +1,4 @@
-"""sha256 of what was written, by which a damaged file is known."""
+"""sha256 digests of written files, which show whether a file was damaged."""
 
 import hashlib
 import json

@@ -122,9 +122,9 @@ def manifests(run: Path) -> tuple[list[Manifest], list[tuple[str, str]]]:
 
 
 def finished(run: Path, unfinished: bool = True) -> tuple[list[Manifest], str | None]:
-    """The longest row of shards from the first on that are whole, and what is wrong with the one after them, if any.
+    """The finished shards from the first up to one that is damaged or missing, and what is wrong with that one.
 
-    Every file is read and held against its size and sha256; of a run that is not `unfinished`, the tables' alone.
+    Every file is read and compared with its size and sha256; of a run that is not `unfinished`, the tables' alone.
     """
     every, damaged = manifests(run)
     wrong_of = dict(reversed(damaged))

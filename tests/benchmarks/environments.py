@@ -36,7 +36,7 @@ class Peer:
 _DELPHI = "eai-sparsify faiss-cpu sentence-transformers blobfile asyncer jaxtyping beartype orjson simple-parsing"
 _PACKED = (
     "documents are packed into windows of 256 tokens, so that they are cut and mixed; time is for the tokens in them, "
-    "scaled to those of the documents; held against the hand-tuned script on the same windows"
+    "scaled to those of the documents; compared with the hand-tuned script on the same windows"
 )
 PEERS = {
     "nnsight": Peer(

@@ -23,7 +23,7 @@ NO_VARIANCE = 1e-6
 
 @dataclass(frozen=True)
 class Cumulants:
-    """Of twice T, [n_columns] each: what it is (less its mean), its variance and its third cumulant."""
+    """Cumulants of 2T for each column, [n_columns] each: the observed value less its mean, variance, third cumulant."""
 
     observed: Floats
     variance: Floats

@@ -20,7 +20,7 @@ def has_own_time(device: str) -> bool:
 
 
 class OverlappedWorker:
-    """A thread, and on CUDA a stream, for work on what `device` has been told so far; a context manager."""
+    """Context manager: a thread (on CUDA also a stream) that makes rows while the device computes the next batch."""
 
     def __init__(self, device: str) -> None:
         self._device = device

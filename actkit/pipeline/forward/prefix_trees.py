@@ -39,7 +39,7 @@ class Row:
 
     @property
     def branches(self) -> list[int]:
-        """The members that do not go on from the one before them; none where the row is one text."""
+        """Indices of members that do not continue the member before them; empty if the row is a single text."""
         return [
             index
             for index, (before, shared) in enumerate(zip(self.members, self.shared[1:], strict=False), 1)

@@ -22,7 +22,7 @@ def read_parquet(path: str, _read: ReadSpec) -> Records:
     import pyarrow.parquet as pq
 
     try:
-        # Pages that have a checksum are held against it: else a flipped bit would be read as another number.
+        # Pages that have a checksum are compared with it: else a flipped bit would be read as another number.
         with seekable(path, "Parquet") as where, pq.ParquetFile(where, page_checksum_verification=True) as file:
             check_columns(file.schema_arrow.names, path)
             rows = 0

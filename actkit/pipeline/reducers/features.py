@@ -82,7 +82,7 @@ def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Hea
 def _largest(
     active: Active, n: int, top_k: int | None, threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids and values of what is kept, row after row; how many a row of the n; and how many are active a row."""
+    """Kept ids and values, row after row; how many are kept of each of the n rows; how many are active in each."""
     n_active = torch.bincount(active.rows, minlength=n)
     rows, ids, values = active.rows, active.ids, active.values
     if threshold > 0:

@@ -38,7 +38,7 @@ def features_stored(saes: Sequence[Sae], top_k: int | None) -> TableSize:
 
 
 def pooled_stored(saes: Sequence[Sae]) -> dict[str, TableSize]:
-    """The tables of pooled features, of which what fires decides, and of pooled activations."""
+    """Expected sizes of `pooled_features` (unknown: depends on which features fire) and `pooled_activations`."""
     widths = {sae.hook_point: sae.d_in for sae in saes}
     return {
         "pooled_features": TableSize("sequence", len(saes)),

@@ -1,4 +1,4 @@
-"""Exactly once: what is on disk, held against what was read."""
+"""Check that every record was written or rejected exactly once, by comparing the tables with the counts."""
 
 from pathlib import Path
 

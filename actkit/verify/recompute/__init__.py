@@ -1,1 +1,1 @@
-"""Records of a run computed again on the plain model, and held against what is stored."""
+"""Records of a run computed again on the plain model, and compared with what is stored."""

@@ -1,4 +1,4 @@
-"""Records of finished shards, computed again on the plain model, one sequence at a time, and held against the tables.
+"""Records of finished shards, computed again on the plain model, one sequence at a time, and compared with the tables.
 
 No runner of actkit's is in the path: `actkit.backends.reference` runs the Hugging Face model on a sequence's whole path
 of token ids, without padding, and the SAEs' own `encode` makes features of what it computes.

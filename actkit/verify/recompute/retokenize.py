@@ -48,7 +48,7 @@ class Retokenizer:
     """Whether texts are renderings of chats; None where a run may have both, and roles tell."""
 
     def check(self, record: Sequence[StoredSequence], seen: Retokenized) -> None:
-        """Tokenize one record's texts again and hold them against its token ids."""
+        """Tokenize one record's texts again and compare them with its token ids."""
         if any(one.row["chunk"] is not None for one in record):
             _check_document(self, record, seen)
             return

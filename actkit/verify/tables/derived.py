@@ -36,7 +36,7 @@ RANKING = "reward_features.json"
 def check_derived(
     run: Path, facts: Mapping[str, Any], of_shards: frozenset[str], findings: Findings, deep: bool
 ) -> None:
-    """Compute the tables again and compare them part by part; note which were held against their checksums alone.
+    """Compute the tables again and compare them part by part; note which were compared with their checksums alone.
 
     `of_shards` are the tables that the shards have parts of, which must be in order. A run of another version of actkit
     is left alone, since it may compute otherwise.
@@ -70,7 +70,7 @@ def check_derived(
     left = [name for name in derived if name not in again]
     if left:
         why = "" if deep else "; --deep computes all that need no SAE"
-        findings.notes.append(f"held against their checksums alone: {', '.join(left)}{why}")
+        findings.notes.append(f"compared with their checksums alone: {', '.join(left)}{why}")
 
 
 def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:

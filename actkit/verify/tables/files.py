@@ -38,7 +38,7 @@ class Stated:
 
 
 def check_files(run: Path, findings: Findings) -> Stated:
-    """Hold every file of a run against its manifests, and these against one another."""
+    """Compare every file of a run with its manifests, and these with one another."""
     shards, wrong = manifest.manifests(run)
     for name, what in wrong:
         findings.wrong("checksums", name, what)
@@ -48,10 +48,10 @@ def check_files(run: Path, findings: Findings) -> Stated:
     try:
         n_shards, files = sealed(run)
     except FileNotFoundError:
-        findings.wrong("checksums", MANIFEST, "missing, so there is nothing to hold the run's files against")
+        findings.wrong("checksums", MANIFEST, "missing, so there is nothing to compare the run's files with")
     except (OSError, ValueError) as error:
         says = getattr(error, "strerror", None) or error
-        findings.wrong("checksums", MANIFEST, f"damaged ({says}), so there is nothing to hold the run's files against")
+        findings.wrong("checksums", MANIFEST, f"damaged ({says}), so there is nothing to compare the run's files with")
     else:
         is_sealed = True
         listed = sum(name.startswith(f"{SHARDS}/") for name in files)
@@ -78,7 +78,7 @@ def check_files(run: Path, findings: Findings) -> Stated:
 def check_tables(
     run: Path, tables: Mapping[str, Mapping[str, int]], stated: Stated, findings: Findings
 ) -> dict[str, list[Part]]:
-    """Hold every table against what `run.json` says of it (`tables`).
+    """Compare every table with what `run.json` says of it (`tables`).
 
     Returns the parts that can be opened and have the columns that they should have, table by table.
     """

@@ -32,7 +32,7 @@ OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "i
 
 @dataclass
 class Totals:
-    """What is counted over all shards, to be held against the counts of `run.json`."""
+    """What is counted over all shards, to be compared with the counts of `run.json`."""
 
     records: int = 0
     """Records seen so far: the next shard's begin here."""
