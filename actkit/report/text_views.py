@@ -19,7 +19,7 @@ from actkit.runs.by_sequence import (
     sequences_of_part,
     tables_of_sequences,
 )
-from actkit.runs.reader import parts, sae_groups
+from actkit.runs.reader import parts, path_of, sae_groups
 
 MOST_FEATURES = 32
 """Features shown of a token: the strongest."""
@@ -83,14 +83,6 @@ def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
     return found
 
 
-def path_of(rows: Mapping[int, Mapping[str, Any]], sequence: int) -> list[int]:
-    """The ids of a sequence and of those that it continues."""
-    path = [sequence]
-    while path[-1] in rows and rows[path[-1]]["parent_id"] is not None:
-        path.append(rows[path[-1]]["parent_id"])
-    return path
-
-
 def views_of(
     run: Path, wanted: Sequence[int], scales: Sequence[Scale], projections: Sequence[Projection] = ()
 ) -> list[dict[str, Any]]:
@@ -124,7 +116,7 @@ def views_of_part(
     parents = {row["parent_id"] for row in rows.values()}
     for text in texts:
         if text.row["sequence_id"] not in parents:
-            yield text_view(text, path_of(rows, text.row["sequence_id"]), found, coloured)
+            yield text_view(text, path_of(text.row["sequence_id"], rows), found, coloured)
 
 
 def _places(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
