@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from actkit.api.feature_datasets import create_feature_dataset as create_feature_dataset
     from actkit.api.feedback_data import FeedbackDataLoader as FeedbackDataLoader
     from actkit.api.loading import load_model as load_model
+    from actkit.api.opened import Run as Run
+    from actkit.api.opened import open_run as open_run
     from actkit.api.pooled_features import SAEFeatureExtractor as SAEFeatureExtractor
     from actkit.api.rewards import RewardSignalDetector as RewardSignalDetector
     from actkit.api.rewards import RewardSignals as RewardSignals
@@ -62,8 +64,6 @@ if TYPE_CHECKING:
     from actkit.recipes.sae_extract import run_sae_extract as run_sae_extract
     from actkit.recipes.specs import DenseSpec as DenseSpec
     from actkit.recipes.specs import SparseSpec as SparseSpec
-    from actkit.runs.run import Run as Run
-    from actkit.runs.run import open_run as open_run
 
 _WHERE = {
     "ActkitError": ("actkit.errors", "ActkitError"),
@@ -86,7 +86,7 @@ _WHERE = {
     "RewardSignalDetector": ("actkit.api.rewards", "RewardSignalDetector"),
     "RewardSignals": ("actkit.api.rewards", "RewardSignals"),
     "ReadSpec": ("actkit.config", "ReadSpec"),
-    "Run": ("actkit.runs.run", "Run"),
+    "Run": ("actkit.api.opened", "Run"),
     "SAEActivationExtractor": ("actkit.api.sae_extraction", "SAEActivationExtractor"),
     "SAEFeatureExtractor": ("actkit.api.pooled_features", "SAEFeatureExtractor"),
     "SaeExtractSpec": ("actkit.recipes.sae_extract", "SaeExtractSpec"),
@@ -103,7 +103,7 @@ _WHERE = {
     "create_feature_dataset": ("actkit.api.feature_datasets", "create_feature_dataset"),
     "load_model": ("actkit.api.loading", "load_model"),
     "load_samples_from_json": ("actkit.api.samples", "load_samples_from_json"),
-    "open_run": ("actkit.runs.run", "open_run"),
+    "open_run": ("actkit.api.opened", "open_run"),
     "run_capture": ("actkit.recipes.capture", "run_capture"),
     "run_concept": ("actkit.recipes.concept", "run_concept"),
     "run_dpo": ("actkit.recipes.dpo", "run_dpo"),

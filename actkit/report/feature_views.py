@@ -18,8 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actkit.errors import RunError
 from actkit.report.text_views import Scale
+from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import TokenizedText, sequences_of, sequences_of_part
+from actkit.runs.facts import facts_of
 from actkit.runs.reader import parts
 
 AROUND = 24
@@ -132,6 +135,25 @@ def feature_view(
     if logits is not None:
         page["logits"] = logits
     return page
+
+
+def pages_of_feature(run: Path, feature: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name of each SAE of a run that has the feature, and the feature's page. Raises RunError where none has it."""
+    saes = facts_of(run).get("saes", [])
+    if not any(0 <= feature < one["d_sae"] for one in saes):
+        largest = max((one["d_sae"] for one in saes), default=0)
+        raise RunError(
+            f"{run}: no feature {feature}", f"they are numbered up to {largest - 1}" if saes else "this run has no SAE"
+        )
+    for number, about in enumerate(saes):
+        if feature < about["d_sae"]:
+            rows = positions_of_feature(run, about["name"], feature)
+            maxima = np.zeros(about["d_sae"], dtype=np.float32)
+            maxima[feature] = max(rows["activation"].to_pylist(), default=0.0)
+            known = known_of(run, about["name"], [feature])[feature]
+            page = one_feature(run, number, feature, Scale(about["name"], maxima), known, rows)
+            logits = logits_of(run, about["name"], [feature]).get(feature)
+            yield about["name"], {**page, "logits": logits} if logits else page
 
 
 def one_feature(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actkit.runs.by_sequence import rows_of_sequences, sequences_of
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import parts, path_of
 
@@ -58,6 +59,19 @@ def first_strips(run: Path, count: int) -> list[Strip]:
     wanted = sorted({one for row in shown for one in path_of(row["sequence_id"], by_id)})
     tokens, read, features = _tokens(run, wanted), _read(run, wanted), _features(run, wanted)
     return [_strip(row, path_of(row["sequence_id"], by_id), tokens, read, features) for row in shown]
+
+
+def strip_of(run: Path, sequence_id: int) -> Strip:
+    """One sequence by id. Raises RunError where the run has none."""
+    sequences_of(run, [sequence_id])  # which says so
+    by_id: dict[int, dict[str, Any]] = {}
+    wanted: int | None = sequence_id
+    while wanted is not None:
+        (by_id[wanted],) = rows_of_sequences(run, "sequences", [wanted])
+        wanted = by_id[wanted]["parent_id"]
+    ids = sorted(by_id)
+    found = (_tokens(run, ids), _read(run, ids), _features(run, ids))
+    return _strip(by_id[sequence_id], path_of(sequence_id, by_id), *found)
 
 
 Place = tuple[int, int]

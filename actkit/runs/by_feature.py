@@ -1,7 +1,8 @@
 """One SAE feature of a finished run: every position at which it is active.
 
 `feature_positions` has them by feature, in row groups whose metadata says which features they hold, so that one feature
-is read without the others. A run without that table is read whole, part by part.
+is read without the others. A run without that table is read whole, part by part; of one
+that has pooled features alone it is where each is strongest in a text.
 """
 
 from functools import lru_cache
@@ -23,7 +24,8 @@ def positions_of_feature(run: Path, sae: str, feature: int) -> pa.Table:
     if parts(run, "feature_positions"):
         found = [_of_part(part, sae, feature) for part in parts(run, "feature_positions")]
     else:
-        found = [_searched(table, feature) for part in parts(run, "features") for table in sae_groups(part, sae)]
+        table = "features" if parts(run, "features") else "pooled_features"
+        found = [_searched(rows, feature) for part in parts(run, table) for rows in sae_groups(part, sae)]
     schema = pa.schema([field for field in arrow_schema("feature_positions") if field.name in COLUMNS])
     return pa.concat_tables(
         [schema.empty_table(), *(one.select(COLUMNS).cast(schema) for one in found)]
@@ -63,5 +65,9 @@ def _searched(table: pa.Table, feature: int) -> pa.Table:
     values = pc.list_flatten(table["feature_activations"]).to_numpy()
     at = np.flatnonzero(ids == feature)
     owner = np.searchsorted(np.cumsum(lengths), at, side="right")
-    rows = table.select(["sequence_id", "position"]).take(pa.array(owner))
-    return rows.append_column("activation", pa.array(values[at]))
+    if "position" in table.column_names:
+        positions = table["position"].to_numpy()[owner]
+    else:  # of pooled features: where each is strongest
+        positions = pc.list_flatten(table["feature_positions"]).to_numpy()[at]
+    columns = {"sequence_id": table["sequence_id"].to_numpy()[owner], "position": positions, "activation": values[at]}
+    return pa.table(columns)

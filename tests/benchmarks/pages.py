@@ -149,9 +149,8 @@ def opened(page: Path) -> tuple[float, float]:
 
 def main(millions: list[str]) -> None:
     """Print a row for each size."""
-    print(
-        "| active features | tables, MB | page made in, s | memory above the libraries, MB | page, MB | ready, s | drawn, s |"
-    )
+    columns = ("active features", "tables, MB", "page made in, s", "memory above the libraries, MB", "page, MB")
+    print("|", " | ".join((*columns, "ready, s", "drawn, s")), "|")
     print("|---|---|---|---|---|---|---|")
     for size in millions or ["0.1", "1", "16"]:
         with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.screen.console import console, draw_table, say
@@ -20,10 +21,10 @@ LEGEND = (
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
+def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
     """Each layer's held-out AUROC, what chance gives there, and what must be known before it is believed."""
     about = facts["concept"]
-    screen = console()
+    screen = screen or console()
     chosen = about["chosen"].get(about["method"])
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in (
@@ -52,8 +53,8 @@ def show_directions(path: Path, facts: Mapping[str, Any]) -> None:
             _bar(row["auroc_heldout"]),
             _band(row["shuffled_low"], row["shuffled_high"]),
             _figure(row["auroc_transfer"]),
-            _figure(row["spearman_length"]),
-            _figure(row["auroc_length_adjusted"]),
+            _figure(row.get("spearman_length")),
+            _figure(row.get("auroc_length_adjusted")),
             _figure(row["cohens_d"]),
             _figure(row["relative_norm"]),
             style="bold" if marked else None,

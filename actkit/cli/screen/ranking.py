@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.screen.console import console, draw_table, say
@@ -23,10 +24,10 @@ LEGEND = (
 )
 
 
-def show_ranking(path: Path) -> None:
+def show_ranking(path: Path, screen: Console | None = None) -> None:
     """The ranking, its contexts, and what it must be read beside."""
     document = json.loads((path / "reward_features.json").read_text(encoding="utf-8"))
-    screen = console()
+    screen = screen or console()
     several = len(document["saes"]) > 1
     small = too_small(document["statistics"])
     if small:

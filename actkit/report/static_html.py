@@ -1,0 +1,88 @@
+"""Runs, tables, texts and features as static HTML for notebooks: no script, nothing but text between the tags."""
+
+import html
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from actkit.plots.style import visible
+from actkit.report.header import header, warnings_of
+
+MOST_TOKENS = 1_000
+CELL = 60
+"""Characters of a cell."""
+TABLE = 'style="border-collapse:collapse;font-size:90%"'
+LEFT = 'style="text-align:left;padding:1px 10px 1px 0;vertical-align:top"'
+
+
+def text(value: Any, longest: int | None = None) -> str:
+    """A text, invisible characters named, escaped."""
+    shown = visible(str(value))
+    return html.escape(shown if longest is None or len(shown) <= longest else shown[: longest - 1] + "…")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], titles: Mapping[str, str] | None = None) -> str:
+    """Rows under their columns; `titles` are shown when the mouse rests on a column's name."""
+    of = titles or {}
+    head = "".join(f'<th {LEFT} title="{text(of.get(name, ""))}">{text(name)}</th>' for name in columns)
+    body = "".join("<tr>" + "".join(f"<td {LEFT}>{cell(one)}</td>" for one in row) + "</tr>" for row in rows)
+    return f"<table {TABLE}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def cell(value: Any) -> str:
+    """A value in a cell."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        shown = ", ".join(f"{one:.3g}" if isinstance(one, float) else str(one) for one in value[:3])
+        return text(f"[{shown}{', …' if len(value) > 3 else ''}] × {len(value)}", CELL)
+    return text(value, CELL)
+
+
+def run_html(run: Any) -> str:
+    """A run: its header, its warnings and its tables."""
+    facts = run.facts
+    about = table(("", ""), header(run.path, facts))
+    tables = table(("table", "rows"), ((name, f"{one['rows']:,}") for name, one in facts["tables"].items()))
+    warned = "".join(f"<p>⚠ {text(one)}</p>" for one in warnings_of(facts))
+    return f"<div><b>{text(run.path.name)}</b>{about}{warned}{tables}</div>"
+
+
+def text_html(view: Mapping[str, Any], levels: Sequence[int]) -> str:
+    """A text, each token on a ground of its level, 0 to 255."""
+    about = ", ".join(
+        f"{name} {view[name]}" for name in ("record_id", "side", "label", "n_tokens") if view.get(name) is not None
+    )
+    pieces = zip(view["texts"][:MOST_TOKENS], itertools.chain(levels, itertools.repeat(0)), strict=False)
+    left = len(view["texts"]) - MOST_TOKENS
+    more = f" … and {left:,} tokens more" if left > 0 else ""
+    return f"<div><p>text {view['sequence_id']}: {text(about)}</p><p>{tokens(pieces)}{more}</p></div>"
+
+
+def tokens(pieces: Iterable[tuple[str, int]]) -> str:
+    """Tokens one after another; each keeps its own direction of writing."""
+    return "".join(f'<bdi style="white-space:pre-wrap;{_ground(level)}">{text(piece)}</bdi>' for piece, level in pieces)
+
+
+def feature_html(name: str, page: Mapping[str, Any]) -> str:
+    """A feature: its figures and its strongest contexts."""
+    figures = [
+        (key, page[key]) for key in ("n_active", "density", "mean", "max", "rank", "auroc", "q_value") if key in page
+    ]
+    rows = []
+    for context in page["contexts"]:
+        units = context["text"].encode("utf-16-le", "surrogatepass")
+        ends = list(itertools.accumulate(2 * size for size in context["sizes"]))
+        pieces = [units[a:b].decode("utf-16-le", "replace") for a, b in zip([0, *ends], ends, strict=False)]
+        value = context["levels"][context["at"]] / 255 * page["scale"]
+        rows.append(
+            f"<tr><td {LEFT}>{value:.3g}</td><td {LEFT}>{tokens(zip(pieces, context['levels'], strict=True))}</td></tr>"
+        )
+    shown = f"<table {TABLE}><tbody>{''.join(rows)}</tbody></table>"
+    return f"<div><b>feature {page['id']}</b> of {text(name)}{table(('', ''), figures)}{shown}</div>"
+
+
+def _ground(level: int) -> str:
+    return f"background:rgba(224,123,0,{0.08 + 0.72 * level / 255:.2f})" if level else ""
