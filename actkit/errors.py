@@ -87,12 +87,16 @@ def writing(what: Path | str) -> Iterator[None]:
 
 
 class RecordError(Exception):
-    """One record cannot be used: `field` names the part of it that is at fault, `reason` says why."""
+    """One record cannot be used: `field` names the part of it that is at fault, `reason` says why.
 
-    def __init__(self, field: str | None, reason: str) -> None:
+    `found` is what was found there, in short, for reasons that many records share: a label that means nothing.
+    """
+
+    def __init__(self, field: str | None, reason: str, found: str = "") -> None:
         super().__init__(reason)
         self.field = field
         self.reason = reason
+        self.found = found
 
 
 SHOWN = 240

@@ -67,6 +67,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
         "input": {kind: dict(counts) for kind, counts in progress.seen.items()},
         "statistics": {name: dict(settings) for name, settings in recipe.statistics.items()},
         "rejected_reasons": progress.reasons,
+        "first_rejected": progress.first_rejected or None,
         "tables": {
             table: {"rows": rows, "parts": directory.parts[table], "bytes": directory.sizes[table]}
             for table, rows in sorted(directory.rows.items(), key=lambda item: list(TABLES).index(item[0]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from actkit.errors import RunError
+from actkit.errors import RunError, in_short
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.reader import Records
@@ -83,6 +83,10 @@ class Finished:
     """Nothing was run, since only a plan was asked for: `facts` are the plan's."""
 
 
+MOST_LABELS = 10
+"""Labels that an error lists."""
+
+
 class NothingKeptError(RunError):
     """No record of an input could be used."""
 
@@ -92,7 +96,13 @@ def nothing_kept(progress: Progress) -> NothingKeptError:
     if not progress.read:
         return NothingKeptError("the input has no records", "is the file, or what is piped in, empty?")
     records = "1 record" if progress.read == 1 else f"{progress.read:,} records"
+    labels = progress.seen.get("rejected_labels", {})
+    most = sorted(labels.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{in_short(label)} ({count:,})" for label, count in most[:MOST_LABELS])
+    more = f" and {len(most) - MOST_LABELS} more" if len(most) > MOST_LABELS else ""
     return NothingKeptError(
-        f"nothing was kept of {records}{reasons(progress)}",
-        "--on-bad-record fail names the first of them, with line and field; --help says which fields are read",
+        f"nothing was kept of {records}{reasons(progress)}; the first: {progress.first_rejected}",
+        f"the labels are {listed}{more}: --positive and --negative name those that count, each repeatable"
+        if labels
+        else "actkit peek FILE shows what the file has, and which command reads it",
     )

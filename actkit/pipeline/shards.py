@@ -10,6 +10,7 @@ from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected, TokenSequence
 from actkit.pipeline.digests import InputDigest
 from actkit.pipeline.recipe import Prepared, Recipe
+from actkit.pipeline.rejections import told
 from actkit.runs.manifest import InputPosition
 from actkit.runs.progress import OnProgress, Progress
 
@@ -74,7 +75,10 @@ def gather_shards(
             with progress.timed("tokenize"):
                 prepared = _prepare(recipe, record, vocabulary)
             if isinstance(prepared, Rejected):
-                progress.reject(checked(prepared, output).reason)
+                value = record.value if isinstance(record, Record) else None
+                progress.reject(checked(prepared, output, value).reason, told(prepared, value))
+                if prepared.found:
+                    progress.tally({"rejected_labels": (prepared.found,)})
                 shard.rejected.append(prepared)
                 digest.add(record)
                 on_progress(progress)
@@ -110,14 +114,10 @@ def most_kept(kept_bytes: int, batch: BatchSpec) -> int:
     return max(batch.shard_mb * 2**20 // kept_bytes, 1)
 
 
-def checked(rejected: Rejected, output: OutputSpec) -> Rejected:
-    """The rejected record. Raises InputError where the first bad one is to end the run."""
+def checked(rejected: Rejected, output: OutputSpec, value: Any = None) -> Rejected:
+    """The rejected record, which read `value`. Raises InputError where the first bad one is to end the run."""
     if output.on_bad_record == "fail":
-        field_name = f", field {rejected.field}" if rejected.field else ""
-        raise InputError(
-            f"{rejected.place}{field_name}: {rejected.reason}",
-            "mend the record, or go on without: --on-bad-record skip",
-        )
+        raise InputError(told(rejected, value), "mend the record, or go on without: --on-bad-record skip")
     return rejected
 
 
@@ -151,4 +151,4 @@ def _prepare(recipe: Recipe, record: Record | Rejected, vocabulary: int | None) 
             )
         return prepared
     except RecordError as error:
-        return Rejected(record.record_id, record.source, record.line, error.field, error.reason)
+        return Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)

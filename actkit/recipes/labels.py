@@ -87,9 +87,11 @@ class Labels:
                 "say it: --positive 1 --negative -1",
             )
         if len(meant) > 1:
-            raise RecordError(field, "both positive and negative")
+            raise RecordError(field, "both positive and negative", shown(value))
         if not meant:
-            raise RecordError(field, "missing" if value is None else "neither positive nor negative")
+            if value is None:
+                raise RecordError(field, "missing")
+            raise RecordError(field, "neither positive nor negative", shown(value))
         return meant.pop()
 
     def meanings(self, value: Any) -> set[Label]:

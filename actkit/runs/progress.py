@@ -29,6 +29,8 @@ class Progress:
     """Attention sinks among the positions read, special tokens not counted."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
+    first_rejected: str = ""
+    """The first of them: its place, field and reason, and what was there."""
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
     """How many usable records had each shape, and each field read or left: `shapes`, `fields_read`, `fields_left`."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -42,8 +44,9 @@ class Progress:
         self.part = ""
         """Which part of the work is being timed now, for whoever shows it; not counted, and not kept with a shard."""
 
-    def reject(self, reason: str) -> None:
-        """Count one rejected record."""
+    def reject(self, reason: str, told: str = "") -> None:
+        """Count one rejected record; `told` is what is said of the first."""
+        self.first_rejected = self.first_rejected or told
         self.rejected += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
@@ -66,6 +69,7 @@ class Progress:
         for kind, counts in now.seen.items():
             own, old = self.seen.setdefault(kind, {}), before.seen.get(kind, {})
             own.update({name: own.get(name, 0) + count - old.get(name, 0) for name, count in counts.items()})
+        self.first_rejected = self.first_rejected or now.first_rejected
         self.notes.extend(now.notes[len(before.notes) :])
 
     @contextmanager

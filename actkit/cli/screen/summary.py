@@ -86,6 +86,8 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
         screen.print("  more reasons are in the table rejected")
+    if facts.get("first_rejected"):
+        screen.print(f"  the first rejected: {facts['first_rejected']}", markup=False)
 
 
 def _labels(meant: Mapping[str, Any]) -> str:

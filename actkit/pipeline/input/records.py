@@ -31,6 +31,8 @@ class Rejected:
     line: int | None
     field: str | None
     reason: str
+    found: str = ""
+    """What was found in its place, in short, where that tells more: a label that means nothing."""
 
     @property
     def place(self) -> str:

@@ -1,0 +1,48 @@
+"""What is told of a rejected record: its place, field and reason, and for what is missing the fields that are there."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actkit.errors import in_short
+from actkit.pipeline.input.records import Rejected
+
+SHOWN = 12
+"""Fields of a record that are listed."""
+LONGEST = 60
+"""Characters of a field's name that are shown."""
+
+
+def told(rejected: Rejected, value: Any) -> str:
+    """`pairs.jsonl:3, field chosen: missing; it has prompt, chosen_response; nearest: chosen_response`."""
+    field = f", field {in_short(rejected.field)}" if rejected.field else ""
+    found = f" ({in_short(rejected.found)})" if rejected.found else ""
+    return f"{rejected.place}{field}: {rejected.reason}{found}{_there(rejected, value)}"
+
+
+def _there(rejected: Rejected, value: Any) -> str:
+    reason = rejected.reason
+    if not isinstance(value, Mapping) or not reason.startswith(("missing", "no field", "no ")):
+        return ""
+    names = [in_short(str(name)[:LONGEST]) for name in value]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    there = f"; it has {', '.join(names[:SHOWN])}{more}" if names else "; it has no fields"
+    wanted = (
+        reason.removeprefix("no field ").split(" or ") if reason.startswith("no field ") else [rejected.field or ""]
+    )
+    near = nearest([one for one in wanted if one], names)
+    return f"{there}; nearest: {near}" if near else there
+
+
+def nearest(wanted: Sequence[str], names: Sequence[str]) -> str | None:
+    """Which of the names that are there is most like one that is wanted."""
+    missing = [one for one in wanted if one not in names]
+    within = next((name for one in missing for name in names if len(one) > 2 and one.lower() in name.lower()), None)
+    if within is not None:
+        return within
+    for one in missing:
+        by_small = {name.lower(): name for name in names}
+        close = difflib.get_close_matches(one.lower(), by_small, n=1, cutoff=0.7)
+        if close:
+            return by_small[close[0]]
+    return None
