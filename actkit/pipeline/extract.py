@@ -9,6 +9,7 @@
 A run that is continued begins at step 1 too, and leaves aside the records of the shards that it has.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
@@ -75,8 +76,13 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
         with progress.timed("finish"):
             reconcile(directory.partial, progress)
             trim()
+            shards, again = set(directory.parts), Counter[str]()
             for name, table in recipe.finish(directory.partial):
-                directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
+                if name in shards:  # a table of the shards, part by part, as it is to be in the end
+                    directory.rewrite(name, groups_of(name, table), again[name])
+                    again[name] += 1
+                else:
+                    directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
                 trim()
         facts = run_facts(job, run, same)
         facts |= {"verify": check.facts} if check and check.facts else {}

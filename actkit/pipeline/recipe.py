@@ -43,7 +43,8 @@ class Recipe:
     """What it decides of the rows; `verify` goes by it."""
     finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]] = lambda _run: iter(())
     """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
-    is written in as many parts, and one that is a mapping in as many row groups."""
+    is written in as many parts, and one that is a mapping in as many row groups. A table of the shards replaces theirs,
+    part by part, with as many rows."""
     detected: Mapping[str, Any] = field(default_factory=dict)
     """What was found out rather than asked for, such as the format of the input."""
     found: Callable[[], Mapping[str, Any]] = dict

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from actkit.analysis.concepts.concept import concept_tables
+from actkit.analysis.concepts.concept import concept_split, concept_tables
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
 from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
@@ -105,6 +105,8 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
+        for table in concept_split(run, spec.seed):
+            yield "sequences", table
         yield from concept_tables(run, **directions, report=report)
         if saes:
             table, report["features"] = score_features(run, asked, scores)

@@ -11,7 +11,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -71,16 +71,26 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
     if states:
         arrays = {f"{index}/{key}": value for index, one in enumerate(states.values()) for key, value in one.items()}
         state = write_whole(folder / f"{manifest.name}.npz", lambda file: _save_arrays(file, arrays))
+    return _write(folder / f"{manifest.name}.json", replace(manifest, state=state))
+
+
+def vouch_for(path: Path, table: str, written: Written) -> Written:
+    """Write a shard's manifest again, for a table's part that was written again. Raises WriteError."""
+    manifest = read(path)
+    return _write(path, replace(manifest, tables={**manifest.tables, table: written}))
+
+
+def _write(path: Path, manifest: Manifest) -> Written:
     facts = {
         "part": manifest.part,
         "tables": {table: asdict(written) for table, written in manifest.tables.items()},
-        "state": asdict(state) if state else None,
+        "state": asdict(manifest.state) if manifest.state else None,
         "progress": asdict(manifest.progress),
         "end": asdict(manifest.end),
         "batch_tokens": {"given": manifest.given, "used": manifest.used},
     }
     text = json.dumps({**facts, "sha256": of_facts(facts)}, indent=1, ensure_ascii=False) + "\n"
-    return write_text(folder / f"{manifest.name}.json", text)
+    return write_text(path, text)
 
 
 def read(path: Path) -> Manifest:

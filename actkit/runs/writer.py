@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from actkit.errors import RunError, writing
 from actkit.runs.atomic_files import Written, sync, write_text, write_whole
 from actkit.runs.last_manifest import seal
+from actkit.runs.manifest import vouch_for
 from actkit.runs.paths import RUN_FILE, SHARDS, TEXTS, is_there, part_name, partial_of, replaced
 from actkit.runs.removal import check_removable, clear, remove, tidy
 from actkit.schemas import SCHEMA_VERSION
@@ -63,6 +64,18 @@ class RunDirectory:
         written = replace(written, rows=sum(len(group) for group in groups.values()))
         self.count(name, written)
         return written
+
+    def rewrite(self, table: str, groups: Groups, part: int) -> None:
+        """Write part `part` of a table of the shards again, with as many rows, and its shard's manifest."""
+        name = f"{table}/{part_name(part)}.parquet"
+        before = self.files[name]
+        written = self.write(table, groups, part)
+        self.parts[table] -= 1
+        self.rows[table] -= before.rows or 0
+        self.sizes[table] -= before.bytes
+        about = f"{SHARDS}/{part_name(part)}.json"
+        if (self.partial / about).exists():
+            self.files[about] = vouch_for(self.partial / about, table, written)
 
     def count(self, name: str, written: Written) -> None:
         """Count one part of a table, just written or found whole."""

@@ -18,6 +18,11 @@ SEQUENCES = (
     Column("group", pa.string(), "what belongs together, such as a question's id; null where there is none"),
     Column("label", pa.string(), "the record's label, such as a template's name; null where there is none"),
     Column("template", pa.string(), "the wording around the record's own text; null where there is one only"),
+    Column(
+        "split",
+        pa.string(),
+        "discovery or held_out (reward-detect), train, validation or test (concept); null for texts of no part",
+    ),
     Column("score", pa.float64(), "the record's weight in means and correlation; null where it has none"),
     Column("n_kept", pa.int64(), "positions that are read, special tokens and sinks not counted"),
     Column("chunk", pa.int64(), "0-based number of this piece of a document; null where documents are not cut"),

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from actkit.backends import describe
 from actkit.backends.saes import sae_lens as backend
@@ -91,6 +93,39 @@ def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_p
     assert row["norm"] == pytest.approx(np.linalg.norm(mean), rel=1e-5)
     both = np.concatenate([sides.positive[:], sides.negative[:]])
     assert row["relative_norm"] == pytest.approx(np.linalg.norm(mean) / np.linalg.norm(both, axis=1).mean(), rel=1e-5)
+
+
+def test_held_out_figures_are_those_of_the_tables_alone(finished: Finished) -> None:
+    """`sequences.split`, `activations` and `directions` are all it takes."""
+    sequences, rows = table(finished, "sequences"), table(finished, "activations")
+    assert set(sequences["split"].dropna()) == {"train", "validation", "test"}
+    assert (sequences["split"].isna() == (sequences["side"] == "shared")).all()
+    assert (sequences.dropna(subset="split").groupby("group")["split"].nunique() == 1).all()
+    rows = rows.merge(sequences[["sequence_id", "label", "split", "n_tokens"]], on="sequence_id")
+    scores = table(finished, "direction_scores").set_index(["layer", "method"])
+    for _, one in table(finished, "directions").iterrows():
+        here = rows[rows["layer"] == one["layer"]]
+        projected = np.stack(here["activation"]).astype(float) @ one["direction"].astype(float)
+        row = scores.loc[(one["layer"], one["method"])]
+        for name, part in (("train", "train"), ("validation", "validation"), ("heldout", "test")):
+            mine = (here["split"] == part).to_numpy()
+            expected = roc_auc_score((here["label"] == "positive")[mine], projected[mine])
+            assert row[f"auroc_{name}"] == pytest.approx(expected, abs=1e-3)
+        test = (here["split"] == "test").to_numpy()
+        length = spearmanr(projected[test], here["n_tokens"][test]).statistic
+        assert row["spearman_length"] == pytest.approx(length, abs=1e-2)
+        assert row["n_heldout"] == test.sum() / 2
+    features = table(finished, "feature_scores")
+    pooled = table(finished, "pooled_features").set_index("sequence_id")
+    labelled = sequences.dropna(subset="split")
+    for _, one in features.iloc[:: max(len(features) // 20, 1)].iterrows():
+        value = [
+            dict(zip(*pooled.loc[n, ["feature_ids", "feature_activations"]], strict=True)).get(one["feature_id"], 0)
+            for n in labelled["sequence_id"]
+        ]
+        for name, mine in (("auroc", labelled["split"] != "test"), ("auroc_heldout", labelled["split"] == "test")):
+            expected = roc_auc_score((labelled["label"] == "positive")[mine], np.array(value)[mine])
+            assert one[name] == pytest.approx(expected)
 
 
 def test_contrasts_are_differences_of_the_two_sides(finished: Finished) -> None:

@@ -26,6 +26,7 @@ from actkit.pipeline.recipe import Finished
 from actkit.recipes.feedback import FeedbackFields
 from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 from actkit.recipes.specs import SparseSpec
+from actkit.verify.tables.run import verify
 
 THINGS = ("the soup", "a long letter", "her garden", "the old map", "this song", "my boat", "the horse", "that story")
 GOOD = ("Thank you, {} was wonderful.", "I love {}, it is very good.", "How beautiful {} is, thank you so much!")
@@ -100,6 +101,24 @@ def test_every_figure_is_brute_force(grouped: Finished) -> None:
     assert scores["rank"].tolist() == list(range(1, len(scores) + 1))
     assert scores["auroc"].is_monotonic_decreasing
     np.testing.assert_allclose(scores["q_value"], stats.false_discovery_control(scores["p_value"]))
+
+
+def test_held_out_figures_are_those_of_the_tables_alone(grouped: Finished) -> None:
+    """What `sequences.split` says is what was held out, also where a shard is read again by `verify`."""
+    sequences, x = dense(grouped.path)
+    held = (sequences["split"] == "held_out").to_numpy()
+    assert set(sequences["split"]) == {"discovery", "held_out"} and held.sum() == 14
+    every = pd.read_parquet(grouped.path / "sequences")
+    assert (every["split"].isna() == (every["label"] == "neutral")).all()
+    assert (sequences.groupby("group")["split"].nunique() == 1).all()
+    y = (sequences["label"] == "positive").to_numpy()
+    for _, row in pd.read_parquet(grouped.path / "feature_scores").iloc[::50].iterrows():
+        column = x[:, row["feature_id"]]
+        assert row["auroc"] == pytest.approx(roc_auc_score(y[~held], column[~held]), abs=1e-9)
+        assert row["auroc_heldout"] == pytest.approx(roc_auc_score(y[held], column[held]), abs=1e-9)
+    length = grouped.facts["scores"]["length_only"]["held_out"]["value"]
+    assert length == pytest.approx(roc_auc_score(y[held], sequences["n_kept"][held]))
+    assert verify(grouped.path, deep=True).problems == []
 
 
 def test_what_must_be_found_is_found_and_stands_in_praise(grouped: Finished) -> None:

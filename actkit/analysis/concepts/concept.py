@@ -23,10 +23,12 @@ from actkit.analysis.concepts.directions import (
 )
 from actkit.analysis.length import LengthCheck
 from actkit.analysis.scratch_file import Spill
+from actkit.analysis.split_column import with_split
 from actkit.runs.reader import Ints, hook_points_of
 from actkit.schemas import arrow_schema
 
 SHOWN = "mean-diff"
+SPLITS = ("train", "validation", "test")
 
 
 def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]) -> Iterator[tuple[str, pa.Table]]:
@@ -55,6 +57,16 @@ def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]
     yield "pair_stats", pa.Table.from_pylist(stats, schema=arrow_schema("pair_stats"))
     yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
     report.update(_report(rows, split, pairs))
+
+
+def concept_split(run: Path, seed: int) -> Iterator[pa.Table]:
+    """The table `sequences` with the split of the pairs, part by part: train, validation, test; null where none is."""
+    pairs = read_pairs(run)
+    split = split_pairs(pairs.stems, seed)
+    ids = np.concatenate([pairs.positive, pairs.negative])
+    if split is not None:
+        part = split.validation + 2 * split.test.astype(np.int64)
+        yield from with_split(run, ids, SPLITS, np.tile(part, 2))
 
 
 def choose(rows: list[dict[str, Any]], method: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@
 4. Beside them stand what chance, length and a plain probe achieve.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from actkit.analysis.feature_tests.block_statistics import BlockStatistics
 from actkit.analysis.feature_tests.column_file import ColumnFile
-from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out, read_texts, without_twins
+from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, divided, hold_out, read_texts, without_twins
 from actkit.analysis.feature_tests.pooled import pooled_columns
 from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
 from actkit.analysis.feature_tests.ranking import finished, ranked
 from actkit.analysis.feature_tests.sample import about_texts, length_only
 from actkit.analysis.permutation.p_values import Exchange, design_of
+from actkit.analysis.split_column import with_split
 from actkit.errors import RunError
 
 
@@ -62,7 +63,7 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
     """
     texts = read_texts(run)
     _check_both_labels(texts)
-    every, (texts, held) = texts, without_twins(texts, hold_out(texts, settings.held_out, settings.seed))
+    every, (texts, held) = texts, divided(texts, settings.held_out, settings.seed)
     discovery = texts if held is None else texts.where(~held)
     found: dict[str, pa.Table] = {}
     report: dict[str, Any] = {
@@ -85,6 +86,18 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
         found[sae.name] = table
     table, report["found"] = ranked(found, settings.q, settings.activation_threshold, settings.correlation_threshold)
     return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
+
+
+def feature_split(run: Path, settings: ScoreSettings) -> Iterator[pa.Table]:
+    """The table `sequences` with the split that `settings` ask for, part by part: `score_features` takes it from there.
+
+    Raises RunError as `score_features` does.
+    """
+    texts = read_texts(run)
+    _check_both_labels(texts)
+    texts, held = without_twins(texts, hold_out(texts, settings.held_out, settings.seed))
+    held = np.zeros(len(texts.positive), dtype=np.bool_) if held is None else held
+    yield from with_split(run, texts.sequence_ids, ("discovery", "held_out"), held.astype(np.int64))
 
 
 def _check_both_labels(texts: Texts) -> None:

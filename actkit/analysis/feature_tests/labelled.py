@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from actkit.analysis.digests import codes_of, digests_of
+from actkit.analysis.split_column import HELD_OUT
 from actkit.runs.reader import Ints, part_of, parts
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-READ = ("sequence_id", "label", "group", "score", "n_kept", "n_tokens", "text")
+READ = ("sequence_id", "label", "group", "score", "n_kept", "n_tokens", "text", "split")
+NONE, DISCOVERY, HELD = 0, 1, 2
 FEWEST_GROUPS = 20
 """Groups below which nothing is held out: an interval on a handful of texts says nothing."""
 
@@ -35,6 +38,8 @@ class Texts:
     """1 where the data give no score."""
     lengths: Ints
     """Tokens that are pooled; of the whole text where no more than one is."""
+    parts: npt.NDArray[np.int8]
+    """Where the run says it already: HELD for held-out texts, DISCOVERY for the others; NONE where it does not."""
     n_neutral: int
     """Texts that are neither, and in no test."""
     grouped: bool
@@ -42,7 +47,7 @@ class Texts:
 
     def where(self, chosen: Bools) -> "Texts":
         """Some of the texts."""
-        arrays = ("sequence_ids", "positive", "groups", "kin", "wordings", "weights", "lengths")
+        arrays = ("sequence_ids", "positive", "groups", "kin", "wordings", "weights", "lengths", "parts")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
     def exchangeable(self) -> Ints:
@@ -65,7 +70,7 @@ def read_texts(run: Path) -> Texts:
 
     Raises ValueError for a run without texts.
     """
-    found = [_labelled(part_of(run, "sequences", part, READ)) for part in parts(run, "sequences")]
+    found = [_labelled(part_of(run, "sequences", part, _columns(part))) for part in parts(run, "sequences")]
     if not found:
         raise ValueError("no texts")
     n_neutral = sum(neutral for _, neutral in found)
@@ -94,8 +99,35 @@ def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
         "named": named,
         "kin": kin,
         "wordings": wordings,
+        "parts": _parts_of(table),
     }
     return arrays, n_neutral
+
+
+def _columns(part: Path) -> list[str]:
+    """READ, without what a run of an earlier version does not have."""
+    there = pq.read_schema(part).names
+    return [name for name in READ if name in there]
+
+
+def _parts_of(table: pa.Table) -> npt.NDArray[np.int8]:
+    if "split" not in table.column_names:
+        return np.full(len(table), NONE, dtype=np.int8)
+    held = pc.is_in(table["split"], pa.array(HELD_OUT)).to_numpy()
+    known = pc.is_valid(table["split"]).to_numpy()
+    return np.where(known, np.where(held, HELD, DISCOVERY), NONE).astype(np.int8)
+
+
+def divided(texts: Texts, share: float, seed: int) -> tuple[Texts, Bools | None]:
+    """The texts that evidence comes from, and which of them are held out [n]; None where none are.
+
+    As the run's own column `split` says where it says anything, otherwise drawn: see `hold_out`.
+    """
+    if (texts.parts == NONE).all():
+        return without_twins(texts, hold_out(texts, share, seed))
+    texts = texts.where(texts.parts != NONE)
+    held = texts.parts == HELD
+    return texts, held if held.any() else None
 
 
 def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:

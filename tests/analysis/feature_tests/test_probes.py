@@ -30,7 +30,18 @@ def test_columns_are_centred_and_scaled_as_numpy_does_to_the_bit(
 
 def texts(n: int, seed: int) -> Texts:
     draw, numbers = np.random.default_rng(seed), np.arange(n)
-    return Texts(numbers, draw.random(n) < 0.5, numbers, numbers, numbers, np.ones(n), numbers, 0, False)
+    return Texts(
+        numbers,
+        draw.random(n) < 0.5,
+        numbers,
+        numbers,
+        numbers,
+        np.ones(n),
+        numbers,
+        np.zeros(n, dtype=np.int8),
+        0,
+        False,
+    )
 
 
 def counted(x: np.ndarray, held: list[int]) -> Callable[[np.ndarray], np.ndarray]:

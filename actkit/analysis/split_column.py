@@ -1,0 +1,33 @@
+"""`sequences.split`: which texts statistics were fitted on, which chose, and which were reported on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.runs.reader import Ints, parts, places
+from actkit.schemas import arrow_schema
+
+HELD_OUT = ("held_out", "test")
+"""Parts that chose nothing."""
+
+
+def with_split(
+    run: Path, sequence_ids: Ints, names: Sequence[str], part_of: npt.NDArray[np.integer]
+) -> Iterator[pa.Table]:
+    """The table `sequences` with its column `split`, part by part.
+
+    `part_of` [n] is the place in `names` of each of these sequences (ids in any order); others get null.
+    """
+    order = np.argsort(sequence_ids, kind="stable")
+    ids, numbers = sequence_ids[order], part_of[order]
+    for path in parts(run, "sequences"):
+        table = pq.read_table(path, partitioning=None)
+        at, there = places(ids, table["sequence_id"].to_numpy())
+        taken = pa.array(numbers[np.where(there, at, 0)] if len(numbers) else at, mask=~there)
+        column = pa.array(list(names), pa.string()).take(taken)
+        place = table.schema.get_field_index("split")
+        yield table.set_column(place, "split", column).cast(arrow_schema("sequences"))
