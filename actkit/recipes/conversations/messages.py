@@ -36,7 +36,7 @@ WRAPPED = ("messages", "conversations", "conversation")
 PRINTED = re.compile(r"""\s*[\[(]?\s*(?:array\()?\s*[\[(]?\s*\{\s*'(?:role|from|content|value|text)'\s*:""")
 JSON_LIST = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
 PRINTED_LIST = (
-    "a Python list that was printed, not messages: write the column as JSON, by json.dumps or "
+    "{} holds a Python list that was printed, not messages: write the column as JSON, by json.dumps or "
     "DataFrame.to_json(orient='records', lines=True)"
 )
 
@@ -97,7 +97,7 @@ def rows_of(value: Any, field: str) -> Sequence[Any]:
     """A list, or the rows of an object of lists, as `datasets` and Parquet write a list of objects; JSON text too."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         if PRINTED.match(value):
-            raise RecordError(field, PRINTED_LIST)
+            raise RecordError(field, PRINTED_LIST.format(field))
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
@@ -185,7 +185,7 @@ def _decoded(text: str, field: str) -> Any:
     if text.lstrip()[:1] not in ("[", "{"):
         return None
     if PRINTED.match(text):
-        raise RecordError(field, PRINTED_LIST)
+        raise RecordError(field, PRINTED_LIST.format(field))
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
