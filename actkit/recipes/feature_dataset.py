@@ -35,6 +35,7 @@ from actkit.recipes.conversations.context import check_unused, read_context
 from actkit.recipes.conversations.fields import ContextFields, Fields, names_of
 from actkit.recipes.conversations.messages import text_or_messages
 from actkit.recipes.conversations.names import MESSAGES
+from actkit.recipes.conversations.prompts import read_answered
 from actkit.recipes.prompt_response import encode_messages
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
@@ -186,7 +187,7 @@ def _document(
     if name is None:
         name = fields.first(MESSAGES)
         if name is None:
-            raise RecordError(None, f"no field {' or '.join((*FIELDS, *MESSAGES[:2]))}")
+            return _answered(value, spec, tokenizer, bos)
     given = fields.take(name)
     if given is None and name not in value:
         raise RecordError(name, f"no field {name}")
@@ -199,6 +200,21 @@ def _document(
     chat = bool(tokenizer.chat_template)
     encoding = encode_messages(tokenizer, context.messages, chat, "never", told=context.template).encoding
     return _without(encoding, bos), _said("messages", fields)
+
+
+def _answered(
+    value: Mapping[str, Any], spec: FeatureDatasetSpec, tokenizer: Tokenizer, bos: int | None
+) -> tuple[Encoding, dict[str, tuple[str, ...]]]:
+    """The document of a question and its answer in fields of their own (Alpaca), as a chat."""
+    try:
+        found = read_answered(value, names_of(None, spec.context))
+    except RecordError:
+        found = None
+    if found is None or not found.answered:
+        raise RecordError(None, f"no field {' or '.join((*FIELDS, *MESSAGES[:2]))}")
+    chat = bool(tokenizer.chat_template)
+    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
+    return _without(encoding, bos), found.said
 
 
 def _said(shape: str, fields: Fields) -> dict[str, tuple[str, ...]]:

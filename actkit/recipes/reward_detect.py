@@ -25,6 +25,7 @@ from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, one_a_pair, read_pair
+from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labelled_lines import labelled_lines
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
@@ -154,6 +155,8 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
     records = labelled_lines(read_records(str(EXAMPLES if spec.path is None else spec.path), "jsonl", spec.read))
     if spec.path is None:
         return False, (replace(one, source=EXAMPLE_SOURCE) for one in records)
+    if spec.fields.label is None:  # else each message of a tree is a labelled text
+        records = from_trees(records)
     first, records = look_ahead(records, LOOK_AHEAD)
     values = [one.value for one in first if isinstance(one, Record)]
     paired = spec.pairs.form is not None or any(detect(value, spec.pairs.names) for value in values)

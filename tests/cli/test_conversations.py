@@ -93,12 +93,23 @@ def test_a_printed_list_is_no_answer(actkit: Run) -> None:
 
 def test_chats_are_documents_too(actkit: Run) -> None:
     chat = {"conversations": [{"from": "human", "value": Q}, {"from": "gpt", "value": "A plum."}], "system": SYSTEM}
-    write("c.jsonl", chat, {"text": "A plain document."})
+    write(
+        "c.jsonl",
+        chat,
+        {"text": "A plain document."},
+        {"instruction": "Name a", "input": "fruit.", "output": "A plum."},
+    )
     found = actkit("feature-dataset", "c.jsonl", "-o", "run", "--context-size", "8", "--layer", "1")
     assert found.status == 0, found.err
     sequences = pd.read_parquet("run/sequences")
     whole = "".join(sequences[sequences["record_id"] == 0]["text"])
     assert whole == "<|system|>Be brief.<|end|><|user|>Name a fruit.<|end|><|assistant|>A plum.<|end|>"
     assert set(pd.read_parquet("run/tokens")["role"].dropna()) == {"system", "user", "assistant", "template"}
-    assert json.loads(Path("run/run.json").read_text())["input"]["shapes"] == {"messages": 1, "text": 1}
+    assert json.loads(Path("run/run.json").read_text())["input"]["shapes"] == {
+        "messages": 1,
+        "text": 1,
+        "output + instruction + input": 1,
+    }
+    alpaca = "".join(sequences[sequences["record_id"] == 2]["text"])
+    assert alpaca == "<|user|>Name a\nfruit.<|end|><|assistant|>A plum.<|end|>"
     assert actkit("verify", "run", "--recompute", "2").status == 0

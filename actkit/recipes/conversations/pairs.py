@@ -18,6 +18,7 @@ from actkit.recipes.conversations.messages import Message, text_or_messages
 from actkit.recipes.conversations.named_fields import check_named, listed
 from actkit.recipes.conversations.names import HISTORY, SYSTEM
 from actkit.recipes.conversations.shapes import BY_NAME, Shape, shape_of
+from actkit.recipes.conversations.trees import from_trees
 
 LOOK_AHEAD = 100
 """Records looked at before a file is given up on."""
@@ -91,7 +92,7 @@ def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Record
     Raises InputError when none of the first ones is in a known shape, or a field that was named is in none of them.
     """
     check_form(spec.form)
-    looked_at, records = look_ahead(read_records(path, "jsonl", read), LOOK_AHEAD)
+    looked_at, records = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
     values = [one.value for one in looked_at if isinstance(one, Record)]
     check_named(values, spec.names.given())
     if spec.form is None and not any(detect(value, spec.names) for value in values):

@@ -16,6 +16,7 @@ from actkit.recipes.conversations.messages import Message, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair
 from actkit.recipes.conversations.shapes import shape_of
+from actkit.recipes.conversations.trees import check_alone
 
 PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "content", "context")
 """Fields of a prompt, in the order in which they are looked for; `messages` and the like where none is there."""
@@ -79,6 +80,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     if isinstance(value, str):
         return of_text(value)
     fields = Fields(object_of(value), names)
+    check_alone(fields.value, names.ignore)
     shape, found = _of_pair(fields) if names.prompt is None else ("", None)
     if found is None:
         path = names.prompt or fields.first(PROMPTS)
@@ -99,6 +101,7 @@ def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Con
     `text` is its field; None looks for `ANSWERS`, then for messages that end with it. Raises RecordError likewise.
     """
     fields = Fields(object_of(value), names)
+    check_alone(fields.value, names.ignore)
     path = text or fields.first(ANSWERS)
     if path is not None:
         given = fields.take(path)

@@ -310,6 +310,7 @@ SHAPES: tuple[Shape, ...] = (
             "berkeley-nest/Nectar",
             "openbmb/UltraFeedback (each answer with its `custom_system_prompt`)",
             "HuggingFaceH4/stack-exchange-preferences (`pm_score`)",
+            "OpenAssistant/oasst1 and oasst2: trees, or their messages one by one",
         ),
         Ranked(LISTS, OBJECT_TEXT, ("rank", "ranking"), ("overall_score", "score", "pm_score", "rating", "reward")),
     ),

@@ -1,6 +1,7 @@
 """Preference pairs in the shapes of known data sets: each record's rendering is written out by hand."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from actkit.backends import describe
 from actkit.config import ModelSpec
 from actkit.errors import RecordError
+from actkit.pipeline.data import Record, Rejected
 from actkit.recipes.conversations import page
 from actkit.recipes.conversations.fields import FieldNames, Which
-from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, one_a_pair, read_pair
+from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, one_a_pair, pairs_in, read_pair
+from actkit.recipes.conversations.prompts import read_prompt
 from actkit.recipes.conversations.shapes import SHAPES
 from actkit.recipes.prompt_response import encode_messages
 
@@ -431,8 +434,6 @@ RANKED = {
     ],
 )
 def test_pairs_of_ranked_answers(which: Which, expected: list[tuple[str, str]]) -> None:
-    from actkit.pipeline.data import Record, Rejected
-
     def records() -> Any:
         yield Record(0, "f", 1, RANKED)
         yield Rejected(1, "f", 2, None, "not JSON")
@@ -449,6 +450,61 @@ def test_pairs_of_ranked_answers(which: Which, expected: list[tuple[str, str]]) 
         read_pair(found[-2].value, spec)
 
 
+def tree(rows: bool) -> list[dict[str, Any]]:
+    """A question with three ranked replies, of which one is asked on, as OpenAssistant's files have it."""
+    messages = [
+        ("m0", None, "prompter", "Hi.", None),
+        ("m1", "m0", "assistant", "Hello.", 0),
+        ("m2", "m0", "assistant", "Go away.", 1),
+        ("m3", "m1", "prompter", Q, None),
+        ("m4", "m3", "assistant", POOR, 2),
+        ("m5", "m3", "assistant", GOOD, 0),
+        ("m6", "m3", "assistant", FAIR, 1),
+        ("m7", "m3", "assistant", "Unranked.", None),
+    ]
+    found = {
+        name: {
+            "message_id": name,
+            "parent_id": parent,
+            "message_tree_id": "m0",
+            "role": role,
+            "text": text,
+            "rank": rank,
+        }
+        for name, parent, role, text, rank in messages
+    }
+    if rows:
+        return list(found.values())
+    for one in found.values():
+        one["replies"] = []
+        if one["parent_id"] is not None:
+            found[one["parent_id"]]["replies"].append(one)
+    return [{"message_tree_id": "m0", "tree_state": "ready_for_export", "prompt": found["m0"]}]
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize(("which", "n"), [("best-worst", 2), ("all", 4)])
+def test_trees_of_messages(rows: bool, which: Which, n: int, tmp_path: Path, tiny: Any) -> None:
+    lost = {**tree(True)[1], "message_tree_id": "other", "parent_id": "m1"}  # itself
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (*tree(rows), lost, {"prompt": Q, **TEXTS})))
+    spec = PairsSpec(which=which)
+    found = list(pairs_in(str(path), spec))
+    assert [one.record_id for one in found] == list(range(n + 2))
+    assert [(one.field, one.reason) for one in found if isinstance(one, Rejected)] == [
+        ("parent_id", "its parent message is not among its tree's records")
+    ]
+    pairs = [read_pair(one.value, spec) for one in found if isinstance(one, Record)]
+    assert rendered(tiny, pairs[0]) == (
+        "<|bos|><|user|>Hi.<|end|><|assistant|>Hello.<|end|>",
+        "<|bos|><|user|>Hi.<|end|><|assistant|>Go away.<|end|>",
+    )
+    first = ("A plum.", "An onion.") if which == "best-worst" else ("A plum.", "A tomato.")
+    assert rendered(tiny, pairs[1]) == tuple(f"{GREETED}{text}<|end|>" for text in first)
+    with pytest.raises(RecordError, match="earlier turns stand in other records"):
+        read_prompt(lost, FieldNames())
+
+
 def test_sets_of_answers_make_a_pair_of_each_good_and_each_poor_one() -> None:
     record = {"prompt": Q, "chosen": [GOOD, FAIR], "rejected": [POOR, "A stone."]}
     counts = {which: len(list(one_a_pair(iter_of(record), PairsSpec(which=which)))) for which in ("best-worst", "all")}
@@ -456,8 +512,6 @@ def test_sets_of_answers_make_a_pair_of_each_good_and_each_poor_one() -> None:
 
 
 def iter_of(*values: Any) -> Any:
-    from actkit.pipeline.data import Record
-
     yield from (Record(at, "f", at + 1, value) for at, value in enumerate(values))
 
 
