@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
-from tests.benchmarks import agreement, environments, memory, own, reference, start, ways, workloads
+from tests.benchmarks import agreement, environments, libraries, memory, own, reference, start, ways, workloads
 from tests.benchmarks.__main__ import WORKLOADS, table
 from tests.benchmarks.asking import Asked, PeerError, write_inputs
 from tests.benchmarks.measure import Measured, measure, turns
@@ -286,3 +286,15 @@ def test_the_start_is_measured(tmp_path: Path) -> None:
     seconds = start.measure(1, tmp_path)
     assert set(seconds) == {start.HELP, start.HELP_OF_ONE, start.FIRST, start.WHOLE, start.SCRIPT}
     assert seconds[start.FIRST] < seconds[start.WHOLE] and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", libraries.TASKS)
+def test_what_is_written_here_and_the_library_find_the_same(task: str, tmp_path: Path) -> None:
+    found = []
+    for number, way in enumerate(libraries.TASKS[task]):
+        if way is libraries.values_ijson:
+            pytest.importorskip("ijson")
+        (tmp_path / str(number)).mkdir()
+        work, about = way(tmp_path / str(number), 0.05)
+        found.append(about(work()))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

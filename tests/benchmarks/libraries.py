@@ -4,7 +4,7 @@
 
 1. Each way of each task is a process of its own, which makes the same input from a seed, and then is measured: seconds
    of the work alone, and how far the process's peak memory rose above what it held before.
-2. Ways take turns, `--rounds` times; the least of each figure is taken. `--share` makes the inputs smaller.
+2. Ways take turns, `--rounds` times; the least of each figure is taken. `--share 0.25` takes a quarter of each input.
 3. A way says what it found, in a few numbers; where two ways of a task differ, this ends with an error.
 
 `ijson` is no dependency; where it is not installed, its row is left out.
@@ -268,7 +268,7 @@ def _directions(weights: Any) -> list[float]:
 
 
 TASKS: dict[str, tuple[Way, Way]] = {
-    "60,000 vectors of a part": (pages, pages_pyarrow),
+    "60,000 vectors out of Parquet": (pages, pages_pyarrow),
     "a .pt file of 370 MB": (tensors, tensors_torch),
     "8 million nonzeros by column": (columns, columns_scipy),
     "a JSON array of 40,000 records": (values, values_ijson),
@@ -325,7 +325,7 @@ def main() -> None:
     print("| task | way | seconds | MB more |\n|---|---|---|---|")
     for task in TASKS:
         for way, seconds, mb in compared(task, asked.rounds, asked.share):
-            print(f"| {task} | {way} | {seconds:.2f} | {mb:.0f} |")
+            print(f"| {task} | {way} | {seconds:.2f} | {mb:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
