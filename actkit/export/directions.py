@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError, UsageError
+from actkit.runs.facts import facts_of
 from actkit.runs.reader import parts
 
 METHOD = "mean-diff"
@@ -26,18 +27,23 @@ class StoredDirection:
     """[d_model], of length 1."""
     norm: float | None
     """Length of the difference that was measured; None where the method has none."""
+    strength: float = 1.0
+    """How many times the difference: of a run of `steer`, what it chose."""
 
     @property
     def measured(self) -> npt.NDArray[np.float32]:
-        """[d_model]: as long as the difference that was measured, so that scale 1 adds just that; else the unit one."""
-        return self.unit if self.norm is None else (self.unit.astype(np.float64) * self.norm).astype(np.float32)
+        """[d_model]: what scale 1 adds: the difference that was measured, or so many times it; else the unit one."""
+        length = self.strength * (1.0 if self.norm is None else self.norm)
+        return (self.unit.astype(np.float64) * length).astype(np.float32)
 
 
 def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
-    """The directions that `method` found, by layer and hook point.
+    """The directions that `method` found, by layer and hook point; of a run of `steer` what it chose.
 
     Raises RunError for a run without directions, UsageError for a method that it does not have.
     """
+    if not parts(run, "directions") and parts(run, "interventions"):
+        return _steered(run, method)
     tables = [pq.read_table(part, partitioning=None) for part in parts(run, "directions")]
     rows: list[dict[str, Any]] = pa.concat_tables(tables).to_pylist() if tables else []
     if not rows:
@@ -52,3 +58,29 @@ def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
         for row in chosen
     ]
     return sorted(found, key=lambda one: (one.layer, one.hook_point))
+
+
+def _steered(run: Path, method: str | None) -> list[StoredDirection]:
+    """What a run of `steer` chose, or the only thing that it did, as a direction that is added."""
+    about = facts_of(run)["steer"]
+    reported = about["chosen"] or (about["verdicts"][0] if len(about["verdicts"]) == 1 else None)
+    if reported is None:
+        raise RunError(f"{run} chose no layer and strength", "export the concept run that it is of")
+    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "interventions")]
+    rows = [
+        row for row in pa.concat_tables(tables).to_pylist() if row["intervention_id"] == reported["intervention_id"]
+    ]
+    if any(row["do"] != "add" or row["vector"] is None for row in rows):
+        raise RunError(f"{run} did not add a direction, but {rows[0]['do']}", "a control vector can only be added")
+    if method is not None and method != rows[0]["source"]:
+        raise UsageError(f"{run} chose {rows[0]['source']}, not {method}", "leave --method out")
+    return [
+        StoredDirection(
+            row["layer"],
+            row["hook_point"],
+            np.array(row["vector"], dtype=np.float32),
+            row["unit_norm"],
+            row["strength"],
+        )
+        for row in rows
+    ]

@@ -36,6 +36,18 @@ def _write_json(job: ExportJob) -> None:
     write(job)
 
 
+def _write_steering_vectors(job: ExportJob, **options: Any) -> None:
+    from actkit.export.torch_vectors import write_steering_vectors
+
+    write_steering_vectors(job, **options)
+
+
+def _write_persona(job: ExportJob, **options: Any) -> None:
+    from actkit.export.torch_vectors import write_persona
+
+    write_persona(job, **options)
+
+
 def _beside_json(facts: Mapping[str, Any]) -> str | None:
     return ".yaml" if "feature_scores" in facts["tables"] else None
 
@@ -50,6 +62,8 @@ FORMATS: Mapping[str, Format] = {
         Format("npz", ".npz", npz.write, ("method",)),
         Format("safetensors", ".safetensors", safetensors_file.write, ("method",)),
         Format("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
+        Format("steering-vectors", ".pt", _write_steering_vectors, ("method", "layers")),
+        Format("persona", ".pt", _write_persona, ("method",)),
     )
 }
 """Name → format."""

@@ -61,7 +61,10 @@ def write(job: ExportJob, method: str | None = None, layers: str | None = None) 
     writer.add_array("actkit.layers", [one.layer for one in kept])
     writer.add_array("actkit.shares", [share] * len(kept))
     writer.add_array("actkit.norms", [float(one.norm) if one.norm is not None else 1.0 for one in kept])
-    writer.add_string("actkit.scale", "1 adds each layer's share of the measured difference; the shares add up to 1")
+    writer.add_float32("actkit.strength", kept[0].strength)
+    writer.add_string(
+        "actkit.scale", "1 adds each layer's share of strength times the measured difference; shares add up to 1"
+    )
     for direction in kept:
         writer.add_tensor(f"direction.{direction.layer}", direction.measured * np.float32(share))
     writer.write_header_to_file()

@@ -54,6 +54,8 @@ class ConceptSpec:
         "npz",
         "safetensors",
         "gguf",
+        "steering-vectors",
+        "persona",
     )
     what: str | None = field(default=None, metadata={"reads": True})
     """A built-in concept, or a file of pairs."""

@@ -49,7 +49,7 @@ class SteerSpec:
     """What `steer` is asked for."""
 
     command: ClassVar[str] = "steer"
-    exports: ClassVar[tuple[ExportFormat, ...]] = ()
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("gguf", "steering-vectors", "persona")
     run: str = field(metadata={"reads": True})
     """A finished run of `concept` or `reward-detect`."""
     answers: str | None = None

@@ -125,6 +125,8 @@ RUNS = {
     "npz": "dpo_run",
     "safetensors": "capture_run",
     "gguf": "concept_run",
+    "steering-vectors": "concept_run",
+    "persona": "concept_run",
 }
 
 
