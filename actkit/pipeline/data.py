@@ -15,6 +15,8 @@ from actkit.pipeline.input.records import place_of as place_of
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+KINDS = 4
+"""Kinds of sequences that share no row of a batch; see `TokenSequence.kind`."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,14 @@ class TokenSequence:
     """The token at `response_start` also holds text before the response."""
     steered: Bools | None = None
     """[n_tokens] at which positions an intervention acts; None where the model runs as it is."""
+    kind: int = 0
+    """Texts of different kinds, of which there are KINDS, are run under other interventions and share no row."""
 
     @property
     def alike(self) -> Ints:
-        """[n_tokens] what must be equal for a position to be run once for two sequences: token, whether steered."""
-        return 2 * self.encoding.token_ids + (0 if self.steered is None else self.steered)
+        """[n_tokens] what must be equal for a position to be run once for two sequences: token, if steered, kind."""
+        own = 2 * self.encoding.token_ids + (0 if self.steered is None else self.steered)
+        return KINDS * own + self.kind
 
     @property
     def own_ids(self) -> Ints:

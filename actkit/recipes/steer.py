@@ -34,7 +34,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
-from actkit.recipes.steer_texts import predicted, records_of, steered_at
+from actkit.recipes.steer_texts import COST, TEST, VALIDATION, predicted, records_of, steered_at
 
 PER_ROW = 24.0
 """Bytes of a row of `logprobs` on disk."""
@@ -176,11 +176,31 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         kept_bytes=16 * len(interventions),
         stored={"logprobs": TableSize("sequence", len(interventions), PER_ROW * len(interventions))},
         n_records=len(ready.texts),
-        steering=Steering(ready.actions, interventions, words=ready.words),
+        steering=Steering(ready.actions, interventions, ids_by_kind(ready.actions), KIND[COST], ready.words),
         health={} if ready.report is None else ready.report.health,
         rules=Rules(spec.tokens.bos, None),
         exports=SteerSpec.exports,
     )
+
+
+KIND = {TEST: 0, VALIDATION: 1, COST: 2}
+"""Split → kind of text, by which interventions it is run under."""
+
+
+def ids_by_kind(actions: Sequence[Action]) -> dict[int, list[int]]:
+    """The interventions of each kind of text: test texts have all.
+
+    Validation texts, which only choose, have two controls of each source for every twenty that are asked for; neutral
+    texts, which say what the others cost, have none.
+    """
+    real = sorted({one.intervention_id for one in actions if not one.is_control})
+    of_source: dict[tuple[int | None, str | None], list[int]] = {}
+    for one in actions:
+        if one.is_control:
+            own = of_source.setdefault((one.control_group, one.source), [])
+            own += [] if one.intervention_id in own else [one.intervention_id]
+    few = [number for own in of_source.values() for number in own[: max(round(len(own) / 5), 1)]]
+    return {KIND[VALIDATION]: sorted({*real, *few}), KIND[COST]: real}
 
 
 COLUMNS = ("split", "stem", "template", "prompt", "positive", "negative", "text")
@@ -208,7 +228,8 @@ def sequences_of(record: Record, spec: SteerSpec, ready: Ready) -> list[TokenSeq
         raise RecordError("negative", "both answers are the same tokens")
     found = branches(record.record_id, sides, ready.limit, key_of(str(value["stem"])), value.get("template"))
     start = None if value.get("prompt") is None else min(one.answered.response_start for one in sides)
-    return [replace(one, steered=steered_at(one.encoding, start, spec.positions)) for one in found]
+    kind = KIND[value["split"]]
+    return [replace(one, steered=steered_at(one.encoding, start, spec.positions), kind=kind) for one in found]
 
 
 def _answered(value: Mapping[str, Any], side: str, spec: SteerSpec, ready: Ready) -> PromptResponse:
@@ -228,8 +249,8 @@ def _alone(record_id: int, value: Mapping[str, Any], spec: SteerSpec, ready: Rea
     keep = predicted(1, len(encoding))
     if not len(keep):
         raise RecordError("text", "too short: no token follows the first")
-    steered = steered_at(encoding, None, spec.positions)
-    return TokenSequence(record_id, encoding, keep, n_truncated=cut, label=value["split"], steered=steered)
+    steered, split = steered_at(encoding, None, spec.positions), value["split"]
+    return TokenSequence(record_id, encoding, keep, n_truncated=cut, label=split, steered=steered, kind=KIND[split])
 
 
 def _stored(record_id: int, sequence: TokenSequence, spec: SteerSpec, ready: Ready) -> TokenSequence:

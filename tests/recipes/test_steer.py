@@ -63,8 +63,12 @@ def test_log_probabilities_are_those_of_the_plain_model_with_a_hook(finished: Fi
     sequences, tokens = table(finished, "sequences").set_index("sequence_id"), table(finished, "tokens")
     done, logprobs = table(finished, "interventions"), table(finished, "logprobs")
     special = set(tokens[tokens["is_special"]]["token_id"])
-    n = len(logprobs["intervention_id"].unique())
-    assert len(logprobs) == n * int((sequences["side"] != "shared").sum())
+    texts = table(finished, "steered_texts").set_index("record_id")["split"]
+    splits = texts.loc[sequences.loc[logprobs["sequence_id"], "record_id"]].to_numpy()
+    per_text = logprobs.groupby([splits, logprobs["sequence_id"]]).size()
+    real, controls = 4, 16
+    assert (per_text["test"] == 1 + real + controls).all() and (per_text["neutral"] == 1 + real).all()
+    assert (per_text["validation"] == 1 + real + controls / 2).all(), "one of each source's two"
     for _, row in logprobs.iloc[:: len(logprobs) // 7].iterrows():
         one = sequences.loc[row["sequence_id"]]
         own = tokens[tokens["sequence_id"] == row["sequence_id"]]
@@ -126,7 +130,9 @@ def test_controls_have_the_layer_and_norm_of_what_they_are_compared_with(finishe
         assert group["layer"].nunique() == group["strength"].nunique() == 1
         assert len({tuple(one) for one in group["vector"]}) == 5
     real = effects[~effects["is_control"]]
-    assert (real["n_controls"] == 4).all() and (real["p_value"] >= 1 / 5).all()
+    tested = real[real["split"] == "test"]
+    assert (tested["n_controls"] == 4).all() and (tested["p_value"] >= 1 / 5).all()
+    assert (real[real["split"] == "validation"]["n_controls"] == 2).all()
     assert effects[effects["is_control"]]["p_value"].isna().all()
 
 
@@ -361,7 +367,7 @@ def test_verify_computes_log_probabilities_again(
     run = steered(SteerSpec(str(source), random=2, **features), tmp_path / "run")
     spec = RecomputeSpec(4, device="cpu")
     found, _ = recompute(run.path, facts_of(run.path), spec)
-    assert not found.problems and found.vectors["log-probabilities"].n >= 4 * 4
+    assert not found.problems and found.vectors["log-probabilities"].n >= 4 * 2
     import actkit.verify.recompute.steered as module
 
     monkeypatch.setattr(module, "steered_at", lambda one, _: np.ones(len(one.token_ids), dtype=np.bool_))

@@ -46,6 +46,9 @@ def _rows(
     records, changes = samples.of_records()
     positive, negative = samples.of_side(1), samples.of_side(-1)
     controls: dict[int, list[int]] = {}
+    made = [
+        one for one in made if not np.isnan(estimate.value[one.intervention_id])
+    ]  # all that these texts were run under
     for one in made:
         controls.setdefault(one.control_group, []).extend([one.intervention_id] if one.is_control else [])
     by_strength = _slopes(samples, made)
@@ -121,7 +124,7 @@ def _slopes(samples: Samples, made: Sequence[Made]) -> dict[int, Mapping[str, fl
 
 
 def _cost(cost: Estimate | None, at: int, budget: float) -> dict[str, Any]:
-    if cost is None:
+    if cost is None or np.isnan(cost.value[at]):
         return {}
     value = float(cost.value[at])
     ends = {"delta_nll_low": cost.low[at], "delta_nll_high": cost.high[at]}

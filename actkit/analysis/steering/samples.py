@@ -141,10 +141,11 @@ def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Sampl
 
 
 def _wide(table: pa.Table, name: str, k: int) -> Floats:
-    """[sequences, interventions] one column of `logprobs`, by sequence and intervention."""
-    order = np.lexsort((table["intervention_id"].to_numpy(), table["sequence_id"].to_numpy()))
-    column: Floats = table[name].to_numpy().astype(np.float64)[order]
-    return column.reshape(-1, k)
+    """[sequences, interventions] one column of `logprobs`, by sequence and intervention; NaN where one was not run."""
+    _, row = np.unique(table["sequence_id"].to_numpy(), return_inverse=True)
+    found: Floats = np.full((int(row.max(initial=-1)) + 1, k), np.nan)
+    found[row, table["intervention_id"].to_numpy()] = table[name].to_numpy().astype(np.float64)
+    return found
 
 
 def _table(run: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:

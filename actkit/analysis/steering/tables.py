@@ -86,7 +86,8 @@ def sample_table(measured: Measured, ids: Sequence[int]) -> pa.Table:
         }
         schema = arrow_schema("effect_samples")
         arrays = [pa.array(columns[one.name]).cast(one.type) for one in schema]
-        tables.append(pa.Table.from_arrays(arrays, schema=schema))
+        ran = ~np.isnan(changes[:, ids].reshape(-1))
+        tables.append(pa.Table.from_arrays(arrays, schema=schema).filter(pa.array(ran)))
     return pa.concat_tables(tables)
 
 

@@ -4,8 +4,8 @@ Of every kept position the log-probability of the token that follows it is kept,
 texts that say what an intervention costs, also how far the whole next-token distribution moves (KL).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from actkit.backends.steered import steered_batch
 from actkit.errors import ModelError
 from actkit.pipeline.data import Batch, Ints, Kept, TokenSequence
 
-LOGPROB, KL, WORDS = "logprob", "kl", ("words_positive", "words_negative")
-"""What `Kept.activations` holds in place of hook points: [n, interventions] each."""
+LOGPROB, KL, RAN, WORDS = "logprob", "kl", "ran", ("words_positive", "words_negative")
+"""What `Kept.activations` holds in place of hook points: [n, interventions] each; `ran` is 1 where it was run."""
 AT_ONCE = 1 << 26
 """Logits computed at once: 256 MB in float32."""
 
@@ -31,10 +31,16 @@ class Steering:
     """What is done, as the table `interventions` has it."""
     interventions: Sequence[Intervention]
     """The same as edits, by id; the first one is the model as it is."""
-    cost_label: str = "neutral"
-    """`label` of the sequences whose KL is computed."""
+    of_kind: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Kind of text → the ids of the interventions that it is run under; all where a kind is not named."""
+    costs: int = -1
+    """The kind of the texts whose KL is computed."""
     words: tuple[Ints, Ints] | None = None
     """Token ids of two sets of words, whose log-probability as the next token is kept too."""
+
+    def of(self, kind: int) -> Sequence[int]:
+        """The ids of the interventions for one kind of text."""
+        return self.of_kind.get(kind, range(len(self.interventions)))
 
 
 def forward_steered(model: Model, batch: Batch, sequences: Sequence[TokenSequence], steering: Steering) -> Kept:
@@ -42,27 +48,48 @@ def forward_steered(model: Model, batch: Batch, sequences: Sequence[TokenSequenc
 
     Raises ModelError for a model that cannot be steered.
     """
-    if batch.steered is None:
-        raise ModelError("no sequence of this batch says where it is steered")
     known = {each.sequence_id: each for each in sequences}
     owners = [known[int(each)] for each in batch.sequence_ids]
     following = np.array([_next(one, int(at)) for one, at in zip(owners, batch.kept_positions, strict=True)])
-    costs = np.array([one.label == steering.cost_label for one in owners])
-    run = steered_batch(model, batch.input_ids, batch.positions, batch.tree, batch.steered, batch.rows, batch.columns)
-    run.keep_below(steering.interventions)
+    kinds = np.array([one.kind for one in owners])
     names = (LOGPROB, KL, *(WORDS if steering.words else ()))
-    found = {name: torch.full((len(following), len(steering.interventions)), torch.nan) for name in names}
-    plain: torch.Tensor | None = None
-    for number, intervention in enumerate(steering.interventions):
-        logits = run.logits(intervention)
-        read = _Read.of(logits, following, costs)
-        found[LOGPROB][:, number] = read.logprob
-        if plain is None:
-            plain = read.distribution
-        found[KL][read.costs, number] = _kl(plain, read.distribution).cpu()
-        for name, ids in zip(WORDS, steering.words or (), strict=False):
-            found[name][:, number] = read.log_sum(logits, ids)
+    size = (len(following), len(steering.interventions))
+    found = {RAN: torch.zeros(size), **{name: torch.full(size, torch.nan) for name in names}}
+    for kind in np.unique(kinds):
+        _of_kind(model, batch, int(kind), np.flatnonzero(kinds == kind), following, steering, found)
     return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, found)
+
+
+def _of_kind(
+    model: Model,
+    batch: Batch,
+    kind: int,
+    kept: Ints,
+    following: Ints,
+    steering: Steering,
+    found: Mapping[str, torch.Tensor],
+) -> None:
+    """Run the rows of a batch that hold texts of one kind, and write what is read of kept positions `kept` [m]."""
+    if batch.steered is None:
+        raise ModelError("no sequence of this batch says where it is steered")
+    own = torch.from_numpy(kept)
+    rows, at = torch.unique(batch.rows[own], return_inverse=True)
+    tree = None if batch.tree is None else batch.tree[rows]
+    given = batch.input_ids[rows], batch.positions[rows], tree, batch.steered[rows]
+    run = steered_batch(model, *given, at, batch.columns[own])
+    wanted = [steering.interventions[number] for number in steering.of(kind)]
+    run.keep_below(wanted)
+    plain: torch.Tensor | None = None
+    for number, intervention in zip(steering.of(kind), wanted, strict=True):
+        logits = run.logits(intervention)
+        read = _Read.of(logits, following[kept])
+        found[LOGPROB][own, number], found[RAN][own, number] = read.logprob, 1.0
+        if kind == steering.costs:
+            distribution = logits - read.normaliser[:, None]
+            plain = distribution if plain is None else plain
+            found[KL][own, number] = _kl(plain, distribution).cpu()
+        for name, ids in zip(WORDS, steering.words or (), strict=False):
+            found[name][own, number] = read.log_sum(logits, ids)
 
 
 @dataclass(frozen=True)
@@ -73,20 +100,14 @@ class _Read:
     """[n] of the token that follows; NaN where none does."""
     normaliser: torch.Tensor
     """[n] log of the sum of exponentials."""
-    costs: torch.Tensor
-    """[n] bool, on the host: the rows of texts that say what an intervention costs."""
-    distribution: torch.Tensor
-    """[costs, vocabulary] log-probabilities."""
 
     @classmethod
-    def of(cls, logits: torch.Tensor, following: Ints, costs: "np.typing.NDArray[np.bool_]") -> "_Read":
+    def of(cls, logits: torch.Tensor, following: Ints) -> "_Read":
         normaliser = torch.logsumexp(logits, dim=-1)
         targets = torch.from_numpy(np.maximum(following, 0)).to(logits.device)
         logprob = logits.gather(1, targets[:, None])[:, 0] - normaliser
         logprob[torch.from_numpy(following < 0).to(logits.device)] = torch.nan
-        rows = torch.from_numpy(costs)
-        here = rows.to(logits.device)
-        return cls(logprob.cpu(), normaliser, rows, logits[here] - normaliser[here, None])
+        return cls(logprob.cpu(), normaliser)
 
     def log_sum(self, logits: torch.Tensor, ids: Ints) -> torch.Tensor:
         """[n] log of the probability that the next token is one of `ids`."""
@@ -113,7 +134,7 @@ def most_tokens(vocabulary: int, asked: int) -> int:
 def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     """Name → [sequences, interventions]: sums over each sequence's positions, in float64, and of words the last one.
 
-    Also `sequence_ids` [sequences] and `n_tokens` [sequences, 1], the positions that have a token after them.
+    Also `sequence_ids` [sequences], `n_tokens` [sequences, 1], the positions that have a token after them, and `ran`.
     """
     ids, first, at = np.unique(kept.sequence_ids, return_index=True, return_inverse=True)
     last = np.append(first[1:], len(kept.sequence_ids)) - 1 if (np.diff(kept.sequence_ids) >= 0).all() else _last(at)
@@ -121,7 +142,7 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     followed = ~np.isnan(values[LOGPROB][:, :1])
     found: dict[str, np.typing.NDArray[np.float64]] = {"sequence_ids": ids.astype(np.float64)}
     for name, rows in values.items():
-        if name in WORDS:
+        if name in (*WORDS, RAN):
             found[name] = rows[last]
             continue
         total = np.zeros((len(ids), rows.shape[1]))

@@ -1,19 +1,21 @@
 """Reducer of `steer`: the log-probabilities of a batch under every intervention become the rows of `logprobs`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from actkit.errors import NonFiniteError
 from actkit.pipeline.data import Kept
-from actkit.pipeline.forward.steered import LOGPROB, by_sequence
+from actkit.pipeline.forward.steered import LOGPROB, RAN, by_sequence
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.schemas import arrow_schema
 
 
 def logprobs(intervention_ids: Sequence[int]) -> Reducer:
-    """The reducer: a row a sequence and intervention, in that order; special tokens are read like any other.
+    """The reducer: a row a sequence and intervention that it was run under; special tokens are read like any other.
 
     It raises NonFiniteError, naming sequence and intervention, where the model computed what is no number.
     """
@@ -22,7 +24,8 @@ def logprobs(intervention_ids: Sequence[int]) -> Reducer:
     def reduce(kept: Kept) -> dict[str, pa.Table]:
         found = by_sequence(kept)
         ids, k = found.pop("sequence_ids").astype(np.int64), len(intervention_ids)
-        bad = np.argwhere(~np.isfinite(found[LOGPROB]))
+        ran = found.pop(RAN) > 0
+        bad = np.argwhere(~np.isfinite(found[LOGPROB]) & ran)
         if len(bad):
             row, number = bad[0]
             raise NonFiniteError(
@@ -30,11 +33,12 @@ def logprobs(intervention_ids: Sequence[int]) -> Reducer:
                 "smaller --strengths, or --dtype float32",
                 int(ids[row]),
             )
-        columns = {name: np.broadcast_to(values, (len(ids), k)).reshape(-1) for name, values in found.items()}
-        columns["sequence_id"] = np.repeat(ids, k)
-        columns["intervention_id"] = np.tile(np.asarray(intervention_ids), len(ids))
-        n = len(ids) * k
-        arrays = [_column(columns.get(one.name), one.type, n) for one in schema]
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: np.broadcast_to(values, (len(ids), k))[ran] for name, values in found.items()
+        }
+        columns["sequence_id"] = np.repeat(ids, k)[ran.reshape(-1)]
+        columns["intervention_id"] = np.tile(np.asarray(intervention_ids), len(ids))[ran.reshape(-1)]
+        arrays = [_column(columns.get(one.name), one.type, int(ran.sum())) for one in schema]
         return {"logprobs": pa.Table.from_arrays(arrays, schema=schema)}
 
     return reduce
