@@ -14,7 +14,9 @@ StoreDtype = Literal["float32", "float16"]
 OnBadRecord = Literal["skip", "fail"]
 Bos = Literal["auto", "always", "never"]
 Pool = Literal["max", "mean", "last", "sum"]
-ExportFormat = Literal["h5", "pt", "json", "jsonl", "npz", "safetensors", "gguf", "steering-vectors", "persona"]
+ExportFormat = Literal[
+    "h5", "pt", "json", "jsonl", "npz", "safetensors", "saedashboard", "gguf", "steering-vectors", "persona"
+]
 ContrastPositions = Literal["last", "response-mean", "all"]
 PairPositions = Literal["all", "from-divergence", "divergence"]
 SteerDo = Literal["add", "project-out", "zero", "clamp"]

@@ -74,7 +74,7 @@ def export(
 
     h5: preference pairs of dpo. pt: tensors of capture. json: sae-extract and reward-detect. jsonl: documents of
     feature-dataset. npz, safetensors: arrays of dpo and capture, directions of concept. gguf: directions of concept, as
-    a control vector of llama.cpp.
+    a control vector of llama.cpp. saedashboard: features with their contexts, for SAEDashboard and Neuronpedia.
 
     Example: [b]actkit export runs/pairs --to h5 -o pairs.h5[/]
     """

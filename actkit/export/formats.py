@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.errors import RunError, UsageError
-from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, safetensors_file, torch_pt
+from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, saedashboard, safetensors_file, torch_pt
 from actkit.export.job import ExportJob
 from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
@@ -61,6 +61,7 @@ FORMATS: Mapping[str, Format] = {
         Format("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
         Format("npz", ".npz", npz.write, ("method",)),
         Format("safetensors", ".safetensors", safetensors_file.write, ("method",)),
+        Format("saedashboard", ".batch-0.json", saedashboard.write),
         Format("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
         Format("steering-vectors", ".pt", _write_steering_vectors, ("method", "layers")),
         Format("persona", ".pt", _write_persona, ("method",)),

@@ -52,7 +52,7 @@ class FeatureDatasetSpec:
     """What `feature-dataset` is asked for."""
 
     command: ClassVar[str] = "feature-dataset"
-    exports: ClassVar[tuple[ExportFormat, ...]] = ("jsonl",)
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("jsonl", "saedashboard")
     dataset: str = field(metadata={"reads": True})
     """A file, `-`, a directory, a glob, or a dataset's id on the Hugging Face hub."""
     text_field: str | None = None

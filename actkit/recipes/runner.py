@@ -19,6 +19,7 @@ from actkit.pipeline.resume.session import asked_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import config_text, options_of
+from actkit.recipes.feature_logits import with_logits
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec
 from actkit.runs.progress import OnProgress
@@ -97,7 +98,10 @@ def run(
     if output.plan_only:
         return planned(recipe, description, every, common.batch, output, on_progress)
     files = {"config.yaml": config_text(own.command, asked)}
-    job = Job(recipe, load(description, every), every, output, common.batch, asked, files)
+    model = load(description, every)
+    if not isinstance(common, DenseSpec):
+        recipe = with_logits(recipe, model, saes)
+    job = Job(recipe, model, every, output, common.batch, asked, files)
     return extract(job, on_progress, Verifying(job))
 
 

@@ -38,7 +38,7 @@ class SaeExtractSpec:
     """What `sae-extract` is asked for."""
 
     command: ClassVar[str] = "sae-extract"
-    exports: ClassVar[tuple[ExportFormat, ...]] = ("json",)
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("json", "saedashboard")
     path: str = field(metadata={"reads": True, "option": "samples"})
     prompt_field: str | None = None
     """None looks for the usual names, and so do the fields of `context`."""

@@ -41,7 +41,7 @@ class Window:
 
     sequence: int
     position: int
-    levels: dict[int, int]
+    levels: dict[int, Any]
     """Position → 0 to 255, where the feature is active within AROUND tokens."""
     quantile: int | None = None
     text: dict[str, Any] | None = field(default=None, repr=False)

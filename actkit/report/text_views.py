@@ -35,11 +35,15 @@ class Scale:
 
     sae: str
     maxima: npt.NDArray[np.float32] = field(repr=False)
+    exact: bool = False
+    """Give activations as they are instead, for files that hold numbers."""
 
-    def levels(self, features: Any, activations: Any) -> npt.NDArray[np.int64]:
+    def levels(self, features: Any, activations: Any) -> npt.NDArray[Any]:
         """[n] 1 to 255 for activations [n] of features [n], or of one feature; off by at most half a level."""
+        if self.exact:
+            return np.asarray(activations)
         tops = np.maximum(self.maxima[features], np.float32(1e-30))
-        found: npt.NDArray[np.int64] = np.clip(np.rint(255 * np.asarray(activations) / tops), 1, 255).astype(np.int64)
+        found: npt.NDArray[Any] = np.clip(np.rint(255 * np.asarray(activations) / tops), 1, 255).astype(np.int64)
         return found
 
 

@@ -38,7 +38,7 @@ TOKEN_LOGITS = pa.list_(pa.struct([("token_id", pa.int32()), ("token", pa.string
 FEATURE_LOGITS = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("feature_id", pa.int32(), "0-based"),
-    Column("top", TOKEN_LOGITS, "10 tokens with the largest decoder row · unembedding, largest first"),
+    Column("top", TOKEN_LOGITS, "10 tokens with the largest unit decoder row · unembedding, largest first"),
     Column("bottom", TOKEN_LOGITS, "10 tokens with the smallest, smallest first"),
     Column(
         "norm_folded", pa.bool_(), "whether the final norm's weight was multiplied in; its division by size never is"

@@ -1,0 +1,135 @@
+"""`saedashboard`: the JSON batch that SAEDashboard writes, for its page and for Neuronpedia's converter.
+
+The fields are those of SAEDashboard's `NeuronpediaDashboardBatch`, of its features and of their activations
+(jbloomAus/SAEDashboard, `sae_dashboard/neuronpedia/neuronpedia_dashboard.py`); the package itself is not imported.
+What a run does not hold is there and empty: alignment and correlation with neurons, the histogram of logits, decoder
+weights by head, the vector. `correlated_features_indices` are features that are active together, where the run counts
+them; their share is no Pearson correlation, so those values are left empty.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import IO, Any
+
+import numpy as np
+
+from actkit.errors import RunError
+from actkit.export.job import ExportJob
+from actkit.report.feature_views import Window, cut_all, known_of, logits_of, windows_of
+from actkit.report.features_in_order import features_in_order
+from actkit.report.text_views import Scale, scales_of
+from actkit.report.token_index import TokenIndex, token_index
+
+BATCH = 1024
+"""Features whose contexts are in memory together."""
+BINS = 40
+EMPTY = (
+    *("neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1"),
+    *("correlated_neurons_indices", "correlated_neurons_l1", "correlated_neurons_pearson"),
+    *("correlated_features_indices", "correlated_features_l1", "correlated_features_pearson"),
+    *("logits_hist_data_bar_heights", "logits_hist_data_bar_values", "decoder_weights_dist", "vector"),
+)
+TOP = -1
+"""What stands for a bin where a context is one of the strongest."""
+
+
+def write(job: ExportJob) -> None:
+    """Write the batch of the run's first SAE. Raises RunError for a run without features."""
+    saes = job.facts.get("saes", ())
+    if not saes:
+        raise RunError(f"{job.run} has no SAE", "saedashboard is of features")
+    if len(saes) > 1:
+        job.note(f"only the features of {saes[0]['name']} are written, the first of {len(saes)} SAEs")
+    (scale,) = scales_of(job.run, saes[:1])
+    exact = replace(scale, exact=True)
+    name, _, suffix = saes[0]["name"].partition("/")
+    layer = int(saes[0]["hook_point"].split(".")[1]) if saes[0]["hook_point"].split(".")[1:2] else 0
+    about = {"model_id": job.facts["model"]["name"], "layer": layer, "sae_set": name, "sae_id_suffix": suffix or None}
+    with job.out.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(about, ensure_ascii=False)[:-1] + ', "features": [')
+        _write_features(job, exact, token_index(job.run), file)
+        file.write("]}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_features(job: ExportJob, scale: Scale, tokens: TokenIndex, file: IO[str]) -> None:
+    alive = int((scale.maxima > 0).sum())
+    n_ordinary = int((~tokens.special).sum())
+    batch: list[tuple[int, list[Window], dict[str, Any]]] = []
+    done = 0
+
+    def flush() -> None:
+        nonlocal done
+        cut_all(job.run, (window for _, windows, _ in batch for window in windows))
+        numbers = [feature for feature, _, _ in batch]
+        known, logits = known_of(job.run, scale.sae, numbers), logits_of(job.run, scale.sae, numbers)
+        for feature, windows, counted in batch:
+            most = float(scale.maxima[feature])
+            row = _feature(job, feature, windows, counted, known[feature], logits.get(feature), most)
+            file.write((", " if done else "") + json.dumps(row, ensure_ascii=False, allow_nan=False))
+            done += 1
+        batch.clear()
+        job.progress(done / max(alive, 1))
+
+    for features in _batches(job, scale, BATCH):
+        known = known_of(job.run, scale.sae, [feature for feature, _ in features])
+        for feature, rows in features:
+            at = tokens.rows(rows["sequence_id"].to_numpy(), rows["position"].to_numpy().astype(np.int64))
+            special = (at >= 0) & tokens.special[at] if len(tokens.special) else np.zeros(len(at), dtype=np.bool_)
+            values = rows["activation"].to_numpy()[~special]
+            heights, edges = np.histogram(values, bins=BINS, range=(0, float(values.max()) if len(values) else 1.0))
+            counted = {"frac_nonzero": len(values) / max(n_ordinary, 1)}
+            counted["freq_hist_data_bar_heights"] = heights.astype(float).tolist()
+            counted["freq_hist_data_bar_values"] = ((edges[1:] + edges[:-1]) / 2).tolist()
+            batch.append((feature, windows_of(feature, rows, scale, known[feature], special), counted))
+        flush()
+
+
+def _batches(job: ExportJob, scale: Scale, size: int) -> Iterator[list[tuple[int, Any]]]:
+    """Features with their positions, so many that their rows fit into memory."""
+    batch, rows = [], 0
+    for feature, table in features_in_order(job.run, scale.sae, len(scale.maxima)):
+        batch.append((feature, table))
+        rows += len(table)
+        if len(batch) == size or rows > 1 << 20:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
+
+
+def _feature(
+    job: ExportJob,
+    feature: int,
+    windows: list[Window],
+    counted: Mapping[str, Any],
+    known: Mapping[str, Any],
+    logits: Mapping[str, Any] | None,
+    most: float,
+) -> dict[str, Any]:
+    of = logits or {"top": [], "bottom": []}
+    facts: dict[str, Any] = {"feature_index": feature, **{name: [] for name in EMPTY}}
+    for ends, prefix in (("top", "pos"), ("bottom", "neg")):
+        facts[f"{prefix}_str"] = [one["token"] for one in of[ends]]
+        facts[f"{prefix}_values"] = [round(one["logit"], 3) for one in of[ends]]
+    facts |= counted
+    if known.get("co_active"):
+        facts["correlated_features_indices"] = [one["feature_id"] for one in known["co_active"]]
+    facts["n_prompts_total"] = job.facts["counts"]["sequences"]
+    facts["n_tokens_in_prompt"] = 0
+    facts["dataset"] = str(job.facts.get("options", {}).get("dataset") or "")
+    facts["activations"] = [_activation(one.text, most) for one in windows if one.text is not None]
+    return facts
+
+
+def _activation(text: Mapping[str, Any], most: float) -> dict[str, Any]:
+    units, begin, tokens = text["text"].encode("utf-16-le", "surrogatepass"), 0, []
+    for width in text["sizes"]:
+        tokens.append(units[begin : begin + 2 * width].decode("utf-16-le", "replace"))
+        begin += 2 * width
+    values = [round(float(one), 3) for one in text["levels"]]
+    bins = {"bin_min": TOP, "bin_max": round(most, 3), "bin_contains": TOP}
+    return {**bins, "tokens": tokens, "values": values, "qualifying_token_index": text["at"]}

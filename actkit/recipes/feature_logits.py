@@ -1,0 +1,113 @@
+"""The table `feature_logits`: which tokens each feature's decoder row raises and lowers most at the model's output.
+
+The unit decoder row times the unembedding: the direct path alone, as if the feature wrote next to the output layer. The
+final norm is left out: its division by size changes no order, and its weight is not multiplied in.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from actkit.backends import Model
+from actkit.backends.saes.sae import Sae
+from actkit.pipeline.recipe import Recipe
+from actkit.runs.writer import Groups
+from actkit.schemas import arrow_schema
+
+TOP = 10
+ELEMENTS = 1 << 24
+"""Tokens × features that are in memory at once: 64 MB in float32."""
+BLOCK = 8192
+"""Features in one part of the table."""
+MOST_CPU, MOST_GPU = 4e12, 1e15
+"""Multiplications above which the table is left out: about a minute on two cores, seconds on a GPU."""
+Finish = Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]]
+
+
+def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
+    """The recipe with the table for the SAEs that have one; why another has none, `run.json` says."""
+    left_out: dict[str, str] = {}
+    head = _head(model)
+    usable = [sae for sae in saes if not _is_left_out(sae, head, left_out)]
+
+    def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
+        yield from recipe.finish(run)
+        for sae in usable:
+            assert head is not None
+            for table in feature_logits(sae, head, model.description.tokenizer):
+                yield "feature_logits", table
+
+    def found() -> Mapping[str, Any]:
+        return {**recipe.found(), **({"feature_logits_left_out": left_out} if left_out else {})}
+
+    return replace(recipe, finish=finish, found=found)
+
+
+def feature_logits(sae: Sae, head: torch.Tensor, tokenizer: Any) -> Iterator[pa.Table]:
+    """The table of one SAE, block by block; `head` is the unembedding [vocabulary, d_model]."""
+    assert sae.cosines is not None
+    n = min(len(head), len(tokenizer))
+    step = max(ELEMENTS // sae.d_sae, 1)
+    best: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for first in range(0, n, step):
+        rows = head[first : min(first + step, n)].float()
+        # [d_sae, tokens]: of the unit decoder row with each token's row of the unembedding.
+        logits = (sae.cosines(rows).float() * rows.norm(dim=1, keepdim=True)).T
+        ids = torch.arange(first, first + len(rows), device=logits.device).expand(len(logits), -1)
+        for end, sign in (("top", 1.0), ("bottom", -1.0)):
+            values, numbers = sign * logits, ids
+            if end in best:
+                values, numbers = torch.cat([best[end][0], values], 1), torch.cat([best[end][1], numbers], 1)
+            best[end] = _largest(values, numbers)
+    columns = {end: _listed(*best[end], 1.0 if end == "top" else -1.0, tokenizer) for end in ("top", "bottom")}
+    for first in range(0, sae.d_sae, BLOCK):
+        block = range(first, min(first + BLOCK, sae.d_sae))
+        of = {"sae": [sae.name] * len(block), "feature_id": list(block), "norm_folded": [False] * len(block)}
+        of |= {end: rows[block.start : block.stop] for end, rows in columns.items()}
+        schema = arrow_schema("feature_logits")
+        yield pa.table([pa.array(of[field.name], type=field.type) for field in schema], schema=schema)
+
+
+def _largest(values: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The TOP largest of each row and their numbers; of equal ones the lower number comes first."""
+    near = values.topk(min(2 * TOP, values.shape[1]), dim=1).indices.sort(dim=1).values
+    values, numbers = values.gather(1, near), numbers.gather(1, near)
+    order = values.sort(dim=1, descending=True, stable=True).indices[:, :TOP]
+    return values.gather(1, order), numbers.gather(1, order)
+
+
+def _listed(values: torch.Tensor, ids: torch.Tensor, sign: float, tokenizer: Any) -> list[list[dict[str, Any]]]:
+    names = {one: tokenizer.decode([one]) for one in torch.unique(ids).tolist()}
+    return [
+        [{"token_id": one, "token": names[one], "logit": sign * value} for one, value in zip(*row, strict=True)]
+        for row in zip(ids.tolist(), values.tolist(), strict=True)
+    ]
+
+
+def _head(model: Model) -> torch.Tensor | None:
+    """The unembedding [vocabulary, d_model]; None where the model has none that can be read."""
+    get = getattr(model.module, "get_output_embeddings", None)
+    layer = get() if get is not None else None
+    weight = getattr(layer, "weight", None)
+    whole = isinstance(weight, torch.Tensor) and weight.is_floating_point() and not weight.is_meta
+    return weight.detach() if whole and weight.ndim == 2 else None  # type: ignore[union-attr]
+
+
+def _is_left_out(sae: Sae, head: torch.Tensor | None, left_out: dict[str, str]) -> bool:
+    """Whether an SAE has no such table; why, is put into `left_out`."""
+    why = None
+    if head is None:
+        why = "the model has no output layer that can be read"
+    elif sae.cosines is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):
+        why = "its decoder does not write into the residual stream"
+    elif head.shape[1] != sae.d_in:
+        why = f"the output layer reads {head.shape[1]} numbers, its decoder writes {sae.d_in}"
+    elif 2.0 * sae.d_sae * head.numel() > (MOST_CPU if head.device.type == "cpu" else MOST_GPU):
+        why = f"{2.0 * sae.d_sae * head.numel():.0e} multiplications are too many for this device"
+    if why is not None:
+        left_out[sae.name] = why
+    return why is not None

@@ -1,0 +1,48 @@
+"""`feature_logits` are the unit decoder row times the unembedding, whatever the tokens' chunks are."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from actkit.bundled import SAES
+from actkit.recipes import feature_logits as module
+from tests.command_line import Run
+
+TINY = SAES.parent / "tiny" / "model.safetensors"
+
+
+@pytest.mark.parametrize("elements", [module.ELEMENTS, 4096 * 37])
+def test_they_are_the_products_of_the_weights(
+    elements: int, actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ELEMENTS", elements)
+    (tmp_path / "x.jsonl").write_text('{"prompt": "Once upon a time"}\n')
+    run = tmp_path / "run"
+    assert actkit("sae-extract", tmp_path / "x.jsonl", "--target-layer", "2", "-o", run, "-q").status == 0
+    weights = load_file(TINY)
+    head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"]).double().numpy()
+    decoder = load_file(SAES / "blocks.2.hook_resid_post" / "sae_weights.safetensors")["W_dec"].double().numpy()
+    logits = decoder / np.linalg.norm(decoder, axis=1, keepdims=True) @ head.T
+    rows = pq.read_table(run / "feature_logits").to_pylist()
+    assert [row["feature_id"] for row in rows] == list(range(len(decoder)))
+    for row, own in list(zip(rows, logits, strict=True))[::97]:
+        for end, order in (("top", np.argsort(-own)), ("bottom", np.argsort(own))):
+            assert [one["logit"] for one in row[end]] == pytest.approx(own[order[:10]], rel=1e-4)
+            assert own[[one["token_id"] for one in row[end]]] == pytest.approx(own[order[:10]], rel=1e-4)
+        assert row["norm_folded"] is False and all(isinstance(one["token"], str) for one in row["top"])
+
+
+def test_what_would_take_long_is_left_out_and_says_so(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, six_runs: Mapping[str, Path]
+) -> None:
+    assert "feature_logits" in json.loads((six_runs["feature-dataset"] / "run.json").read_text())["tables"]
+    monkeypatch.setattr(module, "MOST_CPU", 1.0)
+    (tmp_path / "x.jsonl").write_text('{"prompt": "Once upon a time"}\n')
+    found = actkit("sae-extract", tmp_path / "x.jsonl", "--target-layer", "2", "-o", tmp_path / "run", "-q", "--json")
+    assert "too many" in next(iter(found.found["feature_logits_left_out"].values()))
+    assert "feature_logits" not in found.found["tables"]
