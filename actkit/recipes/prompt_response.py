@@ -14,6 +14,7 @@ from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
+from actkit.recipes.conversations.dialogues import RENDERED
 from actkit.recipes.conversations.prompts import Conversation
 
 PLAIN_TURNS = {
@@ -80,6 +81,7 @@ def encode_messages(
     if not chat and told and told.get("tools"):
         raise RecordError("tools", "tools need a chat template; --ignore-field tools does without them")
     if chat:
+        _check_not_rendered(messages)
         options = {name: value for name, value in (told or {}).items() if name != "tools"}
         encoding, spans = encode_chat(tokenizer, messages, Rendering(not answered, (told or {}).get("tools"), options))
     elif plain is not None:
@@ -92,6 +94,16 @@ def encode_messages(
             pieces.append((None, PLAIN_TURNS["assistant"].rstrip()))
         encoding, spans = encode_pieces(tokenizer, pieces, bos)
     return _answered(encoding, spans[-1]) if answered else PromptResponse(encoding)
+
+
+def _check_not_rendered(messages: Sequence[Message]) -> None:
+    """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it."""
+    found = RENDERED.match(messages[0]["content"]) if messages[0]["role"] == "user" else None
+    if found is not None:
+        mark = found["mark"].strip()
+        raise RecordError(
+            "prompt", f"the prompt is written in a chat template already ({mark}); --no-chat runs it as it is"
+        )
 
 
 def encode_conversation(tokenizer: Tokenizer, found: Conversation, chat: bool, bos: Bos) -> PromptResponse:

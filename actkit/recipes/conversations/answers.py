@@ -45,15 +45,21 @@ class Sides:
 
     chosen: str
     rejected: str
+    others: Sequence[tuple[str, str]] = ()
+    """Other names for the two."""
 
     def found(self, fields: Fields) -> bool:
         """Whether both are there."""
-        return all(fields.has(path) for path in (self.chosen, self.rejected))
+        return all(fields.has(path) for path in self._names(fields))
+
+    def _names(self, fields: Fields) -> tuple[str, str]:
+        own = (self.chosen, self.rejected)
+        return next((two for two in (own, *self.others) if all(map(fields.has, two))), own)
 
     def read(self, fields: Fields) -> list[Answer]:
         """Both, or where they are lists of texts (RewardBench 2) all of each."""
         answers = []
-        for rank, path in enumerate((self.chosen, self.rejected)):
+        for rank, path in enumerate(self._names(fields)):
             value = fields.take(path)
             if value in (None, "", [], {}):
                 raise RecordError(path, "empty" if _is_there(fields, path) else "missing")

@@ -16,7 +16,7 @@ from actkit.errors import RecordError
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import Fields, is_empty
 from actkit.recipes.conversations.messages import Message, parse_messages, text_of, text_or_messages
-from actkit.recipes.conversations.names import HISTORY, JOINED, MESSAGES, PROMPT, SYSTEM, TEMPLATE_OPTIONS, TOOLS
+from actkit.recipes.conversations.names import BEGUN, HISTORY, JOINED, MESSAGES, PROMPT, SYSTEM, TEMPLATE_OPTIONS, TOOLS
 
 LONG = 30
 """Characters from which on a text that stands inside another is no chance."""
@@ -39,6 +39,8 @@ class Context:
     after_colon: bool = False
     """The prompt is a dialogue whose last word is `Assistant:`, so that the answer's first space is no part of it."""
 
+    begun: str = ""
+    """What the assistant has said already, and the answer goes on with."""
     turns_of: str | None = None
     """The field (system, history, tools) that makes turns of a prompt that is one text."""
 
@@ -110,12 +112,14 @@ def _with_more(fields: Fields, context: Context, path: str | None) -> Context:
         if str(asked[0]["content"]).strip() != system[1].strip():
             raise RecordError(system[0], "another system message than the conversation's own")
         system = None
+    begun = fields.first(BEGUN)
     return Context(
         (*asked[:first], *history, *asked[first:]),
         None if system is None else system[1],
         None if more else context.plain,
         template,
         context.after_colon,
+        "" if begun is None else text_of(fields.take(begun), begun),
         more[0] if more and context.plain is not None else None,
     )
 

@@ -8,6 +8,11 @@ HH = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
 HASHES = re.compile(r"\n*### (Human|Assistant):(?: |(?=\n)|$)")
 BEGINS = re.compile(r"\s*(?:Human|Assistant):(?: |\n|$)")
 ENDS = re.compile(r"\n\nAssistant:\s*$")
+RENDERED = re.compile(
+    r"\s*(?:<s>|<\|begin_of_text\|>|<bos>)?\s*"
+    r"(?P<mark>\[INST\]|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|prompter\|>|<\|(?:user|system)\|>\n)"
+)
+"""How a prompt begins that a chat template has been applied to already."""
 ROLES = {"Human": "user", "Assistant": "assistant"}
 
 

@@ -82,7 +82,12 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
     for index, message in enumerate(value):
         place = f"{field}[{index}]"
         if isinstance(message, (list, tuple)) and len(message) == 2:
-            found += _turn(message, place)
+            spoken = isinstance(message[0], str) and message[0].strip().lower() in ROLES
+            found += (
+                [_message(dict(zip(("role", "content"), message, strict=True)), place)]
+                if spoken
+                else _turn(message, place)
+            )
         elif isinstance(message, Mapping):
             names = None if _is_message(message) else next((two for two in TURNS if set(two) <= set(message)), None)
             found += [_message(message, place)] if names is None else _turn([message[one] for one in names], place)

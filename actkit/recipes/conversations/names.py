@@ -18,10 +18,12 @@ MESSAGES = (
 )
 JOINED = {"instruction": ("input", "context"), "prompt": ("input",)}
 """Prompt → what is written below it, on a new line, where it is there: Alpaca, Dolly, LLaMA-Factory."""
+BEGUN = ("initial_reason_steps",)
+"""What the assistant has said already, and both answers go on with (Math-Step-DPO)."""
 TOOLS = ("tools", "functions")
 TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
-UNREADABLE = ("documents", "images", "image", "videos", "video", "audios", "audio")
+UNREADABLE = ("documents", "images", "image", "videos", "video", "audios", "audio", "passage", "passages")
 """Context that is never read."""
-CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *TOOLS, *UNREADABLE)
+CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE)
 """Fields that may not be left out without a word."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from actkit.recipes.conversations.messages import CALLERS, ROLES
 from actkit.recipes.conversations.names import (
+    BEGUN,
     HISTORY,
     JOINED,
     MESSAGES,
@@ -63,6 +64,7 @@ def _lines() -> Iterator[str]:
             ("messages", _names(MESSAGES)),
             ("system message", _names(SYSTEM)),
             ("earlier turns", f"{_names(HISTORY)}: messages, or lists of a question and its answer"),
+            ("an answer's beginning", _names(BEGUN)),
             ("for the chat template", f"{_names(TOOLS)}, `{TEMPLATE_OPTIONS}`"),
             ("never read", _names(UNREADABLE)),
         ),

@@ -14,10 +14,10 @@ from actkit.recipes.conversations.answers import Answer, Sides
 from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
-from actkit.recipes.conversations.messages import Message, text_or_messages
+from actkit.recipes.conversations.messages import WHO, WRAPPED, Message, text_or_messages
 from actkit.recipes.conversations.named_fields import check_named, listed
 from actkit.recipes.conversations.names import HISTORY, SYSTEM
-from actkit.recipes.conversations.shapes import BY_NAME, Shape, shape_of
+from actkit.recipes.conversations.shapes import BY_NAME, OBJECT_TEXT, Shape, shape_of
 from actkit.recipes.conversations.trees import from_trees
 
 LOOK_AHEAD = 100
@@ -134,7 +134,7 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     said = [_said(answer, shape.name == "hh") for answer in (better, worse)]
     whole = all(not isinstance(one, str) and one[0]["role"] in ("system", "user") for one in said)
     context = (shape.context or (lambda one: read_context(one, shape.prompt, not whole)))(fields)
-    sides = [_side(context, one, answer) for one, answer in zip(said, (better, worse), strict=True)]
+    sides = [with_answer(context, one, answer) for one, answer in zip(said, (better, worse), strict=True)]
     for messages, answer in zip(sides, (better, worse), strict=True):
         _check_end(messages, answer.path)
     if sides[0] == sides[1]:
@@ -143,7 +143,7 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     plain = None
     if context.plain is not None and all(isinstance(one, str) for one in said) and shape.name != "instruction":
         has_turns = _has_other_turns(fields) or better.system or worse.system
-        plain = None if has_turns else (context.plain, str(said[0]), str(said[1]))
+        plain = None if has_turns else (context.plain, f"{context.begun}{said[0]}", f"{context.begun}{said[1]}")
     read, left = tuple(fields.read), tuple(fields.left)
     return Pair(sides[0], sides[1], plain, context.template, whole, shape.name, read, left)
 
@@ -204,7 +204,11 @@ def _chosen(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Answe
 
 
 def _said(answer: Answer, has_turns: bool) -> str | tuple[Message, ...]:
-    said = text_or_messages(answer.value, answer.path)
+    value = answer.value
+    alone = None
+    if isinstance(value, Mapping) and not any(name in value for name in (*WHO, *WRAPPED)):
+        alone = next((name for name in OBJECT_TEXT if isinstance(value.get(name), str)), None)
+    said = text_or_messages(value if alone is None else value[alone], answer.path)
     if isinstance(said, str):
         return tuple(turns_in(said, answer.path)) if has_turns or is_dialogue(said) else said
     if not any(message["role"] == "assistant" for message in said):
@@ -212,11 +216,14 @@ def _said(answer: Answer, has_turns: bool) -> str | tuple[Message, ...]:
     return said
 
 
-def _side(context: Context, said: str | tuple[Message, ...], answer: Answer) -> tuple[Message, ...]:
-    """The conversation that one answer ends; one that begins with the question itself has all of it before."""
+def with_answer(context: Context, said: str | tuple[Message, ...], answer: Answer) -> tuple[Message, ...]:
+    """The conversation that one answer ends; one that begins with the question itself has all of it before.
+
+    Raises RecordError where such an answer leaves out a part of the question.
+    """
     if isinstance(said, str):
         text = said[1:] if context.after_colon and said.startswith(" ") else said
-        found: tuple[Message, ...] = (*context.asked, {"role": "assistant", "content": text})
+        found: tuple[Message, ...] = (*context.asked, {"role": "assistant", "content": context.begun + text})
     elif said[0]["role"] in ("system", "user") or (context.asked and said[: len(context.asked)] == context.asked):
         if not _repeats(context.asked, said):
             begins = f"begins with a {said[0]['role']} message, but not all of the prompt is in it"

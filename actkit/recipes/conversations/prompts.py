@@ -9,12 +9,13 @@ from itertools import takewhile
 from typing import Any
 
 from actkit.errors import RecordError
+from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.context import Context, check_unused, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.messages import Message, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
-from actkit.recipes.conversations.pairs import PairsSpec, read_pair
+from actkit.recipes.conversations.pairs import PairsSpec, read_pair, with_answer
 from actkit.recipes.conversations.shapes import shape_of
 from actkit.recipes.conversations.trees import check_alone
 
@@ -127,24 +128,19 @@ def _joined(
 ) -> Conversation:
     """The context with the answer after it."""
     messages = context.messages
-    if isinstance(answer, str):
-        if not answer.strip():
-            raise RecordError(path, "empty")
-        text = answer[1:] if context.after_colon and answer.startswith(" ") else answer
-        if not messages and is_dialogue(answer):
-            messages = _open(turns_in(answer, path or "text"))
-        elif messages and messages[-1]["role"] == "assistant":
-            if str(messages[-1]["content"]).strip() != answer.strip():
-                raise RecordError(path, "an answer beside a conversation that has one at its end")
-        else:
-            messages = (*messages, {"role": "assistant", "content": text}) if messages else ()
+    if isinstance(answer, str) and not answer.strip():
+        raise RecordError(path, "empty")
+    if isinstance(answer, str) and not messages:
+        messages = _open(turns_in(answer, path or "text")) if is_dialogue(answer) else ()
+    elif isinstance(answer, str) and messages[-1]["role"] == "assistant":
+        if str(messages[-1]["content"]).strip() != answer.strip():
+            raise RecordError(path, "an answer beside a conversation that has one at its end")
     elif answer is not None:
-        whole = answer[0]["role"] in ("system", "user") or answer[: len(messages)] == messages != ()
-        messages = answer if whole else (*messages, *answer)
+        messages = with_answer(context, answer, Answer(answer, path or "text", 0))
     plain: tuple[str | None, str | None] | None = None
     if not isinstance(answer, tuple):
         if context.plain is not None:
-            plain = (context.plain, answer)
+            plain = (context.plain, None if answer is None else context.begun + answer)
         elif not context.messages and answer is not None:
             plain = (None, answer)
     check_unused(fields, [messages, *([] if answer is None else [[{"content": str(answer)}]])])

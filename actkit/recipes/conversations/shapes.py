@@ -78,9 +78,13 @@ def _of_post(fields: Fields) -> Context:
 
 
 CHOSEN = Sides("chosen", "rejected")
-OBJECT_TEXT = ("response", "answer", "text", "content", "completion", "output")
+OBJECT_TEXT = ("response", "answer", "text", "content", "completion", "output", "generation")
+SCORES = (
+    *("overall_score", "score", "pm_score", "rating", "overall_rating", "reward", "rm_score"),
+    *("chosen", "is_chosen", "preferred", "is_preferred", "is_best"),
+)
 LISTS = ("completions", "answers", "responses", "generations", "candidates", "outputs", "summaries")
-SUFFIXES = (("_0", "_1"), ("_1", "_2"), ("1", "2"), ("_a", "_b"), ("_A", "_B"))
+SUFFIXES = (("_0", "_1"), ("_1", "_2"), ("0", "1"), ("1", "2"), ("_a", "_b"), ("_A", "_B"), ("A", "B"))
 
 SHAPES: tuple[Shape, ...] = (
     Shape(
@@ -181,9 +185,24 @@ SHAPES: tuple[Shape, ...] = (
     ),
     Shape(
         "better-worse",
-        '{"prompt", "better_response", "worse_response"}',
+        '{"prompt", "better_response", "worse_response"}, or the two under names like these',
         ("files of one's own",),
-        Sides("better_response", "worse_response"),
+        Sides(
+            "better_response",
+            "worse_response",
+            (
+                ("chosen_answer", "rejected_answer"),
+                ("chosen_completion", "rejected_completion"),
+                ("chosen_output", "rejected_output"),
+                ("preferred_response", "dispreferred_response"),
+                ("preferred_response", "rejected_response"),
+                ("preferred", "rejected"),
+                ("better", "worse"),
+                ("good", "bad"),
+                ("winner", "loser"),
+                ("win", "lose"),
+            ),
+        ),
     ),
     Shape(
         "j-k",
@@ -203,6 +222,13 @@ SHAPES: tuple[Shape, ...] = (
         ("TruthfulQA.csv",),
         Sides("Best Answer", "Best Incorrect Answer"),
         prompt="Question",
+    ),
+    Shape(
+        "truthful-qa-lists",
+        '{"question", "best_answer", "correct_answers": ["…"], "incorrect_answers": ["…"]}',
+        ("truthfulqa/truthful_qa generation",),
+        Sides("correct_answers", "incorrect_answers"),
+        needs=("best_answer",),
     ),
     Shape(
         "swift",
@@ -267,6 +293,13 @@ SHAPES: tuple[Shape, ...] = (
         Judged(("conv",), (("_A", "_B"),), (), ("conv_{}_rating",)),
     ),
     Shape(
+        "prometheus",
+        '{"orig_instruction", "orig_response_A", "orig_response_B", "orig_preference": "A" or "B"}',
+        ("prometheus-eval/Preference-Collection",),
+        Judged(("orig_response",), (("_A", "_B"),), (Verdict("orig_preference", by_name),)),
+        prompt="orig_instruction",
+    ),
+    Shape(
         "judged",
         '{"prompt", "response_0", "response_1", "better_response_id"}: two answers, and what says which is better',
         (
@@ -278,7 +311,10 @@ SHAPES: tuple[Shape, ...] = (
             "ScalerLab/JudgeBench (`response_A`, `response_B`, `label`: A>B)",
         ),
         Judged(
-            ("response", "answer", "output", "completion", "summary", "generation", "text"),
+            (
+                *("response", "answer", "output", "completion", "summary", "generation", "text"),
+                *("candidate", "assistant", "reply", "model_response", "model_output"),
+            ),
             SUFFIXES,
             (
                 Verdict("better_response_id", by_name),
@@ -295,6 +331,13 @@ SHAPES: tuple[Shape, ...] = (
                         "choice",
                         "chosen",
                         "better",
+                        "best",
+                        "verdict",
+                        "judgment",
+                        "judgement",
+                        "human_preference",
+                        "preferred_response",
+                        "better_response",
                         "label",
                         "labels",
                     )
@@ -312,7 +355,7 @@ SHAPES: tuple[Shape, ...] = (
             "HuggingFaceH4/stack-exchange-preferences (`pm_score`)",
             "OpenAssistant/oasst1 and oasst2: trees, or their messages one by one",
         ),
-        Ranked(LISTS, OBJECT_TEXT, ("rank", "ranking"), ("overall_score", "score", "pm_score", "rating", "reward")),
+        Ranked(LISTS, OBJECT_TEXT, ("rank", "ranking"), SCORES),
     ),
     Shape(
         "scored-lists",

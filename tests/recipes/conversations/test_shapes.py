@@ -384,6 +384,52 @@ RECORDS: dict[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]]
     "ranks of candidates": ("scored-lists", {"prompt": Q, "candidates_completions": [POOR, GOOD], "ranks": [2.0, 1.0]}),
     "hhh_alignment": ("choices", {"input": Q, "targets": {"choices": [GOOD, POOR], "labels": [1, 0]}}),
     "mc1": ("choices", {"question": Q, "mc1_targets": {"choices": [POOR, GOOD], "labels": [0, 1]}}),
+    "a list of answers, one of them chosen": (
+        "ranked",
+        {"prompt": Q, "completions": [{"text": POOR, "chosen": False}, {"text": GOOD, "chosen": True}]},
+    ),
+    "prometheus": (
+        "prometheus",
+        {
+            "orig_instruction": Q,
+            "orig_response_A": POOR,
+            "orig_response_B": GOOD,
+            "orig_preference": "B",
+            "output": "x",
+        },
+    ),
+    "truthful_qa generation": (
+        "truthful-qa-lists",
+        {"question": Q, "best_answer": GOOD, "correct_answers": [GOOD, FAIR], "incorrect_answers": [POOR]},
+    ),
+    "Math-Step-DPO": (
+        "trl",
+        {"prompt": Q, "initial_reason_steps": "A", "chosen": " plum.", "rejected": "n onion.", "full_chosen": GOOD},
+    ),
+    "answers with a score each": (
+        "trl",
+        {"prompt": Q, "chosen": {"text": GOOD, "score": 5}, "rejected": {"text": POOR, "score": 1}},
+    ),
+    "pairs of a speaker and a text": (
+        "chatml",
+        {side: [["human", Q], ["ai", text]] for side, text in TEXTS.items()},
+    ),
+    "win and lose": ("better-worse", {"prompt": Q, "win": GOOD, "lose": POOR}),
+    "one letter": ("judged", {"question": Q, "responseA": POOR, "responseB": GOOD, "verdict": "[[B]]"}),
+    "arena 140k": (
+        "battle",
+        {
+            **ARENA,
+            "winner": "model_a",
+            **{
+                f"conversation_{side}": [
+                    {"role": "user", "content": [{"type": "text", "text": Q, "image": None, "mimeType": None}]},
+                    {"role": "assistant", "content": [{"type": "text", "text": text, "image": None}]},
+                ]
+                for side, text in (("a", GOOD), ("b", POOR))
+            },
+        },
+    ),
     "LLaMA-Factory, older": ("best-first", {"instruction": Q, "input": "", "output": [GOOD, POOR]}),
 }
 
@@ -596,6 +642,17 @@ def test_what_decides_is_taken() -> None:
     }
     pair = read_pair(scored, PairsSpec(names=FieldNames(preference="scores.helpful")))
     assert pair.chosen[-1]["content"] == GOOD
+
+
+@pytest.mark.parametrize(
+    "prompt", ["<|im_start|>user\nHi<|im_end|>\n", "<s>[INST] Hi [/INST]", "<|user|>\nHi", "<start_of_turn>user\nHi"]
+)
+def test_a_prompt_that_was_put_into_a_template_already_is_not_put_into_another(prompt: str, tiny: Any) -> None:
+    pair = read_pair({"prompt": prompt, **TEXTS}, PairsSpec())
+    with pytest.raises(RecordError, match="written in a chat template already.*--no-chat"):
+        rendered(tiny, pair)
+    plain = encode_messages(tiny, pair.chosen, False, plain=pair.plain_of(0))
+    assert plain.encoding.text == f"{prompt}{GOOD}"
 
 
 def test_fields_of_ones_own_with_dotted_paths(tiny: Any) -> None:
