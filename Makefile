@@ -36,7 +36,7 @@ test-all: $(VENV)/.installed-dev  ## The slow tests too.
 test-slow: $(VENV)/.installed-dev  ## The slow tests alone, those that guard data and numbers first; MINUTES=40 begins none later.
 	$(BIN)/python -m pytest -q -n 2 -m 'slow and not real' $(if $(MINUTES),--minutes $(MINUTES))
 
-test-real: $(VENV)/.installed-dev  ## Tests on a real model, SmolLM2-135M-Instruct, where ACTKIT_REAL_MODEL names its folder.
+test-real: $(VENV)/.installed-dev  ## Tests on a real model, SmolLM2-135M-Instruct, in ACTKIT_REAL_MODEL, or else downloaded.
 	$(BIN)/python -m pytest -q -m real
 
 coverage: $(VENV)/.installed-dev  ## Which branches the quick tests reach.

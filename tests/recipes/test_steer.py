@@ -398,3 +398,22 @@ def test_a_concept_run_can_go_on_with_its_effects(tmp_path: Path, actkit: Run, m
     assert (called.parent / "run-effects/run.json").exists()
     replayed = actkit("steer", "--config", folder / "run-effects/config.yaml", "-o", tmp_path / "again", "--plan")
     assert replayed.status == 0, replayed.err
+
+
+@pytest.mark.slow
+def test_controls_alone_are_rarely_shown(concept: Path, tmp_path: Path) -> None:
+    """Each of 200 controls in the place of a direction, with twenty of the others as its controls."""
+    from actkit.analysis.steering.intervals import band, p_value
+    from actkit.analysis.steering.verdict import is_shown
+
+    run = steered(SteerSpec(str(concept), layers="2", strengths="4", random=220), tmp_path / "effects")
+    effects = table(run, "effects")
+    rows = effects[effects["is_control"] & (effects["split"] == "test")].to_dict("records")
+    order = np.random.default_rng(0).permutation(len(rows))
+    shown = 0
+    for number, at in enumerate(order[:200]):
+        others = np.array([rows[one]["effect"] for one in np.roll(order, -number - 1)[:20]])
+        low, high = band(others)
+        row = {**rows[at], "control_low": low, "control_high": high, "p_value": p_value(rows[at]["effect"], others)}
+        shown += is_shown({**row, "expected": 0})
+    assert shown <= 0.05 * 200, f"{shown} of 200"
