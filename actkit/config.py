@@ -23,6 +23,10 @@ SteerDo = Literal["add", "project-out", "zero", "clamp"]
 SteerPositions = Literal["all", "prompt", "response"]
 
 
+MOST_TOKENS = 1 << 20
+"""Tokens of one sequence that are held: no text beyond it can be run, whatever a model's context is."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Which language model, and how it is loaded."""
@@ -92,9 +96,9 @@ class TokenSpec:
     """What a chat template that asks for the date is told, ISO 8601; None is when the run begins. A run of such a
     template has it among its options, so that it is the same wherever and whenever the run goes on."""
 
-    def limit(self, context_length: int | None) -> int | None:
+    def limit(self, context_length: int | None) -> int:
         """Most tokens a sequence may have in a model of this context; a longer `max_length` cannot extend it."""
-        return min((one for one in (self.max_length, context_length) if one is not None), default=None)
+        return min(one for one in (self.max_length, context_length, MOST_TOKENS) if one is not None)
 
 
 @dataclass(frozen=True)

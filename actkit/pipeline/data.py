@@ -37,9 +37,16 @@ class Encoding:
     """How many special tokens were typed inside the text itself, where they act as control tokens."""
     unknown_id: int | None = None
     """The token that stands for what is not in the vocabulary, where the tokenizer has one."""
+    n_beyond: int = 0
+    """Tokens of a long text after those that are here: more than any model runs, they were counted only."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def n_whole(self) -> int:
+        """Tokens of the whole text."""
+        return len(self) + self.n_beyond
 
     @property
     def n_unknown(self) -> int:

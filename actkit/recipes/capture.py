@@ -135,7 +135,7 @@ def _records(prompts: Sequence[str], more: Records | None) -> Records:
 
 def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
     """The positions to keep; one that is read is never cut off, nor moved by cutting."""
-    whole = len(prompt.encoding)
+    whole = prompt.encoding.n_whole
     if positions == "all":
         return np.arange(length, dtype=np.int64)
     if positions == "response":

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from actkit.config import MOST_TOKENS
 from actkit.errors import ModelError, RecordError
 from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.chat_spans import between, forms_of, with_marks, with_tag
+from actkit.pipeline.tokens.long_texts import tokens_in
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, check_text, encoding_of, tokens_of
 
@@ -49,12 +51,10 @@ def encode_chat(
     _check_calls(messages, text)
     _check_tools(how.tools, text)
     spans = content_spans(tokenizer, messages, text, how)
-    fields = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids, offsets = list(fields["input_ids"]), [tuple(span) for span in fields["offset_mapping"]]
-    if not ids:
+    if not text:
         raise RecordError("messages", "the chat template renders them as nothing")
-    encoding = encoding_of(tokenizer, text, ids, offsets, typed=spans)
-    role: list[str | None] = [TEMPLATE] * len(ids)
+    encoding = encoding_of(tokenizer, text, *tokens_in(tokenizer, text, False, MOST_TOKENS), typed=spans)
+    role: list[str | None] = [TEMPLATE] * len(encoding)
     for message, span in zip(messages, spans, strict=True):
         first, last = tokens_of(encoding, span)
         role[first:last] = [message["role"]] * (last - first)

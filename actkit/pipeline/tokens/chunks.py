@@ -12,7 +12,7 @@ from actkit.pipeline.tokens.tokenize import TEMPLATE
 
 def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
     """The first `length` tokens, and how many were cut off."""
-    cut = max(len(encoding) - length, 0)
+    cut = max(encoding.n_whole - length, 0)
     if not cut:
         return encoding, 0
     # Typed ones have the role of a message, or none, and are characters of the text, which an added BOS is not.
@@ -26,6 +26,7 @@ def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
         char_end=encoding.char_end[:length],
         is_special=encoding.is_special[:length],
         role=encoding.role[:length],
+        n_beyond=0,
     )
     return kept, cut
 

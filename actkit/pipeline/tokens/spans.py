@@ -11,12 +11,7 @@ from actkit.pipeline.data import Ints
 Span = tuple[int, int]
 
 
-def spans_of(tokenizer: Any, text: str, ids: Sequence[int], offsets: Sequence[Span]) -> tuple[Ints, Ints]:
-    """Where in `text` each token begins and ends, [n] each: spans that never run backwards and cover the text."""
-    return _covering(text, _counted(tokenizer, ids, offsets))
-
-
-def _counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span]) -> Sequence[Span]:
+def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span]) -> Sequence[Span]:
     """Offsets in which each byte token has the character that its byte is of.
 
     Unigram models with byte fallback give every byte of a run of unknown characters the span of the whole run
@@ -63,24 +58,19 @@ def byte_tokens(tokenizer: Any) -> dict[int, int]:
     return {number: byte for byte, number in enumerate(ids) if number is not None}
 
 
-def _covering(text: str, offsets: Sequence[Span]) -> tuple[Ints, Ints]:
-    """Spans that never run backwards and leave no character of `text` out.
+def covering(start: Ints, end: Ints, length: int | None) -> tuple[Ints, Ints]:
+    """Spans [n] that never run backwards and leave no character out, up to `length` (None: to the last token's end).
 
     Tokenizers leave white space out of spans or give added tokens the span (0, 0); a gap goes to the token after it,
     and what remains at the end to the last token. A token of nothing but spaces, left out by those that trim (Pythia,
     OPT), has an empty span at its end: that end is kept.
     """
-    starts, ends = np.zeros(len(offsets), dtype=np.int64), np.zeros(len(offsets), dtype=np.int64)
-    covered = 0
-    last_text = None
-    for index, (start, end) in enumerate(offsets):
-        if start == end <= covered:
-            starts[index] = ends[index] = covered
-            continue
-        starts[index] = max(min(start, covered), starts[index - 1] if index else 0)
-        ends[index] = covered = max(end, covered)
-        last_text = index
-    if last_text is not None and covered < len(text):
-        ends[last_text] = len(text)
-        ends[last_text + 1 :] = starts[last_text + 1 :] = len(text)
+    ends = np.maximum.accumulate(end) if len(end) else end
+    covered = np.concatenate([[0], ends[:-1]])
+    empty = (start == end) & (start <= covered)
+    starts = np.maximum.accumulate(np.where(empty, covered, np.minimum(start, covered))) if len(end) else start
+    text = np.flatnonzero(~empty)
+    if length is not None and len(text) and ends[-1] < length:
+        ends[text[-1] :] = length
+        starts[text[-1] + 1 :] = length
     return starts, ends

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from actkit.config import Bos
+from actkit.config import MOST_TOKENS, Bos
 from actkit.errors import ModelError, RecordError
 from actkit.pipeline.data import Encoding, Ints
-from actkit.pipeline.tokens.spans import Span, spans_of
+from actkit.pipeline.tokens.long_texts import Tokens, tokens_in
+from actkit.pipeline.tokens.spans import Span, covering
 
 TEMPLATE = "template"
 """The role of a chat template's own tokens."""
@@ -38,20 +39,18 @@ class Tokenizer(Protocol):
         """The rendered text."""
 
 
-def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto") -> Encoding:
+def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto", hold: int = MOST_TOKENS) -> Encoding:
     """Tokenize plain text; `bos` decides on the leading BOS, of which there is never more than one.
 
-    Raises RecordError when nothing is left to run.
+    Of a text with many more than `hold` tokens the further ones are counted alone. Raises RecordError when nothing is
+    left to run, and for a long text that cannot be tokenized in parts.
     """
     check_text(text)
-    fields = tokenizer(text, add_special_tokens=bos != "never", return_offsets_mapping=True)
-    ids, offsets = list(fields["input_ids"]), [tuple(span) for span in fields["offset_mapping"]]
+    tokens, beyond = tokens_in(tokenizer, text, bos != "never", hold)
     begin = leading_bos(tokenizer, bos) if bos == "always" else None
-    if begin is not None and ids[:1] != [begin]:
-        ids, offsets = [begin, *ids], [(0, 0), *offsets]
-    if not ids:
-        raise RecordError(None, "no tokens")
-    return encoding_of(tokenizer, text, ids, offsets, typed=((0, len(text)),))
+    if begin is not None and tokens.ids[:1].tolist() != [begin]:
+        tokens = Tokens(*(np.concatenate([[first], one]) for first, one in zip((begin, 0, 0), tokens, strict=True)))
+    return encoding_of(tokenizer, text, tokens, beyond, typed=((0, len(text)),))
 
 
 def encode_pieces(
@@ -116,16 +115,18 @@ def check_text(text: str) -> None:
         raise RecordError(None, "the text holds half a character (a lone surrogate)") from error
 
 
-def encoding_of(
-    tokenizer: Tokenizer, text: str, ids: list[int], offsets: Sequence[Span], typed: Sequence[Span]
-) -> Encoding:
-    """The encoding of what a tokenizer returned; `typed` are the spans of `text` that are a user's own."""
-    token_ids = np.array(ids, dtype=np.int64)
-    is_special = np.isin(token_ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
-    start, end = spans_of(tokenizer, text, ids, offsets)
+def encoding_of(tokenizer: Tokenizer, text: str, tokens: Tokens, n_beyond: int, typed: Sequence[Span]) -> Encoding:
+    """The encoding of what a tokenizer returned; `typed` are the spans of `text` that are a user's own.
+
+    Raises RecordError where there is no token.
+    """
+    if not len(tokens):
+        raise RecordError(None, "no tokens")
+    is_special = np.isin(tokens.ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
+    start, end = covering(tokens.start, tokens.end, None if n_beyond else len(text))
     in_text = sum(int((is_special & (start >= first) & (end <= last) & (end > start)).sum()) for first, last in typed)
-    role: tuple[str | None, ...] = (None,) * len(ids)
-    return Encoding(text, token_ids, start, end, is_special, role, in_text, unknown_id(tokenizer))
+    role: tuple[str | None, ...] = (None,) * len(tokens)
+    return Encoding(text, tokens.ids, start, end, is_special, role, in_text, unknown_id(tokenizer), n_beyond)
 
 
 @lru_cache(maxsize=1)  # of 256 added tokens the list takes a quarter of the time that tokenizing a text does

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actkit.config import Bos
+from actkit.pipeline.tokens.long_texts import tokens_in
 from actkit.pipeline.tokens.tokenize import Tokenizer, leading_bos
 from actkit.verify.recompute.stored import StoredSequence
 
 SHARED = "shared"
+IN_ONE_PIECE = 1 << 21
+"""Characters, of which tokenizing takes up to 400 MB."""
 CHAT_ROLES = frozenset(("system", "user", "assistant", "tool"))
 
 
@@ -68,8 +71,12 @@ class Retokenizer:
         return [self.ids(one.row["text"], "never" if way else self.bos) for way in wanted]
 
     def ids(self, text: str, bos: Bos) -> list[int]:
-        """The token ids of a text."""
-        found = list(self.tokenizer(text, add_special_tokens=bos != "never", return_offsets_mapping=False)["input_ids"])
+        """The token ids of a text: in one piece, so that those made in windows are held against something else."""
+        special = bos != "never"
+        if len(text) > IN_ONE_PIECE:
+            found: list[int] = tokens_in(self.tokenizer, text, special, len(text))[0].ids.tolist()
+        else:
+            found = list(self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=False)["input_ids"])
         begin = leading_bos(self.tokenizer, bos) if bos == "always" else None
         return [begin, *found] if begin is not None and found[:1] != [begin] else found
 

@@ -1,0 +1,153 @@
+"""Texts of any length as tokens, in windows, with the tokens that the whole text has.
+
+A tokenizer takes some 200 bytes of memory for each character of a text. So a long one is tokenized in windows that
+overlap, each begun at the start of a token of the one before. Where two windows have a row of equal tokens at equal
+characters, the tokens before its middle are taken from the first and those after it from the second: what stands there
+was decided by what is near, and both know it. (For BPE that is exact: a row of tokens is a text's encoding if every two
+neighbours are the encoding of theirs.) Without such a row the window grows; a text without any is a bad record.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actkit.errors import RecordError
+from actkit.pipeline.data import Bools, Ints
+from actkit.pipeline.tokens.spans import counted
+
+WINDOW, OVERLAP, LARGEST = 1 << 16, 1 << 12, 1 << 20
+"""Characters of a window, of what two have in common, and of the largest window that is tried."""
+AGREE = 16
+"""Tokens that two windows must have alike, one after another."""
+SHIFTS = 4
+"""Ways to lay two windows over one another that are tried."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Some tokens of a text, [n] each; spans are as the tokenizer gives them."""
+
+    ids: Ints
+    start: Ints
+    end: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Ints]:
+        return iter((self.ids, self.start, self.end))
+
+    def part(self, first: int, last: int | None = None) -> "Tokens":
+        """The tokens [first, last)."""
+        here = slice(first, last)
+        return Tokens(self.ids[here], self.start[here], self.end[here])
+
+
+def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Tokens, int]:
+    """The first `hold` tokens of a text at least, and how many there are beyond those that are returned.
+
+    With `special` the tokenizer adds its special tokens. Raises RecordError for a long text that cannot be tokenized in
+    windows.
+    """
+    if len(text) <= 2 * WINDOW:
+        return _called(tokenizer, text, special), 0
+    before, after = _added(tokenizer) if special else (_none(), _none())
+    held, n, beyond = [before], len(before), 0
+    for part in _windows(lambda first, last: _called(tokenizer, text[first:last], False, first), len(text)):
+        if n <= hold:
+            held.append(part)
+            n += len(part)
+        else:
+            beyond += len(part)
+    if beyond:
+        beyond += len(after)
+    else:
+        held.append(after)
+    arrays = ([getattr(one, name) for one in held] for name in ("ids", "start", "end"))
+    return Tokens(*(np.concatenate(each) for each in arrays)), beyond
+
+
+def _windows(tokenized: Callable[[int, int], Tokens], length: int) -> Iterator[Tokens]:
+    """The tokens of a text of `length` characters, part by part; `tokenized` is asked for those of [first, last)."""
+    first, size = 0, WINDOW
+    current = tokenized(first, size)
+    while first + size < length:
+        at = int(np.searchsorted(current.start, first + size - OVERLAP))
+        joint = None
+        if at < len(current) and int(current.start[at]) > first:
+            begin = int(current.start[at])
+            following = tokenized(begin, min(begin + WINDOW, length))
+            joint = _joint(current.part(at), following)
+        if joint is None:
+            if size >= LARGEST:
+                raise RecordError(
+                    None, f"of {length:,} characters, {size:,} have no place where the tokenizer could begin anew"
+                )
+            # Nothing before `first` is asked for again: what is there has been given away.
+            size *= 2
+            own = tokenized(first, min(first + size, length))
+            current = own.part(int(np.searchsorted(own.start, current.start[0])) if len(current) else 0)
+            continue
+        yield current.part(0, at + joint[0])
+        current, first, size = following.part(joint[1]), begin, WINDOW
+    yield current
+
+
+def _joint(current: Tokens, following: Tokens) -> tuple[int, int] | None:
+    """Where the first window's tokens are left, and the second's gone on with: the middle of the longest row alike.
+
+    A character's tokens stay together. None where there is no such row.
+    """
+    starts, mine, theirs = np.intersect1d(current.start, following.start, return_indices=True)
+    if not len(starts):
+        return None
+    shifts, times = np.unique(mine - theirs, return_counts=True)
+    best: tuple[int, int, int] | None = None
+    for shift in shifts[np.argsort(-times, kind="stable")][:SHIFTS].tolist():
+        low, high = max(shift, 0), min(len(current), len(following) + shift)
+        one, other = current.part(low, high), following.part(low - shift, high - shift)
+        alike = (one.ids == other.ids) & (one.start == other.start) & (one.end == other.end)
+        begin, n = _longest(alike)
+        whole = begin + 1 + np.flatnonzero(np.diff(one.start[begin : begin + n]) > 0)
+        if n >= AGREE and len(whole) and (best is None or n > best[0]):
+            middle = low + int(whole[len(whole) // 2])
+            best = (n, middle, middle - shift)
+    return None if best is None else best[1:]
+
+
+def _longest(flags: Bools) -> tuple[int, int]:
+    """The longest stretch of True: where it begins, and how long it is."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    if not len(edges):
+        return 0, 0
+    lengths = edges[1::2] - edges[::2]
+    best = int(np.argmax(lengths))
+    return int(edges[2 * best]), int(lengths[best])
+
+
+def _called(tokenizer: Any, text: str, special: bool, at: int = 0) -> Tokens:
+    """What the tokenizer says of a text that begins at character `at`."""
+    fields = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+    ids = list(fields["input_ids"])
+    offsets = counted(tokenizer, ids, [tuple(span) for span in fields["offset_mapping"]])
+    spans = np.array(offsets, dtype=np.int64).reshape(len(ids), 2) + at
+    return Tokens(np.array(ids, dtype=np.int64), spans[:, 0].copy(), spans[:, 1].copy())
+
+
+def _added(tokenizer: Any) -> tuple[Tokens, Tokens]:
+    """The special tokens that the tokenizer puts before and after a text."""
+    bare, full = _called(tokenizer, "a", False), _called(tokenizer, "a", True)
+    n = len(bare)
+    first = next(at for at in range(len(full) - n + 1) if full.ids[at : at + n].tolist() == bare.ids.tolist())
+    ends = (full.part(0, first), full.part(first + n))
+    return Tokens(ends[0].ids, *_zeros(len(ends[0]))), Tokens(ends[1].ids, *_zeros(len(ends[1])))
+
+
+def _zeros(n: int) -> tuple[Ints, Ints]:
+    return np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+
+
+def _none() -> Tokens:
+    return Tokens(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
