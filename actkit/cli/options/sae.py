@@ -30,7 +30,10 @@ class Sparse:
     sae_id: Annotated[
         list[str] | None,
         option(
-            "--sae-id", panel=SAE, help="SAE of that release; may be repeated, all in one pass.", show_default=False
+            "--sae-id",
+            panel=SAE,
+            help="SAE of that release, or without it RELEASE/ID; may be repeated, all in one pass.",
+            show_default=False,
         ),
     ] = None
     sae: Annotated[
