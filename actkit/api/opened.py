@@ -155,9 +155,11 @@ class Run(runs.Run):
 
 
 def open_run(path: Path | str) -> Run:
-    """Open a finished run. Raises RunError for a directory that is none.
+    """Open a finished run, to read its tables and arrays.
 
-    run = actkit.open_run("runs/pairs")
-    run.activations("blocks.2.hook_resid_post", side="chosen").shape
+    Raises RunError for a directory that is none.
+
+        run = actkit.open_run("runs/pairs")
+        run.activations("blocks.2.hook_resid_post", side="chosen").shape
     """
     return Run(path)
