@@ -21,6 +21,7 @@ from actkit.backends.interventions import (
     as_long_as,
     change_features,
     project_out,
+    sparing,
 )
 from actkit.backends.saes.sae import Sae
 from actkit.errors import ModelError
@@ -48,6 +49,8 @@ class Action:
     expected: int = 0
     positions: str = "all"
     seed: int | None = None
+    sink_norm: float | None = None
+    """Vectors longer than this are attention sinks, and are left as they are."""
     vector: Vector | None = None
     """[d_model] of length 1."""
 
@@ -78,7 +81,9 @@ def edit_of(action: Action, saes: Mapping[str, Sae]) -> Edit:
     """What an action does to a model."""
     assert action.hook_point is not None
     _, layer, name = action.hook_point.split(".", 2)
-    return Edit(HookPoint(int(layer), name), _change(action, saes))
+    change = _change(action, saes)
+    spared = change if action.sink_norm is None else sparing(change, action.sink_norm)
+    return Edit(HookPoint(int(layer), name), spared)
 
 
 def _change(action: Action, saes: Mapping[str, Sae]) -> Change:

@@ -99,6 +99,16 @@ def as_long_as(real: Change, unit: torch.Tensor) -> Change:
     return change
 
 
+def sparing(change: Change, most: float) -> Change:
+    """`change`, which leaves vectors longer than `most` as they are: attention sinks, which carry no text."""
+
+    def spared(x: torch.Tensor) -> torch.Tensor:
+        short = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32) <= most
+        return torch.where(short, change(x), torch.zeros_like(x))
+
+    return spared
+
+
 @contextmanager
 def edited(
     modules: Mapping[str, tuple[torch.nn.Module, Site]], edits: Sequence[Edit], where: Callable[[], torch.Tensor]

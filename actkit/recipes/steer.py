@@ -272,7 +272,7 @@ def _digest(actions: Sequence[Action]) -> str:
     """
     digest = hashlib.sha256()
     for one in actions:
-        digest.update(canonical({**one.row(), "vector": None}).encode())
+        digest.update(canonical({**one.row(), "vector": None, "sink_norm": None}).encode())
         digest.update(b"" if one.vector is None or one.is_control else one.vector.tobytes())
     return digest.hexdigest()
 

@@ -19,6 +19,7 @@ from actkit.errors import InputError, UsageError
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
+from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.forward.steered import most_tokens
 from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
@@ -81,7 +82,10 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
         ready = replace(ready, texts=[*_expected(wordings, own), *ready.texts])
         return planned(recipe(own, ready), description, points, batch, output, on_progress)
     model = load(description, points)
-    ready = replace(ready, texts=[*_answered(wordings, own, model, ready.chat), *ready.texts])
+    norms = sink_norms(model, points)
+    actions = [replace(one, sink_norm=norms.get(one.hook_point or "")) for one in ready.actions]
+    texts = [*_answered(wordings, own, model, ready.chat), *ready.texts]
+    ready = replace(ready, texts=texts, actions=actions)
     made = recipe(own, replace(ready, generate=partial(_generated, own, ready, model)))
     job = Job(made, model, points, output, batch, asked, {"config.yaml": config_text(own.command, asked)})
     return extract(job, on_progress, Verifying(job))

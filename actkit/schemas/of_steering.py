@@ -39,6 +39,7 @@ INTERVENTIONS = (
     Column("expected", pa.int32(), "1 where it should favour the positive answers, -1 the negative ones"),
     Column("positions", pa.string(), "all, prompt or response; the first token and special ones never"),
     Column("seed", pa.int64(), "of the random ones; null for others"),
+    Column("sink_norm", pa.float64(), "longer vectors, attention sinks, are left as they are; null where unknown"),
     Column("vector", pa.list_(pa.float32()), "[d_model] of length 1; null where features alone are changed"),
 )
 EFFECTS = (

@@ -103,6 +103,13 @@ def test_a_model_without_an_output_layer_is_refused(model_dir: Callable[[str], P
         steered_batch(model, ids, ids, None, steered, torch.zeros(1).long(), torch.zeros(1).long())
 
 
+def test_attention_sinks_are_left_as_they_are() -> None:
+    from actkit.backends.interventions import sparing
+
+    x = torch.tensor([[3.0, 4.0], [30.0, 40.0]])
+    assert sparing(add(torch.ones(2)), 5.0)(x).tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
 def test_features_are_changed_as_the_saes_own_reconstruction_is() -> None:
     from actkit.backends.interventions import as_long_as, change_features
     from actkit.backends.saes import sae_lens as backend
