@@ -12,6 +12,7 @@ FIRST = (
     "feature-dataset",
     "reward-detect",
     "runs",
+    "files",
     "shapes",
     "tables",
     "options",

@@ -1,0 +1,148 @@
+"""`actkit peek`."""
+
+import json as json_text
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actkit.cli.options.groups import at_home
+from actkit.cli.options.model import ModelName
+from actkit.cli.options.run import Columns, Split
+from actkit.cli.screen.console import counted, draw_table, starting
+from actkit.config import ModelSpec, ReadSpec
+from actkit.pipeline.input import formats
+
+if TYPE_CHECKING:
+    from actkit.recipes.peek import Peek, Reading
+
+WIDEST = 400
+"""Characters of a record as the model would see it."""
+MOST_LABELS = 6
+
+
+def peek(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help=f"{formats.HELP}; or {formats.ALSO}.", show_default=False, callback=at_home
+        ),
+    ],
+    model: ModelName = ModelSpec.name,
+    split: Split = ReadSpec.split,
+    columns: Columns = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """What a file is, which commands can read it, how each would, and the line to type.
+
+    The first records are read and prepared with the model's tokenizer; its weights are not loaded, and nothing is
+    written.
+
+    Example: [b]actkit peek pairs.jsonl[/]
+
+    Example: [b]actkit peek train.parquet --model google/gemma-2-2b-it --json[/]
+    """
+    with starting(json):
+        from actkit.backends import describe
+        from actkit.recipes.peek import peek as look
+
+    found = look(file, describe(ModelSpec(model)), model, ReadSpec(split, columns))
+    if json:
+        sys.stdout.write(json_text.dumps(_facts(found), ensure_ascii=False) + "\n")
+    else:
+        _draw(found, model)
+
+
+def _facts(found: "Peek") -> dict[str, Any]:
+    return {
+        "file": found.path,
+        "format": found.format,
+        "records": found.records,
+        "exact": found.exact,
+        "first_rejected": found.rejected or None,
+        "columns": {column.name: column.facts() for column in found.columns},
+        "roles": found.roles,
+        "commands": {reading.command: _reading(reading) for reading in found.readings},
+    }
+
+
+def _reading(reading: "Reading") -> dict[str, Any]:
+    return {
+        "reads": reading.kept > 0,
+        "line": reading.line if reading.kept else None,
+        "looked_at": reading.read,
+        "kept": reading.kept,
+        "first_rejected": reading.why or None,
+        "shapes": reading.shapes,
+        "fields_read": reading.fields_read,
+        "fields_left": reading.fields_left,
+        "tokens": _tokens(reading),
+        "labels": reading.labels,
+        "text": reading.text or None,
+    }
+
+
+def _tokens(reading: "Reading") -> dict[str, int] | None:
+    lengths = sorted(reading.lengths)
+    return {"min": lengths[0], "median": lengths[len(lengths) // 2], "max": lengths[-1]} if lengths else None
+
+
+def _draw(found: "Peek", model: str) -> None:
+    screen = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    about = "" if found.exact or found.records is None else "about "
+    count = "an unknown number of records" if found.records is None else about + counted(found.records, "record")
+    screen.print(Text.assemble((found.path, "bold"), f": {found.format}, {count}"))
+    if found.rejected:
+        screen.print(f"  cannot be read: {found.rejected}", markup=False)
+    if found.columns:
+        draw_table(_columns(found), screen)
+    if found.roles:
+        screen.print(f"roles: {', '.join(f'{role} ({n:,})' for role, n in found.roles.items())}", markup=False)
+    for reading in found.readings:
+        if reading.kept:
+            _draw_reading(reading, model, screen)
+    for reading in found.readings:
+        if not reading.kept:
+            screen.print(Text.assemble("not ", (reading.command, "bold"), f": {reading.why}"))
+
+
+def _columns(found: "Peek") -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("column", "type", "examples"):
+        table.add_column(title, overflow="fold")
+    for column in found.columns:
+        kinds = ", ".join(kind if len(column.kinds) == 1 else f"{kind} ({n:,})" for kind, n in column.kinds.items())
+        labels = list(column.labels.items())
+        more = f" and {len(labels) - MOST_LABELS} more" if len(labels) > MOST_LABELS else ""
+        shown = ", ".join(f"{label} ({n:,})" for label, n in labels[:MOST_LABELS]) + more
+        table.add_row(Text(column.name), Text(kinds), Text(shown or " | ".join(column.examples)))
+    return table
+
+
+def _draw_reading(reading: "Reading", model: str, screen: Console) -> None:
+    screen.print(Text.assemble(("\n" + reading.line, "bold green")))
+    tokens = _tokens(reading)
+    of = f"{reading.kept:,} of its first {counted(reading.read, 'record')}"
+    length = (
+        f", {tokens['min']:,} to {tokens['max']:,} tokens of {model} (median {tokens['median']:,})" if tokens else ""
+    )
+    screen.print(f"  {of}{length}", markup=False)
+    for name, values in (("shape", reading.shapes), ("reads", reading.fields_read), ("leaves", reading.fields_left)):
+        if values:
+            screen.print(f"  {name}: {', '.join(values)}", markup=False)
+    if reading.labels:
+        screen.print(f"  labels: {', '.join(f'{label} ({n:,})' for label, n in reading.labels.items())}", markup=False)
+    if reading.why:
+        screen.print(f"  the first rejected: {reading.why}", markup=False)
+    text = reading.text if len(reading.text) <= WIDEST else f"{reading.text[:WIDEST]}…"
+    screen.print(Text.assemble("  sees: ", (_printable(text), "dim")))
+
+
+def _printable(text: str) -> str:
+    """A text of which nothing but line ends is left to the terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
+    )

@@ -1,0 +1,188 @@
+"""`peek`: what a file is, which commands can read it, how each would, and the line to type.
+
+Each command is asked itself: its recipe prepares the first records with the tokenizer of the model, and nothing is run.
+Where its defaults keep none, options that the columns suggest are tried; the first that keep records are taken.
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from actkit.backends import Description
+from actkit.config import ReadSpec
+from actkit.errors import ActkitError, InputError, RecordError
+from actkit.pipeline.input.files import STDIN
+from actkit.pipeline.input.formats import FORMATS, format_of
+from actkit.pipeline.input.packed import packing_of
+from actkit.pipeline.input.reader import read_records, records_about
+from actkit.pipeline.input.records import Record, Rejected
+from actkit.pipeline.input.sources import Source, find
+from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.rejections import told
+from actkit.recipes.conversations.fields import ContextFields
+from actkit.recipes.peek_columns import Column, columns_of, roles_of
+from actkit.recipes.peek_tries import Try, tries_of
+from actkit.recipes.runner import Ingredients, ingredients
+
+LOOKED_AT = 1000
+"""Records whose columns are looked at."""
+IGNORED = re.compile(r"--ignore-field (\S+)")
+"""What an error says of context that the model's template leaves out."""
+TRIED = 200
+"""Records that each command prepares."""
+
+
+@dataclass
+class Reading:
+    """What a command makes of a file."""
+
+    command: str
+    line: str
+    """What to type."""
+    read: int = 0
+    kept: int = 0
+    why: str = ""
+    """Why not: the first rejected record, or the error."""
+    fields_read: list[str] = field(default_factory=list)
+    fields_left: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    """Tokens of each sequence."""
+    labels: dict[str, int] = field(default_factory=dict)
+    text: str = ""
+    """The first sequence as the model would see it."""
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What a file is, and who reads it."""
+
+    path: str
+    format: str
+    records: int | None
+    """How many there are; None where nothing but reading all tells."""
+    exact: bool
+    rejected: str
+    """The first record that cannot be read at all."""
+    columns: list[Column]
+    roles: dict[str, int]
+    readings: list[Reading]
+
+
+def peek(path: str, description: Description, model: str, read: ReadSpec) -> Peek:
+    """Look at a file with the tokenizer of a model. Raises InputError for a file that cannot be read."""
+    if path == STDIN:
+        raise InputError("peek reads a file several times, and standard input can be read once", "save it to a file")
+    read, given = _readable(path, read)
+    source = find(path, read.split)
+    first = list(islice(read_records(path, _default(source), read), LOOKED_AT + 1))
+    values = [record.value for record in first if isinstance(record, Record)]
+    columns = columns_of(values[:LOOKED_AT])
+    bad = next((record for record in first if isinstance(record, Rejected)), None)
+    exact = len(first) <= LOOKED_AT
+    options = (*given, *(() if model == "tiny" else ("--model", model)))
+    made = ingredients(description)
+
+    def reading_of(name: str, tries: Sequence[Try]) -> Reading:
+        return _reading(name, path, tries, made, options)
+
+    readings = [reading_of(*each) for each in tries_of(path, read, columns, values, ContextFields())]
+    lost = sorted({found[1] for reading in readings for found in [IGNORED.search(reading.why)] if found})
+    if lost and not any(reading.kept for reading in readings):
+        without = ContextFields(ignore_field=tuple(lost))
+        readings = [reading_of(*each) for each in tries_of(path, read, columns, values, without)]
+    return Peek(
+        path,
+        _format(source),
+        len(first) if exact else records_about(path, read),
+        exact,
+        "" if bad is None else told(bad, None),
+        columns,
+        roles_of(values[:TRIED]),
+        sorted(readings, key=lambda reading: reading.kept == 0),
+    )
+
+
+def _readable(path: str, read: ReadSpec) -> tuple[ReadSpec, tuple[str, ...]]:
+    """What the file is read as, with the names or the split that its error proposes; and the options that say so."""
+    given = (*(("--split", read.split) if read.split != "train" else ()),)
+    given += ("--columns", read.columns) if read.columns else ()
+    try:
+        list(islice(read_records(path, "text", read), 1))
+    except InputError as error:
+        columns, _, proposed = error.hint.partition("--columns ")
+        _, _, splits = error.hint.partition("--split names one of ")
+        if proposed and columns.startswith("name its"):
+            return replace(read, columns=proposed), (*given, "--columns", proposed)
+        if splits and read.split == ReadSpec.split:
+            split = splits.split(", ")[0]
+            return replace(read, split=split), (*given, "--split", split)
+        raise
+    return read, given
+
+
+def _default(source: Source) -> str:
+    return "text" if source.files and format_of(source.files[0]) is None else "jsonl"
+
+
+def _format(source: Source) -> str:
+    """What people call the format: `JSONL, gzip`, `3 files (Parquet)`, `dataset of save_to_disk`."""
+    if source.saved is not None:
+        return "dataset of save_to_disk"
+    if source.dataset is not None:
+        is_folder = Path(source.dataset.rpartition(":")[0] or source.dataset).is_dir()
+        return "folder of a dataset" if is_folder else "dataset of the Hugging Face hub"
+    names = {name: form.title for form in FORMATS for name in [form.name]}
+    titles = sorted({names.get(format_of(file) or "text", "text") for file in source.files})
+    packing = packing_of(source.files[0], b"")
+    what = ", ".join(titles) + (f", {packing.name}" if packing else "")
+    return what if len(source.files) == 1 else f"{len(source.files)} files ({what})"
+
+
+def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, given: tuple[str, ...]) -> Reading:
+    """What the first way that keeps a record makes of the file; else why the plainest keeps none."""
+    first: Reading | None = None
+    for attempt in tries:
+        found = Reading(command, shlex.join(["actkit", command, path, *attempt.options, *given]))
+        try:
+            _prepare(attempt.recipe(made), found)
+        except ActkitError as error:
+            found.why = f"{error.message}: {error.hint}" if error.hint else error.message
+        if found.kept and (command != "reward-detect" or {"positive", "negative"} <= set(found.labels)):
+            return found
+        if found.kept:
+            found.kept, found.why = 0, f"only {', '.join(found.labels) or 'unlabelled'} texts among the first records"
+        first = first or found
+    return first or Reading(command, "", why="no column that it could read")
+
+
+def _prepare(recipe: Recipe, into: Reading) -> None:
+    """Have a recipe prepare the first records."""
+    with closing(recipe.records()) as records:
+        for record in islice(records, TRIED):
+            into.read += 1
+            if isinstance(record, Rejected):
+                into.why = into.why or told(record, None)
+                continue
+            try:
+                prepared = recipe.prepare(record)
+            except RecordError as error:
+                rejected = Rejected(
+                    record.record_id, record.source, record.line, error.field, error.reason, error.found
+                )
+                into.why = into.why or told(rejected, record.value)
+                continue
+            into.kept += 1
+            for kind, names in (("fields_read", into.fields_read), ("fields_left", into.fields_left)):
+                names.extend(name for name in prepared.said.get(kind, ()) if name not in names)
+            into.shapes.extend(name for name in prepared.said.get("shapes", ()) if name not in into.shapes)
+            for sequence in prepared.sequences:
+                if sequence.parent is not None or len(prepared.sequences) == 1 or sequence.side != "shared":
+                    into.lengths.append(len(sequence.encoding))
+                    into.text = into.text or sequence.encoding.text
+                if sequence.label:
+                    into.labels[sequence.label] = into.labels.get(sequence.label, 0) + 1

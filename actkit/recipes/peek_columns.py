@@ -1,0 +1,106 @@
+"""What the columns of some records are: types, examples, labels with their counts, roles of messages."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actkit.pipeline.input.class_names import ClassName
+
+EXAMPLES = 2
+LONGEST = 60
+"""Characters of an example."""
+MOST_LABELS = 12
+"""Values that a column of labels may have."""
+KINDS = {
+    "str": "text",
+    "ClassName": "class",
+    "bool": "true/false",
+    "dict": "object",
+    "list": "list",
+    "NoneType": "null",
+}
+
+
+@dataclass
+class Column:
+    """One column of the records."""
+
+    name: str
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Type → how many values have it."""
+    examples: list[str] = field(default_factory=list)
+    values: Counter[str] | None = field(default_factory=Counter)
+    """Value → count; None where there are too many for labels, or long ones."""
+    numbers: list[float] = field(default_factory=list)
+    characters: int = 0
+    """Of all texts."""
+
+    def add(self, value: Any) -> None:
+        """Count one value."""
+        kind = KINDS.get(type(value).__name__, "number" if isinstance(value, (int, float)) else type(value).__name__)
+        self.kinds[kind] += 1
+        text = " ".join(str(value).split())
+        if kind != "null" and len(self.examples) < EXAMPLES and text not in self.examples:
+            self.examples.append(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+        self.characters += len(value) if isinstance(value, str) else 0
+        number = _number(value)
+        if number is not None:
+            self.numbers.append(number)
+        if self.values is not None and kind != "null":
+            self.values[f"{text} (class {value.number})" if isinstance(value, ClassName) else text] += 1
+            if len(self.values) > MOST_LABELS or len(text) > LONGEST or kind in ("object", "list"):
+                self.values = None
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Value → count, where the column may hold labels: few values, each several times."""
+        if not self.values or len(self.values) < 2 or sum(self.values.values()) < 2 * len(self.values):
+            return {}
+        return dict(self.values.most_common())
+
+    def facts(self) -> dict[str, Any]:
+        """The column as plain values."""
+        found: dict[str, Any] = {"types": dict(self.kinds), "examples": self.examples}
+        return found | ({"labels": self.labels} if self.labels else {})
+
+
+def columns_of(values: Iterable[Any]) -> list[Column]:
+    """The columns of some records, in the order in which they come; records without fields have none."""
+    found: dict[str, Column] = {}
+    for value in values:
+        for name, cell in value.items() if isinstance(value, Mapping) else ():
+            found.setdefault(str(name), Column(str(name))).add(cell)
+    return list(found.values())
+
+
+def roles_of(values: Iterable[Any]) -> dict[str, int]:
+    """Role → how many messages have it, in lists of messages anywhere in the records."""
+    counts: Counter[str] = Counter()
+    stack: list[Any] = list(values)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Mapping):
+            role = value.get("role", value.get("from"))
+            if isinstance(role, str) and ("content" in value or "value" in value):
+                counts[role] += 1
+            stack.extend(value.values())
+        elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+            stack.extend(value)
+    return dict(counts.most_common())
+
+
+def texts_first(columns: Iterable[Column]) -> list[str]:
+    """Names of the columns of text, that with the longest texts first."""
+    texts = [column for column in columns if column.kinds.get("text") and not column.labels]
+    return [column.name for column in sorted(texts, key=lambda column: -column.characters)]
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, (bool, ClassName)) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if abs(number) < 1e9 else None

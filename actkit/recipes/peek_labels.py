@@ -1,0 +1,57 @@
+"""Which options of `reward-detect` the columns of a file suggest: its own labels, grades, or classes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from actkit.recipes.feedback import FeedbackFields
+from actkit.recipes.label_words import WORDS, word_of
+from actkit.recipes.labels import LABEL_FIELDS
+from actkit.recipes.peek_columns import Column, texts_first
+
+MOST_TEXTS = 3
+"""Columns of text that are tried."""
+MOST_WORDS = 3
+"""Of a label; a longer one is a text that stands several times."""
+
+
+def label_options(columns: Sequence[Column], values: Sequence[Any]) -> Iterator[tuple[tuple[str, ...], FeedbackFields]]:
+    """Options and what they mean, the plainest first: none, another field, rules for grades, two classes."""
+    yield (), FeedbackFields()
+    if values and all(isinstance(value, str) for value in values):
+        return
+    texts = texts_first(columns)[:MOST_TEXTS]
+    for column in sorted(columns, key=_likely):
+        for options, own in _of(column):
+            yield options, FeedbackFields(**own)
+            for text in texts:
+                yield ("--text-field", text, *options), FeedbackFields(text=text, **own)
+
+
+def _likely(column: Column) -> int:
+    """Columns that are called as labels are come first, then grades, then words."""
+    return 0 if column.name in LABEL_FIELDS else 1 if column.numbers else 2
+
+
+def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Ways to read a column as the label."""
+    name = ("--label-field", column.name)
+    labels = [label.partition(" (class ")[0] for label in column.labels]
+    if not labels:
+        return
+    meant = {WORDS.get(word_of(label)) for label in labels}
+    if {"positive", "negative"} <= meant or ({"positive"} <= meant and "0" in labels):
+        yield name, {"label": column.name}
+    graded = len(column.numbers) == sum(column.labels.values()) and not column.kinds.get("true/false")
+    if graded and len(labels) > 1:
+        low, high = min(column.numbers), max(column.numbers)
+        upper, lower = f">{(low + high) / 2:g}", f"<{(low + high) / 2:g}"
+        yield (
+            (*name, "--positive", upper, "--negative", lower),
+            {"label": column.name, "positive": (upper,), "negative": (lower,)},
+        )
+    elif len(labels) > 1 and all(len(label.split()) <= MOST_WORDS for label in labels):
+        first, second = labels[:2]
+        yield (
+            (*name, "--positive", first, "--negative", second),
+            {"label": column.name, "positive": (first,), "negative": (second,)},
+        )

@@ -1,0 +1,163 @@
+"""`peek`: what a file is and who reads it; every line that it prints runs."""
+
+import json
+import shlex
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from actkit.backends import Description, describe
+from actkit.config import ModelSpec, ReadSpec
+from actkit.errors import InputError
+from actkit.recipes.peek import Peek, peek
+from actkit.recipes.peek_columns import columns_of
+from tests.command_line import Run
+
+ASKED = ["How do tides work?", "Name a fruit.", "Greet me.", "What is 7 times 6?"]
+GOOD = ["The moon pulls the sea.", "A banana.", "Hello there!", "It is 42."]
+BAD = ["I do not know.", "A rock.", "Go away.", "It is 41."]
+
+
+@lru_cache
+def tiny() -> Description:
+    return describe(ModelSpec("tiny"))
+
+
+def look(path: Path | str, read: ReadSpec | None = None) -> Peek:
+    return peek(str(path), tiny(), "tiny", read or ReadSpec())
+
+
+def jsonl(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def each(make: Callable[[str, str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [row for three in zip(ASKED, GOOD, BAD, strict=True) for row in make(*three)]
+
+
+PAIRS = each(lambda q, a, b: [{"question": q, "chosen": a, "rejected": b, "system": "Be short."}])
+FILES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "pairs": ("p.jsonl", jsonl(PAIRS), "dpo", ()),
+    "pandas": ("p.json", pd.DataFrame(PAIRS).to_json(), "dpo", ()),
+    "grades": (
+        "g.jsonl",
+        jsonl(
+            each(
+                lambda q, a, b: [
+                    {"prompt": q, "response": a, "helpfulness": 4},
+                    {"prompt": q, "response": b, "helpfulness": 1},
+                ]
+            )
+        ),
+        "reward-detect",
+        ("--label-field", "helpfulness", "--positive", ">2.5", "--negative", "<2.5"),
+    ),
+    "kto": (
+        "k.jsonl",
+        jsonl(each(lambda q, a, b: [{"instruction": q, "output": x, "kto_tag": x == a} for x in (a, b)])),
+        "reward-detect",
+        (),
+    ),
+    "classes": (
+        "c.csv",
+        "review,class\n" + "".join(f"{a},ham\n{b},spam\n" for a, b in zip(GOOD, BAD, strict=True)),
+        "reward-detect",
+        ("--text-field", "review", "--label-field", "class", "--positive", "ham", "--negative", "spam"),
+    ),
+    "headerless": (
+        "h.tsv",
+        "".join(f"{a}\t1\n{b}\t0\n" for a, b in zip(GOOD, BAD, strict=True)),
+        "reward-detect",
+        ("--columns", "text,label"),
+    ),
+    "statements": (
+        "s.csv",
+        "statement,label\n" + "".join(f"{a},1\n{b},0\n" for a, b in zip(GOOD, BAD, strict=True)),
+        "concept",
+        (),
+    ),
+    "prompts": ("x.txt", "\n".join(ASKED) + "\n", "capture", ()),
+    "documents": ("d.jsonl", jsonl([{"story": text} for text in GOOD]), "feature-dataset", ()),
+    "splits": ("t.json", json.dumps({"validation": PAIRS, "test": PAIRS[:1]}), "dpo", ("--split", "validation")),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_line_that_is_printed_runs(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, text, command, options = FILES[kind]
+    Path(name).write_text(text, encoding="utf-8")
+    found = look(name)
+    first = next(one for one in found.readings if one.command == command)
+    assert shlex.split(first.line) == ["actkit", command, name, *options]
+    assert first.kept == first.read > 0 and first.lengths and first.text
+    for one in found.readings:
+        if one.kept:
+            done = actkit(*shlex.split(one.line)[1:], "--plan")
+            assert done.status == 0, done.err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_the_columns_are() -> None:
+    rows = [
+        {"text": f"number {n}", "label": n % 2, "more": [n], "none": None, "turns": [{"role": "user"}]}
+        for n in range(6)
+    ]
+    columns = {column.name: column for column in columns_of(rows)}
+    assert columns["label"].facts() == {"types": {"number": 6}, "examples": ["0", "1"], "labels": {"0": 3, "1": 3}}
+    assert columns["text"].facts() == {"types": {"text": 6}, "examples": ["number 0", "number 1"]}
+    assert [dict(column.kinds) for name, column in columns.items() if name in ("more", "none")] == [
+        {"list": 6},
+        {"null": 6},
+    ]
+    assert columns_of(["a", "b"]) == []
+
+
+def test_a_chat_is_shown_as_the_model_sees_it(tmp_path: Path) -> None:
+    rows = [
+        {"messages": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]}
+        for q, a in zip(ASKED, GOOD, strict=True)
+    ]
+    (tmp_path / "c.jsonl").write_text(jsonl(rows))
+    found = look(tmp_path / "c.jsonl")
+    reading = next(one for one in found.readings if one.command == "capture")
+    assert reading.text == "<|bos|><|user|>How do tides work?<|end|><|assistant|>The moon pulls the sea.<|end|>"
+    assert found.roles == {"human": 4, "gpt": 4} and reading.fields_read == ["messages"]
+
+
+def test_who_cannot_read_it_says_why(tmp_path: Path) -> None:
+    (tmp_path / "c.parquet").touch()
+    pa.parquet.write_table(pa.table({"prompt": pa.array([b"bytes"], pa.binary())}), tmp_path / "c.parquet")
+    found = look(tmp_path / "c.parquet")
+    assert found.format == "Parquet" and found.records == 1 and not any(one.kept for one in found.readings)
+    assert all(one.why for one in found.readings)
+    with pytest.raises(InputError, match="peek reads a file several times"):
+        look("-")
+
+
+def test_more_records_than_are_looked_at_are_about_so_many(tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_text(jsonl([{"text": f"number {n:05}"} for n in range(3000)]))
+    found = look(tmp_path / "l.jsonl")
+    assert not found.exact and found.records == 3000
+
+
+def test_json_and_screen(actkit: Run, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(jsonl([*PAIRS, {"question": "\x1b[2Jx", "chosen": "", "rejected": "b"}]))
+    facts = actkit("peek", path, "--json").found
+    assert (facts["format"], facts["records"], facts["exact"]) == ("JSONL", 5, True)
+    dpo = facts["commands"]["dpo"]
+    assert dpo["reads"] and (dpo["kept"], dpo["looked_at"]) == (4, 5) and dpo["line"] == f"actkit dpo {path}"
+    assert f"{path}:5, field chosen" in dpo["first_rejected"] and dpo["tokens"]["min"] > 5
+    assert {"question", "system"} <= set(dpo["fields_read"])
+    assert facts["columns"]["system"] == {"types": {"text": 4}, "examples": ["Be short."]}
+    shown = actkit("peek", path)
+    assert shown.status == 0 and f"actkit dpo {path}" in shown.out and "\x1b[2J" not in shown.out
+    assert "JSONL, 5 records" in shown.out and "Be short." in shown.out
