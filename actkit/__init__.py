@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from actkit.recipes.concept import ConceptSpec as ConceptSpec
     from actkit.recipes.concept import run_concept as run_concept
     from actkit.recipes.concepts import Template as Template
+    from actkit.recipes.conversations.fields import ContextFields as ContextFields
+    from actkit.recipes.conversations.fields import PairFields as PairFields
     from actkit.recipes.dpo import DpoSpec as DpoSpec
     from actkit.recipes.dpo import run_dpo as run_dpo
     from actkit.recipes.feature_dataset import FeatureDatasetSpec as FeatureDatasetSpec
@@ -72,6 +74,7 @@ _WHERE = {
     "CapturedActivations": "actkit.api.captured",
     "ConceptActivations": "actkit.api.concepts",
     "ConceptSpec": "actkit.recipes.concept",
+    "ContextFields": "actkit.recipes.conversations.fields",
     "ContrastiveActivations": "actkit.api.contrasts",
     "DenseSpec": "actkit.recipes.specs",
     "DpoSpec": "actkit.recipes.dpo",
@@ -82,6 +85,7 @@ _WHERE = {
     "Finished": "actkit.pipeline.recipe",
     "ModelSpec": "actkit.config",
     "OutputSpec": "actkit.config",
+    "PairFields": "actkit.recipes.conversations.fields",
     "RewardDetectSpec": "actkit.recipes.reward_detect",
     "RewardSignalDetector": "actkit.api.rewards",
     "RewardSignals": "actkit.api.rewards",

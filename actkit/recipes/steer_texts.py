@@ -21,7 +21,6 @@ from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.pairs import PairsSpec, detect, read_pair
-from actkit.recipes.prompt_response import text_in
 
 NEUTRAL = Path(__file__).with_name("neutral_texts.txt")
 VALIDATION, TEST, COST = "validation", "test", "neutral"
@@ -148,11 +147,13 @@ def _own(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
     if detect(value) is None:
-        prompt, positive, negative = (text_in(value.get(name), name) for name in ("prompt", "positive", "negative"))
-        if positive == negative:
-            raise RecordError("negative", "both answers are equal")
+        contrast = parse_contrast(value)
+        if contrast.prompt is None:
+            raise RecordError("prompt", "missing")
+        _check_no_tools(contrast.positive.template)
         stem = value.get("stem")
-        return _answers(prompt, positive, negative, stem if isinstance(stem, str) else prompt, TEST)
+        own = _answers(contrast.prompt, *contrast.texts, stem if isinstance(stem, str) else contrast.prompt, TEST)
+        return own if contrast.before is None else {**own, "messages": contrast.before}
     pair = read_pair(value, PairsSpec())
     _check_no_tools(pair.template)
     before, answer, other = pair.chosen[:-1], pair.chosen[-1], pair.rejected[-1]
