@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from actkit.api.captured import CapturedActivations
-from actkit.api.contrasts import ContrastiveActivations, contrasted
+from actkit.api.contrasts import SIDES, ContrastiveActivations, contrasted
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_and_texts
-from actkit.api.pair_sides import side_of
 from actkit.api.run_location import RunLocation, placed, rows_in, texts_of, warn_of
 from actkit.config import BatchSpec, ContrastPositions, TokenSpec
 from actkit.errors import UsageError
+from actkit.export.pair_sides import side_of
 from actkit.recipes.concept import ConceptSpec, run_concept
 from actkit.recipes.concepts import Template
 from actkit.recipes.specs import DenseSpec
@@ -128,7 +128,7 @@ def _pair(pair: Pair) -> Mapping[str, Any]:
 
 def _found(run: Run, kept: bool, positions: ContrastPositions) -> ConceptActivations:
     own = run if kept else None
-    sides: list[CapturedActivations] = [side_of(run, name, own) for name in ("positive", "negative")]
+    sides = [CapturedActivations(**side_of(run, name), facts=run.facts, run=own) for name in SIDES]
     both = contrasted(sides[0], sides[1], "mean" if positions == "response-mean" else "last")
     none = arrow_schema("directions").empty_table().to_pandas()
     return ConceptActivations(

@@ -1,6 +1,7 @@
 """`actkit capture`."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -11,6 +12,7 @@ from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.signals import ARGUMENTS
+from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
 
@@ -45,6 +47,15 @@ def capture(
     system: Annotated[
         str | None, option("--system", panel=READ, help="System message; implies --chat.", show_default=False)
     ] = None,
+    concept: Annotated[
+        str | None,
+        option(
+            "--concept",
+            panel=READ,
+            help="Both sides of a built-in concept's pairs, as actkit concept without directions.",
+            show_default=False,
+        ),
+    ] = None,
     field: Annotated[str | None, hidden("--field")] = None,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
@@ -56,7 +67,13 @@ def capture(
 
     Example: [b]actkit capture chats.jsonl --model google/gemma-2-2b-it --positions response[/]
     """
+    if shared.output is not None and shared.out is None and shared.file is None:
+        # As the older script did: --output NAME writes NAME.pt and NAME.json; the run is beside them.
+        shared = replace(shared, export=[*(shared.export or []), "pt"])
     path = prompts or input_alias
+    if concept is not None:
+        _capture_concept(shared, dense, sparse, concept, positions, path, prompt)
+        return
     if path is None and not prompt:
         raise UsageError(
             "no prompts given", 'actkit capture --prompt "Hello", a file of prompts, or - for standard input'
@@ -90,6 +107,33 @@ def capture(
     )
     finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)
+
+
+def _capture_concept(
+    shared: Shared,
+    dense: Dense,
+    sparse: Sparse,
+    concept: str,
+    positions: str,
+    path: str | None,
+    prompt: list[str] | None,
+) -> None:
+    """Run `concept` without directions. Raises UsageError beside prompts, and for positions that pairs do not have."""
+    if path is not None or prompt:
+        raise UsageError("--concept and prompts were both given", "capture them one after the other")
+    if positions not in get_args(ContrastPositions):
+        raise UsageError(f"--positions {positions} does not fit --concept", f"{', '.join(get_args(ContrastPositions))}")
+    with starting(shared.quiet):
+        from actkit.recipes.concept import ConceptSpec, run_concept
+
+    spec = ConceptSpec(
+        concept,
+        positions=cast("ContrastPositions", positions),
+        tokens=shared.token_spec(),
+        read=shared.read_spec(),
+        directions=False,
+    )
+    hand_over(run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared)
 
 
 def _check_has_fields(path: str | None, named: str) -> None:

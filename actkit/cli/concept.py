@@ -74,6 +74,14 @@ def concept(
         bool,
         option("--steer", panel=OUTPUT, help="Then measure what the directions do, as actkit steer, in <run>-effects."),
     ] = False,
+    directions: Annotated[
+        bool,
+        option(
+            "--directions/--no-directions",
+            panel=READ,
+            help="Fit and test directions; without them the run holds both sides and their differences.",
+        ),
+    ] = True,
     template: Annotated[str, hidden("--template")] = "own",
     input_alias: Annotated[str | None, hidden("--input", "--data", "--concept", callback=at_home)] = None,
 ) -> None:
@@ -109,9 +117,10 @@ def concept(
         seed=seed,
         prompt_field=context.prompt_field,
         context=context.fields(),
+        directions=directions,
     )
     finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
-    if not shared.quiet:
+    if not shared.quiet and directions:
         show_directions(finished.path, finished.facts)
     if steer:
         steer_after(finished.path, shared)

@@ -1,6 +1,7 @@
 """What every command does around its recipe: name the run, show progress, print the result, say how to go on."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
+from actkit.bundled import NAME
+from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.presets import near_names
-from actkit.cli.options.shared import Shared
+from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.screen.console import console, progress_shown
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing
@@ -34,10 +37,23 @@ def run_command(
     Raises UsageError where `--out` cannot be meant or `--resume` does not say what, and where a signal ends the run
     StoppedError, whose hint is the line that continues it.
     """
+    _check(own, shared)
+    level = level_of(shared.log_level, shared.verbose)
+    is_named = shared.out is not None or shared.output is not None
+    with logged(common.output.out, level) as log:
+        finished = _run_shown(run, own, common, shared, is_named)
+        if not finished.is_plan and not finished.was_complete:
+            _log_rejected(finished.path, log)
+    return finished
+
+
+def _run_shown(
+    run: "Callable[[Own, Common, OnProgress], Finished]", own: Own, common: Common, shared: Shared, is_named: bool
+) -> "Finished":
     from actkit.recipes.asked import source_of
 
-    _check(own, shared)
-    is_named = shared.out is not None or shared.output is not None
+    if not shared.quiet:
+        _say_toy(own, shared)
     with (
         continuing(common.output.out, is_named),
         _naming(shared.model, source_of(own)),
@@ -55,13 +71,48 @@ def run_command(
     return finished
 
 
+TOY = {
+    "capture": "mistral-7b-instruct",
+    "concept": "mistral-7b-instruct",
+    "dpo": "gemma-2-2b",
+    "sae-extract": "gemma-2-9b-it",
+    "feature-dataset": "gpt2-small",
+    "reward-detect": "gemma-2-2b",
+}
+"""Command → the preset of the model that the older script took where none was named."""
+
+
+def _say_toy(own: "OwnSpec", shared: Shared) -> None:
+    """Say that the bundled model is for trying things, and how a real one is asked for."""
+    if shared.model == NAME and own.command in TOY:
+        console().print(f"model: tiny, a toy for trying things; a real one: --preset {TOY[own.command]}", markup=False)
+
+
+def _log_rejected(run: Path, log: RunLog) -> None:
+    """Have each rejected record in the log, and on the console where that shows everything."""
+    import pyarrow.parquet as pq
+
+    from actkit.runs.reader import parts
+
+    for part in parts(run, "rejected"):
+        for row in pq.read_table(part, partitioning=None).to_pylist():
+            at = f":{row['line']}" if row["line"] is not None else f", record {row['record_id']}"
+            field = f", field {row['field']}" if row["field"] else ""
+            text = f"rejected: {row['source']}{at}{field}: {row['reason']}"
+            if log.level <= logging.DEBUG:
+                console().print(text, markup=False, level=logging.DEBUG)
+            else:
+                log.add(text, logging.DEBUG)
+
+
 def hand_over(finished: "Finished", shared: Shared) -> None:
     """Write what `--export` and `--report` ask for; then the run's path, or with `--json` one object, to stdout."""
-    _export(shared, finished.path)
-    if shared.report:
-        from actkit.cli import report
+    with logged(finished.path, level_of(shared.log_level, shared.verbose)):
+        _export(shared, finished.path)
+        if shared.report:
+            from actkit.cli import report
 
-        report.write([finished.path], report.beside([finished.path]), report.LIMIT_MB, shared.quiet)
+            report.write([finished.path], report.beside([finished.path]), report.LIMIT_MB, shared.quiet)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:
@@ -83,11 +134,14 @@ def _show_plan(facts: Mapping[str, Any], as_json: bool) -> NoReturn:
 
 
 def _export(shared: Shared, run: Path) -> None:
-    """Write the formats that `--export` asks for, beside the run."""
-    for to in shared.export or ():
+    """Write the formats that `--export` asks for, beside the run, and the one that `--output` is named after."""
+    wanted: list[tuple[str, Path | None]] = [(to, None) for to in shared.export or ()]
+    if shared.file is not None:
+        wanted.append((format_of_file(shared.file), shared.file))
+    for to, out in wanted:
         from actkit.export.formats import export
 
-        path = export(run, to, overwrite=shared.overwrite)
+        path = export(run, to, out, overwrite=shared.overwrite)
         if not shared.quiet:
             console().print(f"  {to}: {path}", markup=False)
 
@@ -95,11 +149,14 @@ def _export(shared: Shared, run: Path) -> None:
 def _check(own: "OwnSpec", shared: Shared) -> None:
     from actkit.runs.paths import check_local
 
-    if shared.export:
+    formats = [*(shared.export or ()), *([format_of_file(shared.file)] if shared.file is not None else [])]
+    if formats:
         from actkit.export.formats import check_fits
 
-        for to in shared.export:
+        for to in formats:
             check_fits(to, own.command, own.exports)
+    if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
+        raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
     if "-" in (str(shared.out), str(shared.output)):
         raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
     for path in (shared.out, shared.output):

@@ -30,6 +30,15 @@ class Format:
     """From what `run.json` holds, the suffix of a second file, which gets the same name otherwise."""
 
 
+def _write_pt(job: ExportJob, max_mb: int = 2000) -> None:
+    if "contrasts" in job.facts["tables"]:
+        from actkit.export.torch_pairs import write as write_pairs  # loads torch, which no other format needs
+
+        write_pairs(job, max_mb)
+    else:
+        torch_pt.write(job, max_mb)
+
+
 def _write_json(job: ExportJob) -> None:
     from actkit.export.json_document import write  # loads torch, which no other format needs
 
@@ -56,7 +65,7 @@ FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
         Format("h5", ".h5", hdf5.write, ("compression",)),
-        Format("pt", ".pt", torch_pt.write, ("max_mb",), lambda _facts: ".json"),
+        Format("pt", ".pt", _write_pt, ("max_mb",), lambda _facts: ".json"),
         Format("json", ".json", _write_json, (), _beside_json),
         Format("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
         Format("npz", ".npz", npz.write, ("method",)),

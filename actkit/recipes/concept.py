@@ -51,6 +51,7 @@ class ConceptSpec:
 
     command: ClassVar[str] = "concept"
     exports: ClassVar[tuple[ExportFormat, ...]] = (
+        "pt",
         "npz",
         "safetensors",
         "gguf",
@@ -72,6 +73,8 @@ class ConceptSpec:
     prompt_field: str | None = None
     """What both sides answer; None looks for the usual names, and so do the fields of `context`."""
     context: ContextFields = field(default_factory=ContextFields)
+    directions: bool = True
+    """Whether directions are fitted and tested; without them the run holds both sides and their differences."""
 
 
 def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -90,7 +93,11 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
     names = names_of(spec.prompt_field, spec.context)
-    directions: dict[str, Any] = {"last_only": spec.positions == "all", "seed": spec.seed}
+    directions: dict[str, Any] = {
+        "last_only": spec.positions == "all",
+        "seed": spec.seed,
+        "with_directions": spec.directions,
+    }
     scores = ScoreSettings(seed=spec.seed)
 
     def prepare(record: Record) -> Prepared:

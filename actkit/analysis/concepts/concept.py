@@ -31,8 +31,12 @@ SHOWN = "mean-diff"
 SPLITS = ("train", "validation", "test")
 
 
-def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]) -> Iterator[tuple[str, pa.Table]]:
+def concept_tables(
+    run: Path, last_only: bool, seed: int, report: dict[str, Any], with_directions: bool = True
+) -> Iterator[tuple[str, pa.Table]]:
     """The tables, hook point by hook point; `report` gets what holds for the run as a whole.
+
+    Without `with_directions` they are what the sides differ by, and no direction is fitted.
 
     The vectors of one hook point at a time, where they are many in a temporary file in `run`. Raises WriteError where
     the disk is full.
@@ -48,6 +52,8 @@ def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]
             stats += contrast_stats(contrasts)
             yield "contrasts", contrasts
             del contrasts
+            if not with_directions:
+                continue
             fit = sides.pairs if split is None else sides.pairs.where(split.train)
             if len(fit.stems) < 2:
                 continue
@@ -55,6 +61,8 @@ def concept_tables(run: Path, last_only: bool, seed: int, report: dict[str, Any]
             yield "directions", _directions(found, sides, size)
             rows += _scores(found, split, sides, size, seed, pairs.lengths)
     yield "pair_stats", pa.Table.from_pylist(stats, schema=arrow_schema("pair_stats"))
+    if not with_directions:
+        return
     yield "direction_scores", pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
     report.update(_report(rows, split, pairs))
 

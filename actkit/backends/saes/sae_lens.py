@@ -131,9 +131,10 @@ def unknown_release(release: str) -> UsageError:
 
 def _unknown_id(release: str, sae_id: str, ids: tuple[str, ...]) -> UsageError:
     near = difflib.get_close_matches(sae_id, ids, n=5, cutoff=0.3) or list(ids[:5])
-    return UsageError(
-        f"{release} has no SAE {in_short(sae_id)}", f"the nearest of its {len(ids)} are {', '.join(near)}"
-    )
+    hint = f"the nearest of its {len(ids)} are {', '.join(near)}"
+    if release == NAME:
+        hint += "; for another model's, --preset gemma-2-9b-it, or --model and --sae-release"
+    return UsageError(f"{release} has no SAE {in_short(sae_id)}", hint)
 
 
 def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | None = None) -> Sae:

@@ -1,5 +1,6 @@
 """Options from a YAML file. Precedence: flag, ACTKIT_* in the environment, the file, the preset, the default."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,14 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     path = at_home(path)
-    values = read_options(path)
+    values = _flat(path, read_options(path), context)
     meant_for = values.pop("command", context.info_name)
     if meant_for != context.info_name:
         raise UsageError(
             f"--config {path} is for {meant_for}, not {context.info_name}", f"actkit {meant_for} --config {path}"
         )
     known = {parameter.name for parameter in context.command.params if parameter.name}
+    values = {_option_of(context, key): value for key, value in values.items()}
     unknown = sorted(set(values) - known)
     if unknown:
         raise UsageError(
@@ -50,6 +52,85 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     values = {key: _written(value, key in several) for key, value in values.items()}
     context.default_map = {**beneath(context, values), **values}
     return path
+
+
+SECTIONS: Mapping[str, Mapping[str, str | None]] = {
+    "model": {
+        "model_name": "model",
+        "name": "model",
+        "layer": "target_layer",
+        "device": "device",
+        "dtype": "dtype",
+        "revision": "revision",
+    },
+    "sae": {"release": "sae_release", "sae_release": "sae_release", "id": "sae_id", "sae_id": "sae_id"},
+    "dataset": {
+        "path": "input_alias",
+        "dataset_path": "input_alias",
+        "split": "split",
+        "max_samples": "max_samples",
+        "max_examples": "max_samples",
+    },
+    "output": {
+        "path": "output",
+        "output_path": "output",
+        "output_file": "output",
+        "file": "output",
+        "dir": "output",
+        "output_dir": "output",
+        "compression": None,
+        "compression_opts": None,
+        "save_interval": None,
+    },
+    "processing": {
+        "batch_size": None,
+        "max_length": "max_length",
+        "max_seq_length": "max_length",
+        "max_sequence_length": "max_length",
+        "max_samples": "max_samples",
+    },
+    "detector": {
+        "activation_threshold": "activation_threshold",
+        "correlation_threshold": "correlation_threshold",
+        "top_k": "top_k",
+    },
+}
+"""Sections of the older scripts' YAML: key → option; None is accepted and changes nothing here."""
+
+
+def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict[str, Any]:
+    """The options of a file, those in the sections of an older script's too.
+
+    Raises UsageError for a mapping under any other key, and names the option that is meant.
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if not isinstance(value, Mapping):
+            found[key] = value
+            continue
+        section = SECTIONS.get(key)
+        for name, inner in value.items():
+            inside = str(name).replace("-", "_")
+            if section is None or inside not in section or isinstance(inner, Mapping):
+                known = {parameter.name for parameter in context.command.params}
+                flat = next((each for each in (inside, f"{key}_{inside}") if each in known), None)
+                hint = f"write `{flat}: …` without a section" if flat else "options stand one a line: `option: value`"
+                if section is not None and flat is None:
+                    hint = f"the section {key} may have {', '.join(section)}"
+                raise UsageError(f"--config {path}: {key}.{inside} is not known", hint)
+            option = section[inside]
+            if option is not None and inner is not None:
+                found[option] = inner
+    return found
+
+
+def _option_of(context: typer.Context, key: str) -> str:
+    """The option that a key stands for: its own name, or any flag of it, such as `layer` or `output_dir`."""
+    for parameter in context.command.params:
+        flags = {flag.lstrip("-").replace("-", "_") for flag in getattr(parameter, "opts", ())}
+        if key != parameter.name and key in flags and parameter.name:
+            return str(parameter.name)
+    return key
 
 
 def _written(value: Any, several: bool) -> Any:

@@ -46,8 +46,24 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype
 from actkit.errors import UsageError
 from actkit.runs.paths import named_after
 
+SUFFIXES = {
+    ".h5": "h5",
+    ".hdf5": "h5",
+    ".pt": "pt",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+    ".gguf": "gguf",
+}
+"""Endings of `--out` that mean a file → its format of `actkit export`."""
 TOP_K = 50
 """Features kept of each token where nothing else is said."""
+
+
+def format_of_file(path: Path) -> str:
+    """The format of a file that `--out` names."""
+    return SUFFIXES[path.suffix]
 
 
 @dataclass(frozen=True)
@@ -119,10 +135,21 @@ class Shared:
         """What the input is read as, where it does not say so itself."""
         return ReadSpec(self.split, self.columns)
 
+    @property
+    def file(self) -> Path | None:
+        """The file in another format that `--out` or `--output` names: `x.h5` is a file, with its run beside it."""
+        named = self.out or self.output
+        return named if named is not None and named.suffix in SUFFIXES else None
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory of the run, where it is named."""
+        return self.file.with_suffix("") if self.file is not None else self.out or self.output
+
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes."""
         return OutputSpec(
-            self.out or self.output or named_after(command),
+            self.directory or named_after(command),
             self.overwrite,
             store_dtype,
             self.on_bad_record,

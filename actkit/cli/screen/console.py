@@ -1,13 +1,18 @@
 """What a person sees, all of it on standard error: progress, tables, errors, and how numbers are written."""
 
+import io
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.control import Control
 from rich.table import Table
 from rich.text import Text
+
+from actkit.cli.log import CURRENT, LABELS, shows
 
 if TYPE_CHECKING:
     from actkit.runs.progress import Progress
@@ -19,14 +24,33 @@ ENDLESS = 10_000
 """Columns where no terminal sets an edge."""
 
 
-def console() -> Console:
+class LoggedConsole(Console):
+    """Standard error, and the log of the run that is going on."""
+
+    def print(self, *objects: Any, level: int = logging.INFO, **options: Any) -> None:
+        """Print where the console is to show what is so loud; the log has it in any case."""
+        log = CURRENT.get()
+        if log is not None and not any(isinstance(each, Control) for each in objects):
+            plain = Console(file=io.StringIO(), width=200, no_color=True, highlight=False, force_terminal=False)
+            kept = {name: value for name, value in options.items() if name in ("markup", "style", "justify")}
+            plain.print(*objects, **kept)
+            log.add(plain.file.getvalue(), level)  # type: ignore[attr-defined]
+        if shows(level):
+            super().print(*objects, **options)
+
+
+def console() -> LoggedConsole:
     """Standard error; colours only on a terminal and not under NO_COLOR."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return LoggedConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(label: str, text: str, style: str = "yellow", screen: Console | None = None, in_one: bool = False) -> None:
     """`label: text`, the text as it is, broken between words where a terminal ends unless it must stay `in_one`."""
-    (screen or console()).print(Text.assemble((f"{label}:", style), " ", text), soft_wrap=in_one or None)
+    said = Text.assemble((f"{label}:", style), " ", text)
+    if screen is not None:
+        screen.print(said, soft_wrap=in_one or None)
+    else:
+        console().print(said, soft_wrap=in_one or None, level=LABELS.get(label, logging.INFO))
 
 
 def draw_error(message: str, hint: str) -> None:
@@ -43,7 +67,7 @@ def draw_table(table: Table, screen: Console | None = None) -> None:
     before = screen.width
     screen.width = max(before, screen.measure(table, options=screen.options.update(max_width=ENDLESS)).maximum)
     with screen.capture() as drawn:
-        screen.print(table)
+        Console.print(screen, table)  # drawn, and not yet said
     screen.width = before
     for line in Text.from_ansi(drawn.get()).split("\n"):
         line.rstrip()  # or the blanks of a short line would run on

@@ -25,7 +25,7 @@ from actkit.runs.facts import facts_of
 from actkit.runs.json_file import read_object
 from actkit.runs.lock import locked
 from actkit.runs.manifest import InputPosition, Manifest, finished, load_states
-from actkit.runs.paths import FINGERPRINT, RUN_FILE, SHARDS, numbered, partial_of
+from actkit.runs.paths import FINGERPRINT, LOG_FILE, RUN_FILE, SHARDS, numbered, partial_of
 from actkit.runs.progress import Progress
 from actkit.runs.removal import check_out, clear, tidy
 from actkit.runs.writer import RunDirectory, start_run
@@ -119,7 +119,7 @@ def _continued(run: Session, recipe: Recipe, fingerprint: Mapping[str, Any]) -> 
     manifests, wrong = finished(partial)
     if manifests:
         names = {f"{SHARDS}/{one.name}.json" for one in manifests}
-        clear(partial, {FINGERPRINT, *names, *(name for one in manifests for name in one.files())})
+        clear(partial, {FINGERPRINT, LOG_FILE, *names, *(name for one in manifests for name in one.files())})
         _restore(run, recipe, manifests)
     run.replaces, run.sessions = facts["replaces"], facts["sessions"]
     run.progress.notes.extend([wrong] if wrong else [])

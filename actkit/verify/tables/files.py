@@ -16,14 +16,14 @@ from actkit.runs.atomic_files import Written
 from actkit.runs.checksums import difference
 from actkit.runs.last_manifest import sealed
 from actkit.runs.lock import LOCK
-from actkit.runs.paths import MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
+from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
 from actkit.runs.removal import UNFINISHED_FILE
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.plausible import implausible
 from actkit.verify.tables.reading import UNREADABLE, line
 from actkit.verify.tables.schema import Part, of_one_schema
 
-NOT_SEALED = (MANIFEST, VERIFIED, LOCK)
+NOT_SEALED = (MANIFEST, VERIFIED, LOG_FILE, LOCK)
 """Files of a finished run that its last manifest does not list."""
 
 

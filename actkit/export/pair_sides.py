@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import torch
 
-from actkit.api.captured import CapturedActivations, left_out
+from actkit.api.captured import left_out
 from actkit.hooks import HookPoint
 from actkit.runs.run import Run
 
@@ -15,8 +15,12 @@ Ints = npt.NDArray[np.int64]
 TOKEN = ["sequence_id", "position", "token_id", "token"]
 
 
-def side_of(run: Run, side: str, kept: Run | None) -> CapturedActivations:
-    """The `positive` or `negative` texts of a run of `concept`, in the order of the pairs."""
+def side_of(run: Run, side: str) -> dict[str, Any]:
+    """The `positive` or `negative` texts of a run of contrasts, in the order of the pairs, as tensors and lists.
+
+    `activations` {layer: [n_pairs, rows, width]}, `positions` [n_pairs, rows], `input_ids`, `attention_mask` and
+    `special_tokens_mask` [n_pairs, tokens], `tokens`, `prompt`, `num_layers`, `captured_layers`, `n_truncated`.
+    """
     sequences = run.table("sequences", ["sequence_id", "side", "parent_id", "start", "n_tokens", "n_truncated", "text"])
     own = sequences.filter(pc.equal(sequences["side"], side)).to_pylist()
     tokens = _tokens(run, own)
@@ -32,23 +36,21 @@ def side_of(run: Run, side: str, kept: Run | None) -> CapturedActivations:
     at, positions = _places(run, side, order)
     texts, prompts = [one["token"].tolist() for one in tokens], [one["text"] for one in own]
     single = len(own) == 1
-    return CapturedActivations(
-        activations={
+    return {
+        "activations": {
             point.layer if alone else str(point): _padded(run.activations(str(point), side), at, positions)
             for point in points
         },
-        positions=positions,
-        input_ids=ids,
-        attention_mask=mask,
-        special_tokens_mask=special,
-        tokens=texts[0] if single else texts,
-        prompt=prompts[0] if single else prompts,
-        num_layers=run.facts["model"]["n_layers"],
-        captured_layers=sorted({point.layer for point in points}),
-        n_truncated=[one["n_truncated"] for one in own],
-        facts=run.facts,
-        run=kept,
-    )
+        "positions": positions,
+        "input_ids": ids,
+        "attention_mask": mask,
+        "special_tokens_mask": special,
+        "tokens": texts[0] if single else texts,
+        "prompt": prompts[0] if single else prompts,
+        "num_layers": run.facts["model"]["n_layers"],
+        "captured_layers": sorted({point.layer for point in points}),
+        "n_truncated": [one["n_truncated"] for one in own],
+    }
 
 
 def _point(name: str) -> HookPoint:

@@ -1,0 +1,84 @@
+"""`run.log`, the log of a run: what the console said, with the time, and each rejected record.
+
+It is written line by line, into the run's directory as soon as there is one, and is no part of what `verify` looks at.
+`--log-level` says what the console shows; the log has everything.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from actkit.errors import UsageError
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LABELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "hint": logging.ERROR}
+"""The words that lines on the console begin with → how loud they are."""
+
+
+class RunLog:
+    """Lines of one run; those that come before its directory is there are kept until it is."""
+
+    def __init__(self, out: Path, level: int) -> None:
+        self.out, self.level = out, level
+        self._waiting: list[str] = []
+
+    def add(self, text: str, level: int = logging.INFO) -> None:
+        """One line, or several, of the log."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        name = logging.getLevelName(level)
+        self._waiting += [f"{stamp} {name:<8} {line.rstrip()}\n" for line in text.splitlines() if line.strip()]
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, where there is a directory to write it to. A log that cannot be written stops no run."""
+        from actkit.runs.paths import LOG_FILE, partial_of
+
+        folder = next((path for path in (partial_of(self.out), self.out) if path.is_dir()), None)
+        if folder is None or not self._waiting:
+            return
+        try:
+            with (folder / LOG_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(self._waiting)
+        except OSError:
+            return
+        self._waiting = []
+
+
+CURRENT: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
+"""The log of the run that is going on, where there is one."""
+
+
+def level_of(name: str | None, verbose: bool) -> int:
+    """What the console shows. Raises UsageError for a level that there is not."""
+    if name is None:
+        return logging.DEBUG if verbose else logging.INFO
+    if name.upper() not in LEVELS:
+        raise UsageError(f"--log-level {name}: there is no such level", f"levels are {', '.join(LEVELS)}")
+    return int(logging.getLevelNamesMapping()[name.upper()])
+
+
+def shows(level: int) -> bool:
+    """Whether the console shows a line that is so loud."""
+    current = CURRENT.get()
+    return current is None or level >= current.level
+
+
+@contextmanager
+def logged(out: Path, level: int) -> Iterator[RunLog]:
+    """Inside, what the console says is also in the log of the run at `out`."""
+    log = RunLog(out, level)
+    token = CURRENT.set(log)
+    try:
+        yield log
+    except Exception as error:
+        message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
+        log.add(f"error: {message}", logging.ERROR)
+        if hint:
+            log.add(f"hint: {hint}", logging.ERROR)
+        raise
+    finally:
+        log.flush()
+        CURRENT.reset(token)
