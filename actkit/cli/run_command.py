@@ -52,8 +52,6 @@ def _run_shown(
 ) -> "Finished":
     from actkit.recipes.asked import source_of
 
-    if not shared.quiet:
-        _say_toy(own, shared)
     with (
         continuing(common.output.out, is_named),
         _naming(shared.model, source_of(own)),
@@ -65,6 +63,7 @@ def _run_shown(
     if finished.was_complete and not shared.quiet:
         console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
+        _say_toy(own, shared)
         show_run(finished.facts, finished.path)
     if shared.profile:
         show_profile(finished.facts)
