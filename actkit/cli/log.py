@@ -34,15 +34,15 @@ class RunLog:
 
     def flush(self) -> None:
         """Write what waits, where there is a directory to write it to. A log that cannot be written stops no run."""
-        from actkit.runs.paths import LOG_FILE, partial_of
+        from actkit.runs.paths import FINGERPRINT, LOG_FILE, partial_of
 
-        folder = next((path for path in (partial_of(self.out), self.out) if path.is_dir()), None)
-        if folder is None or not self._waiting:
-            return
         try:
+            folder = next((path for path in (partial_of(self.out), self.out) if (path / FINGERPRINT).is_file()), None)
+            if folder is None or not self._waiting:
+                return
             with (folder / LOG_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(self._waiting)
-        except OSError:
+        except (OSError, ValueError):  # a name that nothing can have is an error of the run, not of its log
             return
         self._waiting = []
 

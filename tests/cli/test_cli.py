@@ -148,7 +148,8 @@ def test_every_visible_option_has_help_and_a_variable_of_its_name(command: str) 
     for one in options:
         assert one.help
         if one.name not in ("config", "help"):
-            assert one.envvar == f"ACTKIT_{one.name.upper()}"
+            flag = next(flag for flag in one.opts if flag.startswith("--"))
+            assert one.envvar == f"ACTKIT_{flag[2:].replace('-', '_').upper()}"
 
 
 def test_without_arguments_the_help_is_shown(actkit: Run) -> None:
@@ -240,7 +241,7 @@ def write_files() -> None:
     Path("prompts.txt").write_text("One two.\n")
     Path("list.yaml").write_text("- a\n- b\n")
     Path("broken.yaml").write_text("a: [1\n")
-    Path("unknown.yaml").write_text("layers: all\nlayer: 3\nbatch-token: 5\ncommand: capture\n")
+    Path("unknown.yaml").write_text("layers: all\nlayerz: 3\nbatch-token: 5\ncommand: capture\n")
     Path("wrong.yaml").write_text("batch_tokens: many\n")
     Path("twice.yaml").write_text("hook-point: mlp_out\nlayers: all\nhook_point: attn_out\n")
     Path("two.yaml").write_text("layers: all\n---\nlayers: 0\n")
@@ -257,7 +258,7 @@ def write_files() -> None:
         ("dpo", "no PAIRS given", "standard input"),
         ("capture p.txt --positions first", "--positions first is not understood", "0,5,-1"),
         ("dpo p.txt --positions first", "'first' is not one of", "dpo --help"),
-        ("dpo p.txt --input-format csv", "'csv' is not one of", "dpo --help"),
+        ("dpo p.txt --input-format csv", "--input-format csv: no such shape", "chatml"),
         ("capture p.txt --layers 99", "--layers 99: there is no layer 99", "the model's layers are 0 to 3"),
         ("capture p.txt --layers some", "--layers some: 'some' is not understood", "45%-85%"),
         ("capture p.txt --hook-point ?", "'?' is not the name of a hook point", "hook_resid_post"),
@@ -280,7 +281,7 @@ def write_files() -> None:
         ("capture p.txt -o -", "--out -: a run is a directory", "-o runs/x"),
         ("dpo p.txt --output-dir -", "--out -: a run is a directory", "-o runs/x"),
         ("capture p.txt --config wrong.yaml", "--batch-tokens", "capture --help"),
-        ("capture p.txt --config unknown.yaml", "capture has no option batch_token, layer", "batch_tokens"),
+        ("capture p.txt --config unknown.yaml", "capture has no option batch_token, layerz", "batch_tokens"),
         ("show", "Missing argument", "show --help"),
     ],
 )
@@ -295,7 +296,7 @@ def test_usage_errors_exit_2(actkit: Run, arguments: str, says: str, hint: str) 
     ("arguments", "says", "hint"),
     [
         ("capture promts.txt -o x", "promts.txt: no such file", "in the same folder: prompts.txt"),
-        ("dpo . -o x", ".: a directory", "give one file of it"),
+        ("dpo . -o x", ".: no preference pairs in its first", "--chosen-field"),
         (
             "capture p.txt -o x --hook-point hook_resid_pots",
             "no hook point blocks.0.hook_resid_pots",
@@ -303,7 +304,7 @@ def test_usage_errors_exit_2(actkit: Run, arguments: str, says: str, hint: str) 
         ),
         ("capture p.txt -o x --hook-point attn.hook_patern", "no hook point blocks.0.attn.", "attn.hook_pattern"),
         ("capture p.txt -o x -m ./nowhere", "./nowhere: no such directory", "config.json"),
-        ("dpo p.txt -o x", "p.txt: no preference pairs in its first 1 records", "--input-format"),
+        ("dpo p.txt -o x", "p.txt: no preference pairs in its first 1 records", "--chosen-field"),
         ("capture -p One. -o p.txt/x", "cannot make p.txt/x.partial: Not a directory", "choose another --out"),
         ("capture -p One. -o .", ". cannot be a run's directory", "runs/x"),
         ("capture -p One. -o .. --overwrite", ".. cannot be a run's directory", "runs/x"),
@@ -345,7 +346,7 @@ def test_on_bad_record_fail_names_line_and_field(actkit: Run) -> None:
         ("capture missing.txt -o x", "missing.txt: no such file"),
         ("dpo missing.jsonl -o x", "missing.jsonl: no such file"),
         ("capture -p One. -o full", "full exists already"),
-        ("capture -p One. -o full --overwrite", "full is no run of actkit's"),
+        ("capture -p One. -o full --overwrite", "full holds thesis.tex, which is not actkit's"),
     ],
 )
 def test_what_can_be_checked_is_checked_before_weights_are_loaded(
@@ -389,7 +390,8 @@ def test_overwrite_never_removes_what_is_no_run(actkit: Run, kind: str) -> None:
         precious = precious / "thesis.tex"
     precious.write_text("years of work")
     found = actkit("capture", "-p", "One.", "-o", "x", "--overwrite", *SMALL)
-    check_error(found, 1, "x is no run of actkit's, so it is not replaced", "choose another --out")
+    says = "x holds thesis.tex, which is not actkit's" if kind == "directory" else "x is no run of actkit's"
+    check_error(found, 1, f"{says}, so it is not removed", "choose another --out")
     assert precious.read_text() == "years of work"
 
 

@@ -126,9 +126,11 @@ def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict
 
 def _option_of(context: typer.Context, key: str) -> str:
     """The option that a key stands for: its own name, or any flag of it, such as `layer` or `output_dir`."""
+    if any(parameter.name == key for parameter in context.command.params):
+        return key
     for parameter in context.command.params:
         flags = {flag.lstrip("-").replace("-", "_") for flag in getattr(parameter, "opts", ())}
-        if key != parameter.name and key in flags and parameter.name:
+        if key in flags and parameter.name:
             return str(parameter.name)
     return key
 

@@ -77,7 +77,7 @@ def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set
     """The help, line by line."""
     from rich.text import Text
 
-    lines: list[Any] = [Text(" ".join(command.get_usage(ctx).split()), style="bold")]
+    lines: list[Any] = [*_wrapped(Text(" ".join(command.get_usage(ctx).split()), style="bold"), width, 0)]
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     for paragraph in (each for each in paragraphs if not each.startswith(EXAMPLE)):
         lines += [Text(), *_wrapped(Text.from_markup(" ".join(paragraph.split())), width, 0)]

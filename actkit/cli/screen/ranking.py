@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.screen.console import console, draw_table, say
-from actkit.export.reward_features import too_small
 
 TOLD = 5
 """Features whose contexts are printed."""
@@ -26,6 +25,8 @@ LEGEND = (
 
 def show_ranking(path: Path, screen: Console | None = None) -> None:
     """The ranking, its contexts, and what it must be read beside."""
+    from actkit.export.reward_features import too_small  # loads pyarrow, which no help needs
+
     document = json.loads((path / "reward_features.json").read_text(encoding="utf-8"))
     screen = screen or console()
     several = len(document["saes"]) > 1
