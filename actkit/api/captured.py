@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 
 from actkit.errors import UsageError
+from actkit.export.pair_sides import left_out
 from actkit.runs.run import Run
 
 KEYS = (
@@ -98,11 +98,6 @@ def captured_of(found: dict[str, Any], run: Run, kept: bool) -> CapturedActivati
     return CapturedActivations(
         **found, special_tokens_mask=special, n_truncated=cut, facts=run.facts, run=run if kept else None
     )
-
-
-def left_out(tokens: Any) -> Any:
-    """[n] the tokens that statistics leave out: special ones and attention sinks."""
-    return pc.or_(tokens["is_special"], pc.fill_null(tokens["is_sink"], False))
 
 
 def _tensor(column: Any) -> torch.Tensor:

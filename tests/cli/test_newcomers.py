@@ -140,7 +140,8 @@ def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: py
 
 @pytest.mark.usefixtures("signals_as_in_a_terminal")
 def test_outside_of_a_run_a_closed_terminal_has_its_status(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actkit.runs.facts.facts_of", lambda _run: signal.raise_signal(signal.SIGHUP))
+    # A name that the module has already: one that is imported while it is replaced would stay replaced.
+    monkeypatch.setattr("actkit.cli.show.check_run", lambda *_: signal.raise_signal(signal.SIGHUP))
     found = actkit("show", "x")
     assert found.status == 129 and "error: the terminal was closed\n" in found.err
 
