@@ -69,7 +69,7 @@ def test_the_log_has_what_the_console_said_and_each_rejected_record(actkit: Run)
     loud = actkit("capture", "in.jsonl", "-o", "y", "--layers", "1", "--verbose")
     assert "rejected: in.jsonl:2: not JSON" in loud.err
     usual = actkit("capture", "in.jsonl", "-o", "z", "--layers", "1")
-    assert "rejected: in.jsonl" not in usual.err and "model: tiny, a toy" in usual.err.splitlines()[0]
+    assert "\nrejected: in.jsonl" not in usual.err and "model: tiny, a toy" in usual.err.splitlines()[0]
     assert actkit("verify", "x").status == 0, "a log is no part of what is verified"
     Path("x/run.log").write_text("something else", encoding="utf-8")
     assert actkit("verify", "x").status == 0
