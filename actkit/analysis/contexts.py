@@ -1,6 +1,7 @@
 """Where features are strongest: the best tokens of each, gathered part by part, and the text around them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +14,158 @@ from actkit.schemas import CONTEXTS
 
 AROUND = 60
 """Characters of text before and after the token."""
+AT_ONCE = 1 << 20
+"""Entries that are looked at together."""
+WAITING = 1 << 19
+"""Entries after which what waits is taken in; more where there are very many features."""
 Floats = npt.NDArray[np.float32]
 
 
 class Strongest:
-    """The `most` strongest tokens of each feature, no two of one sequence; equal ones in order of sequence.
+    """The `most` strongest tokens of each feature, no two of one kind; equal ones in order of sequence.
 
-    Memory is `most` × n_features × 20 bytes, however many tokens are added.
+    A kind is a sequence where none are given. What comes in waits until it is much, since most of it is weaker than
+    what is known by then. Memory is `most` × n_features × 30 bytes and twice that for what waits.
     """
 
     def __init__(self, n_features: int, most: int) -> None:
-        self.activations: Floats = np.zeros((n_features, most), dtype=np.float32)
-        """Strongest first; 0 where there are fewer."""
-        self.sequence_ids: Ints = np.zeros((n_features, most), dtype=np.int64)
-        self.positions: Ints = np.zeros((n_features, most), dtype=np.int64)
+        shape = (n_features, most)
+        self._activations: Floats = np.zeros(shape, dtype=np.float32)
+        self._sequence_ids, self._positions, self._kinds = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+        self._least: Floats = np.zeros(n_features, dtype=np.float32)
+        """[n_features] what a token must exceed to be among them."""
+        self._waiting: list[tuple[Ints, Floats, Ints, Ints, Ints]] = []
+        self._count, self._most_waiting = 0, max(WAITING, n_features * most // 2)
 
-    def add(self, feature_ids: Ints, activations: Floats, sequence_ids: Ints, positions: Ints) -> None:
-        """Add four arrays [n], an entry for each feature of each token; a sequence comes in one call whole."""
-        # Most tokens are weaker than what is known already, and need no sorting.
-        strong = np.flatnonzero(activations > self.activations[feature_ids, -1])
-        order = strong[np.lexsort((positions[strong], -activations[strong], sequence_ids[strong], feature_ids[strong]))]
-        ids, sequences = feature_ids[order], sequence_ids[order]
-        first = np.ones(len(order), dtype=np.bool_)
-        first[1:] = (ids[1:] != ids[:-1]) | (sequences[1:] != sequences[:-1])
-        best = order[first]
-        self._merge(np.unique(ids), feature_ids[best], activations[best], sequence_ids[best], positions[best])
+    @property
+    def activations(self) -> Floats:
+        """[n_features, most], strongest first; 0 where there are fewer."""
+        self._settle()
+        return self._activations
 
-    def _merge(self, touched: Ints, ids: Ints, values: Floats, sequences: Ints, places: Ints) -> None:
-        most = self.activations.shape[1]
-        ids = np.concatenate([np.repeat(touched, most), ids])
-        values = np.concatenate([self.activations[touched].reshape(-1), values])
-        sequences = np.concatenate([self.sequence_ids[touched].reshape(-1), sequences])
-        places = np.concatenate([self.positions[touched].reshape(-1), places])
-        order = np.lexsort((sequences, -values, ids))
-        ids, values, sequences, places = ids[order], values[order], sequences[order], places[order]
-        starts = np.searchsorted(ids, ids, side="left")
-        rank = np.arange(len(ids)) - starts
-        kept = rank < most
-        self.activations[ids[kept], rank[kept]] = values[kept]
-        self.sequence_ids[ids[kept], rank[kept]] = sequences[kept]
-        self.positions[ids[kept], rank[kept]] = places[kept]
+    @property
+    def sequence_ids(self) -> Ints:
+        """[n_features, most] of those tokens."""
+        self._settle()
+        return self._sequence_ids
+
+    @property
+    def positions(self) -> Ints:
+        """[n_features, most] of those tokens."""
+        self._settle()
+        return self._positions
+
+    def add(
+        self,
+        feature_ids: npt.NDArray[np.integer],
+        activations: Floats,
+        sequence_ids: Ints,
+        positions: Ints,
+        kinds: Ints | None = None,
+        tokens: npt.NDArray[np.integer] | None = None,
+    ) -> None:
+        """Add arrays [n], an entry for each feature of each token, in order of sequence and position.
+
+        With `tokens` [n], the last three arrays are of tokens, and it says which token each entry is of.
+        """
+        for first in range(0, len(feature_ids), AT_ONCE):
+            here = slice(first, first + AT_ONCE)
+            strong = first + np.flatnonzero(activations[here] > self._least[feature_ids[here]])
+            at = strong if tokens is None else tokens[strong]
+            own = sequence_ids[at]
+            kind = own if kinds is None else kinds[at]
+            ids = feature_ids[strong].astype(np.int64)
+            self._waiting.append((ids, activations[strong], own, positions[at].astype(np.int64), kind))
+            self._count += len(strong)
+            if self._count > self._most_waiting:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Take what waits in, and know better afterwards what is too weak."""
+        if not self._count:
+            return
+        most = self._activations.shape[1]
+        every = tuple(np.concatenate(one) for one in zip(*self._waiting, strict=True))
+        self._waiting, self._count = [], 0
+        touched = np.flatnonzero(np.bincount(every[0], minlength=len(self._least)))
+        known: tuple[npt.NDArray[Any], ...] = (self._activations, self._sequence_ids, self._positions, self._kinds)
+        # Earlier ones come first, so that of equal ones they stay.
+        old = (np.repeat(touched, most), *(one[touched].reshape(-1) for one in known))
+        ids, values, sequences, places, kinds = (np.concatenate(one) for one in zip(old, every, strict=True))
+        # A positive float32 is ordered as its bits are.
+        order = _stable((ids << 32) | (np.int64(0x7FFFFFFF) - values.view(np.int32)))
+        order = order[values[order] > 0]
+        first = _first_of_kind(ids[order], kinds[order])
+        order = order[first]
+        ids = ids[order]
+        rank = np.arange(len(ids)) - np.searchsorted(ids, ids, side="left")
+        order, ids, rank = order[rank < most], ids[rank < most], rank[rank < most]
+        for one, new in zip(known, (values, sequences, places, kinds), strict=True):
+            one[touched] = 0
+            one[ids, rank] = new[order]
+        self._least = self._activations[:, -1].copy()
+
+
+def _stable(keys: Ints) -> Ints:
+    """The order that sorts keys [n], equal ones as they come; numpy's own stable sort takes several times as long."""
+    order = np.argsort(keys)
+    ranked = keys[order]
+    equal = ranked[1:] == ranked[:-1]
+    if equal.any():
+        tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
+        order[tied] = order[tied][np.lexsort((order[tied], ranked[tied]))]
+    return order
+
+
+def _first_of_kind(ids: Ints, kinds: Ints) -> Ints:
+    """Where each kind of a feature comes first, ascending; ids [n] and kinds [n]."""
+    if kinds.max(initial=0) >> 40 or ids.max(initial=0) >> 23:
+        kinds = np.unique(kinds, return_inverse=True)[1]
+    keys = (ids << 40) | kinds
+    order = _stable(keys)
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = keys[order[1:]] != keys[order[:-1]]
+    return np.sort(order[first])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The texts around tokens [n], in UTF-8."""
+
+    data: list[bytes]
+    lengths: Ints
+    """[n, 3] bytes before the token, of itself, after it."""
+
+    def taken(self, some: Ints) -> "Windows":
+        """Those of the texts with these numbers [k], in this order."""
+        return Windows([self.data[at] for at in some.tolist()], self.lengths[some])
+
+    def codes(self) -> Ints:
+        """[n] numbers that are equal where texts are, and where the token stands in them."""
+        texts = pa.array(self.data, pa.large_binary()).dictionary_encode().indices.to_numpy().astype(np.int64)
+        _, spans = np.unique(self.lengths[:, 0] << 32 | self.lengths[:, 1], return_inverse=True)
+        return np.unique(texts * (int(spans.max(initial=0)) + 1) + spans, return_inverse=True)[1]
+
+    def columns(self) -> Iterator[pa.Array]:
+        """The text before the tokens, the tokens' own, and the text after them."""
+        first = self.lengths[:, 0].tolist()
+        second = (self.lengths[:, 0] + self.lengths[:, 1]).tolist()
+        parts = (
+            [one[:end] for one, end in zip(self.data, first, strict=True)],
+            [one[begin:end] for one, begin, end in zip(self.data, first, second, strict=True)],
+            [one[begin:] for one, begin in zip(self.data, second, strict=True)],
+        )
+        for part in parts:
+            yield pa.array(part, pa.binary()).cast(pa.string())
+
+
+def joined(windows: Sequence[Windows]) -> Windows:
+    """Several after one another."""
+    lengths = [one.lengths for one in windows]
+    return Windows(
+        [text for one in windows for text in one.data],
+        np.concatenate([np.zeros((0, 3), dtype=np.int64), *lengths]),
+    )
 
 
 def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.Array:
@@ -61,43 +174,65 @@ def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.
     activations = strongest.activations[chosen]
     there = activations > 0
     sequences, positions = strongest.sequence_ids[chosen][there], strongest.positions[chosen][there]
-    texts = _texts(run, sequences, positions)
+    found = list(texts_of(run, sequences, positions))
+    where = np.concatenate([np.zeros(0, dtype=np.int64), *(one for one, _ in found)])
+    texts = joined([one for _, one in found]).taken(np.argsort(where))
+    ends = np.concatenate([[0], np.cumsum(there.sum(1))])
+    return context_lists(ends, sequences, positions, activations[there], texts)
+
+
+def context_lists(ends: Ints, sequences: Ints, positions: Ints, activations: Floats, texts: Windows) -> pa.Array:
+    """Lists of contexts: each from one of `ends` to the next of the [n] tokens; type `schemas.CONTEXTS`."""
     rows = pa.StructArray.from_arrays(
         [
             pa.array(sequences),
             pa.array(positions),
-            pa.array(activations[there]),
-            *(pa.array([text[part] for text in texts], type=pa.string()) for part in range(3)),
+            pa.array(activations),
+            *texts.columns(),
         ],
         names=[one.name for one in CONTEXTS.value_type],
     )
-    offsets = np.concatenate([[0], np.cumsum(there.sum(1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), rows).cast(CONTEXTS)
+    return pa.ListArray.from_arrays(pa.array(ends.astype(np.int32)), rows).cast(CONTEXTS)
 
 
-def _texts(run: Path, sequences: Ints, positions: Ints) -> list[tuple[str, str, str]]:
-    """Before, the token itself, after: of each of the tokens, read part by part."""
-    found: list[Any] = [("", "", "")] * len(sequences)
+def texts_of(run: Path, sequences: Ints, positions: Ints) -> Iterator[tuple[Ints, Windows]]:
+    """Part by part, which of the tokens [n] are in it, and the texts around them.
+
+    One pass over `sequences` and `tokens`, of which a part is in memory. Characters are counted in bytes all at once.
+    """
     order = np.lexsort((positions, sequences))
+    ranked = sequences[order]
     for part in parts(run, "sequences"):
-        table = part_of(run, "sequences", part, ["sequence_id", "char_offset", "text"])
-        ids = table["sequence_id"].to_numpy()
+        ids = part_of(run, "sequences", part, ["sequence_id"])["sequence_id"].to_numpy()
         if not len(ids):
             continue
-        low, high = np.searchsorted(sequences[order], [ids[0], ids[-1] + 1])
+        low, high = np.searchsorted(ranked, [ids[0], ids[-1] + 1])
         wanted = order[low:high]
         if not len(wanted):
             continue
+        table = part_of(run, "sequences", part, ["char_offset", "text"])
         tokens = part_of(run, "tokens", part, ["sequence_id", "position", "char_start", "char_end"])
         keys = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
         row = np.searchsorted(keys, keys_of(sequences[wanted], positions[wanted]))
         owner = np.searchsorted(ids, sequences[wanted])
         offset = table["char_offset"].to_numpy()[owner]
-        start = tokens["char_start"].to_numpy()[row] - offset
-        end = tokens["char_end"].to_numpy()[row] - offset
-        text, last = "", -1
-        for where, one, first, past in zip(wanted.tolist(), owner.tolist(), start.tolist(), end.tolist(), strict=True):
-            if one != last:
-                text, last = table["text"][one].as_py(), one
-            found[where] = (text[max(first - AROUND, 0) : first], text[first:past], text[past : past + AROUND])
-    return found
+        start, end = (tokens[name].to_numpy()[row] - offset for name in ("char_start", "char_end"))
+        yield wanted, _around(table["text"], owner, start, end)
+
+
+def _around(texts: pa.ChunkedArray, owner: Ints, start: Ints, end: Ints) -> Windows:
+    """The texts around characters [start, end) of those of `texts` that are `owner` [n]."""
+    whole = texts.cast(pa.large_string()).combine_chunks()
+    whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    ends = np.frombuffer(whole.buffers()[1], dtype=np.int64)[whole.offset : whole.offset + len(whole) + 1]
+    data = np.frombuffer(whole.buffers()[2] or b"", dtype=np.uint8)[: ends[-1]]
+    # A byte that does not go on with a character begins one.
+    begins = np.append(np.flatnonzero((data & 0xC0) != 0x80), len(data))
+    first, last = np.searchsorted(begins, ends[owner]), np.searchsorted(begins, ends[owner + 1])
+    edges = [
+        begins[np.clip(first + at, first, last)] for at in (np.maximum(start - AROUND, 0), start, end, end + AROUND)
+    ]
+    lengths = np.diff(np.stack(edges, axis=1), axis=1)
+    text = data.tobytes()
+    windows = [text[begin:end] for begin, end in zip(edges[0].tolist(), edges[3].tolist(), strict=True)]
+    return Windows(windows, lengths)

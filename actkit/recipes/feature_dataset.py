@@ -115,7 +115,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
         counts.update(_chunks(run))
         for sae in saes:
-            for table in feature_stats(run, sae.name, sae.d_sae, sae.feature_url):
+            for table in feature_stats(run, sae.name, sae.d_sae, sae.feature_url, scratch=run):
                 yield "feature_stats", table
             for groups in feature_positions(run, sae.name, sae.d_sae, run):
                 yield "feature_positions", groups

@@ -17,6 +17,8 @@ CONTEXTS = pa.list_(
     )
 )
 """A feature's strongest tokens: where each is, and the text around it."""
+CO_ACTIVE = pa.list_(pa.struct([("feature_id", pa.int32()), ("share", pa.float64()), ("lift", pa.float64())]))
+"""Features active where one is: on what share of its tokens, and how many times as often as anywhere."""
 
 FEATURES = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
@@ -58,8 +60,23 @@ FEATURE_STATS = (
     Column("density", pa.float64(), "n_active as a share of the tokens that are not special"),
     Column("mean", pa.float64(), "mean activation over those tokens; null if there are none"),
     Column("max", pa.float64(), "largest activation; null if there is none"),
+    Column("histogram", pa.list_(pa.int64()), "activations in 40 equal bins between 0 and max"),
     Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
-    Column("contexts", CONTEXTS, "where it is strongest, strongest first: its best token in each of 20 sequences"),
+    Column(
+        "contexts",
+        CONTEXTS,
+        "where it is strongest, strongest first: its best token in each of up to 20 sequences, no two of equal text",
+    ),
+    Column(
+        "quantile_contexts",
+        pa.list_(CONTEXTS),
+        "25 of its tokens at random in five lists, the weakest fifth of them first",
+    ),
+    Column(
+        "co_active",
+        CO_ACTIVE,
+        "the 8 features most often active where it is, over up to 16,384 tokens at random; null for fewer than 10",
+    ),
 )
 FEATURE_SCORES = (
     Column("rank", pa.int64(), "1-based, by AUROC, largest first, over all SAEs of the run"),

@@ -23,7 +23,7 @@ def added(entries: Sequence[Entry], n_features: int, most: int, parts: Sequence[
     """The entries of the sequences of each of `parts`, a part after another."""
     strongest = Strongest(n_features, most)
     for part in parts:
-        here = [one for one in entries if one[2] in part]
+        here = sorted((one for one in entries if one[2] in part), key=lambda one: one[2:])
         columns = list(zip(*here, strict=True)) if here else [(), (), (), ()]
         dtypes = (np.int64, np.float32, np.int64, np.int64)
         strongest.add(*(np.array(column, dtype=dtype) for column, dtype in zip(columns, dtypes, strict=True)))
@@ -59,14 +59,16 @@ ENTRIES = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(entries=ENTRIES, most=st.integers(1, 5), cuts=st.sets(st.integers(1, 11)))
+@given(entries=ENTRIES, most=st.integers(1, 5), cuts=st.sets(st.integers(1, 11)), waiting=st.sampled_from([0, 9, 99]))
 def test_the_strongest_are_those_of_all_at_once_however_they_come_in(
-    entries: list[Entry], most: int, cuts: set[int]
+    entries: list[Entry], most: int, cuts: set[int], waiting: int
 ) -> None:
-    """Equal activations are common: ties must not depend on how the sequences fall into shards."""
+    """Equal activations are common: ties must not depend on how the sequences fall into shards, nor on what waits."""
     edges = [0, *sorted(cuts), 12]
     parts = [range(first, last) for first, last in itertools.pairwise(edges)]
-    strongest = added(entries, 5, most, parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actkit.analysis.contexts.WAITING", waiting)
+        strongest = added(entries, 5, most, parts)
     for feature in range(5):
         assert listed(strongest, feature) == brute_force(entries, feature, most)
 
