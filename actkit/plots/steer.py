@@ -25,6 +25,8 @@ from actkit.plots.style import (
 EFFECTS = "SELECT {} FROM 'RUN/effects/*.parquet' WHERE NOT is_control AND split = '{}' AND metric = '{}' ORDER BY ALL"
 MOST = 40
 """Interventions in one forest."""
+UNSTEERED = dict.fromkeys(("strength", "effect", "low", "high", "control_low", "control_high", "delta_nll"), 0.0)
+"""The model as it is: what every line goes through."""
 
 
 def dose(run: Source, pick: Pick) -> Drawn:
@@ -39,8 +41,9 @@ def dose(run: Source, pick: Pick) -> Drawn:
     sources = list(dict.fromkeys(row["source"] for row in here))
     for number, source in enumerate(sources):
         own = sorted((row for row in here if row["source"] == source), key=lambda row: row["strength"])
+        own = sorted([*own, UNSTEERED], key=lambda row: row["strength"])
         x = [row["strength"] for row in own]
-        if number == 0 and all(row["control_low"] is not None for row in own):
+        if number == 0 and here[0]["n_controls"]:
             for trace in band(x, *_ends(own, "control_low", "control_high"), "controls: 95 %", GREY):
                 made.add_trace(trace)
         shown = line(x, [row["effect"] for row in own], label(source), number)
@@ -52,7 +55,7 @@ def dose(run: Source, pick: Pick) -> Drawn:
         made,
         f"What more of it does, layer {layer}",
         f"Change of log P(positive) − log P(negative) on {here[0]['n']:,} {split} texts with its 95 % interval, clustered by "
-        f"{here[0]['n_stems']:,} stems; the band is what {here[0]['n_controls']} controls of the same norm do.",
+        f"{here[0]['n_stems']:,} stems; {_controls(here[0]['n_controls'])}.",
         EFFECTS.format("layer, source, strength, effect, low, high, control_low, control_high", split, metric),
     )
 
@@ -95,9 +98,8 @@ def cost(run: Source, _pick: Pick) -> Drawn:
     made = figure(height=440)
     keys = list(dict.fromkeys((row["source"], row["layer"]) for row in rows))
     for number, (source, layer) in enumerate(keys[:MOST]):
-        own = sorted(
-            (row for row in rows if (row["source"], row["layer"]) == (source, layer)), key=lambda row: row["strength"]
-        )
+        here = [row for row in rows if (row["source"], row["layer"]) == (source, layer)]
+        own = sorted([*here, UNSTEERED], key=lambda row: row["strength"])
         shown = line(
             [row["delta_nll"] for row in own], [row["effect"] for row in own], f"{label(source)}, layer {layer}", number
         )
@@ -198,6 +200,10 @@ def _effects(run: Source) -> tuple[list[dict[str, Any]], str, str]:
     metric = next(one for one in ("answers", "words", "texts") if one in metrics)
     split = "test" if any(row["split"] == "test" for row in rows) else "validation"
     return [row for row in rows if row["split"] == split and row["metric"] == metric], split, metric
+
+
+def _controls(count: int) -> str:
+    return f"the band is what {count} controls of the same norm do" if count else "there are no controls, and no band"
 
 
 def _best(rows: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:

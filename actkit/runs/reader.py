@@ -119,8 +119,12 @@ def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]
 
 def special_keys(run: Path, part: Path) -> Ints:
     """One number for each token in the shard of `part` that statistics leave out: special ones and attention sinks."""
-    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "is_special", "is_sink"])
-    special = tokens.filter(pc.or_(tokens["is_special"], pc.fill_null(tokens["is_sink"], False)))
+    # Sinks were not marked by the first versions.
+    there = pq.read_schema(run / "tokens" / part.name).names
+    own = [name for name in ("is_special", "is_sink") if name in there]
+    tokens = part_of(run, "tokens", part, ["sequence_id", "position", *own])
+    left_out = [pc.fill_null(tokens[name], False) for name in own]
+    special = tokens.filter(pc.or_(left_out[0], left_out[-1]))
     return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
 
 

@@ -417,3 +417,16 @@ def test_controls_alone_are_rarely_shown(concept: Path, tmp_path: Path) -> None:
         row = {**rows[at], "control_low": low, "control_high": high, "p_value": p_value(rows[at]["effect"], others)}
         shown += is_shown({**row, "expected": 0})
     assert shown <= 0.05 * 200, f"{shown} of 200"
+
+
+def test_a_run_of_before_sinks_were_marked_can_be_steered(concept: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import pyarrow.parquet as pq
+
+    old = tmp_path / "old"
+    shutil.copytree(concept, old)
+    for part in (old / "tokens").glob("*.parquet"):
+        pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["is_sink"]), part)
+    run = steered(SteerSpec(str(old), layers="1", strengths="1", random=2), tmp_path / "run")
+    assert set(table(run, "interventions")["source"].dropna()) == {"mean-diff", "gaussian", "exchanged"}
