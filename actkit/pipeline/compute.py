@@ -151,7 +151,7 @@ class Computing:
 
     def _rows(self, kept: Kept, shard: Shard) -> Rows | None:
         """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
-        counted = {name: health.state() for name, health in self.job.recipe.health.items()}
+        counted = {name: health.counts.copy() for name, health in self.job.recipe.health.items()}
         try:
             with self.progress.timed("reduce"):
                 is_sink = are_sinks(kept.activations, self.sink_norms, len(kept.positions))
@@ -165,8 +165,8 @@ class Computing:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        for name, state in counted.items():
-            self.job.recipe.health[name].restore(state)
+        for name, counts in counted.items():
+            self.job.recipe.health[name].counts = counts
         return None
 
     def _result(self, before: "Future[Rows | None]") -> Rows | None:

@@ -129,6 +129,8 @@ class Batch:
     """[n] each: what the kept positions are, and which of them are special tokens."""
     steered: torch.Tensor | None = None
     """[batch, column] bool: where interventions act; None where no sequence says."""
+    contents: Ints | None = None
+    """[n]: a number for the token ids of each kept position's sequence."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ class Kept:
     """[n]: special tokens are kept, but left out of statistics."""
     activations: Mapping[str, torch.Tensor | Ragged]
     """Hook point → [n, d_model], on the model's device."""
+    contents: Ints | None = None
+    """[n]: a number for the token ids of each row's sequence, by which tokens are drawn; None where none are."""
     is_sink: Bools | None = None
     """[n]: attention sinks are kept, and left out likewise; None where that is not looked at."""
 

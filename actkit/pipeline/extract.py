@@ -121,6 +121,8 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
             tables = computing.tables(shard)
             progress.within["write"] = before + writing.seconds.get("write", 0.0)
             # What is counted goes on while this shard is written, so its manifest gets copies.
+            for health in recipe.health.values():
+                health.end_shard()
             states = {name: health.state() for name, health in recipe.health.items()}
             counted = replace(deepcopy(progress), read=shard.end.read)
             about = Manifest(part, {}, None, counted, shard.end, run.asked, run.budget.tokens)

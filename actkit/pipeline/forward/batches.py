@@ -15,6 +15,7 @@ The order is a function of the sequences alone. Rows are put back into input ord
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
     positions = np.tile(np.arange(width, dtype=np.int64), (len(rows), 1))
     tree = np.zeros((len(rows), width, width), dtype=np.bool_) if any(row.branches for row in rows) else None
     steered = np.zeros((len(rows), width), dtype=np.bool_) if _any_steered(rows) else None
-    kept: list[tuple[Ints, Ints, Ints, Ints, Bools]] = []
+    kept: list[tuple[Ints, Ints, Ints, Ints, Bools, Ints]] = []
     for number, row in enumerate(rows):
         parts, paths = stretches(row)
         for part in parts:
@@ -101,10 +102,11 @@ def _batch(rows: Sequence[Row]) -> Batch:
         for one, path in zip(row.members, paths, strict=True):
             at = kept_columns(parts, path, one.keep)
             row_of, id_of = np.full(len(at), number), np.full(len(at), one.sequence_id)
-            kept.append((row_of, at, id_of, one.keep, one.encoding.is_special[one.keep]))
+            content = np.full(len(at), crc32(one.encoding.token_ids.astype("<i4").tobytes()), dtype=np.int64)
+            kept.append((row_of, at, id_of, one.keep, one.encoding.is_special[one.keep], content))
         if tree is not None:
             tree[number] = _attends(parts, positions[number])
-    where, at, of, position, special = (np.concatenate(part) for part in zip(*kept, strict=True))
+    where, at, of, position, special, contents = (np.concatenate(part) for part in zip(*kept, strict=True))
     return Batch(
         input_ids=torch.from_numpy(ids),
         positions=torch.from_numpy(positions),
@@ -115,6 +117,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
         kept_positions=position,
         is_special=special,
         steered=None if steered is None else torch.from_numpy(steered),
+        contents=contents,
     )
 
 

@@ -34,7 +34,8 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
     taps = {str(point): (lambda tensor, point=point: tap(point, tensor)) for point in hook_points}
     with only_read(model, hook_points, batch.rows, batch.columns, batch.input_ids.shape):
         model.run(batch.input_ids, batch.positions, batch.tree, taps)
-    return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, {name: gathered[name] for name in taps})
+    found = {name: gathered[name] for name in taps}
+    return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, found, batch.contents)
 
 
 def _ragged(rows: torch.Tensor, positions: "np.typing.NDArray[np.int64]") -> Ragged:

@@ -18,7 +18,7 @@ from actkit.backends.transfer import to_device, to_host
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
 from actkit.pipeline.reducers.activations import Reducer
-from actkit.pipeline.reducers.sae_health import Active, Health
+from actkit.pipeline.reducers.sae_health import Active, Health, levels_of
 from actkit.runs.writer import Groups
 from actkit.schemas import arrow_schema
 
@@ -41,7 +41,8 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
         raise ModelError(
             f"{sae.name} reads {sae.d_in} numbers, but {sae.hook_point} has {width}", "choose its own model"
         )
-    health.longest = max(health.longest, int(kept.positions.max(initial=-1)) + 1)
+    health.counts.longest = max(health.counts.longest, int(kept.positions.max(initial=-1)) + 1)
+    levels = levels_of(kept.sequence_ids if kept.contents is None else kept.contents, kept.positions)
     chunk = max((CHUNK_ELEMENTS_CUDA if x.is_cuda else CHUNK_ELEMENTS) // sae.d_sae, 1)
     for start in range(0, len(x), chunk):
         with torch.inference_mode(), fast_products():
@@ -51,7 +52,8 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
             rows, ids = (features > 0).nonzero(as_tuple=True)
             active = Active(rows, ids, features[rows, ids])
             plain = to_device(torch.from_numpy(kept.plain[start : start + chunk]), x.device)
-            health.count(part, active, plain)
+            own_levels = to_device(torch.from_numpy(levels[start : start + chunk]), x.device)
+            health.count(part, active, plain, own_levels)
             yield start, len(part), active
 
 

@@ -1,25 +1,23 @@
 """How an SAE does on the data of a run, counted while its features are computed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from actkit.backends.saes.sae import Sae
+from actkit.pipeline.data import Ints
 from actkit.runs.manifest import State
 
 DENSE = 0.1
 """A feature that fires on more than this share of tokens is called dense."""
 
-_SCALARS = ("n_tokens", "n_active", "longest", "n_decoded", "error", "squares")
-
-
-DECODED_ALL, DECODED_ONE_IN = 16_384, 16
-"""Explained variance is from the first tokens, and of those after them from one in so many."""
-GOLDEN = 2_654_435_769
-"""2^32 times the golden section: multiples of it are spread evenly over 32 bits, whatever stretch or step is taken."""
+LEVELS = 4
+"""Every token has a level, 0 for half of them, 1 for a quarter …, and this for one in sixteen."""
+DECODED = 1 << 15
+"""Most tokens that explained variance is from, unless one in sixteen are more: those of the highest levels."""
 
 
 @dataclass(frozen=True)
@@ -43,84 +41,153 @@ class Active:
 
 
 @dataclass
-class Health:
-    """How an SAE does on this data, special tokens left out: they are not what it was trained on."""
+class Counts:
+    """What has been counted of some tokens. Those of two parts of a run put together are those of both, in any split.
 
-    sae: Sae
+    Sums over decoded tokens are kept by level, from `level` on, so that tokens already decoded can be left out when
+    there are more of them: which are decoded in the end depends on the tokens alone, and not on their order.
+    """
+
+    d_in: int
+    d_sae: int
     n_tokens: int = 0
     n_active: int = 0
     longest: int = 0
     """Tokens before and with the last position read: how much context the SAE was given."""
-    fired: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    """[d_sae]: on how many tokens each feature fired."""
-    n_decoded: int = 0
-    """Tokens that the three sums below are over."""
-    error: float = 0.0
-    """Sum of squared differences between input and reconstruction."""
-    total: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    """[d_in] float64: sum of the inputs, centred for an SAE that reads them so."""
-    squares: float = 0.0
-    """Sum of the inputs' squared norms."""
+    level: int = 0
+    """The lowest level that is decoded still."""
+    fired: torch.Tensor = field(init=False)
+    """[d_sae] int64: on how many tokens each feature fired."""
+    sums: torch.Tensor = field(init=False)
+    """[LEVELS + 1, 3 + d_in] float64: of decoded tokens how many, the squared differences between input and
+    reconstruction, the inputs' squared norms, and the inputs themselves, centred for an SAE that reads them so."""
 
-    def count(self, x: torch.Tensor, active: Active, plain: torch.Tensor) -> None:
-        """Add the tokens that are `plain` [n]: input `x` [n, d_in], and what is active in its encoding.
+    def __post_init__(self) -> None:
+        self.fired = torch.zeros(self.d_sae, dtype=torch.int64)
+        self.sums = torch.zeros(LEVELS + 1, 3 + self.d_in, dtype=torch.float64)
 
-        After the first tokens only one in a few is decoded.
-        """
-        if not self.n_tokens:
-            self.fired = torch.zeros(self.sae.d_sae, dtype=torch.int64)
-            self.total = torch.zeros(self.sae.d_in, dtype=torch.float64)
-        ids = active.ids[plain[active.rows]]
-        before = self.n_tokens
-        self.n_tokens += int(plain.sum())
-        self.n_active += len(ids)
-        self.fired += torch.bincount(ids, minlength=self.sae.d_sae).cpu()
-        if self.sae.reconstruct is None:
-            return
-        chosen = plain.nonzero()[:, 0]
-        if self.n_decoded >= DECODED_ALL:
-            # By its number among all tokens: each batch's first one would be a sequence's beginning too often.
-            number = torch.arange(before, self.n_tokens, device=chosen.device)
-            chosen = chosen[(number * GOLDEN) % 2**32 < 2**32 // DECODED_ONE_IN]
-        if len(chosen):
-            features = active.of(chosen, len(x), self.sae.d_sae)
-            x = x[chosen]
-            exact = x.to(torch.float32)
-            self.n_decoded += len(x)
-            self.error += float((exact - self.sae.reconstruct(x, features)).double().square().sum())
-            if self.sae.facts.get("centred_input") and self.sae.hook_point.name != "attn.hook_z":
-                exact = exact - exact.mean(-1, keepdim=True)  # what it does not read, it does not explain
-            self.total += exact.double().sum(0).cpu()
-            self.squares += float(exact.double().square().sum())
+    def copy(self) -> "Counts":
+        """As they are now."""
+        found = replace(self)
+        found.fired, found.sums = self.fired.clone(), self.sums.clone()
+        return found
+
+    def settle(self) -> None:
+        """Leave out the lowest levels while there are more tokens than are needed."""
+        while self.level < LEVELS and self.sums[self.level :, 0].sum() > DECODED:
+            self.level += 1
+        self.sums[: self.level] = 0
+
+    def merged(self, later: "Counts") -> "Counts":
+        """Those of both."""
+        found = replace(
+            self,
+            n_tokens=self.n_tokens + later.n_tokens,
+            n_active=self.n_active + later.n_active,
+            longest=max(self.longest, later.longest),
+            level=max(self.level, later.level),
+        )
+        found.fired, found.sums = self.fired + later.fired, self.sums + later.sums
+        found.settle()
+        return found
 
     def state(self) -> State:
-        """A copy of all that has been counted: scalars, and arrays [d_sae] and [d_in]."""
-        counted = (self.n_tokens, self.n_active, self.longest, self.n_decoded, self.error, self.squares)
-        own = {name: np.array(value) for name, value in zip(_SCALARS, counted, strict=True)}
-        return own | {"fired": self.fired.numpy().copy(), "total": self.total.numpy().copy()}
+        """As arrays, to be written."""
+        own = {name: np.array(getattr(self, name)) for name in ("n_tokens", "n_active", "longest", "level")}
+        return own | {"fired": self.fired.numpy().copy(), "sums": self.sums.numpy().copy()}
+
+    @classmethod
+    def of(cls, state: State) -> "Counts":
+        """What `state` gave: every number is as it was, to the last bit."""
+        fired, sums = torch.from_numpy(state["fired"].copy()), torch.from_numpy(state["sums"].copy())
+        scalars = {name: state[name].item() for name in ("n_tokens", "n_active", "longest", "level")}
+        found = cls(sums.shape[1] - 3, len(fired), **scalars)
+        found.fired, found.sums = fired, sums
+        return found
+
+
+class Health:
+    """How an SAE does on this data, special tokens and attention sinks left out: they are not what it was trained on.
+
+    Counts are of the shard that is being computed, and of all shards before it. A shard's are added when it is done, in
+    order of the shards, so that a run in one piece, a run that went on, and one put together of shards say the same.
+    """
+
+    def __init__(self, sae: Sae) -> None:
+        self.sae = sae
+        self.counts = Counts(sae.d_in, sae.d_sae)
+        self.before = Counts(sae.d_in, sae.d_sae)
+
+    def count(self, x: torch.Tensor, active: Active, plain: torch.Tensor, levels: torch.Tensor) -> None:
+        """Add the tokens that are `plain` [n]: input `x` [n, d_in], what is active in its encoding, their levels."""
+        own = self.counts
+        ids = active.ids[plain[active.rows]]
+        own.n_tokens += int(plain.sum())
+        own.n_active += len(ids)
+        own.fired += torch.bincount(ids, minlength=self.sae.d_sae).cpu()
+        if self.sae.reconstruct is None:
+            return
+        chosen = (plain & (levels >= max(own.level, self.before.level))).nonzero()[:, 0]
+        if not len(chosen):
+            return
+        x, level = x[chosen], levels[chosen]
+        exact = x.to(torch.float32)
+        again = self.sae.reconstruct(x, active.of(chosen, len(plain), self.sae.d_sae))
+        error = (exact - again).double().square().sum(1)
+        if self.sae.facts.get("centred_input") and self.sae.hook_point.name != "attn.hook_z":
+            exact = exact - exact.mean(-1, keepdim=True)  # what it does not read, it does not explain
+        exact = exact.double()
+        rows = torch.cat([torch.stack([torch.ones_like(error), error, exact.square().sum(1)], dim=1), exact], dim=1)
+        sums = torch.zeros(LEVELS + 1, rows.shape[1], dtype=torch.float64, device=rows.device)
+        own.sums += sums.index_add_(0, level, rows).cpu()
+        own.settle()
+
+    def end_shard(self) -> None:
+        """Add the shard's counts to those before it."""
+        self.before = self.before.merged(self.counts)
+        self.counts = Counts(self.sae.d_in, self.sae.d_sae)
+
+    def state(self) -> State:
+        """All that has been counted in finished shards."""
+        return self.before.state()
 
     def restore(self, state: State) -> None:
-        """Go back to what `state` gave: every number is as it was, to the last bit."""
-        for name in _SCALARS:
-            setattr(self, name, state[name].item())
-        self.fired = torch.from_numpy(state["fired"].copy())
-        self.total = torch.from_numpy(state["total"].copy())
+        """Go back to the end of the shard at which `state` was given."""
+        self.before, self.counts = Counts.of(state), Counts(self.sae.d_in, self.sae.d_sae)
 
     def summary(self) -> Mapping[str, Any]:
         """L0, explained variance (1 - residual / variance around the mean), and shares of dead and dense features."""
+        found = self.before.merged(self.counts)
         row: dict[str, Any] = {
             "sae": self.sae.name,
             "hook_point": str(self.sae.hook_point),
-            "n_tokens": self.n_tokens,
-            "longest_context": self.longest,
+            "n_tokens": found.n_tokens,
+            "longest_context": found.longest,
         }
-        if self.n_tokens:
-            variance = self.squares - float(self.total.square().sum()) / max(self.n_decoded, 1)
+        if found.n_tokens:
+            total = found.sums.sum(0)
+            n_decoded, error, squares = int(total[0]), float(total[1]), float(total[2])
+            variance = squares - float(total[3:].square().sum()) / max(n_decoded, 1)
             row |= {
-                "l0": self.n_active / self.n_tokens,
-                "n_decoded": self.n_decoded,
-                "explained_variance": 1 - self.error / variance if variance > 0 else None,
-                "dead_fraction": float((self.fired == 0).double().mean()),
-                "dense_fraction": float((self.fired > DENSE * self.n_tokens).double().mean()),
+                "l0": found.n_active / found.n_tokens,
+                "n_decoded": n_decoded,
+                "explained_variance": 1 - error / variance if variance > 0 else None,
+                "dead_fraction": float((found.fired == 0).double().mean()),
+                "dense_fraction": float((found.fired > DENSE * found.n_tokens).double().mean()),
             }
         return row
+
+
+def levels_of(contents: Ints, positions: Ints) -> Ints:
+    """[n] each token's level: of what its sequence holds and where it stands, whatever record and shard it is in.
+
+    `contents` [n] is a number for the sequence's token ids. Mixed as by SplitMix64 (Steele, Lea & Flood 2014), since
+    neighbours must not have levels alike.
+    """
+    mixed = contents.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + positions.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    low = [(mixed & np.uint64(2**bits - 1)) == 0 for bits in range(1, LEVELS + 1)]
+    levels: Ints = np.sum(low, axis=0, dtype=np.int64)
+    return levels

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from actkit.pipeline.data import Kept
 from actkit.pipeline.reducers import features as module
 from actkit.pipeline.reducers import sae_health as health_module
 from actkit.pipeline.reducers.features import top_features
-from actkit.pipeline.reducers.sae_health import Active, Health
+from actkit.pipeline.reducers.sae_health import Active, Health, levels_of
 
 POINT = HookPoint(0, "hook_resid_post")
 
@@ -101,7 +102,9 @@ def test_health_is_what_numpy_says() -> None:
         plain = torch.from_numpy(~flags[start : start + 64])
         part = slice(start, start + 64)
         rows, ids = (codes[part] > 0).nonzero(as_tuple=True)
-        health.count(x[part], Active(rows, ids, codes[part][rows, ids]), plain)
+        health.count(
+            x[part], Active(rows, ids, codes[part][rows, ids]), plain, torch.zeros(len(plain), dtype=torch.int64)
+        )
     row = health.summary()
     used = ~flags
     error = ((x - reconstruction).numpy()[used] ** 2).sum()
@@ -126,48 +129,70 @@ def test_variance_that_an_sae_does_not_read_is_not_explained_by_it() -> None:
 
     sae = Sae("sae", POINT, 6, 6, "standard", torch.relu, half, facts={"centred_input": True})
     health, none = Health(sae), torch.zeros(0, dtype=torch.int64)
-    health.count(x, Active(none, none, torch.zeros(0)), torch.ones(500, dtype=torch.bool))
+    health.count(
+        x, Active(none, none, torch.zeros(0)), torch.ones(500, dtype=torch.bool), torch.zeros(500, dtype=torch.int64)
+    )
     assert health.summary()["explained_variance"] == pytest.approx(0.75, abs=1e-3)
 
 
-def test_after_the_first_tokens_one_in_a_few_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Explained variance stays what it is; L0 is of all tokens still."""
-    monkeypatch.setattr(health_module, "DECODED_ALL", 1000)
+def counted(sae: Sae, x: torch.Tensor, contents: Any, positions: Any, cuts: list[int], order: list[int]) -> Health:
+    """The health of tokens [n] in parts that end at `cuts`, each a shard of its own, put together in some order."""
+    levels = torch.from_numpy(levels_of(contents, positions))
+    whole = Health(sae)
+    ends = [0, *cuts, len(x)]
+    for number in order:
+        part, here = Health(sae), slice(ends[number], ends[number + 1])
+        own = x[here]
+        rows, ids = (own > 0).nonzero(as_tuple=True)
+        part.count(own, Active(rows, ids, own[rows, ids]), torch.ones(len(own), dtype=torch.bool), levels[here])
+        part.end_shard()
+        part.restore(part.state())  # as it is written and read
+        whole.before = whole.before.merged(part.before)
+    return whole
+
+
+def test_health_is_of_the_same_tokens_in_whatever_parts_and_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which tokens are decoded is theirs alone: counts are equal, and sums but for the order of adding."""
+    monkeypatch.setattr(health_module, "DECODED", 1000)
     torch.manual_seed(0)
-    x = torch.randn(40_000, 6) * torch.arange(1, 7)
+    n = 20_000
+    x = torch.randn(n, 6) * torch.arange(1, 7)
     sae = Sae("sae", POINT, 6, 6, "standard", torch.relu, lambda part, _: part * 0.6)
-    health = Health(sae)
-    for start in range(0, len(x), 500):
-        part = x[start : start + 500]
-        rows, ids = (part > 0).nonzero(as_tuple=True)
-        health.count(part, Active(rows, ids, part[rows, ids]), torch.ones(500, dtype=torch.bool))
-    row = health.summary()
-    assert row["n_tokens"] == 40_000
-    assert row["n_decoded"] == pytest.approx(1000 + 39_000 / 16, rel=0.01)
-    assert row["l0"] == pytest.approx(float((x > 0).sum(1).double().mean()))
-    assert row["explained_variance"] == pytest.approx(1 - 0.4**2, abs=1e-3)
+    contents, positions = np.repeat(np.arange(200) * 7919, 100), np.tile(np.arange(100), 200)
+    draw = np.random.default_rng(0)
+    whole = dict(counted(sae, x, contents, positions, [], [0]).summary())
+    explained = whole.pop("explained_variance")
+    assert whole["n_tokens"] == n and whole["l0"] == pytest.approx(float((x > 0).sum(1).double().mean()))
+    assert n / 16 * 0.8 < whole["n_decoded"] < n / 16 * 1.2
+    assert explained == pytest.approx(1 - 0.4**2, abs=1e-3)
+    for _ in range(20):
+        cuts = sorted(draw.choice(np.arange(1, n), size=draw.integers(1, 9), replace=False).tolist())
+        order = draw.permutation(len(cuts) + 1).tolist()
+        found = dict(counted(sae, x, contents, positions, cuts, order).summary())
+        assert found.pop("explained_variance") == pytest.approx(explained, rel=1e-12)
+        assert found == whole
+    shuffled = draw.permutation(n)
+    again = dict(counted(sae, x[shuffled], contents[shuffled], positions[shuffled], [7000], [0, 1]).summary())
+    assert again.pop("explained_variance") == pytest.approx(explained, rel=1e-12)
+    assert again == whole
 
 
-@pytest.mark.parametrize("length", [1, 8, 16, 100])
-def test_the_tokens_that_are_decoded_stand_anywhere_in_their_batch(
-    length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A sequence's first token is unlike the others where there is no BOS: every batch's first one would be decoded."""
-    monkeypatch.setattr(health_module, "DECODED_ALL", 0)
-    torch.manual_seed(0)
-    first = torch.arange(80_000) % max(length, 8) == 0
-    x = torch.randn(80_000, 4)
-    x[first] *= 10
-    sae = Sae("sae", POINT, 4, 4, "standard", torch.relu, lambda part, _: torch.where(part.abs() > 8, 0, part))
-    health, none = Health(sae), torch.zeros(0, dtype=torch.int64)
-    for start in range(0, len(x), length):
-        part = x[start : start + length]
-        plain = torch.ones(len(part), dtype=torch.bool)
-        health.count(part, Active(none, none, torch.zeros(0)), plain)
-    error = (x - torch.where(x.abs() > 8, 0, x)).square().sum()
-    row = health.summary()
-    assert row["n_decoded"] == pytest.approx(5000, rel=0.01)
-    assert row["explained_variance"] == pytest.approx(1 - float(error / (x - x.mean(0)).square().sum()), abs=0.03)
+def test_few_tokens_are_all_decoded_and_more_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "DECODED", 1000)
+    sae = Sae("sae", POINT, 2, 2, "standard", torch.relu, lambda part, _: part)
+    for n, low, high in ((1000, 1000, 1000), (1500, 600, 900), (3000, 600, 900), (40_000, 2300, 2700)):
+        found = counted(sae, torch.ones(n, 2), np.zeros(n, dtype=np.int64), np.arange(n), [n // 2], [0, 1]).summary()
+        assert low <= found["n_decoded"] <= high
+
+
+def test_levels_have_no_pattern() -> None:
+    """Neither a sequence's first token nor those of one position, nor each eighth, are drawn more often."""
+    contents, positions = np.repeat(np.arange(4000), 64), np.tile(np.arange(64), 4000)
+    drawn = levels_of(contents, positions) == 4
+    assert drawn.mean() == pytest.approx(1 / 16, rel=0.05)
+    for step in (2, 8, 64):
+        for at in (0, 1):
+            assert drawn[at::step].mean() == pytest.approx(1 / 16, rel=0.2)
 
 
 def test_a_feature_that_is_no_number_is_an_error() -> None:
