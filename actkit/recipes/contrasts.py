@@ -4,6 +4,7 @@ concepts.json                        a concept's templates, each in two wordings
 {"positive", "negative"}             a pair; with a prompt, or what else stands before an answer, two answers to it
 {"statement", "label"}               statements; the next true and the next false one make a pair
 {"question", "answer_matching_behavior", "answer_not_matching_behavior"}     one prompt, two answers
+and under the other names that `contrast_shapes` lists.
 """
 
 import difflib
@@ -18,21 +19,16 @@ from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of, shown
 from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template, concepts, pairs_of
+from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, side_in, wanted
 from actkit.recipes.conversations.context import Context, check_unused, read_context
 from actkit.recipes.conversations.fields import FieldNames, Fields
+from actkit.recipes.conversations.named_fields import listed
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.feedback import named
 from actkit.recipes.prompt_response import text_in
 from actkit.recipes.statements import StatementPair, paired
 
-PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"
-FIELDS = {
-    PAIR: ("positive", "negative"),
-    STATEMENTS: ("statement", "label"),
-    ANSWERS: ("question", "answer_matching_behavior", "answer_not_matching_behavior"),
-}
-"""Format → the fields that a record of it has."""
 LOOK_AHEAD = 100
 
 
@@ -81,14 +77,25 @@ def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]
             f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
         )
     first, records = look_ahead(read_records(what, "jsonl", read), LOOK_AHEAD)
-    form = next((form for one in first if (form := _form(one)) is not None), None)
-    if form is None:
-        wanted = "; ".join(", ".join(names) for names in FIELDS.values())
+    values = [one.value for one in first if isinstance(one, Record)]
+    shape = next((shape for value in values if (shape := shape_of(value)) is not None), None)
+    if shape is None:
         bad = next((f" ({one.place}: {one.reason})" for one in first if isinstance(one, Rejected)), "")
         many = "1 record" if len(first) == 1 else f"{len(first)} records"
         none = f"no contrast pairs in its first {many}{bad}" if first else "the input has no records"
-        raise InputError(f"{shown(name_of(what))}: {none}", f"a record has {wanted}")
-    return form, paired(records) if form == STATEMENTS else records
+        raise InputError(f"{shown(name_of(what))}: {none}{_there(values)}", _hint(values))
+    return shape.form, paired(records, shape) if shape.form == STATEMENTS else records
+
+
+def _there(values: Sequence[Any]) -> str:
+    fields = next((listed(value) for value in values if isinstance(value, Mapping)), None)
+    return "" if fields is None else f"; the first record has the fields {fields}"
+
+
+def _hint(values: Sequence[Any]) -> str:
+    if values and all(isinstance(value, str) for value in values):  # RepE's scenarios, repeng's beginnings of answers
+        return "texts alone are stems: --stems FILE --positive '… {stem}' --negative '… {stem}' make pairs of them"
+    return f"a record has {wanted()}"
 
 
 def _is_there(path: str) -> bool:
@@ -112,26 +119,30 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
     """The pair in one record. Raises RecordError, with the field, for what is missing, empty, equal or lost."""
     if isinstance(value, StatementPair):
         sides = value.positive, value.negative
-        read, left = ("statement", "label"), value.left
+        read, left = value.read, value.left
         both = [Conversation((_user(text),), (text, None), shape=STATEMENTS, read=read, left=left) for text in sides]
         return Contrast(both[0], both[1], "\n".join(sides), None)
     if not isinstance(value, Mapping):
         raise RecordError(None, "not an object with fields")
     fields = Fields(value, names or FieldNames())
-    form = ANSWERS if FIELDS[ANSWERS][1] in value else PAIR
-    paths = FIELDS[form][-2:]
-    texts = [text_in(fields.take(path), path) for path in paths]
+    shape = shape_of(value)
+    if shape is None or shape.form == STATEMENTS:
+        raise RecordError(missing_of(value), "missing")
+    paths = (shape.positive, shape.negative)
+    texts = [side_in(fields.take(path), path) for path in paths]
     if texts[0] == texts[1]:
         raise RecordError(paths[1], "both sides are equal")
-    if form == ANSWERS and fields.names.prompt is None:
-        text_in(value.get("question"), "question")
+    if shape.prompt is not None and fields.names.prompt is None:
+        text_in(value.get(shape.prompt), shape.prompt)
+        fields.names = replace(fields.names, prompt=shape.prompt)
     context = read_context(fields) if _has_context(fields) else Context()
     both = [_side(context, text) for text in texts]
     check_unused(fields, [one.messages for one in both])
     # A table with a column for it has nulls, CSV empty text, where a pair has none: that is no stem that they share.
-    stem, template = (None if value.get(name) in (None, "") else fields.take(name) for name in ("stem", "template"))
+    shared = "stem" if shape.stem is None or "stem" in value else shape.stem
+    stem, template = (None if value.get(name) in (None, "") else fields.take(name) for name in (shared, "template"))
     own = "\n".join(str(one["content"]) for one in context.messages) or "\n".join(texts)
-    said = [replace(one, shape=form, read=tuple(fields.read), left=tuple(fields.left)) for one in both]
+    said = [replace(one, shape=shape.form, read=tuple(fields.read), left=tuple(fields.left)) for one in both]
     return Contrast(
         said[0],
         said[1],
@@ -155,13 +166,6 @@ def _side(context: Context, text: str) -> Conversation:
 
 def _user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
-
-
-def _form(record: Record | Rejected) -> str | None:
-    value = record.value if isinstance(record, Record) else None
-    if not isinstance(value, Mapping):
-        return None
-    return next((form for form, names in FIELDS.items() if all(name in value for name in names)), None)
 
 
 def _first_text(value: Any) -> str | None:

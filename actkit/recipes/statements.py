@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Records, Rejected
+from actkit.recipes.contrast_shapes import ContrastShape
 from actkit.recipes.conversations.context import check_unused
 from actkit.recipes.conversations.fields import FieldNames, Fields
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
@@ -23,24 +24,26 @@ class StatementPair:
     negative: str
     left: tuple[str, ...]
     """Fields of the first of the two that are not read."""
+    read: tuple[str, ...] = ("statement", "label")
+    """The fields of a statement and its label."""
 
 
-def paired(records: Records) -> Records:
+def paired(records: Records, shape: ContrastShape) -> Records:
     """Each true statement with the next false one, in order; one that is left over is rejected.
 
     Raises InputError where labels are grades or numbers of classes, of which 1 need not be true.
     """
     try:
-        labels, again = labels_in(records, FeedbackFields(label="label"), refuse_grades=True)
+        labels, again = labels_in(records, FeedbackFields(label=shape.negative), refuse_grades=True)
     except InputError as error:
         raise _explained(error) from error
-    return _closing(labels, again)
+    return _closing(labels, again, shape)
 
 
-def _closing(labels: Labels, records: Records) -> Records:
+def _closing(labels: Labels, records: Records, shape: ContrastShape) -> Records:
     """The pairs; the file is closed where a label ends the run."""
     with closing(records):
-        yield from _pairs(labels, records)
+        yield from _pairs(labels, records, shape)
 
 
 def _explained(error: InputError, place: str = "") -> InputError:
@@ -48,11 +51,11 @@ def _explained(error: InputError, place: str = "") -> InputError:
     return InputError(f"{place}{error.message}", HINT) if "--positive" in error.hint else error
 
 
-def _pairs(labels: Labels, records: Records) -> Records:
+def _pairs(labels: Labels, records: Records, shape: ContrastShape) -> Records:
     waiting: dict[str, deque[Record]] = {"positive": deque(), "negative": deque()}
     number = 0
     for record in records:
-        found = record if isinstance(record, Rejected) else _labelled(record, labels)
+        found = record if isinstance(record, Rejected) else _labelled(record, labels, shape)
         if isinstance(found, Rejected):
             yield replace(found, record_id=number)
             number += 1
@@ -64,23 +67,31 @@ def _pairs(labels: Labels, records: Records) -> Records:
             continue
         match = other.popleft()
         texts = {side: own.value[0], ("negative" if side == "positive" else "positive"): match.value[0]}
-        yield replace(match, record_id=number, value=StatementPair(**texts, left=match.value[1]))
+        yield replace(
+            match,
+            record_id=number,
+            value=_pair(texts, match.value[1], shape),
+        )
         number += 1
     for left in (*waiting["positive"], *waiting["negative"]):
-        yield Rejected(number, left.source, left.line, "label", "no statement of the other label is left for it")
+        yield Rejected(number, left.source, left.line, shape.negative, "no statement of the other label is left for it")
         number += 1
 
 
-def _labelled(record: Record, labels: Labels) -> tuple[str, Record] | Rejected:
+def _pair(texts: Mapping[str, str], left: tuple[str, ...], shape: ContrastShape) -> StatementPair:
+    return StatementPair(texts["positive"], texts["negative"], left, (shape.positive, shape.negative))
+
+
+def _labelled(record: Record, labels: Labels, shape: ContrastShape) -> tuple[str, Record] | Rejected:
     try:
         if not isinstance(record.value, Mapping):
             raise RecordError(None, "not an object with fields")
-        side = labels.of(record.value.get("label"), "label")
+        side = labels.of(record.value.get(shape.negative), shape.negative)
         if side == "neutral":
-            raise RecordError("label", "neither positive nor negative")
+            raise RecordError(shape.negative, "neither positive nor negative", "neutral")
         fields = Fields(record.value, FieldNames())
-        text = text_in(fields.take("statement"), "statement")
-        fields.take("label")
+        text = text_in(fields.take(shape.positive), shape.positive)
+        fields.take(shape.negative)
         check_unused(fields, [[{"role": "user", "content": text}]])
         return side, replace(record, value=(text, tuple(fields.left)))
     except RecordError as error:

@@ -168,3 +168,90 @@ def test_half_a_character_in_a_name_is_named(name: str) -> None:
     with pytest.raises(RecordError, match="half a character") as caught:
         parse_contrast({"positive": "a", "negative": "b", name: "\ud800"})
     assert caught.value.field == name
+
+
+SHAPES: dict[str, tuple[str, dict[str, Any], tuple[Any, ...]]] = {
+    "sentence-transformers": (
+        "pairs",
+        {"anchor": "A man plays.", "positive": "He plays.", "negative": "He sleeps."},
+        ("He plays.", "He sleeps.", None, "A man plays.", None),
+    ),
+    "TruthfulQA.csv": (
+        "answers",
+        {
+            "Type": "Adversarial",
+            "Question": "Why?",
+            "Best Answer": "So.",
+            "Best Incorrect Answer": "No.",
+            "Correct Answers": "So.; Thus.",
+        },
+        ("So.", "No.", "Why?", "Why?", None),
+    ),
+    "truthful_qa": (
+        "answers",
+        {"question": "Why?", "best_answer": "So.", "correct_answers": ["So."], "incorrect_answers": ["No.", "Never."]},
+        ("So.", "No.", "Why?", "Why?", None),
+    ),
+    "Anthropic's with lists": (
+        "answers",
+        {
+            "question": "Which? (A) (B) (C)",
+            "answer_matching_behavior": " (B)",
+            "answer_not_matching_behavior": [" (A)", " (C)"],
+        },
+        (" (B)", " (A)", "Which? (A) (B) (C)", "Which? (A) (B) (C)", None),
+    ),
+    "steering-vectors": (
+        "pairs",
+        {"positive_str": "I love it.", "negative_str": "I hate it."},
+        ("I love it.", "I hate it.", None, "I love it.\nI hate it.", None),
+    ),
+    "repeng": (
+        "pairs",
+        {"positive": "Act happy. I", "negative": "Act sad. I"},
+        ("Act happy. I", "Act sad. I", None, "Act happy. I\nAct sad. I", None),
+    ),
+    "CSV with capitals": (
+        "pairs",
+        {"Positive": "Yes, of course.", "Negative": "No."},
+        ("Yes, of course.", "No.", None, "Yes, of course.\nNo.", None),
+    ),
+}
+
+
+@pytest.mark.parametrize("known", SHAPES)
+def test_the_shapes_of_known_data_sets(known: str, write: Write) -> None:
+    form, value, expected = SHAPES[known]
+    found, records = read(write("x.jsonl", value))
+    assert found == form and isinstance(records[0], Record)
+    contrast = parse_contrast(records[0].value)
+    assert texts(contrast) == expected
+    assert set(contrast.positive.read) <= set(value)
+
+
+def test_statements_under_other_names(write: Write) -> None:
+    """The columns' own names are those that a run says it read."""
+    form, records = read(write("x.jsonl", {"Claim": "a", "Label": "true"}, {"Claim": "b", "Label": "false"}))
+    (pair,) = records
+    assert form == "statements" and isinstance(pair, Record)
+    contrast = parse_contrast(pair.value)
+    assert texts(contrast)[:2] == ("a", "b") and contrast.positive.read == ("Claim", "Label")
+
+
+def test_texts_alone_are_stems_and_the_error_says_what_makes_pairs_of_them(tmp_path: Path) -> None:
+    """RepE's scenarios and repeng's beginnings of answers are lists of texts."""
+    (tmp_path / "anger.json").write_text(json.dumps(["You are cut off in traffic.", "Somebody takes the credit."]))
+    with pytest.raises(InputError, match="no contrast pairs in its first 2 records") as caught:
+        read(str(tmp_path / "anger.json"))
+    assert "--stems FILE --positive" in caught.value.hint
+    (tmp_path / "b.jsonl").write_text('{"good": "a", "bad": "b"}\n')
+    with pytest.raises(InputError, match="the first record has the fields good, bad"):
+        read(str(tmp_path / "b.jsonl"))
+
+
+@pytest.mark.parametrize("answers", [[], [" "], [5]])
+def test_a_list_of_answers_without_one_is_no_side(answers: list[Any]) -> None:
+    value = {"question": "q", "answer_matching_behavior": "a", "answer_not_matching_behavior": answers}
+    with pytest.raises(RecordError) as caught:
+        parse_contrast(value)
+    assert caught.value.field == "answer_not_matching_behavior"

@@ -1,0 +1,101 @@
+"""The shapes that contrast pairs come in, as a table: an entry says which fields hold both sides and what is asked.
+
+Names count in any case, and with blanks or hyphens for `_`: `Best Answer` is `best_answer`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.errors import RecordError
+from actkit.recipes.prompt_response import text_in
+
+PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"
+
+
+@dataclass(frozen=True)
+class ContrastShape:
+    """One shape: form, its fields, and which data sets have it."""
+
+    form: str
+    positive: str
+    negative: str
+    """Of statements, the statement and its label."""
+    prompt: str | None = None
+    """What both sides answer, where the shape has a field of its own for it."""
+    stem: str | None = None
+    """What pairs share that must not stand on both sides of a split."""
+    known: str = ""
+
+
+SHAPES = (
+    ContrastShape(
+        ANSWERS,
+        "answer_matching_behavior",
+        "answer_not_matching_behavior",
+        "question",
+        known="Anthropic's model-written evaluations, CAA and steering-vectors",
+    ),
+    ContrastShape(ANSWERS, "best_answer", "best_incorrect_answer", "question", known="TruthfulQA.csv"),
+    ContrastShape(ANSWERS, "best_answer", "incorrect_answers", "question", known="truthful_qa on the hub"),
+    ContrastShape(PAIR, "positive", "negative", stem="anchor", known="sentence-transformers, repeng's entries"),
+    ContrastShape(PAIR, "positive_str", "negative_str", known="steering-vectors' training samples"),
+    ContrastShape(PAIR, "positive_prompt", "negative_prompt"),
+    ContrastShape(PAIR, "positive_completion", "negative_completion"),
+    ContrastShape(PAIR, "pos", "neg", stem="query", known="triplets for embedding models"),
+    ContrastShape(STATEMENTS, "statement", "label", known="RepE's facts, The Geometry of Truth"),
+    ContrastShape(STATEMENTS, "claim", "label", known="sets of claims"),
+)
+
+
+def shape_of(value: Any) -> ContrastShape | None:
+    """The shape of a record, with the names that its fields have there; None for none of them."""
+    if not isinstance(value, Mapping):
+        return None
+    names = {_plain(name): str(name) for name in value}
+    for shape in SHAPES:
+        needed = (shape.positive, shape.negative, *((shape.prompt,) if shape.prompt else ()))
+        if all(name in names for name in needed):
+            return ContrastShape(
+                shape.form,
+                names[shape.positive],
+                names[shape.negative],
+                None if shape.prompt is None else names[shape.prompt],
+                names.get(shape.stem or ""),
+                shape.known,
+            )
+    return None
+
+
+def missing_of(value: Mapping[str, Any]) -> str:
+    """Which field a record of no shape lacks of that which it has most of."""
+    names = {_plain(name) for name in value}
+    for shape in SHAPES:
+        sides = (shape.positive, shape.negative)
+        if all(name in names for name in sides) and shape.prompt:
+            return shape.prompt
+        if any(name in names for name in sides):
+            return next(name for name in sides if name not in names)
+    return "positive"
+
+
+def side_in(value: Any, name: str) -> str:
+    """A side's text; of several answers in a list, the first. Raises RecordError for what is missing or no text."""
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise RecordError(name, "empty")
+        value = value[0]
+    return text_in(value, name)
+
+
+def wanted() -> str:
+    """What an error says of the shapes: the fields of each form's first."""
+    forms = {shape.form: shape for shape in reversed(SHAPES)}
+    return "; ".join(
+        ", ".join(name for name in (forms[form].prompt, forms[form].positive, forms[form].negative) if name)
+        for form in (PAIR, STATEMENTS, ANSWERS)
+    )
+
+
+def _plain(name: Any) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
