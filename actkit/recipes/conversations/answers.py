@@ -83,11 +83,15 @@ class LastOf:
     def read(self, fields: Fields) -> list[Answer]:
         """The whole conversation, and the other answer, which takes the place of its last message."""
         whole = parse_messages(fields.take(self.messages), self.messages)
-        other = text_or_messages(fields.take(self.rejected), self.rejected)
-        said = ({"role": "assistant", "content": other},) if isinstance(other, str) else other
-        if said[0]["role"] == "assistant":
-            said = (*whole[:-1], *said)
-        return [Answer(whole, self.messages, 0), Answer(said, self.rejected, 1)]
+        given = fields.take(self.rejected)
+        several = isinstance(given, list) and all(isinstance(one, str) for one in given)
+        found = [Answer(whole, self.messages, 0)]
+        for value in given if several else [given]:
+            other = text_or_messages(value, self.rejected)
+            said = ({"role": "assistant", "content": other},) if isinstance(other, str) else other
+            own = (*whole[:-1], *said) if said[0]["role"] == "assistant" else said
+            found.append(Answer(own, self.rejected, 1))
+        return found
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from actkit.recipes.contrasts import parse_contrast
 from actkit.recipes.conversations.fields import FieldNames, Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages, text_or_messages
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair
-from actkit.recipes.conversations.preview import preview_of
 from actkit.recipes.conversations.prompts import Conversation, read_answered, read_prompt
 
 Q, A = "Name a fruit.", "A plum."
@@ -281,14 +280,3 @@ def test_what_was_read_and_what_was_left() -> None:
     fields = Fields({"a": {"b": 1, "c": 2}, "d": None, "e": [], "f": 0, "g": float("nan")})
     fields.take("a.b")
     assert (list(fields.read), fields.left) == (["a.b"], ["f"])
-
-
-def test_a_preview_says_how_a_record_would_be_read() -> None:
-    pair = preview_of({"system": "Be brief.", "question": Q, **PAIR, "id": 1})
-    assert (pair.kind, pair.shape, pair.left) == ("pair", "question", ("id",))
-    assert [one["role"] for one in pair.sides["rejected"]] == ["system", "user", "assistant"]
-    assert preview_of({"instruction": Q, "response": A, "label": 1}).kind == "answer"
-    assert preview_of({"messages": [USER]}).sides == {"conversation": (USER,)}
-    assert preview_of({"text": A, "label": 1}).kind == "prompt"
-    with pytest.raises(RecordError):
-        preview_of({"a": 1})

@@ -13,7 +13,6 @@ from actkit.recipes.contrasts import parse_contrast
 from actkit.recipes.conversations.fields import FieldNames
 from actkit.recipes.conversations.names import CONTEXT
 from actkit.recipes.conversations.pairs import PairsSpec, detect, one_a_pair, read_pair
-from actkit.recipes.conversations.preview import preview_of
 from actkit.recipes.conversations.prompts import read_answered, read_prompt
 from tests.recipes.conversations.test_shapes import RECORDS
 
@@ -74,7 +73,6 @@ def said(value: Any) -> Iterator[str]:
         lambda: read_prompt(value, FieldNames(), "response").shape,
         lambda: read_answered(value, FieldNames()).shape,
         lambda: str(parse_contrast(value).stem),
-        lambda: preview_of(value).kind,
     )
     for read in readers:
         try:
@@ -92,7 +90,7 @@ def test_a_strange_value_in_any_field_is_read_or_rejected(data_set: str) -> None
     for field, value in draw.sample([(field, value) for field in fields for value in STRANGE], 60):
         broken = {**record, field: value}
         assert detect(broken) is None or isinstance(detect(broken), str)
-        assert len(list(said(broken))) == 5
+        assert len(list(said(broken))) == 4
 
 
 def test_random_records_are_read_or_rejected() -> None:
@@ -113,7 +111,7 @@ def test_random_records_are_read_or_rejected() -> None:
     inner = [value for _, record, *_ in RECORDS.values() for value in record.values()]
     for _ in range(800):
         record = {draw.choice(names): draw.choice([*STRANGE, *inner]) for _ in range(draw.randint(1, 6))}
-        assert len(list(said(record))) == 5
+        assert len(list(said(record))) == 4
         for which in ("best-worst", "adjacent", "all"):
             assert list(one_a_pair(iter([Record(0, "f", 1, record)]), PairsSpec(which=which)))  # type: ignore[arg-type]
 
@@ -132,4 +130,4 @@ def test_what_is_deep_or_long_takes_no_time() -> None:
         deep = {"messages": deep}
     long = "\n\nHuman: x\n\nAssistant: y" * 20_000
     for value in (deep, long, json.dumps([{"role": "user", "content": "x"}] * 20_000), "a\n" * 200_000):
-        assert len(list(said({"prompt": value, "chosen": "a", "rejected": "b", "query": value}))) == 5
+        assert len(list(said({"prompt": value, "chosen": "a", "rejected": "b", "query": value}))) == 4

@@ -197,6 +197,7 @@ RECORDS: dict[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]]
         {"Type": "A", "Question": Q, "Best Answer": GOOD, "Best Incorrect Answer": POOR, "Correct Answers": "x"},
     ),
     "ms-swift": ("swift", {"messages": [user(Q), bot(GOOD)], "rejected_response": POOR}),
+    "ms-swift, several": ("swift", {"messages": [user(Q), bot(GOOD)], "rejected_response": [POOR, FAIR]}),
     "ms-swift, messages": (
         "swift-messages",
         {"messages": [user(Q), bot(GOOD)], "rejected_messages": [user(Q), bot(POOR)]},
