@@ -11,6 +11,7 @@ import yaml
 from actkit.backends import repository
 from actkit.backends.saes import sae_lens
 from actkit.cli.app import app, main
+from actkit.cli.options import presets as presets_module
 from actkit.cli.options.presets import FOLDER, NAMES, SAE_KEYS, load_preset, preset
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import ModelError, UsageError
@@ -274,7 +275,7 @@ def test_a_preset_without_an_sae_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = {key: one for key, one in preset("gpt2-small").items() if key not in SAE_KEYS}
-    monkeypatch.setattr("actkit.cli.options.presets.preset", lambda name: bare)
+    monkeypatch.setattr(presets_module, "preset", lambda name: bare)
     monkeypatch.chdir(tmp_path)
     Path("in.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(SystemExit) as done:

@@ -9,6 +9,7 @@ from scipy.special import expit, logit, ndtri
 from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import roc_auc_score
 
+from actkit.analysis import auroc as auroc_module
 from actkit.analysis.auroc import Auroc, auroc, column_aurocs, stratified_aurocs
 from actkit.analysis.columns import Columns
 
@@ -102,7 +103,7 @@ def test_blocks_of_columns_do_not_change_the_numbers(monkeypatch: pytest.MonkeyP
     dense, labels, groups = example(1)
     columns = stacked(dense)
     whole, strata = column_aurocs(columns, labels, groups), stratified_aurocs(columns, labels, groups)
-    monkeypatch.setattr("actkit.analysis.auroc.BLOCK", 5)
+    monkeypatch.setattr(auroc_module, "BLOCK", 5)
     parted = column_aurocs(columns, labels, groups)
     for name in ("value", "low", "high"):
         np.testing.assert_array_equal(getattr(parted, name), getattr(whole, name))

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.analysis import feature_stats as feature_stats_module
 from actkit.analysis.feature_stats import CONTEXTS_KEPT, feature_stats
 from actkit.config import SaeSpec
 from actkit.pipeline.recipe import Finished
@@ -217,7 +218,7 @@ def test_blocks_of_features_make_one_table(runs: dict[str, Finished], monkeypatc
     """Wide SAEs are written some features at a time."""
     path, sae = runs["one SAE"].path, "tiny/blocks.2.hook_resid_post"
     whole = [row for table in feature_stats(path, sae, 4096) for row in table.to_pylist()]
-    monkeypatch.setattr("actkit.analysis.feature_stats.BLOCK", 1000)
+    monkeypatch.setattr(feature_stats_module, "BLOCK", 1000)
     parts = list(feature_stats(path, sae, 4096))
     assert [len(part) for part in parts] == [1000, 1000, 1000, 1000, 96]
     assert [row for part in parts for row in part.to_pylist()] == whole

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import actkit
+from actkit.analysis import layer_stats as layer_stats_module
 from actkit.analysis.layer_stats import Moments, layer_stats
 from actkit.runs.reader import Floats
 from actkit.schemas import arrow_schema, vector_type
@@ -170,7 +171,7 @@ def test_the_size_of_a_block_changes_nothing_but_rounding(
 ) -> None:
     """A row at a time, three of them, and a shard at once."""
     expected = pd.read_parquet(finished / "layer_stats")
-    monkeypatch.setattr("actkit.analysis.layer_stats.BLOCK", block)
+    monkeypatch.setattr(layer_stats_module, "BLOCK", block)
     pd.testing.assert_frame_equal(layer_stats(finished).to_pandas(), expected, rtol=1e-9, check_dtype=False)
 
 

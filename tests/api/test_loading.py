@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import actkit
-from actkit.backends import describe, hugging_face
+from actkit.api import loading
+from actkit.backends import describe, hugging_face, repository
 from actkit.errors import ModelError, UsageError
 from tests.api.conftest import PROMPTS
 from tests.backends.test_loading_trust import pickled
@@ -135,7 +136,7 @@ def test_options_of_loading_are_not_ignored(tiny: actkit.ModelSpec) -> None:
 
 
 def test_a_handle_remembers_the_commit_that_it_was_loaded_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actkit.backends.repository.revision_of", lambda *_: "c0ffee")
+    monkeypatch.setattr(repository, "revision_of", lambda *_: "c0ffee")
     assert describe(actkit.load_model("tiny", device="cpu", layers=0)).revision == "c0ffee"
 
 
@@ -160,7 +161,7 @@ def test_every_option_of_a_model_is_one_of_loading(monkeypatch: pytest.MonkeyPat
         seen.append(spec)
         raise ModelError("as far as loading")
 
-    monkeypatch.setattr("actkit.api.loading.describe", stop)
+    monkeypatch.setattr(loading, "describe", stop)
     for name, value in OPTIONS.items():
         with pytest.raises(ModelError, match="as far as loading"):
             actkit.load_model("org/name", **{name: value})

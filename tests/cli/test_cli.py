@@ -22,6 +22,7 @@ import yaml
 from actkit.bundled import TINY
 from actkit.cli.app import app, main
 from actkit.cli.options.help import PANELS
+from actkit.recipes import capture, runner
 from tests.command_line import Result, Run
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
@@ -357,7 +358,7 @@ def test_what_can_be_checked_is_checked_before_weights_are_loaded(
     def load(*_: Any) -> None:
         pytest.fail("the weights were loaded first")
 
-    monkeypatch.setattr("actkit.recipes.runner.load", load)
+    monkeypatch.setattr(runner, "load", load)
     Path("full").mkdir()
     (Path("full") / "thesis.tex").write_text("years of work")
     check_error(actkit(*arguments.split()), 1, says)
@@ -399,7 +400,7 @@ def test_interrupting_exits_130(actkit: Run, monkeypatch: pytest.MonkeyPatch) ->
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("actkit.recipes.capture.run", interrupt)
+    monkeypatch.setattr(capture, "run", interrupt)
     check_error(actkit("capture", "-p", "One.", "-o", "x"), 130, "interrupted", "--overwrite")
 
 

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from actkit.cli import capture as capture_command
 from actkit.cli import run_command as running
+from actkit.cli import show as show_command
 from actkit.cli.app import app, main
 from actkit.cli.options.presets import near_names
 from actkit.cli.screen.console import Counts, progress_shown
 from actkit.errors import ModelError
+from actkit.recipes import capture
 from actkit.runs.progress import Progress
 
 SMALL = ["--layers", "0", "--positions", "last", "-q"]
@@ -82,7 +85,7 @@ def test_a_model_that_cannot_be_loaded_is_told_what_is_nearly_called_so(
     def missing(*_: Any) -> None:
         raise ModelError(f"{model}: no such model", "check the name")
 
-    monkeypatch.setattr("actkit.recipes.capture.run_capture", missing)
+    monkeypatch.setattr(capture, "run_capture", missing)
     found = actkit("capture", "-p", "One.", "-m", model)
     assert found.status == 1 and f"error: {model}: no such model" in found.err
     assert found.err.endswith("hint: did you mean --model tiny? else check the name\n" if said else "check the name\n")
@@ -94,7 +97,7 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
     def missing(*_: Any) -> None:
         raise ModelError("tinyy (Llama) has no hook point x", "the nearest are y")
 
-    monkeypatch.setattr("actkit.recipes.capture.run_capture", missing)
+    monkeypatch.setattr(capture, "run_capture", missing)
     assert "did you mean" not in actkit("capture", "-p", "One.", "-m", "tinyy").err
 
 
@@ -113,7 +116,7 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
 def test_a_run_that_is_ended_says_how_to_go_on(
     number: int, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actkit.recipes.capture.run_capture", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr(capture, "run_capture", lambda *_: signal.raise_signal(number))
     before = signal.getsignal(number)
     found = actkit("capture", "-p", "One.", "-o", "x")
     assert (found.status, found.out) == (status, "")
@@ -130,7 +133,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: py
         signal.raise_signal(signal.SIGHUP)
         return real(*arguments, **more)
 
-    monkeypatch.setattr("actkit.cli.capture.run_command", run)
+    monkeypatch.setattr(capture_command, "run_command", run)
     try:
         assert actkit("capture", "-p", "One.", "-o", "x", *SMALL) == Result(0, "x\n", "")
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -141,7 +144,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing(actkit: Run, monkeypatch: py
 @pytest.mark.usefixtures("signals_as_in_a_terminal")
 def test_outside_of_a_run_a_closed_terminal_has_its_status(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     # A name that the module has already: one that is imported while it is replaced would stay replaced.
-    monkeypatch.setattr("actkit.cli.show.check_run", lambda *_: signal.raise_signal(signal.SIGHUP))
+    monkeypatch.setattr(show_command, "check_run", lambda *_: signal.raise_signal(signal.SIGHUP))
     found = actkit("show", "x")
     assert found.status == 129 and "error: the terminal was closed\n" in found.err
 

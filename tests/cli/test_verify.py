@@ -23,6 +23,7 @@ from actkit.cli.screen.summary import verified
 from actkit.config import ModelSpec
 from actkit.errors import WriteError
 from actkit.hooks import HookPoint
+from actkit.verify import result_file
 from actkit.verify.recompute.records import drawn
 from tests.command_line import Run
 from tests.verify.tampering import change_part
@@ -460,7 +461,7 @@ def test_a_run_that_cannot_be_written_to_is_checked_all_the_same(
     def refuse(*_: Any) -> None:
         raise WriteError("cannot write verify.json: Read-only file system")
 
-    monkeypatch.setattr("actkit.verify.result_file.write_text", refuse)
+    monkeypatch.setattr(result_file, "write_text", refuse)
     run = copy("capture")
     (run / "verify.json").unlink(missing_ok=True)
     result = actkit("verify", run)

@@ -198,7 +198,7 @@ def test_an_export_is_on_disk_before_it_has_its_name_and_spares_what_is_called_l
 ) -> None:
     done: list[str] = []
     replace = Path.replace
-    monkeypatch.setattr("actkit.export.formats.sync", lambda path: done.append(f"sync {path.name}"))
+    monkeypatch.setattr(formats, "sync", lambda path: done.append(f"sync {path.name}"))
     monkeypatch.setattr(Path, "replace", lambda self, to: (done.append(f"name {to.name}"), replace(self, to))[1])
     (tmp_path / ".x.pt.partial").mkdir()
     (tmp_path / ".x.pt.partial" / "thesis.txt").write_text("mine")

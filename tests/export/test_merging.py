@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actkit.errors import InputError, RunError, UsageError
+from actkit.export import merging as merging_module
 from actkit.export.formats import export
 from actkit.export.merged_json import read_document
 from actkit.export.merging import merge_into
@@ -106,7 +107,7 @@ def test_a_document_that_cannot_be_joined_stays(
     def full(*_: Any) -> Written:
         raise RunError("cannot write")
 
-    monkeypatch.setattr("actkit.export.merging.write_whole", full)
+    monkeypatch.setattr(merging_module, "write_whole", full)
     target.write_text(json.dumps(DOCUMENT))
     with pytest.raises(RunError, match="cannot write"):
         joined(runs, "1", target)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actkit.errors import WriteError
+from actkit.pipeline import extract
 from tests.command_line import Run
 
 SMALL = ("--layers", "0", "--shard-sequences", "2", "--batch-tokens", "16")
@@ -63,7 +64,7 @@ def test_a_signal_before_the_first_shard_leaves_nothing_and_the_line_begins_it(
     def kill(*_: Any, **__: Any) -> None:
         signal.raise_signal(number)
 
-    monkeypatch.setattr("actkit.pipeline.extract._run_shards", kill)
+    monkeypatch.setattr(extract, "_run_shards", kill)
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     found, out, err = actkit("capture", "-p", "It's one", "-o", "x", "--overwrite", *SMALL)
     assert (found, out) == (status, "")
@@ -84,7 +85,7 @@ def test_a_signal_that_a_library_turns_into_an_error_is_still_an_interruption(
         except BaseException as error:
             raise ValueError("something went wrong") from error
 
-    monkeypatch.setattr("actkit.pipeline.extract._run_shards", swallow)
+    monkeypatch.setattr(extract, "_run_shards", swallow)
     status, _, err = actkit("capture", *PROMPTS, "-o", "x", *SMALL)
     assert status == 143 and err.startswith("error: ended")
 
@@ -93,7 +94,7 @@ def test_what_comes_from_standard_input_must_come_again(actkit: Run, monkeypatch
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("actkit.pipeline.extract._run_shards", stop)
+    monkeypatch.setattr(extract, "_run_shards", stop)
     with open("in.txt", "w") as file:  # noqa: PTH123 - what a shell does
         file.write("One.\n")
     with open("in.txt") as file:  # noqa: PTH123
@@ -107,7 +108,7 @@ def test_no_room_says_how_to_continue_too(actkit: Run, monkeypatch: pytest.Monke
     def full(*_: Any, **__: Any) -> None:
         raise WriteError("cannot write x: No space left on device", "is the disk full or read-only?")
 
-    monkeypatch.setattr("actkit.pipeline.extract._run_shards", full)
+    monkeypatch.setattr(extract, "_run_shards", full)
     status, _, err = actkit("capture", "-p", "One.", "-o", "x")
     assert status == 1 and err.endswith(
         "hint: is the disk full or read-only? when that is mended, continue: actkit capture -p One. -o x --resume\n"

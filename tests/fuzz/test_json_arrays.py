@@ -7,6 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record
+from actkit.pipeline.input import json_stream
 from tests.fuzz.damage import CASES, TEXTS, VALUES, common, damaged, fuzz, jsonl, read, same
 from tests.fuzz.test_lines import depth, meant
 
@@ -29,7 +30,7 @@ def arrays(draw: st.DrawFn) -> tuple[list[Any], list[int], bytes, bytes]:
 def test_arrays_are_read_up_to_the_damage_and_then_said_to_be_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, piece: int
 ) -> None:
-    monkeypatch.setattr("actkit.pipeline.input.json_stream.PIECE", piece)
+    monkeypatch.setattr(json_stream, "PIECE", piece)
     path = tmp_path / "t.json"
 
     def check(case: tuple[list[Any], list[int], bytes, bytes]) -> None:

@@ -23,6 +23,7 @@ from actkit.cli.app import main
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.recipe import Finished
+from actkit.recipes import runner
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 from actkit.recipes.specs import SparseSpec
 from tests.backends.saes.test_sae import saved
@@ -391,7 +392,7 @@ def test_a_dataset_that_is_not_there_is_known_before_anything_is_loaded(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("load_saes", "describe", "load"):
-        monkeypatch.setattr(f"actkit.recipes.runner.{name}", lambda *_: pytest.fail("something was loaded"))
+        monkeypatch.setattr(runner, name, lambda *_: pytest.fail("something was loaded"))
     with pytest.raises(InputError, match=dataset):
         run_feature_dataset(FeatureDatasetSpec(dataset), SparseSpec(ModelSpec(), SAES, OutputSpec(tmp_path / "run")))
 

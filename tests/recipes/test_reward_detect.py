@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from actkit.analysis.auroc import stratified_aurocs
 from actkit.analysis.columns import Columns
+from actkit.analysis.feature_tests import feature_scores as feature_scores_module
 from actkit.analysis.feature_tests.block_statistics import class_means
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts
@@ -524,7 +525,7 @@ def test_an_error_of_the_statistics_is_not_called_nothing_to_compare(
     def broken(*_: Any) -> None:
         raise ValueError("an array of no shape")
 
-    monkeypatch.setattr("actkit.analysis.feature_tests.feature_scores.dense_probe", broken)
+    monkeypatch.setattr(feature_scores_module, "dense_probe", broken)
     with pytest.raises(ValueError, match="an array of no shape"):
         detected(tmp_path / "a", texts(0))
     alike = [{**one, "feedback": "positive"} for one in texts(0)]

@@ -14,6 +14,7 @@ from actkit.backends import describe
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
+from actkit.recipes import steer_run as steer_run_module
 from actkit.recipes.steer import SteerSpec
 from tests.command_line import Run
 from tests.recipes.steered import STEMS, concept_run, feedback_run, steered
@@ -391,7 +392,7 @@ def test_from_python_the_run_is_beside_the_one_that_is_steered(concept: Path, tm
 
 def test_a_concept_run_can_go_on_with_its_effects(tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """--steer: beside the run, with the default choices; the path on standard output is still the run's."""
-    monkeypatch.setattr("actkit.recipes.steer_run.STRENGTHS", (1.0, 2.0))
+    monkeypatch.setattr(steer_run_module, "STRENGTHS", (1.0, 2.0))
     folder = tmp_path / "a"
     folder.mkdir()
     called = concept_run(folder, "--steer")

@@ -12,6 +12,8 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from actkit.analysis.auroc import auroc
 from actkit.analysis.auroc_interval import accuracy_interval, effective_texts, wilson
 from actkit.analysis.columns import Floats
+from actkit.analysis.concepts import direction_chance as direction_chance_module
+from actkit.analysis.concepts import logistic_direction
 from actkit.analysis.concepts.caveats import about_choice
 from actkit.analysis.concepts.concept import choose
 from actkit.analysis.concepts.direction_chance import aurocs, exchanged_band, random_band
@@ -235,8 +237,8 @@ def test_a_shift_that_is_there_is_outside_of_both_bands_and_does_not_widen_them(
 def test_the_band_is_that_of_refits_one_by_one(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = planted(stems=24, d=80, shift=2.0)
     split = split_of(pairs)
-    monkeypatch.setattr("actkit.analysis.concepts.direction_chance.EXCHANGES", {method: 12})
-    monkeypatch.setattr("actkit.analysis.concepts.logistic_direction.STRENGTHS", (0.01,))
+    monkeypatch.setattr(direction_chance_module, "EXCHANGES", {method: 12})
+    monkeypatch.setattr(logistic_direction, "STRENGTHS", (0.01,))
     signs = np.random.default_rng((5, 1)).choice([-1.0, 1.0], size=(12, 24))[:, pairs.stems, None]
     expected = []
     for sign in signs:

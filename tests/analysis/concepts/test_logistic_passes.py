@@ -10,6 +10,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
 from actkit.analysis.columns import Bools, Floats
+from actkit.analysis.concepts import paired as paired_module
+from actkit.analysis.concepts import quasi_newton as quasi_newton_module
 from actkit.analysis.concepts.logistic_direction import FOLDS, exchanged, logistic, logistic_of_parts
 from actkit.analysis.concepts.logistic_passes import Passes
 from actkit.analysis.concepts.paired import Paired
@@ -119,7 +121,7 @@ def test_cross_validation_chooses_what_scikit_learn_would(n: int) -> None:
 def test_borders_of_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = alike(n=200)
     whole = logistic(pairs)[0]
-    monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", block)
+    monkeypatch.setattr(paired_module, "BLOCK", block)
     assert logistic(pairs)[0] == pytest.approx(whole, abs=1e-9 * np.abs(whole).max())
     passes, texts = Passes.of(pairs), np.concatenate([pairs.positive[:], pairs.negative[:]])
     assert passes.middle == pytest.approx(texts.mean(0), rel=1e-12)
@@ -163,7 +165,7 @@ def test_minima_are_found_from_far_where_the_hessian_says_little() -> None:
 
 
 def test_a_search_that_does_not_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actkit.analysis.concepts.quasi_newton.MOST_ROUNDS", 1)
-    monkeypatch.setattr("actkit.analysis.concepts.quasi_newton.ROUND", (1, 1))
+    monkeypatch.setattr(quasi_newton_module, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(quasi_newton_module, "ROUND", (1, 1))
     with pytest.warns(RuntimeWarning, match="1 regressions have not converged"):
         logistic(alike(shift=30.0), 1.0)

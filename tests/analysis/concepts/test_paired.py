@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from actkit.analysis.columns import Floats
+from actkit.analysis.concepts import direction_chance
+from actkit.analysis.concepts import paired as paired_module
 from actkit.analysis.concepts.direction_scores import Background, score
 from actkit.analysis.concepts.directions import METHODS, Split, direction, split_pairs
 from actkit.analysis.concepts.paired import Paired, VectorFile
@@ -31,7 +33,7 @@ def split_of(pairs: Paired) -> Split:
 def test_vectors_in_a_file_are_those_in_memory(
     block: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", block)
+    monkeypatch.setattr(paired_module, "BLOCK", block)
     pairs = some_pairs(500)
     part = np.random.default_rng(1).random(500) < share
     again = np.random.default_rng(2).random(part.sum()) < 0.7
@@ -81,9 +83,9 @@ def test_evidence_does_not_depend_on_where_vectors_are_nor_on_blocks(
         return np.array([*fitted.unit, fitted.norm, *astuple(evidence)])
 
     whole = everything(pairs)
-    monkeypatch.setattr("actkit.analysis.concepts.paired.BLOCK", 16 * 11)
-    monkeypatch.setattr("actkit.analysis.concepts.direction_chance.AT_ONCE", 1)
-    monkeypatch.setattr("actkit.analysis.concepts.direction_chance.FEWEST", 13)
+    monkeypatch.setattr(paired_module, "BLOCK", 16 * 11)
+    monkeypatch.setattr(direction_chance, "AT_ONCE", 1)
+    monkeypatch.setattr(direction_chance, "FEWEST", 13)
     with in_file(pairs, tmp_path) as stored:
         found.append(everything(stored))
     assert found[0] == pytest.approx(whole, abs=1e-9, nan_ok=True)

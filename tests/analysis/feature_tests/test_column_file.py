@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from actkit.analysis.columns import Columns, Part
+from actkit.analysis.feature_tests import column_file as column_file_module
 from actkit.analysis.feature_tests.column_file import ColumnFile
 from actkit.analysis.scratch_file import Spill
 
@@ -33,7 +34,7 @@ def parts_of(dense: np.ndarray, order: np.ndarray, n_parts: int) -> Callable[[],
 def test_blocks_and_columns_are_those_of_the_matrix_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, shuffled: bool
 ) -> None:
-    monkeypatch.setattr("actkit.analysis.feature_tests.column_file.BLOCK", block)
+    monkeypatch.setattr(column_file_module, "BLOCK", block)
     for seed in range(4):
         dense = made(seed)
         order = np.arange(np.count_nonzero(dense))
@@ -70,7 +71,8 @@ def test_parts_that_change_are_an_error_and_leave_no_file(
 ) -> None:
     made_files: list[Spill] = []
     monkeypatch.setattr(
-        "actkit.analysis.feature_tests.column_file.Spill",
+        column_file_module,
+        "Spill",
         lambda folder: made_files.append(Spill(folder)) or made_files[0],
     )
     readings = iter(lengths)

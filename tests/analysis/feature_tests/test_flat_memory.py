@@ -11,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.analysis import columns as columns_module
+from actkit.analysis.feature_tests import column_file, probes
+from actkit.analysis.feature_tests import labelled as labelled_module
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.analysis.feature_tests.labelled import read_texts
+from actkit.analysis.permutation import redraws
 from actkit.runs.reader import part_of
 
 FEW, MANY, PART = 2_000, 8_000, 500
@@ -80,9 +84,9 @@ def peak_of(call: Callable[[], object]) -> int:
 def test_scores_hold_a_block_of_columns_and_little_of_each_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("columns.BLOCK", "feature_tests.column_file.BLOCK", "permutation.redraws.LABELS"):
-        monkeypatch.setattr(f"actkit.analysis.{name}", 1 << 15)
-    monkeypatch.setattr("actkit.analysis.feature_tests.probes.MOST_ELEMENTS", FEW * D_MODEL)
+    for module, name in ((columns_module, "BLOCK"), (column_file, "BLOCK"), (redraws, "LABELS")):
+        monkeypatch.setattr(module, name, 1 << 15)
+    monkeypatch.setattr(probes, "MOST_ELEMENTS", FEW * D_MODEL)
     saes = [ScoredSae("sae", D_SAE, "point")]
     runs = [written(tmp_path / str(n), n) for n in (PART, FEW, MANY)]  # the first is there for what is imported late
     tables = set(runs[-1].iterdir())
@@ -101,7 +105,7 @@ def test_texts_are_read_without_being_held(tmp_path: Path, monkeypatch: pytest.M
         held.append(pa.total_allocated_bytes())
         return part_of(*asked)
 
-    monkeypatch.setattr("actkit.analysis.feature_tests.labelled.part_of", watched)
+    monkeypatch.setattr(labelled_module, "part_of", watched)
     read_texts(runs[-1])
     # A part has 700 kB of text; Arrow may free one while the next is read.
     assert len(held) == MANY // PART and max(held) - held[0] < 2 * PART * 1400

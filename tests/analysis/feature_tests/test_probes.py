@@ -8,6 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from actkit.analysis.feature_tests import probes as probes_module
 from actkit.analysis.feature_tests.labelled import Texts, hold_out
 from actkit.analysis.feature_tests.probes import STRENGTHS, _centre, fit_and_score
 
@@ -18,7 +19,7 @@ from actkit.analysis.feature_tests.probes import STRENGTHS, _centre, fit_and_sco
 def test_columns_are_centred_and_scaled_as_numpy_does_to_the_bit(
     monkeypatch: pytest.MonkeyPatch, at_once: int, width: int, kind: Any
 ) -> None:
-    monkeypatch.setattr("actkit.analysis.feature_tests.probes.AT_ONCE", at_once)
+    monkeypatch.setattr(probes_module, "AT_ONCE", at_once)
     x = np.random.default_rng(width).lognormal(size=(1003, width)).astype(kind)
     x[:, width // 2] = x[:, width // 2] if width < 3 else 2.0
     middle, expected = x.mean(0), x.std(0)

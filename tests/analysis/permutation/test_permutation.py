@@ -12,6 +12,9 @@ from scipy.stats import hypergeom, mannwhitneyu, multivariate_hypergeom, pearson
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis.columns import Columns
+from actkit.analysis.permutation import block_p_values as block_p_values_module
+from actkit.analysis.permutation import redraws as redraws_module
+from actkit.analysis.permutation import score_blocks as score_blocks_module
 from actkit.analysis.permutation.block_p_values import exact_tails
 from actkit.analysis.permutation.conditional import conditional_tails
 from actkit.analysis.permutation.design import scores_of
@@ -254,7 +257,7 @@ def test_the_smooth_limit_of_wide_columns_agrees_with_the_conditional_one(monkey
     labels = random.random(6000) < 0.5
     design = design_of(labels, np.arange(6000))
     conditional = p_values(stacked(dense), labels, design, random).p
-    monkeypatch.setattr("actkit.analysis.permutation.block_p_values.WIDE", 100)
+    monkeypatch.setattr(block_p_values_module, "WIDE", 100)
     smooth = p_values(stacked(dense), labels, design, random).p
     assert not np.array_equal(smooth, conditional)
     np.testing.assert_allclose(smooth, conditional, rtol=0.01)
@@ -372,7 +375,7 @@ def test_chunks_of_draws_are_as_good_as_any(kind: str, monkeypatch: pytest.Monke
     columns = stacked(dense)
     whole = p_values(columns, labels, design, np.random.default_rng(0), 20_000)
     null = largest_under_null(columns, labels, design, np.random.default_rng(0), 3000)
-    monkeypatch.setattr("actkit.analysis.permutation.redraws.LABELS", 5000)
+    monkeypatch.setattr(redraws_module, "LABELS", 5000)
     parted = p_values(columns, labels, design, np.random.default_rng(0), 20_000)
     again = largest_under_null(columns, labels, design, np.random.default_rng(1), 3000)
     np.testing.assert_array_equal(parted.method, whole.method)
@@ -389,7 +392,7 @@ def test_blocks_of_columns_in_a_file_or_not_change_no_bit(
     whole = p_values(columns, labels, design, random, 50)
     null = largest_under_null(columns, labels, design, random, 300)
     assert set(whole.method) != {"limit"} and (kind == "texts" or "draws" in whole.method)
-    monkeypatch.setattr("actkit.analysis.permutation.score_blocks.PRODUCTS", 90)
+    monkeypatch.setattr(score_blocks_module, "PRODUCTS", 90)
     random = np.random.default_rng(0)
     with Exchange(labels, design, tmp_path) as parted:
         for first, last in columns.blocks(30):
@@ -414,10 +417,10 @@ def test_the_largest_under_null_is_the_largest_auroc_of_the_redrawn_labels(kind:
 
 def test_fewer_draws_are_made_of_what_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     dense, labels, design = example("texts", 5, n=31)
-    monkeypatch.setattr("actkit.analysis.permutation.redraws.MOST_PRODUCTS", 250 * np.count_nonzero(dense))
+    monkeypatch.setattr(redraws_module, "MOST_PRODUCTS", 250 * np.count_nonzero(dense))
     for asked, made in ((1000, 250), (100, 100)):
         assert len(largest_under_null(stacked(dense), labels, design, np.random.default_rng(6), asked)) == made
-    monkeypatch.setattr("actkit.analysis.permutation.redraws.MOST_PRODUCTS", 1)
+    monkeypatch.setattr(redraws_module, "MOST_PRODUCTS", 1)
     assert len(largest_under_null(stacked(dense), labels, design, np.random.default_rng(6), 1000)) == 200
 
 

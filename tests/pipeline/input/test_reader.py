@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input import json_stream
 from actkit.pipeline.input.reader import read_records
 
 
@@ -448,7 +449,7 @@ def test_a_number_cut_at_its_point_or_exponent_stays_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
     """`1.` alone reads as 1, with a point left over."""
-    monkeypatch.setattr("actkit.pipeline.input.json_stream.PIECE", piece)
+    monkeypatch.setattr(json_stream, "PIECE", piece)
     numbers = [1.5, -2.25, 1e5, 1e7, -0.5e-3, 12, 0]
     for form in (
         "[1.5,-2.25,1e5,1E+7,-0.5e-3,12,0]",
@@ -517,7 +518,7 @@ def test_json_is_read_alike_wherever_it_is_cut_into_pieces(
     """A value cut anywhere (in a word, a number, an escape, white space) is read on, not called broken."""
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("actkit.pipeline.input.json_stream.PIECE", piece)
+        patch.setattr(json_stream, "PIECE", piece)
         assert [value for *_, value in good(write(Path(folder), "t.json", text))] == values
 
 
