@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint configs/constraints.txt
 
-.PHONY: help install demo test test-all test-slow test-real coverage package lint types imports check bench bench-peers bench-memory bench-start clean
+.PHONY: help install demo picture test test-all test-slow test-real coverage package lint types imports check bench bench-peers bench-memory bench-start clean
 
 help:            ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -23,9 +23,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 install: $(VENV)/.installed  ## Make a virtual environment with actkit in it.
 
-demo: $(VENV)/.installed  ## Preference pairs through the bundled model, to Parquet tables.
+demo: $(VENV)/.installed  ## Preference pairs through the bundled model: Parquet tables, and a page to look at them.
 	$(BIN)/actkit dpo --config configs/demo.yaml --overwrite
 	$(BIN)/actkit show runs/demo
+	$(BIN)/actkit report runs/demo --overwrite
+
+picture: $(VENV)/.installed-dev  ## The README's picture.
+	$(BIN)/actkit concept honesty --layers all -o runs/honesty --overwrite --quiet
+	$(BIN)/actkit plot runs/honesty layers --width 760 -o actkit/docs/honesty.svg --overwrite
 
 test: $(VENV)/.installed-dev  ## The tests; no network, no GPU, under three minutes on two cores.
 	$(BIN)/python -m pytest -q -n 2

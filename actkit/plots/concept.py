@@ -81,7 +81,12 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         )
     best = about["chosen"].get(about["method"])
     if best:
-        made.add_vline(x=best["layer"], line={"color": GREY, "dash": "dot", "width": 1.5}, annotation_text="chosen")
+        made.add_vline(
+            x=best["layer"],
+            line={"color": GREY, "dash": "dot", "width": 1.5},
+            annotation_text="chosen",
+            annotation_position="bottom right",
+        )
     layer_axis(made, x)
     made.update_yaxes(title="held-out AUROC", range=[min(0.2, *(r["auroc_heldout"] for r in rows)) - 0.03, 1.03])
     said = f"; chosen on validation pairs: layer {best['layer']}, {_interval(best)} on the test pairs" if best else ""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.plots.picture import LackingError, Pick, Source, needs
-from actkit.runs.reader import keys_of, part_of, parts, sae_groups
+from actkit.runs.reader import keys_of, left_out, parts, sae_groups, tokens_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -33,6 +33,7 @@ class PositionRows:
     positions: Ints
     n_active: Ints
     is_special: npt.NDArray[np.bool_]
+    """Special tokens and attention sinks: what statistics leave out."""
     roles: npt.NDArray[np.object_]
     tokens: npt.NDArray[np.object_]
     lengths: Ints
@@ -45,7 +46,8 @@ def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator
     """Every position of one SAE, a part at a time."""
     needs(run, "features")
     for part in parts(run.path, "features"):
-        tokens = part_of(run.path, "tokens", part, ["sequence_id", "position", "is_special", "role", "token"])
+        tokens = tokens_of(run.path, part, ["sequence_id", "position", "role", "token"])
+        excluded = left_out(tokens)
         keys = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
         wanted = ["sequence_id", "position", "n_active"] + (
             ["feature_ids", "feature_activations"] if with_features else []
@@ -59,7 +61,7 @@ def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator
                 ids,
                 positions,
                 table["n_active"].to_numpy().astype(np.int64),
-                here["is_special"].to_numpy(zero_copy_only=False).astype(np.bool_),
+                excluded.take(pa.array(at)).to_numpy(zero_copy_only=False).astype(np.bool_),
                 here["role"].to_numpy(zero_copy_only=False),
                 here["token"].to_numpy(zero_copy_only=False),
                 pc.list_value_length(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,

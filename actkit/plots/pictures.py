@@ -3,9 +3,11 @@
 A new command's pictures are a module with `PICTURES` here, and a line in `OF_COMMAND`.
 """
 
+import pyarrow as pa
+
 from actkit.errors import UsageError
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
-from actkit.plots.picture import Drawn, Pick, Picture, Source
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source
 
 OF_COMMAND: dict[str, tuple[Picture, ...]] = {
     "dpo": dpo.PICTURES,
@@ -30,4 +32,16 @@ def draw(run: Source, name: str, pick: Pick | None = None) -> Drawn:
     if found is None:
         listed = "; ".join(f"{one.name}: {one.shows}" for one in known) or "none"
         raise UsageError(f"{name}: a run of {run.facts['command']} has no such picture", f"it has {listed}")
-    return found.draw(run, pick or Pick())
+    return drawn(found, run, pick or Pick())
+
+
+def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
+    """The picture. Raises LackingError where the run lacks what it needs, a column that came later included."""
+    try:
+        return picture.draw(run, pick)
+    except (KeyError, pa.ArrowInvalid) as error:
+        lacking = str(error).partition(" in ")[0].removeprefix("No match for FieldRef.Name")
+        raise LackingError(
+            f"This run has no column {lacking.strip(chr(39) + '()')}, which an older actkit did not write.",
+            "make the run again",
+        ) from error

@@ -1,7 +1,7 @@
 """What a run found, in a sentence: that of its first picture."""
 
 from actkit.plots.picture import LackingError, Pick
-from actkit.plots.pictures import pictures_of
+from actkit.plots.pictures import drawn, pictures_of
 from actkit.runs.run import Run
 
 
@@ -11,6 +11,6 @@ def finding(run: Run) -> str:
     if not known:
         return f"A run of {run.facts['command']} has no picture."
     try:
-        return known[0].draw(run, Pick()).says
+        return drawn(known[0], run, Pick()).says
     except LackingError as error:
         return error.message

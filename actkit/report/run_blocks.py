@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from actkit.plots.picture import Drawn, LackingError, Pick
-from actkit.plots.pictures import pictures_of
+from actkit.plots.pictures import drawn, pictures_of
 from actkit.report.feature_views import PLACES, Window, cut_all, feature_view, known_of, logits_of, windows_of
 from actkit.report.features_in_order import features_in_order
 from actkit.report.pack import packed
@@ -60,7 +60,7 @@ def drawn_pictures(run: Run) -> list[tuple[str, str, Drawn | LackingError]]:
     found: list[tuple[str, str, Drawn | LackingError]] = []
     for picture in pictures_of(run):
         try:
-            found.append((picture.name, picture.shows, picture.draw(run, Pick())))
+            found.append((picture.name, picture.shows, drawn(picture, run, Pick())))
         except LackingError as error:
             found.append((picture.name, picture.shows, error))
     return found

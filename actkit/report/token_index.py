@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from actkit.runs.reader import Ints, part_of, parts
+from actkit.runs.reader import Ints, left_out, parts, tokens_of
 
 TEXTS = 3_000
 """Token texts that can be searched for: the commonest."""
@@ -91,8 +91,8 @@ def token_index(run: Path) -> TokenIndex:
     """Number the tokens of a run; no feature is counted yet."""
     totals: dict[str, int] = {}
     for part in parts(run, "tokens"):
-        tokens = part_of(run, "tokens", part, ["token", "is_special"])
-        ordinary = tokens.filter(pc.invert(tokens["is_special"]))["token"].cast("string").combine_chunks()
+        tokens = tokens_of(run, part, ["token"])
+        ordinary = tokens.filter(pc.invert(left_out(tokens)))["token"].cast("string").combine_chunks()
         for one in pc.value_counts(ordinary).to_pylist():
             totals[one["values"]] = totals.get(one["values"], 0) + one["counts"]
     kept = sorted((text for text, n in totals.items() if n >= FEWEST), key=lambda text: (-totals[text], text))[:TEXTS]
@@ -101,11 +101,11 @@ def token_index(run: Path) -> TokenIndex:
     for part in parts(run, "tokens"):
         if n >= MOST_TOKENS:
             break
-        tokens = part_of(run, "tokens", part, ["sequence_id", "position", "token", "is_special"])
+        tokens = tokens_of(run, part, ["sequence_id", "position", "token"])
         encoded = tokens["token"].cast("string").combine_chunks().dictionary_encode()
         of_text = np.array([number.get(text, int(NONE)) for text in encoded.dictionary.to_pylist()], dtype=np.uint16)
         own = of_text[encoded.indices.to_numpy()] if len(tokens) else np.zeros(0, dtype=np.uint16)
-        is_special = tokens["is_special"].to_numpy(zero_copy_only=False).astype(np.bool_)
+        is_special = left_out(tokens).to_numpy(zero_copy_only=False).astype(np.bool_)
         own[is_special] = NONE
         sequences, positions = tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy()
         first = np.flatnonzero(np.diff(sequences, prepend=-1))

@@ -1,5 +1,6 @@
 """Read a run's tables shard by shard: the activations of one hook point, with what the other tables say of them."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from actkit.runs.fast_vectors import vectors
 from actkit.runs.json_file import is_regular
 from actkit.runs.paths import numbered
 
+LEFT_OUT = ("is_special", "is_sink")
+"""Columns of `tokens` that say what statistics leave out."""
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
@@ -117,14 +120,25 @@ def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]
     return at, there
 
 
+def tokens_of(run: Path, part: Path, columns: Sequence[str]) -> pa.Table:
+    """Columns of the part of `tokens` that belongs to the shard of `part`, and those that `left_out` needs.
+
+    Runs of an older actkit have no `is_sink`.
+    """
+    there = pq.read_schema(run / "tokens" / part.name).names
+    return part_of(run, "tokens", part, [*columns, *(name for name in LEFT_OUT if name in there)])
+
+
+def left_out(tokens: pa.Table) -> pa.ChunkedArray:
+    """[n] which rows of `tokens` statistics leave out: special ones and attention sinks."""
+    flags = [pc.fill_null(tokens[name], False) for name in LEFT_OUT if name in tokens.column_names]
+    return functools.reduce(pc.or_, flags)
+
+
 def special_keys(run: Path, part: Path) -> Ints:
     """One number for each token in the shard of `part` that statistics leave out: special ones and attention sinks."""
-    # Sinks were not marked by the first versions.
-    there = pq.read_schema(run / "tokens" / part.name).names
-    own = [name for name in ("is_special", "is_sink") if name in there]
-    tokens = part_of(run, "tokens", part, ["sequence_id", "position", *own])
-    left_out = [pc.fill_null(tokens[name], False) for name in own]
-    special = tokens.filter(pc.or_(left_out[0], left_out[-1]))
+    tokens = tokens_of(run, part, ["sequence_id", "position"])
+    special = tokens.filter(left_out(tokens))
     return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
 
 

@@ -15,7 +15,7 @@ import pytest
 from actkit.errors import ActkitError, UsageError
 from actkit.plots import dpo, feature_dataset
 from actkit.plots.picture import LackingError, Pick
-from actkit.plots.pictures import OF_COMMAND, draw, pictures_of
+from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of
 from actkit.plots.save import save
 from actkit.plots.style import DARK, label, themed
 from actkit.runs.by_feature import positions_of_feature
@@ -119,6 +119,26 @@ def test_a_run_without_a_table_gets_a_sentence_and_no_traceback(six_runs: Mappin
                 with pytest.raises(LackingError) as error:
                     picture.draw(open_run(old), Pick())
                 assert error.value.message.endswith(".")
+
+
+def test_a_run_of_an_older_actkit_is_drawn_without_the_columns_that_came_later(
+    six_runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    later = {"tokens": ["is_sink"], "sequences": ["split"], "feature_stats": ["histogram"]}
+    for command in ("dpo", "feature-dataset"):
+        old = tmp_path / command
+        shutil.copytree(six_runs[command], old)
+        for table, columns in later.items():
+            for part in (old / table).glob("*.parquet"):
+                rows = pq.read_table(part, partitioning=None)
+                pq.write_table(rows.drop_columns([one for one in columns if one in rows.column_names]), part)
+        for picture in pictures_of(open_run(old)):
+            assert drawn(picture, open_run(old), Pick()).says
+        part = next((old / "sequences").glob("*.parquet"))
+        pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["record_id"]), part)
+        with pytest.raises(LackingError, match="no column record_id"):
+            for picture in pictures_of(open_run(old)):
+                drawn(picture, open_run(old), Pick())
 
 
 def test_labels_are_text_alone() -> None:
