@@ -3,6 +3,8 @@
 A new command's pictures are a module with `PICTURES` here, and a line in `OF_COMMAND`.
 """
 
+import re
+
 import pyarrow as pa
 
 from actkit.errors import UsageError
@@ -40,8 +42,8 @@ def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
     try:
         return picture.draw(run, pick)
     except (KeyError, pa.ArrowInvalid) as error:
-        lacking = str(error).partition(" in ")[0].removeprefix("No match for FieldRef.Name")
+        named = re.search(r"[\"'(](\w+)[\"')]", str(error))
         raise LackingError(
-            f"This run has no column {lacking.strip(chr(39) + '()')}, which an older actkit did not write.",
+            f"This run has no column {named[1] if named else 'for it'}, which an older actkit did not write.",
             "make the run again",
         ) from error

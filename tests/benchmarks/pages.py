@@ -31,16 +31,17 @@ WORDS = [
     for second in ("n", "rd", "st", "ve", "l", "king", "m")
 ]
 MAKE = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from actkit.report.write import write_report
 from actkit.runs.run import open_run
 import actkit.report.run_blocks, pyarrow.parquet
 from actkit.report.write import plotly_packed
+from actkit.pipeline.provenance import peak_memory_mb
 plotly_packed()
-before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+before, began = peak_memory_mb(), time.perf_counter()
 write_report([open_run(Path(sys.argv[1]))], Path(sys.argv[2]))
-print(time.perf_counter() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(time.perf_counter() - began, peak_memory_mb() - before)
 """
 
 

@@ -136,9 +136,9 @@ def test_a_run_of_an_older_actkit_is_drawn_without_the_columns_that_came_later(
             assert drawn(picture, open_run(old), Pick()).says
         part = next((old / "sequences").glob("*.parquet"))
         pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["record_id"]), part)
+        needing = next(one for one in pictures_of(open_run(old)) if one.name in ("pair", "document"))
         with pytest.raises(LackingError, match="no column record_id"):
-            for picture in pictures_of(open_run(old)):
-                drawn(picture, open_run(old), Pick())
+            drawn(needing, open_run(old), Pick())
 
 
 def test_labels_are_text_alone() -> None:
