@@ -120,9 +120,10 @@ def neighbours(run: Source, _pick: Pick) -> Drawn:
     keys = sorted(found)
     values = [np.concatenate(found[key]) for key in keys]
     low, mid, high = (np.array([np.quantile(one, q) for one in values]) for q in (0.25, 0.5, 0.75))
-    x = [f"{a}→{b}" for a, b in keys]
+    x = [a for a, _ in keys]
     made = figure(*band(x, low, high, "quartiles of the positions", "#2b7bba"), line(x, mid, "median", 0))
-    made.update_xaxes(title="from layer to layer", type="category")
+    layer_axis(made, x)
+    made.update_xaxes(title="from this layer to the next stored one")
     made.update_yaxes(title="cosine of the same position", range=[min(0.0, float(low.min())), 1.02])
     return Drawn(
         made,

@@ -88,7 +88,10 @@ def layers(run: Source, _pick: Pick) -> Drawn:
             annotation_position="bottom right",
         )
     layer_axis(made, x)
-    made.update_yaxes(title="held-out AUROC", range=[min(0.2, *(r["auroc_heldout"] for r in rows)) - 0.03, 1.03])
+    made.update_yaxes(
+        title="held-out AUROC",
+        range=[min([0.2, *(r["auroc_heldout"] for r in rows), *(r["random_low"] or 1 for r in shown)]) - 0.03, 1.03],
+    )
     said = f"; chosen on validation pairs: layer {best['layer']}, {_interval(best)} on the test pairs" if best else ""
     n = shown[0]["n_heldout"]
     return Drawn(
@@ -105,7 +108,7 @@ def projections(run: Source, pick: Pick) -> Drawn:
     """Histograms of both sides' projections."""
     of = projected(run, pick)
     both = np.concatenate([of.positive, of.negative])
-    edges = np.linspace(both.min(), both.max() or 1, 31)
+    edges = np.linspace(both.min(), both.max() or 1, 1 + int(np.clip(2 * len(both) ** 0.5, 8, 40)))
     made = figure()
     for values, name, colour in ((of.positive, "positive", BLUE), (of.negative, "negative", ORANGE)):
         made.add_trace(

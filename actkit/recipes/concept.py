@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from actkit.analysis.concepts.concept import concept_split, concept_tables
+from actkit.analysis.concepts.projections import projections
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
 from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
@@ -117,6 +118,9 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         for table in concept_split(run, spec.seed):
             yield "sequences", table
         yield from concept_tables(run, **directions, report=report)
+        if spec.positions == "all":  # else the run has one position of a text, which says nothing of its tokens
+            for table in projections(run, report["chosen"]):
+                yield "projections", table
         if saes:
             table, report["features"] = score_features(run, asked, scores)
             yield "feature_scores", table

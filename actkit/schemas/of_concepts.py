@@ -90,6 +90,14 @@ DIRECTION_SCORES = (
     Column("cosine_pca", pa.float64(), "likewise"),
     Column("cosine_logistic", pa.float64(), "likewise"),
 )
+PROJECTIONS = (
+    Column("sequence_id", pa.int64(), "the sequence that computed the position"),
+    Column("position", pa.int64(), "0-based, without padding"),
+    Column("layer", pa.int32(), "0-based; the one that is chosen for the method"),
+    Column("hook_point", pa.string(), "TransformerLens name"),
+    Column("method", pa.string(), "mean-diff, pca or logistic"),
+    Column("value", pa.float64(), "the stored vector times the unit direction"),
+)
 DIRECTION_FEATURES = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("layer", pa.int32(), "0-based; the SAE's own"),
@@ -104,6 +112,7 @@ TABLES = {
     "contrasts": CONTRASTS,
     "directions": DIRECTIONS,
     "direction_scores": DIRECTION_SCORES,
+    "projections": PROJECTIONS,
     "direction_features": DIRECTION_FEATURES,
 }
 """Name → columns."""
