@@ -57,7 +57,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         made.add_trace(trace)
     made.add_trace(line(x, [float(np.linalg.norm(one.mean)) / one.scale for one in means], "mean difference", 2))
     layer_axis(made, x)
-    made.update_yaxes(title="norm, as a share of the answers' mean norm", **LOG)
+    made.update_yaxes(title="share of the answers' mean norm", **LOG)
     last = max(means, key=lambda one: float(np.linalg.norm(one.mean)) / max(float(np.quantile(one.null, 0.975)), 1e-30))
     times = float(np.linalg.norm(last.mean)) / max(float(np.quantile(last.null, 0.975)), 1e-30)
     return Drawn(

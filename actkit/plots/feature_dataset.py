@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from actkit.plots.feature_rows import position_rows, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, columns_of, needs, sql
-from actkit.plots.strip import strip
+from actkit.plots.strip import MOST, strip
 from actkit.plots.style import BLUE, GREY, LOG, MAX_POINTS, ORANGE, band, figure, label, line, panels, visible
 from actkit.runs.by_feature import positions_of_feature
-from actkit.runs.by_sequence import rows_of_sequences, sequences_of
+from actkit.runs.by_sequence import sequences_of
 
 BINS = 40
 """Of a feature's histogram, between 0 and its largest activation."""
@@ -127,28 +127,25 @@ def search(run: Source, pick: Pick) -> Drawn:
 
 
 def document(run: Source, pick: Pick) -> Drawn:
-    """One sequence, coloured by one feature or by the number of active features."""
+    """One sequence with the heat of one feature: that of the picture `feature`, where it is strongest, unless picked."""
     needs(run, "features")
-    sae = sae_shown(run, pick)
-    sequence = _sequence(run, pick)
+    sae, feature = feature_shown(run, pick)
+    places = positions_of_feature(run.path, sae, feature)
+    sequence = _sequence(run, pick, places)
     text = sequences_of(run.path, [sequence])[sequence]
-    values: dict[int, float] = {}
-    for row in rows_of_sequences(run.path, "features", [sequence]):
-        if row["sae"] == sae:
-            if pick.feature is None:
-                values[row["position"]] = row["n_active"]
-            elif pick.feature in row["feature_ids"]:
-                values[row["position"]] = row["feature_activations"][row["feature_ids"].index(pick.feature)]
+    here = places.filter(pc.equal(places["sequence_id"], sequence))
+    values = dict(zip(here["position"].to_pylist(), here["activation"].to_pylist(), strict=True))
     boxes = [box for box in text.boxes if not box.is_special]
-    unit = "active features" if pick.feature is None else "activation"
-    made = strip([("", [box.text for box in boxes], [values.get(box.last, 0.0) for box in boxes])], unit, signed=False)
-    what = "how many features are active" if pick.feature is None else f"activation of feature {pick.feature}"
+    heat = [max((values.get(at, 0.0) for at in range(box.first, box.last + 1)), default=0.0) for box in boxes]
+    most = max(places["activation"].to_pylist(), default=1.0)
+    made = strip([("", [box.text for box in boxes], heat)], "activation", signed=False, top=most)
     return Drawn(
         made,
-        f"Sequence {sequence} (record {text.row['record_id']}): {what}",
-        f"The first {min(len(boxes), 240):,} of {len(boxes):,} tokens, special ones left out; {what} of {label(sae)}. One text, no interval.",
-        f"SELECT position, n_active, feature_ids, feature_activations FROM 'RUN/features/*.parquet'\n"
-        f"WHERE sequence_id = {sequence} AND sae = '{sql(sae)}' ORDER BY position",
+        f"Feature {feature} over sequence {sequence} (record {text.row['record_id']})",
+        f"The first {min(len(boxes), MOST):,} of {len(boxes):,} tokens, special ones left out; activation of feature {feature} of {label(sae)}, from 0 to its "
+        "largest anywhere. One text, no interval.",
+        f"SELECT position, activation FROM 'RUN/feature_positions/*.parquet'\n"
+        f"WHERE sequence_id = {sequence} AND sae = '{sql(sae)}' AND feature_id = {feature} ORDER BY position",
     )
 
 
@@ -198,7 +195,7 @@ PICTURES = (
     Picture("map", "every feature: density and largest activation", map_),
     Picture("feature", "one feature's activations", feature),
     Picture("search", "features of one token's text: recall and precision", search),
-    Picture("document", "a whole sequence with heat", document),
+    Picture("document", "a whole sequence with one feature's heat", document),
     Picture("l0", "active features by position; densities", l0),
 )
 
@@ -295,7 +292,11 @@ def _common_token(run: Source) -> str:
     return min(words or counts, key=lambda one: (-one[0], one[1]))[1] if counts else ""
 
 
-def _sequence(run: Source, pick: Pick) -> int:
+def _sequence(run: Source, pick: Pick, places: Any) -> int:
+    """The first sequence of the record that was picked, or else the one with the feature's strongest token."""
+    if pick.record is None and len(places):
+        best = int(np.argmax(places["activation"].to_numpy()))
+        return int(places["sequence_id"][best].as_py())
     rows = run.table("sequences", ["sequence_id", "record_id"]).to_pylist()
     for row in rows:
         if pick.record in (None, row["record_id"]):

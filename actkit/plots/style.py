@@ -95,20 +95,13 @@ def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Fig
     """The figure with its title and sentence in it, for a file of its own; in place."""
     lines = wrapped(says, 118)
     text = f"<b>{label(title, 120)}</b>" + "".join(f"<br><sup>{label(line, 140)}</sup>" for line in lines)
-    more = 46 + 22 * len(lines)
+    more = 56 + 22 * len(lines)
+    height = (made.layout.height or HEIGHT) + more
     made.update_layout(
-        title={
-            "text": text,
-            "x": 0.01,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "top",
-            "yref": "container",
-            "pad": {"t": 18},
-        },
+        title={"text": text, "x": 0.01, "xanchor": "left", "y": 1 - 26 / height, "yanchor": "top", "yref": "container"},
         margin_t=(made.layout.margin.t or 0) + more,
         width=width,
-        height=(made.layout.height or HEIGHT) + more,
+        height=height,
     )
     return made
 

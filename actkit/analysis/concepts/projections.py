@@ -27,7 +27,9 @@ def projections(run: Path, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[
     for part in parts(run, "activations"):
         found = [schema.empty_table()]
         for method, direction, row in wanted:
-            for rows in rows_of(part, row["hook_point"]) if direction is not None else ():
+            if direction is None:
+                continue
+            for rows in rows_of(part, row["hook_point"]):
                 n = len(rows.positions)
                 columns = {
                     "sequence_id": rows.sequence_ids,
