@@ -9,23 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.answers import (
-    Answers,
-    InOrder,
-    Judged,
-    LastOf,
-    Ranked,
-    Sides,
-    Verdict,
-    by_flags,
-    by_name,
-    by_sign,
-    first_if_one,
-)
+from actkit.recipes.conversations.answers import Answers, InOrder, LastOf, Sides
 from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue
 from actkit.recipes.conversations.fields import Fields, is_empty, lookup
+from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.names import MESSAGES
+from actkit.recipes.conversations.ranked import Ranked
+from actkit.recipes.conversations.verdicts import Verdict, by_flags, by_name, by_sign, first_if_one
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""Two answers, and what says which of them is better."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.answers import Answer
+from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.messages import parse_messages
+from actkit.recipes.conversations.values import as_number, plainly, texts_of
+from actkit.recipes.conversations.verdicts import Verdict, by_name
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Two answers, and fields that say which is better, or how good each is."""
+
+    stems: Sequence[str]
+    suffixes: Sequence[tuple[str, str]]
+    verdicts: Sequence[Verdict]
+    scores: Sequence[str] = ()
+    """Patterns of fields with a score each; `{}` is the answer's suffix, higher is better."""
+    turn: str | None = None
+    """Field with the number of the turn that was judged (MT-bench); what comes after it is no part of the answer."""
+    asked: str | None = None
+    """Field with a list of questions, to each of which the answers, lists too, have one text (LMSYS's 55k battles)."""
+
+    def found(self, fields: Fields) -> bool:
+        """Whether two answers are there, and something by which they are judged."""
+        names = self._names(fields)
+        return names is not None and bool(self._by(fields, names))
+
+    def read(self, fields: Fields) -> list[Answer]:
+        """Both, the better one first. Raises RecordError for a tie, and where two verdicts contradict each other."""
+        names = self._names(fields)
+        assert names is not None
+        said = {path: self._says(fields, path, names) for path in self._by(fields, names)}
+        for path, verdict in said.items():
+            if verdict is None:
+                value = repr(fields.value.get(path))[:40]
+                raise RecordError(
+                    path,
+                    f"{path} is {value}, and which answer that means is not clear: --preference-field {path} "
+                    f"--first-is-better VALUE says it",
+                )
+        if len(set(said.values())) > 1:
+            raise RecordError(
+                next(iter(said)),
+                f"{' and '.join(said)} contradict each other: --preference-field names the one that counts",
+            )
+        verdict = next(iter(said.values()))
+        if not verdict:
+            raise RecordError(next(iter(said)), "a tie: neither answer is better")
+        ranks = (0, 1) if verdict < 0 else (1, 0)
+        return [Answer(self._said(fields, name), name, rank) for name, rank in zip(names[:2], ranks, strict=True)]
+
+    def _said(self, fields: Fields, name: str) -> Any:
+        value = fields.take(name)
+        if self.asked is not None:
+            said = [texts_of(fields.take(path), path) for path in (self.asked, name)]
+            if len(said[0]) != len(said[1]):
+                raise RecordError(name, f"{len(said[1])} answers to {len(said[0])} questions")
+            return [list(turn) for turn in zip(*said, strict=True)]
+        if self.turn is not None and fields.has(self.turn):
+            turns = as_number(fields.take(self.turn))
+            messages = parse_messages(value, name)
+            ends = [at for at, message in enumerate(messages, 1) if message["role"] == "assistant"]
+            return messages[: ends[int(turns) - 1]] if turns and 0 < turns <= len(ends) else messages
+        return value
+
+    def _names(self, fields: Fields) -> tuple[str, str, str, str] | None:
+        """The two answers' fields, and their suffixes."""
+        for stem in self.stems:
+            for first, second in self.suffixes:
+                pair = f"{stem}{first}", f"{stem}{second}"
+                if all(fields.has(name) for name in pair):
+                    return pair[0], pair[1], _word_of(first), _word_of(second)
+        return None
+
+    def _by(self, fields: Fields, names: tuple[str, str, str, str]) -> list[str]:
+        own = fields.names.preference
+        if own is not None:
+            return [own] if fields.has(own) else []
+        told = [one.field for one in self.verdicts if fields.has(one.field)]
+        return told or [f"{pattern}" for pattern in self.scores if self._scores(fields, pattern, names) is not None][:1]
+
+    def _says(self, fields: Fields, path: str, names: tuple[str, str, str, str]) -> int | None:
+        if "{}" in path:
+            scores = self._scores(fields, path, names)
+            assert scores is not None
+            return (scores[0] < scores[1]) - (scores[0] > scores[1])
+        value = fields.take(path)
+        if fields.names.first_is_better:
+            return -1 if plainly(value) in map(plainly, fields.names.first_is_better) else 1
+        reader = next((one.read for one in self.verdicts if one.field == path), by_name)
+        return reader(value, (names[2], names[3]), fields.value)
+
+    def _scores(self, fields: Fields, pattern: str, names: tuple[str, str, str, str]) -> tuple[float, float] | None:
+        own = {f"{pattern}".replace("{}", form(suffix)) for suffix in names[2:] for form in (str.lower, str.upper)}
+        there = sorted(name for name in own if name in fields.value)
+        values = [as_number(fields.take(name)) for name in there]
+        return (values[0], values[1]) if len(values) == 2 and None not in values else None  # type: ignore[return-value]
+
+
+def _word_of(suffix: str) -> str:
+    """What a verdict calls an answer whose field ends so."""
+    return suffix.strip("_").partition(".")[0].lower()

@@ -1,0 +1,88 @@
+"""Answers in a list, with ranks or scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.answers import Answer
+from actkit.recipes.conversations.fields import Fields, is_empty, lookup
+from actkit.recipes.conversations.messages import rows_of
+from actkit.recipes.conversations.names import SYSTEM
+from actkit.recipes.conversations.values import as_number, is_list
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A list of answers, each an object with its text and its rank or score; or a list of texts beside scores."""
+
+    lists: Sequence[str]
+    text: Sequence[str] = ()
+    """Fields of an object; none for a list of texts."""
+    ranks: Sequence[str] = ()
+    """Fields of an object, or of the record, of which lower is better."""
+    scores: Sequence[str] = ()
+    """Of which higher is better."""
+
+    def found(self, fields: Fields) -> bool:
+        """Whether there is such a list, with ranks or scores."""
+        return any(self._by(fields, name) is not None for name in self.lists if fields.has(name))
+
+    def read(self, fields: Fields) -> list[Answer]:
+        """All of them that have a rank or a score."""
+        there = [(name, by) for name in self.lists if fields.has(name) and (by := self._by(fields, name)) is not None]
+        if len(there) > 1:
+            raise RecordError(
+                there[0][0],
+                f"{' and '.join(name for name, _ in there)} both have ranked answers: --ignore-field leaves one out",
+            )
+        name, by = there[0]
+        sign = -1.0 if self._is_score(by) else 1.0
+        rows = rows_of(fields.take(name), name)
+        if self.text:
+            fields.read[f"{name}.{by}"] = None
+            given = [(row, lookup(row, by)) for row in rows if isinstance(row, Mapping)]
+        else:
+            given = list(zip(rows, rows_of(fields.take(by), by), strict=False))
+            if len(rows) != len(rows_of(fields.value[by], by)):
+                raise RecordError(by, f"as many as there are {name} are needed")
+        return [
+            answer
+            for at, (row, value) in enumerate(given)
+            if (rank := as_number(value)) is not None
+            and (answer := self._answer(fields, row, f"{name}[{at}]", sign * rank)) is not None
+        ]
+
+    def _answer(self, fields: Fields, row: Any, place: str, rank: float) -> Answer | None:
+        if not self.text:
+            return None if is_empty(row) else Answer(row, place, rank)
+        path = next((path for path in self.text if not is_empty(lookup(row, path))), None)
+        if path is None:
+            return None
+        name = place.partition("[")[0]
+        own = next((one for one in SYSTEM if isinstance(row.get(one), str) and not is_empty(row[one])), None)
+        system = None
+        if own is not None and not fields.ignored(own) and not fields.ignored(f"{name}.{own}"):
+            fields.read[f"{name}.{own}"] = None
+            system = (f"{place}.{own}", str(row[own]))
+        return Answer(lookup(row, path), f"{place}.{path}", rank, system)
+
+    def _by(self, fields: Fields, name: str) -> str | None:
+        """What the answers in a list are ranked by: a path in each of them, or a field of the record."""
+        own = fields.names.preference
+        wanted = (own,) if own is not None else (*self.ranks, *self.scores)
+        try:
+            rows = rows_of(fields.value[name], name)
+        except RecordError:
+            return None
+        if not self.text:
+            if not all(row is None or isinstance(row, (str, list)) for row in rows):
+                return None
+            return next((one for one in wanted if one != name and is_list(fields.value.get(one))), None)
+        objects = [row for row in rows if isinstance(row, Mapping)]
+        if not objects or not any(not is_empty(lookup(row, path)) for row in objects for path in self.text):
+            return None
+        return next((one for one in wanted if any(as_number(lookup(row, one)) is not None for row in objects)), None)
+
+    def _is_score(self, by: str) -> bool:
+        return by in self.scores or (by not in self.ranks and "rank" not in by.lower())

@@ -1,0 +1,73 @@
+"""What a field says of two answers: which one is better, or that neither is."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.recipes.conversations.values import as_number, plainly
+
+TIES = ("tie", "same", "equal", "both", "bothbad", "neither", "none", "draw")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a field says of two answers: takes its value and the two answers' own names, gives -1, 0 (a tie) or 1.
+
+    -1 says that the first one is better. None where the value cannot be understood.
+    """
+
+    field: str
+    read: Callable[[Any, tuple[str, str], Mapping[str, Any]], int | None]
+
+
+def by_name(value: Any, names: tuple[str, str], record: Mapping[str, Any]) -> int | None:
+    """A value that names the better answer: 0 or 1, 1 or 2, A or B, model_a, response_1, `A>B`, or the model's name."""
+    word = plainly(value).strip("[]")
+    if re.split(r"[^a-z]", word)[0] in TIES:
+        return 0
+    better, sign, _ = word.replace(" ", "").replace(">>", ">").replace("<<", "<").partition(">")
+    if sign:
+        word = better
+    elif "<" in word:
+        word = word.replace(" ", "").replace("<<", "<").partition("<")[2]
+    elif "=" in word:
+        return 0
+    for index, name in enumerate(names):
+        if word == name or ((not name.isdigit() or not word.isdigit()) and _ends_in(word, name)):
+            return (-1, 1)[index]
+    models = [plainly(record.get(f"model_{name}", "")) for name in names]
+    return (-1, 1)[models.index(word)] if word and models.count(word) == 1 else None
+
+
+def _ends_in(word: str, name: str) -> bool:
+    """Whether a word such as model_a, response1 or assistant_b ends in a suffix that stands apart."""
+    head = word.removesuffix(name)
+    if head == word or not head.strip("_- "):
+        return False
+    return head.endswith(("_", "-", " ")) or head in (
+        "response",
+        "answer",
+        "output",
+        "model",
+        "completion",
+        "assistant",
+    )
+
+
+def by_sign(value: Any, _names: tuple[str, str], _record: Mapping[str, Any]) -> int | None:
+    """A strength of preference: below 0 for the first answer, above 0 for the second (HelpSteer)."""
+    number = as_number(value)
+    return None if number is None else (number > 0) - (number < 0)
+
+
+def first_if_one(value: Any, _names: tuple[str, str], _record: Mapping[str, Any]) -> int | None:
+    """1 where the first answer is better, 0 where the second is (SHP)."""
+    number = as_number(value)
+    return {1.0: -1, 0.0: 1}.get(number) if number is not None else None
+
+
+def by_flags(_value: Any, _names: tuple[str, str], record: Mapping[str, Any]) -> int | None:
+    """One column for each outcome, 1 in that which holds (LMSYS's 55k battles)."""
+    flags = [as_number(record.get(f"winner_{name}")) for name in ("model_a", "model_b", "tie")]
+    return (-1, 1, 0)[flags.index(1.0)] if flags.count(1.0) == 1 else None
