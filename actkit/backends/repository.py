@@ -18,6 +18,8 @@ def locate(name: str) -> str:
         return str(TINY)
     if is_directory(name):
         return name
+    if name.lower().endswith(".gguf"):
+        raise _gguf(name)
     if "://" in name:
         raise ModelError(f"{in_short(name)}: an address, not a name", "give the id alone, such as org/name")
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -27,6 +29,22 @@ def locate(name: str) -> str:
     from actkit.backends import transformer_lens
 
     return transformer_lens.alias_of(name)
+
+
+def _gguf(name: str) -> ModelError:
+    """The error for a GGUF file, with the lines that make of it what can be read: its weights dequantized."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return ModelError(f"{in_short(name)}: no such file", MODEL_DIRECTORY)
+    given, to = f"{str(path.parent)!r}, gguf_file={path.name!r}", path.stem
+    return ModelError(
+        f"{in_short(name)}: a GGUF file, which actkit does not read",
+        f"two lines of Python make a directory of it, and then: --model {to}\n"
+        "  from transformers import AutoModelForCausalLM as M, AutoTokenizer as T\n"
+        f"  m = M.from_pretrained({given}); m.hf_quantizer = m.config.quantization_config = None; "
+        f"m.is_quantized = False; del m.config.quantization_config; m.save_pretrained({to!r}); "
+        f"T.from_pretrained({given}).save_pretrained({to!r})",
+    )
 
 
 def read_config(location: str, spec: ModelSpec) -> Any:

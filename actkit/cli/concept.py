@@ -9,7 +9,6 @@ import typer
 from actkit.cli.options.completion import concepts
 from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
-from actkit.cli.options.run import Chat
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
@@ -66,7 +65,15 @@ def concept(
             "--positions", panel=READ, help="The last token, the mean of the answer, or all (directions: the last)."
         ),
     ] = "last",
-    chat: Chat = None,
+    chat: Annotated[
+        bool | None,
+        option(
+            "--chat/--no-chat",
+            panel=READ,
+            help="Use the model's chat template; by default if it has one, and not for statements with labels.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
     ] = 0,

@@ -30,7 +30,7 @@ from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template
-from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
+from actkit.recipes.contrasts import STATEMENTS, contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain
@@ -65,7 +65,8 @@ class ConceptSpec:
     """Instead: one's own wording, filled with the stems of a file."""
     stems: str | None = field(default=None, metadata={"reads": True})
     chat: bool | None = None
-    """None uses the chat template if the model has one."""
+    """None uses the chat template if the model has one, but not for statements: whether a sentence is true shows in it
+    more clearly as plain text than as a user's message (held-out AUROC .94 and .79 of statements about cities)."""
     positions: ContrastPositions = "last"
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
@@ -91,7 +92,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         form, records = contrasts_in(spec.what or "", spec.read)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found, pooling = made.saes, made.report, _pooling(spec.positions)
-    chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
+    chat = bool(tokenizer.chat_template) and form != STATEMENTS if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
     names = names_of(spec.prompt_field, spec.context)
     directions: dict[str, Any] = {

@@ -177,6 +177,11 @@ def _symptoms(row: Mapping[str, Any], sae: Sae) -> list[str]:
     if sae.context_size is not None and row["longest_context"] > sae.context_size:
         read, known = row["longest_context"], sae.context_size
         found.append(f"{sae.name} was trained on contexts of {known} tokens, and read up to {read}")
+    if 0 < row["n_tokens"] <= row["n_sequences"]:
+        found.append(
+            f"{row['sae']}: L0 and explained variance are of one token a text, and the SAE was trained on all tokens: "
+            "they may be far from what it says of itself"
+        )
     if row["n_tokens"] < FEW_TOKENS:
         return found
     if row["explained_variance"] is not None and row["explained_variance"] < 0:

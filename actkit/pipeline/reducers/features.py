@@ -41,6 +41,7 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
         raise ModelError(
             f"{sae.name} reads {sae.d_in} numbers, but {sae.hook_point} has {width}", "choose its own model"
         )
+    health.counts.n_sequences += len(np.unique(kept.sequence_ids[kept.plain]))
     health.counts.longest = max(health.counts.longest, int(kept.positions.max(initial=-1)) + 1)
     levels = levels_of(kept.sequence_ids if kept.contents is None else kept.contents, kept.positions)
     chunk = max((CHUNK_ELEMENTS_CUDA if x.is_cuda else CHUNK_ELEMENTS) // sae.d_sae, 1)

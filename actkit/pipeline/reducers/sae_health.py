@@ -14,6 +14,7 @@ from actkit.runs.manifest import State
 DENSE = 0.1
 """A feature that fires on more than this share of tokens is called dense."""
 
+SCALARS = ("n_tokens", "n_active", "n_sequences", "longest", "level")
 LEVELS = 4
 """Every token has a level, 0 for half of them, 1 for a quarter …, and this for one in sixteen."""
 DECODED = 1 << 15
@@ -52,6 +53,8 @@ class Counts:
     d_sae: int
     n_tokens: int = 0
     n_active: int = 0
+    n_sequences: int = 0
+    """Sequences that the tokens are of."""
     longest: int = 0
     """Tokens before and with the last position read: how much context the SAE was given."""
     level: int = 0
@@ -84,6 +87,7 @@ class Counts:
             self,
             n_tokens=self.n_tokens + later.n_tokens,
             n_active=self.n_active + later.n_active,
+            n_sequences=self.n_sequences + later.n_sequences,
             longest=max(self.longest, later.longest),
             level=max(self.level, later.level),
         )
@@ -93,14 +97,14 @@ class Counts:
 
     def state(self) -> State:
         """As arrays, to be written."""
-        own = {name: np.array(getattr(self, name)) for name in ("n_tokens", "n_active", "longest", "level")}
+        own = {name: np.array(getattr(self, name)) for name in SCALARS}
         return own | {"fired": self.fired.numpy().copy(), "sums": self.sums.numpy().copy()}
 
     @classmethod
     def of(cls, state: State) -> "Counts":
         """What `state` gave: every number is as it was, to the last bit."""
         fired, sums = torch.from_numpy(state["fired"].copy()), torch.from_numpy(state["sums"].copy())
-        scalars = {name: state[name].item() for name in ("n_tokens", "n_active", "longest", "level")}
+        scalars = {name: state[name].item() for name in SCALARS}
         found = cls(sums.shape[1] - 3, len(fired), **scalars)
         found.fired, found.sums = fired, sums
         return found
@@ -162,6 +166,7 @@ class Health:
             "sae": self.sae.name,
             "hook_point": str(self.sae.hook_point),
             "n_tokens": found.n_tokens,
+            "n_sequences": found.n_sequences,
             "longest_context": found.longest,
         }
         if found.n_tokens:
