@@ -30,7 +30,8 @@ from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template
-from actkit.recipes.contrasts import STATEMENTS, contrasts_in, from_stems, parse_contrast
+from actkit.recipes.contrast_shapes import STATEMENTS
+from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain
