@@ -26,8 +26,9 @@ from actkit.hooks import HookPoint
 from actkit.verify import result_file
 from actkit.verify.recompute.records import drawn
 from tests.command_line import Run
-from tests.verify.tampering import change_part
-from tests.verify.test_tables import PAIRS, SHARDS, damage, edit, part, put
+from tests.verify.conftest import PAIRS, SHARDS
+from tests.verify.tampering import change_part, put
+from tests.verify.test_tables import damage, edit, part
 
 TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
 EVERY = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "attn.hook_z")

@@ -1,0 +1,97 @@
+"""Whatever is changed in a file of a finished run, `verify` says so; in a table over the shards, `--deep` too."""
+
+import random
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.errors import RunError
+from actkit.runs.paths import numbered
+from actkit.verify.tables.compare import NOT_COMPARED
+from actkit.verify.tables.run import verify
+from tests.verify.conftest import COMMANDS
+from tests.verify.mutations import apply, cases_of, different
+from tests.verify.tampering import change_part, put, seal
+
+OF_EACH = ("pairs", "vectors", "directions", "features", "chunks", "pooled")
+"""A run of each of the six commands."""
+SAMPLE = 32
+"""Changes of all that are tried where tests must be fast."""
+OVER_SHARDS = {
+    "pairs": ("layer_stats", "pair_diffs", "pair_stats"),
+    "vectors": ("layer_stats",),
+    "directions": ("contrasts", "directions", "pair_stats", "direction_scores", "feature_scores"),
+    "features": ("feature_positions",),
+    "chunks": ("feature_stats", "feature_positions"),
+    "pooled": ("feature_scores",),
+}
+"""Run → its tables that are computed over the shards."""
+
+
+def is_detected(run: Path) -> bool:
+    try:
+        return bool(verify(run).problems)
+    except RunError:
+        return True
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_every_change_of_a_run_is_detected(every: bool, finished: Callable[[str], Path], tmp_path: Path) -> None:
+    """Each kind of file of each command undergoes each kind of change that fits it."""
+    cases = [(name, *case) for name in OF_EACH for case in cases_of(finished(name))]
+    assert len(cases) >= 500
+    draw = random.Random(0)
+    if not every:
+        cases = draw.sample(cases, SAMPLE)
+    tried, missed = Counter[str](), []
+    for number, (name, kind, change) in enumerate(cases):
+        run = Path(shutil.copytree(finished(name), tmp_path / str(number)))
+        where = apply(run, kind, change, draw)
+        tried[change] += 1
+        if not is_detected(run):
+            missed.append(f"{COMMANDS[name][0]}: {where}: {change}")
+        shutil.rmtree(run)
+    sys.stdout.write("".join(f"{change:28}{count:5}\n" for change, count in sorted(tried.items())))
+    sys.stdout.write(f"{'detected':28}{len(cases) - len(missed):5} of {len(cases)}\n")
+    assert missed == []
+
+
+@pytest.mark.parametrize("name", OVER_SHARDS)
+def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], Path]) -> None:
+    findings = verify(finished(name), deep=True)
+    assert [str(one) for one in findings.problems] == []
+    again = "direction_features" if name == "directions" else ""
+    assert [one for one in findings.notes if "checksums alone" in one] == (
+        [f"held against their checksums alone: {again}"] if again else []
+    )
+
+
+@pytest.mark.parametrize(("name", "table"), [(name, table) for name, tables in OVER_SHARDS.items() for table in tables])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_a_table_over_the_shards_is_computed_again(
+    name: str, table: str, every: bool, finished: Callable[[str], Path], copy: Callable[[str], Path]
+) -> None:
+    """A value of any column that was changed by somebody who made all checksums fit again."""
+    whole, run = finished(name), copy(name)
+    part = numbered(whole / table, ".parquet")[0]
+    rows = pq.read_table(part, partitioning=None)
+    draw = random.Random(table)
+    columns = [one for one in rows.column_names if one not in NOT_COMPARED]
+    columns = [one for one in columns if any(value not in (None, []) for value in rows[one].to_pylist())]
+    for column in columns if every else draw.sample(columns, 1):
+        shutil.rmtree(run)
+        shutil.copytree(whole, run)
+        group = next(iter(range(pq.read_metadata(part).num_row_groups)))
+        values = pq.ParquetFile(part).read_row_group(group)[column].to_pylist()
+        at = next((number for number, value in enumerate(values) if value not in (None, [])), None)
+        if at is None:
+            continue
+        change_part(run / table / part.name, put(column, at, different(values[at], draw)), group)
+        seal(run)
+        found = [str(one) for one in verify(run, deep=True).problems]
+        assert any(one.startswith(f"{table}/") or table in one for one in found), (column, found)
