@@ -2,9 +2,14 @@
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from actkit.errors import RunError
+import typer
+
+from actkit.errors import ActkitError, RunError, in_short
 from actkit.runs.paths import is_run
 
 NAMED = 3
@@ -35,3 +40,24 @@ def check_run(path: Path, command: str) -> None:
             else f"{path}: no run, but holds one",
             " or ".join(f"{command} {shlex.quote(str(one))}" for one in newest),
         )
+
+
+@contextmanager
+def explained(run: Any) -> Iterator[None]:
+    """Turn what reading a damaged run ends in into a sentence: what `verify` finds wrong with it.
+
+    An error over a run that is in order is a defect of actkit, and stays what it is. `run` may be None.
+    """
+    try:
+        yield
+    except Exception as error:
+        expected = isinstance(error, (ActkitError, typer.Exit, typer.Abort)) or hasattr(error, "format_message")
+        if expected or not isinstance(run, (str, Path)):
+            raise
+        from actkit.verify.tables.run import verify
+
+        problems = verify(Path(run)).problems
+        if not problems:
+            raise
+        what = in_short(str(problems[0]))
+        raise RunError(f"{run} is damaged: {what}", f"actkit verify {shlex.quote(str(run))} names all of it") from error

@@ -14,6 +14,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from actkit.cli.run_argument import explained
+
 MOST_USED = ("model", "preset", "layers", "sae_release", "max_samples", "out", "resume", "config")
 """Options of every command that its short help shows; the others are behind `--help-all`."""
 PANELS = ("What is read", "Model", "Sparse autoencoder", "Statistics", "Computing", "Output")
@@ -34,6 +36,11 @@ class Command(TyperCommand):
         """Its parameters, and `--help-all` after `--help`."""
         given = super().get_params(ctx)
         return [*given, _help_all(self)] if self._shared() else given
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
+        with explained(ctx.params.get("run")):
+            return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
         """Write the short help."""
