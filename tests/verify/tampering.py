@@ -51,7 +51,7 @@ def seal(run: Path) -> None:
         tables = {table: written(run / table / f"{path.stem}.parquet") for table in old.tables}
         save(run, Manifest(old.part, tables, old.state, old.progress, old.end, old.given, old.used), {})
     for table, about in facts["tables"].items():
-        files = [written(path) for path in run.glob(f"{table}/*.parquet")]
+        files = [written(path) for path in run.glob(f"{table}/*.parquet") if path.is_file()]
         about |= {"rows": sum(one.rows or 0 for one in files), "bytes": sum(one.bytes for one in files)}
     (run / "run.json").write_text(json.dumps(facts))
     reseal(run)

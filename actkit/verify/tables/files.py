@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from actkit.runs import manifest
 from actkit.runs.atomic_files import Written
 from actkit.runs.checksums import difference
+from actkit.runs.json_file import is_regular
 from actkit.runs.last_manifest import sealed
 from actkit.runs.lock import LOCK
 from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
@@ -88,13 +89,14 @@ def check_tables(
         findings.wrong("files", name, "in the manifests, but not among the tables of run.json")
     for table, facts in tables.items():
         paths = numbered(run / table, ".parquet")
+        sizes = [path.stat().st_size if is_regular(path) else 0 for path in paths]
         numbers = [part_number(path) for path in paths]
         gap = next((due for due, number in enumerate(numbers) if number != due), None)
         if gap is not None and f"{table}/{part_name(gap)}.parquet" not in stated.files:
             findings.wrong("files", f"{table}/{part_name(gap)}.parquet", "missing")
         parts = [part for path in paths if (part := _opened(path, findings)) is not None]
         whole = len(parts) == len(paths) == facts["parts"]
-        sums = (("parts", len(paths)), ("bytes", sum(path.stat().st_size for path in paths)))
+        sums = (("parts", len(paths)), ("bytes", sum(sizes)))
         for what, count in (*sums, *((("rows", sum(part.rows for part in parts)),) if whole else ())):
             findings.count("counts")
             if count != facts[what]:
@@ -119,16 +121,15 @@ def _is_inside(name: str) -> bool:
 def _opened(path: Path, findings: Findings) -> Part | None:
     """A part that can be read without more memory than its bytes can be worth."""
     findings.count("files")
+    if not is_regular(path):  # opening a pipe waits for whoever writes to it
+        findings.wrong("files", path, "no regular file")
+        return None
     try:
-        size = path.stat().st_size
-        if not path.is_file():  # opening a pipe waits for whoever writes to it
-            findings.wrong("files", path, "no regular file")
-            return None
         with pq.ParquetFile(path) as file:
             why = implausible(file.metadata)
             rows = file.metadata.num_rows
     except UNREADABLE as error:
-        findings.wrong("files", path, f"cannot be opened ({line(error)}; {size:,} bytes)")
+        findings.wrong("files", path, f"cannot be opened ({line(error)}; {path.stat().st_size:,} bytes)")
         return None
     if why is not None:
         findings.wrong("files", path, why)

@@ -54,7 +54,8 @@ class Findings:
     def wrong(self, check: str, where: str | Path, what: str) -> None:
         """Add a problem; a path is named as it is in the run."""
         name = where.relative_to(self.run).as_posix() if isinstance(where, Path) else where
-        self.problems.append(Problem(check, name, what))
+        # Names and texts of a damaged run may hold anything, and a terminal would obey it.
+        self.problems.append(Problem(check, _printable(name), _printable(what)))
 
     def rows(
         self, check: str, where: str | Path, bad: npt.NDArray[np.bool_], what: str, place: Callable[[int], str]
@@ -75,3 +76,7 @@ class Findings:
             "problems": [vars(one) for one in self.problems],
             "notes": self.notes,
         }
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]

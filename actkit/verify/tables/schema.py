@@ -41,7 +41,7 @@ def of_one_schema(table: str, parts: list[Part], findings: Findings) -> list[Par
 
 def _vector_of(schema: pa.Schema) -> pa.DataType | None:
     """The type of a column of vectors, where it is one that a run may have."""
-    if "activation" not in schema.names:
+    if schema.names.count("activation") != 1:
         return None
     kind = schema.field("activation").type
     lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
@@ -49,6 +49,9 @@ def _vector_of(schema: pa.Schema) -> pa.DataType | None:
 
 
 def _difference(schema: pa.Schema, expected: pa.Schema) -> str:
+    twice = [name for name in dict.fromkeys(schema.names) if schema.names.count(name) > 1]
+    if twice:
+        return f"a column {twice[0]} several times"
     missing = [name for name in expected.names if name not in schema.names]
     unknown = [name for name in schema.names if name not in expected.names]
     if missing or unknown:

@@ -1,0 +1,98 @@
+"""Run folders of others' making: a sentence and exit status 1, in bounded time and memory, whoever reads them."""
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from actkit.cli.app import main
+from actkit.errors import ActkitError
+from actkit.runs.manifest import finished as finished_shards
+from actkit.runs.manifest import manifests
+from actkit.runs.removal import check_out
+from actkit.verify.tables.run import verify
+from tests.fuzz.damage import fuzz, no_hang
+from tests.fuzz.hostile_runs import Step, cases, make
+from tests.verify.conftest import finished  # noqa: F401 - a fixture
+
+MEMORY = 1 << 30
+"""Bytes that Arrow may hold at once."""
+READERS: dict[str, tuple[str, ...]] = {
+    "show": ("--json",),
+    "verify": ("-q",),
+}
+"""Commands that read any run."""
+EXPORTS = {"pairs": "h5", "vectors": "pt", "features": "json", "chunks": "jsonl", "pooled": "json"}
+
+
+def called(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Exit status and standard error. Whatever is no exit fails the test."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments])
+    return int(caught.value.code or 0), capfd.readouterr().err
+
+
+@pytest.mark.parametrize("count", [pytest.param(25, id="some"), pytest.param(450, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", EXPORTS)
+def test_a_hostile_run_ends_in_a_sentence(
+    name: str,
+    count: int,
+    finished: Callable[[str], Path],  # noqa: F811
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    whole = finished(name)
+    ends = Counter[str]()
+
+    def check(case: tuple[list[Step], str]) -> None:
+        run = tmp_path / "x"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run)
+        make(run, *case)
+        with no_hang():
+            try:
+                ends["found" if verify(run, deep=True).problems else "in order"] += 1
+            except ActkitError:
+                ends["refused"] += 1
+            export = ("--to", EXPORTS[name], "--out", f"{run}.out", "-q", "--overwrite")
+            for command, options in (*READERS.items(), ("export", export)):
+                status, err = called(capfd, command, str(run), *options)
+                assert status in (0, 1) and "Traceback" not in err and "\x1b" not in err, (command, err)
+                assert status == 0 or (err.startswith("error: ") and err.count("\nhint: ") == 1), (command, err)
+        assert pa.default_memory_pool().bytes_allocated() < MEMORY
+
+    fuzz(count, cases, check)
+    sys.stdout.write(f"{name}: {dict(ends)}\n")
+    assert pa.default_memory_pool().max_memory() in range(2 * MEMORY)
+
+
+@pytest.mark.parametrize("count", [pytest.param(50, id="some"), pytest.param(1000, id="many", marks=pytest.mark.slow)])
+def test_a_hostile_unfinished_run_ends_in_a_sentence(
+    count: int,
+    finished: Callable[[str], Path],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """What `--resume` and `--overwrite` read before anything is computed."""
+    whole = finished("features")
+
+    def check(case: tuple[list[Step], str]) -> None:
+        run = tmp_path / "x.partial"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run)
+        make(run, *case)
+        with no_hang():
+            for resume in (True, False):
+                try:
+                    check_out(tmp_path / "x", overwrite=not resume, resume=resume)
+                except ActkitError as error:
+                    assert error.message and error.hint
+            found, _ = manifests(run)
+            good, wrong = finished_shards(run, unfinished=False)
+            assert len(good) <= len(found) and (wrong is None or wrong.endswith("computed again"))
+
+    fuzz(count, cases, check)
