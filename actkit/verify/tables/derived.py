@@ -31,6 +31,8 @@ Made: TypeAlias = Iterator[tuple[str, pa.Table]]
 """Tables by name; one that comes several times has as many parts."""
 Settings: TypeAlias = Mapping[str, Any]
 RANKING = "reward_features.json"
+MOST_DRAWS = 10_000_000
+"""Exchanges of labels that are drawn again: what a run of others' making asks for may never end."""
 
 
 def check_derived(
@@ -59,7 +61,7 @@ def check_derived(
                     findings.wrong("derived", name, "fewer parts than the shards give")
                 else:
                     compare(part, pq.read_table(part, partitioning=None), table, findings, close)
-        except (*UNREADABLE, ActkitError, LookupError, TypeError) as error:
+        except (*UNREADABLE, ActkitError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
             findings.wrong("derived", "tables over the shards", f"cannot be computed again ({line(error)})")
             return
     for name in again & stored.keys():
@@ -116,6 +118,9 @@ def _positions(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
 
 
 def _scores(run: Path, facts: Mapping[str, Any], settings: Settings) -> Made:
+    draws = max(settings["draws"], settings["null_draws"])
+    if draws > MOST_DRAWS:
+        raise ValueError(f"run.json asks for {draws:,} draws")
     saes = [ScoredSae(sae["name"], sae["d_sae"], sae["hook_point"]) for sae in facts["saes"]]
     yield "feature_scores", score_features(run, saes, ScoreSettings(**settings))[0]
 

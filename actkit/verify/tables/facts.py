@@ -10,13 +10,16 @@ Shape = Any
 """A type or several, `[shape]` of every element of a list, `{name: shape}` of entries that must be there."""
 COUNT = "a count"
 """A whole number that is not negative."""
+WIDTH = "a width"
+"""A count for which arrays of so many numbers are made."""
+MOST_WIDE = 1 << 26
 TEXT = (str, type(None))
 NAME = re.compile(r"[a-z][a-z_]*")
 """Of a table: nothing that leads out of the run."""
 NEEDED: Mapping[str, Shape] = {
     "schema_version": COUNT,
     "command": str,
-    "model": {"name": str, "revision": TEXT, "d_model": COUNT, "dtype": str, "attn": TEXT, "backend": str},
+    "model": {"name": str, "revision": TEXT, "d_model": WIDTH, "dtype": str, "attn": TEXT, "backend": str},
     "hook_points": [str],
     "counts": dict.fromkeys((*COUNTERS, "sequences"), COUNT),
     "rejected_reasons": {},
@@ -30,7 +33,7 @@ KNOWN: Mapping[str, Shape] = {
     "versions": {},
     "seconds": {},
     "profile": {},
-    "saes": [{"name": str, "hook_point": str, "d_sae": COUNT, "metadata": {}}],
+    "saes": [{"name": str, "hook_point": str, "d_sae": WIDTH, "metadata": {}}],
     "health": [{}],
     "notes": [str],
     "warnings": [str],
@@ -73,6 +76,8 @@ def _wrong(value: Any, shape: Shape, where: str) -> str | None:
         if not isinstance(value, Sequence) or isinstance(value, str):
             return f"{where} is {_kind(value)}, not a list"
         return next((wrong for one in value if (wrong := _wrong(one, shape[0], f"{where}[]")) is not None), None)
+    if shape == WIDTH:
+        return None if _is_count(value) and value <= MOST_WIDE else f"{where} is {_kind(value)}, not a width"
     if shape == COUNT:
         return None if _is_count(value) else f"{where} is {_kind(value)}, not a count"
     return None if isinstance(value, shape) else f"{where} is {_kind(value)}"
