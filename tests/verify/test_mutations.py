@@ -67,7 +67,7 @@ def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], 
     assert [str(one) for one in findings.problems] == []
     again = "direction_features" if name == "directions" else ""
     assert [one for one in findings.notes if "checksums alone" in one] == (
-        [f"held against their checksums alone: {again}"] if again else []
+        [f"compared with their checksums alone: {again}"] if again else []
     )
 
 
