@@ -67,6 +67,8 @@ def reseal(run: Path) -> None:
 
 
 def written(path: Path) -> Written:
+    if not path.is_file():  # a pipe would be waited for
+        raise OSError(f"{path} is no file")
     data = path.read_bytes()
     rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
     return Written(len(data), hashlib.sha256(data).hexdigest(), rows)
