@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +226,19 @@ def _bomb(run: Path, where: int, which: int, how: int) -> None:
     path = _chosen(_files(run, ".parquet"), where)
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-    n = 30_000_000
     name = schema.names[which % len(schema.names)]
-    if how % 2:  # one column of many equal numbers
-        pq.write_table(pa.table({name: pa.repeat(pa.scalar(0, type=pa.int64()), n)}), path, compression="zstd")
-    else:  # one text, many times, by a dictionary
-        text = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, type=pa.int32()), n // 10), ["x" * 10_000])
-        pq.write_table(pa.table({name: text}), path)
+    path.write_bytes(_bomb_of(name, is_text=how % 2 == 0))
+
+
+@cache
+def _bomb_of(name: str, is_text: bool) -> bytes:
+    if is_text:  # one text, many times, by a dictionary
+        column = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, type=pa.int32()), 2_000_000), ["x" * 10_000])
+    else:
+        column = pa.repeat(pa.scalar(0, type=pa.int64()), 20_000_000)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: column}), sink, compression="zstd")
+    return bytes(sink.getvalue())
 
 
 def _nodes(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.runs.paths import LOG_FILE, VERIFIED
 from tests.verify.tampering import change_part
 
 Mutate = Callable[[Path, random.Random], None]
@@ -156,7 +157,7 @@ def kind_of(path: Path, run: Path) -> str:
 def fitting(path: Path) -> dict[str, Mutate]:
     """The changes that a file can undergo."""
     by_suffix = {".parquet": OF_TABLES, ".json": OF_JSON, ".yaml": OF_TEXT}
-    return {**OF_BYTES, **by_suffix.get(path.suffix, OF_TEXT)}
+    return {**OF_BYTES, **by_suffix[path.suffix]}
 
 
 def cases_of(run: Path) -> list[tuple[str, str]]:
@@ -177,8 +178,8 @@ def apply(run: Path, kind: str, change: str, draw: random.Random) -> str:
 
 
 def files(run: Path) -> list[Path]:
-    """The files of a run but `verify.json`, which is no part of it."""
-    return sorted(path for path in run.rglob("*") if path.is_file() and path.name != "verify.json")
+    """The files of a run but its log and what `verify` left, which are no part of what it says."""
+    return sorted(path for path in run.rglob("*") if path.is_file() and path.name not in (LOG_FILE, VERIFIED))
 
 
 def _leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
