@@ -4,6 +4,7 @@ They are streamed. Where the hub is switched off (`HF_HUB_OFFLINE`), they are lo
 """
 
 import glob
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,8 +92,8 @@ def hub_bytes(path: str) -> Iterator[IO[bytes]]:
         return
     with _explained(path):
         remote = _file_system().open(path.removeprefix(HUB), "rb")
-    with remote:
-        yield cast("IO[bytes]", remote)
+    with remote, io.BufferedReader(remote, 1 << 16) as file:  # whose lines can be read up to a limit
+        yield cast("IO[bytes]", file)
 
 
 def cached(where: HubPath) -> Path:
@@ -113,9 +114,9 @@ def cached(where: HubPath) -> Path:
 
 
 def _offline() -> bool:
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    return bool(huggingface_hub.constants.HF_HUB_OFFLINE)
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def _file_system() -> Any:

@@ -250,6 +250,21 @@ HUB_FILES = {
 COMMIT = "a" * 40
 
 
+def listing(folder: str) -> list[dict[str, Any]]:
+    """The files and folders of one folder of the dataset."""
+    start = f"{folder}/" if folder else ""
+    inside = {name: data for name, data in HUB_FILES.items() if name.startswith(start)}
+    folders = sorted({name[len(start) :].split("/")[0] for name in inside if "/" in name[len(start) :]})
+    return [
+        *({"type": "directory", "path": start + name, "size": 0, "oid": COMMIT} for name in folders),
+        *(
+            {"type": "file", "path": name, "size": len(data), "oid": COMMIT}
+            for name, data in inside.items()
+            if "/" not in name[len(start) :]
+        ),
+    ]
+
+
 class HubHandler(BaseHTTPRequestHandler):
     """The part of the hub's API that `load_dataset(…, streaming=True)` calls, for one dataset, `some/stories`."""
 
@@ -259,13 +274,8 @@ class HubHandler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         if match := re.fullmatch(r"/datasets/some/stories/resolve/[^/]+/(.+)", path):
             self.file(match[1])
-        elif match := re.fullmatch(r"/api/datasets/some/stories/tree/[^/]+/(.+)", path):
-            listed = [
-                {"type": "file", "path": name, "size": len(data), "oid": COMMIT}
-                for name, data in HUB_FILES.items()
-                if name.startswith(match[1])
-            ]
-            self.answer(200, json.dumps(listed).encode())
+        elif match := re.fullmatch(r"/api/datasets/some/stories/tree/[^/]+/?(.*)", path):
+            self.answer(200, json.dumps(listing(match[1].strip("/"))).encode())
         elif re.fullmatch(r"/api/datasets/some/stories(/revision/[^/]+)?", path):
             siblings = [{"rfilename": name} for name in HUB_FILES]
             self.answer(200, json.dumps({"id": "some/stories", "sha": COMMIT, "siblings": siblings}).encode())
@@ -273,6 +283,12 @@ class HubHandler(BaseHTTPRequestHandler):
             self.answer(404, headers={"X-Error-Code": "RepoNotFound"})
 
     do_HEAD = do_GET  # noqa: N815 - the name that the base class looks for
+
+    def do_POST(self) -> None:
+        """Which of some paths there are: what `HfFileSystem` asks before it opens one."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
+        files = [{"type": "file", "path": name, "size": len(data), "oid": COMMIT} for name, data in HUB_FILES.items()]
+        self.answer(200, json.dumps([file for file in files if file["path"] in asked]).encode())
 
     def file(self, name: str) -> None:
         if name not in HUB_FILES:
@@ -317,6 +333,7 @@ def fake_hub(home: Path) -> Iterator[dict[str, str]]:
         thread.join()
 
 
+PATHS = ("", "/plain/test.jsonl", "/plain/*.jsonl", "/other", "/plain/nowhere.jsonl")
 READ_HUB = """
 import json, sys
 from actkit.config import ReadSpec
@@ -341,6 +358,7 @@ def from_hub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         *(("some/stories", split) for split in ("train", "test", "nowhere")),
         *((f"some/stories:{name}", "test") for name in ("other", "missing")),
         ("some/unknown", "train"),
+        *((f"hf://datasets/some/stories{path}", "train") for path in PATHS),
     ]
     folder = tmp_path_factory.mktemp("hub")
     with fake_hub(folder / "home") as environment:
@@ -362,6 +380,23 @@ def test_a_configuration_of_a_dataset_is_named_after_a_colon(from_hub: dict[str,
     assert from_hub["some/stories:other test"] == [
         [number, "some/stories:other", None, {"text": f"other {number}"}] for number in range(3)
     ]
+
+
+def test_files_of_the_hub_are_streamed_by_their_paths(from_hub: dict[str, Any]) -> None:
+    """By the library's own file system, against a hub on this machine."""
+
+    def lines(path: str) -> list[Any]:
+        found = from_hub[f"hf://datasets/some/stories{path} train"]
+        assert [number for number, *_ in found] == list(range(len(found)))
+        return [(Path(source).name, line, value["text"]) for _, source, line, value in found]
+
+    test = [("test.jsonl", 1, "first of test"), ("test.jsonl", 2, "second of test, €")]
+    assert lines("") == [("stories", None, "of train")]
+    assert lines("/plain/test.jsonl") == test
+    assert lines("/plain/*.jsonl") == [*test, ("train.jsonl", 1, "of train")]
+    assert lines("/other") == [("test.jsonl", n + 1, f"other {n}") for n in range(3)]
+    message, hint = from_hub["hf://datasets/some/stories/plain/nowhere.jsonl train"]
+    assert message.startswith("hf://datasets/some/stories/plain/nowhere.jsonl: cannot be read from the hub") and hint
 
 
 @pytest.mark.parametrize(
