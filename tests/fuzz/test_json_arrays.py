@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record
 from actkit.pipeline.input import json_stream
+from actkit.pipeline.input.encodings import encoding_of
+from actkit.pipeline.input.packed import LOOK
 from tests.fuzz.damage import CASES, TEXTS, VALUES, common, damaged, fuzz, jsonl, read, same
 from tests.fuzz.test_lines import depth, meant
 
@@ -35,6 +37,8 @@ def test_arrays_are_read_up_to_the_damage_and_then_said_to_be_broken(
 
     def check(case: tuple[list[Any], list[int], bytes, bytes]) -> None:
         values, ends, whole, data = case
+        if encoding_of(data[:LOOK]) is not None:  # read as UTF-16, it is another text
+            return
         path.write_bytes(data)
         found, error = read(path)
         for value, end, one in zip(values, ends, [*found, *[None] * len(values)], strict=False):
