@@ -24,7 +24,8 @@ from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.tokenize import divergence
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
-from actkit.recipes.conversations.pairs import Pair, PairsSpec, pairs_in, read_pair
+from actkit.recipes.conversations.pair_records import pairs_in
+from actkit.recipes.conversations.pairs import Pair, PairsSpec, read_pair
 from actkit.recipes.prompt_response import PromptResponse, encode_messages
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.shared_prefix import beginning

@@ -24,7 +24,8 @@ from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.named_fields import check_named, with_fields
-from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, one_a_pair, read_pair
+from actkit.recipes.conversations.pair_records import one_a_pair
+from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labelled_lines import labelled_lines

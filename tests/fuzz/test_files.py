@@ -17,7 +17,8 @@ from actkit.pipeline.data import Record
 from actkit.pipeline.input.corpus import find_corpus, read_documents
 from actkit.pipeline.input.reader import read_records
 from actkit.recipes.contrasts import contrasts_in
-from actkit.recipes.conversations.pairs import PairsSpec, pairs_in
+from actkit.recipes.conversations.pair_records import pairs_in
+from actkit.recipes.conversations.pairs import PairsSpec
 from tests.fuzz.damage import no_hang
 
 NAMES = [

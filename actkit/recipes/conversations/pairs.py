@@ -1,27 +1,18 @@
 """Preference pairs: of a record of any known shape, two whole conversations that each end with an answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from actkit.config import ReadSpec
-from actkit.errors import InputError, RecordError, UsageError
-from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.input.files import name_of
-from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.errors import RecordError, UsageError
 from actkit.recipes.conversations.answers import Answer, Sides
 from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
 from actkit.recipes.conversations.messages import WHO, WRAPPED, Message, text_or_messages
-from actkit.recipes.conversations.named_fields import check_named, listed
 from actkit.recipes.conversations.names import HISTORY, SYSTEM
 from actkit.recipes.conversations.shapes import BY_NAME, OBJECT_TEXT, Shape, shape_of
-from actkit.recipes.conversations.trees import from_trees
-
-LOOK_AHEAD = 100
-"""Records looked at before a file is given up on."""
 
 
 @dataclass(frozen=True)
@@ -86,51 +77,13 @@ def detect(value: Any, names: FieldNames | None = None) -> str | None:
     return None if shape is None else shape.name
 
 
-def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Records:
-    """The records of a file of pairs, one a pair.
-
-    Raises InputError when none of the first ones is in a known shape, or a field that was named is in none of them.
-    """
-    check_form(spec.form)
-    looked_at, records = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
-    values = [one.value for one in looked_at if isinstance(one, Record)]
-    check_named(values, spec.names.given())
-    if spec.form is None and not any(detect(value, spec.names) for value in values):
-        raise _none_found(looked_at, path, spec.names)
-    return one_a_pair(records, spec)
-
-
-def one_a_pair(records: Records, spec: PairsSpec) -> Records:
-    """The records, each as often as it has pairs, numbered through."""
-    number = 0
-    for record in records:
-        several = pairs_of(record.value, spec) if isinstance(record, Record) else 1
-        for index in range(several):
-            value = {"value": record.value} if isinstance(record, Record) and several == 1 else {}
-            if isinstance(record, Record) and several > 1:
-                value = {"value": PairOf(record.value, index)}
-            yield replace(record, record_id=number, **value)
-            number += 1
-
-
-def pairs_of(value: Any, spec: PairsSpec) -> int:
-    """How many pairs a record has, at least one: what is wrong with it is said where it is read."""
-    if spec.which == "best-worst":
-        return 1
-    try:
-        fields = Fields(object_of(value), spec.names)
-        return max(len(_chosen(_shape(fields, spec.form).answers.read(fields), spec.which)), 1)
-    except RecordError:
-        return 1
-
-
 def read_pair(value: Any, spec: PairsSpec) -> Pair:
     """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
     number = value.number if isinstance(value, PairOf) else 0
     fields = Fields(object_of(value.value if isinstance(value, PairOf) else value), spec.names)
-    shape = _shape(fields, spec.form)
+    shape = shape_in(fields, spec.form)
     answers = shape.answers.read(fields)
-    better, worse = _chosen(answers, spec.which)[number]
+    better, worse = chosen_of(answers, spec.which)[number]
     said = [_said(answer, shape.name == "hh") for answer in (better, worse)]
     whole = all(not isinstance(one, str) and one[0]["role"] in ("system", "user") for one in said)
     context = (shape.context or (lambda one: read_context(one, shape.prompt, not whole)))(fields)
@@ -153,7 +106,8 @@ def _has_other_turns(fields: Fields) -> bool:
     return any(name in fields.value and not fields.ignored(name) for name in (*SYSTEM, *HISTORY))
 
 
-def _shape(fields: Fields, form: str | None) -> Shape:
+def shape_in(fields: Fields, form: str | None) -> Shape:
+    """The shape that a record has, or is to be read as. Raises RecordError where it has none, or not that one."""
     if form is not None:
         shape = BY_NAME[form]
         missing = [name for name in shape.needs if fields.has(name)]
@@ -165,11 +119,11 @@ def _shape(fields: Fields, form: str | None) -> Shape:
         return shape
     found = shape_of(fields)
     if found is None:
-        raise _no_pair(fields)
+        raise why_no_pair(fields)
     return found
 
 
-def _no_pair(fields: Fields) -> RecordError:
+def why_no_pair(fields: Fields) -> RecordError:
     """Why a record is no pair: which side it lacks, or that nothing is asked."""
     sides = (fields.names.chosen or "chosen", fields.names.rejected or "rejected")
     there = [path for path in sides if fields.has(path)]
@@ -186,7 +140,7 @@ def _no_pair(fields: Fields) -> RecordError:
     )
 
 
-def _chosen(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Answer]]:
+def chosen_of(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Answer]]:
     """The pairs of better and worse that are made of a record's answers. Raises RecordError where none is better."""
     ordered = sorted(answers, key=lambda one: one.rank)
     if len(ordered) < 2:
@@ -259,20 +213,3 @@ def _check_end(messages: Sequence[Message], side: str) -> None:
         raise RecordError(side, "the assistant's answer is empty")
     if len(messages) == 1:
         raise RecordError(side, "no prompt before the answer")
-
-
-def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldNames) -> InputError:
-    if not looked_at:
-        return InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
-    reasons = [record for record in looked_at if not isinstance(record, Record)]
-    objects = [one.value for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)]
-    why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
-    seen = f"; the first record has the fields {listed(dict(sorted(objects[0].items())))}" if objects else why
-    hint = "--chosen-field and --rejected-field name the answers, --prompt-field what they answer; "
-    if objects:
-        reason = _no_pair(Fields(objects[0], names))
-        hint = f"{reason.field}: {reason.reason}; " if reason.field else hint
-    return InputError(
-        f"{name_of(path)}: no preference pairs in its first {len(looked_at)} records{seen}",
-        f"{hint}actkit docs shapes lists what is read (trl, chatml, hh, sharegpt, …)",
-    )

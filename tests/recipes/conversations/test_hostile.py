@@ -12,7 +12,8 @@ from actkit.pipeline.data import Record
 from actkit.recipes.contrasts import parse_contrast
 from actkit.recipes.conversations.fields import FieldNames
 from actkit.recipes.conversations.names import CONTEXT
-from actkit.recipes.conversations.pairs import PairsSpec, detect, one_a_pair, read_pair
+from actkit.recipes.conversations.pair_records import one_a_pair
+from actkit.recipes.conversations.pairs import PairsSpec, detect, read_pair
 from actkit.recipes.conversations.prompts import read_answered, read_prompt
 from tests.recipes.conversations.test_shapes import RECORDS
 

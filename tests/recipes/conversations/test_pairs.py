@@ -8,7 +8,8 @@ import pytest
 
 from actkit.errors import InputError, RecordError
 from actkit.recipes.conversations.messages import ROLES, Message
-from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, pairs_in, read_pair
+from actkit.recipes.conversations.pair_records import pairs_in
+from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
 from actkit.recipes.conversations.shapes import BY_NAME
 
 FORMATS = ("chatml", "trl", "instruction", "hh", "sharegpt")

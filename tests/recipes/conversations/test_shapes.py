@@ -12,7 +12,8 @@ from actkit.errors import RecordError
 from actkit.pipeline.data import Record, Rejected
 from actkit.recipes.conversations import page
 from actkit.recipes.conversations.fields import FieldNames, Which
-from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, one_a_pair, pairs_in, read_pair
+from actkit.recipes.conversations.pair_records import one_a_pair, pairs_in
+from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
 from actkit.recipes.conversations.prompts import read_prompt
 from actkit.recipes.conversations.shapes import SHAPES
 from actkit.recipes.prompt_response import encode_messages

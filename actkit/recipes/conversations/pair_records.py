@@ -1,0 +1,73 @@
+"""The records of a file of preference pairs, one a pair."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from actkit.config import ReadSpec
+from actkit.errors import InputError, RecordError
+from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.files import name_of
+from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
+from actkit.recipes.conversations.named_fields import check_named, listed
+from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
+from actkit.recipes.conversations.trees import from_trees
+
+LOOK_AHEAD = 100
+"""Records looked at before a file is given up on."""
+
+
+def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Records:
+    """The records of a file of pairs, one a pair.
+
+    Raises InputError when none of the first ones is in a known shape, or a field that was named is in none of them.
+    """
+    check_form(spec.form)
+    looked_at, records = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
+    values = [one.value for one in looked_at if isinstance(one, Record)]
+    check_named(values, spec.names.given())
+    if spec.form is None and not any(detect(value, spec.names) for value in values):
+        raise _none_found(looked_at, path, spec.names)
+    return one_a_pair(records, spec)
+
+
+def one_a_pair(records: Records, spec: PairsSpec) -> Records:
+    """The records, each as often as it has pairs, numbered through."""
+    number = 0
+    for record in records:
+        several = pairs_of(record.value, spec) if isinstance(record, Record) else 1
+        for index in range(several):
+            value = {"value": record.value} if isinstance(record, Record) and several == 1 else {}
+            if isinstance(record, Record) and several > 1:
+                value = {"value": PairOf(record.value, index)}
+            yield replace(record, record_id=number, **value)
+            number += 1
+
+
+def pairs_of(value: Any, spec: PairsSpec) -> int:
+    """How many pairs a record has, at least one: what is wrong with it is said where it is read."""
+    if spec.which == "best-worst":
+        return 1
+    try:
+        fields = Fields(object_of(value), spec.names)
+        return max(len(chosen_of(shape_in(fields, spec.form).answers.read(fields), spec.which)), 1)
+    except RecordError:
+        return 1
+
+
+def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldNames) -> InputError:
+    if not looked_at:
+        return InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
+    reasons = [record for record in looked_at if not isinstance(record, Record)]
+    objects = [one.value for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)]
+    why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
+    seen = f"; the first record has the fields {listed(dict(sorted(objects[0].items())))}" if objects else why
+    hint = "--chosen-field and --rejected-field name the answers, --prompt-field what they answer; "
+    if objects:
+        reason = why_no_pair(Fields(objects[0], names))
+        hint = f"{reason.field}: {reason.reason}; " if reason.field else hint
+    return InputError(
+        f"{name_of(path)}: no preference pairs in its first {len(looked_at)} records{seen}",
+        f"{hint}actkit docs shapes lists what is read (trl, chatml, hh, sharegpt, …)",
+    )
