@@ -58,6 +58,7 @@ KNOWN = frozenset(
         "positive",
         "negative",
         "anchor",
+        "claim",
         "statement",
         "stem",
         "template",
