@@ -121,7 +121,8 @@ def _feature(
     facts["n_prompts_total"] = job.facts["counts"]["sequences"]
     facts["n_tokens_in_prompt"] = 0
     facts["dataset"] = str(job.facts.get("options", {}).get("dataset") or "")
-    facts["activations"] = [_activation(one.text, most) for one in windows if one.text is not None]
+    strongest = [one.text for one in windows if one.text is not None and one.quantile is None]
+    facts["activations"] = [_activation(text, most) for text in strongest]
     return facts
 
 

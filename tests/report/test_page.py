@@ -67,8 +67,8 @@ def test_a_feature_is_found_opened_hovered_and_followed(
         text = seen.to(f"#/0/feature/0/{first['feature_id']}")
         assert f"Feature {first['feature_id']}" in text and f"{first['n_active']:,} tokens" in text
         contexts = seen.page.locator(".context")
-        assert contexts.count() == len(first["contexts"])
-        for place, context in zip(contexts.all(), first["contexts"], strict=True):
+        strongest = contexts.all()[: len(first["contexts"])]  # those of the quantiles follow
+        for place, context in zip(strongest, first["contexts"], strict=True):
             bold = place.locator(".tok.at").inner_text().replace("⏎", "\n").strip()
             assert bold == context["token"].strip()
             assert float(place.locator(".value").inner_text()) == pytest.approx(context["activation"], rel=0.01)
@@ -180,7 +180,7 @@ def test_the_same_run_gives_the_same_bytes_and_the_limit_holds_and_says_what_it_
     run = open_run(six_runs["feature-dataset"])
     first, second = (write_report([run], tmp_path / f"{one}.html").read_bytes() for one in "ab")
     assert first == second and len(first) < 4e6
-    small = write_report([run], tmp_path / "c.html", limit_mb=len(first) / 1e6 - 0.15)
+    small = write_report([run], tmp_path / "c.html", limit_mb=2.2)
     assert small.stat().st_size < len(first)
     with watched(browser) as seen:
         seen.go(small.as_uri())
