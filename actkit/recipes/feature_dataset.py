@@ -43,6 +43,8 @@ from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
 from actkit.runs.writer import Groups
 
+MOST_OF_DOCUMENT = 1 << 22
+"""Tokens of one document, some 15 MB of text: its chunks are in memory together."""
 FIELDS = ("text", "content", "document", "story", "body")
 """Fields looked for, in this order, when `text_field` is not given."""
 
@@ -97,6 +99,8 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
 
     def prepare(record: Record) -> Prepared:
         whole, said = _document(record.value, spec, tokenizer, bos)
+        if whole.n_beyond:
+            raise RecordError(None, f"more than {MOST_OF_DOCUMENT:,} tokens: cut it into several documents")
         pieces = list(chunks(whole, size or len(whole) + 1, bos))
         return Prepared(
             [
@@ -179,7 +183,9 @@ def _document(
     A record of messages alone is a document too: the whole chat, as the model's template writes it.
     """
     if isinstance(value, str):
-        return encode_text(tokenizer, _whole_text(value, None), bos="never"), {"shapes": ("text",)}
+        return encode_text(tokenizer, _whole_text(value, None), bos="never", hold=MOST_OF_DOCUMENT), {
+            "shapes": ("text",)
+        }
     if not isinstance(value, Mapping):
         raise RecordError(None, "not text")
     fields = Fields(value, names_of(None, spec.context))
@@ -192,7 +198,9 @@ def _document(
     if given is None and name not in value:
         raise RecordError(name, f"no field {name}")
     if isinstance(given, str) and isinstance(text_or_messages(given, name), str):
-        return encode_text(tokenizer, _whole_text(given, name), bos="never"), _said("text", fields)
+        return encode_text(tokenizer, _whole_text(given, name), bos="never", hold=MOST_OF_DOCUMENT), _said(
+            "text", fields
+        )
     if not isinstance(given, (list, Mapping, str)):
         raise RecordError(name, "missing" if given is None else "not text")
     context = read_context(fields, name)

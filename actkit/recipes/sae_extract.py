@@ -142,7 +142,7 @@ def _sequence(
         cut if spec.save_all_tokens else encoding,
         keep,
         response_start=start if answered.response else None,
-        n_truncated=n_truncated if spec.save_all_tokens else 0,
+        n_truncated=n_truncated if spec.save_all_tokens else encoding.n_beyond,
         group=None if group is None else str(group),
         label=None if fields.get("template_type") is None else str(fields["template_type"]),
         boundary_merged=answered.boundary_merged,

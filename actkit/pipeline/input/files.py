@@ -18,7 +18,7 @@ from actkit.pipeline.input.packed import DAMAGED, beginning, check_text, damaged
 from actkit.pipeline.input.zip_members import inside, member_bytes
 
 STDIN = "-"
-MOST = 1 << 30
+MOST = 1 << 26
 """Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""
 BLOCK = 1 << 20
 """Bytes read at a time of what is passed over, or of a whole text."""
