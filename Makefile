@@ -23,10 +23,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 install: $(VENV)/.installed  ## Make a virtual environment with actkit in it.
 
-demo: $(VENV)/.installed  ## Preference pairs through the bundled model: Parquet tables, and a page to look at them.
+demo: $(VENV)/.installed  ## Preference pairs through the bundled model: Parquet tables and a page; then actkit demo.
 	$(BIN)/actkit dpo --config configs/demo.yaml --overwrite
 	$(BIN)/actkit show runs/demo
 	$(BIN)/actkit report runs/demo --overwrite
+	$(BIN)/actkit demo
 
 picture: $(VENV)/.installed-dev  ## The README's picture.
 	$(BIN)/actkit concept honesty --layers all -o runs/honesty --overwrite --quiet

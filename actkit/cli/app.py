@@ -13,8 +13,10 @@ import typer
 from actkit.cli import (
     capture,
     concept,
+    demo,
     docs,
     dpo,
+    examples,
     export,
     feature_dataset,
     peek,
@@ -55,13 +57,15 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("export", export.export, LOOK),
     ("schema", schema.schema, LOOK),
     ("docs", docs.docs, LOOK),
+    ("demo", demo.demo, LOOK),
+    ("examples", examples.examples, LOOK),
 )
 """Name, function and panel of each command, in the order of `actkit --help`."""
 app = typer.Typer(
     name="actkit",
     help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.\n\n"
-    "Start here: [b]actkit concept honesty[/] or [b]actkit reward-detect --use-example-data[/], which need no file, "
-    "then [b]actkit show RUN[/].",
+    "Start here: [b]actkit demo[/], which needs no file; [b]actkit examples[/] has one for each command, and "
+    "[b]actkit peek FILE[/] says what can be done with yours.",
     epilog="Every run is a directory of Parquet tables; its path is the only thing printed on standard output.",
     no_args_is_help=True,
     rich_markup_mode="rich",
