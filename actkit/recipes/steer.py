@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,7 @@ import pyarrow as pa
 from actkit.analysis.steering.tables import steering_tables
 from actkit.backends.actions import Action, interventions_of
 from actkit.backends.saes.sae import Sae
-from actkit.config import ExportFormat, SteerDo, SteerPositions, TokenSpec
-from actkit.errors import RecordError, RunError, UsageError
+from actkit.errors import RecordError
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.forward.steered import Steering
@@ -34,6 +33,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
+from actkit.recipes.steer_spec import SteerSpec
 from actkit.recipes.steer_texts import COST, TEST, VALIDATION, predicted, records_of, steered_at
 
 PER_ROW = 24.0
@@ -42,78 +42,6 @@ SHARD_COST = 12_000
 """Sequences times interventions that make a shard: some minutes of a small model on a CPU."""
 FEWEST = 24
 """Sequences in a shard, however many interventions there are: fewer would leave batches empty."""
-
-
-@dataclass(frozen=True)
-class SteerSpec:
-    """What `steer` is asked for."""
-
-    command: ClassVar[str] = "steer"
-    exports: ClassVar[tuple[ExportFormat, ...]] = ("gguf", "steering-vectors", "persona")
-    run: str = field(metadata={"reads": True})
-    """A finished run of `concept` or `reward-detect`."""
-    answers: str | None = None
-    """File of prompts with two answers each, in place of the run's held-out texts."""
-    do: str | None = None
-    """add, project-out, zero, clamp, or clamp:VALUE; None adds directions, and sets features to zero.
-
-    `clamp` without a value sets each feature to its mean activation in the texts where it is active."""
-    method: Sequence[str] = ("mean-diff",)
-    """Directions, by the method that found them."""
-    layers: str | None = None
-    """None takes three layers in the middle of the model."""
-    strengths: str | None = None
-    """Numbers with commas, in units of the difference that was measured at the layer; None takes -4,-2,-1,1,2,4."""
-    every_layer: bool = False
-    """Project out at all layers at once."""
-    features: str | None = None
-    """top:N, bottom:N or ids, in place of directions."""
-    sae_name: str | None = None
-    """Whose features, where the run has several SAEs."""
-    each: bool = False
-    """Features one by one, not as a set."""
-    words: str | None = None
-    """Two files of words, with a comma between: positive ones and negative ones, to be expected after each text."""
-    random: int = 20
-    """Controls beside each direction or set of features, at each layer and strength."""
-    positions: SteerPositions = "all"
-    answer_tokens: int = 20
-    """Tokens of the answers that the unsteered model gives."""
-    budget: float = 0.1
-    """Most nats a token that neutral text may lose."""
-    show: int = 0
-    """Prompts whose steered answers are generated, to be looked at."""
-    seed: int = 0
-    tokens: TokenSpec = field(default_factory=TokenSpec, metadata={"option": None})
-
-    @property
-    def done(self) -> tuple[SteerDo | None, float | None]:
-        """What is done, and the value that features are set to. Raises UsageError for what is not known."""
-        if self.do is None:
-            return None, None
-        name, _, value = self.do.partition(":")
-        if name not in get_args(SteerDo) or (value and name != "clamp") or self.do.endswith(":"):
-            raise UsageError(f"--do {self.do} is not known", f"{', '.join(get_args(SteerDo))} or clamp:VALUE")
-        return cast("SteerDo", name), _number(value, f"--do {self.do}") if value else None
-
-    def each_strength(self, usual: Sequence[float]) -> tuple[float, ...]:
-        """The strengths, those that are usual where none are given. Raises UsageError for what is no number, or 0."""
-        if self.strengths is None:
-            return tuple(usual)
-        found = [_number(one, f"--strengths {self.strengths}") for one in self.strengths.split(",")]
-        if 0 in found:
-            raise UsageError("--strengths: 0 is the model as it is", "such as --strengths=-4,-2,-1,1,2,4")
-        return tuple(dict.fromkeys(found))
-
-
-def _number(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise UsageError(f"{what}: {text.strip()!r} is no number", "such as --strengths=-4,-2,-1,1,2,4")
-    return value
 
 
 @dataclass(frozen=True)
@@ -275,30 +203,3 @@ def _digest(actions: Sequence[Action]) -> str:
         digest.update(canonical({**one.row(), "vector": None, "sink_norm": None}).encode())
         digest.update(b"" if one.vector is None or one.is_control else one.vector.tobytes())
     return digest.hexdigest()
-
-
-def check(spec: SteerSpec) -> None:
-    """Raise UsageError for options that contradict one another."""
-    do, _ = spec.done
-    spec.each_strength(())
-    on_features = spec.features is not None
-    if spec.every_layer and do != "project-out":
-        raise UsageError(
-            "--every-layer: a difference that is added at every layer is added many times over",
-            "add it at one layer, or --do project-out --every-layer",
-        )
-    if do in ("zero", "clamp") and not on_features:
-        raise UsageError(f"--do {do} is for features", "--features top:10; directions are added or projected out")
-    if do == "project-out" and on_features:
-        raise UsageError("--do project-out is for directions", "features are set to zero: --do zero")
-    if spec.each and not on_features:
-        raise UsageError("--each is for features", "--features top:10 --each")
-    if spec.random < 0:
-        raise UsageError("--random must not be below 0", "20 controls, of which the largest is about p = .05")
-
-
-def nothing_to_steer(run: str) -> RunError:
-    """The error for a run that has neither directions nor scored features."""
-    return RunError(
-        f"{run} has neither directions nor feature scores", "steer is for finished runs of concept and reward-detect"
-    )

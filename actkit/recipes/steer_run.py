@@ -28,9 +28,10 @@ from actkit.recipes.asked import config_text, options_of
 from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import FollowSpec
-from actkit.recipes.steer import FEWEST, SHARD_COST, Ready, SteerSpec, check, nothing_to_steer, recipe
+from actkit.recipes.steer import FEWEST, SHARD_COST, Ready, recipe
 from actkit.recipes.steer_directions import STRENGTHS, DirectionPlan, actions_on, directions_in
 from actkit.recipes.steer_features import FeaturePlan, feature_actions, held_out_texts, scored_in
+from actkit.recipes.steer_spec import SteerSpec, check, nothing_to_steer
 from actkit.recipes.steer_texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
 from actkit.recipes.stored_texts import stored_texts
 from actkit.runs.facts import facts_of

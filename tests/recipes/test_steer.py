@@ -15,7 +15,7 @@ from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes import steer_run as steer_run_module
-from actkit.recipes.steer import SteerSpec
+from actkit.recipes.steer_spec import SteerSpec
 from tests.command_line import Run
 from tests.recipes.steered import STEMS, concept_run, feedback_run, steered
 
