@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
-from actkit.backends import Description, Model, describe, load
-from actkit.backends.actions import Action, interventions_of
-from actkit.backends.generation import greedy
+from actkit.backends import Description, describe, load
+from actkit.backends.actions import Action
 from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, UsageError
@@ -25,10 +24,10 @@ from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import config_text, options_of
-from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steer import FEWEST, SHARD_COST, Ready, recipe
+from actkit.recipes.steer_answers import answered, expected, generated
 from actkit.recipes.steer_directions import STRENGTHS, DirectionPlan, actions_on, directions_in
 from actkit.recipes.steer_features import FeaturePlan, feature_actions, held_out_texts, scored_in
 from actkit.recipes.steer_spec import SteerSpec, check, nothing_to_steer
@@ -40,11 +39,6 @@ from actkit.runs.reader import parts
 from actkit.runs.removal import check_out
 from actkit.verify.recompute.run import sae_spec
 from actkit.verify.recompute.while_running import Verifying
-
-SHOWN = 40
-"""Tokens that are generated to be looked at."""
-ONE_PART = " the"
-"""What stands for each token of an answer that is not known yet, in a plan."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +74,14 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     points = tuple(sorted({*_points(ready.actions), HookPoint(description.n_layers - 1, "hook_resid_post")}))
     batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
     if output.plan_only:
-        ready = replace(ready, texts=[*_expected(wordings, own), *ready.texts])
+        ready = replace(ready, texts=[*expected(wordings, own), *ready.texts])
         return planned(recipe(own, ready), description, points, batch, output, on_progress)
     model = load(description, points)
     norms = sink_norms(model, points)
     actions = [replace(one, sink_norm=norms.get(one.hook_point or "")) for one in ready.actions]
-    texts = [*_answered(wordings, own, model, ready.chat), *ready.texts]
+    texts = [*answered(wordings, own, model, ready.chat), *ready.texts]
     ready = replace(ready, texts=texts, actions=actions)
-    made = recipe(own, replace(ready, generate=partial(_generated, own, ready, model)))
+    made = recipe(own, replace(ready, generate=partial(generated, own, ready, model)))
     job = Job(made, model, points, output, batch, asked, {"config.yaml": config_text(own.command, asked)})
     return extract(job, on_progress, Verifying(job))
 
@@ -187,57 +181,6 @@ def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Des
         form=form,
         words=words,
     )
-
-
-def _answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: bool) -> list[dict[str, Any]]:
-    """The stems with what the unsteered model answers under both wordings."""
-    if not wordings:
-        return []
-    tokenizer = model.description.tokenizer
-    asked = [text for one in wordings for text in (one.positive, one.negative)]
-    ids = [_prompt_ids(text, spec, model, chat) for text in asked]
-    answers = [str(tokenizer.decode(one, skip_special_tokens=True)) for one in greedy(model, ids, spec.answer_tokens)]
-    return [
-        {**_unanswered(one), "positive": positive, "negative": negative}
-        for one, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
-    ]
-
-
-def _generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[dict[str, str]]:
-    """What the model says to the first test prompts, as it is and under an intervention."""
-    tested = [one for one in ready.texts if one["split"] == TEST]
-    prompts = list(dict.fromkeys(str(one.get("prompt") or one.get("text") or one["positive"]) for one in tested))
-    prompts = prompts[: spec.show]
-    ids = [_prompt_ids(one, spec, model, ready.chat) for one in prompts]
-    edits = interventions_of([one for one in ready.actions if one.intervention_id == number], ready.saes)[0].edits
-    said = [
-        [
-            str(model.description.tokenizer.decode(one, skip_special_tokens=True))
-            for one in greedy(model, ids, SHOWN, by)
-        ]
-        for by in ((), edits)
-    ]
-    return [
-        {"prompt": prompt, "unsteered": plain, "steered": steered}
-        for prompt, plain, steered in zip(prompts, *said, strict=True)
-    ]
-
-
-def _prompt_ids(text: str, spec: SteerSpec, model: Model, chat: bool) -> Any:
-    tokenizer = model.description.tokenizer
-    if chat:
-        return encode_messages(tokenizer, conversation(text, None), chat).encoding.token_ids
-    return encode_plain(tokenizer, text, None, spec.tokens.bos).encoding.token_ids
-
-
-def _expected(wordings: Sequence[Wordings], spec: SteerSpec) -> list[dict[str, Any]]:
-    """The stems with answers as long as the model may give them, for a plan: nothing is run for it."""
-    filler = (ONE_PART * spec.answer_tokens).strip()
-    return [{**_unanswered(one), "positive": filler, "negative": f"{filler}."} for one in wordings]
-
-
-def _unanswered(one: Wordings) -> dict[str, Any]:
-    return {"split": one.split, "stem": one.stem, "template": one.template, "prompt": one.stem}
 
 
 def _model(source: Source, common: FollowSpec) -> ModelSpec:

@@ -1,0 +1,68 @@
+"""Answers that `steer` generates: those that are scored, those that stand for them in a plan, and those to look at."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from actkit.backends import Model
+from actkit.backends.actions import interventions_of
+from actkit.backends.generation import greedy
+from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
+from actkit.recipes.steer import Ready
+from actkit.recipes.steer_spec import SteerSpec
+from actkit.recipes.steer_texts import TEST, Wordings
+
+SHOWN = 40
+"""Tokens that are generated to be looked at."""
+ONE_PART = " the"
+"""What stands for each token of an answer that is not known yet, in a plan."""
+
+
+def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: bool) -> list[dict[str, Any]]:
+    """The stems with what the unsteered model answers under both wordings."""
+    if not wordings:
+        return []
+    tokenizer = model.description.tokenizer
+    asked = [text for one in wordings for text in (one.positive, one.negative)]
+    ids = [_prompt_ids(text, spec, model, chat) for text in asked]
+    answers = [str(tokenizer.decode(one, skip_special_tokens=True)) for one in greedy(model, ids, spec.answer_tokens)]
+    return [
+        {**_unanswered(one), "positive": positive, "negative": negative}
+        for one, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
+    ]
+
+
+def generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[dict[str, str]]:
+    """What the model says to the first test prompts, as it is and under an intervention."""
+    tested = [one for one in ready.texts if one["split"] == TEST]
+    prompts = list(dict.fromkeys(str(one.get("prompt") or one.get("text") or one["positive"]) for one in tested))
+    prompts = prompts[: spec.show]
+    ids = [_prompt_ids(one, spec, model, ready.chat) for one in prompts]
+    edits = interventions_of([one for one in ready.actions if one.intervention_id == number], ready.saes)[0].edits
+    said = [
+        [
+            str(model.description.tokenizer.decode(one, skip_special_tokens=True))
+            for one in greedy(model, ids, SHOWN, by)
+        ]
+        for by in ((), edits)
+    ]
+    return [
+        {"prompt": prompt, "unsteered": plain, "steered": steered}
+        for prompt, plain, steered in zip(prompts, *said, strict=True)
+    ]
+
+
+def _prompt_ids(text: str, spec: SteerSpec, model: Model, chat: bool) -> Any:
+    tokenizer = model.description.tokenizer
+    if chat:
+        return encode_messages(tokenizer, conversation(text, None), chat).encoding.token_ids
+    return encode_plain(tokenizer, text, None, spec.tokens.bos).encoding.token_ids
+
+
+def expected(wordings: Sequence[Wordings], spec: SteerSpec) -> list[dict[str, Any]]:
+    """The stems with answers as long as the model may give them, for a plan: nothing is run for it."""
+    filler = (ONE_PART * spec.answer_tokens).strip()
+    return [{**_unanswered(one), "positive": filler, "negative": f"{filler}."} for one in wordings]
+
+
+def _unanswered(one: Wordings) -> dict[str, Any]:
+    return {"split": one.split, "stem": one.stem, "template": one.template, "prompt": one.stem}
