@@ -16,7 +16,7 @@ AROUND = 60
 """Characters of text before and after the token."""
 AT_ONCE = 1 << 20
 """Entries that are looked at together."""
-WAITING = 1 << 19
+WAITING = 1 << 14
 """Entries after which what waits is taken in; more where there are very many features."""
 Floats = npt.NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class Strongest:
         self._least: Floats = np.zeros(n_features, dtype=np.float32)
         """[n_features] what a token must exceed to be among them."""
         self._waiting: list[tuple[Ints, Floats, Ints, Ints, Ints]] = []
-        self._count, self._most_waiting = 0, max(WAITING, n_features * most // 2)
+        self._count, self._most_waiting = 0, max(WAITING, n_features * most)
 
     @property
     def activations(self) -> Floats:
