@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from actkit.errors import RunError, UsageError
 from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, saedashboard, safetensors_file, torch_pt
 from actkit.export.job import ExportJob
 from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
 from actkit.runs.paths import check_local
+from actkit.runs.plausible import implausible
+from actkit.runs.reader import parts
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def export(
         if path.is_dir() or (path.exists() and not overwrite):
             hint = "choose another --out" if path.is_dir() else "choose another --out, or replace it with --overwrite"
             raise RunError(f"{path} exists already", hint)
+    _check_size(run, facts)
     with _whole(out, beside) as temporary:
         chosen.write(ExportJob(run, facts, temporary, on_progress, on_note), **given)
     return out
@@ -165,3 +170,11 @@ def _whole(out: Path, beside: list[Path]) -> Iterator[Path]:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_size(run: Path, facts: Mapping[str, Any]) -> None:
+    """Raise RunError for a table that claims more values than its bytes can be worth: reading it may never end."""
+    for part in (part for table in facts.get("tables", ()) for part in parts(run, table)):
+        why = implausible(pq.read_metadata(part))
+        if why is not None:
+            raise RunError(f"{part}: {why}", f"actkit verify {run} says what else is wrong with the run")

@@ -18,9 +18,9 @@ from actkit.runs.json_file import is_regular
 from actkit.runs.last_manifest import sealed
 from actkit.runs.lock import LOCK
 from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
+from actkit.runs.plausible import implausible
 from actkit.runs.removal import UNFINISHED_FILE
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.plausible import implausible
 from actkit.verify.tables.reading import UNREADABLE, line
 from actkit.verify.tables.schema import Part, of_one_schema
 
