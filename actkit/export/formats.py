@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from actkit.errors import RunError, UsageError
+from actkit.errors import RunError, UsageError, in_short
 from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, saedashboard, safetensors_file, torch_pt
 from actkit.export.job import ExportJob
 from actkit.runs.atomic_files import sync
@@ -177,4 +177,4 @@ def _check_size(run: Path, facts: Mapping[str, Any]) -> None:
     for part in (part for table in facts.get("tables", ()) for part in parts(run, table)):
         why = implausible(pq.read_metadata(part))
         if why is not None:
-            raise RunError(f"{part}: {why}", f"actkit verify {run} says what else is wrong with the run")
+            raise RunError(f"{part}: {in_short(why)}", f"actkit verify {run} says what else is wrong with the run")
