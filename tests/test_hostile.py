@@ -263,7 +263,10 @@ def test_half_characters_are_rejected_where_they_are_text_and_written_out_where_
     ]
     out = run("capture", tmp_path / "chat", [{"messages": one} for one in chat])
     assert check_once(out, 3)["record_id"].tolist() == [0]
-    assert set(pd.read_parquet(out / "rejected")["reason"]) == {"the text holds half a character (a lone surrogate)"}
+    assert set(pd.read_parquet(out / "rejected")["reason"]) == {
+        "the text holds half a character (a lone surrogate)",
+        "unknown role '\\ud800'",
+    }
     out = run("sae-extract", tmp_path, [{"prompt": "Hello", "question_id": half, "template_type": half}])
     assert check_once(out, 1)[["group", "label"]].to_numpy().tolist() == [["\\ud800", "\\ud800"]]
 

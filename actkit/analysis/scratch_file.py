@@ -24,7 +24,7 @@ class Spill:
         self._what = f"a temporary file in {folder}"
         with writing(self._what):
             # A run that is only read may be where nothing can be written.
-            where = folder if os.access(folder, os.W_OK) else None
+            where = folder if os.access(folder, os.W_OK) or not folder.is_dir() else None
             self._file = tempfile.TemporaryFile(dir=where, prefix=".spill-", buffering=0)  # noqa: SIM115 (see `close`)
         self._end = 0
 

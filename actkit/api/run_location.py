@@ -5,7 +5,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,10 @@ def placed(
                 error.hint = "mend it, or leave it out"
             raise
         finally:
-            if not where.exists() and not partial_of(where).exists():
-                for path in location.written:
-                    path.unlink(missing_ok=True)
+            with suppress(OSError, ValueError):  # a name that nothing can have is said by the run itself
+                if not where.exists() and not partial_of(where).exists():
+                    for path in location.written:
+                        path.unlink(missing_ok=True)
 
 
 def _by_index(message: str, *paths: str) -> str:

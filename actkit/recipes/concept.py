@@ -120,7 +120,9 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         for table in concept_split(run, spec.seed):
             yield "sequences", table
         yield from concept_tables(run, **directions, report=report)
-        if spec.positions == "all":  # else the run has one position of a text, which says nothing of its tokens
+        if (
+            spec.positions == "all" and spec.directions
+        ):  # else the run has one position of a text, which says nothing of its tokens
             for table in projections(run, report["chosen"]):
                 yield "projections", table
         if saes:

@@ -251,13 +251,13 @@ def test_a_document_is_neither_piped_in_nor_out(arguments: list[str], actkit: Ru
     ("arguments", "says", "hint"),
     [
         (["capture", "empty.txt"], "empty.txt: the input has no records", "empty?"),
-        (["capture", "blank.txt"], "blank.txt: nothing was kept of 2 records: 2 × empty line", "--on-bad-record fail"),
-        (["capture", "-p", " "], "nothing was kept of 1 record: 1 × empty", "--on-bad-record fail"),
+        (["capture", "blank.txt"], "blank.txt: nothing was kept of 2 records: 2 × empty line; the first", ""),
+        (["capture", "-p", " "], "nothing was kept of 1 record: 1 × empty; the first", ""),
         (["concept", "empty.jsonl"], "empty.jsonl: the input has no records", "positive, negative"),
         (["concept", "bad.jsonl"], "in its first 1 record (bad.jsonl:1: not JSON: Exp", "positive, negative"),
-        (["sae-extract", "bad.jsonl", "--plan"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "--help"),
+        (["sae-extract", "bad.jsonl", "--plan"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", ""),
         (["reward-detect", "empty.jsonl"], "empty.jsonl: the input has no records", "empty?"),
-        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "--help"),
+        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", ""),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
@@ -343,7 +343,7 @@ def test_a_usage_error_points_to_the_help_of_its_command(arguments: list[str], h
     ("line", "words"),
     [
         ("actkit dpo --preset gem", ["gemma-2-27b-it", "gemma-2-2b", "gemma-2-9b-it", "gemma-3-1b-it"]),
-        ("actkit dpo --export s", ["safetensors"]),
+        ("actkit dpo --export s", ["safetensors", "saedashboard", "steering-vectors"]),
         ("actkit concept ho", ["honesty"]),
         ("actkit concept pairs.js", []),
         ("actkit dpo --positions d", ["divergence"]),

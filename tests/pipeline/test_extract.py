@@ -260,7 +260,7 @@ def test_a_directory_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
     precious = tmp_path / "run" / "thesis.tex"
     precious.parent.mkdir()
     precious.write_text("years")
-    with pytest.raises(RunError, match="no run of actkit"):
+    with pytest.raises(RunError, match="thesis.tex, which is not actkit's"):
         run_capture(_tiny(), tmp_path / "run", capture.CaptureSpec(prompts=("x",)), overwrite=True)
     assert precious.read_text() == "years"
 
@@ -318,5 +318,5 @@ def test_rejected_records_do_not_pile_up_in_one_shard(
         if table == "activations":  # each shard has its hook points one after another
             keys = ["hook_point", "sequence_id", "position"]
             one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
-        pd.testing.assert_frame_equal(one, other)
+        pd.testing.assert_frame_equal(one, other, rtol=1e-4, atol=1e-4)  # another shard is another batch
     assert not verify(cut.path).problems

@@ -53,7 +53,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
         assert np.array_equal(found["a"], np.arange(1000)) and found["b"].shape == (3, 3)
     assert zipfile.ZipFile(tmp_path / "n").testzip() is None
     write_whole(tmp_path / "t", tensors)
-    assert torch.equal(torch.load(tmp_path / "t")["a"], torch.arange(1000))
+    assert torch.equal(torch.load(tmp_path / "t", weights_only=True)["a"], torch.arange(1000))
 
 
 def test_a_file_of_any_name_is_written_beside_files_of_temporary_names(tmp_path: Path) -> None:

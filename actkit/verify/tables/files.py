@@ -84,6 +84,7 @@ def check_tables(
     Returns the parts that can be opened and have the columns that they should have, table by table.
     """
     found: dict[str, list[Part]] = {}
+    known = {Path(name).stem for name in stated.files}
     named = {name.partition("/")[0] for name in stated.files if name.endswith(".parquet")}
     for name in sorted(named - set(tables)):
         findings.wrong("files", name, "in the manifests, but not among the tables of run.json")
@@ -91,8 +92,10 @@ def check_tables(
         paths = numbered(run / table, ".parquet")
         sizes = [path.stat().st_size if is_regular(path) else 0 for path in paths]
         numbers = [part_number(path) for path in paths]
-        gap = next((due for due, number in enumerate(numbers) if number != due), None)
-        if gap is not None and f"{table}/{part_name(gap)}.parquet" not in stated.files:
+        # A shard that the manifests know may have no part of a table: all of its records were rejected.
+        due = set(range(max((number for number in numbers if number is not None), default=-1) + 1)) - set(numbers)
+        gap = next((number for number in sorted(due) if part_name(number) not in known), None)
+        if gap is not None:
             findings.wrong("files", f"{table}/{part_name(gap)}.parquet", "missing")
         parts = [part for path in paths if (part := _opened(path, findings)) is not None]
         whole = len(parts) == len(paths) == facts["parts"]
