@@ -20,7 +20,7 @@ COMMANDS = {
     "dpo": ("--layers", "1"),
     "sae-extract": (),
     "feature-dataset": ("--context-size", "32"),
-    "reward-detect": ("--draws", "100"),
+    "reward-detect": ("--draws", "100", "--positive", "good", "--negative", "bad"),
     "concept": ("--layers", "1"),
 }
 UDHR = [path.read_text("utf-8") for path in sorted((Path(__file__).parent / "data" / "udhr").glob("*.txt"))]
