@@ -63,9 +63,12 @@ def demo(
 
 def verdict_of(facts: Mapping[str, Any]) -> str:
     """What a run of the demo found, and how sure it is, in a sentence."""
+    few = "Too few texts were read for held-out evidence: a larger --max-samples gives it."
     if "concept" in facts:
         report = facts["concept"]
-        row = report["chosen"][report["method"]]
+        row = report.get("chosen", {}).get(report.get("method"))
+        if not row or row["auroc_heldout"] is None:
+            return few
         return (
             f"Honesty can be read at layer {row['layer']}: AUROC {row['auroc_heldout']:.2f} "
             f"({row['auroc_heldout_low']:.2f} to {row['auroc_heldout_high']:.2f}, 95 %) on {row['n_heldout']} pairs "
@@ -74,9 +77,14 @@ def verdict_of(facts: Mapping[str, Any]) -> str:
         )
     scores = facts["scores"]
     sae, found = scores["saes"][0], scores["found"]
-    probe, tested = sae["dense_probe"], found["tested"]
+    said = (
+        f"{found['respond_to']['positive']} of {found['tested']:,} features respond to positive feedback beyond the "
+        f"best that chance gives (AUROC {sae['largest_auroc_by_chance']['q95']:.2f})"
+    )
+    probe = sae.get("dense_probe")
+    if probe is None:
+        return f"{said}. {few}"
     return (
-        f"{found['respond_to']['positive']} of {tested:,} features respond to positive feedback beyond the best that "
-        f"chance gives (AUROC {sae['largest_auroc_by_chance']['q95']:.2f}); a probe of the activations tells held-out "
-        f"texts apart with AUROC {probe['auroc']:.2f} ({probe['low']:.2f} to {probe['high']:.2f}, 95 %)."
+        f"{said}; a probe of the activations tells held-out texts apart with AUROC {probe['auroc']:.2f} "
+        f"({probe['low']:.2f} to {probe['high']:.2f}, 95 %)."
     )
