@@ -106,7 +106,7 @@ def without(run: Path, table: str, drop: pa.Array, column: str) -> None:
     for part in (run / table).glob("part-*.parquet"):
         with pq.ParquetFile(part) as file:
             groups = [file.read_row_group(group) for group in range(file.num_row_groups)]
-        with pq.ParquetWriter(part, groups[0].schema) as writer:
+        with pq.ParquetWriter(part, groups[0].schema, use_dictionary=False) as writer:
             for group in groups:
                 keep = [value not in drop for value in group[column].to_pylist()]
                 writer.write_table(group.filter(pa.array(keep)))
