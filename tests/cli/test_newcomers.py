@@ -251,13 +251,17 @@ def test_a_document_is_neither_piped_in_nor_out(arguments: list[str], actkit: Ru
     ("arguments", "says", "hint"),
     [
         (["capture", "empty.txt"], "empty.txt: the input has no records", "empty?"),
-        (["capture", "blank.txt"], "blank.txt: nothing was kept of 2 records: 2 × empty line; the first", ""),
-        (["capture", "-p", " "], "nothing was kept of 1 record: 1 × empty; the first", ""),
+        (
+            ["capture", "blank.txt"],
+            "blank.txt: nothing was kept of 2 records: 2 × empty line; the first: blank.txt:1: empty line",
+            "peek FILE",
+        ),
+        (["capture", "-p", " "], "nothing was kept of 1 record: 1 × empty; the first: --prompt:1: empty", "peek FILE"),
         (["concept", "empty.jsonl"], "empty.jsonl: the input has no records", "positive, negative"),
         (["concept", "bad.jsonl"], "in its first 1 record (bad.jsonl:1: not JSON: Exp", "positive, negative"),
-        (["sae-extract", "bad.jsonl", "--plan"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", ""),
+        (["sae-extract", "bad.jsonl", "--plan"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "peek FILE"),
         (["reward-detect", "empty.jsonl"], "empty.jsonl: the input has no records", "empty?"),
-        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", ""),
+        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "peek FILE"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
