@@ -67,7 +67,10 @@ def _ways(delimiter: str, usual: str, sample: str) -> list[Dialect]:
     if '\\"' in sample:
         ways.append(Dialect(delimiter, escape="\\"))
     ways.append(Dialect(delimiter, skip_space=True))
-    return [*ways, Dialect(delimiter, csv.QUOTE_NONE)] if usual == "\t" else ways
+    # Quotes around a whole field of the first line are quotes: a broken one further on does not make text of them all.
+    fields = sample.lstrip("\r\n").partition("\n")[0].strip("\r").split(delimiter)
+    is_quoted = any(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
+    return [*ways, Dialect(delimiter, csv.QUOTE_NONE)] if usual == "\t" and not is_quoted else ways
 
 
 def _width(sample: str, way: Dialect) -> int:

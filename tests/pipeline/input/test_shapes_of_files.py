@@ -363,3 +363,12 @@ def test_the_files_of_a_zip_archive_are_read_like_those_of_a_folder(tmp_path: Pa
     assert "an Excel workbook" in error_of(sheet).message
     (tmp_path / "broken.zip").write_bytes(path.read_bytes()[:60])
     assert "zip archive is damaged" in error_of(tmp_path / "broken.zip").message
+
+
+def test_a_broken_quote_further_on_does_not_make_text_of_the_quotes_before_it(tmp_path: Path) -> None:
+    """A TSV file whose first line is quoted stays quoted: its rows would else be read with their quotes, silently."""
+    path = tmp_path / "t.tsv"
+    path.write_bytes(b'"a"\t"b"\r\n"one"\t""\r\n"two\tthree"\r\n')
+    good, broken = read_records(str(path), default_format="tsv")
+    assert isinstance(good, Record) and good.value == {"a": "one", "b": ""}
+    assert isinstance(broken, Rejected) and "1 fields where the header has 2" in broken.reason
