@@ -17,9 +17,9 @@ from actkit.backends.sites import Site
 from actkit.config import OutputSpec, SteerPositions
 from actkit.errors import ModelError, UsageError
 from actkit.recipes.specs import FollowSpec
-from actkit.recipes.steer_directions import DirectionPlan, actions_on, directions_in
-from actkit.recipes.steer_run import run_steer
-from actkit.recipes.steer_spec import SteerSpec
+from actkit.recipes.steering.directions import DirectionPlan, actions_on, directions_in
+from actkit.recipes.steering.run import run_steer
+from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import parts
 from actkit.runs.run import Run

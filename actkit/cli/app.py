@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli import (
+from actkit.cli.commands import (
     capture,
     concept,
     demo,

@@ -14,6 +14,7 @@ from actkit.bundled import NAME
 from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.presets import near_names
 from actkit.cli.options.shared import Shared, format_of_file
+from actkit.cli.report_page import LIMIT_MB, beside, write_page
 from actkit.cli.screen.console import console, progress_shown
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing
@@ -109,9 +110,7 @@ def hand_over(finished: "Finished", shared: Shared) -> None:
     with logged(finished.path, level_of(shared.log_level, shared.verbose)):
         _export(shared, finished.path)
         if shared.report:
-            from actkit.cli import report
-
-            report.write([finished.path], report.beside([finished.path]), report.LIMIT_MB, shared.quiet)
+            write_page([finished.path], beside([finished.path]), LIMIT_MB, shared.quiet)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
-from actkit.cli import capture as capture_command
 from actkit.cli import run_command as running
-from actkit.cli import show as show_command
 from actkit.cli.app import app, main
+from actkit.cli.commands import capture as capture_command
+from actkit.cli.commands import show as show_command
 from actkit.cli.options.presets import near_names
 from actkit.cli.screen.console import Counts, progress_shown
 from actkit.errors import ModelError

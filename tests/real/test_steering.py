@@ -10,8 +10,8 @@ from actkit.config import OutputSpec
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.concepts import concepts
 from actkit.recipes.specs import FollowSpec
-from actkit.recipes.steer_run import run_steer
-from actkit.recipes.steer_spec import SteerSpec
+from actkit.recipes.steering.run import run_steer
+from actkit.recipes.steering.spec import SteerSpec
 from tests.recipes.steered import called
 
 pytestmark = pytest.mark.real

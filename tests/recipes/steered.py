@@ -7,8 +7,8 @@ from actkit.cli.app import main
 from actkit.config import BatchSpec, OutputSpec
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.specs import FollowSpec
-from actkit.recipes.steer_run import run_steer
-from actkit.recipes.steer_spec import SteerSpec
+from actkit.recipes.steering.run import run_steer
+from actkit.recipes.steering.spec import SteerSpec
 
 WHO = ("The king", "A sailor", "My aunt", "The fox")
 STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]

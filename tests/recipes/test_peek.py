@@ -14,8 +14,8 @@ import pytest
 from actkit.backends import Description, describe
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import InputError
-from actkit.recipes.peek import Peek, peek
-from actkit.recipes.peek_columns import columns_of
+from actkit.recipes.peeking.columns import columns_of
+from actkit.recipes.peeking.peek import Peek, peek
 from tests.command_line import Run
 
 ASKED = ["How do tides work?", "Name a fruit.", "Greet me.", "What is 7 times 6?"]

@@ -14,8 +14,8 @@ from actkit.backends import describe
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
-from actkit.recipes import steer_run as steer_run_module
-from actkit.recipes.steer_spec import SteerSpec
+from actkit.recipes.steering import run as steer_run_module
+from actkit.recipes.steering.spec import SteerSpec
 from tests.command_line import Run
 from tests.recipes.steered import STEMS, concept_run, feedback_run, steered
 
@@ -201,7 +201,7 @@ def test_a_run_that_goes_on_has_the_same_tables(concept: Path, tmp_path: Path, m
 
 
 def test_a_plan_loads_no_weights(concept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import actkit.recipes.steer_run as module
+    import actkit.recipes.steering.run as module
 
     monkeypatch.setattr(module, "load", lambda *_: pytest.fail("loaded"))
     spec = SteerSpec(str(concept), strengths="1,2", random=2)

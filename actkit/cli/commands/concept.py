@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.completion import concepts
 from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
@@ -13,7 +14,6 @@ from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
-from actkit.cli.steer import steer_after
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats

@@ -7,9 +7,9 @@ from actkit.backends import Model
 from actkit.backends.actions import interventions_of
 from actkit.backends.generation import greedy
 from actkit.recipes.prompt_response import conversation, encode_messages, encode_plain
-from actkit.recipes.steer import Ready
-from actkit.recipes.steer_spec import SteerSpec
-from actkit.recipes.steer_texts import TEST, Wordings
+from actkit.recipes.steering.recipe import Ready
+from actkit.recipes.steering.spec import SteerSpec
+from actkit.recipes.steering.texts import TEST, Wordings
 
 SHOWN = 40
 """Tokens that are generated to be looked at."""

@@ -33,8 +33,8 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
-from actkit.recipes.steer_spec import SteerSpec
-from actkit.recipes.steer_texts import COST, TEST, VALIDATION, predicted, records_of, steered_at
+from actkit.recipes.steering.spec import SteerSpec
+from actkit.recipes.steering.texts import COST, TEST, VALIDATION, predicted, records_of, steered_at
 
 PER_ROW = 24.0
 """Bytes of a row of `logprobs` on disk."""

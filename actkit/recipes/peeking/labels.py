@@ -6,7 +6,7 @@ from typing import Any
 from actkit.recipes.feedback import FeedbackFields
 from actkit.recipes.label_words import WORDS, word_of
 from actkit.recipes.labels import LABEL_FIELDS
-from actkit.recipes.peek_columns import Column, texts_first
+from actkit.recipes.peeking.columns import Column, texts_first
 
 MOST_TEXTS = 3
 """Columns of text that are tried."""

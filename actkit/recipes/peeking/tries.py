@@ -8,8 +8,8 @@ from actkit.config import ReadSpec
 from actkit.pipeline.recipe import Recipe
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.conversations.fields import ContextFields
-from actkit.recipes.peek_columns import Column, texts_first
-from actkit.recipes.peek_labels import label_options
+from actkit.recipes.peeking.columns import Column, texts_first
+from actkit.recipes.peeking.labels import label_options
 from actkit.recipes.runner import Ingredients
 
 

@@ -24,8 +24,8 @@ from actkit.pipeline.input.sources import Source, find
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.rejections import told
 from actkit.recipes.conversations.fields import ContextFields
-from actkit.recipes.peek_columns import Column, columns_of, roles_of
-from actkit.recipes.peek_tries import Try, tries_of
+from actkit.recipes.peeking.columns import Column, columns_of, roles_of
+from actkit.recipes.peeking.tries import Try, tries_of
 from actkit.recipes.runner import Ingredients, ingredients
 
 LOOKED_AT = 1000

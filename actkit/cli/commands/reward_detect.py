@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.fields import Answers, Context
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
@@ -11,7 +12,6 @@ from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.screen.ranking import show_ranking
-from actkit.cli.steer import steer_after
 from actkit.config import Pool
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats

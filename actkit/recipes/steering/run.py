@@ -26,12 +26,12 @@ from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import config_text, options_of
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import FollowSpec
-from actkit.recipes.steer import FEWEST, SHARD_COST, Ready, recipe
-from actkit.recipes.steer_answers import answered, expected, generated
-from actkit.recipes.steer_directions import STRENGTHS, DirectionPlan, actions_on, directions_in
-from actkit.recipes.steer_features import FeaturePlan, feature_actions, held_out_texts, scored_in
-from actkit.recipes.steer_spec import SteerSpec, check, nothing_to_steer
-from actkit.recipes.steer_texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
+from actkit.recipes.steering.answers import answered, expected, generated
+from actkit.recipes.steering.directions import STRENGTHS, DirectionPlan, actions_on, directions_in
+from actkit.recipes.steering.features import FeaturePlan, feature_actions, held_out_texts, scored_in
+from actkit.recipes.steering.recipe import FEWEST, SHARD_COST, Ready, recipe
+from actkit.recipes.steering.spec import SteerSpec, check, nothing_to_steer
+from actkit.recipes.steering.texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
 from actkit.recipes.stored_texts import stored_texts
 from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress

@@ -17,7 +17,7 @@ from actkit.config import ModelSpec, ReadSpec
 from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
-    from actkit.recipes.peek import Peek, Reading
+    from actkit.recipes.peeking.peek import Peek, Reading
 
 WIDEST = 400
 """Characters of a record as the model would see it."""
@@ -47,7 +47,7 @@ def peek(
     """
     with starting(json):
         from actkit.backends import describe
-        from actkit.recipes.peek import peek as look
+        from actkit.recipes.peeking.peek import peek as look
 
     found = look(file, describe(ModelSpec(model)), model, ReadSpec(split, columns))
     if json:

@@ -7,11 +7,9 @@ from typing import Annotated
 import typer
 
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.report_page import LIMIT_MB, beside, write_page
 from actkit.cli.run_argument import check_run
-from actkit.cli.screen.console import console, size
 from actkit.errors import UsageError
-
-LIMIT_MB = 25
 
 
 @with_option_groups
@@ -55,28 +53,5 @@ def report(
         raise UsageError("--out -: a page is a file, and is not written to standard output", "-o report.html")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already", "another --out, or --overwrite")
-    write(runs, path, limit_mb, quiet)
+    write_page(runs, path, limit_mb, quiet)
     sys.stdout.write(f"{path}\n")
-
-
-def beside(runs: list[Path]) -> Path:
-    """Where the page of some runs goes that is given no name."""
-    names = " and ".join(one.absolute().name for one in runs)
-    return runs[0].absolute().parent / f"{names.replace(' ', '-')}.html"
-
-
-def write(runs: list[Path], path: Path, limit_mb: float, quiet: bool) -> None:
-    """Write a page, and say on standard error what the run found."""
-    from actkit.report.finding import finding
-    from actkit.report.write import write_report
-    from actkit.runs.run import open_run
-
-    opened = [open_run(one) for one in runs]
-    if not quiet and sys.stderr.isatty():
-        with console().status("writing the report"):
-            write_report(opened, path, limit_mb)
-    else:
-        write_report(opened, path, limit_mb)
-    if not quiet:
-        console().print(f"report: {path} ({size(path.stat().st_size)})", markup=False)
-        console().print(finding(opened[0]), markup=False)

@@ -120,8 +120,8 @@ def steer(
     from actkit.cli.screen.effects import show_effects
 
     with starting(follow.quiet):
-        from actkit.recipes.steer_run import run_steer
-        from actkit.recipes.steer_spec import SteerSpec
+        from actkit.recipes.steering.run import run_steer
+        from actkit.recipes.steering.spec import SteerSpec
 
     spec = SteerSpec(
         run,
@@ -152,8 +152,8 @@ def steer(
 def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
     """`--steer`: go on from a run that has just been finished, into a run beside it, called <run>-effects."""
     from actkit.cli.screen.effects import show_effects
-    from actkit.recipes.steer_run import run_steer
-    from actkit.recipes.steer_spec import SteerSpec
+    from actkit.recipes.steering.run import run_steer
+    from actkit.recipes.steering.spec import SteerSpec
 
     follow = Follow(
         device=shared.device,

@@ -1,0 +1,31 @@
+"""The page of finished runs, for `actkit report` and for `--report`."""
+
+import sys
+from pathlib import Path
+
+from actkit.cli.screen.console import console, size
+
+LIMIT_MB = 25
+
+
+def beside(runs: list[Path]) -> Path:
+    """Where the page of some runs goes that is given no name."""
+    names = " and ".join(one.absolute().name for one in runs)
+    return runs[0].absolute().parent / f"{names.replace(' ', '-')}.html"
+
+
+def write_page(runs: list[Path], path: Path, limit_mb: float, quiet: bool) -> None:
+    """Write a page, and say on standard error what the run found."""
+    from actkit.report.finding import finding
+    from actkit.report.write import write_report
+    from actkit.runs.run import open_run
+
+    opened = [open_run(one) for one in runs]
+    if not quiet and sys.stderr.isatty():
+        with console().status("writing the report"):
+            write_report(opened, path, limit_mb)
+    else:
+        write_report(opened, path, limit_mb)
+    if not quiet:
+        console().print(f"report: {path} ({size(path.stat().st_size)})", markup=False)
+        console().print(finding(opened[0]), markup=False)

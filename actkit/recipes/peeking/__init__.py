@@ -1,0 +1,1 @@
+"""`peek`: what a file is, and which commands can read it."""
