@@ -1,5 +1,6 @@
 """`actkit dpo`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +50,8 @@ def dpo(
     """
     path = pairs or input_alias
     if path is None:
-        raise UsageError("no PAIRS given", "actkit dpo pairs.jsonl, or - for standard input")
+        here = "actkit dpo --config config.yaml, " if Path("config.yaml").is_file() else ""
+        raise UsageError("no PAIRS given", f"{here}actkit dpo pairs.jsonl, or - for standard input")
     with starting(shared.quiet):
         from actkit.recipes.dpo import DpoSpec, run_dpo
 

@@ -76,11 +76,15 @@ SECTIONS: Mapping[str, Mapping[str, str | None]] = {
         "output_path": "output",
         "output_file": "output",
         "file": "output",
+        "file_path": "output",
+        "filename": "output",
         "dir": "output",
         "output_dir": "output",
         "compression": None,
         "compression_opts": None,
+        "compression_level": None,
         "save_interval": None,
+        "save_every": None,
     },
     "processing": {
         "batch_size": None,
@@ -88,7 +92,10 @@ SECTIONS: Mapping[str, Mapping[str, str | None]] = {
         "max_seq_length": "max_length",
         "max_sequence_length": "max_length",
         "max_samples": "max_samples",
+        "save_interval": None,
+        "save_every": None,
     },
+    "logging": {"level": "log_level", "log_level": "log_level", "file": None, "log_file": None},
     "detector": {
         "activation_threshold": "activation_threshold",
         "correlation_threshold": "correlation_threshold",
@@ -104,6 +111,7 @@ def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict
     Raises UsageError for a mapping under any other key, and names the option that is meant.
     """
     found: dict[str, Any] = {}
+    known = {parameter.name for parameter in context.command.params}
     for key, value in values.items():
         if not isinstance(value, Mapping):
             found[key] = value
@@ -112,7 +120,6 @@ def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict
         for name, inner in value.items():
             inside = str(name).replace("-", "_")
             if section is None or inside not in section or isinstance(inner, Mapping):
-                known = {parameter.name for parameter in context.command.params}
                 flat = next((each for each in (inside, f"{key}_{inside}") if each in known), None)
                 hint = f"write `{flat}: …` without a section" if flat else "options stand one a line: `option: value`"
                 if section is not None and flat is None:

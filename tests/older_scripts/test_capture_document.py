@@ -16,6 +16,27 @@ from actkit import (
     load_model,
     save_activations,
 )
+from tests.command_line import Run
+
+CONCEPTS = ("honesty", "creativity", "confidence", "helpfulness", "formality", "verbosity", "enthusiasm", "empathy")
+
+
+def test_its_command_lines(actkit: Run) -> None:
+    assert actkit("capture", "--prompt", "Tell me a story", "--output", "my_activations").status == 0
+    assert list(torch.load("my_activations.pt", weights_only=True)["activations"]) == [0, 1, 2, 3]
+    made = actkit("capture", "--concept", "honesty", "--output", "honesty_acts", "--max-samples", "10", "--layers", "1")
+    assert made.status == 0, made.err
+    found = torch.load("honesty_acts.pt", weights_only=True)
+    assert found["positive"]["activations"][1].shape[0] == found["negative"]["activations"][1].shape[0] == 10
+    for concept in CONCEPTS:
+        assert actkit("capture", "--concept", concept, "--max-samples", "1", "--plan").status == 0, concept
+    several = actkit("capture", "--prompt", "Hello", "--layers", "1,2,3", "--output", "some", "--use-hooks")
+    assert several.status == 0 and set(json.loads(Path("some.json").read_text())["statistics"]) == {"1", "2", "3"}
+    absent = actkit("capture", "--prompt", "Hello", "--layers", "14,15,16,17")
+    assert absent.status == 2 and "0 to 3" in absent.err
+    assert actkit("capture", "--prompt", "Hello", "--layers", "recommended", "--output", "middle").status == 0
+    assert list(torch.load("middle.pt", weights_only=True)["activations"]) == [1, 2], "45 % to 85 % of the depth"
+    assert actkit("capture", "--model", "tiny", "--prompt", "Hello", "--plan").status == 0
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +45,7 @@ def loaded() -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def test_every_statement_in_the_documents_order(
-    loaded: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_every_statement_in_the_documents_order(loaded: tuple[Any, Any], tmp_path: Path) -> None:
     model, tokenizer = loaded
     assert isinstance(model, torch.nn.Module) and tokenizer.is_fast
     data: Any = capture_activations(model, tokenizer, "Your prompt here")

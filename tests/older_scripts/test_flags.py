@@ -1,4 +1,4 @@
-"""The older scripts' command lines, flag by flag: files in their formats, levels of the log, their YAML."""
+"""What the older scripts' flags do in common: files in their formats, levels of the log, keys of YAML."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,10 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-import yaml
 
 from tests.command_line import Run
 
 PAIRS = [{"prompt": f"Is {n} even?", "chosen": f" Yes, {n}.", "rejected": f" No, {n}."} for n in range(3)]
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def lines(path: str, rows: list[dict[str, str]]) -> str:
@@ -92,28 +86,6 @@ def test_the_log_of_a_run_that_fails_says_why_and_goes_on_where_it_is_continued(
     assert resumed.status == 0, resumed.err
     whole = Path("x/run.log").read_text(encoding="utf-8")
     assert whole.startswith(log) and "5 of 5 records" in whole[len(log) :]
-
-
-SCRIPT = """
-model:
-  model_name: tiny
-  layer: 2
-  device: cpu
-detector:
-  activation_threshold: 0.5
-  correlation_threshold: 0.6
-"""
-
-
-def test_sections_of_the_scripts_are_read(actkit: Run) -> None:
-    Path("config.yaml").write_text(SCRIPT, encoding="utf-8")
-    made = actkit("reward-detect", "--use-example-data", "--config", "config.yaml", "--output-dir", "results", "-q")
-    assert (made.status, made.out) == (0, "results\n"), made.err
-    options = yaml.safe_load(Path("results/config.yaml").read_text())
-    asked = ("model", "target_layer", "device", "activation_threshold", "correlation_threshold")
-    assert [options[name] for name in asked] == ["tiny", 2, "cpu", 0.5, 0.6]
-    features = json.loads(Path("results/reward_features.json").read_text())["features"]
-    assert features and all("feature_idx" in feature for feature in features)
 
 
 def test_aliases_of_flags_work_in_yaml(actkit: Run) -> None:
