@@ -15,6 +15,12 @@ HELD_OUT = ("held_out", "test")
 """Parts that chose nothing."""
 
 
+def without_split(table: pa.Table) -> pa.Table:
+    """Rows of `sequences` as they are before anything is split."""
+    place = table.schema.get_field_index("split")
+    return table.set_column(place, "split", pa.nulls(len(table), pa.string())).cast(arrow_schema("sequences"))
+
+
 def with_split(
     run: Path, sequence_ids: Ints, names: Sequence[str], part_of: npt.NDArray[np.integer]
 ) -> Iterator[pa.Table]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -21,6 +21,7 @@ from actkit.cli.signals import continuing
 from actkit.errors import ModelError, RunError, UsageError
 
 if TYPE_CHECKING:
+    from actkit.config import OutputSpec
     from actkit.pipeline.recipe import Finished
     from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
     from actkit.runs.progress import OnProgress, Progress
@@ -69,6 +70,27 @@ def _run_shown(
     if shared.profile:
         show_profile(finished.facts)
     return finished
+
+
+def run_from(
+    make: "Callable[[Path, OutputSpec, Mapping[str, Any], OnProgress], Finished]",
+    source: Path,
+    changes: Mapping[str, Any],
+    shared: Shared,
+) -> "Finished":
+    """Make a run of the finished run `source` with other settings, and show it; `make` is such as `rank_again`."""
+    from actkit.runs.facts import facts_of
+
+    facts = facts_of(source)
+    output = shared.output_spec(str(facts.get("command")))
+    _check_exports(shared, str(facts.get("command")), facts.get("exports", ()))
+    _check_places(shared)
+    level = level_of(shared.log_level, shared.verbose)
+    with logged(output.out, level), progress_shown(shared.quiet) as on_progress:
+        finished = make(source, output, changes, on_progress)
+        if not shared.quiet:
+            show_run(finished.facts, finished.path)
+        return finished
 
 
 TOY = {
@@ -144,15 +166,18 @@ def _export(shared: Shared, run: Path) -> None:
             console().print(f"  {to}: {path}", markup=False)
 
 
-def _check(own: "OwnSpec", shared: Shared) -> None:
-    from actkit.runs.paths import check_local
-
+def _check_exports(shared: Shared, command: str, exports: Sequence[str]) -> None:
     formats = [*(shared.export or ()), *([format_of_file(shared.file)] if shared.file is not None else [])]
     if formats:
         from actkit.export.formats import check_fits
 
         for to in formats:
-            check_fits(to, own.command, own.exports)
+            check_fits(to, command, exports)
+
+
+def _check_places(shared: Shared) -> None:
+    from actkit.runs.paths import check_local
+
     if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
         raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
     if "-" in (str(shared.out), str(shared.output)):
@@ -160,6 +185,11 @@ def _check(own: "OwnSpec", shared: Shared) -> None:
     for path in (shared.out, shared.output):
         if path is not None:
             check_local(path)
+
+
+def _check(own: "OwnSpec", shared: Shared) -> None:
+    _check_exports(shared, own.command, own.exports)
+    _check_places(shared)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:

@@ -5,7 +5,7 @@ validation and test pairs, and in every test.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,12 +96,6 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     chat = bool(tokenizer.chat_template) and form != STATEMENTS if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
     names = names_of(spec.prompt_field, spec.context)
-    directions: dict[str, Any] = {
-        "last_only": spec.positions == "all",
-        "seed": spec.seed,
-        "with_directions": spec.directions,
-    }
-    scores = ScoreSettings(seed=spec.seed)
 
     def prepare(record: Record) -> Prepared:
         contrast = parse_contrast(record.value, names)
@@ -116,19 +110,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         return Prepared(own, said=contrast.positive.said)
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-        asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        for table in concept_split(run, spec.seed):
-            yield "sequences", table
-        yield from concept_tables(run, **directions, report=report)
-        if (
-            spec.positions == "all" and spec.directions
-        ):  # else the run has one position of a text, which says nothing of its tokens
-            for table in projections(run, report["chosen"]):
-                yield "projections", table
-        if saes:
-            table, report["features"] = score_features(run, asked, scores)
-            yield "feature_scores", table
-            yield "direction_features", _nearest(run, saes)
+        yield from concept_run_tables(run, spec, saes, report)
 
     return Recipe(
         spec.command,
@@ -136,7 +118,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         prepare,
         {**made.reducers, **(_pooled(pooling, saes, found) if saes else {})},
         finish,
-        statistics={"concept_tables": directions, **({"feature_scores": asdict(scores)} if saes else {})},
+        statistics=concept_statistics(spec, bool(saes)),
         detected={"input_format": form, "chat": chat},
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},
@@ -145,6 +127,31 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         rules=Rules(spec.tokens.bos, chat, pooling=pooling if saes else None),
         pools=spec.positions == "response-mean",
     )
+
+
+def concept_statistics(spec: ConceptSpec, with_features: bool) -> dict[str, Mapping[str, Any]]:
+    """Function that `concept_run_tables` calls → its settings."""
+    about = {"last_only": spec.positions == "all", "seed": spec.seed, "with_directions": spec.directions}
+    scores = {"feature_scores": asdict(ScoreSettings(seed=spec.seed))} if with_features else {}
+    return {"concept_tables": about, **scores}
+
+
+def concept_run_tables(
+    run: Path, spec: ConceptSpec, saes: Sequence[Sae], report: dict[str, Any]
+) -> Iterator[tuple[str, pa.Table]]:
+    """The tables over the finished shards; `report` gets what holds for the run as a whole."""
+    for table in concept_split(run, spec.seed):
+        yield "sequences", table
+    yield from concept_tables(run, **concept_statistics(spec, bool(saes))["concept_tables"], report=report)
+    # Else the run has one position of a text, which says nothing of its tokens.
+    if spec.positions == "all" and spec.directions:
+        for table in projections(run, report["chosen"]):
+            yield "projections", table
+    if saes:
+        asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
+        table, report["features"] = score_features(run, asked, ScoreSettings(seed=spec.seed))
+        yield "feature_scores", table
+        yield "direction_features", _nearest(run, saes)
 
 
 def _pooling(positions: ContrastPositions) -> Pooling:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_split, score_features
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_tables
 from actkit.config import ExportFormat, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
@@ -107,11 +107,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         tested = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        for part in feature_split(run, spec.scores):
-            yield "sequences", part
-        table, figures = score_features(run, tested, spec.scores)
-        report.update(figures)
-        yield "feature_scores", table
+        yield from feature_tables(run, tested, spec.scores, report)
 
     points = sorted({sae.hook_point for sae in saes})
     return Recipe(

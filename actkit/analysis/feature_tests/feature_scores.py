@@ -88,6 +88,20 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
     return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
 
 
+def feature_tables(
+    run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings, report: dict[str, Any]
+) -> Iterator[tuple[str, pa.Table]]:
+    """`sequences` with its split, part by part, and `feature_scores`; `report` gets what holds for the run as a whole.
+
+    Raises RunError as `score_features` does.
+    """
+    for part in feature_split(run, settings):
+        yield "sequences", part
+    table, figures = score_features(run, saes, settings)
+    report.update(figures)
+    yield "feature_scores", table
+
+
 def feature_split(run: Path, settings: ScoreSettings) -> Iterator[pa.Table]:
     """The table `sequences` with the split that `settings` ask for, part by part: `score_features` takes it from there.
 

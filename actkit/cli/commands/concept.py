@@ -2,23 +2,27 @@
 
 import json as json_text
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.completion import concepts
 from actkit.cli.options.fields import Context
+from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
-from actkit.cli.run_command import hand_over, run_command
+from actkit.cli.run_command import hand_over, run_command, run_from
 from actkit.cli.screen.console import starting
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
+    from actkit.pipeline.recipe import Finished
     from actkit.recipes.concepts import Template
 
 STEM = "{stem}"
@@ -26,6 +30,7 @@ STEM = "{stem}"
 
 @with_option_groups
 def concept(
+    call: typer.Context,
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
@@ -41,6 +46,7 @@ def concept(
             show_default=False,
         ),
     ] = None,
+    from_run: FromRun = None,
     list_concepts: Annotated[bool, typer.Option("--list", help="Show the built-in concepts.")] = False,
     positive: Annotated[
         str | None,
@@ -98,18 +104,19 @@ def concept(
 
     Example: [b]actkit concept pairs.jsonl --model google/gemma-2-2b --layers 10-15[/]
 
-    Example: [b]actkit concept --list[/]
+    Example: [b]actkit concept --from runs/honesty --seed 1 -o runs/again[/]
     """
     if list_concepts:
         _list(shared.json)
+        return
+    if from_run is not None:
+        _again(from_run, changes_in(call), shared, steer)
         return
     name = what or input_alias
     wording = _template(template, positive, negative, stems)
     if (name is None) == (wording is None):
         problem = "no concept given" if name is None else f"{name} and --positive were both given"
         raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
-    from actkit.cli.screen.directions import show_directions
-
     with starting(shared.quiet):
         from actkit.recipes.concept import ConceptSpec, run_concept
 
@@ -126,8 +133,20 @@ def concept(
         context=context.fields(),
         directions=directions,
     )
-    finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
-    if not shared.quiet and directions:
+    _told(run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared, steer)
+
+
+def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool) -> None:
+    with starting(shared.quiet):
+        from actkit.recipes.concept_again import choose_again
+
+    _told(run_from(choose_again, source, changes, shared), shared, steer)
+
+
+def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
+    from actkit.cli.screen.directions import show_directions
+
+    if not shared.quiet and finished.facts["options"]["directions"]:
         show_directions(finished.path, finished.facts)
     if steer:
         steer_after(finished.path, shared)

@@ -1,15 +1,18 @@
 """`actkit reward-detect`."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.fields import Answers, Context
+from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
-from actkit.cli.run_command import hand_over, run_command
+from actkit.cli.run_command import hand_over, run_command, run_from
 from actkit.cli.screen.console import starting
 from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
@@ -17,13 +20,14 @@ from actkit.errors import UsageError
 from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
-    pass
+    from actkit.pipeline.recipe import Finished
 
 TEST = "Statistics"
 
 
 @with_option_groups
 def reward_detect(
+    call: typer.Context,
     shared: Shared,
     sparse: Sparse,
     context: Context,
@@ -37,6 +41,7 @@ def reward_detect(
             show_default=False,
         ),
     ] = None,
+    from_run: FromRun = None,
     use_example_data: Annotated[
         bool, option("--use-example-data", panel=READ, help="The built-in texts, 200 of each sign, instead of a file.")
     ] = False,
@@ -157,8 +162,11 @@ def reward_detect(
 
     Example: [b]actkit reward-detect comments.jsonl --positive gratitude --negative annoyance[/]
 
-    Example: [b]actkit reward-detect pairs.jsonl --preset gemma-2-2b -o runs/feedback[/]
+    Example: [b]actkit reward-detect --from runs/feedback --q 0.1 --held-out 0.5 -o runs/again[/]
     """
+    if from_run is not None:
+        _again(from_run, changes_in(call), shared, steer)
+        return
     path = data or input_alias
     if (path is None) == (not use_example_data):
         what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
@@ -206,7 +214,17 @@ def reward_detect(
         context.fields(),
     )
 
-    finished = run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared)
+    _told(run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared), shared, steer)
+
+
+def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool) -> None:
+    with starting(shared.quiet):
+        from actkit.recipes.reward_again import rank_again
+
+    _told(run_from(rank_again, source, changes, shared), shared, steer)
+
+
+def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
     if not shared.quiet:
         show_ranking(finished.path)
     if steer:

@@ -25,8 +25,7 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         Text.assemble(
             (facts["command"], "bold"),
             f" with {model['name']} ({model['dtype']}, {model['device']}): {written_of(facts)}, "
-            f"{counted(counts['tokens'], 'token')} in {seconds:.1f} s "
-            f"({facts['tokens_per_second']:,.0f} tokens/s)",
+            f"{counted(counts['tokens'], 'token')} in {seconds:.1f} s ({_speed(facts)})",
         )
     )
     for name, value in facts["detected"].items():
@@ -44,6 +43,12 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
     draw_table(_tables(facts["tables"]), screen)
     if sys.stderr.isatty() and "layer_stats" in facts["tables"]:
         draw_table(_layers(path), screen)
+
+
+def _speed(facts: Mapping[str, Any]) -> str:
+    if facts.get("made_from"):
+        return f"no model was run: made from {facts['made_from']['run']}"
+    return f"{facts['tokens_per_second']:,.0f} tokens/s"
 
 
 def written_of(facts: Mapping[str, Any]) -> str:

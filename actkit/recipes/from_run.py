@@ -1,0 +1,199 @@
+"""A run that is made of a finished one without its model: what was computed is taken over, what follows is made again.
+
+1. The source's files are copied, each compared with its checksum; a damaged one ends it.
+2. `sequences` loses its split, and activations of hook points that are not wanted are left out.
+3. The statistics are computed with the new settings, and written as a fresh run writes them, byte for byte.
+4. `run.json`, `config.yaml` and `fingerprint.json` say what a fresh run with these options says; `made_from` in
+   `run.json` says where the rows come from. So `verify`, `report`, `export` and `steer` take it as any run.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.analysis.split_column import without_split
+from actkit.config import OutputSpec
+from actkit.errors import RunError, UsageError
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.asked import config_text
+from actkit.runs.checksums import of_file
+from actkit.runs.facts import facts_of
+from actkit.runs.lock import locked
+from actkit.runs.paths import FINGERPRINT, MANIFEST
+from actkit.runs.progress import OnProgress, Progress, profile
+from actkit.runs.reader import parts
+from actkit.runs.removal import check_out, clear
+from actkit.runs.taken_over import about_of, put_changed, take_over
+from actkit.runs.writer import Groups, RunDirectory, groups_of, start_run
+from actkit.schemas import SCHEMA_VERSION, TABLES
+
+Settings: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is made again, and how."""
+
+    made: Collection[str]
+    """Tables of the source that are not taken over."""
+    finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]]
+    """As `Recipe.finish`."""
+    statistics: Mapping[str, Settings]
+    found: Callable[[], Mapping[str, Any]]
+    """What came of it, for `run.json`."""
+    texts: Callable[[Path, Settings], Mapping[str, str]] = lambda _run, _facts: {}
+    points: Collection[str] | None = None
+    """Hook points whose activations are taken over; None takes all."""
+    facts: Settings = field(default_factory=dict)
+    """Other entries of `run.json` that a fresh run would have."""
+
+
+def source_facts(run: Path, command: str) -> dict[str, Any]:
+    """What `run.json` of the source holds. Raises RunError for a run of another command or version."""
+    facts = facts_of(run)
+    if facts.get("command") != command:
+        raise RunError(f"{run} is a run of {facts.get('command')}, not of {command}", f"--from takes runs of {command}")
+    if facts.get("schema_version") != SCHEMA_VERSION:
+        found = facts.get("schema_version")
+        raise RunError(f"{run} has schema version {found}, this actkit makes {SCHEMA_VERSION}", "run the command anew")
+    return facts
+
+
+def check_changes(changes: Settings, known: Collection[str], run: Path, facts: Settings) -> None:
+    """Raise UsageError for an option that needs the model or the input, and say what the run was made with."""
+    for name, value in changes.items():
+        was = facts["options"].get(name)
+        if name not in known and value != was:
+            flags = ", ".join(_flag(one) for one in known)
+            shown = "none" if was is None else ", ".join(map(str, was)) if isinstance(was, list) else was
+            raise UsageError(
+                f"{_flag(name)} {value} needs the model or the input again; {run} was made with {shown}",
+                f"--from takes {flags}; for another {_flag(name)} run the command without --from",
+            )
+
+
+def make_again(
+    source: Path, output: OutputSpec, options: Settings, again: Again, on_progress: OnProgress = lambda _: None
+) -> Finished:
+    """Write the run `output.out` from the finished run `source`; `options` are those of the run that is made.
+
+    Raises RunError where a file of the source is damaged, or another run is in the way.
+    """
+    check_out(output.out, output.overwrite)
+    if output.out.resolve() == source.resolve():
+        raise RunError(f"{output.out} is the run that is read", "choose another --out")
+    facts, began, progress = facts_of(source), time.time(), Progress()
+    directory = start_run(output.out, about_of(source) | _hook_points(again))
+    with _gone_if_empty(directory.partial), locked(directory.partial):
+        clear(directory.partial)
+        try:
+            same = _fingerprint(facts["fingerprint"], options, again)
+            begun = {"fingerprint": same, "replaces": output.overwrite, "sessions": facts["sessions"]}
+            directory.write_text(FINGERPRINT, json.dumps(begun, indent=1, ensure_ascii=False) + "\n")
+            directory.write_text("config.yaml", config_text(facts["command"], options))
+            with progress.timed("read"):
+                on_progress(progress)
+                _take_over(source, directory, again)
+            with progress.timed("finish"):
+                on_progress(progress)
+                _make(directory, again)
+            made = {**facts, **again.facts, **again.found()}
+            made |= {
+                "options": dict(options),
+                "statistics": {name: dict(one) for name, one in again.statistics.items()},
+                "tables": _tables(directory),
+                "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
+                "profile": profile(progress),
+                "tokens_per_second": None,
+                "began": round(began, 3),
+                "ended": round(time.time(), 3),
+                "versions": {**facts["versions"], "actkit": version("actkit")},
+                "fingerprint": same,
+                "made_from": _provenance(source, facts),
+            }
+            for name, text in again.texts(directory.partial, made).items():
+                directory.write_text(name, text)
+            return Finished(directory.finish(made, output.overwrite), made)
+        except BaseException:  # nothing of it is worth keeping: the source has it all
+            clear(directory.partial)
+            raise
+
+
+@contextmanager
+def _gone_if_empty(partial: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            partial.rmdir()
+        raise
+
+
+def _take_over(source: Path, directory: RunDirectory, again: Again) -> None:
+    def changed(table: str) -> bool:
+        return table == "sequences" or again.points is not None
+
+    names = [name for name in facts_of(source)["tables"] if name not in again.made]
+    take_over(source, directory, lambda table: table in names, changed)
+    for table in filter(changed, names):
+        for part in parts(source, table):
+            put_changed(directory, table, part, _groups(part, table, again.points))
+
+
+def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
+    """The row groups of a part: of activations those of some hook points, of sequences all, without a split."""
+    with pq.ParquetFile(part) as file:
+        groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+        empty = file.schema_arrow.empty_table()
+    if table == "sequences":
+        groups = [without_split(group) for group in groups]
+    if table == "activations" and points is not None:
+        groups = [group for group in groups if len(group) and group["hook_point"][0].as_py() in points]
+    return {str(number): group for number, group in enumerate(groups or [empty])}
+
+
+def _make(directory: RunDirectory, again: Again) -> None:
+    taken: dict[str, int] = dict.fromkeys(directory.parts, 0)
+    for name, table in again.finish(directory.partial):
+        if name in taken:
+            directory.rewrite(name, groups_of(name, table), taken[name])
+            taken[name] += 1
+        else:
+            directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
+
+
+def _tables(directory: RunDirectory) -> dict[str, dict[str, int]]:
+    names = sorted(directory.rows, key=list(TABLES).index)
+    counts = {"rows": directory.rows, "parts": directory.parts, "bytes": directory.sizes}
+    return {name: {what: of[name] for what, of in counts.items()} for name in names}
+
+
+def _hook_points(again: Again) -> dict[str, str]:
+    found: Sequence[str] | None = again.facts.get("hook_points")
+    return {} if found is None else {"actkit.hook_points": ",".join(found)}
+
+
+def _fingerprint(old: Settings, options: Settings, again: Again) -> dict[str, Any]:
+    """What a fresh run with these options is begun with."""
+    new = {f"option.{name}": value for name, value in options.items() if f"option.{name}" in old}
+    points = {name: value for name, value in again.facts.items() if name == "hook_points"}
+    plain: dict[str, Any] = json.loads(json.dumps({**old, **new, **points}))
+    return plain
+
+
+def _provenance(source: Path, facts: Settings) -> dict[str, Any]:
+    """Which run the rows were computed for: its place, and a checksum that tells it from another at that place."""
+    own = {"run": str(source), "manifest_sha256": of_file(source / MANIFEST), "ended": facts["ended"]}
+    return {**own, "actkit": facts["versions"].get("actkit"), "made_from": facts.get("made_from")}
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
