@@ -35,6 +35,7 @@ from actkit.cli.options.help import Command
 from actkit.cli.screen.console import draw_error
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
 from actkit.cli.streams import prepare, silence
+from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError
 from actkit.pipeline.input.files import check_name, shown
 
@@ -139,24 +140,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             sys.exit(error.exit_status)
         except (KeyboardInterrupt, Terminated, typer.Abort):
             _leave(arrived)
-        except Exception as error:
+        except (SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             if arrived:  # whatever was being done then may have made something else of it
                 _leave(arrived)
             # Usage errors of typer, which is free to keep its own copy of click, know how to say what is wrong.
             describe: Any = getattr(error, "format_message", None)
             if describe is None:
-                if isinstance(error, OSError) and error.strerror:
-                    _leave_system(error)
-                raise
+                _leave_unforeseen(error)
             # Without a message, help was asked for by giving no arguments, and has been printed.
             if describe():
-                said = " ".join(describe().replace("Value error, ", "").split())  # choices come a line each
-                draw_error(shown(said), _usage_hint(error, said))
+                usage = " ".join(describe().replace("Value error, ", "").split())  # choices come a line each
+                draw_error(shown(usage), _usage_hint(error, usage))
             sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _usage_hint(error: Exception, said: str) -> str:
+def _usage_hint(error: BaseException, said: str) -> str:
     """Where the options are listed; before that, what several arguments in the place of one mostly come from."""
     command = getattr(getattr(error, "ctx", None), "command_path", None)
     if command is None:  # an option without its argument: typer has not got to the command yet
@@ -171,6 +172,15 @@ def _leave(arrived: list[int]) -> NoReturn:
     ended = next((Terminated(one) for one in arrived if one != signal.SIGINT), None)
     draw_error(ended.says if ended else "interrupted", "what was finished is kept; with --resume, the command goes on")
     sys.exit(ended.exit_status if ended else INTERRUPTED)
+
+
+def _leave_unforeseen(error: BaseException) -> NoReturn:
+    """Exit over an error that nothing in actkit expects: one sentence, and where its traceback is."""
+    is_printed = printed(error)
+    if isinstance(error, OSError) and error.strerror:
+        _leave_system(error)
+    draw_error(*said(error, is_printed))
+    sys.exit(1)
 
 
 def _leave_system(error: OSError) -> NoReturn:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from actkit.cli.unforeseen import leave_in_log, printable
 from actkit.errors import UsageError
+from actkit.pipeline.input.files import shown
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LABELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "hint": logging.ERROR}
@@ -25,26 +27,29 @@ class RunLog:
         self.out, self.level = out, level
         self._waiting: list[str] = []
 
-    def add(self, text: str, level: int = logging.INFO) -> None:
-        """One line, or several, of the log."""
+    def add(self, text: str, level: int = logging.INFO) -> Path | None:
+        """One line, or several, of the log. Returns the log's path where they have been written."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         name = logging.getLevelName(level)
-        self._waiting += [f"{stamp} {name:<8} {line.rstrip()}\n" for line in text.splitlines() if line.strip()]
-        self.flush()
+        self._waiting += [
+            f"{stamp} {name:<8} {printable(line.rstrip())}\n" for line in text.splitlines() if line.strip()
+        ]
+        return self.flush()
 
-    def flush(self) -> None:
+    def flush(self) -> Path | None:
         """Write what waits, where there is a directory to write it to. A log that cannot be written stops no run."""
         from actkit.runs.paths import FINGERPRINT, LOG_FILE, partial_of
 
         try:
             folder = next((path for path in (partial_of(self.out), self.out) if (path / FINGERPRINT).is_file()), None)
             if folder is None or not self._waiting:
-                return
+                return None
             with (folder / LOG_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(self._waiting)
         except (OSError, ValueError):  # a name that nothing can have is an error of the run, not of its log
-            return
+            return None
         self._waiting = []
+        return folder / LOG_FILE
 
 
 CURRENT: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
@@ -73,11 +78,14 @@ def logged(out: Path, level: int) -> Iterator[RunLog]:
     token = CURRENT.set(log)
     try:
         yield log
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        leave_in_log(error, lambda text: log.add(text, logging.ERROR), level <= logging.DEBUG)
         message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
-        log.add(f"error: {message}", logging.ERROR)
+        log.add(f"error: {shown(message)}", logging.ERROR)
         if hint:
-            log.add(f"hint: {hint}", logging.ERROR)
+            log.add(f"hint: {shown(hint)}", logging.ERROR)
         raise
     finally:
         log.flush()

@@ -199,12 +199,17 @@ def _other(old: Any, draw: random.Random) -> Any:
 def _changed(table: pa.Table, draw: random.Random) -> pa.Table:
     """The table with another value in one row of one column."""
     row = draw.randrange(len(table))
-    columns = [name for name in table.column_names if table[name][row].as_py() not in (None, [])]
+    columns = [name for name in table.column_names if not is_empty(table[name][row].as_py())]
     name = draw.choice(columns)
     field = table.schema.field(name)
     values = table[name].to_pylist()
     values[row] = different(values[row], draw)
     return table.set_column(table.schema.get_field_index(name), field, pa.array(values, type=field.type))
+
+
+def is_empty(value: Any) -> bool:
+    """Whether there is nothing in a value that could be changed: a null, no elements, or lists of no elements."""
+    return value is None or (isinstance(value, list) and all(is_empty(one) for one in value))
 
 
 def different(old: Any, draw: random.Random) -> Any:
@@ -218,7 +223,7 @@ def different(old: Any, draw: random.Random) -> Any:
     if isinstance(old, str):
         return f"{old}x"
     if isinstance(old, dict):
-        key = draw.choice([name for name, one in old.items() if one not in (None, [])])
+        key = draw.choice([name for name, one in old.items() if not is_empty(one)])
         return {**old, key: different(old[key], draw)}
-    at = draw.randrange(len(old))
+    at = draw.choice([number for number, one in enumerate(old) if not is_empty(one)])
     return [*old[:at], different(old[at], draw), *old[at + 1 :]]

@@ -1,0 +1,107 @@
+"""An error that nobody foresaw: one sentence on the screen, and its traceback in a file.
+
+The file is the log of the run that was going on, or, where there is none, one in the folder for temporary files.
+`ACTKIT_TRACEBACK=1` and `--log-level debug` print the traceback too.
+"""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from actkit.errors import ActkitError, in_short
+from actkit.pipeline.input.files import shown
+
+PRINTED = "ACTKIT_TRACEBACK"
+"""Variable of the environment that has tracebacks printed."""
+WHERE, LOUD = "actkit_traceback_in", "actkit_traceback_printed"
+"""Attributes of an exception on its way out: which log has its traceback, and whether it is to be printed."""
+MOST = 300
+"""Characters of an exception's own words that are shown: some hold a whole array."""
+
+
+def is_unforeseen(error: BaseException) -> bool:
+    """Whether an exception is neither an expected failure, nor what typer ends a command or reports its usage with."""
+    return not isinstance(error, (ActkitError, typer.Exit, typer.Abort)) and not hasattr(error, "format_message")
+
+
+def leave_in_log(error: BaseException, add: Callable[[str], Path | None], loud: bool) -> None:
+    """Have the traceback in a run's log; `add` returns the log's path where there is one. Once for each exception."""
+    if is_unforeseen(error) and not hasattr(error, WHERE):
+        setattr(error, LOUD, loud)
+        path = add(_text(error))
+        if path is not None:
+            setattr(error, WHERE, path)
+
+
+def printed(error: BaseException) -> bool:
+    """Print the traceback where that is asked for, and return whether it is."""
+    asked = getattr(error, LOUD, False) or os.environ.get(PRINTED, "0") not in ("", "0")
+    if asked:
+        sys.stderr.write("\n".join(printable(line) for line in _text(error).split("\n")))
+    return asked
+
+
+def said(error: BaseException, is_printed: bool) -> tuple[str, str]:
+    """The sentence and the hint, which names the file that has the traceback, unless it is printed."""
+    if is_printed:
+        return _sentence(error), f"{_what_to_do(error)}its traceback is above"
+    path = getattr(error, WHERE, None) or _in_a_file(_text(error))
+    kept = f"its traceback is in {path}, and " if path else ""
+    return _sentence(error), f"{_what_to_do(error)}{kept}{PRINTED}=1 prints it here"
+
+
+def printable(line: str) -> str:
+    """A line with everything spelled out that a terminal would obey."""
+    return line if line.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether there was too little memory; torch says so with a RuntimeError."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def _sentence(error: BaseException) -> str:
+    at = _place(error)
+    if is_memory(error):
+        return f"out of memory{at}"
+    if isinstance(error, RecursionError):
+        return f"something is nested too deeply{at}"
+    said = in_short(" ".join(shown(str(error)).split())[:MOST])
+    return f"unforeseen {type(error).__name__}{at}{f': {said}' if said else ''}"
+
+
+def _what_to_do(error: BaseException) -> str:
+    if is_memory(error):
+        return "smaller --batch-tokens and --shard-sequences take less; what was finished is kept for --resume; "
+    return "this is a fault of actkit, or of a library; "
+
+
+def _place(error: BaseException) -> str:
+    """Where in actkit it happened: the innermost line of its own."""
+    root = str(Path(__file__).parents[1])
+    frames: list[Any] = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(root)]
+    if not frames:
+        return ""
+    return f" in {Path(frames[-1].filename).relative_to(Path(root).parent)}:{frames[-1].lineno}"
+
+
+def _text(error: BaseException) -> str:
+    return shown("".join(traceback.format_exception(error)))
+
+
+def _in_a_file(text: str) -> Path | None:
+    """Where the traceback has been written; None where that was not possible."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="actkit-", suffix=".traceback.txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+        return Path(file.name)
+    except (OSError, MemoryError):
+        return None
