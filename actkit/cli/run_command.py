@@ -15,7 +15,8 @@ from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.presets import near_names
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
-from actkit.cli.screen.console import console, progress_shown
+from actkit.cli.screen.console import console
+from actkit.cli.screen.progress import progress_shown
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing
 from actkit.errors import ModelError, RunError, UsageError
@@ -57,7 +58,7 @@ def _run_shown(
     with (
         continuing(common.output.out, is_named),
         _naming(shared.model, source_of(own)),
-        progress_shown(shared.quiet) as on_progress,
+        progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
     ):
         finished = run(own, common, on_progress if shared.quiet else _with_notes(on_progress))
     if finished.is_plan:

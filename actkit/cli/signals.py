@@ -70,6 +70,18 @@ def continuing_line(out: Path | None) -> str:
     return shlex.join(["actkit", *kept, *(("--out", str(out)) if out is not None else ()), "--resume"])
 
 
+def _kept(out: Path) -> str | None:
+    """What an unfinished run holds, in a sentence; None where it has no finished shard."""
+    from actkit.runs.manifest import manifests
+    from actkit.runs.paths import partial_of
+
+    found, _ = manifests(partial_of(out))
+    if not found:
+        return None
+    shards = "1 finished shard" if len(found) == 1 else f"{len(found):,} finished shards"
+    return f"{shards} of {found[-1].end.read:,} records are kept in {partial_of(out)}"
+
+
 @contextmanager
 def continuing(out: Path, is_named: bool) -> Iterator[None]:
     """Say how to continue the run at `out` where it is interrupted or finds no room.
@@ -84,9 +96,11 @@ def continuing(out: Path, is_named: bool) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Terminated) as error:
         by, status = (error.says, error.exit_status) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
-        kept = out.with_name(f"{out.name}.partial")
-        message = f"{by}; finished shards are in {kept}" if kept.exists() else f"{by} before a shard was finished"
-        raise StoppedError(message, f"--overwrite starts again; to continue: {line}", status) from error
+        kept = _kept(out)
+        if kept is None:
+            by, hint = f"{by} before a shard was finished", "nothing is kept; the same command begins anew"
+            raise StoppedError(by, hint, status) from error
+        raise StoppedError(f"{by}; {kept}", f"--overwrite starts again; to continue: {line}", status) from error
     except WriteError as error:
         error.hint = f"{error.hint} when that is mended, continue: {line}"
         raise

@@ -64,6 +64,8 @@ class Computing:
         Raises NonFiniteError for a result that is no number, naming the record, and ModelError where memory is short
         for a row although a longer one did fit.
         """
+        progress = self.progress
+        progress.shard = (len(shard.records) + len(shard.rejected), sum(len(one.own_ids) for one in shard.sequences))
         while (found := self._reduced(shard)) is None:
             continue
         trim()
@@ -80,7 +82,9 @@ class Computing:
                 self.progress.sinks += known.count(shard.sequences) if known else 0
             for table, rows in shard.rows.items():
                 tables[table] = {table: pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))}
-        self.progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
+        progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
+        progress.computed += len(shard.records) + len(shard.rejected)
+        progress.shard, progress.share = (0, 0), 0.0
         return tables
 
     def _take_out_unpooled(self, shard: Shard, sinks: Sinks) -> list[int]:
@@ -112,6 +116,7 @@ class Computing:
                     reduced[table].append(groups)
                 sinks.append(rows.sinks)
                 plan.done()
+                self.progress.share = plan.share
                 self.on_progress(self.progress)
             return rows is not None
 

@@ -70,6 +70,9 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
         directory, progress = run.directory, run.progress
         for name, text in job.files.items():
             directory.write_text(name, text)
+        known = [number for number in (recipe.n_records, output.max_records) if number is not None]
+        progress.total, progress.computed = min(known, default=None), progress.read
+        on_progress(progress)
         _run_shards(run, job, on_progress, check)
         if progress.written == 0:
             raise nothing_kept(progress)
@@ -107,8 +110,6 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
         shards = gather(progress, on_progress)
     norms = {} if job.recipe.steering else sink_norms(job.model, job.hook_points)
     computing = Computing(job, run.budget, progress, on_progress, norms)
-    if run.done or progress.notes:
-        on_progress(progress)
     for part in range(len(run.done)):
         if check and check.is_due:
             check.check(run.directory.partial, part, progress)

@@ -23,13 +23,14 @@ from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
+from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.concepts import Template
+from actkit.recipes.concepts import Template, concepts
 from actkit.recipes.contrast_shapes import STATEMENTS
 from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
@@ -123,10 +124,21 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},
         health=found.health,
+        n_records=_about(spec, form),
         unit="pair",
         rules=Rules(spec.tokens.bos, chat, pooling=pooling if saes else None),
         pools=spec.positions == "response-mean",
     )
+
+
+def _about(spec: ConceptSpec, form: str) -> int | None:
+    """About how many pairs there are; of statements nobody knows how many will find one another."""
+    if spec.stems is not None:
+        return records_about(spec.stems, spec.read)
+    known = concepts().get((spec.what or "").lower())
+    if known is not None:
+        return len(known.stems) * len(known.templates)
+    return None if form == STATEMENTS else records_about(spec.what or "", spec.read)
 
 
 def concept_statistics(spec: ConceptSpec, with_features: bool) -> dict[str, Mapping[str, Any]]:

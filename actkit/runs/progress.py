@@ -11,6 +11,19 @@ MOST_NAMES = 1000
 LONGEST, OTHERS = 200, "(others)"
 
 
+@dataclass(frozen=True)
+class Step:
+    """How far the work is, as a bar shows it: `done` of `total` in one stage, and the tokens that were run by then."""
+
+    stage: str
+    """A part of the work as `Progress.timed` names it: read, tokenize, forward, reduce, order, finish, verify, …"""
+    done: float = 0
+    """Records whose rows are made; of a record that is being computed, the share that is."""
+    total: float | None = None
+    """How many there are, about; None where nobody knows."""
+    tokens: float = 0
+
+
 @dataclass
 class Progress:
     """How far a run is; handed to `on_progress` after every batch and every rejected record."""
@@ -41,8 +54,23 @@ class Progress:
     """What happened on the way that a person should know: damaged shards, memory that ran out."""
 
     def __post_init__(self) -> None:
+        # For whoever shows how far it is; not counted, and not kept with a shard.
         self.part = ""
-        """Which part of the work is being timed now, for whoever shows it; not counted, and not kept with a shard."""
+        """Which part of the work is being timed now."""
+        self.total: int | None = None
+        """About how many records there are."""
+        self.computed = 0
+        """Records of the shards that are computed."""
+        self.shard, self.share = (0, 0), 0.0
+        """Records and tokens of the shard that is being computed, and which share of it is."""
+
+    @property
+    def step(self) -> Step:
+        """How far it is now."""
+        records, tokens = self.shard
+        done = self.computed + self.share * records
+        known = self.total is not None and done <= self.total
+        return Step(self.part, done, self.total if known else None, self.tokens + self.share * tokens)
 
     def reject(self, reason: str, told: str = "") -> None:
         """Count one rejected record; `told` is what is said of the first."""

@@ -401,7 +401,7 @@ def test_interrupting_exits_130(actkit: Run, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     monkeypatch.setattr(capture, "run", interrupt)
-    check_error(actkit("capture", "-p", "One.", "-o", "x"), 130, "interrupted", "--overwrite")
+    check_error(actkit("capture", "-p", "One.", "-o", "x"), 130, "interrupted", "nothing is kept")
 
 
 @pytest.mark.parametrize(

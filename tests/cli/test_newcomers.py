@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,7 +21,8 @@ from actkit.cli.app import app, main
 from actkit.cli.commands import capture as capture_command
 from actkit.cli.commands import show as show_command
 from actkit.cli.options.presets import near_names
-from actkit.cli.screen.console import Counts, progress_shown
+from actkit.cli.screen import progress as progress_module
+from actkit.cli.screen.progress import Drawn, progress_shown, share_shown
 from actkit.errors import ModelError
 from actkit.recipes import capture
 from actkit.runs.progress import Progress
@@ -113,14 +116,14 @@ def test_what_is_wrong_with_a_model_that_was_found_suggests_no_other(
         (signal.SIGTERM, 143, "ended before a shard was finished"),
     ],
 )
-def test_a_run_that_is_ended_says_how_to_go_on(
+def test_a_run_that_is_ended_before_anything_is_kept_says_so(
     number: int, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "run_capture", lambda *_: signal.raise_signal(number))
     before = signal.getsignal(number)
     found = actkit("capture", "-p", "One.", "-o", "x")
     assert (found.status, found.out) == (status, "")
-    assert says in found.err and "to continue: actkit capture -p One. -o x --resume\n" in found.err
+    assert says in found.err and "nothing is kept" in found.err and "--resume" not in found.err
     assert signal.getsignal(number) is before
 
 
@@ -298,30 +301,58 @@ def test_help_has_every_option_whole_however_narrow_the_terminal_is(
 # How far it is
 
 
-def test_the_line_says_what_takes_so_long() -> None:
+def test_the_line_says_how_far_it_is_and_what_takes_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stood at the first batch's counts while the statistics were computed, for minutes."""
-    progress, line = Progress(read=3, tokens=1200), Counts()
-    line.progress = progress
-    assert line.__rich__() == "3 records read, 0 rejected, 1,200 tokens done"
+    clock = [100.0]
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    progress = Progress()
+    line = Drawn(lambda: progress.step, "pair")
+    with progress.timed("read"):
+        assert str(line) == "reading: 0 pairs"
+    progress.total, progress.shard, clock[0] = 300, (100, 4000), 110.0
+    with progress.timed("forward"):
+        progress.share = 0.5
+        assert str(line) == "computing: 50/300 pairs, 5/s, 200 tokens/s, 0:50 left"
+        progress.total = 20  # it was about, and is wrong: nobody is told that 250 % are done
+        assert str(line) == "computing: 50 pairs, 5/s, 200 tokens/s"
     with progress.timed("finish"):
-        assert line.__rich__() == "3 records read, computing the statistics"
+        assert str(line) == "computing the statistics: 50 pairs computed, 0:00"
         with progress.timed("encode", within=True):
-            assert line.__rich__() == "3 records read, computing the statistics"
+            clock[0] += 61
+            assert str(line) == "computing the statistics: 50 pairs computed, 1:01"
         with progress.timed("verify"):
-            assert line.__rich__() == "3 records read, computing the first records again"
-        assert line.__rich__() == "3 records read, computing the statistics"
-    assert line.__rich__() == "3 records read, 0 rejected, 1,200 tokens done"
-    assert "part" not in asdict(progress)
+            assert str(line).startswith("computing the first records again: 50 pairs")
+    assert not {"part", "total", "computed", "shard", "share"} & asdict(progress).keys()
 
 
 def test_the_line_on_a_terminal_is_never_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal, progress = Terminal(), Progress(read=3)
+    terminal, progress = Terminal(), Progress()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
     with progress_shown(False) as show:
+        progress.part, progress.total = "forward", 8
         show(progress)
-        progress.tokens = 1200  # the last of it, which nobody told
-    assert "3 records read, 0 rejected, 1,200 tokens done" in terminal.getvalue()
+        progress.computed = 4  # the last of it, which nobody told
+    assert "4/8 records" in terminal.getvalue() and "━" in terminal.getvalue()
+
+
+def test_in_a_log_there_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "EVERY", 0.01)
+    for quiet in (True, False):
+        with progress_shown(quiet) as show, share_shown(quiet, "writing npz") as share:
+            progress = Progress(read=9)
+            progress.part, progress.computed = "forward", 7
+            show(progress)
+            share(0.25)
+            time.sleep(0.2)
+        said = capsys.readouterr()
+        assert said.out == "" and bool(said.err) is not quiet
+    told = {line.split(",")[0] for line in said.err.splitlines()}
+    assert told <= {"loading the model", "computing: 7 records", "writing npz: 0%", "writing npz: 25%"}
+    assert {"computing: 7 records", "writing npz: 25%"} <= told
 
 
 # Usage

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import lzma
 import os
+import random
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -79,14 +82,15 @@ def test_a_disk_that_holds_it_is_not_mentioned(tmp_path: Path, free: Callable[[i
 def test_where_nothing_is_known_of_what_is_left_it_is_another_shard(
     tmp_path: Path, free: Callable[[int], None]
 ) -> None:
-    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(LINES.encode()))
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("in.txt", LINES)
     free(150_000)  # far less than the whole run takes, but more than a shard
-    assert captured(tmp_path / "in.txt.gz", tmp_path / "first")[1] == []
+    assert captured(tmp_path / "in.zip", tmp_path / "first")[1] == []
     free(10_000)
-    (note,) = captured(tmp_path / "in.txt.gz", tmp_path / "run")[1]
+    (note,) = captured(tmp_path / "in.zip", tmp_path / "run")[1]
     match = NOTE.match(note)
     assert match and match[1] == "for another shard" and match[3] == "0.0"
-    (note,) = captured(tmp_path / "in.txt.gz", tmp_path / "some", max_records=20)[1]
+    (note,) = captured(tmp_path / "in.zip", tmp_path / "some", max_records=20)[1]
     assert "up to" in note
 
 
@@ -125,7 +129,8 @@ def test_the_command_line_says_it(
         ("a.csv", "text\none\n", 2),
         ("no-suffix", "one\n", 1),
         ("empty.jsonl", "", None),
-        ("a.json", "[1,\n2]", None),
+        ("a.json", "[1,\n2]", 2),
+        ("b.json", '{"rows": [1, 2]}', None),
         ("a.jsonl.gz", "no gzip", None),
         ("a.parquet", "no parquet", None),
     ],
@@ -140,6 +145,22 @@ def test_a_large_file_is_not_read_whole_for_it(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "a.txt").write_text(LINES * 100)
     found = records_about(str(tmp_path / "a.txt"))
     assert found is not None and found != 4000 and abs(found - 4000) < 100
+
+
+@pytest.mark.parametrize(
+    ("suffix", "packed"), [("jsonl.gz", gzip.compress), ("json", bytes), ("json.xz", lzma.compress)]
+)
+def test_so_is_a_packed_file_and_an_array(
+    suffix: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar needs a total; the share of the file that the sample took says how much is left."""
+    monkeypatch.setattr(formats, "SAMPLE", 1 << 18)
+    rng = random.Random(0)
+    rows = [json.dumps({"text": "".join(rng.choices("abcdefgh ", k=400))}) for _ in range(4_000)]
+    text = "\n".join(rows) if suffix.startswith("jsonl") else f"[{','.join(rows)}]"
+    (tmp_path / f"a.{suffix}").write_bytes(packed(text.encode()))
+    found = records_about(str(tmp_path / f"a.{suffix}"))
+    assert found is not None and found != 4_000 and abs(found - 4_000) < 1_000
 
 
 def test_parquet_says_how_many_rows_it_has(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from actkit.cli.options.groups import at_home
-from actkit.cli.screen.console import console, progress_shown
+from actkit.cli.screen.console import console
+from actkit.cli.screen.progress import progress_shown
 
 
 def demo(

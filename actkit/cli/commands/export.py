@@ -1,8 +1,6 @@
 """`actkit export`."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +10,7 @@ from rich.text import Text
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console, say, size
+from actkit.cli.screen.progress import share_shown
 from actkit.config import ExportFormat
 from actkit.errors import UsageError
 
@@ -83,7 +82,7 @@ def export(
     check_run(run, f"actkit export --to {to}")
     from actkit.export.formats import export as write
 
-    with _progress(quiet, to) as on_progress:
+    with share_shown(quiet, f"writing {to}") as on_progress:
         path = write(
             run,
             to,
@@ -100,22 +99,3 @@ def export(
     if not quiet:
         console().print(Text.assemble(("export", "bold"), f" of {run} to {to}: {size(path.stat().st_size)}"))
     sys.stdout.write(f"{path}\n")
-
-
-@contextmanager
-def _progress(quiet: bool, to: str) -> Iterator[Callable[[float], None]]:
-    """A line that counts to 100 % on a terminal; nothing elsewhere, where it would fill a log."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _share: None
-        return
-    last = ""
-    with console().status(f"writing {to}") as status:
-
-        def show(share: float) -> None:
-            nonlocal last
-            text = f"writing {to}: {share:.0%}"
-            if text != last:
-                last = text
-                status.update(text)
-
-        yield show

@@ -3,8 +3,7 @@
 import json as json_text
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ from actkit.cli.options.groups import MODEL, OUTPUT, SAE, at_home, option, with_
 from actkit.cli.options.model import AllowPickle, TrustRemoteCode
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console, counted, draw_table, say
+from actkit.cli.screen.progress import share_shown
 from actkit.config import Attention
 from actkit.errors import RunError
 
@@ -103,8 +103,8 @@ def verify(
     check_run(run, "actkit verify")
     began = time.monotonic()
     deep = deep or recompute > 0
-    with _progress(quiet) as show:
-        findings = check(run, lambda share: show(f"reading shards: {share:.0%}"), deep)
+    with share_shown(quiet, "reading shards") as show:
+        findings = check(run, show, deep)
     problems = [str(one) for one in findings.problems]
     found: dict[str, Any] = findings.facts()
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
@@ -114,10 +114,8 @@ def verify(
         from actkit.verify.recompute.run import recompute as compute
 
         spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
-        with _progress(quiet) as show:
-            again, found["recomputed"] = compute(
-                run, checked_facts(run), spec, lambda done: show(f"computing records again: {done:,} of {recompute:,}")
-            )
+        with share_shown(quiet, "computing records again") as show:
+            again, found["recomputed"] = compute(run, checked_facts(run), spec, lambda done: show(done / recompute))
         problems += again.problems
     elif recompute:
         findings.notes.append("nothing was computed again: the rows are damaged")
@@ -189,13 +187,3 @@ def _not_again(again: Mapping[str, Any] | None) -> list[str]:
         beginnings = counted(again["texts"]["not_defined"], "shared beginning has", "shared beginnings have")
         found.append(f"{beginnings} no tokens of their own to compare")
     return found
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A line on a terminal that says how far it is; nothing elsewhere, where it would fill a log."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _text: None
-        return
-    with console().status("reading shards") as status:
-        yield status.update

@@ -3,9 +3,9 @@
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.control import Control
@@ -14,12 +14,6 @@ from rich.text import Text
 
 from actkit.cli.log import CURRENT, LABELS, shows
 
-if TYPE_CHECKING:
-    from actkit.runs.progress import Progress
-
-
-PARTS = {"finish": "computing the statistics", "verify": "computing the first records again"}
-"""What a run does beside going through its records."""
 ENDLESS = 10_000
 """Columns where no terminal sets an edge."""
 
@@ -87,38 +81,6 @@ def starting(quiet: bool) -> Iterator[None]:
         return
     with console().status("starting"):
         yield
-
-
-@contextmanager
-def progress_shown(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
-    """A line that grows on a terminal; nothing elsewhere, where it would fill a log."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _progress: None
-        return
-    with console().status("loading the model") as status:
-        counts = Counts()
-
-        def show(progress: "Progress") -> None:
-            if counts.progress is not progress:
-                counts.progress = progress
-                status.update(counts)
-
-        yield show
-
-
-class Counts:
-    """How far a run is, as it stands whenever the line is drawn: statistics over many records take their time."""
-
-    progress: "Progress | None" = None
-
-    def __rich__(self) -> str:
-        now = self.progress
-        if now is None:
-            return ""
-        read = f"{counted(now.read, 'record')} read"
-        if now.part in PARTS:
-            return f"{read}, {PARTS[now.part]}"
-        return f"{read}, {now.rejected:,} rejected, {counted(now.tokens, 'token')} done"
 
 
 def size(n: float) -> str:

@@ -40,6 +40,13 @@ class BatchPlan:
         self._rows = longest_first(joined(sequences, share_prefixes, budget.tokens, d_model))
         self._budget = budget
         self._open: list[list[Row]] = []
+        self._all = max(sum(map(len, self._rows)), 1)
+
+    @property
+    def share(self) -> float:
+        """Which share of the tokens is done, 0 to 1."""
+        left = sum(len(row) for rows in (self._rows, *self._open) for row in rows)
+        return max(1 - left / self._all, 0.0)
 
     def next(self) -> Batch | None:
         """A batch of what is left, longest rows first; None when nothing is. It stays open until it is done."""

@@ -1,14 +1,17 @@
 """The formats of input files, as a table: one entry adds a reader, its suffixes, its counting, its place in helps."""
 
+import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from actkit.config import ReadSpec
+from actkit.errors import InputError
 from actkit.pipeline.input import packed
 from actkit.pipeline.input.arrow import count_arrow, read_arrow
 from actkit.pipeline.input.delimited import read_csv, read_tsv
-from actkit.pipeline.input.json_file import read_json
+from actkit.pipeline.input.json_file import read_array, read_json
 from actkit.pipeline.input.lines import read_jsonl, read_lines
 from actkit.pipeline.input.parquet import count_parquet, read_parquet
 from actkit.pipeline.input.records import Records
@@ -19,14 +22,31 @@ SAMPLE = 1 << 20
 
 def count_lines(path: Path) -> int | None:
     """About how many lines a file has, by its size and its first lines; None for an empty one."""
-    with path.open("rb") as opened:
+    head, share = _head(path)
+    lines = head.count(b"\n") + (share == 1 and not head.endswith(b"\n"))
+    return round(lines / share) if lines and head else None
+
+
+def count_elements(path: Path) -> int | None:
+    """About how many elements an array in JSON has, likewise; None for anything else."""
+    head, share = _head(path)
+    if not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        return None
+    found = 0
+    with suppress(InputError):  # the sample ends somewhere inside
+        for _ in read_array(io.BytesIO(head), str(path)):
+            found += 1
+    return round(found / share) if found else None
+
+
+def _head(path: Path) -> tuple[bytes, float]:
+    """The first bytes of a file, unpacked, and which share of it they are."""
+    with path.open("rb") as raw:
+        packing = packed.packing_of(str(path), raw.read(packed.LOOK))
+        raw.seek(0)
+        opened = raw if packing is None else packing.unpack(raw)
         head = opened.read(SAMPLE)
-    lines = head.count(b"\n") + (len(head) < SAMPLE and not head.endswith(b"\n"))
-    return round(lines * path.stat().st_size / len(head)) if lines and head else None
-
-
-def _unknown(_path: Path) -> int | None:
-    return None
+        return head, 1.0 if len(head) < SAMPLE else raw.tell() / path.stat().st_size
 
 
 @dataclass(frozen=True)
@@ -46,7 +66,7 @@ class Format:
 
 FORMATS = (
     Format("jsonl", "JSONL", (".jsonl", ".ndjson", ".jsonlines"), read_jsonl),
-    Format("json", "JSON", (".json",), read_json, _unknown),
+    Format("json", "JSON", (".json",), read_json, count_elements),
     Format("csv", "CSV", (".csv",), read_csv),
     Format("tsv", "TSV", (".tsv", ".tab"), read_tsv),
     Format("parquet", "Parquet", (".parquet", ".pq"), read_parquet, count_parquet, packs=False),

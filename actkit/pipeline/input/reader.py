@@ -17,7 +17,7 @@ from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.formats import format_called, format_of
 from actkit.pipeline.input.hub import explained
 from actkit.pipeline.input.hub_files import HUB
-from actkit.pipeline.input.packed import SUFFIXES
+from actkit.pipeline.input.packed import DAMAGED
 from actkit.pipeline.input.records import Record, Rejected
 from actkit.pipeline.input.records import Records as Records
 from actkit.pipeline.input.sources import Source, find, opened
@@ -76,7 +76,7 @@ def look_ahead(records: Records, most: int) -> tuple[list[Record | Rejected], Re
 def records_about(where: str, read: ReadSpec | None = None) -> int | None:
     """About how many records an input has; None where nothing but reading it tells.
 
-    Nothing is known of standard input, a pipe, a compressed file, a dataset of the hub, or one in JSON.
+    Nothing is known of standard input, a pipe, an archive, a dataset of the hub, or an object in JSON.
     """
     try:
         source = find(where, (read or ReadSpec()).split)
@@ -92,8 +92,8 @@ def about_file(path: str) -> int | None:
 
     file = Path(path)
     try:
-        if path.startswith(HUB) or inside(path) or not file.is_file() or path.lower().endswith(SUFFIXES):
+        if path.startswith(HUB) or inside(path) or not file.is_file():
             return None
         return format_called(format_of(path) or "text").count(file)
-    except (OSError, ValueError, pa.ArrowException):  # whoever reads it will say what is wrong with it
+    except (OSError, ValueError, *DAMAGED, pa.ArrowException):  # whoever reads it will say what is wrong with it
         return None

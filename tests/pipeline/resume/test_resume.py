@@ -157,8 +157,8 @@ def test_interrupted_again_and_again_it_still_ends(source: Path, tmp_path: Path)
     shards = []
     for _ in range(100):
         try:
-            # Five batches are enough for one shard, so that each time there is one more.
-            run(make, out, Interruption(5), resume=True)
+            # A report at the beginning, and five batches: enough for one shard, so that each time there is one more.
+            run(make, out, Interruption(6), resume=True)
             break
         except KeyboardInterrupt:
             shards.append(len(list((out.with_name("part.partial") / "shards").glob("*.json"))))
@@ -314,7 +314,7 @@ def test_another_input_is_refused(number: int, line: str | None, source: Path, t
 
 def test_the_same_records_elsewhere_are_the_same_input(source: Path, tmp_path: Path) -> None:
     make = recipe_of("capture", source)
-    interrupted(make, tmp_path / "part", at=5)
+    interrupted(make, tmp_path / "part", at=6)
     moved = source.rename(tmp_path / "moved.jsonl")
     run(recipe_of("capture", moved), tmp_path / "part", resume=True)
 
@@ -332,7 +332,7 @@ def test_the_same_records_elsewhere_are_the_same_input(source: Path, tmp_path: P
 def test_another_option_is_refused_and_named(change: dict[str, Any], named: str, source: Path, tmp_path: Path) -> None:
     make = recipe_of("capture", source)
     with pytest.raises(KeyboardInterrupt):
-        run(make, tmp_path / "part", Interruption(5), options={"layers": "0"})
+        run(make, tmp_path / "part", Interruption(6), options={"layers": "0"})
     partial = tmp_path / "part.partial"
     before = contents(partial)
     with pytest.raises(RunError, match="was begun differently") as caught:
@@ -343,7 +343,7 @@ def test_another_option_is_refused_and_named(change: dict[str, Any], named: str,
 
 def test_another_model_tokenizer_or_sae_is_refused_and_named(source: Path, tmp_path: Path) -> None:
     make = recipe_of("sae-extract", source)
-    interrupted(make, tmp_path / "part", at=5)
+    interrupted(make, tmp_path / "part", at=6)
     changed = next(iter(model().module.parameters()))
     changed.data[0, 0] += 1
     with pytest.raises(RunError, match="weights was"):
@@ -368,7 +368,7 @@ def test_another_model_tokenizer_or_sae_is_refused_and_named(source: Path, tmp_p
 
 def test_the_batch_budget_may_change(source: Path, tmp_path: Path) -> None:
     make = recipe_of("capture", source)
-    interrupted(make, tmp_path / "part", at=5)
+    interrupted(make, tmp_path / "part", at=6)
     finished = run(
         make,
         tmp_path / "part",
@@ -398,7 +398,7 @@ def test_a_replacement_that_is_interrupted_leaves_the_old_run_and_replaces_it_wh
     old = run(make, tmp_path / "run", max_records=4).path
     before = contents(old)
     with pytest.raises(KeyboardInterrupt):
-        run(make, old, Interruption(5), overwrite=True)
+        run(make, old, Interruption(6), overwrite=True)
     assert contents(old) == before
     finished = run(make, old, resume=True)
     assert finished.facts["counts"]["read"] == 13

@@ -1,0 +1,141 @@
+"""How far a command is, on standard error: a bar on a terminal, a line every 30 seconds in a pipe or a log."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from threading import Event, Thread
+from typing import Any
+
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from actkit.cli.screen.console import console, counted
+from actkit.runs.progress import Progress, Step
+
+EVERY = 30.0
+"""Seconds between lines where there is no terminal."""
+STAGES = {
+    "": "loading the model",
+    "read": "reading",
+    "tokenize": "reading",
+    "finish": "computing the statistics",
+    "verify": "computing the first records again",
+}
+"""Part of the work → what a person reads of it; every other part of a run is `computing`."""
+WIDEST = 30
+"""Columns of the bar, where the terminal has them."""
+
+
+class Drawn:
+    """The line, as it stands whenever it is drawn: statistics over many records take their time."""
+
+    def __init__(self, now: Callable[[], Step | None], unit: str = "record") -> None:
+        self._now, self._unit = now, unit
+        self._stage, self._began, self._first = "", time.monotonic(), Step("")
+
+    def __rich_console__(self, screen: Any, options: Any) -> Iterator[Any]:
+        stage, bar, said = self.parts()
+        grid = Table.grid(padding=(0, 1))
+        left = options.max_width - len(stage) - len(said) - 6
+        if bar is None or left < 8:
+            grid.add_row(stage, said)
+        else:
+            grid.add_row(stage, ProgressBar(total=1.0, completed=bar, width=min(left, WIDEST)), said)
+        yield grid
+
+    def __str__(self) -> str:
+        stage, _, said = self.parts()
+        return f"{stage}: {said}" if said else stage
+
+    def parts(self) -> tuple[str, float | None, str]:
+        """The stage, the share that is done where that is known, and the figures."""
+        step = self._now()
+        if step is None:
+            return STAGES[""], None, ""
+        stage = STAGES.get(step.stage, step.stage if self._unit == "%" else "computing")
+        if stage != self._stage:
+            if {stage, self._stage} != {"reading", "computing"}:  # which take turns, shard by shard
+                self._began, self._first = time.monotonic(), step
+            self._stage = stage
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        share = None if not step.total else min(step.done / step.total, 1.0)
+        if step.stage == "finish":
+            return stage, None, f"{counted(int(step.done), self._unit)} computed, {_clock(seconds)}"
+        return stage, share, ", ".join(self._figures(step, seconds))
+
+    def _figures(self, step: Step, seconds: float) -> Iterator[str]:
+        rate, tokens = (step.done - self._first.done) / seconds, (step.tokens - self._first.tokens) / seconds
+        if self._unit == "%":
+            yield f"{step.done / (step.total or 1):.0%}"
+        else:
+            total = "" if step.total is None else f"/{int(step.total):,}"
+            yield f"{int(step.done):,}{total} {self._unit}s"
+        if rate > 0 and self._unit != "%":
+            yield f"{rate:,.3g}/s"
+            yield f"{tokens:,.0f} tokens/s"
+        if rate > 0 and step.total:
+            yield f"{_clock((step.total - step.done) / rate)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+@contextmanager
+def shown(quiet: bool, now: Callable[[], Step | None], unit: str = "record") -> Iterator[None]:
+    """Show inside how far `now` says the work is; nothing under --quiet."""
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        with console().status(Drawn(now, unit)):
+            yield
+    else:
+        with _lines(Drawn(now, unit)):
+            yield
+
+
+@contextmanager
+def _lines(drawn: Drawn) -> Iterator[None]:
+    ended, context = Event(), copy_context()
+
+    def tell() -> None:
+        while not ended.wait(EVERY):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                context.run(console().print, str(drawn), markup=False)
+
+    thread = Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def progress_shown(quiet: bool, unit: str = "record") -> Iterator[Callable[[Progress], None]]:
+    """How far a run is: yields what the run is to tell of its `Progress`."""
+    held: list[Progress] = []
+
+    def show(progress: Progress) -> None:
+        held[:] = [progress]
+
+    with shown(quiet, lambda: held[0].step if held else None, unit):
+        yield show
+
+
+@contextmanager
+def share_shown(quiet: bool, stage: str) -> Iterator[Callable[[float], None]]:
+    """How far work is that tells the share, 0 to 1, that is done."""
+    share = 0.0
+
+    def show(done: float) -> None:
+        nonlocal share
+        share = done
+
+    with shown(quiet, lambda: Step(stage, share, 1.0), "%"):
+        yield show
