@@ -34,19 +34,19 @@ picture: $(VENV)/.installed-dev  ## The README's picture.
 	$(BIN)/actkit plot runs/honesty layers --width 760 -o actkit/docs/honesty.svg --overwrite
 
 test: $(VENV)/.installed-dev  ## The tests; no network, no GPU, under three minutes on two cores.
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev  ## The slow tests too.
-	$(BIN)/python -m pytest -q -n 2 -m ''
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ''
 
 test-slow: $(VENV)/.installed-dev  ## The slow tests alone, those that guard data and numbers first; MINUTES=40 begins none later.
-	$(BIN)/python -m pytest -q -n 2 -m 'slow and not real' $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not real' $(if $(MINUTES),--minutes $(MINUTES))
 
 test-real: $(VENV)/.installed-dev  ## Tests on a real model, SmolLM2-135M-Instruct, in ACTKIT_REAL_MODEL, or else downloaded.
 	$(BIN)/python -m pytest -q -m real
 
 coverage: $(VENV)/.installed-dev  ## Which branches the quick tests reach.
-	$(BIN)/python -m pytest -q -n 2 --cov=actkit --cov-branch --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=actkit --cov-branch --cov-report=term:skip-covered
 
 package: $(VENV)/.installed-dev  ## Build sdist and wheel, check them, and run the installed wheel.
 	rm -rf dist build/wheel && $(BIN)/python -m build -q --outdir dist && $(BIN)/python -m twine check --strict dist/*

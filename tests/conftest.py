@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no tes
 # Before torch is imported: the tests run in as many processes as there are cores, so one thread each is fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,19 @@ PARALLEL = ("gpt_neox", "phi")
 SCALED = ("granite",)
 """What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
 
-GUARDS = ("faults", "resume", "determinism", "matrix", "readme", "verify", "hostile", "fuzz")
+GUARDS = (
+    "faults",
+    "resume",
+    "determinism",
+    "matrix",
+    "readme",
+    "verify",
+    "hostile",
+    "fuzz",
+    "report",
+    "recipes",
+    "analysis",
+)
 """Parts of the names of the slow tests that guard data and numbers; they come first where time is short."""
 BEGAN = time.monotonic()
 
@@ -62,8 +75,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--minutes", type=float, default=None, help="begin no slow test after so many minutes")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests that guard data and numbers before the other slow ones."""
+    """Make all cases of a test with `quick(n)` but n slow; slow ones that guard data and numbers come first."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        quick = item.get_closest_marker("quick")
+        test = item.nodeid.split("[")[0]
+        seen[test] += 1
+        if quick is not None and seen[test] > quick.args[0]:
+            item.add_marker(pytest.mark.slow)
     slow = {item for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item in slow and (2 - any(name in item.nodeid for name in GUARDS)))
 
@@ -152,7 +173,16 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.fixture(scope="session")
 def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Command → a finished run of it."""
-    from tests.six_runs import build
+    """Command → a finished run of it, built by the first of the processes that needs it."""
+    from filelock import FileLock
 
-    return build(tmp_path_factory.mktemp("six"))
+    from tests.six_runs import COMMANDS, build
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "six"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            folder.mkdir()
+            build(folder)
+            (folder / "done").touch()
+    return {command: folder / command for command in COMMANDS}

@@ -1,7 +1,6 @@
 """One small run of each command on the bundled model, for what looks at finished runs; built once a session."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,11 @@ STEMS = (
 )
 
 
-def build(folder: Path) -> Mapping[str, Path]:
-    """Command → the directory of its run."""
+COMMANDS = ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect", "steer")
+
+
+def build(folder: Path) -> None:
+    """Run each command into the directory of its name."""
     pairs = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text(encoding="utf-8").splitlines()[:12]]
     answers = [{"prompt": f"{p['instruction']} {p['input']}", "response": p["chosen"]} for p in pairs[:8]]
     sides = [
@@ -65,4 +67,3 @@ def build(folder: Path) -> Mapping[str, Path]:
         with pytest.raises(SystemExit) as ended:
             main([*arguments, "-o", str(folder / command), "-q"])
         assert ended.value.code in (0, None), command
-    return {command: folder / command for command in calls}

@@ -40,6 +40,7 @@ def expected(inputs: workloads.Inputs, workload: str) -> Any:
     return getattr(reference, workload)(inputs, model, layers if workload == "contrasts" else sae)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_actkit_and_the_hand_tuned_reference_agree(workload: str, inputs: workloads.Inputs, tmp_path: Path) -> None:
     own.run(inputs, workload, ModelSpec(str(inputs.model), device="cpu"), tmp_path / "run")
@@ -50,6 +51,7 @@ def test_actkit_and_the_hand_tuned_reference_agree(workload: str, inputs: worklo
     assert len(wanted) == getattr(SIZE, workload) * parts
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("workload", ["documents", "answers", "contrasts"])
 def test_the_usual_way_gives_what_the_reference_gives(workload: str, inputs: workloads.Inputs) -> None:
     sae = sae_lens.load(SaeSpec(path=str(inputs.sae)), "cpu")

@@ -28,6 +28,7 @@ def digests(run: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [one if one == "dpo" else pytest.param(one, marks=pytest.mark.slow) for one in COMMANDS],

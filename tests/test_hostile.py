@@ -91,6 +91,7 @@ def check_texts(command: str, sequences: pd.DataFrame, values: Sequence[Any]) ->
                 assert value[row.side] in row.text and value["prompt"].strip() in row.text
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_every_record_is_written_or_rejected_once_and_says_what_it_said(
@@ -115,6 +116,7 @@ def _is_document(value: Any) -> bool:
     return isinstance(value, dict) and "results" in value
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("step", [20, pytest.param(1, marks=pytest.mark.slow)])
 def test_naughty_strings_and_six_scripts_go_through(tmp_path: Path, command: str, step: int) -> None:
@@ -135,6 +137,7 @@ def around(folder: Path) -> set[str]:
     return {str(path) for path in (*folder.rglob("*"), *folder.parent.iterdir())}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_names_in_records_that_look_like_paths_write_nothing_outside_the_run(tmp_path: Path, command: str) -> None:
     (tmp_path / "sub").mkdir()
@@ -171,6 +174,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("command", "option"), [(name, one) for name, options in OPTIONS.items() for one in options])
 def test_options_that_look_like_paths_are_errors_that_write_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str, option: str
@@ -183,6 +187,7 @@ def test_options_that_look_like_paths_are_errors_that_write_nothing(
         assert around(tmp_path) == before, name
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", LEAVING)
 def test_a_concept_that_looks_like_a_path_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -194,6 +199,7 @@ def test_a_concept_that_looks_like_a_path_is_an_error(
     assert around(tmp_path / "sub") == before
 
 
+@pytest.mark.slow
 def test_a_corpus_does_not_read_the_run_that_is_written_inside_it(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text(f"Story {number}.")
@@ -215,6 +221,7 @@ SECRETS = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_secret_of_the_environment_is_in_any_file_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str

@@ -12,6 +12,7 @@ PAGE = Path(__file__).parent.parent / "actkit/docs/models.md"
 QUICK = ("gpt2", "falcon_alibi", "deepseek_v3")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", QUICK)
 def test_a_row_of_the_page_is_what_is_found(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():

@@ -68,6 +68,7 @@ def test_every_target_of_make_help_exists() -> None:
         assert re.search(rf"^{target}:.*## ", makefile, flags=re.MULTILINE), target
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*are of one token a text")  # the example reads the last prompt token
 def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)

@@ -34,7 +34,7 @@ from actkit.cli.commands import (
 from actkit.cli.options.help import Command
 from actkit.cli.screen.console import draw_error
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
-from actkit.cli.streams import prepare, silence
+from actkit.cli.streams import end_with_reader, prepare, silence
 from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError
 from actkit.pipeline.input.files import check_name, shown
@@ -122,9 +122,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # five shapes, the next one others. Both numbers are read when the first kernel is compiled.
     for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(cache, "8")
-    # Ends a pipeline such as `actkit dpo pairs.jsonl | head` quietly, as other commands do.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
     prepare(ARGUMENTS.get())
     with interruptible() as arrived:
@@ -138,6 +135,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         except ActkitError as error:
             draw_error(shown(error.message), shown(error.hint))
             sys.exit(error.exit_status)
+        except BrokenPipeError as error:
+            end_with_reader()
+            _leave_system(error)
         except (KeyboardInterrupt, Terminated, typer.Abort):
             _leave(arrived)
         except (SystemExit, GeneratorExit):

@@ -3,8 +3,11 @@
 import codecs
 import io
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 ESCAPED = "actkit.escaped"
@@ -35,6 +38,22 @@ def silence(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)
     os.close(nowhere)
+
+
+def end_with_reader() -> None:
+    """End as a command of a pipeline does whose reader is gone (`actkit show RUN | head`); else return.
+
+    The signal itself is left ignored, as Python has it: it would end the process over any other pipe, too, such as one
+    to a process that rendered a template, or a connection that a server closed.
+    """
+    if not hasattr(select, "poll"):
+        return
+    with suppress(OSError):
+        readers = select.poll()
+        readers.register(1, 0)
+        if any(event & select.POLLERR for _, event in readers.poll(0)):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGPIPE)
 
 
 def _open_closed() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -55,37 +56,50 @@ def feature_logits(sae: Sae, head: torch.Tensor, tokenizer: Any) -> Iterator[pa.
     best: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for first in range(0, n, step):
         rows = head[first : min(first + step, n)].float()
-        # [d_sae, tokens]: of the unit decoder row with each token's row of the unembedding.
-        logits = (sae.cosines(rows).float() * rows.norm(dim=1, keepdim=True)).T
-        ids = torch.arange(first, first + len(rows), device=logits.device).expand(len(logits), -1)
-        for end, sign in (("top", 1.0), ("bottom", -1.0)):
-            values, numbers = sign * logits, ids
+        # [d_sae, tokens]: of the unit decoder row with each token's row of the unembedding. Along a row that lies whole
+        # in memory, the largest are found three times as fast.
+        logits = (sae.cosines(rows).float() * rows.norm(dim=1, keepdim=True)).T.contiguous()
+        for end in ("top", "bottom"):
+            values, ids = _furthest(logits, end)
+            ids = ids + first
             if end in best:
-                values, numbers = torch.cat([best[end][0], values], 1), torch.cat([best[end][1], numbers], 1)
-            best[end] = _largest(values, numbers)
-    columns = {end: _listed(*best[end], 1.0 if end == "top" else -1.0, tokenizer) for end in ("top", "bottom")}
+                values, ids = torch.cat([best[end][0], values], 1), torch.cat([best[end][1], ids], 1)
+                values, at = _furthest(values, end)
+                ids = ids.gather(1, at)
+            best[end] = values, ids
+    columns = {end: _listed(*best[end], tokenizer) for end in ("top", "bottom")}
+    schema = arrow_schema("feature_logits")
     for first in range(0, sae.d_sae, BLOCK):
-        block = range(first, min(first + BLOCK, sae.d_sae))
-        of = {"sae": [sae.name] * len(block), "feature_id": list(block), "norm_folded": [False] * len(block)}
-        of |= {end: rows[block.start : block.stop] for end, rows in columns.items()}
-        schema = arrow_schema("feature_logits")
-        yield pa.table([pa.array(of[field.name], type=field.type) for field in schema], schema=schema)
+        length = min(BLOCK, sae.d_sae - first)
+        of = {end: column.slice(first, length) for end, column in columns.items()}
+        of |= {"sae": pa.repeat(sae.name, length), "feature_id": pa.array(range(first, first + length), pa.int32())}
+        of |= {"norm_folded": pa.repeat(False, length)}
+        yield pa.table([of[field.name].cast(field.type) for field in schema], schema=schema)
 
 
-def _largest(values: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The TOP largest of each row and their numbers; of equal ones the lower number comes first."""
-    near = values.topk(min(2 * TOP, values.shape[1]), dim=1).indices.sort(dim=1).values
-    values, numbers = values.gather(1, near), numbers.gather(1, near)
-    order = values.sort(dim=1, descending=True, stable=True).indices[:, :TOP]
-    return values.gather(1, order), numbers.gather(1, order)
+def _furthest(values: torch.Tensor, end: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The TOP largest of each row, or smallest, and where they stand; of equal ones the first comes first."""
+    largest = end == "top"
+    near = values.topk(min(2 * TOP, values.shape[1]), dim=1, largest=largest).indices.sort(dim=1).values
+    order = values.gather(1, near).sort(dim=1, descending=largest, stable=True).indices[:, :TOP]
+    at = near.gather(1, order)
+    return values.gather(1, at), at
 
 
-def _listed(values: torch.Tensor, ids: torch.Tensor, sign: float, tokenizer: Any) -> list[list[dict[str, Any]]]:
-    names = {one: tokenizer.decode([one]) for one in torch.unique(ids).tolist()}
-    return [
-        [{"token_id": one, "token": names[one], "logit": sign * value} for one, value in zip(*row, strict=True)]
-        for row in zip(ids.tolist(), values.tolist(), strict=True)
-    ]
+def _listed(values: torch.Tensor, ids: torch.Tensor, tokenizer: Any) -> pa.ListArray:
+    """Per row a list of tokens and what they get: {token_id, token, logit}."""
+    distinct, which = torch.unique(ids, return_inverse=True)
+    names = pa.array([tokenizer.decode([token]) for token in distinct.tolist()], pa.string())
+    flat = pa.StructArray.from_arrays(
+        [
+            pa.array(ids.reshape(-1).cpu().numpy(), pa.int32()),
+            names.take(pa.array(which.reshape(-1).cpu().numpy())),
+            pa.array(values.reshape(-1).cpu().numpy(), pa.float32()),
+        ],
+        ["token_id", "token", "logit"],
+    )
+    offsets = np.arange(len(ids) + 1, dtype=np.int32) * ids.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), flat)
 
 
 def _head(model: Model) -> torch.Tensor | None:

@@ -88,6 +88,7 @@ def test_interval_is_delongs_for_single_texts_and_obuchowskis_for_groups(seed: i
     assert checked >= 3
 
 
+@pytest.mark.quick(24)
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("grouping", ["none", "singles", "groups"])
 def test_columns_get_what_each_gets_alone_with_its_zeros(seed: int, grouping: str) -> None:
@@ -167,6 +168,7 @@ def test_no_lower_auroc_reads_as_better_than_a_perfect_one(n: int, grouped: bool
         assert (turned.low, turned.high) == pytest.approx((1 - found.high, 1 - found.low), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike", [0.0, 0.9])
 @pytest.mark.parametrize("wanted", [0.98, 0.995])
 def test_the_interval_near_one_covers_where_a_groups_texts_resemble_each_other(wanted: float, alike: float) -> None:
@@ -252,6 +254,7 @@ def test_with_groups_only_the_clustered_interval_covers(wanted: float) -> None:
     assert covered["single"] < 0.88
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stems", [3, 6])
 def test_the_interval_of_few_groups_covers_where_the_normals_does_not(stems: int) -> None:
     """Three pairs a stem that resemble each other: with the normal quantile the truth is missed too often."""

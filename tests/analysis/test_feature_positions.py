@@ -12,6 +12,7 @@ from actkit.runs.by_feature import positions_of_feature
 from actkit.verify.tables.run import verify
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("most", "group"), [(1 << 20, 1 << 16), (300, 64), (7, 2)])
 def test_every_entry_is_there_once_in_order(
     most: int, group: int, six_runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

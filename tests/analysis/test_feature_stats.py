@@ -1,6 +1,8 @@
 """`feature_stats`: what brute force over the tables of a real run gives, for every feature, however it was sharded."""
 
 import itertools
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +31,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
-    """One corpus under several options: sentences said again and again (so that activations tie), special tokens
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished]:
+    """Options' name → a run of one corpus: sentences said again and again (so that activations tie), special tokens
     typed inside, records that are rejected."""
     sentences = [
         one for file in ("fra", "spa") for one in (DATA / "udhr" / f"{file}.txt").read_text("utf-8").split(".")
     ]
     records: list[Any] = [one.strip() for one in sentences] + ["The sea was calm."] * 25 + ["a <|user|> b <|end|> c"]
     records += [". ".join(sentences), "", "The sea was calm. " * 12]
-    made = {}
-    for name, options in OPTIONS.items():
-        folder = tmp_path_factory.mktemp("stats")
-        made[name] = dataset_run(folder, records, context_size=40, **options)
-    return made
+    return cache(lambda name: dataset_run(tmp_path_factory.mktemp("stats"), records, context_size=40, **OPTIONS[name]))
 
 
 def documents_of(sequences: pd.DataFrame) -> dict[int, str]:
@@ -84,9 +82,10 @@ def strongest_of(rows: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any
     return found
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_table_is_what_brute_force_finds(runs: dict[str, Finished], name: str) -> None:
-    finished = runs[name]
+def test_the_table_is_what_brute_force_finds(run_of: Callable[[str], Finished], name: str) -> None:
+    finished = run_of(name)
     rows = brute_force(finished.path)
     stats = pq.read_table(finished.path / "feature_stats").to_pylist()
     by_feature = {(one["sae"], one["feature_id"]): one for one in stats}
@@ -109,9 +108,10 @@ def test_the_table_is_what_brute_force_finds(runs: dict[str, Finished], name: st
     assert any(len(one["contexts"]) == CONTEXTS_KEPT == 20 < one["n_active"] for one in stats)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_feature_of_every_sae_has_one_row_in_order(runs: dict[str, Finished], name: str) -> None:
-    stats = pq.read_table(runs[name].path / "feature_stats", columns=["sae", "feature_id", "n_active"])
+def test_every_feature_of_every_sae_has_one_row_in_order(run_of: Callable[[str], Finished], name: str) -> None:
+    stats = pq.read_table(run_of(name).path / "feature_stats", columns=["sae", "feature_id", "n_active"])
     saes = [f"{one.release}/{one.sae_id}" for one in OPTIONS[name]["saes"]]
     expected = [(sae, feature) for sae in saes for feature in range(NAMES[sae])]
     assert list(zip(stats["sae"].to_pylist(), stats["feature_id"].to_pylist(), strict=True)) == expected
@@ -119,8 +119,10 @@ def test_every_feature_of_every_sae_has_one_row_in_order(runs: dict[str, Finishe
 
 
 @pytest.mark.parametrize("name", ["one SAE, many shards"])
-def test_histograms_are_numpys_and_random_tokens_are_the_features_own(runs: dict[str, Finished], name: str) -> None:
-    rows = brute_force(runs[name].path)
+def test_histograms_are_numpys_and_random_tokens_are_the_features_own(
+    run_of: Callable[[str], Finished], name: str
+) -> None:
+    rows = brute_force(run_of(name).path)
     keys = ["sae", "feature_ids"]
     values = {key: one["activation"].to_numpy() for key, one in rows.groupby(keys)}
     places = {
@@ -128,7 +130,7 @@ def test_histograms_are_numpys_and_random_tokens_are_the_features_own(runs: dict
         for key, one in rows.groupby(keys)
     }
     found = 0
-    for row in pq.read_table(runs[name].path / "feature_stats").to_pylist():
+    for row in pq.read_table(run_of(name).path / "feature_stats").to_pylist():
         mine = values.get((row["sae"], row["feature_id"]), np.zeros(0))
         most = mine.max(initial=0)
         assert row["histogram"] == np.histogram(mine, bins=40, range=(0, most or 1))[0].tolist()
@@ -146,16 +148,16 @@ def test_histograms_are_numpys_and_random_tokens_are_the_features_own(runs: dict
     assert found > 10
 
 
-def test_what_is_active_together_is_counted(runs: dict[str, Finished]) -> None:
+def test_what_is_active_together_is_counted(run_of: Callable[[str], Finished]) -> None:
     """So few tokens are all looked at."""
-    rows = brute_force(runs["one SAE"].path)
+    rows = brute_force(run_of("one SAE").path)
     n = rows["n_tokens"].iloc[0]
     tokens = rows.groupby(["sequence_id", "position"]).ngroup()
     x = np.zeros((tokens.max() + 1, 4096), dtype=np.float32)
     x[tokens, rows["feature_ids"]] = 1
     counts, together = x.sum(0), x.T @ x
     known = 0
-    for row in pq.read_table(runs["one SAE"].path / "feature_stats").to_pylist():
+    for row in pq.read_table(run_of("one SAE").path / "feature_stats").to_pylist():
         feature = row["feature_id"]
         if counts[feature] < 10:
             assert row["co_active"] is None
@@ -172,10 +174,12 @@ def test_what_is_active_together_is_counted(runs: dict[str, Finished]) -> None:
     assert known > 50
 
 
-def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(runs: dict[str, Finished]) -> None:
+def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(
+    run_of: Callable[[str], Finished],
+) -> None:
     """25 equal documents count as one; what stands in several documents in the same words is shown once."""
     found = 0
-    for row in pq.read_table(runs["one SAE"].path / "feature_stats").to_pylist():
+    for row in pq.read_table(run_of("one SAE").path / "feature_stats").to_pylist():
         contexts = row["contexts"]
         assert len({one["sequence_id"] for one in contexts}) == len(contexts)
         assert len({(one["before"], one["token"], one["after"]) for one in contexts}) == len(contexts)
@@ -187,9 +191,9 @@ def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(r
     assert found > 0
 
 
-def test_shards_do_not_change_the_table(runs: dict[str, Finished]) -> None:
+def test_shards_do_not_change_the_table(run_of: Callable[[str], Finished]) -> None:
     for name in ("one SAE", "two SAEs"):
-        whole, parts = runs[name], runs[f"{name}, many shards"]
+        whole, parts = run_of(name), run_of(f"{name}, many shards")
         assert whole.facts["tables"]["features"]["parts"] == 1 < 5 < parts.facts["tables"]["features"]["parts"]
         tables = [pq.read_table(one.path / "feature_stats").to_pandas() for one in (whole, parts)]
         assert (tables[0]["n_active"] == tables[1]["n_active"]).all()
@@ -197,15 +201,15 @@ def test_shards_do_not_change_the_table(runs: dict[str, Finished]) -> None:
             assert tables[0][column].tolist() == pytest.approx(tables[1][column].tolist(), rel=1e-5, nan_ok=True)
 
 
-def test_two_saes_in_one_pass_have_the_rows_they_have_alone(runs: dict[str, Finished]) -> None:
-    alone = pq.read_table(runs["one SAE"].path / "feature_stats")
-    both = pq.read_table(runs["two SAEs"].path / "feature_stats").slice(NAMES["tiny/blocks.1.hook_resid_post"])
+def test_two_saes_in_one_pass_have_the_rows_they_have_alone(run_of: Callable[[str], Finished]) -> None:
+    alone = pq.read_table(run_of("one SAE").path / "feature_stats")
+    both = pq.read_table(run_of("two SAEs").path / "feature_stats").slice(NAMES["tiny/blocks.1.hook_resid_post"])
     assert both.to_pylist() == alone.to_pylist()
 
 
-def test_special_tokens_are_left_out(runs: dict[str, Finished]) -> None:
+def test_special_tokens_are_left_out(run_of: Callable[[str], Finished]) -> None:
     """Neither BOS nor what is typed into a document counts, and none is a context."""
-    finished = runs["two SAEs"]
+    finished = run_of("two SAEs")
     tokens = pd.read_parquet(finished.path / "tokens")
     special = set(map(tuple, tokens[tokens["is_special"]][["sequence_id", "position"]].to_numpy().tolist()))
     assert len(special) == finished.facts["counts"]["sequences"] + 2
@@ -214,9 +218,9 @@ def test_special_tokens_are_left_out(runs: dict[str, Finished]) -> None:
         assert not special & {(one["sequence_id"], one["position"]) for one in row["contexts"]}
 
 
-def test_blocks_of_features_make_one_table(runs: dict[str, Finished], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_features_make_one_table(run_of: Callable[[str], Finished], monkeypatch: pytest.MonkeyPatch) -> None:
     """Wide SAEs are written some features at a time."""
-    path, sae = runs["one SAE"].path, "tiny/blocks.2.hook_resid_post"
+    path, sae = run_of("one SAE").path, "tiny/blocks.2.hook_resid_post"
     whole = [row for table in feature_stats(path, sae, 4096) for row in table.to_pylist()]
     monkeypatch.setattr(feature_stats_module, "BLOCK", 1000)
     parts = list(feature_stats(path, sae, 4096))
@@ -233,6 +237,7 @@ def test_a_run_of_special_tokens_only_has_counts_and_no_figures(tmp_path: Path) 
     assert len(features) == 3 and features["n_active"].sum() > 0
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("sae_id", ["tiny-lm/1-res-demo", None])
 def test_features_link_to_neuronpedia_where_the_sae_has_an_id(tmp_path: Path, sae_id: str | None) -> None:
     known = SaeSpec(path=str(saved("standard", tmp_path / "known", d_in=192, d_sae=32, neuronpedia_id=sae_id)))

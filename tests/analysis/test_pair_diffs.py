@@ -82,6 +82,7 @@ def expected_diffs(finished: Path) -> pd.DataFrame:
     return pd.DataFrame(found).sort_values(["record_id", "layer", "hook_point"], ignore_index=True)
 
 
+@pytest.mark.quick(1)
 def test_pair_diffs_equal_an_independent_computation(finished: Path) -> None:
     found = pd.read_parquet(finished / "pair_diffs")
     expected = expected_diffs(finished)

@@ -23,6 +23,7 @@ def same(run: actkit.Run, other: actkit.Run) -> None:
         assert run.table(name).equals(other.table(name)), name
 
 
+@pytest.mark.slow
 def test_it_is_the_run_of_the_command(tiny: actkit.ModelSpec, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps({"text": one}) + "\n" for one in TEXTS), encoding="utf-8")
@@ -47,6 +48,7 @@ def test_features_are_a_matrix_of_the_table(tiny: actkit.ModelSpec) -> None:
     assert run.table("features").column_names == table.columns.tolist() and isinstance(run.table("tokens"), pa.Table)
 
 
+@pytest.mark.slow
 def test_name_and_memory_give_the_same(in_memory: Any) -> None:
     saes = Path(actkit.__file__).parent / "bundled" / "saes" / "blocks.2.hook_resid_post"
     first = actkit.create_feature_dataset(TEXTS, "tiny", sae_path=saes, out="runs/a")

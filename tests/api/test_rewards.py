@@ -42,6 +42,7 @@ def test_it_finds_what_the_command_writes(tiny: actkit.ModelSpec, tmp_path: Path
     assert json.loads(found.save("x/found.json").read_text(encoding="utf-8")) == found.document
 
 
+@pytest.mark.slow
 def test_pooled_features_are_those_of_the_run(tiny: actkit.ModelSpec) -> None:
     texts = [one["text"] for one in RECORDS]
     for pool in ("max", "mean"):
@@ -54,6 +55,7 @@ def test_pooled_features_are_those_of_the_run(tiny: actkit.ModelSpec) -> None:
         assert np.array_equal(rows.toarray(), expected.toarray())
 
 
+@pytest.mark.slow
 def test_the_largest_feature_over_a_texts_tokens_is_its_pooled_one(tiny: actkit.ModelSpec) -> None:
     every = actkit.create_feature_dataset(GOOD[:1], tiny, out="runs/x")
     special = every.to_pandas("tokens")["is_special"].to_numpy()
@@ -64,6 +66,7 @@ def test_the_largest_feature_over_a_texts_tokens_is_its_pooled_one(tiny: actkit.
     assert 0 < special.sum() < len(special)
 
 
+@pytest.mark.slow
 def test_name_and_memory_give_the_same(in_memory: Any) -> None:
     saes = Path(actkit.__file__).parent / "bundled" / "saes" / "blocks.2.hook_resid_post"
     first, other = (actkit.SAEFeatureExtractor(one, sae_path=saes).extract(GOOD) for one in ("tiny", in_memory))
@@ -88,6 +91,7 @@ def test_feedback_from_lists_sides_and_files_is_the_same() -> None:
     assert example.count("positive") == example.count("negative") == 200
 
 
+@pytest.mark.slow
 def test_labels_of_ones_own_are_read(tiny: actkit.ModelSpec) -> None:
     labels = {"positive": "joy", "negative": "anger"}
     rows = [{"comment": one["text"], "mood": labels[one["feedback"]], "group": one["group"]} for one in RECORDS]

@@ -27,6 +27,7 @@ DOCUMENT: dict[str, Any] = {
 CONFIG = actkit.ExtractionConfig("tiny", "tiny", target_layer=2, top_k=5, device="cpu")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_document_is_the_one_that_the_command_merges(tmp_path: Path, whole: bool) -> None:
     path = actkit.save_results_to_json(DOCUMENT, "in.json")
@@ -43,6 +44,7 @@ def test_the_document_is_the_one_that_the_command_merges(tmp_path: Path, whole: 
     assert (len(tokens) > 5) if whole else (list(tokens) == ["last_token"])
 
 
+@pytest.mark.slow
 def test_name_handle_and_memory_give_the_same(tiny: actkit.ModelSpec, in_memory: Any) -> None:
     first, *others = (
         actkit.SAEActivationExtractor(CONFIG, model).extract(DOCUMENT) for model in (None, tiny, in_memory)
@@ -73,6 +75,7 @@ def test_a_list_of_samples_is_a_document(tiny: actkit.ModelSpec) -> None:
     assert bad["status"].startswith("error: ") and not bad["activations"]
 
 
+@pytest.mark.slow
 def test_a_loaded_extractor_loads_no_more_than_is_read() -> None:
     extractor = actkit.SAEActivationExtractor(CONFIG).load()
     spec = extractor._model

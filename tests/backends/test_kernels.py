@@ -142,6 +142,7 @@ print(used[-1] - used[20])
 """
 
 
+@pytest.mark.slow
 def test_what_is_compiled_for_shapes_that_do_not_come_again_is_not_kept() -> None:
     if not hasattr(ctypes.CDLL(None), "mallinfo2") or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("memory is read from glibc")
@@ -150,6 +151,7 @@ def test_what_is_compiled_for_shapes_that_do_not_come_again_is_not_kept() -> Non
     assert float(found.stdout.split()[-1]) < 5
 
 
+@pytest.mark.slow
 def test_importing_actkit_changes_no_variable_of_the_callers_process() -> None:
     program = """
 import os, pkgutil, importlib

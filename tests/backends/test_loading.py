@@ -236,6 +236,7 @@ def test_a_path_that_is_no_directory(name: str) -> None:
         describe(ModelSpec(name, device="cpu"))
 
 
+@pytest.mark.slow
 def test_a_hub_name_loads_from_the_local_cache_with_its_commit(model_dir: ModelDir, tmp_path: Path) -> None:
     """An alias, resolved to the hub's id, from a cache in the hub's layout and offline; run.json has the commit."""
     commit = "0123456789abcdef0123456789abcdef01234567"

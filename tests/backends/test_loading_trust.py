@@ -142,6 +142,7 @@ def test_code_of_the_repository_runs_on_request_only(own_code: tuple[Path, Path]
     assert torch.equal(found, read(loaded(model_dir("llama"), attn="eager")))
 
 
+@pytest.mark.slow
 def test_torch_load_is_always_told_to_read_tensors_only() -> None:
     """In every file of the repository, without exception."""
     wrong, seen = [], 0

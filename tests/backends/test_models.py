@@ -50,6 +50,7 @@ def captured(
     return {name: tensor.flatten(2) if tensor.ndim == 4 else tensor for name, tensor in found.items()}
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_native_equals_bridge(architecture: str, model_dir: ModelDir) -> None:
     """Every hook point read off the Hugging Face module is what the bridge has under that name."""
@@ -165,6 +166,7 @@ def test_nothing_after_the_last_hook_point_is_run(model_dir: ModelDir) -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.module.modules())
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_blocks_that_nothing_reads_are_not_loaded(architecture: str, model_dir: ModelDir) -> None:
     """A model cut short after the last block that is read computes what the whole one does there, to the last bit."""

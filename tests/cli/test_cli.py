@@ -6,10 +6,8 @@ import os
 import pty
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,14 +31,11 @@ SMALL = ["--layers", "0", "--positions", "last"]
 
 
 @pytest.fixture(autouse=True)
-def _plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """An empty folder, none of the settings of whoever runs the tests, and signals as they were."""
+def _plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder, and none of the settings of whoever runs the tests."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("ACTKIT_")] + ["FORCE_COLOR", "NO_COLOR", "COLUMNS"]:
         monkeypatch.delenv(name, raising=False)
-    before = signal.getsignal(signal.SIGPIPE)
-    yield
-    signal.signal(signal.SIGPIPE, before)
 
 
 def process(*arguments: str, environment: dict[str, str] | None = None, **options: Any) -> Any:
@@ -222,6 +217,7 @@ def test_colours_only_on_a_terminal_and_not_under_no_color(environment: dict[str
     assert bool(re.search(r"\x1b\[[\d;]*3[0-7]m", shown)) == coloured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quiet", "said"), [([], True), (["-q"], False)])
 def test_a_terminal_hears_at_once_that_something_happens(quiet: list[str], said: bool) -> None:
     """Before torch is there, which takes a second or several."""

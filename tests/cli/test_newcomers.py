@@ -374,6 +374,7 @@ def test_a_usage_error_points_to_the_help_of_its_command(arguments: list[str], h
     assert found.status == 2 and hint in found.err
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("line", "words"),
     [

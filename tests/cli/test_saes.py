@@ -22,6 +22,7 @@ def test_what_is_listed_is_what_saelens_knows() -> None:
         assert found[name] == Listed(release.name, release.model, release.sae_ids, release.repository)
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported() -> None:
     """A clock would be no test on a busy machine; what has been imported is."""
     program = (

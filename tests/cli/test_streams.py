@@ -33,6 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     capfd.readouterr()
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("arguments", [["show", "x"], ["show", "x", "--json"], ["--help"], ["concept", "--list"]])
 def test_output_that_cannot_be_written_is_an_error(
@@ -62,6 +63,7 @@ def test_a_full_log_does_not_end_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "x/run.json").exists()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(shell: str, tmp_path: Path) -> None:
     found = process(["concept", "--list"], shell, tmp_path)
@@ -76,6 +78,7 @@ def test_a_run_without_any_stream_is_whole(tmp_path: Path) -> None:
     assert process(["verify", "x", "-q"], "", tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_characters_that_an_encoding_lacks_are_escaped(
     encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -105,3 +108,25 @@ def test_a_stream_in_memory_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) ->
         main(["--version"])
     assert ended.value.code == 0
     assert sys.stdout.getvalue().startswith("actkit ")  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_is_gone_ends_the_command_without_a_word() -> None:
+    made = process(["schema"], "| true; echo ${PIPESTATUS[0]} >&2")
+    assert made.stderr.strip().isdigit(), "the status alone, and no word of an error"
+
+
+def test_another_pipe_that_is_closed_is_an_error_and_ends_no_process(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def written_to_a_closed_pipe(*_: object, **__: object) -> None:
+        reader, pipe = os.pipe()
+        os.close(reader)
+        try:
+            os.write(pipe, b"x")
+        finally:
+            os.close(pipe)
+
+    monkeypatch.setattr("actkit.cli.commands.schema.get_close_matches", written_to_a_closed_pipe)
+    with pytest.raises(SystemExit) as ended:
+        main(["schema", "nothing"])
+    assert ended.value.code == 1 and "the other end of a pipe or connection was closed" in capfd.readouterr().err

@@ -107,6 +107,7 @@ def copy(runs: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
     return lambda name: Path(shutil.copytree(runs(name), tmp_path / name))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_record_of_every_command_is_what_the_plain_model_gives(
     name: str, runs: Callable[[str], Path], actkit: Run
@@ -180,6 +181,7 @@ CHANGES: dict[str, tuple[tuple[str, str], Any, str]] = {
 }
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_is_not_what_is_computed_again_is_named(what: str, copy: Callable[[str], Path], actkit: Run) -> None:
     (name, table), change, says = CHANGES[what]
@@ -203,6 +205,7 @@ def test_a_feature_that_is_left_out_is_found_by_computing_again(copy: Callable[[
     assert result.status == 1 and re.search(r"feature \d+ is not stored, but [\d.]+ when encoded again", result.err)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_neox", "opt", "bloom", "qwen3"])
 def test_other_architectures_agree_at_every_hook_point_that_they_have(
     name: str, model_dir: Callable[[str], Path], tmp_path: Path, actkit: Run
@@ -244,6 +247,7 @@ def test_a_run_is_checked_on_its_own_weights_and_never_on_a_bridge() -> None:
     assert "transformer_lens" not in {type(one).__module__.split(".")[0] for one in plain_of(bridged).module.modules()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_within_its_own_tolerance_and_not_within_that_of_float32(
     dtype: str, runs: Callable[[str], Path], tmp_path: Path, actkit: Run

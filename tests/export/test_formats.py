@@ -130,6 +130,7 @@ RUNS = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("to", "run"), RUNS.items())
 def test_the_path_is_all_of_standard_output(
     to: str, run: str, request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]

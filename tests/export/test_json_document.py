@@ -57,6 +57,7 @@ def document_in(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("whole", "per_shard"), [(False, 2), (True, 2), (False, 100)])
 def test_a_document_gets_what_merging_puts_into_it(tmp_path: Path, whole: bool, per_shard: int) -> None:
     """With rejected records at the end of a shard, and between others of one."""
@@ -122,6 +123,7 @@ def check_records(run: Path, found: Any, whole: bool) -> None:
                 assert slot["activations"][key]["num_active_features"] == row.n_active
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_records_become_results(tmp_path: Path, form: str, whole: bool) -> None:
@@ -160,6 +162,7 @@ def test_a_token_across_the_boundary_is_flagged(tmp_path: Path) -> None:
     assert [number for number, flag in flags.items() if flag] == [3]
 
 
+@pytest.mark.slow
 def test_a_run_made_without_recorded_options_knows_whether_all_tokens_were_read(tmp_path: Path) -> None:
     path = lines(tmp_path / "in.jsonl", ANSWERS)
     for whole in (False, True):

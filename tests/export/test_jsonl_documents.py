@@ -37,6 +37,7 @@ def check(run: Path, found: list[Any], special: bool) -> None:
         assert any(line["active_features"])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("special", [False, True])
 def test_each_document_is_a_line_for_each_sae(stories_run: Path, tmp_path: Path, special: bool) -> None:
     """Cut into chunks of 11 tokens with a BOS each, some in the middle of a character, over several shards."""

@@ -26,6 +26,7 @@ ACTIVATION = {"bin_min", "bin_max", "bin_contains", "tokens", "values", "qualify
 """What `NeuronpediaDashboardBatch.to_dict` writes, field by field: readers take them by name, and no other."""
 
 
+@pytest.mark.slow
 def test_the_batch_has_the_readers_fields_and_the_tables_numbers(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
     run = six_runs["feature-dataset"]
     batch = json.loads(export(run, "saedashboard", tmp_path / "batch-0.json").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ def arrays(draw: st.DrawFn) -> tuple[list[Any], list[int], bytes, bytes]:
     return values, ends, data if values else b"[]", draw(damaged(data if values else b"[]"))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("piece", [1 << 16, 7])
 @pytest.mark.parametrize("cases", CASES)
 def test_arrays_are_read_up_to_the_damage_and_then_said_to_be_broken(

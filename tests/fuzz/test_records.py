@@ -130,6 +130,7 @@ def prepared(recipe: Recipe) -> Iterator[Record | Rejected]:
         yield record
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", SHAPES)
 @pytest.mark.parametrize("cases", [pytest.param(80, id="some"), CASES[1]])
 def test_every_record_becomes_sequences_or_is_rejected(tmp_path: Path, cases: int, command: str) -> None:

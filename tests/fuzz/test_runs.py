@@ -37,6 +37,7 @@ def called(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return int(caught.value.code or 0), capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
     [("features", 6), *(pytest.param(name, 450, marks=pytest.mark.slow, id=f"{name}-many") for name in EXPORTS)],

@@ -35,6 +35,7 @@ def tables(draw: st.DrawFn, delimiter: str) -> tuple[list[tuple[int, list[str]]]
     return rows, data, draw(damaged(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
 @pytest.mark.parametrize("cases", CASES)
 def test_every_row_is_a_record_or_rejected_up_to_a_broken_quote(

@@ -21,6 +21,7 @@ from tests.command_line import Run
 CONCEPTS = ("honesty", "creativity", "confidence", "helpfulness", "formality", "verbosity", "enthusiasm", "empathy")
 
 
+@pytest.mark.slow
 def test_its_command_lines(actkit: Run) -> None:
     assert actkit("capture", "--prompt", "Tell me a story", "--output", "my_activations").status == 0
     assert list(torch.load("my_activations.pt", weights_only=True)["activations"]) == [0, 1, 2, 3]

@@ -21,6 +21,7 @@ detector:
 """
 
 
+@pytest.mark.slow
 def test_its_command_lines(actkit: Run) -> None:
     """Its quick start, in its order: example data, data of one's own, a configuration; then what it writes."""
     record = {"text": "Great job!", "feedback": "positive", "score": 1.0}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import pytest
 import torch
 import yaml
 
@@ -97,6 +98,7 @@ def test_jsonl_is_read_line_by_line(tiny: actkit.ModelSpec) -> None:
     assert texts == list(TEXTS)
 
 
+@pytest.mark.slow
 def test_reward_features_have_the_configuration_as_yaml(tiny: actkit.ModelSpec) -> None:
     saes = [actkit.SaeSpec("tiny", "blocks.2.hook_resid_post")]
     sparse = actkit.SparseSpec(tiny, saes, actkit.OutputSpec(Path("run")))

@@ -21,6 +21,7 @@ def measured(script: str) -> float:
     return float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says it")
 def test_what_the_parent_held_is_not_counted() -> None:
     alone = measured(MEASURE)
@@ -28,6 +29,7 @@ def test_what_the_parent_held_is_not_counted() -> None:
     assert abs(measured(FROM_A_LARGE_PROCESS) - alone) < 50
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="not known there")
 def test_what_was_held_and_given_back_is_counted() -> None:
     assert measured(f"held = bytearray(b'x' * 300_000_000); del held\n{MEASURE}") > 286

@@ -28,6 +28,7 @@ CERTAINTY = re.compile("interval|band|quartile|chance|empty|95 of 100")
 HOSTILE = '</a>\u202e\u0000\n<a href="javascript:">x</a>%{y}&lt;b&gt;</script>'
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("command", sorted(OF_COMMAND))
 def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
     command: str, six_runs: Mapping[str, Path]

@@ -107,6 +107,7 @@ def check_spans(finished: Finished, documents: Mapping[int, str]) -> None:
         assert row.text == documents[row.record_id][row.char_offset :][: len(row.text)]
 
 
+@pytest.mark.slow
 def test_spans_slice_the_documents_of_six_scripts(udhr: Finished) -> None:
     documents = documents_of(DATA / "udhr")
     assert len(documents) == 6
@@ -115,6 +116,7 @@ def test_spans_slice_the_documents_of_six_scripts(udhr: Finished) -> None:
     check_spans(udhr, dict(enumerate(documents.values())))
 
 
+@pytest.mark.slow
 def test_spans_slice_naughty_strings(naughty: Finished) -> None:
     """Strings that break text handling: control characters, right to left, emoji, combining marks, scripts."""
     texts = json.loads((DATA / "naughty_strings.json").read_text(encoding="utf-8"))
@@ -141,6 +143,7 @@ def test_chunks_of_a_document_follow_one_another(udhr: Finished) -> None:
     assert sequences["char_offset"].tolist() == starts.tolist()
 
 
+@pytest.mark.slow
 def test_counts_reconcile_with_the_tables(udhr: Finished, naughty: Finished) -> None:
     for finished in (udhr, naughty):
         sequences, tokens, rejected, features = tables(finished, "sequences", "tokens", "rejected", "features")
@@ -210,6 +213,7 @@ def test_features_are_those_of_the_plain_model_on_each_chunk_alone(udhr: Finishe
                 check_row(row, values[row.position])
 
 
+@pytest.mark.slow
 def test_the_threshold_is_strict_and_n_active_counts_before_it(tmp_path: Path) -> None:
     """The threshold is exactly one of the activations: that one is left out."""
     whole = tables(dataset_run(tmp_path, [{"text": LONG}]), "features")[0]

@@ -16,6 +16,7 @@ from tests.command_line import Run
 TINY = SAES.parent / "tiny" / "model.safetensors"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("elements", [module.ELEMENTS, 4096 * 37])
 def test_they_are_the_products_of_the_weights(
     elements: int, actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,7 @@ FILES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", FILES)
 def test_every_line_that_is_printed_runs(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run

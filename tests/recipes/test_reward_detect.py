@@ -194,6 +194,7 @@ def test_one_label_alone_is_an_error_that_says_so(tmp_path: Path) -> None:
         detected(tmp_path, [one for one in texts(0) if one["feedback"] == "positive"])
 
 
+@pytest.mark.slow
 def test_length_is_told_apart(tmp_path: Path) -> None:
     """TRAPS 33: max-pooling grows with length. Where length makes the label, its own score says so."""
     rng = np.random.default_rng(1)

@@ -208,6 +208,7 @@ def test_merging_into_another_documents_output_is_refused(tmp_path: Path, capsys
     assert json.loads(merged.read_text()) == other
 
 
+@pytest.mark.slow
 def test_the_registry_can_be_searched(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["saes", "gemma-2-2b canonical layer_12/width_16k", "--ids", "--json"])
@@ -233,6 +234,7 @@ def test_two_saes_of_one_layer_stand_beside_each_other_in_a_document(tmp_path: P
     assert about["layer_2 tiny/blocks.2.hook_resid_post"]["neuronpedia"] is None
 
 
+@pytest.mark.slow
 def test_a_second_sae_of_a_layer_does_not_replace_the_first_one_in_a_document(tmp_path: Path) -> None:
     """Nor does it matter which came first; the same SAE again replaces its own."""
     from actkit.export.merged_json import merge

@@ -184,6 +184,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     monkeypatch.setattr(module, "forward_steered", failing)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_the_same_tables(concept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = SteerSpec(str(concept), layers="1", strengths="1,2", random=2)
     batch = BatchSpec(shard_sequences=9)
@@ -335,6 +336,7 @@ def test_features_as_a_set(feedback: Path, tmp_path: Path) -> None:
     assert effects[effects["metric"] == "words"]["n"].unique().tolist() == [held]
 
 
+@pytest.mark.slow
 def test_features_one_by_one(feedback: Path, tmp_path: Path) -> None:
     run = steered(SteerSpec(str(feedback), features="top:2", each=True, do="clamp:5", random=2), tmp_path / "run")
     done = table(run, "interventions")
@@ -356,6 +358,7 @@ def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) 
         assert one.encoding.is_special.tolist() == own["is_special"].tolist()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", ["concept", "feedback"])
 def test_verify_computes_log_probabilities_again(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -390,6 +393,7 @@ def test_from_python_the_run_is_beside_the_one_that_is_steered(concept: Path, tm
         actkit.steer(source, layers=1, strengths=1, device="cpu")
 
 
+@pytest.mark.slow
 def test_a_concept_run_can_go_on_with_its_effects(tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """--steer: beside the run, with the default choices; the path on standard output is still the run's."""
     monkeypatch.setattr(steer_run_module, "STRENGTHS", (1.0, 2.0))

@@ -32,6 +32,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hostile_run(tmp_path_factory.mktemp("hostile"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(800, "light"), (1600, "dark")])
 def test_every_page_draws_its_five_pictures_at_both_widths_in_both_themes(
     width: int, scheme: Any, pages: Mapping[str, Path], browser: Any
@@ -119,6 +120,7 @@ def test_search_finds_a_tokens_features_with_recall_and_precision(
         assert not seen.problems
 
 
+@pytest.mark.slow
 def test_a_pair_is_two_strips_under_what_they_share_and_a_click_opens_it(
     pages: Mapping[str, Path], six_runs: Mapping[str, Path], browser: Any
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_pair_is_two_strips_under_what_they_share_and_a_click_opens_it(
         assert seen.page.evaluate("document.activeElement.id") == last.get_attribute("id")
 
 
+@pytest.mark.slow
 def test_two_runs_stand_side_by_side_on_the_same_axes(
     six_runs: Mapping[str, Path], tmp_path: Path, browser: Any
 ) -> None:
@@ -174,6 +177,7 @@ def test_two_runs_stand_side_by_side_on_the_same_axes(
         assert not seen.problems
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_and_the_limit_holds_and_says_what_it_left_out(
     six_runs: Mapping[str, Path], tmp_path: Path, browser: Any
 ) -> None:
@@ -213,6 +217,7 @@ def attack(seen: Any, path: Path) -> list[str]:
     return found + seen.problems
 
 
+@pytest.mark.slow
 def test_nothing_of_a_hostile_run_is_markup(hostile: Path, tmp_path: Path, browser: Any) -> None:
     path = write_report([open_run(hostile)], tmp_path / "x.html")
     with watched(browser) as seen:
@@ -228,6 +233,7 @@ def test_nothing_of_a_hostile_run_is_markup(hostile: Path, tmp_path: Path, brows
     assert policy and "default-src &#39;none&#39;" in policy[1] and "unsafe-eval" not in policy[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", ["template", "script", "labels"])
 def test_without_escaping_the_same_test_fails(
     mutation: str, hostile: Path, tmp_path: Path, browser: Any, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], 
     assert {table for one in notes for table in one.split(", ")} <= NEED_A_MODEL
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(("name", "table"), [(name, table) for name, tables in OVER_SHARDS.items() for table in tables])
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_a_table_over_the_shards_is_computed_again(

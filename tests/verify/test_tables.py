@@ -76,6 +76,7 @@ def said(findings: Findings) -> str:
     return "\n".join(f"{one.check}: {one}" for one in findings.problems)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_undamaged_run_passes_and_everything_in_it_is_looked_at(name: str, finished: Callable[[str], Path]) -> None:
     findings = verify(finished(name))
@@ -259,6 +260,7 @@ def all_of(table: pa.Table, column: str, value: str) -> pa.Table:
     return table.set_column(at, table.schema.field(at), pa.array([value] * len(table), type=pa.string()))
 
 
+@pytest.mark.quick(18)
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damage_to_the_rows_of_a_table_is_named_with_its_file(what: str, copy: Callable[[str], Path]) -> None:
     (name, table), change, says = DAMAGE[what]

@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperCommand
 
 from actkit.cli.run_argument import explained
+from actkit.cli.streams import end_with_reader
+from actkit.errors import RunError
 
 MOST_USED = ("model", "preset", "layers", "sae_release", "max_samples", "out", "resume", "config")
 """Options of every command that its short help shows; the others are behind `--help-all`."""
@@ -39,8 +41,15 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
-        with explained(ctx.params.get("run")):
-            return super().invoke(ctx)
+        try:
+            with explained(ctx.params.get("run")):
+                return super().invoke(ctx)
+        except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was
+            end_with_reader()
+            raise RunError(
+                "the other end of a pipe or connection was closed while actkit wrote to it",
+                "what was finished is kept; with --resume, the command goes on",
+            ) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
         """Write the short help."""

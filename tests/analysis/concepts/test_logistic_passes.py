@@ -97,6 +97,7 @@ def test_fewer_texts_than_dimensions_are_fitted_in_a_rotation(n: int, shift: flo
         assert found @ expected > 0.99999 * np.linalg.norm(found) * np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [90, 300])
 def test_cross_validation_chooses_what_scikit_learn_would(n: int) -> None:
     chosen = set()

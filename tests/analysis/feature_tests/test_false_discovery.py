@@ -105,6 +105,7 @@ def test_the_planted_features_have_the_auroc_they_are_said_to_have() -> None:
     assert column_aurocs(stacked(np.maximum(z - 0.4, 0)[:, None]), labels).value[0] == pytest.approx(0.65, abs=0.003)
 
 
+@pytest.mark.slow
 def test_planted_features_are_found_and_few_others() -> None:
     power, wrong, error, any_at_all = rates(World(3, n=700, d=512, planted=20), 15)
     assert power >= 0.9

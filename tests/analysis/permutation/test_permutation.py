@@ -179,6 +179,7 @@ def tilted(random: np.random.Generator, n: int, m: int, active: int, odds: float
     return Columns(n, np.arange(columns + 1) * active, rows.ravel().astype(np.int32), values)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("share", "off"), [(0.5, 0.02), (0.1, 0.2), (0.05, 0.2)])
 @pytest.mark.parametrize("active", [65, 100])
 def test_the_limit_for_texts_is_near_the_exact_p_down_to_a_millionth(share: float, off: float, active: int) -> None:
@@ -263,6 +264,7 @@ def test_the_smooth_limit_of_wide_columns_agrees_with_the_conditional_one(monkey
     np.testing.assert_allclose(smooth, conditional, rtol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["groups", "within-groups"])
 def test_the_limit_for_grouped_texts_is_near_many_draws(kind: str) -> None:
     random = np.random.default_rng(6)
@@ -330,6 +332,7 @@ def check_null(found: dict[str, np.ndarray]) -> None:
         assert (p <= 0.5).mean() > 0.3, method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.05])
 @pytest.mark.parametrize("kind", KINDS)
 def test_p_is_not_too_small_when_nothing_is_there(kind: str, share: float) -> None:

@@ -53,6 +53,7 @@ tokens = st.lists(st.integers(1, 3), min_size=1, max_size=14)
 many = st.lists(st.tuples(tokens, st.sets(st.integers(0, 13))), min_size=1, max_size=14)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(many, st.integers(1, 60), st.booleans(), st.integers(1, 4))
 def test_every_kept_position_is_read_behind_its_own_text(

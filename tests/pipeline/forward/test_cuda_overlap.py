@@ -77,6 +77,7 @@ def test_the_next_batch_runs_before_the_rows_of_the_last_are_there(
     run(limited, tmp_path / "run", LENGTHS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["forward", "reduce"])
 def test_out_of_memory_at_any_batch_changes_no_row(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

@@ -99,6 +99,7 @@ def check_same_rows(first: Path, second: Path, without: tuple[int, ...] = ()) ->
 LENGTHS = [3, 20, 7, 7, 12, 20, 4, 16, 9, 9, 2, 30, 6]
 
 
+@pytest.mark.slow
 def test_out_of_memory_at_any_batch_changes_no_row(tmp_path: Path) -> None:
     whole = run(first := model(), tmp_path / "whole", LENGTHS)
     n_batches = first.asked

@@ -368,6 +368,7 @@ def from_hub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_a_dataset_of_the_hub_is_read_split_by_split(from_hub: dict[str, Any]) -> None:
     assert from_hub["some/stories train"] == [[0, "some/stories", None, {"text": "of train"}]]
     assert from_hub["some/stories test"] == [

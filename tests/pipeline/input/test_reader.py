@@ -379,6 +379,7 @@ def test_a_compressed_file_is_read_whether_its_name_says_so_or_not(
     assert good(str(tmp_path / (name + end))) == expected
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("packer", PACKERS)
 def test_what_is_cut_off_is_an_error_after_what_stands_before_it(tmp_path: Path, packer: str) -> None:
     lines = "\n".join(f"{n * 0.618033988749895}" for n in range(200_000))
@@ -433,6 +434,7 @@ def test_empty_files_hold_no_records(tmp_path: Path, name: str, data: str) -> No
     assert good(write(tmp_path, name, data)) == []
 
 
+@pytest.mark.slow
 def test_numbers_and_words_are_whole_wherever_the_buffer_ends(tmp_path: Path) -> None:
     """Pieces are 65,536 characters: a number that crosses the end of one must not become two."""
     for shift in range(8):

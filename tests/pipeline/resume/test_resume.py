@@ -130,6 +130,7 @@ def source(tmp_path: Path) -> Path:
     return write_input(tmp_path)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("points", [4, pytest.param(1000, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_interrupted_at_any_batch_and_continued_is_the_same_run(
@@ -150,6 +151,7 @@ def test_interrupted_at_any_batch_and_continued_is_the_same_run(
         shutil.rmtree(out)
 
 
+@pytest.mark.slow
 def test_interrupted_again_and_again_it_still_ends(source: Path, tmp_path: Path) -> None:
     make = recipe_of("feature-dataset", source)
     whole = run(make, tmp_path / "whole").path
@@ -218,6 +220,7 @@ def interrupted(make: Make, out: Path, at: int = 0) -> Path:
     return out.with_name(out.name + ".partial")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
 @pytest.mark.parametrize("name", ["features/part-00001.parquet", "shards/part-00001.json", "shards/part-00001.npz"])
 def test_a_damaged_file_is_named_and_recomputed_with_what_follows(

@@ -103,6 +103,7 @@ def tokens_of_run(pieces: list[tuple[Encoding, int]]) -> dict[str, Any]:
     return {name: table[name].to_numpy() for name in ("position", "char_start", "char_end", "is_special")}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150, deadline=None)
 @given(text=TEXTS, size=st.integers(2, 20), with_bos=st.booleans())

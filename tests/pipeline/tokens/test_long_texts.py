@@ -88,6 +88,7 @@ PIECES = st.one_of(
 )
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=60, deadline=None)
 @given(
@@ -112,6 +113,7 @@ def test_windows_change_no_token(
             assert "no tokens" in error.reason or "half a character" in error.reason
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_text_of_many_scripts_has_its_tokens(kind: str, tokenizers: dict[str, Any]) -> None:
     draw = random.Random(kind)
@@ -121,6 +123,7 @@ def test_a_long_text_of_many_scripts_has_its_tokens(kind: str, tokenizers: dict[
     same(tokenizers[kind], text, "auto")
 
 
+@pytest.mark.slow
 def test_no_more_is_held_than_is_asked_for_and_the_rest_is_counted(tokenizers: dict[str, Any]) -> None:
     text = " ".join(WORDS * 20)
     for kind in ("tiny", "word-piece"):  # BOS before it; [CLS] before it and [SEP] after it

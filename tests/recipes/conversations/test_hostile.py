@@ -84,6 +84,7 @@ def said(value: Any) -> Iterator[str]:
         yield found
 
 
+@pytest.mark.quick(24)
 @pytest.mark.parametrize("data_set", RECORDS)
 def test_a_strange_value_in_any_field_is_read_or_rejected(data_set: str) -> None:
     record, draw = RECORDS[data_set][1], random.Random(data_set)
