@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actkit.api.loading import AnyModel, AnySae, in_use, model_spec, sae_specs
+from actkit.api.loading import AnyModel, in_use, model_spec
 from actkit.api.run_location import placed, rows_in, run_named, warn_of
+from actkit.api.saes import AnySae, sae_specs
 from actkit.config import BatchSpec, ReadSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export

@@ -13,16 +13,13 @@ from typing import Any, TypeAlias
 from actkit.backends import describe, load, weight_bytes
 from actkit.backends.in_memory import is_of_transformer_lens
 from actkit.bundled import NAME
-from actkit.config import Attention, DeviceMap, ModelSpec, Quantize, SaeSpec
+from actkit.config import Attention, DeviceMap, ModelSpec, Quantize
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import parse_hook_points
-from actkit.recipes.saes import canonical
 
 AnyModel: TypeAlias = Any
 """A name (str, Path), a handle of `load_model`, a `transformers` model alone or with its tokenizer (a tuple), or a
 `HookedTransformer` or bridge of TransformerLens."""
-AnySae: TypeAlias = Any
-"""An SAE of SAELens in memory, a directory, or (release, id)."""
 Layers: TypeAlias = str | int | Sequence[int]
 """As `--layers`: all, recommended, 4,8,-1, 10-15, 45%-85%; or numbers."""
 BLOCK = re.compile(r"[\w.]+\.\d+(\.\w+)*")
@@ -219,54 +216,3 @@ def _count_all_layers(module: Any, whole: Any) -> None:
     own.num_hidden_layers = text.num_hidden_layers
     if getattr(text, "layer_types", None):
         own.layer_types = list(text.layer_types)
-
-
-DEFAULT = "blocks.2.hook_resid_post"
-"""The SAE of `tiny` where neither id nor layer is given."""
-
-
-def sae_specs(
-    model: str,
-    release: str | None = None,
-    sae_id: str | Sequence[str] | None = None,
-    path: str | Path | Sequence[str | Path] | None = None,
-    layer: int | None = None,
-    sae: AnySae = None,
-    hook_name: str | None = None,
-) -> list[SaeSpec]:
-    """The SAEs of a release, directories in SAELens's format, or both; or those in memory. `tiny` has its own.
-
-    A model of which the registry has canonical SAEs takes the one of `layer`. Raises UsageError when none is meant, or
-    an id without a release.
-    """
-    if sae is not None:
-        return [_sae_spec(each, layer, hook_name) for each in (sae if isinstance(sae, list) else [sae])]
-    paths = [] if path is None else [path] if isinstance(path, (str, Path)) else list(path)
-    chosen = [SaeSpec(path=str(one), layer=layer, hook_name=hook_name) for one in paths]
-    if release is None and model == NAME and not chosen:
-        release = NAME
-    if release is None:
-        if sae_id is not None:
-            raise UsageError(f"SAE {sae_id} of which release?", "give sae_release")
-        found = canonical(model, layer) if not chosen and layer is not None else None
-        chosen += [replace(found, hook_name=hook_name)] if found is not None else []
-        if not chosen:
-            raise UsageError(f"no SAE given for {model}", "give sae_release and sae_id, or sae_path")
-        return chosen
-    default = DEFAULT if release == NAME and layer is None else None
-    ids: Sequence[str | None] = [default] if sae_id is None else [sae_id] if isinstance(sae_id, str) else list(sae_id)
-    return chosen + [SaeSpec(release, one, layer=layer, hook_name=hook_name) for one in ids]
-
-
-def _sae_spec(sae: AnySae, layer: int | None, hook_name: str | None) -> SaeSpec:
-    if isinstance(sae, SaeSpec):
-        return sae
-    if isinstance(sae, (str, Path)):
-        return SaeSpec(path=str(sae), layer=layer, hook_name=hook_name)
-    # SAELens's older `from_pretrained` gave (sae, configuration, sparsity).
-    if isinstance(sae, tuple) and sae and hasattr(sae[0], "encode"):
-        sae = sae[0]
-    if isinstance(sae, tuple):
-        release, *ids = map(str, sae)
-        return SaeSpec(release, ids[0] if ids else None, layer=layer, hook_name=hook_name)
-    return SaeSpec(layer=layer, hook_name=hook_name, loaded=sae)

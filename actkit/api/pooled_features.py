@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actkit.api.loading import AnyModel, AnySae, in_use, model_spec, sae_specs
+from actkit.api.loading import AnyModel, in_use, model_spec
 from actkit.api.run_location import placed, texts_of, warn_of
+from actkit.api.saes import AnySae, sae_specs
 from actkit.bundled import NAME
 from actkit.config import BatchSpec, Pool, TokenSpec
 from actkit.pipeline.recipe import Recipe

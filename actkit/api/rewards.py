@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
-from actkit.api.loading import AnyModel, AnySae, in_use, model_spec, sae_specs
+from actkit.api.loading import AnyModel, in_use, model_spec
 from actkit.api.pooled_features import SAEFeatureExtractor
 from actkit.api.run_location import placed, warn_of
+from actkit.api.saes import AnySae, sae_specs
 from actkit.api.samples import save_results_to_json
 from actkit.bundled import NAME
 from actkit.config import BatchSpec, Pool, TokenSpec

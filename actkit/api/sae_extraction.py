@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from actkit.api.loading import AnyModel, in_use, load_model, model_spec, sae_specs, say_what_is_loaded
+from actkit.api.loading import AnyModel, in_use, load_model, model_spec, say_what_is_loaded
 from actkit.api.run_location import placed, warn_of
+from actkit.api.saes import sae_specs
 from actkit.api.samples import Result, Samples, as_json
 from actkit.config import BatchSpec, ModelSpec, TokenSpec
 from actkit.errors import UsageError, writing

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.config import SaeSpec
-from actkit.recipes.saes import by_layer
+from actkit.recipes.sae_choice import by_layer
 from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
 
 DIGEST = "sha256:"

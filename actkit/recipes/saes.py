@@ -1,8 +1,6 @@
 """Load the SAEs of a recipe before its model, check that both fit, and report on them."""
 
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +12,7 @@ from actkit.errors import ModelError, UsageError
 from actkit.hooks import D_MODEL_WIDE
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.tokens.tokenize import Tokenizer
+from actkit.recipes.sae_choice import by_layer
 
 FEW_TOKENS = 100
 """Below this, an SAE's health on the data says little, and no warning is given."""
@@ -63,48 +62,6 @@ def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> 
     if began == {False}:
         return replace(tokens, bos="never")
     return replace(tokens, bos="always") if tokenizer.bos_token_id is not None else tokens
-
-
-def by_layer(spec: SaeSpec) -> SaeSpec:
-    """An SAE given by release alone: the one of that layer, the canonical 16k one where there are several."""
-    if spec.path is not None or spec.sae_id is not None or spec.release is None:
-        return spec
-    known = sae_backend.releases()
-    if spec.release not in known:
-        raise sae_backend.unknown_release(spec.release)
-    ids, layer = known[spec.release].sae_ids, spec.layer
-    if layer is None:
-        raise UsageError(
-            f"which SAE of {spec.release}?", f"--sae-id, or --target-layer; it has {', '.join(ids[:5])}, …"
-        )
-    of_layer = [one for one in ids if re.search(rf"(?:layer_|blocks\.|^){layer}(?:[/._]|$)", one)]
-    best = [one for one in of_layer if one.endswith("width_16k/canonical")] or of_layer
-    if len(best) != 1:
-        what = f"{len(best)} SAEs" if best else "no SAE"
-        raise UsageError(
-            f"{spec.release} has {what} for layer {layer}",
-            f"--sae-id names one, such as {', '.join((best or ids)[:5])}",
-        )
-    return replace(spec, sae_id=best[0])
-
-
-CANONICAL = ("-res-canonical", "-res-jb", "-res-sm")
-"""How the names of releases end whose SAEs of the residual stream their authors recommend."""
-
-
-def canonical(model: str, layer: int) -> SaeSpec | None:
-    """The recommended SAE of a model's residual stream at `layer`; None where SAELens's registry has none.
-
-    An instruction-tuned model without SAEs of its own takes those of its base model; the run then warns of it.
-    """
-    short = model.rpartition("/")[2].lower()
-    for name in dict.fromkeys((short, re.sub(r"-(it|instruct|chat)$", "", short))):
-        of_model = [each for each in sae_backend.releases().values() if each.model == name]
-        for ending in CANONICAL:
-            for release in (each for each in of_model if each.name.endswith(ending)):
-                with suppress(UsageError):
-                    return by_layer(SaeSpec(release.name, layer=layer))
-    return None
 
 
 def _check_meant(sae: Sae, spec: SaeSpec) -> None:

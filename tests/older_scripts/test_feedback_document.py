@@ -68,7 +68,7 @@ def test_the_feedback_document() -> None:
 
 
 def test_a_layer_alone_finds_the_recommended_sae_of_the_model() -> None:
-    from actkit.recipes.saes import canonical
+    from actkit.recipes.sae_choice import canonical
 
     found = canonical("google/gemma-2-2b", 12)
     assert found is not None

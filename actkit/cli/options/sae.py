@@ -1,14 +1,12 @@
 """The options of commands that read features of SAEs: which SAEs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from actkit.bundled import NAME
 from actkit.cli.options.groups import SAE, at_home, option
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.screen.console import say
 from actkit.config import SaeSpec
-from actkit.errors import UsageError
 
 if TYPE_CHECKING:
     from actkit.recipes.specs import DenseSpec, SparseSpec
@@ -87,34 +85,11 @@ class Sparse:
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
-        chosen = [SaeSpec(path=path, layer=self.target_layer, hook_name=self.hook_name) for path in self.sae or []]
-        release = self.sae_release or (model if model == NAME and not chosen else None)
-        if release is None and self.sae_id:
-            chosen += [self._named_whole(each) for each in self.sae_id]
-        if release is None and not chosen and self.target_layer is not None:
-            from actkit.recipes.saes import canonical
+        from actkit.recipes.sae_choice import chosen_saes
 
-            found = canonical(model, self.target_layer)
-            chosen += [replace(found, hook_name=self.hook_name)] if found is not None else []
-        if release is None and not chosen:
-            meant = f" at layer {self.target_layer}" if self.target_layer is not None else ""
-            raise UsageError(
-                f"no SAE given for {model}{meant}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
-            )
-        if release is not None:
-            default = "blocks.2.hook_resid_post" if release == NAME and self.target_layer is None else None
-            ids: list[str | None] = [*self.sae_id] if self.sae_id else [default]
-            chosen += [SaeSpec(release, one, layer=self.target_layer, hook_name=self.hook_name) for one in ids]
-        return chosen
-
-    def _named_whole(self, name: str) -> SaeSpec:
-        """An SAE as runs name it, `RELEASE/ID`. Raises UsageError where no release of the registry begins the name."""
-        from actkit.backends.saes.sae_lens import named
-
-        spec = named(name)
-        if spec is None:
-            raise UsageError(f"--sae-id {name} without --sae-release", "name the release that it belongs to")
-        return replace(spec, layer=self.target_layer, hook_name=self.hook_name)
+        return chosen_saes(
+            model, self.sae_release, self.sae_id or (), self.sae or (), self.target_layer, self.hook_name
+        )
 
     def wanted(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant where none need be: no flag, no SAE."""
