@@ -94,7 +94,7 @@ def test_errors_say_what_to_do(
 
 
 def test_an_sae_id_needs_its_release(in_memory: Any) -> None:
-    with pytest.raises(UsageError, match="without --sae-release") as caught:
+    with pytest.raises(UsageError, match="sae_id layer_2 without sae_release") as caught:
         actkit.create_feature_dataset(TEXTS, in_memory, sae_id="layer_2")
     assert caught.value.hint
 
