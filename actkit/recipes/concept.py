@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
 from actkit.analysis.concepts.concept import concept_split, concept_tables
+from actkit.analysis.concepts.direction_features import direction_features
 from actkit.analysis.concepts.projections import projections
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
@@ -41,11 +40,6 @@ from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
-from actkit.runs.reader import parts
-from actkit.schemas import arrow_schema
-
-NEAREST = 20
-"""Features written for each direction."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +157,7 @@ def concept_run_tables(
         asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
         table, report["features"] = score_features(run, asked, ScoreSettings(seed=spec.seed))
         yield "feature_scores", table
-        yield "direction_features", _nearest(run, saes)
+        yield "direction_features", direction_features(run, saes)
 
 
 def _pooling(positions: ContrastPositions) -> Pooling:
@@ -181,24 +175,6 @@ def _pooled(pooling: Pooling, saes: Sequence[Sae], found: SaeReport) -> dict[str
         "pooled_features": pooled_features(saes, pooling.pool, found.health, pooling.special),
         "pooled_activations": pooled_activations(points, pooling.pool, pooling.special),
     }
-
-
-def _nearest(run: Path, saes: Sequence[Sae]) -> pa.Table:
-    """Of each SAE the features whose decoder rows are closest to the directions at its hook point."""
-    directions = [row for part in parts(run, "directions") for row in pq.read_table(part).to_pylist()]
-    rows = []
-    for sae in saes:
-        here = [row for row in directions if row["hook_point"] == str(sae.hook_point)]
-        if not here or sae.cosines is None:
-            continue
-        cosines = sae.cosines(torch.tensor([row["direction"] for row in here])).float().cpu()
-        for row, of_row in zip(here, cosines, strict=True):
-            best = of_row.topk(min(NEAREST, sae.d_sae))
-            for rank, (value, feature) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), 1):
-                place = {"sae": sae.name, "layer": row["layer"], "hook_point": row["hook_point"]}
-                found = {"rank": rank, "feature_id": feature, "cosine": value, "url": sae.feature_url(feature)}
-                rows.append({**place, "method": row["method"], **found})
-    return pa.Table.from_pylist(rows, schema=arrow_schema("direction_features"))
 
 
 def _encode(side: Conversation, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> PromptResponse:

@@ -327,14 +327,34 @@ def test_a_pickle_that_the_run_was_allowed_to_read_needs_consent_again(
     assert actkit("verify", tmp_path / "run", "--recompute", "1", "--allow-pickle", "-q").status == 0
 
 
+def test_what_there_is_nothing_to_hold_against_is_a_problem(tmp_path: Path, actkit: Run) -> None:
+    """Of a run whose hook points only a bridge computes; of tables of weights that are gone."""
+    pattern = actkit("capture", "-p", "ab", "--hook-point", "attn.hook_pattern", "--layers", "1", "-o", tmp_path / "p")
+    assert pattern.status == 0, pattern.err
+    found = actkit("verify", tmp_path / "p", "--recompute", "1", "-q")
+    assert found.status == 1 and "nothing was computed again: blocks.1.attn.hook_pattern" in found.err, found.err
+    shutil.copytree(SAES / "blocks.2.hook_resid_post", tmp_path / "mine")
+    (tmp_path / "x.jsonl").write_text('{"prompt": "Once upon a time"}\n')
+    made = actkit("sae-extract", tmp_path / "x.jsonl", "--sae", tmp_path / "mine", "-q", "-o", tmp_path / "run")
+    assert made.status == 0, made.err
+    assert actkit("verify", tmp_path / "run", "--deep", "-q").status == 0
+    (tmp_path / "a").mkdir()
+    (tmp_path / "mine").rename(tmp_path / "a" / "mine")
+    gone = actkit("verify", tmp_path / "run", "--deep", "-q")
+    assert gone.status == 1 and "mine: cannot be loaded, and feature_logits held against it" in gone.err, gone.err
+    assert actkit("verify", tmp_path / "run", "--deep", "--sae", tmp_path / "a" / "mine", "-q").status == 0
+
+
 def test_an_sae_that_is_elsewhere_now_is_named_until_it_is_given(tmp_path: Path, actkit: Run) -> None:
     shutil.copytree(SAES / "blocks.2.hook_resid_post", tmp_path / "old" / "mine")
     prompts = ("--prompt", "The capital of France", "--prompt", "Two")
     made = actkit("capture", *prompts, "--sae", tmp_path / "old" / "mine", "-q", "-o", tmp_path / "run")
     assert made.status == 0, made.err
     (tmp_path / "old").rename(tmp_path / "new")
-    lacking = actkit("verify", tmp_path / "run", "--recompute", "2", "-q", "--json").found["recomputed"]
+    without = actkit("verify", tmp_path / "run", "--recompute", "2", "-q", "--json")
+    lacking = without.found["recomputed"]
     assert list(lacking["not_recomputed"]) == ["mine"] and lacking["saes"] == {}
+    assert without.status == 1 and "mine was not computed again: " in without.err, without.err
     found = actkit("verify", tmp_path / "run", "--recompute", "2", "--sae", tmp_path / "new" / "mine", "-q", "--json")
     assert found.status == 0 and list(found.found["recomputed"]["saes"]) == ["mine"]
 

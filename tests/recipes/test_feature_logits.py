@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
+from actkit.analysis import feature_logits as computing
 from actkit.bundled import SAES
 from actkit.recipes import feature_logits as module
 from tests.command_line import Run
@@ -17,11 +18,11 @@ TINY = SAES.parent / "tiny" / "model.safetensors"
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize("elements", [module.ELEMENTS, 4096 * 37])
+@pytest.mark.parametrize("elements", [computing.ELEMENTS, 4096 * 37])
 def test_they_are_the_products_of_the_weights(
     elements: int, actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ELEMENTS", elements)
+    monkeypatch.setattr(computing, "ELEMENTS", elements)
     (tmp_path / "x.jsonl").write_text('{"prompt": "Once upon a time"}\n')
     run = tmp_path / "run"
     assert actkit("sae-extract", tmp_path / "x.jsonl", "--target-layer", "2", "-o", run, "-q").status == 0

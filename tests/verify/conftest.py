@@ -19,7 +19,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "features": ("sae-extract", "in.jsonl", "--save-all-tokens", "--top-k", "5"),
     "chunks": ("feature-dataset", "in.jsonl", "--context-size", "12", "--activation-threshold", "0.5"),
     "pooled": ("reward-detect", "in.jsonl", "--draws", "100"),
-    "directions": ("concept", "honesty", "--max-samples", "12", "--layers", "1,2", "--sae-release", "tiny"),
+    "directions": (
+        "concept",
+        "honesty",
+        "--max-samples",
+        "36",
+        "--positions",
+        "all",
+        *("--layers", "2", "--sae-release", "tiny"),
+    ),
 }
 
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.errors import RunError
+from actkit.runs.facts import facts_of
 from actkit.runs.paths import numbered
-from actkit.verify.tables.compare import NOT_COMPARED
+from actkit.verify.recompute.run import RecomputeSpec, check_weights
 from actkit.verify.tables.run import verify
 from tests.verify.conftest import COMMANDS
 from tests.verify.mutations import apply, cases_of, different, is_empty
@@ -25,14 +26,21 @@ SAMPLE = 32
 OVER_SHARDS = {
     "pairs": ("layer_stats", "pair_diffs", "pair_stats"),
     "vectors": ("layer_stats",),
-    "directions": ("contrasts", "directions", "pair_stats", "direction_scores", "feature_scores"),
-    "features": ("feature_positions",),
+    "directions": (
+        "contrasts",
+        "directions",
+        "pair_stats",
+        "direction_scores",
+        "projections",
+        "feature_scores",
+        "direction_features",
+        "sequences",
+    ),
+    "features": ("feature_positions", "feature_logits"),
     "chunks": ("feature_stats", "feature_positions"),
-    "pooled": ("feature_scores",),
+    "pooled": ("feature_scores", "sequences"),
 }
-"""Run → its tables that are computed over the shards."""
-NEED_A_MODEL = {"direction_features", "feature_logits"}
-"""Tables over the shards that need the model or the SAE: they have their checksums."""
+"""Run → its tables that are computed over the shards, and `sequences`, whose column `split` is."""
 
 
 def is_detected(run: Path) -> bool:
@@ -67,8 +75,9 @@ def test_every_change_of_a_run_is_detected(every: bool, finished: Callable[[str]
 def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], Path]) -> None:
     findings = verify(finished(name), deep=True)
     assert [str(one) for one in findings.problems] == []
-    notes = [one.partition(": ")[2] for one in findings.notes if "checksums alone" in one]
-    assert {table for one in notes for table in one.split(", ")} <= NEED_A_MODEL
+    check_weights(finished(name), facts_of(finished(name)), RecomputeSpec(0), findings)
+    assert [str(one) for one in findings.problems] == []
+    assert not [one for one in findings.notes if "checksums alone" in one]
 
 
 @pytest.mark.quick(4)
@@ -82,7 +91,7 @@ def test_a_table_over_the_shards_is_computed_again(
     part = numbered(whole / table, ".parquet")[0]
     rows = pq.read_table(part, partitioning=None)
     draw = random.Random(table)
-    columns = [one for one in rows.column_names if one not in NOT_COMPARED]
+    columns = ["split"] if table == "sequences" else rows.column_names
     columns = [one for one in columns if not all(is_empty(value) for value in rows[one].to_pylist())]
     for column in columns if every else draw.sample(columns, 1):
         shutil.rmtree(run)
@@ -94,5 +103,8 @@ def test_a_table_over_the_shards_is_computed_again(
             continue
         change_part(run / table / part.name, put(column, at, different(values[at], draw)), group)
         seal(run)
-        found = [str(one) for one in verify(run, deep=True).problems]
+        findings = verify(run, deep=True)
+        if not findings.problems:
+            check_weights(run, facts_of(run), RecomputeSpec(0), findings)
+        found = [str(one) for one in findings.problems]
         assert any(one.startswith(f"{table}/") or table in one for one in found), (column, found)

@@ -49,8 +49,8 @@ def verify(
         option(
             "--deep",
             panel=AGAIN,
-            help="Also compute tests, directions and effects again from the shards, which takes as long as when the "
-            "run was made; --recompute does too.",
+            help="Also compute tests, directions, effects and logits of features again, from shards and weights, which "
+            "takes as long as when the run was made; --recompute does too.",
         ),
     ] = False,
     seed: Annotated[int, option("--seed", panel=AGAIN, min=0, help="Of the draw.")] = 0,
@@ -97,9 +97,9 @@ def verify(
     from actkit.verify.tables.run import verify as check
 
     idle = {"--model": model, "--sae": sae, "--attn": attn, "--seed": seed}
-    if not recompute and not quiet:
+    if not recompute and not deep and not quiet:
         for flag in (flag for flag, value in idle.items() if value):
-            say("warning", f"{flag} does nothing without --recompute N: nothing is computed again")
+            say("warning", f"{flag} does nothing without --recompute N or --deep: nothing is computed again")
     check_run(run, "actkit verify")
     began = time.monotonic()
     deep = deep or recompute > 0
@@ -109,14 +109,22 @@ def verify(
     found: dict[str, Any] = findings.facts()
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
     readable = all(one.check in STILL_READABLE for one in findings.problems)
-    if recompute and readable:
-        from actkit.verify.recompute.run import RecomputeSpec
+    if deep and readable:
+        from actkit.verify.recompute.run import RecomputeSpec, check_weights
         from actkit.verify.recompute.run import recompute as compute
 
         spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
-        with share_shown(quiet, "computing records again") as show:
-            again, found["recomputed"] = compute(run, checked_facts(run), spec, lambda done: show(done / recompute))
-        problems += again.problems
+        of_records: list[str] = []
+        with share_shown(quiet, "computing again") as show:
+            if recompute:
+                again, found["recomputed"] = compute(
+                    run, checked_facts(run), spec, findings, lambda done: show(done / recompute)
+                )
+                of_records = again.problems
+            else:
+                check_weights(run, checked_facts(run), spec, findings)
+        problems = [*map(str, findings.problems), *of_records]
+        found |= {key: value for key, value in findings.facts().items() if key in ("checked", "problems")}
     elif recompute:
         findings.notes.append("nothing was computed again: the rows are damaged")
     found |= {"ok": not problems, "notes": findings.notes}

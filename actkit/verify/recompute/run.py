@@ -15,9 +15,12 @@ from actkit.bundled import NAME
 from actkit.config import Attention, ModelSpec, SaeSpec
 from actkit.errors import ActkitError
 from actkit.pipeline.rules import Rules
-from actkit.verify.recompute.records import Recomputing
+from actkit.verify.recompute.records import NO_MODULE, Recomputing
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.steered import interventions_in, stored_actions
+from actkit.verify.recompute.weights import Weights, check_of_weights
+from actkit.verify.tables.derived import OF_WEIGHTS, made_alike
+from actkit.verify.tables.findings import Findings
 
 BRIDGE = "BridgedModel"
 """The backend of runs whose model was run with eager attention, whatever was asked for."""
@@ -42,12 +45,16 @@ class RecomputeSpec:
 
 
 def recompute(
-    run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, on_record: Callable[[int], None] = lambda _done: None
+    run: Path,
+    facts: Mapping[str, Any],
+    spec: RecomputeSpec,
+    findings: Findings,
+    on_record: Callable[[int], None] = lambda _done: None,
 ) -> tuple[Recomputed, dict[str, Any]]:
-    """Compute records of a finished run again, of which `facts` is `run.json`.
+    """Compute records of a finished run again, of which `facts` is `run.json`, and its tables that come of weights.
 
-    Returns what came of it, and how it was computed, as plain values. Raises ModelError where the model cannot be
-    loaded; an SAE that cannot be is named among what was not computed again.
+    Returns what came of the records, and how they were computed, as plain values; what is wrong with tables is added to
+    the `findings`. Raises ModelError where the model cannot be loaded; an SAE that cannot be is a problem.
     """
     began = time.time()
     about = facts["model"]
@@ -60,9 +67,42 @@ def recompute(
     again = replace(again, interventions=interventions_in(stored_actions(run), saes))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
-    found.others += _other_model(about, description)
+    found.others += [*_other_model(about, description), *_not_held(found)]
+    if made_alike(facts):
+        check_of_weights(run, facts, Weights(saes, lacking, plain.module, description.tokenizer), findings)
     how = {"dtype": description.spec.dtype, "attn": description.spec.attn, "device": description.spec.device}
     return found, {"seed": spec.seed, **how, **found.facts(), "seconds": round(time.time() - began, 3)}
+
+
+def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> None:
+    """Compute the tables that come of weights again; that a model or an SAE cannot be loaded for that is a problem."""
+    needed = [name for name in OF_WEIGHTS if name in facts["tables"]]
+    if not needed or not made_alike(facts):
+        return
+    description = module = None
+    lacking: dict[str, str] = {}
+    try:
+        if "feature_logits" in needed:
+            description = describe(_model(facts, spec, spec.attn or "auto"))
+            module = load_plain(description).module
+    except ActkitError as error:
+        lacking["the model"] = error.message
+    saes, without = _saes(facts, spec, "cpu" if description is None else description.spec.device)
+    lacking |= without
+    for name, why in lacking.items():
+        findings.wrong("derived", name, f"cannot be loaded, and {', '.join(needed)} held against it ({why})")
+    tokenizer = None if description is None else description.tokenizer
+    check_of_weights(run, facts, Weights(saes, lacking, module, tokenizer), findings)
+
+
+def _not_held(found: Recomputed) -> list[str]:
+    """What is stored and could not be held against anything; that only a bridge computes it is a limit of the check."""
+    missing = [
+        f"{name} was not computed again: {why}" for name, why in found.not_recomputed.items() if why != NO_MODULE
+    ]
+    if not missing and found.not_recomputed and not found.vectors and not found.features:
+        return [f"nothing was computed again: {', '.join(found.not_recomputed)} is no module's input or output"]
+    return missing
 
 
 def _model(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:

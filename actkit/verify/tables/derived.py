@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.concepts.concept import concept_tables
+from actkit.analysis.concepts.concept import concept_split, concept_tables
+from actkit.analysis.concepts.projections import projections
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
-from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_split, score_features
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.analysis.steering.tables import steering_tables
@@ -31,6 +32,9 @@ Made: TypeAlias = Iterator[tuple[str, pa.Table]]
 """Tables by name; one that comes several times has as many parts."""
 Settings: TypeAlias = Mapping[str, Any]
 RANKING = "reward_features.json"
+OF_WEIGHTS = ("direction_features", "feature_logits")
+"""Tables that are computed of a model's or an SAE's weights: `verify.recompute.weights` computes them again."""
+BY_CHECKSUMS = "compared with their checksums alone: "
 MOST_DRAWS = 10_000_000
 """Exchanges of labels that are drawn again: what a run of others' making asks for may never end."""
 
@@ -44,9 +48,10 @@ def check_derived(
     is left alone, since it may compute otherwise.
     """
     derived = [name for name in facts["tables"] if name not in of_shards]
-    made_by, this = facts.get("versions", {}).get("actkit"), version("actkit")
-    if derived and made_by != this:
-        findings.notes.append(f"not computed again: {', '.join(derived)} (the run is of actkit {made_by}, not {this})")
+    if derived and not made_alike(facts):
+        by = facts.get("versions", {}).get("actkit")
+        why = f"the run is of actkit {by}, not {version('actkit')}"
+        findings.notes.append(f"not computed again: {', '.join(derived)} ({why})")
         return
     stored = {name: iter(parts(run, name)) for name in derived}
     again: set[str] = set()
@@ -67,12 +72,18 @@ def check_derived(
     for name in again & stored.keys():
         if next(stored[name], None) is not None:
             findings.wrong("derived", name, "more parts than the shards give")
+    if deep:
+        _check_split(run, facts, findings)
     if deep and (run / RANKING).exists():
         _check_ranking(run, facts, findings)
     left = [name for name in derived if name not in again]
     if left:
-        why = "" if deep else "; --deep computes all that need no SAE"
-        findings.notes.append(f"compared with their checksums alone: {', '.join(left)}{why}")
+        findings.notes.append(f"{BY_CHECKSUMS}{', '.join(left)}{'' if deep else '; --deep computes them again'}")
+
+
+def made_alike(facts: Mapping[str, Any]) -> bool:
+    """Whether a run is of this version of actkit; another may compute otherwise."""
+    return bool(facts.get("versions", {}).get("actkit") == version("actkit"))
 
 
 def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
@@ -92,11 +103,46 @@ def _deep_ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Mad
     """What makes the other ones again."""
     settings = facts.get("statistics", {})
     if "concept_tables" in settings:
-        yield lambda: concept_tables(run, **settings["concept_tables"], report={})
+        yield lambda: _concept(run, facts, settings["concept_tables"])
     if "feature_scores" in settings:
         yield lambda: _scores(run, facts, settings["feature_scores"])
     if "steering_tables" in settings:
         yield lambda: _steering(run, settings["steering_tables"])
+
+
+def _concept(run: Path, facts: Mapping[str, Any], settings: Settings) -> Made:
+    report: dict[str, Any] = {}
+    yield from concept_tables(run, **settings, report=report)
+    said = facts.get("concept", {}).get("chosen", {})
+    chosen, stated = (
+        {method: row["hook_point"] for method, row in rows.items()} for rows in (report.get("chosen", {}), said)
+    )
+    if chosen != stated:
+        raise ValueError(f"run.json says that {stated} were chosen, the tables give {chosen}")
+    if "projections" in facts["tables"]:
+        yield from (("projections", table) for table in projections(run, report["chosen"]))
+
+
+def _check_split(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
+    """Which texts were fitted on and which held out follows from the texts, the labels and the seed."""
+    settings = facts.get("statistics", {})
+    if "concept_tables" in settings:
+        again = concept_split(run, settings["concept_tables"]["seed"])
+    elif "feature_scores" in settings:
+        again = feature_split(run, ScoreSettings(**settings["feature_scores"]))
+    else:
+        return
+    made = False
+    for part, table in zip(parts(run, "sequences"), again, strict=False):
+        made = True
+        findings.count("derived", len(table))
+        stored = pq.read_table(part, columns=["split"], partitioning=None)
+        compare(part, stored, table.select(["split"]), findings)
+    if not made:
+        for part in parts(run, "sequences"):
+            stored = pq.read_table(part, columns=["split"], partitioning=None)
+            if stored["split"].null_count != len(stored):
+                findings.wrong("derived", part, "split is not what the shards give (there is none)")
 
 
 def _pairs(run: Path) -> Made:

@@ -1,0 +1,161 @@
+"""Tables over the shards that come of weights, computed again: the features nearest to directions, logits of features.
+
+Addresses of features' pages, which SAEs tell, are held against the SAEs here too.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from actkit.analysis.concepts.direction_features import direction_features
+from actkit.analysis.feature_logits import feature_logits, unembedding
+from actkit.backends.saes.sae import Sae
+from actkit.errors import ActkitError
+from actkit.runs.reader import parts
+from actkit.verify.recompute.nearest import differing, logit_score, of_directions, of_logits
+from actkit.verify.tables.derived import BY_CHECKSUMS
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.reading import UNREADABLE, line
+
+LEFT_OUT = "feature_logits_left_out"
+"""Entry of `run.json`: SAE → why it has no logits."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What could be loaded of a run's model and SAEs."""
+
+    saes: Mapping[str, Sae]
+    lacking: Mapping[str, str]
+    """SAE, or `the model` → why it could not be loaded."""
+    module: Any = None
+    tokenizer: Any = None
+
+
+def check_of_weights(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
+    """Compute the tables again and compare them, but for those of weights that are lacking, which the caller says."""
+    findings.notes[:] = [one for one in findings.notes if not one.startswith(BY_CHECKSUMS)]
+    try:
+        if "direction_features" in facts["tables"]:
+            _check_directions(run, weights, findings)
+        if "feature_logits" in facts["tables"] and weights.module is not None:
+            _check_logits(run, facts, weights, findings)
+        _check_urls(run, facts, weights, findings)
+    except (*UNREADABLE, ActkitError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
+        findings.wrong("derived", "tables of weights", f"cannot be computed again ({line(error)})")
+
+
+def _check_directions(run: Path, weights: Weights, findings: Findings) -> None:
+    again = of_directions(direction_features(run, list(weights.saes.values())))
+    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "direction_features")]
+    table = pa.concat_tables(tables)
+    findings.count("derived", len(table))
+    stored = {key: one for key, one in of_directions(table).items() if key[0] not in weights.lacking}
+    if stored.keys() != again.keys():
+        apart = next(iter(stored.keys() ^ again.keys()))
+        findings.wrong("derived", "direction_features", f"not the SAEs and directions of the run: {apart}")
+        return
+    by_rank = pa.TableGroupBy(table, ["sae", "layer", "hook_point", "method"]).aggregate([("rank", "list")])
+    for ranks in by_rank["rank_list"].to_pylist():
+        if sorted(ranks) != list(range(1, len(ranks) + 1)):
+            findings.wrong("derived", "direction_features", "ranks are not 1, 2, 3, …")
+            return
+    keys = list(again)
+    cosines: dict[int, torch.Tensor] = {}
+
+    def score(row: int, feature: int) -> float:
+        if row not in cosines:
+            cosines[row] = _cosines(run, weights, keys[row])
+        return float(cosines[row][feature]) if 0 <= feature < len(cosines[row]) else float("nan")
+
+    for row, what in differing([stored[key] for key in keys], list(again.values()), score):
+        findings.wrong("derived", "direction_features", f"{', '.join(map(str, keys[row]))}: {what}")
+
+
+def _cosines(run: Path, weights: Weights, key: tuple[Any, ...]) -> torch.Tensor:
+    """[d_sae] of one direction with an SAE's decoder rows."""
+    name, _, hook_point, method = key
+    rows = [row for part in parts(run, "directions") for row in pq.read_table(part, partitioning=None).to_pylist()]
+    direction = next(one["direction"] for one in rows if (one["hook_point"], one["method"]) == (hook_point, method))
+    sae = weights.saes[name]
+    assert sae.cosines is not None
+    return sae.cosines(torch.tensor(np.array([direction], dtype=np.float32))).float().cpu()[0]
+
+
+def _check_logits(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
+    head = unembedding(weights.module)
+    if head is None:
+        findings.wrong("derived", "feature_logits", "the model has no output layer to hold them against")
+        return
+    stored: dict[str, list[Path]] = {}
+    for part in parts(run, "feature_logits"):
+        stored.setdefault(_sae_of(part), []).append(part)
+    left_out = facts.get(LEFT_OUT, {})
+    expected = [one["name"] for one in facts.get("saes", ()) if one["name"] not in left_out]
+    if set(stored) != set(expected):
+        findings.wrong("derived", "feature_logits", f"of {', '.join(stored) or 'no SAE'}, not {', '.join(expected)}")
+        return
+    for name in (name for name in expected if name in weights.saes):
+        sae = weights.saes[name]
+        again = list(feature_logits(sae, head, weights.tokenizer))
+        if len(again) != len(stored[name]):
+            findings.wrong("derived", "feature_logits", f"{len(stored[name])} parts of {name}, not {len(again)}")
+            continue
+        for part, table in zip(stored[name], again, strict=True):
+            _check_part(part, pq.read_table(part, partitioning=None), table, sae, head, weights.tokenizer, findings)
+
+
+def _check_part(
+    part: Path, stored: pa.Table, again: pa.Table, sae: Sae, head: torch.Tensor, tokenizer: Any, findings: Findings
+) -> None:
+    findings.count("derived", len(stored))
+    plain = ["sae", "feature_id", "norm_folded"]
+    if not stored.select(plain).equals(again.select(plain)):
+        findings.wrong("derived", part, "not one row for each feature, in order")
+        return
+    score = logit_score(sae, head, stored["feature_id"][0].as_py() if len(stored) else 0)
+    for end in ("top", "bottom"):
+        wrong = [
+            f"feature {row}, {end}: {what}"
+            for row, what in differing(of_logits(stored, end), of_logits(again, end), score)
+        ]
+        wrong += [f"{end}: token {one}" for one in _names(stored, end, tokenizer)]
+        if wrong:
+            more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+            findings.wrong("derived", part, f"{end} is not what the weights give ({wrong[0]}{more})")
+
+
+def _names(table: pa.Table, end: str, tokenizer: Any) -> Iterator[str]:
+    """Tokens that are called otherwise than the tokenizer calls them."""
+    pairs = {(one["token_id"], one["token"]) for row in table[end].to_pylist() for one in row or ()}
+    for number, name in sorted(pairs, key=str):
+        right = tokenizer.decode([number])
+        if name != right:
+            yield f"{number} is {right!r}, not {name!r}"
+
+
+def _check_urls(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
+    for table in facts["tables"]:
+        for part in parts(run, table):
+            with pq.ParquetFile(part) as file:
+                if not {"url", "sae", "feature_id"} <= set(file.schema_arrow.names):
+                    break
+                rows = file.read(columns=["url", "sae", "feature_id"]).to_pylist()
+            findings.count("derived", len(rows))
+            for row in rows:
+                sae = weights.saes.get(row["sae"])
+                if sae is not None and row["url"] != sae.feature_url(row["feature_id"]):
+                    findings.wrong("derived", part, f"the url of feature {row['feature_id']} is not what the SAE says")
+                    break
+
+
+def _sae_of(part: Path) -> str:
+    with pq.ParquetFile(part) as file:
+        names = file.read_row_group(0, columns=["sae"])["sae"] if file.num_row_groups else []
+    return str(names[0]) if len(names) else ""
