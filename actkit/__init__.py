@@ -1,15 +1,32 @@
-"""actkit: from a dataset and a language model to Parquet tables of activations.
+"""actkit: from a dataset and a language model to Parquet tables of activations and SAE features.
 
-    from pathlib import Path
     import actkit
 
-    run = actkit.run_dpo(
-        actkit.DpoSpec("pairs.jsonl"),
-        actkit.DenseSpec(actkit.ModelSpec("tiny"), output=actkit.OutputSpec(Path("runs/pairs"))),
-    )
-    run.path, run.facts["counts"]
+    run = actkit.capture("The capital of France is", layers="recommended")
+    run["tokens"].head()  # tables; run.activations(…) arrays, run.plot pictures
 
-Names are imported when they are first used: `import actkit` alone loads no torch.
+One line each (options are the command line's; `model` is a name or what `load_model` returned; each returns a `Run`):
+    capture, concept, dpo, sae_extract, feature_dataset, reward_detect
+What a run holds:
+    open_run, Run, describe (what a table's columns mean)
+Does it move the model:
+    steer (measured, a run), steering (a direction or feature while you generate)
+The same commands from specs, fields with types and meanings; `Finished` is what they return:
+    run_capture, run_concept, run_dpo, run_sae_extract, run_feature_dataset, run_reward_detect
+    CaptureSpec, ConceptSpec, DpoSpec, SaeExtractSpec, FeatureDatasetSpec, RewardDetectSpec
+    DenseSpec, SparseSpec, ModelSpec, SaeSpec, OutputSpec, BatchSpec, TokenSpec, ReadSpec
+    ScoreSettings, FeedbackFields, PairFields, ContextFields, Template
+Functions of the older scripts, on top of the same recipes, with tensors in memory:
+    load_model, capture_activations, CapturedActivations, save_activations, compute_activation_stats
+    capture_contrastive_activations, ContrastiveActivations, compute_contrastive_diff
+    capture_from_concept, ConceptActivations
+    SAEActivationExtractor, ExtractionConfig, load_samples_from_json, save_results_to_json
+    create_feature_dataset, SAEFeatureExtractor
+    RewardSignalDetector, RewardSignals, FeedbackDataLoader
+What can go wrong for a reason that you can act on:
+    ActkitError
+
+`actkit docs python` in a shell has examples. `import actkit` alone loads no torch.
 """
 
 import importlib
@@ -19,6 +36,12 @@ if TYPE_CHECKING:
     from actkit.analysis.feature_tests.feature_scores import ScoreSettings as ScoreSettings
     from actkit.api.captured import CapturedActivations as CapturedActivations
     from actkit.api.captures import capture_activations as capture_activations
+    from actkit.api.commands import capture as capture
+    from actkit.api.commands import concept as concept
+    from actkit.api.commands import dpo as dpo
+    from actkit.api.commands import feature_dataset as feature_dataset
+    from actkit.api.commands import reward_detect as reward_detect
+    from actkit.api.commands import sae_extract as sae_extract
     from actkit.api.concepts import ConceptActivations as ConceptActivations
     from actkit.api.concepts import capture_from_concept as capture_from_concept
     from actkit.api.contrasts import ContrastiveActivations as ContrastiveActivations
@@ -27,6 +50,7 @@ if TYPE_CHECKING:
     from actkit.api.feedback_data import FeedbackDataLoader as FeedbackDataLoader
     from actkit.api.loading import load_model as load_model
     from actkit.api.opened import Run as Run
+    from actkit.api.opened import describe as describe
     from actkit.api.opened import open_run as open_run
     from actkit.api.pooled_features import SAEFeatureExtractor as SAEFeatureExtractor
     from actkit.api.rewards import RewardSignalDetector as RewardSignalDetector
@@ -86,10 +110,10 @@ _WHERE = {
     "ModelSpec": "actkit.config",
     "OutputSpec": "actkit.config",
     "PairFields": "actkit.recipes.conversations.fields",
+    "ReadSpec": "actkit.config",
     "RewardDetectSpec": "actkit.recipes.reward_detect",
     "RewardSignalDetector": "actkit.api.rewards",
     "RewardSignals": "actkit.api.rewards",
-    "ReadSpec": "actkit.config",
     "Run": "actkit.api.opened",
     "SAEActivationExtractor": "actkit.api.sae_extraction",
     "SAEFeatureExtractor": "actkit.api.pooled_features",
@@ -99,21 +123,28 @@ _WHERE = {
     "SparseSpec": "actkit.recipes.specs",
     "Template": "actkit.recipes.concepts",
     "TokenSpec": "actkit.config",
+    "capture": "actkit.api.commands",
     "capture_activations": "actkit.api.captures",
     "capture_contrastive_activations": "actkit.api.contrasts",
     "capture_from_concept": "actkit.api.concepts",
     "compute_activation_stats": "actkit.api.statistics",
     "compute_contrastive_diff": "actkit.api.statistics",
+    "concept": "actkit.api.commands",
     "create_feature_dataset": "actkit.api.feature_datasets",
+    "describe": "actkit.api.opened",
+    "dpo": "actkit.api.commands",
+    "feature_dataset": "actkit.api.commands",
     "load_model": "actkit.api.loading",
     "load_samples_from_json": "actkit.api.samples",
     "open_run": "actkit.api.opened",
+    "reward_detect": "actkit.api.commands",
     "run_capture": "actkit.recipes.capture",
     "run_concept": "actkit.recipes.concept",
     "run_dpo": "actkit.recipes.dpo",
     "run_feature_dataset": "actkit.recipes.feature_dataset",
     "run_reward_detect": "actkit.recipes.reward_detect",
     "run_sae_extract": "actkit.recipes.sae_extract",
+    "sae_extract": "actkit.api.commands",
     "save_activations": "actkit.api.saving",
     "save_results_to_json": "actkit.api.samples",
     "steer": "actkit.api.steering",

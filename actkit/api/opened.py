@@ -14,7 +14,7 @@ from actkit.report.static_html import feature_html, run_html, table, text_html
 from actkit.report.text_views import scales_of, views_of
 from actkit.runs import run as runs
 from actkit.runs.reader import parts
-from actkit.schemas import TABLES
+from actkit.schemas import TABLES, described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,15 @@ class RunTable:
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def describe(self) -> "pd.DataFrame":
+        """What its columns are: a data frame of name, type, unit and meaning.
+
+        actkit.open_run("runs/pairs")["tokens"].describe()
+        """
+        known = {row["name"]: row for row in described(self.name)} if self.name in TABLES else {}
+        schema = pq.read_schema(parts(self.path, self.name)[0])
+        return _frame([known.get(one.name) or {"name": one.name, "type": str(one.type)} for one in schema])
 
     def head(self, rows: int = HEAD) -> pa.Table:
         """The first rows; only those are read."""
@@ -152,6 +161,22 @@ class Run(runs.Run):
 
     def _repr_html_(self) -> str:
         return run_html(self)
+
+
+def describe(table: str) -> "pd.DataFrame":
+    """What the columns of a table are: a data frame of name, type, unit and meaning, as `actkit schema TABLE` prints.
+
+    Raises UsageError, with near names, for a table that there is not.
+
+        actkit.describe("feature_scores").set_index("name").loc["q_value", "meaning"]
+    """
+    return _frame(described(table))
+
+
+def _frame(rows: "list[dict[str, str]]") -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=["name", "type", "unit", "meaning"])
 
 
 def open_run(path: Path | str) -> Run:

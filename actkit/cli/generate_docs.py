@@ -16,7 +16,7 @@ from actkit.cli.options.help import PANELS, panel_of, row_of
 from actkit.cli.options.presets import FOLDER as PRESETS
 from actkit.cli.options.presets import NAMES
 from actkit.docs import FOLDER
-from actkit.schemas import TABLES, type_name
+from actkit.schemas import TABLES, described
 
 MADE = "<!-- made by python -m actkit.cli.generate_docs: change the code, not this page -->"
 
@@ -30,9 +30,11 @@ def tables() -> str:
         "",
         "`actkit schema TABLE` prints the same; so does the metadata of every Parquet field.",
     ]
-    for table, columns in TABLES.items():
-        lines += ["", f"## `{table}`", "", "| column | type | meaning |", "|---|---|---|"]
-        lines += [f"| `{column.name}` | {type_name(column)} | {_cell(column.meaning)} |" for column in columns]
+    for table in TABLES:
+        lines += ["", f"## `{table}`", "", "| column | type | unit | meaning |", "|---|---|---|---|"]
+        for column in described(table):
+            cells = (f"`{column['name']}`", column["type"], column["unit"], _cell(column["meaning"]))
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

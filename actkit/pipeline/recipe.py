@@ -77,7 +77,7 @@ class Finished:
     """A finished run: its directory, and what its `run.json` holds."""
 
     path: Path
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(repr=False)
     was_complete: bool = False
     """Nothing had to be done: the run that was to be continued was complete."""
     is_plan: bool = False

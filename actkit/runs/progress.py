@@ -70,7 +70,7 @@ class Progress:
         records, tokens = self.shard
         done = self.computed + self.share * records
         known = self.total is not None and done <= self.total
-        return Step(self.part, done, self.total if known else None, self.tokens + self.share * tokens)
+        return Step(self.part or "compute", done, self.total if known else None, self.tokens + self.share * tokens)
 
     def reject(self, reason: str, told: str = "") -> None:
         """Count one rejected record; `told` is what is said of the first."""

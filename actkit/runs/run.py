@@ -27,7 +27,10 @@ class Run:
         """What `run.json` holds: options, model, counts, tables, versions."""
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}: {self.facts['command']}, tables {', '.join(self.tables)})"
+        counts, model = self.facts["counts"], self.facts["model"]["name"]
+        written = f"{counts['written']:,} of {counts['read']:,} {self.facts['unit']}s"
+        tables = ", ".join(f"{name} {about['rows']:,}" for name, about in self.facts["tables"].items())
+        return f"Run({str(self.path)!r}: {self.facts['command']} with {model}, {written}; rows: {tables})"
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -3,14 +3,20 @@
 A column, or a table, is added in its family, one file each.
 """
 
+from difflib import get_close_matches
+
 import pyarrow as pa
 
+from actkit.errors import UsageError
 from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, of_records, of_steering
 from actkit.schemas.column import Column as Column
 from actkit.schemas.of_features import CONTEXTS as CONTEXTS
+from actkit.schemas.units import unit_of as unit_of
 
 DESCRIPTION = "description"
 """Key of a column's meaning in the metadata of its Arrow field."""
+UNIT = "unit"
+"""Key of a column's unit there; absent for names, texts, ids and flags."""
 SCHEMA_VERSION = 3
 """Raised when a column changes its name or meaning; added columns do not raise it."""
 
@@ -30,12 +36,27 @@ def arrow_schema(table: str, vector: pa.DataType | None = None) -> pa.Schema:
     """The Arrow schema of `table`; `vector` is needed where a column is a vector."""
     return pa.schema(
         [
-            pa.field(
-                column.name, vector if column.type is None else column.type, metadata={DESCRIPTION: column.meaning}
-            )
+            pa.field(column.name, vector if column.type is None else column.type, metadata=_about(table, column))
             for column in TABLES[table]
         ]
     )
+
+
+def _about(table: str, column: Column) -> dict[str, str]:
+    unit = unit_of(table, column.name)
+    return {DESCRIPTION: column.meaning, **({UNIT: unit} if unit else {})}
+
+
+def described(table: str) -> list[dict[str, str]]:
+    """Name, type, unit and meaning of each column. Raises UsageError for a table that there is not."""
+    if table not in TABLES:
+        near = get_close_matches(table, TABLES, n=2, cutoff=0.5)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"no table {table!r}", f"{meant}there are {', '.join(TABLES)}")
+    return [
+        {"name": one.name, "type": type_name(one), "unit": unit_of(table, one.name), "meaning": one.meaning}
+        for one in TABLES[table]
+    ]
 
 
 def type_name(column: Column) -> str:

@@ -2,12 +2,9 @@
 
 import json as json_text
 import sys
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
-
-from actkit.errors import UsageError
 
 
 def schema(
@@ -17,9 +14,9 @@ def schema(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """What the tables hold: each column's type and meaning.
+    """What the tables hold: each column's type, unit and meaning.
 
-    Every Parquet file says the same of its columns: `description` in the metadata of its Arrow fields.
+    Every Parquet file says the same of its columns: `description` and `unit` in the metadata of its Arrow fields.
 
     Example: [b]actkit schema[/]
 
@@ -31,19 +28,11 @@ def schema(
     from rich.table import Table
     from rich.text import Text
 
-    from actkit.schemas import TABLES, type_name
+    from actkit.schemas import TABLES, described
 
-    if table is not None and table not in TABLES:
-        near = get_close_matches(table, TABLES, n=2, cutoff=0.5)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(f"no table {table!r}", f"{meant}there are {', '.join(TABLES)}")
-    wanted = TABLES if table is None else {table: TABLES[table]}
+    wanted = {name: described(name) for name in (TABLES if table is None else (table,))}
     if json:
-        said = {
-            name: [{"name": column.name, "type": type_name(column), "meaning": column.meaning} for column in columns]
-            for name, columns in wanted.items()
-        }
-        sys.stdout.write(json_text.dumps(said, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text.dumps(wanted, ensure_ascii=False) + "\n")
         return
     drawn = Table(box=None, pad_edge=False, header_style="dim")
     screen = Console(highlight=False)
@@ -51,10 +40,11 @@ def schema(
         drawn.add_column("table", no_wrap=True)
         drawn.add_column("columns")
         for name, columns in wanted.items():
-            drawn.add_row(name, ", ".join(column.name for column in columns))
+            drawn.add_row(name, ", ".join(column["name"] for column in columns))
     else:
-        for title in ("column", "type", "meaning"):
+        for title in ("column", "type", "meaning (unit)"):
             drawn.add_column(title, no_wrap=title == "column")
         for column in wanted[table]:
-            drawn.add_row(Text(column.name), Text(type_name(column)), Text(column.meaning))
+            unit = f" ({column['unit']})" if column["unit"] else ""
+            drawn.add_row(Text(column["name"]), Text(column["type"]), Text(column["meaning"] + unit))
     screen.print(drawn)

@@ -19,6 +19,7 @@ from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import ENDLESS, counted, draw_table, say, size
 from actkit.cli.screen.summary import written_of
 from actkit.errors import UsageError
+from actkit.schemas import TABLES, described
 
 if TYPE_CHECKING:
     from actkit.report.token_strips import Strip
@@ -28,6 +29,8 @@ ONE = "One thing of the run"
 
 PIPED = 110
 """Columns of a token strip where there is no terminal to ask."""
+MOST_EXPLAINED = 6
+"""Columns whose meanings are printed below a table; of more, the line that prints them."""
 WIDEST = 26
 """Characters of a cell; longer ones are cut, since a row should fit a line."""
 GAP, INDENT = 2, 2
@@ -162,6 +165,18 @@ def _show_table(
     screen.print(Text.assemble((table, "bold"), f"  {len(found):,} of {counted(n, 'row')}  {run / table}"))
     if len(found):
         _draw(found.column_names, found.to_pylist(), screen)
+        _explain(table, found.column_names, screen)
+
+
+def _explain(table: str, columns: Sequence[str], screen: Console) -> None:
+    """What the columns mean, where they are few; else the line that says it."""
+    known = {row["name"]: row for row in described(table)} if table in TABLES else {}
+    if len(columns) > MOST_EXPLAINED or not known:
+        screen.print(f"[dim]what the columns mean: actkit schema {table}[/]")
+        return
+    for row in (known[name] for name in columns if name in known):
+        unit = f" ({row['unit']})" if row["unit"] else ""
+        screen.print(Text(f"{row['name']}: {row['meaning']}{unit}", style="dim"))
 
 
 def _show_feature(run: Path, feature: int, screen: Console, json: bool) -> None:
