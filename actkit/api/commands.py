@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from actkit.api.feedback_data import FeedbackDataLoader
-from actkit.api.loading import AnyModel, AnySae, Layers, in_use, layers_text, model_spec, sae_specs
+from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
 from actkit.api.notebook_progress import notebook_bar
 from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
+from actkit.api.saes import AnySae, sae_specs
 from actkit.config import ModelSpec, OutputSpec
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.input.formats import format_of
