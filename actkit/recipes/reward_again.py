@@ -1,7 +1,7 @@
 """`reward-detect --from RUN`: the pooled features of a finished run are ranked again with other settings."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,15 @@ from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
+from actkit.recipes.spec_of import spec_of
 from actkit.runs.progress import OnProgress
 
-SETTINGS = tuple(one.name for one in fields(ScoreSettings))
-CHANGED = ("q", "held_out", "correlation_threshold", "activation_threshold", "seed", "top_k", "draws", "null_draws")
+CHANGED = ("q", "held_out", "correlation_threshold", "strength_threshold", "seed", "listed", "draws", "null_draws")
 """Options that may differ from the source's."""
+
+
+RENAMED = {"top_k": "listed", "activation_threshold": "strength_threshold"}
+"""Names of options in runs of earlier versions."""
 
 
 def rank_again(
@@ -27,6 +31,8 @@ def rank_again(
     Raises UsageError for an option that needs the model or the texts again; else see `make_again`.
     """
     facts = source_facts(source, "reward-detect")
+    facts["options"] = {RENAMED.get(name, name): value for name, value in facts["options"].items()}
+    changes = {RENAMED.get(name, name): value for name, value in changes.items()}
     was = facts["options"]["pool"]
     if changes.get("pool", was) != was:
         raise UsageError(
@@ -36,7 +42,7 @@ def rank_again(
         )
     check_changes(changes, CHANGED, source, facts)
     options = {**facts["options"], **changes, "out": str(output.out)}
-    settings = ScoreSettings(**{name: options[name] for name in SETTINGS})
+    settings = spec_of(ScoreSettings, options)
     saes = [_scored(about) for about in facts["saes"]]
     report: dict[str, Any] = {}
     again = Again(
@@ -44,7 +50,7 @@ def rank_again(
         lambda run: feature_tables(run, saes, settings, report),
         {"feature_scores": asdict(settings)},
         lambda: {"scores": report},
-        lambda run, made: {"reward_features.json": reward_features(run, made, options["top_k"])},
+        lambda run, made: {"reward_features.json": reward_features(run, made, options["listed"])},
     )
     return make_again(source, output, options, again, on_progress)
 

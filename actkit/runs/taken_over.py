@@ -28,9 +28,11 @@ def files_of(run: Path) -> Mapping[str, Written]:
 
 def about_of(run: Path) -> dict[str, str]:
     """What every table of a run carries, so that it can be read alone."""
-    part = next((name for name in files_of(run) if name.startswith("sequences/")), None)
+    files = files_of(run)
+    part = next((name for name in files if name.startswith("sequences/")), None)
     if part is None:
         raise RunError(f"{run} has no table sequences", HINT)
+    _check(run, part, files[part])
     metadata = pq.read_schema(run / part).metadata or {}
     about = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"actkit.")}
     return {key: value for key, value in about.items() if key not in ("actkit.table", "actkit.schema_version")}
@@ -50,9 +52,7 @@ def take_over(run: Path, into: RunDirectory, wanted: Callable[[str], bool], chan
         if not wanted(table):
             continue
         if changed(table):
-            wrong = difference(run / name, files[name].bytes, files[name].sha256)
-            if wrong is not None:
-                raise RunError(f"{run}/{name}: {wrong}", HINT)
+            _check(run, name, files[name])
         else:
             into.count(name, replace(_copied(run, into, name, files[name]), rows=files[name].rows))
 
@@ -64,6 +64,12 @@ def put_changed(into: RunDirectory, table: str, part: Path, groups: Groups) -> N
     about = f"{SHARDS}/{part.stem}.json"
     if about in into.files:
         into.files[about] = vouch_for(into.partial / about, table, written)
+
+
+def _check(run: Path, name: str, was: Written) -> None:
+    wrong = difference(run / name, was.bytes, was.sha256)
+    if wrong is not None:
+        raise RunError(f"{run}/{name}: {wrong}", HINT)
 
 
 def _copied(run: Path, into: RunDirectory, name: str, was: Written) -> Written:

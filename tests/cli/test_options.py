@@ -144,3 +144,20 @@ def test_a_format_is_not_written_to_standard_output(actkit: Run) -> None:
     status, out, err = actkit("export", "x", "--to", "npz", "-o", "-")
     assert (status, out) == (2, "") and "--out -: a format is a file" in err
     assert [path.name for path in Path().iterdir()] == ["x"]
+
+
+def test_an_option_means_the_same_wherever_it_is() -> None:
+    """`--top-k` and `--activation-threshold` are about a token's features; reward-detect's have names of their own."""
+    commands: Any = typer.main.get_command(app)
+    said: dict[str, set[str]] = {}
+    for command in commands.commands.values():
+        for one in (one for one in command.params if not getattr(one, "hidden", False)):
+            for flag in (flag for flag in getattr(one, "opts", ()) if flag in ("--top-k", "--activation-threshold")):
+                said.setdefault(flag, set()).add(one.help.rpartition(": ")[2].capitalize())
+    assert said == {
+        "--top-k": {
+            "Features kept of each token; 0 keeps all active.",
+            "Features kept of each token; 0, the default, keeps all active.",
+        },
+        "--activation-threshold": {"Keep features above it; 0 keeps all active."},
+    }

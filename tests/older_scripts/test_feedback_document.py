@@ -29,12 +29,13 @@ def test_its_command_lines(actkit: Run) -> None:
     Path("feedback.json").write_text(json.dumps([record, other]), encoding="utf-8")
     own = actkit("reward-detect", "--data", "feedback.json", "--model", "tiny", "--layer", "2", "--top-k", "3")
     assert own.status == 0 and "1 positive, 1 negative" in own.err, own.err
+    assert "note: --top-k is called --listed here" in own.err
     Path("config.yaml").write_text(SCRIPT, encoding="utf-8")
     options = ("--config", "config.yaml", "--output-dir", "results")
     made = actkit("reward-detect", "--use-example-data", "--device", "cpu", *options)
     assert (made.status, made.out) == (0, "results\n"), made.err
     asked = yaml.safe_load(Path("results/config.yaml").read_text(encoding="utf-8"))
-    names = ("model", "target_layer", "device", "activation_threshold", "correlation_threshold")
+    names = ("model", "target_layer", "device", "strength_threshold", "correlation_threshold")
     assert [asked[name] for name in names] == ["tiny", 2, "cpu", 0.5, 0.6]
     found = json.loads(Path("results/reward_features.json").read_text(encoding="utf-8"))
     assert found["features"] and set(found) >= {"reward_features", "features", "configuration"}

@@ -223,7 +223,7 @@ def test_a_run_of_python_is_continued_as_it_was_begun_only(tmp_path: Path) -> No
     """With other positions, rows of both kinds stood in one table, and `verify` found nothing wrong."""
     last = actkit.CaptureSpec(TEXTS, positions="last")
     with pytest.raises(KeyboardInterrupt):
-        actkit.run_capture(last, dense(tmp_path / "run"), on_progress=Stop(2))
+        actkit.run_capture(last, dense(tmp_path / "run"), on_progress=Stop(3))
     assert (tmp_path / "run.partial" / "shards" / "part-00000.json").exists()
     with pytest.raises(RunError, match='positions was "last", is "all"'):
         actkit.run_capture(replace(last, positions="all"), dense(tmp_path / "run", resume=True))

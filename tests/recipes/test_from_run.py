@@ -39,9 +39,9 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def rewarded(texts: Path, out: Path, top_k: int = 10, **scores: Any) -> Finished:
+def rewarded(texts: Path, out: Path, listed: int = 10, **scores: Any) -> Finished:
     spec = RewardDetectSpec(
-        str(texts), scores=ScoreSettings(**{"draws": 200, "null_draws": 100, **scores}), top_k=top_k
+        str(texts), scores=ScoreSettings(**{"draws": 200, "null_draws": 100, **scores}), top_k=listed
     )
     return run_reward_detect(spec, SparseSpec(ModelSpec(device="cpu"), (SAE,), OutputSpec(out)))
 
@@ -82,7 +82,7 @@ def assert_same(again: Finished, fresh: Finished, to_the_byte: bool = True) -> N
 
 
 def test_a_ranking_is_a_fresh_run_s(ranked: Finished, texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    changes = {"q": 0.2, "held_out": 0.5, "seed": 7, "correlation_threshold": 0.1, "top_k": 3}
+    changes = {"q": 0.2, "held_out": 0.5, "seed": 7, "correlation_threshold": 0.1, "listed": 3}
     fresh = rewarded(texts, tmp_path / "fresh", **changes)
     monkeypatch.setattr("actkit.backends.hugging_face.HuggingFaceModel.run", None)
     again = rank_again(ranked.path, OutputSpec(tmp_path / "again"), changes)

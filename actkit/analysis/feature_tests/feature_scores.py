@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class ScoreSettings:
     """Exchanges of labels for the distribution of the largest AUROC."""
     q: float = 0.05
     """False-discovery rate."""
-    activation_threshold: float | None = None
+    activation_threshold: float | None = field(default=None, metadata={"option": "strength_threshold"})
     correlation_threshold: float | None = None
     """Least mean activation where a feature is active, and least correlation with the label of its side: conditions
     where they are given. The column `passes_thresholds` takes THRESHOLDS for None."""

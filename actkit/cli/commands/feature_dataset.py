@@ -37,7 +37,12 @@ def feature_dataset(
     top_k: Annotated[
         int | None,
         option(
-            "--top-k", "-k", panel=SAE, min=0, help="Most features kept of a token; all by default.", show_default=False
+            "--top-k",
+            "-k",
+            panel=SAE,
+            min=0,
+            help="Features kept of each token; 0, the default, keeps all active.",
+            show_default=False,
         ),
     ] = None,
     context_size: Annotated[

@@ -13,7 +13,7 @@ from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command, run_from
-from actkit.cli.screen.console import starting
+from actkit.cli.screen.console import say, starting
 from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
 from actkit.errors import UsageError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from actkit.pipeline.recipe import Finished
 
 TEST = "Statistics"
+LISTED = 10
+RENAMED = {"top_k": "listed", "activation_threshold": "strength_threshold"}
+"""Options of the older script, which mean something else in the other commands → their names here."""
 
 
 @with_option_groups
@@ -119,10 +122,10 @@ def reward_detect(
         ),
     ] = None,
     pool: Annotated[Pool, option("--pool", panel=SAE, help="How a text's tokens become one number a feature.")] = "max",
-    activation_threshold: Annotated[
+    strength_threshold: Annotated[
         float | None,
         option(
-            "--activation-threshold",
+            "--strength-threshold",
             panel=TEST,
             min=0.0,
             help="Require this mean activation where it is active; 0.5 in passes_thresholds.",
@@ -149,7 +152,9 @@ def reward_detect(
     ] = 10_000,
     seed: Annotated[int, option("--seed", panel=TEST, help="Of the split and the exchanges.")] = 0,
     null_draws: Annotated[int, hidden("--null-draws", min=1)] = 1000,
-    top_k: Annotated[int, option("--top-k", "-k", panel=OUTPUT, min=1, help="Features listed.")] = 10,
+    listed: Annotated[int, option("--listed", panel=OUTPUT, min=1, help="Features that are listed.")] = LISTED,
+    top_k: Annotated[int | None, hidden("--top-k", "-k", min=1)] = None,
+    activation_threshold: Annotated[float | None, hidden("--activation-threshold", min=0.0)] = None,
     steer: Annotated[
         bool,
         option("--steer", panel=OUTPUT, help="Then measure what the top ten do, as actkit steer, in <run>-effects."),
@@ -164,8 +169,13 @@ def reward_detect(
 
     Example: [b]actkit reward-detect --from runs/feedback --q 0.1 --held-out 0.5 -o runs/again[/]
     """
+    _say_renamed(call, shared.quiet)
+    listed = listed if top_k is None else top_k
+    strength_threshold = strength_threshold if activation_threshold is None else activation_threshold
     if from_run is not None:
-        _again(from_run, changes_in(call), shared, steer)
+        changes = changes_in(call)
+        renamed = {new: changes.pop(old) for old, new in RENAMED.items() if old in changes}
+        _again(from_run, changes | renamed, shared, steer)
         return
     path = data or input_alias
     if (path is None) == (not use_example_data):
@@ -196,7 +206,7 @@ def reward_detect(
         draws,
         null_draws,
         q=q,
-        activation_threshold=activation_threshold,
+        activation_threshold=strength_threshold,
         correlation_threshold=correlation_threshold,
         seed=seed,
     )
@@ -206,7 +216,7 @@ def reward_detect(
         chat,
         pool,
         settings,
-        top_k,
+        listed,
         shared.token_spec(),
         shared.read_spec(),
         answers.input_format,
@@ -215,6 +225,13 @@ def reward_detect(
     )
 
     _told(run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared), shared, steer)
+
+
+def _say_renamed(call: typer.Context, quiet: bool) -> None:
+    for old, new in RENAMED.items():
+        if call.params.get(old) is not None and not quiet:
+            was, now = f"--{old.replace('_', '-')}", f"--{new.replace('_', '-')}"
+            say("note", f"{was} is called {now} here: in the other commands it is about each token's features")
 
 
 def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool) -> None:

@@ -41,7 +41,7 @@ def sae_extract(
     ] = False,
     top_k: Annotated[
         int,
-        option("--top-k", "-k", panel=SAE, min=0, help="Features kept of each token, the largest; 0 keeps all."),
+        option("--top-k", "-k", panel=SAE, min=0, help="Features kept of each token; 0 keeps all active."),
     ] = 50,
     chat: Annotated[
         bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")

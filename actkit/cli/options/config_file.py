@@ -97,9 +97,9 @@ SECTIONS: Mapping[str, Mapping[str, str | None]] = {
     },
     "logging": {"level": "log_level", "log_level": "log_level", "file": None, "log_file": None},
     "detector": {
-        "activation_threshold": "activation_threshold",
+        "activation_threshold": "strength_threshold",
         "correlation_threshold": "correlation_threshold",
-        "top_k": "top_k",
+        "top_k": "listed",
     },
 }
 """Sections of the older scripts' YAML: key → option; None is accepted and changes nothing here."""

@@ -176,8 +176,13 @@ def _steering(run: Path, settings: Settings) -> Made:
     yield from steering_tables(run, rows, **settings, report={})
 
 
+def _listed(options: Settings) -> int:
+    """How many features the document lists; the option had another name in older runs."""
+    return int(options.get("listed", options.get("top_k", 0)))
+
+
 def _check_ranking(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
     """The document of the ranking is made of the table and of `run.json`."""
     findings.count("derived")
-    if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, facts["options"]["top_k"]):
+    if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, _listed(facts["options"])):
         findings.wrong("derived", RANKING, "not what feature_scores and run.json give")
