@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from actkit.cli.screen.console import console, size
+from actkit.runs.paths import beside as of_run
 
 LIMIT_MB = 25
 
@@ -11,7 +12,7 @@ LIMIT_MB = 25
 def beside(runs: list[Path]) -> Path:
     """Where the page of some runs goes that is given no name."""
     names = " and ".join(one.absolute().name for one in runs)
-    return runs[0].absolute().parent / f"{names.replace(' ', '-')}.html"
+    return of_run(runs[0], "").with_name(f"{names.replace(' ', '-')}.html")
 
 
 def write_page(runs: list[Path], path: Path, limit_mb: float, quiet: bool) -> None:

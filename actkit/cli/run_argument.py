@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from actkit.errors import ActkitError, RunError, in_short
+from actkit.remote.path import RemotePath
 from actkit.runs.paths import is_run
 
 NAMED = 3
@@ -24,7 +25,8 @@ def check_run(path: Path, command: str) -> None:
     try:
         if is_run(path) or not path.exists():
             return
-        within = next((one for one in path.absolute().parents if is_run(one)), None)
+        above = [one for one in path.absolute().parents if not isinstance(one, RemotePath) or len(one.parts) > 2]
+        within = next((one for one in above if is_run(one)), None)
         inside = sorted(one for one in path.iterdir() if is_run(one)) if path.is_dir() else []
     except OSError:  # too long for a name, or closed to us
         return

@@ -15,6 +15,7 @@ from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, saedashboard,
 from actkit.export.job import ExportJob
 from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
+from actkit.runs.paths import beside as beside_run
 from actkit.runs.paths import check_local
 from actkit.runs.plausible import implausible
 from actkit.runs.reader import parts
@@ -107,7 +108,7 @@ def export(
     _check(chosen, run, facts, given)
     if out is not None:
         check_local(out)
-    out = run.resolve().with_name(run.resolve().name + chosen.suffix) if out is None else out
+    out = beside_run(run, chosen.suffix) if out is None else out
     beside = _beside(chosen, facts, out)
     for path in (out, *beside):
         if path.is_dir() or (path.exists() and not overwrite):

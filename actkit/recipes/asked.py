@@ -18,6 +18,7 @@ from typing import Any
 from actkit.config import SaeSpec
 from actkit.recipes.sae_choice import by_layer
 from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
+from actkit.remote.url import public
 
 DIGEST = "sha256:"
 """What the revision of a loaded model begins with that has none: its files say what it is, and no option."""
@@ -56,6 +57,8 @@ def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
             found[name] = None
         else:
             found[name] = one.metadata.get("none") if value is None else _plain(value)
+            if one.metadata.get("reads") and isinstance(value, str):
+                found[name] = public(value)  # a signature or a password is in no file of a run
             if "none_is" in one.metadata:
                 found[one.metadata["none_is"]] = value is None
     return found

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 from actkit.backends import Description, describe, load
 from actkit.backends.saes.sae import Sae
-from actkit.config import StoreDtype
+from actkit.config import ReadSpec, StoreDtype
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
+from actkit.pipeline.input.reader import versions_of
 from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished, Recipe
 from actkit.pipeline.reducers.activations import Reducer, activations
@@ -18,7 +19,7 @@ from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
 from actkit.pipeline.resume.session import asked_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.asked import config_text, options_of
+from actkit.recipes.asked import config_text, options_of, source_of
 from actkit.recipes.feature_logits import with_logits
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec
@@ -90,7 +91,7 @@ def run(
     own = replace(own, tokens=as_trained(own.tokens, saes, tokenizer))
     made = ingredients(description, saes, points, output.store_dtype)
     recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
-    recipe = replace(recipe, exports=own.exports)
+    recipe = with_versions(replace(recipe, exports=own.exports), source_of(own), getattr(own, "read", ReadSpec()))
     if points:
         stored = {"activations": vectors_stored(points, _width(points, description), output.store_dtype)}
         recipe = replace(recipe, stored={**stored, **recipe.stored})
@@ -119,6 +120,15 @@ def with_features(recipe: Recipe, made: Ingredients) -> Recipe:
         found=made.report,
         health=made.report.health,
     )
+
+
+def with_versions(recipe: Recipe, where: str | None, read: ReadSpec) -> Recipe:
+    """The recipe, which says of an input elsewhere also what was there: bytes, and ETag, revision or time."""
+    versions = [] if where is None else versions_of(where, read)
+    if not versions:
+        return recipe
+    found = recipe.found
+    return replace(recipe, found=lambda: {**found(), "read_from": versions})
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

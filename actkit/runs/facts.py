@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
+from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
-from actkit.runs.paths import RUN_FILE
+from actkit.runs.paths import FINGERPRINT, RUN_FILE
 from actkit.runs.reader import parts
 
 
@@ -19,8 +20,10 @@ def facts_of(run: Path) -> dict[str, Any]:
     try:
         return read_object(run / RUN_FILE)
     except OSError as error:
-        # Path.is_dir raises this again where the name is too long.
-        unfinished = run.name.endswith(".partial") or os.path.isdir(f"{run}.partial")  # noqa: PTH112
+        if isinstance(run, RemotePath):
+            unfinished = (run / FINGERPRINT).exists()
+        else:  # Path.is_dir raises this again where the name is too long.
+            unfinished = run.name.endswith(".partial") or os.path.isdir(f"{run}.partial")  # noqa: PTH112
         why = "the run is unfinished" if unfinished else "a run is a directory with run.json"
         raise RunError(f"{run}: no finished run", why) from error
     except ValueError as error:

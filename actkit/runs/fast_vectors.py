@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from actkit.remote.path import RemotePath
+
 DATA_PAGE, PLAIN = 0, 0
 TYPE, COMPRESSED_SIZE, DATA_HEADER = 1, 3, 5
 N_VALUES, ENCODING = 1, 2
@@ -28,6 +30,8 @@ def vectors(path: Path, metadata: pq.FileMetaData, group: int, column: str) -> n
 
     None too for a damaged file: Arrow knows how to say so.
     """
+    if isinstance(path, RemotePath):  # which cannot be mapped into memory
+        return None
     found = _chunk(metadata.row_group(group), column)
     try:
         return None if found is None else _copied(path, *found)

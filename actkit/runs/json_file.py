@@ -4,7 +4,9 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from actkit.remote.path import RemotePath
 
 MOST = 64 << 20
 """Bytes of a JSON file that is read: the last manifest of a run of 400,000 files has as many."""
@@ -32,13 +34,20 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 def read_bytes(path: Path, most: int) -> bytes:
     """What is in a regular file. Raises OSError for what is none, ValueError for more than `most` bytes."""
+    if isinstance(path, RemotePath):
+        with path.open("rb") as remote:
+            return _bounded(remote, most)
     # Without O_NONBLOCK, opening a named pipe waits for whoever writes to it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise OSError(f"{path.name} is no regular file")
-        data = file.read(most + 1)
+        return _bounded(file, most)
+
+
+def _bounded(file: IO[bytes], most: int) -> bytes:
+    data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"larger than {most >> 20} MiB")
     return data

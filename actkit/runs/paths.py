@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from actkit.errors import UsageError, in_short
+from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
 
 RUN_FILE = "run.json"
@@ -86,6 +87,13 @@ def check_local(path: Path | str, flag: str = "--out") -> None:
             f"{flag} {in_short(path)}: nothing can be written to {scheme}://",
             "give a directory of this machine, and copy from there",
         )
+
+
+def beside(run: Path, suffix: str) -> Path:
+    """Where a file goes that is made of a run and given no name: beside it, or here where the run is in a store."""
+    if isinstance(run, RemotePath):
+        return Path(run.name + suffix)
+    return run.absolute().with_name(run.absolute().name + suffix)
 
 
 def can_be(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.errors import RunError
+from actkit.remote.path import path_of
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import Rows, hook_points_of, part_of, parts, rows_of, sae_groups
 
@@ -22,7 +23,7 @@ class Run:
     """A finished run. Nothing is read before it is asked for."""
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = path_of(path)
         self.facts: dict[str, Any] = facts_of(self.path)
         """What `run.json` holds: options, model, counts, tables, versions."""
 
@@ -129,5 +130,5 @@ def _rows_of(rows: Rows, wanted: npt.NDArray[np.int64] | None) -> Any:
 
 
 def open_run(path: Path | str) -> Run:
-    """Open a finished run. Raises RunError for a directory that is none."""
+    """Open a finished run, here or at an address of a store. Raises RunError for a directory that is none."""
     return Run(path)

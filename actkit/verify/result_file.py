@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.errors import ActkitError
+from actkit.remote.path import RemotePath
 from actkit.runs.atomic_files import write_text
 from actkit.runs.checksums import of_file
 from actkit.runs.json_file import is_regular
@@ -37,6 +38,8 @@ def leave(run: Path, found: Mapping[str, Any], seconds: float, deep: bool) -> st
         "deep": deep,
         **{name: value for name, value in found.items() if name not in ("run", "ok")},
     }
+    if isinstance(run, RemotePath):
+        return f"{VERIFIED} is not left in a run that is elsewhere"
     try:
         write_text(run / VERIFIED, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     except ActkitError as error:

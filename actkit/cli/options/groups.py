@@ -9,6 +9,8 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
+from actkit.remote.path import path_of
+
 MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
 """The panels of `--help`."""
 
@@ -22,7 +24,8 @@ def at_home(value: Given) -> Given:
     A shell says so too, but not within quotes, after `--out=`, nor in a file of options.
     """
     if isinstance(value, Path):
-        return type(value)(at_home(str(value)))
+        found: Any = path_of(at_home(str(value)))  # one of a store, where it is an address
+        return found  # type: ignore[no-any-return]
     if isinstance(value, str) and (value == "~" or value.startswith("~/")):
         return type(value)(Path(value).expanduser())
     if isinstance(value, list):

@@ -8,6 +8,7 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.arrow_rows import ROWS, UNREADABLE, check_columns, records_of, said
 from actkit.pipeline.input.class_names import of_features, of_schema
+from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.parquet import seekable, unpack_hint
 from actkit.pipeline.input.records import Records
 
@@ -27,7 +28,7 @@ def read_arrow(path: str, _read: ReadSpec) -> Records:
             with file:
                 yield from _rows(file, path)
     except (pa.ArrowException, OSError, *UNREADABLE) as error:
-        raise InputError(f"{path}: not a readable Arrow file ({said(error)})", unpack_hint(path)) from error
+        raise InputError(f"{name_of(path)}: not a readable Arrow file ({said(error)})", unpack_hint(path)) from error
 
 
 def _rows(file: Any, path: str) -> Records:
@@ -37,9 +38,9 @@ def _rows(file: Any, path: str) -> Records:
     file.seek(0)
     reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
     with reader:
-        check_columns(reader.schema.names, path)
+        check_columns(reader.schema.names, name_of(path))
         batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
-        yield from records_of(batches, path, of_schema(reader.schema.metadata))
+        yield from records_of(batches, name_of(path), of_schema(reader.schema.metadata))
 
 
 def count_arrow(path: Path) -> int | None:
@@ -80,7 +81,7 @@ def read_saved(path: str, read: ReadSpec) -> Records:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path}: not a readable dataset of save_to_disk ({said(error)})", "save the dataset again"
+            f"{name_of(path)}: not a readable dataset of save_to_disk ({said(error)})", "save the dataset again"
         ) from error
 
 

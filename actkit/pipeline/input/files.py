@@ -16,6 +16,8 @@ from actkit.pipeline.input.encodings import as_utf_8, encoding_of
 from actkit.pipeline.input.hub_files import HUB, hub_bytes
 from actkit.pipeline.input.packed import DAMAGED, beginning, check_text, damaged, packing_of
 from actkit.pipeline.input.zip_members import inside, member_bytes
+from actkit.remote.reading import remote_bytes
+from actkit.remote.url import file_name, public, scheme_of
 
 STDIN = "-"
 MOST = 1 << 26
@@ -29,7 +31,7 @@ what may; a path has `:/` where an address has `://`."""
 
 def name_of(path: str) -> str:
     """What a file is called in tables and errors."""
-    return "<stdin>" if path == STDIN else path
+    return "<stdin>" if path == STDIN else public(path)
 
 
 def shown(text: str) -> str:
@@ -62,7 +64,7 @@ def bytes_of(path: str) -> Iterator[IO[bytes]]:
     name, packing = name_of(path), None
     try:
         with _raw(path) as raw:
-            packing = packing_of(path, beginning(raw))
+            packing = packing_of(file_name(path), beginning(raw))
             file = raw if packing is None else packing.unpack(raw)
             start = beginning(file)
             check_text(start, name)
@@ -85,6 +87,9 @@ def _raw(path: str) -> Iterator[IO[bytes]]:
             yield file
     elif path.startswith(HUB):
         with hub_bytes(path) as file:
+            yield file
+    elif scheme_of(path):
+        with remote_bytes(path) as file:
             yield file
     else:
         with Path(path).open("rb") as file:
@@ -110,7 +115,7 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[int, str, str | None]]:
 
 def can_be_opened_again(path: str) -> bool:
     """Whether a second look at the file starts at its beginning: not so standard input and pipes."""
-    return path != STDIN and (path.startswith(HUB) or inside(path) is not None or Path(path).is_file())
+    return path != STDIN and (scheme_of(path) is not None or inside(path) is not None or Path(path).is_file())
 
 
 def whole(path: str) -> bytes | None:

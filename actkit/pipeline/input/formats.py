@@ -15,6 +15,7 @@ from actkit.pipeline.input.json_file import read_array, read_json
 from actkit.pipeline.input.lines import read_jsonl, read_lines
 from actkit.pipeline.input.parquet import count_parquet, read_parquet
 from actkit.pipeline.input.records import Records
+from actkit.remote.url import file_name
 
 SAMPLE = 1 << 20
 """Bytes at the beginning of a file from which the number of its lines is told."""
@@ -84,7 +85,10 @@ def _listed(formats: tuple[Format, ...]) -> str:
 
 HELP = f"{_listed(RECORDS)}, plain or compressed ({packed.SHOWN}, .zip)"
 """The formats of records, for help texts."""
-ALSO = "a folder or quoted glob of them, or a dataset of the Hugging Face hub (owner/name, hf://datasets/…)"
+ALSO = (
+    "a folder or quoted glob of them, also at s3://, gs://, az:// or https://, or a dataset of the Hugging Face hub "
+    "(owner/name, hf://datasets/…)"
+)
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 
 
@@ -95,6 +99,6 @@ def format_called(name: str) -> Format:
 
 def format_of(path: str) -> str | None:
     """The format that a file's name says, its packing left aside; None for an unknown one."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    suffixes = [suffix.lower() for suffix in Path(file_name(path)).suffixes]
     last = next((suffix for suffix in reversed(suffixes) if suffix not in packed.SUFFIXES), "")
     return next((form.name for form in FORMATS if last in form.suffixes), None)

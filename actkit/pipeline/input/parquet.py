@@ -9,11 +9,13 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.arrow_rows import ROWS, UNREADABLE, check_columns, records_of, said
 from actkit.pipeline.input.class_names import of_schema
-from actkit.pipeline.input.files import check_name
+from actkit.pipeline.input.files import check_name, name_of
 from actkit.pipeline.input.hub_files import HUB, hub_bytes
 from actkit.pipeline.input.packed import SUFFIXES
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.input.zip_members import inside
+from actkit.remote.reading import remote_bytes
+from actkit.remote.url import file_name, scheme_of
 
 
 def read_parquet(path: str, _read: ReadSpec) -> Records:
@@ -23,20 +25,22 @@ def read_parquet(path: str, _read: ReadSpec) -> Records:
 
     try:
         # Pages that have a checksum are compared with it: else a flipped bit would be read as another number.
-        with seekable(path, "Parquet") as where, pq.ParquetFile(where, page_checksum_verification=True) as file:
-            check_columns(file.schema_arrow.names, path)
+        # Without `pre_buffer=False` all of a file elsewhere is fetched before its first row is seen.
+        checked = {"page_checksum_verification": True, "pre_buffer": False}
+        with seekable(path, "Parquet") as where, pq.ParquetFile(where, **checked) as file:
+            check_columns(file.schema_arrow.names, name_of(path))
             rows = 0
             names = of_schema(file.schema_arrow.metadata)
-            for record in records_of(file.iter_batches(batch_size=ROWS), path, names):
+            for record in records_of(file.iter_batches(batch_size=ROWS), name_of(path), names):
                 yield record
                 rows += 1
             if rows != file.metadata.num_rows:
                 raise InputError(
-                    f"{path}: {rows:,} rows where its footer says {file.metadata.num_rows:,}",
+                    f"{name_of(path)}: {rows:,} rows where its footer says {file.metadata.num_rows:,}",
                     "write the file again",
                 )
     except (pa.ArrowException, OSError, *UNREADABLE) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({said(error)})", unpack_hint(path)) from error
+        raise InputError(f"{name_of(path)}: not a readable Parquet file ({said(error)})", unpack_hint(path)) from error
 
 
 @contextmanager
@@ -47,10 +51,14 @@ def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
         with hub_bytes(path) as file:
             yield file
         return
+    if scheme_of(path):
+        with remote_bytes(path, seeks=True) as file:
+            yield file
+        return
     if inside(path):
-        raise InputError(f"{path}: {what} is not read inside an archive", "unpack it")
+        raise InputError(f"{name_of(path)}: {what} is not read inside an archive", "unpack it")
     if Path(path).is_fifo():
-        raise InputError(f"{path}: {what} cannot be read from a pipe", "it is read from its end; give a file")
+        raise InputError(f"{name_of(path)}: {what} cannot be read from a pipe", "it is read from its end; give a file")
     yield path
 
 
@@ -65,6 +73,6 @@ def unpack_hint(path: str) -> str:
     """What to do about a file that pyarrow cannot read."""
     return (
         "it is compressed inside; unpack this one: gunzip"
-        if path.lower().endswith(SUFFIXES)
+        if file_name(path).lower().endswith(SUFFIXES)
         else "write the file again"
     )

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
@@ -16,12 +17,17 @@ from actkit.pipeline.input.arrow import read_saved
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.formats import format_called, format_of
 from actkit.pipeline.input.hub import explained
-from actkit.pipeline.input.hub_files import HUB
+from actkit.pipeline.input.hub_files import from_url
 from actkit.pipeline.input.packed import DAMAGED
 from actkit.pipeline.input.records import Record, Rejected
 from actkit.pipeline.input.records import Records as Records
 from actkit.pipeline.input.sources import Source, find, opened
 from actkit.pipeline.input.zip_members import inside
+from actkit.remote.reading import version_of
+from actkit.remote.url import scheme_of
+
+MOST_VERSIONS = 200
+"""Files of an input elsewhere whose versions a run keeps."""
 
 
 def read_records(where: str, default_format: str = "text", read: ReadSpec | None = None) -> Records:
@@ -86,13 +92,21 @@ def records_about(where: str, read: ReadSpec | None = None) -> int | None:
     return None if None in counts or not counts else sum(filter(None, counts))
 
 
+def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
+    """Of an input elsewhere, what says later whether its files are the same; the first `MOST_VERSIONS` of them."""
+    if scheme_of(from_url(where)) is None:
+        return []
+    files = find(where, read.split).files
+    return [version_of(one) for one in files[:MOST_VERSIONS] if inside(one) is None]
+
+
 def about_file(path: str) -> int | None:
     """About how many records one file has, where that is told without reading it."""
     import pyarrow as pa
 
     file = Path(path)
     try:
-        if path.startswith(HUB) or inside(path) or not file.is_file():
+        if scheme_of(path) or inside(path) or not file.is_file():
             return None
         return format_called(format_of(path) or "text").count(file)
     except (OSError, ValueError, *DAMAGED, pa.ArrowException):  # whoever reads it will say what is wrong with it

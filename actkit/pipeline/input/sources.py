@@ -17,7 +17,9 @@ from actkit.pipeline.input.files import STDIN, check_name, shown
 from actkit.pipeline.input.formats import SUFFIXES, format_of
 from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
 from actkit.pipeline.input.hub_files import HUB, files_in, from_url, parsed
-from actkit.runs.paths import is_run, is_unfinished_run
+from actkit.remote.reading import remote_files
+from actkit.remote.url import READABLE, URL, scheme_of
+from actkit.runs.paths import RUN_FILE, is_run, is_unfinished_run
 
 LISTED = 5
 """How many files' names an error shows."""
@@ -60,6 +62,12 @@ def find(where: str, split: str = "train", with_texts: bool = False) -> Source:
     where = from_url(where)
     if where.startswith(HUB):
         return _on_hub(where)
+    if scheme_of(where):
+        return _remote(where, split, with_texts)
+    if found := URL.match(where):
+        raise InputError(
+            f"{shown(where)}: nothing is read from {found[1]}://", f"inputs are local files, or at {READABLE}"
+        )
     try:
         return _local(where, split, with_texts) or _missing(where)
     except (OSError, ValueError):  # a whole text given where a path belongs is too long a name
@@ -80,6 +88,22 @@ def _on_hub(where: str) -> Source:
         return Source((), dataset=f"{path.repo}@{path.revision}" if path.revision else path.repo)
     one_file = Path(path.inside).suffix and not glob.has_magic(path.inside)
     return Source((where,) if one_file else tuple(files_in(path)))
+
+
+def _remote(where: str, split: str, with_texts: bool) -> Source:
+    """A file, a folder or a pattern of a store; a file of the web; or what is in an archive there."""
+    if zip_members.is_archive(where):
+        return _archive(where, "*", split, with_texts)
+    if member := zip_members.inside(where):
+        return _archive(*member, split, True) if glob.has_magic(member[1]) else Source((where,))
+    names = remote_files(where)
+    if names is None:
+        return Source((where,))
+    own = where.rstrip("/") + "/"
+    shown_names = [one for one in names if not _hidden(Path(one.removeprefix(own)))]
+    runs = {one.rpartition("/")[0] + "/" for one in names if one.endswith(f"/{RUN_FILE}") and one != own + RUN_FILE}
+    outside = [one for one in shown_names if not any(one.startswith(run) for run in runs)]
+    return _known(outside, len(names), where, split, with_texts)
 
 
 def _local(where: str, split: str, with_texts: bool) -> Source | None:

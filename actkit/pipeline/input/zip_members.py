@@ -2,11 +2,13 @@
 
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from actkit.errors import InputError
+from actkit.remote.reading import remote_bytes
+from actkit.remote.url import file_name, scheme_of
 
 NO_DATA = ("__MACOSX/", ".DS_Store")
 """What macOS adds to archives."""
@@ -28,7 +30,8 @@ def inside(path: str) -> tuple[str, str] | None:
 def is_archive(path: str) -> bool:
     """Whether a path is a file that is called a zip archive."""
     try:
-        return path.lower().endswith(".zip") and Path(path).is_file()
+        named = file_name(path).lower().endswith(".zip")
+        return named and (scheme_of(path) is not None or Path(path).is_file())
     except (OSError, ValueError):
         return False
 
@@ -62,7 +65,8 @@ def member_bytes(archive: str, member: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _opened(archive: str) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(archive) as file:
+        where = remote_bytes(archive, seeks=True) if scheme_of(archive) else nullcontext(archive)
+        with where as raw, zipfile.ZipFile(raw) as file:
             yield file
     except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise InputError(f"{archive}: the zip archive is damaged ({error})", "fetch or write it again") from error

@@ -33,6 +33,7 @@ from actkit.recipes.steering.recipe import FEWEST, SHARD_COST, Ready, recipe
 from actkit.recipes.steering.spec import SteerSpec, check, nothing_to_steer
 from actkit.recipes.steering.texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
 from actkit.recipes.stored_texts import stored_texts
+from actkit.remote.path import path_of
 from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
@@ -64,7 +65,7 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     check(own)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
-    source = Source(Path(own.run), facts_of(Path(own.run)))
+    source = Source(path_of(own.run), facts_of(path_of(own.run)))
     description = describe(_model(source, common))
     tokenizer = DatedTokenizer(description.tokenizer, date_of(source.options.get("date")))
     description = replace(description, tokenizer=tokenizer)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from actkit.remote.path import RemotePath
 from actkit.runs import manifest
 from actkit.runs.atomic_files import Written
 from actkit.runs.checksums import difference
@@ -110,6 +111,9 @@ def check_tables(
 
 def _there(run: Path) -> Iterator[str]:
     """Every file in a run's directory, links not followed: paths in it."""
+    if isinstance(run, RemotePath):
+        yield from run.files()
+        return
     for folder, folders, names in os.walk(run):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in (*names, *links):

@@ -1,0 +1,108 @@
+"""What the libraries behind the addresses raise, as one sentence and a hint."""
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from actkit.errors import ActkitError, InputError, UsageError
+from actkit.remote.url import SCHEMES, public, scheme_of
+
+CREDENTIALS = {
+    "s3": "aws configure, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
+    "FSSPEC_S3_ANON=true",
+    "gs": "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS; for a public bucket "
+    "FSSPEC_GCS_TOKEN=anon",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, "
+    "AZURE_STORAGE_CONNECTION_STRING, or az login",
+    "hf": "hf auth login, or HF_TOKEN; check the name too: what is private is not found without",
+}
+"""Kind of store → where credentials are looked for."""
+KINDS = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
+NO_CREDENTIALS = re.compile(
+    r"NoCredentials|PartialCredentials|CredentialsNotFound|DefaultCredentialsError|ProfileNotFound|TokenRetrieval"
+    r"|UnauthorizedSSOToken|ClientAuthenticationError|LocalTokenNotFound"
+)
+UNREACHED = re.compile(
+    r"EndpointConnection|ConnectTimeout|ConnectionClosed|ConnectionError|ConnectError|ClientConnector|ServerDisconnected"
+    r"|TimeoutError|ReadTimeout|ServiceRequestError|gaierror|OfflineMode|Proxy|URLError"
+)
+"""Names of errors' classes, of many packages, none of which need be installed."""
+
+
+@contextmanager
+def explained(url: str, kind: type[ActkitError] = InputError) -> Iterator[None]:
+    """Turn whatever is raised about what is at `url` into one sentence of the kind that is asked for.
+
+    FileNotFoundError passes: who asks knows what was looked for, and what is near.
+    """
+    try:
+        yield
+    except (ActkitError, FileNotFoundError, GeneratorExit):
+        raise
+    except Exception as error:  # every package behind an address may raise anything
+        raise said(error, url, kind) from error
+
+
+def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -> ActkitError:
+    """The error as a sentence; nothing of its own text that may be a secret is in it."""
+    chain = list(_chain(error))
+    names = [type(one).__name__ for one in chain]
+    shown = public(url)
+    store = scheme_of(url) or ""
+    store = KINDS.get(store, store)
+    credentials = CREDENTIALS.get(store, "check the address")
+    missing = next((one for one in chain if isinstance(one, ModuleNotFoundError)), None)
+    if missing is not None:
+        return lacking(url, str(missing.name))
+    status = next((number for number in map(_status, chain) if number), None)
+    if any(NO_CREDENTIALS.search(name) for name in names) or "Unable to locate credentials" in str(error):
+        return kind(f"{shown}: no credentials were found", credentials)
+    if status in (401, 403) or any(isinstance(one, PermissionError) for one in chain):
+        return kind(f"{shown}: access is denied{f' ({status})' if status else ''}", credentials)
+    if any(isinstance(one, ValueError) and "account_name" in str(one) for one in chain):
+        return kind(f"{shown}: no account was named", credentials)
+    if any(map(UNREACHED.search, names)) or any(isinstance(one, (socket.gaierror, ConnectionError)) for one in chain):
+        return kind(f"{shown}: cannot be reached", "check the connection and the address")
+    if status is not None:
+        again = "the server's fault: try again" if status >= 500 else "check the address"
+        return kind(f"{shown}: the server answers {status}", again)
+    return kind(f"{shown}: cannot be used ({_short(error, url)})", "check the address")
+
+
+def lacking(url: str, package: str) -> UsageError:
+    """The error for an address whose package is not installed."""
+    return UsageError(f"{(scheme_of(url) or url)}:// needs {package}", "pip install 'actkit[cloud]'")
+
+
+def package_of(url: str) -> str:
+    """The package that reads what is at an address."""
+    return SCHEMES[scheme_of(url) or ""]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(8):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of HTTP that an error knows of."""
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
+        found = found or getattr(response, "status_code", None)
+    return found if isinstance(found, int) and 300 <= found < 600 else None
+
+
+def _short(error: BaseException, url: str) -> str:
+    lines = [line.strip() for line in str(error).replace(url, public(url)).splitlines() if line.strip()]
+    # What is left of an address in it could be signed, or an error's text hold what was sent.
+    text = re.sub(r"https?://\S+", "…", lines[0]) if lines else type(error).__name__
+    text = re.sub(r"(?i)(token|secret|key|signature|authorization|password)\S*\s*[=:]\s*\S+", r"\1 ***", text)
+    return text[:200]

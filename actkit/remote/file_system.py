@@ -1,0 +1,56 @@
+"""The file systems of fsspec, one a kind of store: with how patient they are, and what of a file they read ahead."""
+
+import importlib
+from typing import Any
+
+from actkit.remote.failures import lacking, package_of
+from actkit.remote.url import as_url, is_web, scheme_of
+
+WEB = "actkit-web"
+"""The name by which fsspec, and pyarrow through it, knows `WebFileSystem`."""
+SETTINGS: dict[str, dict[str, Any]] = {
+    # Parquet's footers and column chunks are read whole; what is read ahead of them, 50 MB by default, is for nothing.
+    "s3": {
+        "default_cache_type": "none",
+        "config_kwargs": {"connect_timeout": 3, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 2}},
+    },
+    "abfs": {"default_cache_type": "none"},
+}
+"""What is set where the user's own configuration of fsspec sets nothing."""
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path in it.
+
+    Raises UsageError where its package is not installed. Credentials are looked for as the store's own tools do.
+    """
+    import fsspec
+
+    package = package_of(url)
+    try:
+        if is_web(url):
+            from actkit.remote.web_files import WebFileSystem
+
+            fsspec.register_implementation(WEB, WebFileSystem, clobber=True)
+            return fsspec.filesystem(WEB), as_url(url)
+        importlib.import_module(package)
+    except ImportError as error:
+        raise lacking(url, package) from error
+    for scheme, settings in SETTINGS.items():
+        own = fsspec.config.conf.setdefault(scheme, {})
+        for name, value in settings.items():
+            own.setdefault(name, value)
+    found = fsspec.url_to_fs(as_url(url))
+    return found[0], str(found[1])
+
+
+def for_arrow(url: str) -> str:
+    """What pyarrow opens in place of a path: it asks fsspec for the file system."""
+    return f"fsspec+{WEB}://{as_url(url)}" if is_web(url) else f"fsspec+{as_url(url)}"
+
+
+def is_store(url: str) -> bool:
+    """Whether an address is one of an object store, which can be written to."""
+    from actkit.remote.url import STORES
+
+    return scheme_of(url) in STORES

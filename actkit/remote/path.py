@@ -1,0 +1,114 @@
+"""`RemotePath`: a file or folder of a store, the hub or the web, as a `Path` that is read."""
+
+import errno
+import fnmatch
+import io
+import os
+import stat as modes
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path, PosixPath
+from typing import IO, Any
+
+from actkit.errors import RunError
+from actkit.remote.failures import explained
+from actkit.remote.file_system import file_system, for_arrow
+from actkit.remote.url import as_url, scheme_of
+
+BUFFER, AHEAD = 1 << 16, 4 << 20
+"""Bytes that are read at once, and asked for at once, of a file that is read from its beginning on."""
+
+
+class RemotePath(PosixPath):
+    """What is at an address. Reading raises FileNotFoundError, or RunError in one sentence; it cannot be written to.
+
+    pyarrow opens it by its `__fspath__`, and reads the bytes that it needs.
+    """
+
+    def __str__(self) -> str:
+        return as_url(super().__str__())
+
+    def __fspath__(self) -> str:
+        return for_arrow(str(self))
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - there are no links
+        """Kind and size. Raises FileNotFoundError."""
+        with explained(str(self), RunError):
+            system, path = file_system(str(self))
+            about = system.info(path)
+        kind = modes.S_IFDIR if about["type"] == "directory" else modes.S_IFREG
+        when = about.get("LastModified") or about.get("mtime")
+        at = when.timestamp() if hasattr(when, "timestamp") else 0
+        return os.stat_result((kind, 0, 0, 1, 0, 0, about.get("size") or 0, at, at, at))
+
+    def lstat(self) -> os.stat_result:
+        """As `stat`: there are no links."""
+        return self.stat()
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+        """Whether there is something."""
+        return self._is(lambda _mode: True)
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+        """Whether there are files below it."""
+        return self._is(modes.S_ISDIR)
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
+        """Whether it is a file."""
+        return self._is(modes.S_ISREG)
+
+    def is_symlink(self) -> bool:
+        """There are no links."""
+        return False
+
+    def is_absolute(self) -> bool:
+        """An address is."""
+        return True
+
+    def absolute(self) -> "RemotePath":
+        """Itself."""
+        return self
+
+    def resolve(self, strict: bool = False) -> "RemotePath":  # noqa: ARG002
+        """Itself."""
+        return self
+
+    def iterdir(self) -> Generator["RemotePath", None, None]:
+        """What is in the folder, by name. Raises FileNotFoundError."""
+        with explained(str(self), RunError):
+            system, path = file_system(str(self))
+            names = [str(one).rstrip("/") for one in system.ls(path, detail=False)]
+        own = path.rstrip("/")
+        yield from (self / name.rpartition("/")[2] for name in sorted(names) if name != own)
+
+    def glob(self, pattern: str, **_more: Any) -> Generator["RemotePath", None, None]:
+        """Of the folder's own files those that a pattern means; none where there is no folder."""
+        with suppress(FileNotFoundError):
+            yield from (one for one in self.iterdir() if fnmatch.fnmatchcase(one.name, pattern))
+
+    def files(self) -> list[str]:
+        """Every file below it: paths in it. Raises FileNotFoundError."""
+        with explained(str(self), RunError):
+            system, path = file_system(str(self))
+            start = f"{path.rstrip('/')}/"
+            return sorted(str(name).removeprefix(start) for name in system.find(path))
+
+    def open(self, mode: str = "r", *_more: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
+        """The file, to be read. Raises FileNotFoundError."""
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, "a run elsewhere is only read", str(self))
+        with explained(str(self), RunError):
+            system, path = file_system(str(self))
+            raw: Any = io.BufferedReader(system.open(path, "rb", cache_type="readahead", block_size=AHEAD), BUFFER)
+        return raw if "b" in mode else io.TextIOWrapper(raw, options.get("encoding") or "utf-8")
+
+    def _is(self, wanted: Any) -> bool:
+        try:
+            return bool(wanted(self.stat().st_mode))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def path_of(where: Path | str) -> Path:
+    """A path of this machine, or a RemotePath where it is an address that can be read."""
+    return RemotePath(str(where)) if scheme_of(str(where)) else Path(where)

@@ -1,0 +1,66 @@
+"""Addresses of files elsewhere: which there are, and what of one may be repeated in a file, a log or an error."""
+
+import re
+import urllib.parse
+
+SCHEMES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "hf": "huggingface_hub",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+"""Beginning of an address → the package that reads what is there."""
+STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+"""Those that a run can be written to."""
+READABLE = "s3://, gs://, az://, hf:// and https://"
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
+"""`s3://…`, also as a path, which has one of the two slashes; `C:/` is none."""
+PLAIN = ("download", "raw", "dl", "format", "version", "versionid", "rev", "revision", "ref", "page", "split", "config")
+"""Keys of a query whose values are no secret; every other value may be a signature."""
+
+
+def scheme_of(where: str) -> str | None:
+    """`s3` of `s3://bucket/x`, and of a path that was made of it; None for a local name and an unknown scheme."""
+    found = URL.match(where)
+    return found[1].lower() if found and found[1].lower() in SCHEMES else None
+
+
+def is_web(where: str) -> bool:
+    """Whether an address is one of the web, whose path ends before `?`."""
+    return scheme_of(where) in ("http", "https")
+
+
+def as_url(where: str) -> str:
+    """The address with both slashes and its scheme in small letters, however it came through a path."""
+    found = URL.match(where)
+    return where if found is None else f"{found[1].lower()}://{where[found.end() :]}"
+
+
+def file_name(where: str) -> str:
+    """The address as far as its name says what the file is: without the query of a web address, its `%20` undone."""
+    return urllib.parse.unquote(re.split("[?#]", where, maxsplit=1)[0]) if is_web(where) else where
+
+
+def public(where: str) -> str:
+    """What of an address may be repeated: no user, no password, no signature. A local name stays as it is."""
+    if scheme_of(where) is None:
+        return where
+    head, mark, query = where.partition("?") if is_web(where) else (where, "", "")
+    start = head.find("//") + 1
+    authority, slash, rest = head[start + 1 :].partition("/")
+    if "@" in authority and scheme_of(where) not in ("abfs", "abfss", "az"):  # container@account is no password
+        authority = f"***@{authority.rpartition('@')[2]}"
+    return f"{head[: start + 1]}{authority}{slash}{rest}{mark}{_without_values(query)}"
+
+
+def _without_values(query: str) -> str:
+    query, mark, fragment = query.partition("#")
+    kept = (one.partition("=") for one in query.split("&"))
+    shown = [name + (f"={value if name.lower() in PLAIN else '***'}" if is_ else "") for name, is_, value in kept]
+    return "&".join(shown) + mark + fragment

@@ -1,0 +1,179 @@
+"""A file of the web, read as a file: from its beginning in one request, elsewhere by ranges where the server has them.
+
+What breaks off is asked for again from there, where the server says that the file is still the same. A server without
+ranges is read from the beginning to the end; who seeks in its file has it copied to a temporary one first.
+"""
+
+import base64
+import io
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import suppress
+from typing import IO, Any
+
+from actkit.errors import InputError
+from actkit.remote.url import public
+
+PATIENCE = 10
+"""Seconds that a server may be silent."""
+TRIES = 3
+"""How often one place of a file is asked for."""
+BLOCK = 1 << 20
+SAFE = "%/:=&?~#+!$,;'@()*[]|"
+"""Characters of an address that are sent as they are; others are escaped."""
+AHEAD = 1 << 16
+"""Bytes that are read over rather than asked for anew."""
+
+
+class WebFile(io.RawIOBase):
+    """One file, read-only. Raises FileNotFoundError where there is none, and what `urllib` raises otherwise."""
+
+    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+        self.url = url
+        self._patience, self._at = patience, 0
+        self._copy: IO[bytes] | None = None
+        self._body: Any = None
+        self._begin(0)
+        first: Any = self._body
+        about, self.has_ranges = first.headers, first.status == 206
+        self.etag: str | None = about.get("ETag")
+        self.modified: str | None = about.get("Last-Modified")
+        self.size = _size(about, self.has_ranges)
+        """Bytes; None where the server does not say."""
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is, with or without the server's help."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes before the next that is read."""
+        return self._at if self._copy is None else self._copy.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go elsewhere: nothing is asked of the server before something is read there."""
+        if self._copy is None and (not self.has_ranges or self.size is None):
+            start = [0, self._at, 0][whence] + offset
+            if whence != io.SEEK_END and start == self._at:
+                return start
+            self._copied()
+        if self._copy is not None:
+            return self._copy.seek(offset, whence)
+        start = [0, self._at, self.size or 0][whence] + offset
+        if start < 0:
+            raise ValueError("before the beginning")
+        if start != self._at:
+            if not 0 < start - self._at <= AHEAD or self._body is None:
+                self._stop()
+            else:
+                self._body.read(start - self._at)
+            self._at = start
+        return start
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes. Raises InputError where the server breaks off again and again."""
+        if self._copy is not None:
+            data = self._copy.read(len(buffer))
+        else:
+            data = b"" if self.size is not None and self._at >= self.size else self._next(len(buffer))
+            self._at += len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._stop()
+        if self._copy is not None:
+            self._copy.close()
+        super().close()
+
+    def _next(self, most: int) -> bytes:
+        for _ in range(TRIES):
+            try:
+                if self._body is None:
+                    self._begin(self._at)
+                data: bytes = self._body.read(most)
+            except (OSError, ValueError, EOFError) as error:
+                if isinstance(error, (urllib.error.HTTPError, FileNotFoundError)) or not self.has_ranges:
+                    raise
+                data = b""
+            if data or self.size is None:
+                return data
+            self._stop()
+            if not self.has_ranges:
+                break
+        told = f" of {self.size:,}" if self.size is not None else ""
+        raise InputError(f"{public(self.url)}: cut off after {self._at:,}{told} bytes", "try again, or fetch the file")
+
+    def _begin(self, start: int) -> None:
+        """Ask for what is there from `start` on. A file that has changed since is refused."""
+        address, user = _addressed(self.url)
+        request = urllib.request.Request(address, headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"})
+        if user:
+            request.add_unredirected_header("Authorization", f"Basic {user}")
+        try:
+            body = urllib.request.urlopen(request, timeout=self._patience)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code in (404, 410):
+                    raise FileNotFoundError(public(self.url)) from None
+                if error.code == 416 and start == 0:  # an empty file has no first byte
+                    self._body = _Empty(error.headers)
+                    return
+            raise
+        if start and (body.status != 206 or body.headers.get("ETag") != self.etag):
+            body.close()
+            raise InputError(f"{public(self.url)}: the file has changed while it was read", "start again")
+        self._body = body
+
+    def _stop(self) -> None:
+        if self._body is not None:
+            with suppress(OSError):
+                self._body.close()
+            self._body = None
+
+    def _copied(self) -> None:
+        """Have the whole file at hand: the server gives no part of it."""
+        copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this file
+        with WebFile(self.url, self._patience) as whole:
+            while block := whole.read(BLOCK):
+                copy.write(block)
+        copy.seek(self._at)
+        self._copy = copy
+        self._stop()
+
+
+class _Empty(io.BytesIO):
+    """The answer about a file of no bytes."""
+
+    status = 200
+
+    def __init__(self, headers: Any) -> None:
+        super().__init__()
+        self.headers = headers
+        del headers["Content-Length"], headers["Content-Range"]
+        headers["Content-Length"] = "0"
+
+
+def _size(headers: Any, has_ranges: bool) -> int | None:
+    total = (headers.get("Content-Range") or "").rpartition("/")[2] if has_ranges else headers.get("Content-Length")
+    return int(total) if total and total.isdigit() else None
+
+
+def _addressed(url: str) -> tuple[str, str]:
+    """The address without user and password, escaped, and those two as HTTP sends them."""
+    parts = urllib.parse.urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    try:
+        host.encode("ascii")
+    except UnicodeEncodeError:
+        host = host.encode("idna").decode()
+    plain = urllib.parse.urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
+    return urllib.parse.quote(plain, safe=SAFE), base64.b64encode(
+        urllib.parse.unquote(user).encode()
+    ).decode() if user else ""
