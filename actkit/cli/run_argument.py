@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from actkit.errors import ActkitError, RunError, in_short
-from actkit.remote.path import RemotePath
+from actkit.remote.path import RemotePath, path_of
 from actkit.runs.paths import is_run
 
 NAMED = 3
@@ -58,7 +58,7 @@ def explained(run: Any) -> Iterator[None]:
             raise
         from actkit.verify.tables.run import verify
 
-        problems = verify(Path(run)).problems
+        problems = verify(path_of(run)).problems
         if not problems:
             raise
         what = in_short(str(problems[0]))
