@@ -18,11 +18,13 @@ MANIFEST = "manifest.json"
 """The last file of a run: how many shards it has, and the checksum of every other file."""
 VERIFIED = "verify.json"
 """What `actkit verify` found, last time; no part of what it looks at."""
+CARD = "README.md"
+"""What people and `datasets` are told of a run; see `runs.card`."""
 LOG_FILE = "run.log"
 """What the command line said while the run was made; no part of what `actkit verify` looks at."""
 SHARDS = "shards"
 """The folder of the manifests of shards."""
-TEXTS = (RUN_FILE, FINGERPRINT, MANIFEST, VERIFIED, LOG_FILE, "config.yaml", "reward_features.json")
+TEXTS = (RUN_FILE, FINGERPRINT, MANIFEST, VERIFIED, LOG_FILE, "config.yaml", "reward_features.json", CARD)
 """Every file that actkit writes beside the tables."""
 PART = re.compile(r"part-([0-9]{5}|[1-9][0-9]{5,11})")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")

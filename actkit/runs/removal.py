@@ -10,8 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from actkit.errors import RunError, in_short, writing
+from actkit.runs.card import is_own
 from actkit.runs.lock import LOCK, refuse_if_locked
 from actkit.runs.paths import (
+    CARD,
     SHARDS,
     TEXTS,
     can_be,
@@ -121,7 +123,8 @@ def _inventory(run: Path) -> tuple[list[Path], Path | None]:
                     (own if _is_part(inner) else foreign).append(inner)
             else:
                 named = path.name in (*TEXTS, LOCK) or UNFINISHED_FILE.fullmatch(path.name)
-                (own if named and _is_file(path) else foreign).append(path)
+                made = named and _is_file(path) and (path.name != CARD or is_own(path))
+                (own if made else foreign).append(path)
     return own, min(foreign, default=None)
 
 

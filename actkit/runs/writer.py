@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from actkit.errors import RunError, writing
 from actkit.runs.atomic_files import Written, sync, write_text, write_whole
+from actkit.runs.card import card
 from actkit.runs.last_manifest import seal
 from actkit.runs.manifest import vouch_for
-from actkit.runs.paths import RUN_FILE, SHARDS, TEXTS, is_there, part_name, partial_of, replaced
+from actkit.runs.paths import CARD, RUN_FILE, SHARDS, TEXTS, is_there, part_name, partial_of, replaced
 from actkit.runs.removal import check_removable, clear, remove, tidy
 from actkit.schemas import SCHEMA_VERSION
 
@@ -98,10 +99,11 @@ class RunDirectory:
                 clear(self.partial)
 
     def finish(self, facts: Mapping[str, Any], overwrite: bool) -> Path:
-        """Write `run.json`, then the last manifest, and give the run its final name.
+        """Write the card, `run.json`, then the last manifest, and give the run its final name.
 
         Raises RunError where a run came into its way meanwhile.
         """
+        self.write_text(CARD, card(facts))
         self.write_text(RUN_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         seal(self.partial, sum(name.startswith(f"{SHARDS}/") for name in self.files), self.files)
         aside = replaced(self.out)

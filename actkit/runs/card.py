@@ -1,0 +1,163 @@
+"""`README.md` of a run: a dataset card, by which `datasets.load_dataset("runs/x", "features")` finds each table.
+
+Its last line is a checksum of the rest, by which a card that somebody wrote in is told from one that actkit made: that
+one is never removed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SEALED = "<!-- made by actkit, sha256 "
+DEFAULT = "sequences"
+"""The table that is loaded where none is named."""
+SHOWN = ("features", "pooled_features", "activations", "effects", "directions")
+"""The tables of which the first that there is stands in the example."""
+UNSAID = ("out", "device", "batch_tokens", "shard_sequences", "shard_mb", "verify")
+"""Options that change no row."""
+ABOUT = {
+    "sequences": "one row a text that was run: where it came from, its length, its side or label, and the text",
+    "tokens": "one row a token: its id, its text and where that stands, its role, whether it is special",
+    "activations": "one row a text, position and hook point: the model's activation vector there",
+    "pooled_activations": "one row a text and hook point: the vectors of its tokens as one",
+    "layer_stats": "one row a hook point: mean, standard deviation, norm and extremes of its activations",
+    "features": "one row a token and SAE: the features that are active, strongest first, and how many are",
+    "feature_positions": "the same by feature: one row a feature and token where it is active",
+    "pooled_features": "one row a text and SAE: the features that are active in it, pooled over its tokens",
+    "feature_stats": "one row a feature: how often and how strongly it is active, and its strongest contexts",
+    "feature_logits": "one row a feature: the tokens that it raises and lowers most at the model's output",
+    "feature_scores": "one row a feature: how well it tells positive from negative texts, with the evidence",
+    "pairs": "one row a pair: where its two sides begin to differ, and their lengths",
+    "pair_diffs": "one row a pair and hook point: how far its two sides are apart",
+    "pair_stats": "one row a hook point and measure: the differences of all pairs in short",
+    "contrasts": "one row a pair and hook point: how far positive and negative are apart",
+    "directions": "one row a hook point and method: the direction that separates positive from negative",
+    "direction_scores": "one row a direction: the evidence for it, on pairs that it was not fitted to",
+    "projections": "one row a token and method: its activation along the direction",
+    "direction_features": "one row a direction and feature: the SAE's features nearest to it",
+    "steered_texts": "one row a text that the steered model was asked about",
+    "logprobs": "one row a text and intervention: the log-probability that the model gives it",
+    "interventions": "one row an intervention: what was changed in the model, where and how much",
+    "effects": "one row an intervention and measure: what it changed, with intervals",
+    "effect_samples": "one row a text and intervention: the same, text by text",
+    "rejected": "one row an input record that was not used, and why",
+}
+"""Table → what its rows are, in plain words."""
+
+
+def card(facts: Mapping[str, Any], licence: str | None = None, name: str | None = None) -> str:
+    """The card of a run of which `run.json` holds `facts`, to the byte the same for the same run.
+
+    `licence` is one of the hub's identifiers: actkit knows neither the model's nor the texts' and states none of its
+    own. `name` is what the dataset is called where it can be loaded; without one, the run's directory is meant.
+    """
+    tables = {table: about for table, about in facts["tables"].items() if about["parts"]}
+    text = "\n".join([*_front_matter(facts, tables, licence), "", *_body(facts, tables, licence, name), ""])
+    return f"{text}{SEALED}{_digest(text)} -->\n"
+
+
+def is_own(path: Path) -> bool:
+    """Whether the file is a card as actkit made it: nobody has written in it."""
+    try:
+        text, _, seal = path.read_bytes().decode("utf-8").rpartition(SEALED)
+    except (OSError, ValueError):
+        return False
+    return seal == f"{_digest(text)} -->\n"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _front_matter(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | None) -> list[str]:
+    # JSON's texts are YAML's too, whatever is in them.
+    lines = ["---", f"pretty_name: {json.dumps(_title(facts))}"]
+    lines += [f"license: {json.dumps(licence)}"] if licence else []
+    lines += ["tags:", *(f"- {tag}" for tag in ("actkit", "interpretability", "activations"))]
+    lines += ["- sparse-autoencoder"] if facts.get("saes") else []
+    lines += ["configs:"]
+    for table in tables:
+        lines += [f"- config_name: {table}", f"  data_files: {table}/part-*.parquet"]
+        lines += ["  default: true"] if table == DEFAULT else []
+    return [*lines, "---"]
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    return f"actkit {facts['command']} with {facts['model']['name']}"
+
+
+def _body(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | None, name: str | None) -> list[str]:
+    counts, model = facts["counts"], facts["model"]
+    shown = next((one for one in SHOWN if one in tables), DEFAULT)
+    revision = f" at revision `{_code(model['revision'])}`" if model.get("revision") else ""
+    lines = [
+        f"# {_code(_title(facts))}",
+        "",
+        f"What `actkit {facts['command']}` made of {counts['read']:,} records: {counts['written']:,} were used, "
+        f"{counts['rejected']:,} were not; {counts['sequences']:,} texts of {counts['tokens']:,} tokens.",
+        "",
+        f"* Model: `{_code(model['name'])}`{revision}, {model.get('architecture', 'unknown')}, computed in "
+        f"{model.get('dtype', 'unknown')}.",
+    ]
+    points = facts.get("hook_points") or []
+    lines += (
+        [f"* Hook points, by TransformerLens's names: {', '.join(f'`{one}`' for one in points)}."] if points else []
+    )
+    for sae in facts.get("saes") or ():
+        where = f", reads `{sae['hook_point']}`, {sae['d_sae']:,} features"
+        lines.append(f"* SAE: `{_code(sae['name'])}`{where}.")
+    lines += [
+        "* Options: " + ", ".join(f"`{_code(option)}`" for option in _options(facts)) + ".",
+        "",
+        "## Tables",
+        "",
+        "```py",
+        "from datasets import load_dataset",
+        "",
+        f'load_dataset({json.dumps(name or "path/to/this/directory", ensure_ascii=False)}, "{shown}")',
+        "```",
+        "",
+        "| table | rows | |",
+        "|---|---|---|",
+        *(f"| `{table}` | {about['rows']:,} | {ABOUT.get(table, '')} |" for table, about in tables.items()),
+        "",
+        "`sequence_id` and `position` are what tables are joined by. `actkit schema TABLE`, and the metadata of every "
+        "Parquet file, say what each column means and its unit.",
+        "",
+        "## Files",
+        "",
+        "`run.json` has everything above and more: versions, settings of statistics, warnings. `config.yaml` runs the "
+        f"same again: `actkit {facts['command']} --config config.yaml`. `manifest.json` has the sha256 of every file; "
+        "`actkit verify` compares them, and with `--recompute` the numbers too. `shards/` is what an interrupted run "
+        "goes on from.",
+        "",
+        "## Licence",
+        "",
+        f"{licence}, as whoever published this stated."
+        if licence
+        else "None is stated here: the texts have that of the data they came from, and the numbers may be bound by the "
+        "model's and the SAE's. Whoever publishes this states it: `actkit push --license`.",
+    ]
+    return lines
+
+
+def _options(facts: Mapping[str, Any]) -> list[str]:
+    """Options that say something; of what is on somebody's disk the name alone."""
+    said = {key: one for key, one in facts.get("options", {}).items() if key not in UNSAID}
+    given = {key: one for key, one in said.items() if one not in (None, False)}
+    return [f"{key} {one.rstrip('/').rpartition('/')[2] if _is_path(one) else one}" for key, one in given.items()]
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{_code(one)}`" for one in names)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("/", "~", "./", "../"))
+
+
+def _code(text: Any) -> str:
+    """A text that ends neither a line nor a code span of Markdown."""
+    return " ".join(str(text).replace("`", "'").replace("|", "¦").split())[:200]
