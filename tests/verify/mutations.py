@@ -156,7 +156,7 @@ def kind_of(path: Path, run: Path) -> str:
 
 def fitting(path: Path) -> dict[str, Mutate]:
     """The changes that a file can undergo."""
-    by_suffix = {".parquet": OF_TABLES, ".json": OF_JSON, ".yaml": OF_TEXT}
+    by_suffix = {".parquet": OF_TABLES, ".json": OF_JSON, ".yaml": OF_TEXT, ".md": OF_TEXT}
     return {**OF_BYTES, **by_suffix[path.suffix]}
 
 
