@@ -14,6 +14,7 @@ from pathlib import Path
 from actkit.cli.unforeseen import leave_in_log, printable
 from actkit.errors import UsageError
 from actkit.pipeline.input.files import shown
+from actkit.remote.path import RemotePath
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LABELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "hint": logging.ERROR}
@@ -40,6 +41,8 @@ class RunLog:
         """Write what waits, where there is a directory to write it to. A log that cannot be written stops no run."""
         from actkit.runs.paths import FINGERPRINT, LOG_FILE, partial_of
 
+        if isinstance(self.out, RemotePath):  # its log was put there with it
+            return None
         try:
             folder = next((path for path in (partial_of(self.out), self.out) if (path / FINGERPRINT).is_file()), None)
             if folder is None or not self._waiting:

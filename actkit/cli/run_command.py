@@ -5,6 +5,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,12 +22,14 @@ from actkit.cli.screen.progress import progress_shown
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing
 from actkit.errors import ModelError, RunError, UsageError
+from actkit.remote.path import RemotePath
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec
     from actkit.pipeline.recipe import Finished
     from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
     from actkit.runs.progress import OnProgress, Progress
+    from actkit.runs.publication import Publication
 
 
 Own = TypeVar("Own", bound="OwnSpec")
@@ -40,18 +44,36 @@ def run_command(
     Raises UsageError where `--out` cannot be meant or `--resume` does not say what, and where a signal ends the run
     StoppedError, whose hint is the line that continues it.
     """
+    from actkit.runs.publication import published
+
     _check(own, shared)
     level = level_of(shared.log_level, shared.verbose)
     is_named = shared.out is not None or shared.output is not None
-    with logged(common.output.out, level) as log:
-        finished = _run_shown(run, own, common, shared, is_named)
-        if not finished.is_plan and not finished.was_complete:
-            _log_rejected(finished.path, log)
-    return finished
+    with published(common.output) as publication:
+        if publication is not None:
+            common = replace(common, output=publication.output)
+        with logged(common.output.out, level) as log:
+            made = partial(_made, run, own, common, log, publication)
+            return _run_shown(made, own, common, shared, is_named)
+
+
+def _made(
+    run: "Callable[[Own, Common, OnProgress], Finished]",
+    own: Own,
+    common: Common,
+    log: RunLog,
+    publication: "Publication | None",
+    on_progress: "OnProgress",
+) -> "Finished":
+    """The finished run, its rejected records in its log, and all of it in the store where it goes to one."""
+    finished = run(own, common, on_progress)
+    if not finished.is_plan and not finished.was_complete:
+        _log_rejected(finished.path, log)
+    return finished if publication is None else replace(finished, path=publication.finish())
 
 
 def _run_shown(
-    run: "Callable[[Own, Common, OnProgress], Finished]", own: Own, common: Common, shared: Shared, is_named: bool
+    run: "Callable[[OnProgress], Finished]", own: Own, common: Common, shared: Shared, is_named: bool
 ) -> "Finished":
     from actkit.recipes.asked import source_of
 
@@ -60,7 +82,7 @@ def _run_shown(
         _naming(shared.model, source_of(own)),
         progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
     ):
-        finished = run(own, common, on_progress if shared.quiet else _with_notes(on_progress))
+        finished = run(on_progress if shared.quiet else _with_notes(on_progress))
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
     if finished.was_complete and not shared.quiet:
@@ -81,14 +103,21 @@ def run_from(
 ) -> "Finished":
     """Make a run of the finished run `source` with other settings, and show it; `make` is such as `rank_again`."""
     from actkit.runs.facts import facts_of
+    from actkit.runs.publication import published
 
     facts = facts_of(source)
     output = shared.output_spec(str(facts.get("command")))
     _check_exports(shared, str(facts.get("command")), facts.get("exports", ()))
     _check_places(shared)
     level = level_of(shared.log_level, shared.verbose)
-    with logged(output.out, level), progress_shown(shared.quiet) as on_progress:
-        finished = make(source, output, changes, on_progress)
+    with (
+        published(output) as publication,
+        logged(publication.output.out if publication else output.out, level),
+        progress_shown(shared.quiet) as on_progress,
+    ):
+        finished = make(source, publication.output if publication else output, changes, on_progress)
+        if publication is not None:
+            finished = replace(finished, path=publication.finish())
         if not shared.quiet:
             show_run(finished.facts, finished.path)
         return finished
@@ -178,13 +207,16 @@ def _check_exports(shared: Shared, command: str, exports: Sequence[str]) -> None
 
 def _check_places(shared: Shared) -> None:
     from actkit.runs.paths import check_local
+    from actkit.runs.publication import check_store
 
     if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
         raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
     if "-" in (str(shared.out), str(shared.output)):
         raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
     for path in (shared.out, shared.output):
-        if path is not None:
+        if isinstance(path, RemotePath) and shared.file is None:
+            check_store(path)
+        elif path is not None:
             check_local(path)
 
 

@@ -73,8 +73,10 @@ def continuing_line(out: Path | None) -> str:
 def _kept(out: Path) -> str | None:
     """What an unfinished run holds, in a sentence; None where it has no finished shard."""
     from actkit.runs.manifest import manifests
-    from actkit.runs.paths import partial_of
+    from actkit.runs.paths import is_run, partial_of
 
+    if is_run(out):
+        return f"the whole run is kept in {out}"
     found, _ = manifests(partial_of(out))
     if not found:
         return None

@@ -47,6 +47,8 @@ def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in fields(spec):
         name, value = one.metadata.get("option", one.name), getattr(spec, one.name)
+        if one.name == "out":  # not where it is made, but where it is in the end
+            value = getattr(spec, "published", None) or value
         if name is None or one.name in without:
             continue
         if is_dataclass(value):

@@ -71,6 +71,14 @@ def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -
     return kind(f"{shown}: cannot be used ({_short(error, url)})", "check the address")
 
 
+def is_final(error: BaseException) -> bool:
+    """Whether the same request would fail again: it is refused, not merely unanswered."""
+    chain = list(_chain(error))
+    refused = any(isinstance(one, (PermissionError, ModuleNotFoundError, NotADirectoryError)) for one in chain)
+    status = next((number for number in map(_status, chain) if number), None)
+    return refused or any(NO_CREDENTIALS.search(type(one).__name__) for one in chain) or status in range(400, 429)
+
+
 def lacking(url: str, package: str) -> UsageError:
     """The error for an address whose package is not installed."""
     return UsageError(f"{(scheme_of(url) or url)}:// needs {package}", "pip install 'actkit[cloud]'")

@@ -93,6 +93,11 @@ class RemotePath(PosixPath):
             start = f"{path.rstrip('/')}/"
             return sorted(str(name).removeprefix(start) for name in system.find(path))
 
+    def read_bytes(self) -> bytes:
+        """All of the file. Raises FileNotFoundError."""
+        with self.open("rb") as file:
+            return bytes(file.read())
+
     def open(self, mode: str = "r", *_more: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
         """The file, to be read. Raises FileNotFoundError."""
         if set(mode) & set("wax+"):

@@ -87,7 +87,7 @@ def check_local(path: Path | str, flag: str = "--out") -> None:
         scheme = str(path).partition(":")[0]
         raise UsageError(
             f"{flag} {in_short(path)}: nothing can be written to {scheme}://",
-            "give a directory of this machine, and copy from there",
+            "give a directory or a file of this machine, and copy from there",
         )
 
 

@@ -115,7 +115,9 @@ def test_a_document_that_cannot_be_joined_stays(
     assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
 
 
-@pytest.mark.parametrize("option", [("--merge-into", "s3://b/m.json"), ("--output", "s3://b/x"), ("--out", "gs://b/x")])
+@pytest.mark.parametrize(
+    "option", [("--merge-into", "s3://b/m.json"), ("--output", "s3://b/x.json"), ("--out", "http://b/x")]
+)
 def test_a_url_is_refused_before_anything_is_run(option: tuple[str, str], actkit: Run, tmp_path: Path) -> None:
     source = tmp_path / "in.json"
     source.write_text(json.dumps(DOCUMENT))

@@ -137,12 +137,12 @@ def test_a_folder_called_like_an_unfinished_run_is_left_alone(
     assert (folder / "thesis.txt").read_text() == "x" and not Path("x").exists()
 
 
-@pytest.mark.parametrize("out", ["s3://bucket/x", "gs://b/x", "hf://datasets/a/b", "file:///tmp/x", "s3:/b/x"])
+@pytest.mark.parametrize("out", ["hf://datasets/a/b", "file:///tmp/x", "http://h/x", "ftp://h/x"])
 def test_a_url_is_refused_before_anything_is_computed(
     out: str, actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     status, printed, err = actkit("capture", "-p", "One.", "--model", "/no/such/model", "-o", out)
     assert (status, printed) == (2, "")
-    assert " nothing can be written to " in err and err.startswith(f"error: --out {out[:3]}")
+    assert err.startswith(f"error: --out {out[:3]}")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,54 @@
+"""Where on this machine a run is made that goes to a store, and what of it has been put there."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from actkit.errors import WriteError
+from actkit.remote.path import RemotePath
+from actkit.runs.checksums import of_file
+from actkit.runs.lock import LOCK
+from actkit.runs.paths import LOG_FILE, RUN_FILE, VERIFIED
+
+STAGING = "ACTKIT_STAGING"
+"""Environment variable: the folder in which runs are made that go to a store."""
+UPLOADED = "uploaded.json"
+"""Beside the local directory: path in the run → sha256 of what was put there."""
+
+
+def staging(at: RemotePath) -> Path:
+    """The directory of this machine in which the run is made; the same each time."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = Path(os.environ.get(STAGING) or Path(cache) / "actkit" / "uploads")
+    folder = root.absolute() / hashlib.sha256(str(at).encode()).hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make {folder}: {error.strerror}", f"{STAGING} names another folder") from error
+    return folder / at.name[:100]
+
+
+def journal(path: Path) -> dict[str, str]:
+    """What has been put there, by its sha256; nothing where nobody knows."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def fetched(at: RemotePath, there: dict[str, int], into: Path) -> dict[str, str]:
+    """Bring an unfinished run here, or of a finished one all but the tables; what was fetched, by its sha256."""
+    is_finished = RUN_FILE in there
+    digests: dict[str, str] = {}
+    for name in there:
+        if name in (LOCK, VERIFIED, LOG_FILE) or (is_finished and name.endswith(".parquet")):
+            continue
+        path = into / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (at / name).open("rb") as file, path.open("wb") as copy:
+            while block := file.read(1 << 20):
+                copy.write(block)
+        digests[name] = of_file(path)
+    return digests
