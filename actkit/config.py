@@ -133,7 +133,7 @@ class OutputSpec:
     """Continue an unfinished run after its last finished shard."""
     plan_only: bool = field(default=False, metadata={"option": None})
     """Read and tokenize, say what the run would be, and write nothing."""
-    published: Path | None = field(default=None, metadata={"option": None})
-    """Where the run is to be in a store, where `out` is a directory in which it is made first."""
     verify: int = 0
     """Records that are computed again on the plain model, as soon as the first shard is finished."""
+    published: Path | None = field(default=None, metadata={"option": None})
+    """Where the run is to be in a store, where `out` is a directory in which it is made first."""

@@ -26,7 +26,7 @@ SAES = [
     SaeSpec("release", "id/a", None, 3, "hook_resid_post"),
     SaeSpec("release", "id/b", None, 3, "hook_resid_post"),
 ]
-NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded"}
+NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded", "published"}
 """How a run is gone about, and a model in memory."""
 MEANT: dict[str, Any] = {
     "out": Path("x/run"),
