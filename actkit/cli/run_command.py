@@ -209,6 +209,8 @@ def _check_places(shared: Shared) -> None:
     from actkit.runs.paths import check_local
     from actkit.runs.publication import check_store
 
+    if shared.file is not None:
+        check_local(shared.file)
     if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
         raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
     if "-" in (str(shared.out), str(shared.output)):
