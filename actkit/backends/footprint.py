@@ -1,6 +1,7 @@
 """How much memory a model's weights take, before they are loaded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,20 +23,34 @@ def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> 
 
     The model is built without memory for its weights, on torch's device `meta`.
     """
-    from transformers import AutoModelForCausalLM
-
     spec, config = description.spec, description.config
     if spec.loaded is not None:
         return sum(one.numel() * one.element_size() for one in spec.loaded[0].parameters())
     sites = block_sites(config, description.architecture)
     if config.model_type in LAYERS_STAND_ALONE and all(point.name in sites for point in hook_points):
         config = shortened(config, max(point.layer for point in hook_points) + 1)
-    with torch.device("meta"):
-        module = AutoModelForCausalLM.from_config(
-            config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
-        )
-    whole: int = sum(one.numel() * one.element_size() for one in module.parameters())
+    module = _empty(replace(description, config=config))
+    whole = _bytes(module)
     return whole if spec.quantize is None else whole - _saved(module, spec.quantize)
+
+
+def whole_bytes(description: Description) -> int:
+    """Bytes of all weights in the dtype that is asked for, as the configuration has them."""
+    return _bytes(_empty(description))
+
+
+def _empty(description: Description) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    spec = description.spec
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(
+            description.config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
+        )
+
+
+def _bytes(module: Any) -> int:
+    return sum(one.numel() * one.element_size() for one in module.parameters())
 
 
 def _saved(module: Any, quantize: Quantize) -> int:

@@ -4,13 +4,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from actkit.backends import placement
+from actkit.backends.footprint import whole_bytes
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.load_errors import explained
+from actkit.backends.model_files import check_size
+from actkit.backends.names import is_directory
 from actkit.backends.partial_load import LAYERS_STAND_ALONE, shortened
 from actkit.backends.repository import check_format
 from actkit.backends.sites import Site
@@ -74,6 +78,9 @@ def _from_safetensors(description: "Description", attn: Attention | None, n_laye
     attn = attn or spec.attn
     check_format(description.location, spec)
     with explained(spec, "weights"):
+        if is_directory(description.location):
+            # Built without memory, so that what could not be held is never asked for.
+            check_size(whole_bytes(replace(description, config=config)), Path(description.location), spec.name)
         load_weights = partial(
             AutoModelForCausalLM.from_pretrained,
             description.location,

@@ -69,7 +69,11 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
         ) from error
     except MemoryError as error:
         raise ModelError(f"{name} does not fit into memory", "use --dtype bfloat16 or a smaller model") from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # whatever a library makes of a file; a panic of one in Rust is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(f"{name}: {_sentence(error, part)}", _hint(error, spec, part)) from error
 
 
@@ -77,9 +81,11 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
 
 
-def _sentence(error: Exception, part: str) -> str:
+def _sentence(error: BaseException, part: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = lines[0][:300] if lines else type(error).__name__
+    said = (lines[0][:300] if len(lines) < 2 or not lines[0].endswith(":") else " ".join(lines)[:300]) if lines else ""
+    # A key that is missing, or a word alone, says little without what it is an error of.
+    said = said if " " in said else f"{type(error).__name__}{f': {said}' if said else ''}"
     return f"the {part} cannot be loaded ({next((meant for text, meant in PLAINER if text in str(error)), said)})"
 
 
@@ -106,7 +112,7 @@ def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
     return None
 
 
-def _hint(error: Exception, spec: ModelSpec, part: str) -> str:
+def _hint(error: BaseException, spec: ModelSpec, part: str) -> str:
     from_hub = _hub_hint(error, spec.name, "model")
     if from_hub is not None:
         return from_hub
@@ -142,13 +148,15 @@ def explained_sae(name: str, hint: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
             yield
-    except ModelError:
+    except (ModelError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(f"{name}: {_sentence(error, 'SAE')}", _sae_hint(error, name, hint)) from error
 
 
-def _sae_hint(error: Exception, name: str, hint: str) -> str:
+def _sae_hint(error: BaseException, name: str, hint: str) -> str:
     """What the hub's own errors ask for; else `hint`, which also says what an unreachable hub means for this SAE."""
     from huggingface_hub import errors as hub
 

@@ -7,12 +7,16 @@ from typing import Any
 from actkit.backends import auto, hugging_face, placement, repository
 from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
 from actkit.backends.model import Description, Model
+from actkit.backends.model_files import count_of
 from actkit.backends.names import check_name
 from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site, nearest
 from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
+
+MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
+"""What no model exceeds: its blocks are built one by one, whatever its configuration says."""
 
 
 def describe(spec: ModelSpec) -> Description:
@@ -53,14 +57,18 @@ def _in_memory(spec: ModelSpec) -> Description:
 
 def _described(spec: ModelSpec, location: str, revision: str | None, config: Any, tokenizer: Any) -> Description:
     text = config.get_text_config()
+    sizes = {key: getattr(text, key, None) for key in ("num_hidden_layers", "hidden_size", "vocab_size")}
+    layers, width = (count_of(sizes, key, spec.name, most) for key, most in MOST.items())
+    if sizes["vocab_size"] is not None:
+        count_of(sizes, "vocab_size", spec.name, MOST_TOKENS)
     return Description(
         spec=spec,
         location=location,
         revision=revision,
         config=config,
         tokenizer=tokenizer,
-        n_layers=text.num_hidden_layers,
-        d_model=text.hidden_size,
+        n_layers=layers,
+        d_model=width,
         context_length=repository.context_of(text),
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.backends.load_errors import ABSENT, explained
+from actkit.backends.model_files import check_files
 from actkit.backends.names import MODEL_DIRECTORY, is_directory
 from actkit.backends.unsupported import check_causal_kind, check_is_model
 from actkit.bundled import NAME, TINY
@@ -51,6 +52,8 @@ def read_config(location: str, spec: ModelSpec) -> Any:
     """The model's configuration. Raises ModelError for what is no causal language model, and says what it is."""
     from transformers import AutoConfig
 
+    if is_directory(location):
+        check_files(Path(location), spec.name)
     with explained(spec, "configuration"):
         try:
             config = AutoConfig.from_pretrained(
@@ -107,7 +110,10 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
         return Path(str(path)).parent.name
     digest = hashlib.sha256()
     for path in sorted(Path(location).iterdir()):
-        if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py"):
+        if (
+            path.suffix in (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py")
+            and path.is_file()
+        ):
             digest.update(f"{path.name}:{path.stat().st_size}:".encode())
             with path.open("rb") as file:
                 # The ends of a weight file hold its index and its last tensor; reading 18 GB whole would take minutes.
@@ -126,6 +132,8 @@ def check_format(location: str, spec: ModelSpec) -> None:
     `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
     """
     folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
+    if folder is not None:
+        check_files(folder, spec.name)
     if folder is not None and {"adapter_config.json", "config.json"} <= {one.name for one in folder.iterdir()}:
         raise ModelError(
             f"{spec.name} has an adapter (adapter_config.json) beside its weights, which transformers adds where peft "

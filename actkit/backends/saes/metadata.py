@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from actkit.backends.saes.sae import Sae
-from actkit.errors import ModelError
+from actkit.errors import ModelError, in_short
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 
 HARMLESS = (
@@ -50,6 +50,7 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
     Raises ModelError for an SAE that does not say what it reads, or cannot be read token by token.
     """
     facts = {key: value for key, value in sae.cfg.metadata.to_dict().items() if value is not None} | facts
+    _check_kinds(name, facts)
     architecture = sae.cfg.architecture()
     if architecture in REFUSED:
         raise ModelError(f"{name} is a {architecture} SAE: {REFUSED[architecture]}", "choose another SAE")
@@ -78,6 +79,24 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
         sae.state_dict(),
         predicts,
     )
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "context_size": ((int,), "a number of tokens"),
+    "model_name": ((str,), "a name"),
+    "neuronpedia_id": ((str,), "a name"),
+    "prepend_bos": ((bool,), "true or false"),
+    "model_from_pretrained_kwargs": ((dict,), "an object"),
+}
+"""What an SAE's metadata may hold, where actkit reads it."""
+
+
+def _check_kinds(name: str, facts: dict[str, Any]) -> None:
+    """Raise ModelError for metadata of another kind than it is read as."""
+    for key, (kinds, what) in KINDS.items():
+        found = facts.get(key)
+        if found is not None and (not isinstance(found, kinds) or (isinstance(found, bool) and bool not in kinds)):
+            raise ModelError(f"{name}: its cfg.json says {key} {in_short(repr(found))}", f"that is {what}, or left out")
 
 
 class _Computed(NamedTuple):

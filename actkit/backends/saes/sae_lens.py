@@ -6,7 +6,6 @@ with centred weights, with heads laid side by side (`described_sae`).
 
 import copy
 import difflib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from actkit.backends.load_errors import explained_sae
+from actkit.backends.model_files import check_files, check_size, count_of, settings
 from actkit.backends.saes.formats import converter
 from actkit.backends.saes.hub import commit_of, fetched
 from actkit.backends.saes.metadata import REFUSED, described
@@ -24,6 +24,10 @@ from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeSpec
 from actkit.errors import ModelError, UsageError, in_short
+
+DAMAGED = "its cfg.json and its weights do not belong together; fetch its files again"
+MOST = 1 << 26
+"""Numbers that an SAE reads, and features, at most."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +145,40 @@ def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | No
     from sae_lens import SAE
 
     found = converter(path)
-    with explained_sae(str(path), "fetch its files again"):
+    check_files(path, in_short(path))
+    with explained_sae(in_short(path), "fetch its files again"):
         if found is None:
-            _check_finished(path)
+            _check_own(path)
             sae = SAE.load_from_disk(path, device=device, dtype="float32")
         else:
             sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found[1])
-    return described(sae, name, dict(facts or {}))
+        return _tried(described(sae, name, dict(facts or {})))
 
 
-def _check_finished(path: Path) -> None:
-    """Raise ModelError for a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once."""
-    architecture = str(json.loads((path / "cfg.json").read_text(encoding="utf-8")).get("architecture"))
+def _tried(sae: Sae) -> Sae:
+    """The SAE, which encodes a vector. Raises ModelError where its settings do not let it."""
+    try:
+        with torch.inference_mode():
+            found = sae.encode(torch.zeros((1, sae.d_in), device=next(iter(sae.weights.values())).device))
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise ModelError(
+            f"{sae.name} cannot encode a vector ({in_short(str(error).splitlines()[0])})", DAMAGED
+        ) from error
+    if found.shape != (1, sae.d_sae):
+        raise ModelError(f"{sae.name} makes {list(found.shape)} of a vector, not [1, {sae.d_sae}]", DAMAGED)
+    return sae
+
+
+def _check_own(path: Path) -> None:
+    """Raise ModelError for sizes that the weights' file cannot hold.
+
+    And for a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once.
+    """
+    about = settings(path / "cfg.json", in_short(path))
+    check_size(
+        4 * count_of(about, "d_in", str(path), MOST) * count_of(about, "d_sae", str(path), MOST), path, str(path)
+    )
+    architecture = str(about.get("architecture"))
     if "batchtopk" in architecture:
         raise ModelError(
             f"{path} is a {architecture} SAE in training: which features it keeps depends on the batch",
@@ -174,7 +200,7 @@ def _from_registry(release: str, sae_id: str, device: str, repository: str) -> S
     hint = "check the connection, or that its files are in the local cache"
     with explained_sae(name, hint), _tensors_only(), _shapes_off_files():
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
-    return described(sae, name, {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)})
+    return _tried(described(sae, name, {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)}))
 
 
 @contextmanager

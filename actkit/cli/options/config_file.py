@@ -1,6 +1,6 @@
 """Options from a YAML file. Precedence: flag, ACTKIT_* in the environment, the file, the preset, the default."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import typer
 from actkit.cli.options.groups import at_home
 from actkit.cli.options.presets import beneath
 from actkit.cli.options.yaml_file import read_options
-from actkit.errors import UsageError
+from actkit.errors import UsageError, in_short
 
 NOT_REPLAYED = (
     "config",
@@ -37,15 +37,14 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     values = _flat(path, read_options(path), context)
     meant_for = values.pop("command", context.info_name)
     if meant_for != context.info_name:
-        raise UsageError(
-            f"--config {path} is for {meant_for}, not {context.info_name}", f"actkit {meant_for} --config {path}"
-        )
+        meant = in_short(str(meant_for))
+        raise UsageError(f"--config {path} is for {meant}, not {context.info_name}", f"actkit {meant} --config {path}")
     known = {parameter.name for parameter in context.command.params if parameter.name}
     values = {_option_of(context, key): value for key, value in values.items()}
     unknown = sorted(set(values) - known)
     if unknown:
         raise UsageError(
-            f"--config {path}: {context.info_name} has no option {', '.join(unknown)}",
+            f"--config {path}: {context.info_name} has no option {_listed(unknown)}",
             f"it has {', '.join(sorted(known - set(NOT_REPLAYED)))}",
         )
     several = {parameter.name for parameter in context.command.params if getattr(parameter, "multiple", False)}
@@ -54,6 +53,13 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Names that somebody made up, on one line."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(in_short(one) for one in names[:MOST_NAMED]) + more
+
+
+MOST_NAMED = 20
 SECTIONS: Mapping[str, Mapping[str, str | None]] = {
     "model": {
         "model_name": "model",
@@ -124,7 +130,7 @@ def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict
                 hint = f"write `{flat}: …` without a section" if flat else "options stand one a line: `option: value`"
                 if section is not None and flat is None:
                     hint = f"the section {key} may have {', '.join(section)}"
-                raise UsageError(f"--config {path}: {key}.{inside} is not known", hint)
+                raise UsageError(f"--config {path}: {in_short(f'{key}.{inside}')} is not known", hint)
             option = section[inside]
             if option is not None and inner is not None:
                 found[option] = inner

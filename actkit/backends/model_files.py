@@ -1,0 +1,100 @@
+"""The files of a model's directory, or an SAE's, looked at before a library reads them: anybody may have made them.
+
+A pipe would be waited for, a device read without end, a document of hundreds of MB held in memory several times over,
+and an index of weights may name files that are elsewhere.
+"""
+
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from actkit.errors import ModelError, in_short
+
+READ = (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py", ".txt")
+"""Ends of the names of files that libraries read."""
+MOST, MOST_VOCABULARY = 1 << 26, 1 << 28
+"""Bytes of a document, and of one that has a vocabulary: Gemma's tokenizer.json has 33 MB."""
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
+DOCUMENTS = (".json", ".jinja", ".txt", ".model", ".py")
+INDEX = ".safetensors.index.json"
+PARSED = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "cfg.json")
+"""Documents of settings, which are objects."""
+AGAIN = "fetch its files again, and ask whoever made them"
+TIMES, BESIDE = 16, 1 << 30
+"""A model's weights in memory are at most this many times its files (4 bits become 32, twice over), and this beside."""
+
+
+def check_files(folder: Path, name: str) -> None:
+    """Raise ModelError for a directory with something in it that no model or SAE has, where a library would read it."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in READ:
+            _check_file(path, f"{in_short(name)}: {in_short(path.name)}")
+    for path in sorted(folder.glob(f"*{INDEX}")):
+        _check_index(path, in_short(name))
+    for document in PARSED:
+        if (folder / document).is_file():
+            settings(folder / document, in_short(name))
+
+
+def settings(path: Path, name: str) -> dict[str, Any]:
+    """A document of settings. Raises ModelError for what is no JSON object, or holds what is no text."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(found, ensure_ascii=False).encode()  # half characters: no table could hold such a name
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{name}: {path.name} is damaged ({_line(error)})", AGAIN) from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{name}: {path.name} is damaged (it is no JSON object)", AGAIN)
+    return found
+
+
+def check_size(needed: int, folder: Path, name: str) -> None:
+    """Raise ModelError where `needed` bytes of weights cannot be what the directory's files hold."""
+    ends = (".safetensors", ".bin", ".pt", ".pth")
+    there = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in ends and path.is_file())
+    if needed > TIMES * there + BESIDE:
+        raise ModelError(
+            f"{in_short(name)}: its configuration asks for {needed / 1e9:,.1f} GB of weights, and its files have "
+            f"{there / 1e9:,.1f}",
+            "the weights do not belong to the configuration",
+        )
+
+
+def count_of(about: Mapping[str, Any], key: str, name: str, most: int) -> int:
+    """A size that a configuration states. Raises ModelError for what is no whole number from 1 to `most`."""
+    found = about.get(key)
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= most:
+        raise ModelError(
+            f"{in_short(name)}: its configuration says {key} {in_short(repr(found))}",
+            f"that is a whole number from 1 to {most:,}",
+        )
+    return found
+
+
+def _check_file(path: Path, place: str) -> None:
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise ModelError(f"{place} is a link that leads nowhere", AGAIN) from error
+    if not stat.S_ISREG(about.st_mode):
+        what = "a directory" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
+        raise ModelError(f"{place} is {what}, not a file", AGAIN)
+    most = MOST_VOCABULARY if path.name in VOCABULARIES else MOST
+    if path.suffix in DOCUMENTS and about.st_size > most:
+        raise ModelError(f"{place} has {about.st_size / 1e6:,.0f} MB, more than {most / 1e6:,.0f}", AGAIN)
+
+
+def _check_index(path: Path, name: str) -> None:
+    """The files that an index names are in its own directory."""
+    parts = settings(path, name).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(one, str) for one in parts.values()):
+        raise ModelError(f"{name}: {path.name} is damaged (its weight_map does not name files)", AGAIN)
+    for one in sorted(set(parts.values())):
+        if not one.isprintable() or len(one) > 255 or one != PurePosixPath(one).name or "\\" in one:
+            raise ModelError(f"{name}: {path.name} names {in_short(one)!r}, which is no file of its directory", AGAIN)
+
+
+def _line(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:200]

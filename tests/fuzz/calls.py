@@ -1,0 +1,118 @@
+"""Calls of the command line, many in a process of its own, which is bounded in memory and watched from outside.
+
+`python -m tests.fuzz.calls MODULE FOLDER FIRST END` makes the cases from FIRST on of a module, one after the other,
+and says of each, as a line of JSON, what came of it. A case that does not end is ended by the watcher, which goes on
+with the next one in another process.
+"""
+
+import importlib
+import json
+import os
+import re
+import resource
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60
+"""Seconds after which a case does not end; a template has ten, and a machine may be busy."""
+MEMORY = 6 << 30
+"""Bytes of address space: torch alone takes about 2 GB, most of which it never touches."""
+PEAK = 1_500_000
+"""kB in memory at most, torch and transformers included."""
+
+
+def cases(module: str, folder: Path, count: int, first: int = 0) -> Iterator[dict[str, Any]]:
+    """What came of each case, in processes one after the other."""
+    number = first
+    while number < first + count:
+        arguments = (module, str(folder), str(number), str(first + count))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fuzz.calls", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        )
+        assert process.stdout is not None and process.stderr is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(process.stdout, selectors.EVENT_READ)
+            while ready.select(PATIENCE) and (line := process.stdout.readline()):
+                yield json.loads(line)
+                number += 1
+        ended = process.wait() if process.stdout.closed or not line else None
+        if number < first + count:
+            process.kill()
+            said = process.stderr.read().decode(errors="replace")[-2000:]
+            yield {
+                "number": number,
+                "status": ended,
+                "err": f"no end after {PATIENCE} s, or killed: {said}",
+                "steps": [],
+            }
+            number += 1
+        process.wait()
+
+
+def wrong_with(one: dict[str, Any]) -> str | None:
+    """What is wrong with what came of a case; None where nothing is."""
+    said, err = one["err"], one["err"].replace("\r", "")
+    if one["status"] not in (0, 1, 2):
+        return f"exit status: {one['status']}"
+    if "Traceback" in said or "panicked" in said or "unforeseen" in said:
+        return "a traceback"
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", err):
+        return "an escape sequence"
+    if one["status"] and (err.count("error: ") < 1 or err.count("\nhint: ") != 1):
+        return "no sentence with a hint"
+    if one.get("seconds", 0) > PATIENCE / 2:
+        return f"{one['seconds']:.0f} s"
+    if one.get("leak"):
+        return "something outside of the folder was read"
+    return f"{one['peak']:,} kB" if one.get("peak", 0) > PEAK else None
+
+
+def main(module: str, folder: Path, first: int, end: int) -> None:
+    """Make and call the cases."""
+    from actkit.cli.app import main as actkit
+
+    made = importlib.import_module(module)
+    answers = os.fdopen(os.dup(1), "w")
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    _redirect(Path("warmed"))
+    made.warm(actkit)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for number in range(first, end):
+        steps, arguments, leak = made.case(Path(), number)
+        _redirect(Path("said"))
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+        began = time.monotonic()
+        try:
+            actkit(arguments)
+        except SystemExit as error:
+            status = error.code
+        except BaseException as error:
+            status = repr(error)
+        seconds = time.monotonic() - began
+        sys.stdout.flush()
+        sys.stderr.flush()
+        err = Path("said").read_text(encoding="utf-8", errors="surrogateescape")
+        peak = int(re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0])
+        answer = {"number": number, "status": status, "err": err, "seconds": seconds, "peak": peak, "steps": steps}
+        answers.write(json.dumps({**answer, "arguments": arguments, "leak": leak and status == 0}) + "\n")
+        answers.flush()
+
+
+def _redirect(to: Path) -> None:
+    """Have both streams in a file, what libraries that are not Python print too."""
+    with to.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
