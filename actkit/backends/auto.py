@@ -16,10 +16,25 @@ def resolve_device(device: str) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(
-            f"--device {device}: {str(error).splitlines()[0]}", "use auto, cpu, cuda, cuda:1 or mps"
-        ) from error
+        raise UsageError(f"--device {device}: {_why(device, error)}", _instead(device)) from error
     return found
+
+
+def _why(device: str, error: Exception) -> str:
+    if device.startswith("cuda") and torch.version.cuda is None and torch.version.hip is None:
+        return f"this torch ({torch.__version__}) is built without CUDA"
+    if isinstance(error, RuntimeError) and "device type at start" in str(error):
+        return "there is no such device"
+    return str(error).splitlines()[0]
+
+
+def _instead(device: str) -> str:
+    if device.startswith("cuda") and torch.version.cuda is None:
+        return (
+            "--device cpu or auto; for a GPU install torch's CUDA build: pip install --force-reinstall torch on Linux, "
+            "elsewhere the line that pytorch.org/get-started has for your system"
+        )
+    return "use auto, cpu, cuda, cuda:1 or mps"
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> str:

@@ -6,11 +6,13 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
+from actkit.backends.hub_reach import from_cache_where_unreachable
 from actkit.backends.names import is_directory
+from actkit.bundled import NAME
 from actkit.config import ModelSpec
 from actkit.errors import ActkitError, ModelError
 
@@ -29,6 +31,7 @@ TOLD = (
 )
 """What errors say, and what to do."""
 
+MINE = "--model tiny is bundled, --model DIR is a directory of yours"
 PLAINER = (
     ("ignore_mismatched_sizes", "the weights have other shapes than config.json says"),
     ("Couldn't instantiate the backend tokenizer", "there is no tokenizer.json, nor files to make one from"),
@@ -51,8 +54,10 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     _quiet_hub()
     name = f"{spec.name} at revision {spec.revision}" if spec.revision else spec.name
+    of_hub = spec.loaded is None and spec.name != NAME and not is_directory(spec.name)
     try:
-        yield
+        with from_cache_where_unreachable() if of_hub else nullcontext():
+            yield
     except ActkitError:
         raise
     except torch.OutOfMemoryError as error:
@@ -105,9 +110,10 @@ def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
         isinstance(cause, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)) for cause in causes
     ):
         why = ", since HF_HUB_OFFLINE is set," if constants.HF_HUB_OFFLINE else ""
+        use = MINE if what == "model" else "--sae DIR is one of yours"
         return (
             f"the hub cannot be reached{why} and the {what} is not in the local cache; check the name and the "
-            "connection, or set HF_HOME to a cache that has it"
+            f"connection, or set HF_HOME to a cache that has it; {use}"
         )
     return None
 
@@ -141,11 +147,11 @@ def _missing(said: str, spec: ModelSpec, part: str) -> str:
 
 
 @contextmanager
-def explained_sae(name: str, hint: str) -> Iterator[None]:
+def explained_sae(name: str, hint: str, of_hub: bool = False) -> Iterator[None]:
     """Turn whatever SAELens, the hub or a damaged file raises into one sentence and a hint."""
     _quiet_hub()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), from_cache_where_unreachable() if of_hub else nullcontext():
             warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
             yield
     except (ModelError, KeyboardInterrupt, SystemExit, GeneratorExit):

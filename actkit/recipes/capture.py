@@ -26,7 +26,7 @@ from actkit.recipes.conversations.fields import ContextFields, FieldNames, names
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
-from actkit.recipes.prompt_response import PromptResponse, encode_conversation
+from actkit.recipes.prompt_response import PromptResponse, encode_conversation, template_token
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
@@ -77,25 +77,24 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
         encoding, cut = truncate(prompt.encoding, limit if limit is not None else len(prompt.encoding))
         keep = _positions(spec.positions, prompt, len(encoding))
         start = prompt.response[0] if prompt.response else None
-        return Prepared(
-            [
-                TokenSequence(
-                    record.record_id,
-                    encoding,
-                    keep,
-                    response_start=start if start is not None and start < len(encoding) else None,
-                    n_truncated=cut,
-                    boundary_merged=prompt.boundary_merged,
-                )
-            ],
-            said=found.said,
+        sequence = TokenSequence(
+            record.record_id,
+            encoding,
+            keep,
+            response_start=start if start is not None and start < len(encoding) else None,
+            n_truncated=cut,
+            boundary_merged=prompt.boundary_merged,
         )
+        last = template_token(sequence) if spec.positions == "last" else {}
+        return Prepared([sequence], said={**found.said, **last})
 
     of_file = 0 if spec.path is None else records_about(spec.path, spec.read)
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
     rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
-    plain = Recipe(spec.command, records, prepare, made.reducers, finish, n_records=n_records, rules=rules)
+    lines = spec.path is not None and spec.path != STDIN and format_of(spec.path) == "text"
+    about = {"read_as": "each line of a text file is a prompt"} if lines else {}
+    plain = Recipe(spec.command, records, prepare, made.reducers, finish, about, n_records=n_records, rules=rules)
     return with_features(plain, made)
 
 

@@ -21,6 +21,7 @@ from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Encoding, Record, TokenSequence
 from actkit.pipeline.input.corpus import find_corpus, is_document, read_documents
+from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.reader import about_file
 from actkit.pipeline.input.sources import Source, opened
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
@@ -131,7 +132,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
         prepare,
         reducers,
         finish,
-        detected=corpus.facts(),
+        detected={**corpus.facts(), **_read_as(corpus, spec.by_line)},
         found=lambda: {"documents": dict(counts), **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},
@@ -139,6 +140,13 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
         health=found.health,
         rules=Rules(spec.tokens.bos, top_k=spec.top_k, threshold=spec.threshold),
     )
+
+
+def _read_as(corpus: Source, by_line: bool) -> dict[str, str]:
+    """What a text file is taken for, which `capture` takes otherwise."""
+    texts = [file for file in corpus.files if format_of(file) == "text"]
+    each = "each line of a text file is" if by_line else "each text file is"
+    return {"read_as": f"{each} a document{'' if by_line else '; --by-line: each line'}"} if texts else {}
 
 
 def _about(corpus: Source, by_line: bool) -> int | None:

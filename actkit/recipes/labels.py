@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actkit.errors import InputError, RecordError, UsageError
+from actkit.errors import InputError, RecordError, RunError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.reader import Records, look_ahead
 from actkit.recipes.label_words import (
@@ -194,6 +194,36 @@ def meant_in(labels: Labels, first: Sequence[Record | Rejected]) -> dict[str, An
             most = [label for label, _ in counts.most_common(MOST_SHOWN)]
             told[sign] = {label: counts[label] for label in most} if sign == "neither" else most
     return told
+
+
+def counts_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, Counter[str]]:
+    """Sign, or `neither` → label → how many of the records have it."""
+    found: dict[str, Counter[str]] = {sign: Counter() for sign in ("positive", "negative", "neutral", "neither")}
+    for record in records:
+        value = record.value if isinstance(record, Record) else None
+        if not isinstance(value, Mapping):
+            continue
+        name = name_of(value, labels.fields.label, LABEL_FIELDS)
+        if name is not None:
+            meant = labels.meanings(value[name])
+            sign = next(iter(meant)) if len(meant) == 1 else "neither"
+            found[sign].update([shown(value[name])])
+    return found
+
+
+def check_both(counts: Mapping[str, Counter[str]], field: str | None) -> None:
+    """Raise RunError where all records are of one sign, with the labels that there are and how many have each."""
+    n = {sign: counts[sign].total() for sign in ("positive", "negative")}
+    if min(n.values()) or not max(n.values()):  # of an input without any sign the run says more
+        return
+    every = sorted(sum(counts.values(), Counter[str]()).items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(every) - MOST_SHOWN} more" if len(every) > MOST_SHOWN else ""
+    there = ", ".join(f"{label} ({count:,})" for label, count in every[:MOST_SHOWN])
+    raise RunError(
+        f"there is nothing to compare: {n['positive']:,} positive and {n['negative']:,} negative texts",
+        f"the labels{f' in {field}' if field else ''} are {there}{more}: --positive and --negative name those that "
+        "count, each repeatable",
+    )
 
 
 def shown(label: Any) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from actkit.config import Bos
 from actkit.errors import RecordError
-from actkit.pipeline.data import Encoding
+from actkit.pipeline.data import Encoding, TokenSequence
 from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat
 from actkit.pipeline.tokens.spans import Span
-from actkit.pipeline.tokens.tokenize import Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
+from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
 from actkit.recipes.conversations.dialogues import RENDERED
 from actkit.recipes.conversations.prompts import Conversation
 
@@ -42,6 +42,23 @@ class PromptResponse:
     def response_start(self) -> int:
         """The answer's first position, or where it would begin: before an EOS that the tokenizer puts after a text."""
         return self.response[0] if self.response else self.encoding.text_end
+
+
+TEMPLATE_TOKENS = "template_tokens"
+"""What is counted of a record whose one position is a token of the chat template's own."""
+
+
+def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
+    """That the last position that is read is the template's own, with its text: what follows a prompt in a chat.
+
+    The same token stands there whatever the prompt is. Nothing for a token of the text.
+    """
+    if not len(sequence.keep):
+        return {}
+    at, encoding = int(sequence.keep[-1]), sequence.encoding
+    if encoding.role[at] != TEMPLATE:
+        return {}
+    return {TEMPLATE_TOKENS: [encoding.text[int(encoding.char_start[at]) : int(encoding.char_end[at])]]}
 
 
 def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: Bos) -> PromptResponse:

@@ -30,7 +30,7 @@ from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
 from actkit.recipes.labelled_lines import labelled_lines
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
-from actkit.recipes.labels import Labels, meant_in
+from actkit.recipes.labels import Labels, check_both, counts_in, meant_in
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
@@ -91,7 +91,10 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     about: dict[str, Any] = {"input_format": "preference pairs" if labels is None else "labelled texts"}
     if labels is not None:
         first, records = look_ahead(records, LABELS_LOOKED_AT)
-        about |= {"labels": meant_in(labels, first), "weights": spec.fields.score}
+        meant = meant_in(labels, first)
+        about |= {"labels": meant, "weights": spec.fields.score}
+        if len(first) < LABELS_LOOKED_AT and not spec.fields.columns:
+            check_both(counts_in(labels, first), meant["field"])
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat

@@ -26,7 +26,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.fields import ContextFields, names_of, object_of
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
-from actkit.recipes.prompt_response import encode_conversation
+from actkit.recipes.prompt_response import encode_conversation, template_token
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -70,7 +70,9 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
 
     def prepare(record: Record) -> Prepared:
         said = read_prompt(object_of(_fields_of(record.value)), names, spec.response_field)
-        return Prepared([_sequence(record, said, spec, tokenizer, limit)], said=said.said)
+        sequence = _sequence(record, said, spec, tokenizer, limit)
+        last = {} if spec.save_all_tokens else template_token(sequence)
+        return Prepared([sequence], said={**said.said, **last})
 
     def finish(run: Path) -> Iterator[tuple[str, Groups]]:
         for sae in saes:

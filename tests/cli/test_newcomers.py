@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -391,3 +392,106 @@ def test_tab_completes_names(line: str, words: list[str]) -> None:
     program = [sys.executable, "-c", "import sys; sys.argv[0] = 'actkit'; from actkit.cli import main; main()"]
     found = subprocess.run(program, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.split() == words
+
+
+# What was meant
+
+
+def write_lines(name: str, *rows: Any) -> str:
+    Path(name).write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+    return name
+
+
+ROWS = [{"body": f"Text {at}.", "stars": at % 2 + 4} for at in range(6)]
+PAIRS = [{"prompt": f"Is {at} even?", "chosen": "Yes.", "rejected": "No."} for at in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("line", "rows", "says", "hint"),
+    [
+        ("capture 'some text'", (), "some text: no such file", "actkit capture --prompt 'some text'"),
+        (
+            "reward-detect in.jsonl --text-field body --label-field stars --positive 5 --negative 1",
+            ROWS,
+            "3 positive and 0 negative texts",
+            "the labels in stars are 4 (3), 5 (3): --positive and --negative name",
+        ),
+        ("capture -p x --device cuda", (), "is built without CUDA", "pip install --force-reinstall torch"),
+        ("saes gema", (), "no SAE has gema", "did you mean google/gemma-"),
+    ],
+    ids=["text", "labels", "cuda", "saes"],
+)
+def test_an_error_says_what_to_type(
+    line: str, rows: Any, says: str, hint: str, actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.version.cuda", None)
+    write_lines("in.jsonl", *rows)
+    found = actkit(*shlex.split(line), *(() if line.startswith("saes") else ("-o", "x")))
+    assert found.status in (1, 2) and says in found.err and hint in found.err, found.err
+    assert [one.name for one in Path().iterdir()] == ["in.jsonl"]
+
+
+def test_a_fifth_that_is_rejected_is_a_warning_and_says_what_keeps_it(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ("--layers", "0", "--positions", "divergence")
+    write_lines("in.jsonl", *PAIRS, {"prompt": "Is 5 even?", "chosen": "Yes."})
+    said = actkit("dpo", "in.jsonl", "-o", "x", *small).err
+    assert "warning: 20% of the records were rejected: actkit peek FILE shows the fields" in said
+    write_lines("in.jsonl", *PAIRS, *PAIRS, {"prompt": "Is 5 even?", "chosen": "Yes."})
+    assert "were rejected" not in actkit("dpo", "in.jsonl", "-o", "y", *small).err
+
+
+def test_a_last_token_that_is_the_template_s_own_is_said(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines("chat.jsonl", {"messages": [{"role": "user", "content": "Hello."}]})
+    options = ("-o", "x", "--overwrite")
+    both = "--save-all-tokens reads all tokens, --no-chat leaves the template out"
+    said = actkit("sae-extract", "chat.jsonl", *options).err
+    assert "note: the last token of 1 prompt is the chat template's own ('<|assistant|>')" in said and both in said
+    assert "template's own" not in actkit("sae-extract", "chat.jsonl", "--save-all-tokens", *options).err
+    assert "--positions all" in actkit("capture", "chat.jsonl", "--positions", "last", "--layers", "0", *options).err
+    assert (
+        "template's own" not in actkit("capture", "-p", "Hello.", "--positions", "last", "--layers", "0", *options).err
+    )
+
+
+def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines("note.md", "# One", "Two.")
+    assert (
+        "read as: each line of a text file is a prompt" in actkit("capture", "note.md", "--layers", "0", "-o", "x").err
+    )
+    said = actkit("feature-dataset", "note.md", "-o", "y").err
+    assert "read as: each text file is a document; --by-line: each line" in said
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, actkit: Run, tmp_path: Path
+) -> None:
+    """Its client tried for half a minute."""
+    import huggingface_hub
+
+    from actkit.backends import hub_reach
+
+    class ConnectError(Exception):
+        pass
+
+    asked: list[str] = []
+
+    def nobody(*_: Any, **__: Any) -> None:
+        asked.append("asked")
+        raise ConnectError
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=nobody))
+    hub_reach._answers.cache_clear()
+    found = actkit("capture", "-p", "x", "-m", "google/gemma-2-2b", "-o", str(tmp_path / "x"))
+    assert found.status == 1 and "the hub cannot be reached and the model is not in the local cache" in found.err
+    assert "--model tiny" in found.err and "--model DIR" in found.err and "HF_HUB_OFFLINE" not in found.err
+    assert asked == ["asked"] and huggingface_hub.constants.HF_HUB_OFFLINE is False
+    hub_reach._answers.cache_clear()

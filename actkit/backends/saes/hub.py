@@ -27,7 +27,7 @@ def fetched(repository: str, sae_id: str) -> Path:
     # sparsify says beside its folders which model and dataset they are of.
     wanted = [*(str(inside / file) for file in FILES), str(inside.parent / "config.json")]
     hint = f"check the name, the connection, and that {sae_id} is a folder of the repository"
-    with explained_sae(f"{repository}/{sae_id}", hint):
+    with explained_sae(f"{repository}/{sae_id}", hint, of_hub=True):
         folder = Path(snapshot_download(repository, allow_patterns=wanted)) / sae_id
         if not folder.is_dir():
             raise FileNotFoundError(f"{repository} has no folder {sae_id} in the local cache or on the hub")

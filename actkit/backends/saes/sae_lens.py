@@ -197,8 +197,8 @@ def _from_registry(release: str, sae_id: str, device: str, repository: str) -> S
         )
     if loader in REFUSED:
         raise ModelError(f"{name} is a {loader} SAE: {REFUSED[loader]}", "choose another SAE")
-    hint = "check the connection, or that its files are in the local cache"
-    with explained_sae(name, hint), _tensors_only(), _shapes_off_files():
+    hint = "check the connection, or that its files are in the local cache; --sae DIR is one of yours"
+    with explained_sae(name, hint, of_hub=True), _tensors_only(), _shapes_off_files():
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
     return _tried(described(sae, name, {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)}))
 

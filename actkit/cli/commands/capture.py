@@ -1,5 +1,8 @@
 """`actkit capture`."""
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, cast, get_args
 
@@ -13,7 +16,7 @@ from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.signals import ARGUMENTS
 from actkit.config import ContrastPositions
-from actkit.errors import UsageError
+from actkit.errors import InputError, UsageError
 from actkit.pipeline.input import formats
 
 
@@ -105,8 +108,23 @@ def capture(
         shared.read_spec(),
         context.fields(),
     )
-    finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
+    with _naming_prompt(path):
+        finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)
+
+
+@contextmanager
+def _naming_prompt(path: str | None) -> Iterator[None]:
+    """Say how a text is given, where a file of that name is not there."""
+    from actkit.pipeline.input.formats import format_of
+
+    try:
+        yield
+    except InputError as error:
+        missing = path is not None and error.message.startswith(f"{path}: no such file")
+        if missing and path is not None and (format_of(path) is None or " " in path):
+            error.hint = f"a text is given with --prompt: actkit capture --prompt {shlex.quote(path)}"
+        raise
 
 
 def _capture_concept(

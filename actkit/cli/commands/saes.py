@@ -1,8 +1,11 @@
 """`actkit saes`."""
 
 import json as json_text
+import re
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +13,12 @@ from rich.table import Table
 
 from actkit.cli.screen.console import draw_table
 from actkit.errors import InputError
+
+if TYPE_CHECKING:
+    from actkit.cli.registry import Listed
+
+MOST_NEAR = 5
+"""Names that a hint lists."""
 
 
 def saes(
@@ -33,7 +42,7 @@ def saes(
         if matching:
             found.append((release, matching))
     if not found:
-        raise InputError(f"no SAE has {' and '.join(words)} in its release, model or id", "actkit saes lists all")
+        raise InputError(f"no SAE has {' and '.join(words)} in its release, model or id", _near(words, listed()))
     if json:
         for release, matching in found:
             rows = matching if ids else [matching]
@@ -48,6 +57,18 @@ def saes(
         for cell in matching if ids else [f"{len(matching)}, such as {matching[0]}"]:
             shown.add_row(release.name, release.model, cell)
     draw_table(shown, Console(highlight=False))
+
+
+def _near(words: list[str], every: "Iterable[Listed]") -> str:
+    """A hint with names of models and releases that are spelled like one of the words."""
+    names = list(dict.fromkeys(name.lower() for one in every for name in (one.model, one.name)))
+    pieces: dict[str, list[str]] = {}
+    for name in names:
+        for piece in {name, *re.split(r"[-_/ ]", name)}:
+            pieces.setdefault(piece, []).append(name)
+    near = [piece for word in words for piece in get_close_matches(word, pieces, n=2, cutoff=0.7)]
+    found = list(dict.fromkeys(name for piece in near for name in pieces[piece]))[:MOST_NEAR]
+    return f"did you mean {', '.join(found)}? actkit saes lists all" if found else "actkit saes lists all"
 
 
 def _has(text: str, words: list[str]) -> bool:

@@ -12,6 +12,23 @@ from rich.text import Text
 from actkit.cli.screen.console import console, counted, draw_table, say, size
 from actkit.errors import in_short
 
+TEMPLATE_TOKENS = "template_tokens"
+MANY_REJECTED = 0.2
+"""Share of the records that is too large to be passed over."""
+LISTED_THERE = "the table rejected has each record with its reason"
+KEEPING = (
+    ("longer than", "a model with a longer context keeps those that are too long"),
+    (
+        "missing",
+        "actkit peek FILE shows the fields, and --chosen-field, --rejected-field, --prompt-field, … name others",
+    ),
+    ("no field", "actkit peek FILE shows the fields, and --text-field, --label-field, --prompt-field, … name others"),
+    ("equal", "pairs of two equal answers say nothing of a difference"),
+    ("empty", "empty lines and texts are no loss"),
+    ("label", "--positive and --negative name the labels that count"),
+    ("not JSON", "lines that are not JSON have to be mended"),
+)
+"""What a reason says → what keeps such records, or why they need not be kept."""
 MOST_FIELDS = 20
 """Names of fields that are shown of a kind; run.json has all."""
 
@@ -60,6 +77,8 @@ def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
     """Which shapes the records had, and which of their fields were read and left; a number where not all had it."""
     written = facts["counts"]["written"]
     for kind, counts in facts.get("input", {}).items():
+        if kind == TEMPLATE_TOKENS:
+            continue
         named = sorted(counts.items(), key=lambda item: -item[1])
         shown = [in_short(name) + ("" if count == written else f" ({count:,})") for name, count in named[:MOST_FIELDS]]
         more = f" and {len(named) - MOST_FIELDS} more" if len(named) > MOST_FIELDS else ""
@@ -87,12 +106,36 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
     if counts.get("sinks"):
         sinks = counted(counts["sinks"], "token is an attention sink", "tokens are attention sinks")
         screen.print(f"  {sinks} (is_sink in the table tokens): left out of statistics, as special tokens are")
+    _show_template_tokens(facts, screen)
     for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
         screen.print("  more reasons are in the table rejected")
     if facts.get("first_rejected"):
         screen.print(f"  the first rejected: {facts['first_rejected']}", markup=False)
+    if counts["rejected"] >= MANY_REJECTED * counts["read"] > 0:
+        share = f"{counts['rejected'] / counts['read']:.0%} of the {facts['unit']}s were rejected"
+        say("warning", f"{share}: {'; '.join(kept_by(facts['rejected_reasons']))}", screen=screen)
+
+
+def _show_template_tokens(facts: Mapping[str, Any], screen: Console) -> None:
+    """That what was read is no token of the prompt's own."""
+    tokens = facts.get("input", {}).get(TEMPLATE_TOKENS, {})
+    if tokens:
+        n, shown = sum(tokens.values()), ", ".join(repr(token) for token in list(tokens)[:3])
+        every = "--positions all" if facts["command"] == "capture" else "--save-all-tokens"
+        text = (
+            f"the last token of {counted(n, 'prompt')} is the chat template's own ({shown}), the same whatever the "
+            f"prompt is: {every} reads all tokens, --no-chat leaves the template out of plain prompts"
+        )
+        say("note", text, screen=screen)
+
+
+def kept_by(reasons: Mapping[str, int]) -> list[str]:
+    """What would keep the records that were rejected for the most common reasons; one sentence each, none twice."""
+    most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    found = [next((hint for text, hint in KEEPING if text in reason), LISTED_THERE) for reason, _ in most]
+    return list(dict.fromkeys(found))
 
 
 def _labels(meant: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actkit.backends.hub_reach import is_reachable
 from actkit.backends.names import is_hub_id
 from actkit.errors import InputError
 from actkit.pipeline.input.arrow_rows import named
@@ -58,9 +59,15 @@ def rows_of(dataset: str, split: str) -> Rows:
     name, revision, configuration = _parts(dataset)
     datasets.disable_progress_bars()
     with explained(dataset):
-        if datasets.config.HF_HUB_OFFLINE and not Path(name).is_dir():
+        offline = datasets.config.HF_HUB_OFFLINE
+        if not Path(name).is_dir() and (offline or not is_reachable()):
             with suppress(InputError):  # datasets keeps a cache of its own
                 name, revision = str(cached(HubPath(name, revision, ""))), None
+            if not offline and not Path(name).is_dir():
+                raise InputError(
+                    f"{shown(dataset)}: no such file, and the hub cannot be reached to look for a dataset of this name",
+                    "check the path and the connection; what is in the local cache is read without one",
+                )
         found = datasets.load_dataset(name, configuration, split=split, streaming=True, revision=revision)
         features = found.features
         return Rows(found, of_features(features.to_dict()) if features else {})
@@ -83,6 +90,8 @@ def explained(dataset: str) -> Iterator[None]:
     """Turn whatever is raised while a dataset is looked up or read into one sentence and a hint: an InputError."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:  # the hub, the network and every file format behind it may raise anything
         import datasets
 

@@ -1,0 +1,44 @@
+"""Whether the Hugging Face hub can be reached, asked once and briefly: its client tries for half a minute."""
+
+import functools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE = 2.0
+"""Seconds to connect within."""
+NOT_THERE = ("ConnectError", "ConnectTimeout", "ConnectionError", "ProxyError")
+"""Exceptions of a client that found nobody; any other says that somebody was there."""
+REMEMBERED = 60
+"""Seconds for which an answer holds."""
+
+
+def is_reachable() -> bool:
+    """Whether something answers at the hub's address, through the proxies that its client uses."""
+    return _answers(int(time.monotonic()) // REMEMBERED)
+
+
+@functools.lru_cache(maxsize=1)
+def _answers(_minute: int) -> bool:
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception as error:  # the hub's client has changed its library of requests, and keeps their names
+        return type(error).__name__ not in NOT_THERE
+    return True
+
+
+@contextmanager
+def from_cache_where_unreachable() -> Iterator[None]:
+    """Inside, the hub's client looks at the local cache alone where the hub cannot be reached."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or is_reachable():
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
