@@ -19,7 +19,6 @@ from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import ENDLESS, counted, draw_table, say, size
 from actkit.cli.screen.summary import written_of
 from actkit.errors import UsageError
-from actkit.schemas import TABLES, described
 
 if TYPE_CHECKING:
     from actkit.report.token_strips import Strip
@@ -170,6 +169,8 @@ def _show_table(
 
 def _explain(table: str, columns: Sequence[str], screen: Console) -> None:
     """What the columns mean, where they are few; else the line that says it."""
+    from actkit.schemas import TABLES, described
+
     known = {row["name"]: row for row in described(table)} if table in TABLES else {}
     if len(columns) > MOST_EXPLAINED or not known:
         screen.print(f"[dim]what the columns mean: actkit schema {table}[/]")
