@@ -56,8 +56,10 @@ def explained(run: Any) -> Iterator[None]:
         expected = isinstance(error, (ActkitError, typer.Exit, typer.Abort)) or hasattr(error, "format_message")
         if expected or not isinstance(run, (str, Path)):
             raise
+        from actkit.runs.age import check_age
         from actkit.verify.tables.run import verify
 
+        check_age(path_of(run))
         problems = verify(path_of(run)).problems
         if not problems:
             raise

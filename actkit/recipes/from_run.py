@@ -24,6 +24,7 @@ from actkit.config import OutputSpec
 from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.asked import config_text
+from actkit.runs.age import check_age
 from actkit.runs.checksums import of_file
 from actkit.runs.facts import facts_of
 from actkit.runs.lock import locked
@@ -33,7 +34,7 @@ from actkit.runs.reader import parts
 from actkit.runs.removal import check_out, clear
 from actkit.runs.taken_over import about_of, put_changed, take_over
 from actkit.runs.writer import Groups, RunDirectory, groups_of, start_run
-from actkit.schemas import SCHEMA_VERSION, TABLES
+from actkit.schemas import TABLES
 
 Settings: TypeAlias = Mapping[str, Any]
 
@@ -61,9 +62,7 @@ def source_facts(run: Path, command: str) -> dict[str, Any]:
     facts = facts_of(run)
     if facts.get("command") != command:
         raise RunError(f"{run} is a run of {facts.get('command')}, not of {command}", f"--from takes runs of {command}")
-    if facts.get("schema_version") != SCHEMA_VERSION:
-        found = facts.get("schema_version")
-        raise RunError(f"{run} has schema version {found}, this actkit makes {SCHEMA_VERSION}", "run the command anew")
+    check_age(run, facts)
     return facts
 
 

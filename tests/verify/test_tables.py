@@ -14,6 +14,7 @@ import pytest
 
 from actkit.errors import RunError
 from actkit.runs.manifest import read as read_manifest
+from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.run import checked_facts, verify
 from tests.verify.conftest import COMMANDS
@@ -524,7 +525,7 @@ def test_what_is_no_finished_run_is_refused(copy: Callable[[str], Path], tmp_pat
     edit(run, schema_version=99)
     with pytest.raises(RunError, match="schema version 99"):
         verify(run)
-    (run / "run.json").write_text('{"schema_version": 2, "counts": {}}')
+    (run / "run.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "counts": {}}))
     with pytest.raises(RunError, match="it has no command"):
         checked_facts(run)
     assert "files: run.json: is damaged: it has no command" in said(verify(run))

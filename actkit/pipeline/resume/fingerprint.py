@@ -69,6 +69,13 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> No
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if not differing:
         return
+    was, now = old.get("schema_version"), new.get("schema_version")
+    if isinstance(was, int) and was != now:
+        age = "an older" if was < (now or 0) else "a newer"
+        raise RunError(
+            f"{where} was begun by {age} actkit: schema version {was}, and this one's is {now}",
+            "finish it with the actkit that began it, or start again with --overwrite",
+        )
     named = [f"{key.removeprefix('option.')} was {_short(old, key)}, is {_short(new, key)}" for key in differing]
     more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     raise RunError(

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from actkit.errors import RunError
+from actkit.runs.age import check_age
 from actkit.runs.facts import facts_of
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
-from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.derived import check_derived
 from actkit.verify.tables.facts import wrong_in
 from actkit.verify.tables.files import check_files, check_tables
@@ -57,6 +57,7 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
     """
     if not (is_there(run / RUN_FILE) or is_there(run / MANIFEST)):
         facts_of(run)  # raises, saying why
+    check_age(run)  # before its files are held against what this version writes
     findings = Findings(run)
     stated = check_files(run, findings)
     try:
@@ -76,14 +77,10 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
 def checked_facts(run: Path) -> dict[str, Any]:
     """What `run.json` holds. Raises RunError where it cannot be used to check the run."""
     facts = facts_of(run)
+    check_age(run, facts)
     wrong = wrong_in(facts)
     if wrong is not None:
         raise RunError(f"{run}/run.json is damaged: {wrong}", "the tables beside it can still be read")
-    if facts["schema_version"] != SCHEMA_VERSION:
-        raise RunError(
-            f"{run} has schema version {facts['schema_version']}, this actkit checks {SCHEMA_VERSION}",
-            "check it with the version of actkit that wrote it",
-        )
     return facts
 
 
