@@ -1,5 +1,6 @@
 """What the README and the pages show works as it is shown."""
 
+import ast
 import io
 import json
 import os
@@ -86,7 +87,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             cpu, [actkit.SaeSpec("tiny", "blocks.2.hook_resid_post")], actkit.OutputSpec(Path("runs/stories"))
         ),
     )
-    programs = [(name, block) for name, text in PAGES.items() for block in blocks("python", text)]
+    programs = [(name, block) for name, text in PAGES.items() if name != "cookbook" for block in blocks("python", text)]
     assert len(programs) >= 8
     for name, block in programs:
         exec(compile(block, f"{name}.md", "exec"), ran)
@@ -95,6 +96,50 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     printed = capsys.readouterr().out
     assert "'written': 2" in printed
     assert "['', 'On', 'ce', ' upon', ' a', ' time', '\\r', '\\n']" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*are of one token a text")
+def test_recipes_of_the_cookbook_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks("python", PAGES["cookbook"]):
+        exec(compile(block, "cookbook.md", "exec"), names)
+    assert names["vectors"].shape == (4, 192)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*are of one token a text")
+@pytest.mark.parametrize("path", sorted((ROOT / "actkit/docs/notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell by cell, each last expression shown as a notebook shows it; nothing of an output is in the file."""
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 4 and not any(cell.get("outputs") for cell in cells)
+    names: dict[str, Any] = {}
+    for number, source in enumerate(code):
+        tree = ast.parse(source)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, f"{path.name}:{number}", "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown = eval(compile(ast.Expression(last.value), f"{path.name}:{number}", "eval"), names)
+            assert repr(shown) and (not hasattr(shown, "_repr_html_") or shown._repr_html_())
+
+
+@pytest.mark.slow
+def test_the_output_that_the_readme_shows_has_the_columns_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["concept", "honesty", "--layers", "recommended", "-o", "runs/honesty"])
+    shown = re.search(r"```\n(  layer method.*?)```", README, flags=re.DOTALL)
+    assert shown is not None
+    header, *rows = shown[1].splitlines()
+    printed = capsys.readouterr().err.splitlines()
+    assert header in printed
+    assert len([line for line in printed if " mean-diff 0." in line]) == len(rows)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ FIRST = (
     "models",
     "statistics",
     "python",
+    "cookbook",
 )
 """Pages in the order in which they are read; the others follow by name."""
 
