@@ -75,8 +75,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
 
 
 def write_text(path: Path, text: str) -> Written:
-    """Write a text file, whole or not at all. Raises WriteError."""
-    return write_whole(path, lambda file: file.write(text.encode()))
+    """Write a text file, whole or not at all; half a character as its escape, as JSON has it. Raises WriteError."""
+    return write_whole(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
 
 
 def sync(path: Path) -> None:

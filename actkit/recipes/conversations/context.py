@@ -135,7 +135,7 @@ def _system(fields: Fields) -> tuple[str, str] | None:
 def _history(fields: Fields) -> tuple[Message, ...]:
     path = fields.names.history or fields.first(HISTORY)
     # A prompt may be what is called history (SHP), and is read already.
-    if path is None or path in fields.read or is_empty(fields.take(path)):
+    if path is None or path in fields.read or is_empty(fields.take(path), listed=True):
         return ()
     said = text_or_messages(fields.take(path), path)
     if not isinstance(said, str):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.messages import kind_of
-from actkit.recipes.conversations.names import CONTEXT, QUESTION
+from actkit.recipes.conversations.names import CONTEXT, LISTED, QUESTION
 
 Which = Literal["best-worst", "adjacent", "all"]
 
@@ -83,14 +83,17 @@ class Fields:
 
     def has(self, path: str) -> bool:
         """Whether there is such a field and it holds something."""
-        return not self.ignored(path) and not is_empty(lookup(self.value, path))
+        return not self.ignored(path) and not self._says_nothing(path, lookup(self.value, path))
 
     def take(self, path: str) -> Any:
         """What a field holds, None where it is not there; remembered as read unless it is empty."""
         found = None if self.ignored(path) else lookup(self.value, path)
-        if not is_empty(found):
+        if not self._says_nothing(path, found):
             self.read[path] = None
         return found
+
+    def _says_nothing(self, path: str, value: Any) -> bool:
+        return is_empty(value, listed=path.rpartition(".")[2] in LISTED)
 
     def ignored(self, path: str) -> bool:
         """Whether a field, or one that it lies in, is left out on purpose."""
@@ -105,7 +108,7 @@ class Fields:
     def left(self) -> list[str]:
         """Fields of the record that hold something and were not read."""
         seen = {path.partition(".")[0] for path in (*self.read, *self.repeated)} | {*self.read, *self.repeated}
-        return [name for name, value in self.value.items() if name not in seen and not is_empty(value)]
+        return [name for name, value in self.value.items() if name not in seen and not self._says_nothing(name, value)]
 
     def unused_context(self) -> Iterator[str]:
         """Fields known to carry context that hold something, and were neither read nor left out on purpose."""
@@ -140,10 +143,14 @@ def lookup(value: Any, path: str) -> Any:
     return None
 
 
-def is_empty(value: Any) -> bool:
-    """Whether a field holds nothing: null, a number that is none (a gap in a table), no text, no list, JSON of none."""
+def is_empty(value: Any, listed: bool = False) -> bool:
+    """Whether a field holds nothing: null, a number that is none (a gap in a table), no text, no list.
+
+    Of a field that is `listed`, which holds messages, tools or the like, JSON of nothing is nothing too; as a prompt or
+    an answer, `null` and `[]` are texts like others.
+    """
     if isinstance(value, str):
-        return value.strip() in ("", "[]", "{}", "null")
+        return value.strip() in (("", "[]", "{}", "null") if listed else ("",))
     return value is None or value in ([], (), {}) or (isinstance(value, float) and value != value)
 
 

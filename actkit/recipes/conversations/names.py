@@ -25,5 +25,7 @@ TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
 UNREADABLE = ("documents", "images", "image", "videos", "video", "audios", "audio", "passage", "passages")
 """Context that is never read."""
+LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
+"""Fields that hold lists or objects; in a table of text, JSON of them."""
 CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE)
 """Fields that may not be left out without a word."""

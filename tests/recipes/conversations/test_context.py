@@ -280,3 +280,11 @@ def test_what_was_read_and_what_was_left() -> None:
     fields = Fields({"a": {"b": 1, "c": 2}, "d": None, "e": [], "f": 0, "g": float("nan")})
     fields.take("a.b")
     assert (list(fields.read), fields.left) == (["a.b"], ["f"])
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", " null "])
+def test_json_of_nothing_is_a_text_where_texts_stand_and_nothing_where_lists_do(text: str) -> None:
+    answered = read_answered({"prompt": text, "response": text, "history": text, "tools": text}, FieldNames())
+    assert [one["content"] for one in answered.messages] == [text, text]
+    pair = read_pair({"prompt": text, "chosen": text, "rejected": "An onion."}, PairsSpec(names=FieldNames()))
+    assert pair.chosen[-1]["content"] == text and pair.chosen[0]["content"] == text
