@@ -68,6 +68,8 @@ def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -
     if status is not None:
         again = "the server's fault: try again" if status >= 500 else "check the address"
         return kind(f"{shown}: the server answers {status}", again)
+    while error.__cause__ is not None:
+        error = error.__cause__
     return kind(f"{shown}: cannot be used ({_short(error, url)})", "check the address")
 
 

@@ -91,7 +91,9 @@ class RemotePath(PosixPath):
         with explained(str(self), RunError):
             system, path = file_system(str(self))
             start = f"{path.rstrip('/')}/"
-            return sorted(str(name).removeprefix(start) for name in system.find(path))
+            found = (str(name).removeprefix(start) for name in system.find(path))
+            # The hub adds `.gitattributes` to every repository.
+            return sorted(name for name in found if not name.startswith(".git"))
 
     def read_bytes(self) -> bytes:
         """All of the file. Raises FileNotFoundError."""

@@ -61,9 +61,14 @@ def card(facts: Mapping[str, Any], licence: str | None = None, name: str | None 
 def is_own(path: Path) -> bool:
     """Whether the file is a card as actkit made it: nobody has written in it."""
     try:
-        text, _, seal = path.read_bytes().decode("utf-8").rpartition(SEALED)
-    except (OSError, ValueError):
+        return is_own_text(path.read_bytes())
+    except OSError:
         return False
+
+
+def is_own_text(data: bytes) -> bool:
+    """Whether these are the bytes of a card as actkit made it."""
+    text, _, seal = data.decode("utf-8", "replace").rpartition(SEALED)
     return seal == f"{_digest(text)} -->\n"
 
 

@@ -21,8 +21,13 @@ from actkit.runs.paths import MANIFEST
 
 def seal(run: Path, shards: int, files: Mapping[str, Written]) -> None:
     """Write the last manifest of a run of so many shards. Raises WriteError."""
+    write_text(run / MANIFEST, spelled(shards, files))
+
+
+def spelled(shards: int, files: Mapping[str, Written]) -> str:
+    """The text of the last manifest of a run of so many shards."""
     every = {name: _facts(files[name]) for name in sorted(files)}
-    write_text(run / MANIFEST, _spelled({"shards": shards, "files": every}))
+    return _spelled({"shards": shards, "files": every})
 
 
 def sealed(run: Path) -> tuple[int, dict[str, Written]]:

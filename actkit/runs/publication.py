@@ -63,7 +63,7 @@ class Publication:
         self.stop()
         if not self.is_there:
             try:
-                self._put_all(on_share)
+                self.put_all(on_share)
             except WriteError as error:
                 raise WriteError(f"{error.message}; the whole run is kept in {self.local}", error.hint) from error
         remove(self.local)
@@ -83,7 +83,8 @@ class Publication:
         if self._thread is not None:
             self._thread.join()
 
-    def _put_all(self, on_share: Callable[[float], None]) -> None:
+    def put_all(self, on_share: Callable[[float], None]) -> None:
+        """Put what is missing there, `run.json` last. Raises WriteError."""
         _, files = sealed(self.local)
         there = store.files_at(str(self.at))
         if RUN_FILE in there:  # from now on, until all is there, this is no run
@@ -140,6 +141,8 @@ class Publication:
     def _put(self, folder: Path, name: str, digest: str) -> None:
         store.put_file(self._url(name), folder / name)
         self.uploaded[name] = digest
+        if self.output.published is None:  # a run that is pushed is not made for this
+            return
         path = self.local.parent / UPLOADED
         path.with_suffix(".new").write_text(json.dumps(self.uploaded))
         path.with_suffix(".new").replace(path)
@@ -172,7 +175,8 @@ def published(output: OutputSpec) -> Iterator[Publication | None]:
     check_store(at)
     local = staging(at)
     uploaded = journal(local.parent / UPLOADED)
-    there = _checked(at, output, local)
+    there = store.files_at(str(at))
+    check_place(at, there, output.overwrite, output.resume)
     is_finished = RUN_FILE in there
     is_here = local.exists() or partial_of(local).exists()
     if output.resume and is_finished and is_here:
@@ -199,23 +203,20 @@ def published(output: OutputSpec) -> Iterator[Publication | None]:
             store.remove(f"{at}/{LOCK}")
 
 
-def _checked(at: RemotePath, output: OutputSpec, local: Path) -> dict[str, int]:
-    """The objects there, where a run may be made among them."""
-    there = store.files_at(str(at))
+def check_place(at: RemotePath, there: dict[str, int], overwrite: bool, resume: bool) -> None:
+    """Raise RunError where a run may not be put among these objects."""
     if not there:
-        return there
+        return
     with_run = RUN_FILE in there
-    if not (output.overwrite or output.resume):
+    if not (overwrite or resume):
         if with_run:
-            raise RunError(f"{at} exists already", "choose another --out, or replace it with --overwrite")
-        hint = "continue it with --resume, replace it with --overwrite, or choose another --out"
+            raise RunError(f"{at} exists already", "choose another place, or replace it with --overwrite")
+        hint = "continue it with --resume, replace it with --overwrite, or choose another place"
         if FINGERPRINT in there:
             raise RunError(f"{at} is an unfinished run", hint)
     check_removable(at)
     if with_run and not is_run(at):
-        raise RunError(f"{at}: its {RUN_FILE} is not one of actkit's", "choose another --out")
-    local.parent.mkdir(parents=True, exist_ok=True)
-    return there
+        raise RunError(f"{at}: its {RUN_FILE} is not one of actkit's", "choose another place")
 
 
 def _check_replaces(at: RemotePath, local: Path) -> None:

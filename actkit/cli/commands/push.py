@@ -1,0 +1,50 @@
+"""`actkit push`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.run_argument import check_run
+from actkit.cli.screen.console import console
+from actkit.cli.screen.progress import share_shown
+
+
+@with_option_groups
+def push(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
+    ],
+    to: Annotated[
+        str, typer.Argument(metavar="TO", help="hf://datasets/me/name, or s3://, gs://, az://.", show_default=False)
+    ],
+    licence: Annotated[
+        str | None,
+        option(
+            "--license",
+            panel=OUTPUT,
+            help="hf: of the tables, such as cc-by-4.0; the card states none of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    private: Annotated[bool, option("--private", panel=OUTPUT, help="hf: make a dataset that is not public.")] = False,
+    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace another run that is there.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the address and errors only.")] = False,
+) -> None:
+    """Put a finished run into a dataset of the Hugging Face hub, or into an object store.
+
+    load_dataset("me/name", "features") then loads a table, and actkit show, verify and report read it from there. The
+    card says what the run is. What is there already is not sent again, so that a push that broke off goes on.
+
+    Example: [b]actkit push runs/x hf://datasets/me/name --license cc-by-4.0[/]
+    """
+    check_run(run, "actkit push")
+    from actkit.runs.pushing import push as put
+
+    with share_shown(quiet, "pushing") as on_share:
+        address = put(run, to, licence, private, overwrite, on_share)
+    if not quiet:
+        console().print(f"{run} is at {address}", markup=False)
+    sys.stdout.write(f"{address}\n")

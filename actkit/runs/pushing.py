@@ -1,0 +1,182 @@
+"""A finished run of this machine, put elsewhere: into a dataset of the Hugging Face hub, or into an object store.
+
+The card says where it is and which licence whoever pushes it states; the last manifest is written for that card, so
+that `actkit verify hf://datasets/me/name` compares every file. What is there already, by its sha256, is not sent again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from actkit.config import OutputSpec
+from actkit.errors import ActkitError, RunError, UsageError, WriteError
+from actkit.remote import store
+from actkit.remote.failures import explained, lacking
+from actkit.remote.file_system import file_system
+from actkit.remote.hub_place import HubPlace
+from actkit.remote.path import RemotePath, path_of
+from actkit.remote.url import scheme_of
+from actkit.runs.atomic_files import Written
+from actkit.runs.card import card, is_own_text
+from actkit.runs.claim import take
+from actkit.runs.facts import facts_of
+from actkit.runs.last_manifest import sealed, spelled
+from actkit.runs.lock import LOCK
+from actkit.runs.manifest import check
+from actkit.runs.paths import CARD, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, part_number
+from actkit.runs.publication import Publication, check_place, check_store
+from actkit.schemas import TABLES
+
+OnShare = Callable[[float], None]
+AT_ONCE = 200
+"""Files of one commit: the hub is slow with many."""
+
+
+def push(
+    run: Path,
+    to: str,
+    licence: str | None = None,
+    private: bool = False,
+    overwrite: bool = False,
+    on_share: OnShare = lambda _share: None,
+) -> str:
+    """Put a finished run elsewhere, and return its address.
+
+    Raises RunError where the run is damaged, or where another one is there and `overwrite` is not set; UsageError for
+    a place that cannot be; WriteError where it cannot be put there: what arrived stays, and pushing again goes on.
+    """
+    if isinstance(run, RemotePath):
+        raise UsageError(f"{run} is not on this machine", "push takes a run's directory")
+    if scheme_of(to) is None:
+        raise UsageError(f"{to} is no address", "such as hf://datasets/me/name or s3://bucket/runs/x")
+    facts_of(run)
+    try:
+        _, files = sealed(run)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run}/{MANIFEST} cannot be used ({error})", "actkit verify says what is wrong") from error
+    wrong = check(run, files)
+    if wrong:
+        raise RunError(f"{run} is damaged: {wrong[0][0]}: {wrong[0][1]}", "actkit verify says what else is wrong")
+    if scheme_of(to) == "hf":
+        return _to_hub(run, HubPlace.of(to), licence, private, overwrite, on_share)
+    if licence is not None or private:
+        raise UsageError("--license and --private are of hf://", "leave them out")
+    return _to_store(run, to, overwrite, on_share)
+
+
+def _to_store(run: Path, to: str, overwrite: bool, on_share: OnShare) -> str:
+    at = path_of(to)
+    check_store(at)
+    assert isinstance(at, RemotePath)
+    there = store.files_at(str(at))
+    same = RUN_FILE in there and (at / RUN_FILE).read_bytes() == (run / RUN_FILE).read_bytes()
+    check_place(at, there, overwrite or same, RUN_FILE not in there)
+    take(str(at))
+    try:
+        Publication(at, OutputSpec(run), True).put_all(on_share)
+    finally:
+        with suppress(ActkitError):
+            store.remove(f"{at}/{LOCK}")
+    return str(at)
+
+
+@dataclass(frozen=True)
+class _Pushed:
+    """What the dataset is to hold: a file of the run, or bytes, by its path there."""
+
+    contents: Mapping[str, Path | bytes]
+    digests: Mapping[str, str]
+
+
+def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, overwrite: bool, on_share: OnShare) -> str:
+    try:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+        from huggingface_hub.utils import disable_progress_bars
+    except ImportError as error:
+        raise lacking("hf://", "huggingface_hub") from error
+    disable_progress_bars()
+    api: Any = HfApi()
+    where = {"repo_id": place.repo, "repo_type": "dataset", "revision": place.revision}
+    with _said(place):
+        api.create_repo(place.repo, repo_type="dataset", private=private or None, exist_ok=True)
+        if place.revision:
+            api.create_branch(place.repo, branch=place.revision, repo_type="dataset", exist_ok=True)
+        there = {one.path: one for one in api.list_repo_tree(recursive=True, **where) if hasattr(one, "size")}
+    old = _theirs(place, there)
+    if RUN_FILE in there and old.get(RUN_FILE) != (run / RUN_FILE).read_bytes() and not overwrite:
+        raise RunError(f"{place.url} holds another run", "choose another name, or replace it with --overwrite")
+    pushed = _with_card(run, place, licence, old.get(CARD))
+    missing = [name for name in pushed.contents if _digest(there.get(name)) != pushed.digests[name]]
+    # run.json comes last: before it, what is there is no run.
+    missing.sort(key=lambda name: (name == RUN_FILE, name in (MANIFEST, CARD), name))
+    stale = [name for name in there if _is_made(name) and name not in pushed.contents]
+    done = 0
+    for number, start in enumerate(range(0, len(missing), AT_ONCE)):
+        names = missing[start : start + AT_ONCE]
+        operations: list[Any] = [CommitOperationAdd(name, _plain(pushed.contents[name])) for name in names]
+        if number == 0:
+            operations += [CommitOperationDelete(name) for name in stale]
+        with _said(place):
+            api.create_commit(operations=operations, commit_message=f"actkit push: {len(names)} files", **where)
+        done += len(names)
+        on_share(done / len(missing))
+    return place.url
+
+
+def _with_card(run: Path, place: HubPlace, licence: str | None, old: bytes | None) -> _Pushed:
+    """The run's files, with the card that belongs there: one that somebody wrote in stays as it is."""
+    shards, files = sealed(run)
+    is_theirs = old is not None and not is_own_text(old)
+    if is_theirs and licence is not None:
+        raise RunError(f"somebody wrote in the card of {place.url}, and it stays", "state the licence in it")
+    readme = old if is_theirs and old is not None else card(facts_of(run), licence, place.name).encode()
+    about = Written(len(readme), sha256(readme).hexdigest())
+    every = {**files, CARD: about}
+    manifest = spelled(shards, every).encode()
+    contents: dict[str, Path | bytes] = {name: run / name for name in files} | {CARD: readme, MANIFEST: manifest}
+    digests = {name: one.sha256 for name, one in every.items()} | {MANIFEST: sha256(manifest).hexdigest()}
+    if is_theirs:
+        del contents[CARD]
+    return _Pushed(contents, digests)
+
+
+def _theirs(place: HubPlace, there: Mapping[str, Any]) -> dict[str, bytes]:
+    """The dataset's own card and `run.json`, where it has them."""
+    found = {}
+    for name in (CARD, RUN_FILE):
+        if name in there:
+            with _said(place):
+                system, path = file_system(place.url)
+                system.invalidate_cache()  # what was listed before a push is not what is there after it
+                found[name] = bytes(system.cat_file(f"{path}/{name}"))
+    return found
+
+
+def _digest(there: Any) -> str | None:
+    """The sha256 of a large file there; a small one is sent again."""
+    lfs = getattr(there, "lfs", None)
+    return None if lfs is None else str(lfs.sha256)
+
+
+def _is_made(name: str) -> bool:
+    """Whether a path is called like a file of a run's tables or shards, so that an older run's may go."""
+    folder, _, file = name.partition("/")
+    return (folder in (*TABLES, SHARDS) and part_number(Path(file)) is not None) or name == LOG_FILE
+
+
+def _plain(content: Path | bytes) -> str | bytes:
+    return content if isinstance(content, bytes) else str(content)
+
+
+@contextmanager
+def _said(place: HubPlace) -> Iterator[None]:
+    try:
+        with explained(place.url, WriteError):
+            yield
+    except FileNotFoundError as error:
+        raise WriteError(
+            f"{place.url}: there is no such place on the hub", "check owner, name and @revision"
+        ) from error
