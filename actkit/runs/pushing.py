@@ -94,7 +94,7 @@ class _Pushed:
 def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, overwrite: bool, on_share: OnShare) -> str:
     try:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
     except ImportError as error:
         raise lacking("hf://", "huggingface_hub") from error
     disable_progress_bars()
