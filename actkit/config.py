@@ -116,6 +116,21 @@ class ReadSpec:
 
 
 @dataclass(frozen=True)
+class Task:
+    """One of several tasks that compute a run together: those shards whose number modulo `of` is `number`."""
+
+    number: int
+    of: int
+
+    def has(self, shard: int) -> bool:
+        """Whether a shard is this task's."""
+        return shard % self.of == self.number
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of}"
+
+
+@dataclass(frozen=True)
 class OutputSpec:
     """Where a run goes and what happens on the way."""
 
@@ -137,3 +152,5 @@ class OutputSpec:
     """Records that are computed again on the plain model, as soon as the first shard is finished."""
     published: Path | None = field(default=None, metadata={"option": None})
     """Where the run is to be in a store, where `out` is a directory in which it is made first."""
+    task: "Task | None" = field(default=None, metadata={"option": None})
+    """Compute some of the run's shards only, as one of several tasks; `out` is then the task's own directory."""

@@ -19,6 +19,7 @@ from actkit.cli.commands import (
     examples,
     export,
     feature_dataset,
+    merge,
     peek,
     plot,
     push,
@@ -26,6 +27,7 @@ from actkit.cli.commands import (
     reward_detect,
     sae_extract,
     saes,
+    sbatch,
     schema,
     show,
     steer,
@@ -49,6 +51,8 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("feature-dataset", feature_dataset.feature_dataset, TABLES),
     ("reward-detect", reward_detect.reward_detect, TABLES),
     ("steer", steer.steer, TABLES),
+    ("merge", merge.merge, TABLES),
+    ("sbatch", sbatch.sbatch, TABLES),
     ("saes", saes.saes, TABLES),
     ("peek", peek.peek, LOOK),
     ("show", show.show, LOOK),
@@ -64,6 +68,8 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("examples", examples.examples, LOOK),
 )
 """Name, function and panel of each command, in the order of `actkit --help`."""
+PASSED_ON = {"sbatch": {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}}
+"""Commands that take the command line of another one."""
 app = typer.Typer(
     name="actkit",
     help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.\n\n"
@@ -76,7 +82,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 for _name, _function, _panel in COMMANDS:
-    app.command(_name, cls=Command, rich_help_panel=_panel)(_function)
+    app.command(_name, cls=Command, rich_help_panel=_panel, context_settings=PASSED_ON.get(_name))(_function)
 
 
 @app.command("help", cls=Command, rich_help_panel=LOOK)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,9 @@ def _run_shown(
     if not shared.quiet:
         _say_toy(own, shared)
         show_run(finished.facts, finished.path)
+        if finished.task is not None:
+            out = shlex.quote(str(shared.directory))
+            console().print(f"task {finished.task} is done; once all are: actkit merge {out}", markup=False)
     if shared.profile:
         show_profile(finished.facts)
     return finished
@@ -159,6 +163,9 @@ def _log_rejected(run: Path, log: RunLog) -> None:
 
 def hand_over(finished: "Finished", shared: Shared) -> None:
     """Write what `--export` and `--report` ask for; then the run's path, or with `--json` one object, to stdout."""
+    if finished.task is not None:
+        sys.stdout.write(f"{finished.path}\n")
+        return
     with logged(finished.path, level_of(shared.log_level, shared.verbose)):
         _export(shared, finished.path)
         if shared.report:
@@ -225,6 +232,8 @@ def _check_places(shared: Shared) -> None:
 def _check(own: "OwnSpec", shared: Shared) -> None:
     _check_exports(shared, own.command, own.exports)
     _check_places(shared)
+    if shared.shard is not None:
+        _check_share(own, shared)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:
@@ -232,6 +241,21 @@ def _check(own: "OwnSpec", shared: Shared) -> None:
         unfinished = sorted(str(path).removesuffix(".partial") for path in partials)
         there = f", such as {', '.join(unfinished[-3:])}" if unfinished else ""
         raise UsageError("--resume without --out", f"--out names the run that is to be continued{there}")
+
+
+def _check_share(own: "OwnSpec", shared: Shared) -> None:
+    """Raise UsageError for what cannot be of one task of several."""
+    from actkit.recipes.asked import source_of
+    from actkit.runs.paths import is_there
+
+    source = source_of(own)
+    if source is not None and (source == "-" or Path(source).is_fifo() or source.startswith("/dev/")):
+        raise UsageError("--shard with standard input, which one task alone can read", "put it into a file")
+    whole = shared.directory
+    if whole is not None and is_there(whole) and not (shared.overwrite or shared.resume):
+        raise RunError(f"{whole} exists already", "choose another --out, or replace it with --overwrite")
+    if shared.export or shared.report or shared.file is not None:
+        raise UsageError("--shard: a share is not exported", "give --export or --report to actkit merge")
 
 
 @contextmanager

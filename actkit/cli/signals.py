@@ -81,7 +81,7 @@ def _kept(out: Path) -> str | None:
     if not found:
         return None
     shards = "1 finished shard" if len(found) == 1 else f"{len(found):,} finished shards"
-    return f"{shards} of {found[-1].end.read:,} records are kept in {partial_of(out)}"
+    return f"{shards} of {sum(one.progress.read for one in found):,} records are kept in {partial_of(out)}"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -37,23 +37,23 @@ class InputDigest:
         """The digest of all records so far."""
         return self._sha.hexdigest()
 
-    def skip(self, records: Iterator[Record | Rejected], done: Sequence[InputPosition]) -> None:
-        """Read on to the last of `done`. Raises RunError where the input is not what it was there."""
-        for place in done:
-            first = self.read
-            while self.read < place.read:
-                record = next(records, None)
-                if record is None:
-                    raise RunError(
-                        f"the input has changed: it ends after {self.read:,} records, but {done[-1].read:,} were read",
-                        "give the input that the run began with, or start again with --overwrite",
-                    )
-                self.add(record)
-            if self.hex() != place.input_digest:
-                raise RunError(
-                    f"the input has changed before record {place.read:,} (and after record {first:,})",
-                    "give the input that the run began with, or start again with --overwrite",
-                )
+    def skip(self, records: Iterator[Record | Rejected], place: InputPosition) -> None:
+        """Read on to `place`. Raises RunError where the input is not what it was there."""
+        first = self.read
+        while self.read < place.read:
+            record = next(records, None)
+            if record is None:
+                raise changed(f": it ends after {self.read:,} records, but {place.read:,} were read")
+            self.add(record)
+        if self.hex() != place.input_digest:
+            raise changed(f" before record {place.read:,} (and after record {first:,})")
+
+
+def changed(how: str) -> RunError:
+    """The error for an input that is not the one that the run began with."""
+    return RunError(
+        f"the input has changed{how}", "give the input that the run began with, or start again with --overwrite"
+    )
 
 
 def canonical(value: Any) -> str:

@@ -31,9 +31,10 @@ class DiskSpaceWatch:
     def __init__(self, output: OutputSpec, n_records: int | None) -> None:
         most = output.max_records
         self._run = partial_of(output.out)
+        self._part, self._step = (output.task.number, output.task.of) if output.task else (0, 1)
         self._n_records = min((one for one in (n_records, most) if one is not None), default=None)
         self._how_much = "about" if n_records is not None else "up to" if most is not None else "for another shard"
-        self._bytes = self._largest = self._shards = 0
+        self._bytes = self._largest = 0
         self._said = False
 
     def note(self) -> str | None:
@@ -56,12 +57,16 @@ class DiskSpaceWatch:
     def _finished(self) -> manifest.Manifest | None:
         """The last finished shard; None where none has been finished since this was asked last."""
         last = None
-        while (path := self._run / SHARDS / f"{part_name(self._shards)}.json").exists():
+        while (path := self._run / SHARDS / f"{part_name(self._part)}.json").exists():
             try:
                 last = manifest.read(path)
             except (OSError, ValueError):  # whoever continues the run will say what is wrong with it
                 self._said = True
                 break
             size = sum(one.bytes for one in last.tables.values())
-            self._bytes, self._largest, self._shards = self._bytes + size, max(self._largest, size), self._shards + 1
+            self._bytes, self._largest, self._part = (
+                self._bytes + size,
+                max(self._largest, size),
+                self._part + self._step,
+            )
         return last

@@ -28,11 +28,12 @@ from actkit.pipeline.provenance import file_metadata, run_facts
 from actkit.pipeline.recipe import Finished, nothing_kept
 from actkit.pipeline.resume.fingerprint import fingerprint
 from actkit.pipeline.resume.reconcile import reconcile
-from actkit.pipeline.resume.session import Session, begun, complete
+from actkit.pipeline.resume.session import Session, begun, complete, in_order
 from actkit.pipeline.shards import Shard, gather_shards, most_kept
-from actkit.runs.manifest import Manifest, State, save
-from actkit.runs.paths import SHARDS
-from actkit.runs.progress import OnProgress, Progress
+from actkit.runs.manifest import InputPosition, Manifest, State, save
+from actkit.runs.paths import SHARDS, TASK_FILE, whole_of
+from actkit.runs.progress import COUNTERS, OnProgress, Progress
+from actkit.runs.tasks import task_text
 from actkit.runs.writer import Groups, RunDirectory, groups_of
 
 
@@ -64,7 +65,7 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
     recipe, output, same = job.recipe, job.output, fingerprint(job)
     facts = complete(output, same)
     if facts is not None:
-        return Finished(output.out, facts, was_complete=True)
+        return Finished(whole_of(output.out) if output.task else output.out, facts, was_complete=True)
     on_progress = watching(output, recipe.n_records, on_progress)
     with begun(job, file_metadata(job), same) as run:
         directory, progress = run.directory, run.progress
@@ -73,10 +74,14 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
         known = [number for number in (recipe.n_records, output.max_records) if number is not None]
         progress.total, progress.computed = min(known, default=None), progress.read
         on_progress(progress)
-        _run_shards(run, job, on_progress, check)
+        shards_of_all, end = _run_shards(run, job, on_progress, check)
+        if output.task is not None:
+            directory.write_text(TASK_FILE, task_text(output.task, shards_of_all, end))
+            return Finished(directory.partial, run_facts(job, run, same), task=output.task)
         if progress.written == 0:
             raise nothing_kept(progress)
         with progress.timed("finish"):
+            in_order(run, job.recipe)
             reconcile(directory.partial, progress)
             trim()
             shards, again = set(directory.parts), Counter[str]()
@@ -94,8 +99,12 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
         return Finished(directory.finish(facts, run.replaces), facts)
 
 
-def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardCheck | None) -> None:
-    recipe, model, batch = job.recipe, job.model, job.batch
+def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardCheck | None) -> tuple[int, InputPosition]:
+    """Compute and write the shards that are missing, or those of them that are the task's.
+
+    Returns how many shards the whole run has, and where its input ends.
+    """
+    recipe, model, batch, task = job.recipe, job.model, job.batch, job.output.task
     progress = run.progress
     most = most_kept(recipe.kept_bytes or len(job.hook_points) * model.description.d_model * 4, batch)
 
@@ -110,23 +119,28 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
         shards = gather(progress, on_progress)
     norms = {} if job.recipe.steering else sink_norms(job.model, job.hook_points)
     computing = Computing(job, run.budget, progress, on_progress, norms)
-    for part in range(len(run.done)):
+    ends, read = dict(run.done), progress.read
+    for part in sorted(run.done):
         if check and check.is_due:
             check.check(run.directory.partial, part, progress)
     with ThreadPoolExecutor(max_workers=1) as writer:
         behind: Future[None] | None = None
         # Counted apart and added up here: `progress` is copied while a shard is written.
         before, writing = progress.within.get("write", 0.0), Progress()
-        for part, shard in enumerate(shards, len(run.done)):
+        counted = deepcopy(progress)
+        for shard in shards:
+            part, ends[shard.part] = shard.part, shard.end
+            if task is not None and not task.has(part):
+                _leave_out(shard, progress, counted)
+                continue
             trim()
             tables = computing.tables(shard)
             progress.within["write"] = before + writing.seconds.get("write", 0.0)
             # What is counted goes on while this shard is written, so its manifest gets copies.
-            for health in recipe.health.values():
-                health.end_shard()
-            states = {name: health.state() for name, health in recipe.health.items()}
-            counted = replace(deepcopy(progress), read=shard.end.read)
-            about = Manifest(part, {}, None, counted, shard.end, run.asked, run.budget.tokens)
+            states = {name: health.end_shard() for name, health in recipe.health.items()}
+            own = replace(progress.since(counted), read=shard.end.read - shard.first)
+            counted, read = deepcopy(progress), read + own.read
+            about = Manifest(part, {}, None, own, shard.end, run.asked, run.budget.tokens)
             # One shard is written while the next is computed; never more, so that memory stays bounded.
             _wait_for(behind, progress)
             behind = writer.submit(_write, run.directory, tables, about, states, writing)
@@ -136,6 +150,19 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
                 check.check(run.directory.partial, part, progress)
         _wait_for(behind, progress)
         progress.within["write"] = before + writing.seconds.get("write", 0.0)
+    if task is not None:
+        progress.read = read
+    last = max(ends, default=-1)
+    return last + 1, ends.get(last, InputPosition())
+
+
+def _leave_out(shard: Shard, progress: Progress, counted: Progress) -> None:
+    """Count nothing of a shard that another task computes, but say how far the work is."""
+    for name in COUNTERS:
+        setattr(progress, name, getattr(counted, name))
+    progress.reasons, progress.seen = dict(counted.reasons), deepcopy(counted.seen)
+    progress.first_rejected = counted.first_rejected
+    progress.computed += len(shard.records) + len(shard.rejected)
 
 
 def _write(

@@ -60,7 +60,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
             "special_in_text": progress.special_in_text,
             "unknown_in_text": progress.unknown_in_text,
             "sinks": progress.sinks,
-            "sequences": directory.rows["sequences"],
+            "sequences": directory.rows.get("sequences", 0),
             "tokens": progress.tokens,
         },
         **recipe.found(),

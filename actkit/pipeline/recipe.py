@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from actkit.config import Task
 from actkit.errors import RunError, in_short
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.forward.steered import Steering
@@ -82,6 +83,8 @@ class Finished:
     """Nothing had to be done: the run that was to be continued was complete."""
     is_plan: bool = False
     """Nothing was run, since only a plan was asked for: `facts` are the plan's."""
+    task: Task | None = None
+    """One of several tasks has computed its share, which `path` holds; `facts` are of that share."""
 
 
 MOST_LABELS = 10

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from actkit.config import BatchSpec, OutputSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected, TokenSequence
-from actkit.pipeline.digests import InputDigest
+from actkit.pipeline.digests import InputDigest, changed
 from actkit.pipeline.recipe import Prepared, Recipe
 from actkit.pipeline.rejections import told
 from actkit.runs.manifest import InputPosition
@@ -28,6 +29,10 @@ class Shard:
     """Table → record_id → its row."""
     rejected: list[Rejected] = field(default_factory=list)
     kept: int = 0
+    part: int = 0
+    """Its number."""
+    first: int = 0
+    """Records of the input before it."""
     end: InputPosition = field(default_factory=InputPosition)
     """Where in the input the shard ends."""
 
@@ -52,49 +57,94 @@ def gather_shards(
     output: OutputSpec,
     progress: Progress,
     on_progress: OnProgress,
-    done: Sequence[InputPosition] = (),
+    done: Mapping[int, InputPosition] = MappingProxyType({}),
     vocabulary: int | None = None,
 ) -> Iterator[Shard]:
     """Records in shards of whole records; a shard may hold rejected records only.
 
-    `done` are the ends of the shards that exist: what they hold is read and left aside. Raises RunError where that is
-    not what it was. A record with a token id that the model has no embedding of (`vocabulary` of them) is rejected.
+    `done` are the ends of the shards that exist, by number: what they hold is read and left aside. Raises RunError
+    where that is not what it was. A record with a token id that the model has no embedding of (`vocabulary` of them)
+    is rejected.
     """
-    digest = InputDigest()
-    next_id = done[-1].next_sequence_id if done else 0
-    shard = Shard()
+    digest, next_id, part = InputDigest(), 0, 0
     with closing(recipe.records()) as records:
-        with progress.timed("read"):
-            digest.skip(records, done)
-        while output.max_records is None or progress.read < output.max_records:
-            with progress.timed("read"):
-                record = next(records, None)
-            if record is None:
-                break
-            progress.read += 1
-            with progress.timed("tokenize"):
-                prepared = _prepare(recipe, record, vocabulary)
-            if isinstance(prepared, Rejected):
-                value = record.value if isinstance(record, Record) else None
-                progress.reject(checked(prepared, output, value).reason, told(prepared, value))
-                if prepared.found:
-                    progress.tally({"rejected_labels": (prepared.found,)})
-                shard.rejected.append(prepared)
-                digest.add(record)
-                on_progress(progress)
-                if len(shard.rejected) >= MOST_REJECTED:
-                    shard.end = InputPosition(digest.read, next_id, digest.hex())
+        gathering = _Gathering(recipe, records, most_sequences, most_kept, output, progress, on_progress, vocabulary)
+        held: Shard | None = None
+        while True:
+            if part in done:
+                with progress.timed("read"):
+                    digest.skip(iter(gathering.record, None), done[part])
+                next_id = done[part].next_sequence_id
+            if held is not None:
+                yield held
+                held = None
+            if part not in done:
+                shard = gathering.shard(part, digest, next_id)
+                if shard is None:
+                    break
+                next_id = shard.end.next_sequence_id
+                if part + 1 in done:  # whether its input is what it was, the digest of the next one says
+                    held = shard
+                else:
                     yield shard
-                    shard = Shard()
-                continue
-            assert isinstance(record, Record)
+            part += 1
+    if any(number >= part for number in done):
+        raise changed(
+            f": it ends after {digest.read:,} records, but {max(one.read for one in done.values()):,} were read"
+        )
+
+
+@dataclass
+class _Gathering:
+    """What gathering goes through: the records, and the one that was too much for the shard before."""
+
+    recipe: Recipe
+    source: Iterator[Record | Rejected]
+    most_sequences: int
+    most_kept: int
+    output: OutputSpec
+    progress: Progress
+    on_progress: OnProgress
+    vocabulary: int | None
+    waiting: tuple[Record, Prepared] | None = None
+
+    def record(self) -> Record | Rejected | None:
+        """The next record that is in no shard yet; None where there is none."""
+        if self.waiting is None:
+            return next(self.source, None)
+        record, self.waiting = self.waiting[0], None
+        return record
+
+    def shard(self, part: int, digest: InputDigest, next_id: int) -> Shard | None:
+        """The next shard; None where there is no record left."""
+        progress, most = self.progress, self.output.max_records
+        shard = Shard(part=part, first=digest.read)
+        while self.waiting is not None or most is None or digest.read < most:
+            if self.waiting is not None:
+                (record, prepared), self.waiting = self.waiting, None
+            else:
+                with progress.timed("read"):
+                    found = next(self.source, None)
+                if found is None:
+                    break
+                progress.read += 1
+                with progress.timed("tokenize"):
+                    made = _prepare(self.recipe, found, self.vocabulary)
+                if isinstance(made, Rejected):
+                    self._reject(found, made)
+                    shard.rejected.append(made)
+                    digest.add(found)
+                    if len(shard.rejected) >= MOST_REJECTED:
+                        break
+                    continue
+                assert isinstance(found, Record)
+                record, prepared = found, made
             numbered = _numbered(prepared.sequences, next_id)
             kept = sum(len(one.keep) for one in numbered)
-            full = shard.kept + kept > most_kept or len(shard.sequences) + len(numbered) > most_sequences
-            if shard.sequences and full:
-                shard.end = InputPosition(digest.read, next_id, digest.hex())
-                yield shard
-                shard = Shard()
+            many = len(shard.sequences) + len(numbered) > self.most_sequences
+            if shard.sequences and (many or shard.kept + kept > self.most_kept):
+                self.waiting = record, prepared
+                break
             digest.add(record)
             next_id += len(numbered)
             _count(numbered, progress, 1)
@@ -104,9 +154,17 @@ def gather_shards(
             shard.kept += kept
             for table, row in prepared.rows.items():
                 shard.rows.setdefault(table, {})[record.record_id] = row
-    if shard.sequences or shard.rejected:
+        if not (shard.sequences or shard.rejected):
+            return None
         shard.end = InputPosition(digest.read, next_id, digest.hex())
-        yield shard
+        return shard
+
+    def _reject(self, record: Record | Rejected, rejected: Rejected) -> None:
+        value = record.value if isinstance(record, Record) else None
+        self.progress.reject(checked(rejected, self.output, value).reason, told(rejected, value))
+        if rejected.found:
+            self.progress.tally({"rejected_labels": (rejected.found,)})
+        self.on_progress(self.progress)
 
 
 def most_kept(kept_bytes: int, batch: BatchSpec) -> int:

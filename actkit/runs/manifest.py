@@ -2,9 +2,9 @@
 
 * part: number of the shard, the one in its files' names
 * tables: table → rows, bytes and sha256 of its part file
-* state: bytes and sha256 of `part-00007.npz`, what reducers had counted by then; null where none count
-* progress: the run's counts after this shard
-* end: how many records were read by then, the next sequence_id, and a digest of those records
+* state: bytes and sha256 of `part-00007.npz`, what reducers counted of this shard; null where none count
+* progress: what was counted of this shard, and nothing of others: they may be computed in any order, by any task
+* end: how many records are before the next shard, its first sequence_id, and a digest of those records
 * batch_tokens: what was asked for, and what memory allowed
 * sha256: of all of the above, as JSON with sorted keys
 """
@@ -18,6 +18,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from actkit.config import Task
 from actkit.runs.atomic_files import Written, write_text, write_whole
 from actkit.runs.checksums import difference, of_facts
 from actkit.runs.json_file import read_object
@@ -110,17 +111,18 @@ def read(path: Path) -> Manifest:
     return found
 
 
-def manifests(run: Path) -> tuple[list[Manifest], list[tuple[str, str]]]:
+def manifests(run: Path, task: Task | None = None) -> tuple[list[Manifest], list[tuple[str, str]]]:
     """The manifests of a run, by part, and what is wrong: (path in the run, what) of each that is damaged or missing.
 
-    Those that are there say how many there should be, so that no claim of a file makes this go on without end.
+    Those that are there say how many there should be, so that no claim of a file makes this go on without end. A task
+    has its own shards alone, and may have any of them.
     """
     found: list[Manifest] = []
     wrong: list[tuple[str, str]] = []
     due = 0
     for path in numbered(run / SHARDS, ".json"):
         number = part_number(path) or 0
-        if number > due:
+        if number > due and task is None:
             more = f", and {number - due - 1:,} more" if number > due + 1 else ""
             wrong.append((f"{SHARDS}/{part_name(due)}.json", f"missing{more}"))
         due = number + 1
@@ -131,25 +133,21 @@ def manifests(run: Path) -> tuple[list[Manifest], list[tuple[str, str]]]:
     return found, wrong
 
 
-def finished(run: Path, unfinished: bool = True) -> tuple[list[Manifest], str | None]:
-    """The finished shards from the first up to one that is damaged or missing, and what is wrong with that one.
+def finished(run: Path, unfinished: bool = True, task: Task | None = None) -> tuple[list[Manifest], list[str]]:
+    """The finished shards, and what is wrong with those that are damaged or missing: each is computed again, alone.
 
     Every file is read and compared with its size and sha256; of a run that is not `unfinished`, the tables' alone.
     """
-    every, damaged = manifests(run)
-    wrong_of = dict(reversed(damaged))
+    every, damaged = manifests(run, task)
     found: list[Manifest] = []
-    for part, manifest in enumerate(every):
-        if manifest.part != part:
-            break
+    again = [_again(name, what) for name, what in damaged]
+    for manifest in every:
         wrong = check(run, manifest.files(unfinished))
         if wrong:
-            return found, _again(part, *wrong[0])
-        found.append(manifest)
-    if len(found) == len(every) and not damaged:
-        return found, None
-    name = f"{SHARDS}/{part_name(len(found))}.json"
-    return found, _again(len(found), name, wrong_of[name])
+            again.append(_again(*wrong[0]))
+        else:
+            found.append(manifest)
+    return found, again
 
 
 def check(run: Path, files: Mapping[str, Written]) -> list[tuple[str, str]]:
@@ -159,7 +157,7 @@ def check(run: Path, files: Mapping[str, Written]) -> list[tuple[str, str]]:
 
 
 def load_states(run: Path, manifest: Manifest, names: list[str]) -> dict[str, State]:
-    """What the reducers of `names` (SAEs, in order) had counted when the shard was done."""
+    """What the reducers of `names` (SAEs, in order) counted of the shard."""
     if manifest.state is None:
         return {}
     with np.load(run / SHARDS / f"{manifest.name}.npz", allow_pickle=False) as arrays:
@@ -174,6 +172,6 @@ def _save_arrays(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
     np.savez_compressed(file, **arrays)
 
 
-def _again(part: int, name: str, what: str) -> str:
+def _again(name: str, what: str) -> str:
     state = "missing" if what.startswith("missing") else "damaged"
-    return f"shard {part}: {name} is {state}; it and what follows are computed again"
+    return f"shard {part_number(Path(name))}: {name} is {state}; that shard is computed again"

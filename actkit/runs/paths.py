@@ -22,10 +22,23 @@ CARD = "README.md"
 """What people and `datasets` are told of a run; see `runs.card`."""
 LOG_FILE = "run.log"
 """What the command line said while the run was made; no part of what `actkit verify` looks at."""
+TASK_FILE = "task.json"
+"""What a task that has computed its share of a run says of the whole."""
 SHARDS = "shards"
 """The folder of the manifests of shards."""
-TEXTS = (RUN_FILE, FINGERPRINT, MANIFEST, VERIFIED, LOG_FILE, "config.yaml", "reward_features.json", CARD)
+TEXTS = (
+    RUN_FILE,
+    FINGERPRINT,
+    MANIFEST,
+    VERIFIED,
+    LOG_FILE,
+    TASK_FILE,
+    "config.yaml",
+    "reward_features.json",
+    CARD,
+)
 """Every file that actkit writes beside the tables."""
+TASK_NAME = re.compile(r"\.(0|[1-9][0-9]*)-of-([1-9][0-9]*)$")
 PART = re.compile(r"part-([0-9]{5}|[1-9][0-9]{5,11})")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """`s3://…`, also as a path, which has one of the two slashes; `C:/` is none."""
@@ -74,6 +87,16 @@ def named_after(command: str) -> Path:
 def partial_of(out: Path) -> Path:
     """Where the run `out` is until it is complete."""
     return out.with_name(out.name + ".partial")
+
+
+def task_of(out: Path, number: int, of: int) -> Path:
+    """Where task `number` of `of` has its share of the run `out`; it stays unfinished, `<…>.partial`, until merged."""
+    return out.with_name(f"{out.name}.{number}-of-{of}")
+
+
+def whole_of(task_out: Path) -> Path:
+    """The run that a task's directory is a share of."""
+    return task_out.with_name(TASK_NAME.sub("", task_out.name))
 
 
 def replaced(out: Path) -> Path:

@@ -100,6 +100,17 @@ class Progress:
         self.first_rejected = self.first_rejected or now.first_rejected
         self.notes.extend(now.notes[len(before.notes) :])
 
+    def since(self, before: "Progress") -> "Progress":
+        """What has been counted since it was as `before` is."""
+        found = Progress()
+        found.add(self, before)
+        if before.first_rejected:
+            found.first_rejected = ""
+        for name in ("reasons", "seconds", "within"):
+            setattr(found, name, {key: value for key, value in getattr(found, name).items() if value})
+        found.seen = {kind: {name: n for name, n in counts.items() if n} for kind, counts in found.seen.items()}
+        return found
+
     @contextmanager
     def timed(self, part: str, within: bool = False) -> Iterator[None]:
         """Add the time spent inside to `part`, of `seconds` or, where another part is timed already, of `within`."""

@@ -103,5 +103,5 @@ def check_same(first: Path, second: Path) -> None:
         assert pq.read_table(first / name).equals(pq.read_table(second / name)), name
     one, other = facts_of(first), facts_of(second)
     assert {name: (one.get(name), other.get(name)) for name in {*one, *other} if one.get(name) != other.get(name)} == {}
-    assert finished(second, unfinished=False)[1] is None
+    assert finished(second, unfinished=False)[1] == []
     assert [path.name for path in second.parent.glob(f"*{second.name}.*")] == []

@@ -124,4 +124,4 @@ def test_notes_are_printed_once_and_not_under_quiet(actkit: Run) -> None:
         Path("x.partial/tokens/part-00002.parquet").unlink()
         status, _, err = actkit(*arguments, *more, "--resume")
         assert status == 0
-        assert err.count("shard 2: tokens/part-00002.parquet is missing; it and what follows") == times
+        assert err.count("shard 2: tokens/part-00002.parquet is missing; that shard is computed again") == times

@@ -17,6 +17,7 @@ NOT_REPLAYED = (
     "json",
     "quiet",
     "overwrite",
+    "shard",
     "output",
     "use_hooks",
     "verbose",

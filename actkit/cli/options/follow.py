@@ -17,6 +17,7 @@ from actkit.cli.options.run import (
     Profile,
     Quiet,
     Resume,
+    Share,
     Verify,
 )
 from actkit.cli.options.shared import Shared
@@ -46,6 +47,7 @@ class Follow:
     out: Out = None
     overwrite: Overwrite = False
     resume: Resume = False
+    shard: Share = None
     plan: PlanOnly = False
     verify: Verify = 0
     profile: Profile = False

@@ -82,6 +82,16 @@ Overwrite: TypeAlias = Annotated[bool, option("--overwrite", panel=OUTPUT, help=
 Resume: TypeAlias = Annotated[
     bool, option("--resume", panel=OUTPUT, help="Continue an unfinished run after its last finished shard.")
 ]
+Share: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--shard",
+        panel=OUTPUT,
+        metavar="I/N",
+        help="Be task I (from 0) of N that compute the run together, or auto under a scheduler; then: actkit merge.",
+        show_default=False,
+    ),
+]
 PlanOnly: TypeAlias = Annotated[
     bool,
     option("--plan", panel=OUTPUT, help="Read and tokenize only; print what the run would be, and write nothing."),

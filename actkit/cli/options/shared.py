@@ -39,12 +39,14 @@ from actkit.cli.options.run import (
     Quiet,
     ReportToo,
     Resume,
+    Share,
     Split,
     Verify,
 )
+from actkit.cli.options.task import task_of_text
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
 from actkit.errors import UsageError
-from actkit.runs.paths import named_after
+from actkit.runs.paths import URL, named_after, task_of
 
 SUFFIXES = {
     ".h5": "h5",
@@ -90,6 +92,7 @@ class Shared:
     out: Out = None
     overwrite: Overwrite = False
     resume: Resume = False
+    shard: Share = None
     plan: PlanOnly = False
     verify: Verify = 0
     profile: Profile = False
@@ -147,9 +150,18 @@ class Shared:
         return self.file.with_suffix("") if self.file is not None else self.out or self.output
 
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
-        """Where the run goes."""
+        """Where the run goes. Raises UsageError for a `--shard` that is none, or of a run that has no name."""
+        task = task_of_text(self.shard)
+        out = self.directory or named_after(command)
+        if task is not None and self.directory is None:
+            raise UsageError("--shard without --out", "give -o, the same for every task, such as -o runs/x")
+        if task is not None and URL.match(str(out)):
+            raise UsageError(
+                f"--shard with --out {out}: tasks meet in a folder that all of them see",
+                f"give -o such a folder, then: actkit merge FOLDER, and actkit push FOLDER {out}",
+            )
         return OutputSpec(
-            self.directory or named_after(command),
+            task_of(out, task.number, task.of) if task is not None and not self.plan else out,
             self.overwrite,
             store_dtype,
             self.on_bad_record,
@@ -157,6 +169,7 @@ class Shared:
             self.resume,
             self.plan,
             verify=self.verify,
+            task=task,
         )
 
 

@@ -146,18 +146,20 @@ class Health:
         own.sums += sums.index_add_(0, level, rows).cpu()
         own.settle()
 
-    def end_shard(self) -> None:
-        """Add the shard's counts to those before it."""
-        self.before = self.before.merged(self.counts)
-        self.counts = Counts(self.sae.d_in, self.sae.d_sae)
+    def end_shard(self) -> State:
+        """What was counted of the shard, which is added to what is finished."""
+        counts, self.counts = self.counts, Counts(self.sae.d_in, self.sae.d_sae)
+        self.before = self.before.merged(counts)
+        return counts.state()
 
-    def state(self) -> State:
-        """All that has been counted in finished shards."""
-        return self.before.state()
+    def reset(self) -> None:
+        """Count from nothing."""
+        self.counts = Counts(self.sae.d_in, self.sae.d_sae)
+        self.before = Counts(self.sae.d_in, self.sae.d_sae)
 
     def restore(self, state: State) -> None:
-        """Go back to the end of the shard at which `state` was given."""
-        self.before, self.counts = Counts.of(state), Counts(self.sae.d_in, self.sae.d_sae)
+        """Add a shard that was finished before, as `end_shard` gave it."""
+        self.before = self.before.merged(Counts.of(state))
 
     def summary(self) -> Mapping[str, Any]:
         """L0, explained variance (1 - residual / variance around the mean), and shares of dead and dense features."""

@@ -7,13 +7,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from actkit.config import OutputSpec
+from actkit.config import OutputSpec, Task
 from actkit.errors import RunError
 from actkit.pipeline.forward.batches import Budget
 from actkit.pipeline.job import Job
@@ -24,9 +24,9 @@ from actkit.runs.checksums import of_file
 from actkit.runs.facts import facts_of
 from actkit.runs.json_file import read_object
 from actkit.runs.lock import locked
-from actkit.runs.manifest import InputPosition, Manifest, finished, load_states
-from actkit.runs.paths import FINGERPRINT, LOG_FILE, RUN_FILE, SHARDS, numbered, partial_of
-from actkit.runs.progress import Progress
+from actkit.runs.manifest import InputPosition, Manifest, finished, load_states, manifests
+from actkit.runs.paths import FINGERPRINT, LOG_FILE, RUN_FILE, SHARDS, numbered, partial_of, whole_of
+from actkit.runs.progress import COUNTERS, Progress
 from actkit.runs.removal import check_out, clear, tidy
 from actkit.runs.writer import RunDirectory, start_run
 
@@ -44,13 +44,14 @@ class Session:
     """Whether a finished run at the same place is to be replaced, now or when the run was begun."""
     sessions: list[dict[str, Any]]
     """When, where and with what each of the processes began that wrote this run."""
-    done: list[InputPosition] = field(default_factory=list)
-    """The ends of the shards that were finished before."""
+    done: dict[int, InputPosition] = field(default_factory=dict)
+    """Number → end of each shard that was finished before."""
 
 
 def is_complete(output: OutputSpec) -> bool:
     """Whether `output` is to continue a run that is complete, for which no record is read."""
-    return output.resume and not partial_of(output.out).exists() and (output.out / RUN_FILE).exists()
+    out = whole_of(output.out) if output.task else output.out
+    return output.resume and not partial_of(output.out).exists() and (out / RUN_FILE).exists()
 
 
 def asked_before(output: OutputSpec, option: str) -> Any:
@@ -70,11 +71,12 @@ def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, An
     """
     if not is_complete(output):
         return None
-    check_out(output.out, overwrite=False, resume=True)
-    facts = facts_of(output.out)
+    out = whole_of(output.out) if output.task else output.out
+    check_out(out, overwrite=False, resume=True)
+    facts = facts_of(out)
     begun_with = facts.get("fingerprint")
-    check_same(begun_with if isinstance(begun_with, dict) else {}, fingerprint, str(output.out))
-    tidy(output.out)
+    check_same(begun_with if isinstance(begun_with, dict) else {}, fingerprint, str(out))
+    tidy(out)
     return facts
 
 
@@ -90,10 +92,10 @@ def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) ->
     directory = start_run(output.out, about)
     with _gone_if_empty(directory.partial), locked(directory.partial):
         run = Session(directory, Progress(), Budget(batch.batch_tokens), batch.batch_tokens, output.overwrite, [])
-        manifests = _continued(run, job.recipe, fingerprint) if output.resume else []
-        if not manifests:
+        before = _continued(run, job.recipe, fingerprint, output.task) if output.resume else []
+        if not before:
             clear(directory.partial)
-        session = {"began": round(time.time(), 3), "first_shard": len(manifests), "device": device}
+        session = {"began": round(time.time(), 3), "shards_before": len(before), "device": device}
         run.sessions.append({**session, "batch_tokens": batch.batch_tokens, "torch": torch.__version__})
         try:
             if output.out.exists() and not run.replaces:
@@ -109,40 +111,56 @@ def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) ->
             raise
 
 
-def _continued(run: Session, recipe: Recipe, fingerprint: Mapping[str, Any]) -> list[Manifest]:
+def _continued(run: Session, recipe: Recipe, fingerprint: Mapping[str, Any], task: Task | None) -> list[Manifest]:
     """The finished shards of a run that was begun before; whatever else is there is removed."""
     partial = run.directory.partial
     if not numbered(partial / SHARDS, ".json"):
         return []
     facts = _facts(partial / FINGERPRINT)
     check_same(facts["fingerprint"], fingerprint, str(partial))
-    manifests, wrong = finished(partial)
-    if manifests:
-        names = {f"{SHARDS}/{one.name}.json" for one in manifests}
-        clear(partial, {FINGERPRINT, LOG_FILE, *names, *(name for one in manifests for name in one.files())})
-        _restore(run, recipe, manifests)
+    found, wrong = finished(partial, task=task)
+    if found:
+        names = {f"{SHARDS}/{one.name}.json" for one in found}
+        clear(partial, {FINGERPRINT, LOG_FILE, *names, *(name for one in found for name in one.files())})
+        _restore(run, recipe, found)
     run.replaces, run.sessions = facts["replaces"], facts["sessions"]
-    run.progress.notes.extend([wrong] if wrong else [])
-    return manifests
+    run.progress.notes.extend(wrong)
+    return found
 
 
-def _restore(run: Session, recipe: Recipe, manifests: list[Manifest]) -> None:
-    """Count everything as it was when the last of these shards was done."""
-    last = manifests[-1]
-    for name, state in load_states(run.directory.partial, last, list(recipe.health)).items():
-        recipe.health[name].restore(state)
-    for one in fields(Progress):
-        setattr(run.progress, one.name, getattr(last.progress, one.name))
-    run.progress.read = last.end.read
-    if last.given == run.asked:  # another budget that is asked for is taken as it is
-        run.budget.tokens = last.used
-    for manifest in manifests:
+def in_order(run: Session, recipe: Recipe) -> None:
+    """Count again what all shards counted, in their order, where some were finished before: whoever computed which.
+
+    Sums of floats, and what is said of the first rejected record, depend on the order.
+    """
+    if not run.done:
+        return
+    found, _ = manifests(run.directory.partial)
+    total = Progress()
+    for health in recipe.health.values():
+        health.reset()
+    for manifest in found:
+        total.add(manifest.progress, Progress())
+        for sae, state in load_states(run.directory.partial, manifest, list(recipe.health)).items():
+            recipe.health[sae].restore(state)
+    for name in (*COUNTERS, "reasons", "seen", "first_rejected"):
+        setattr(run.progress, name, getattr(total, name))
+
+
+def _restore(run: Session, recipe: Recipe, found: list[Manifest]) -> None:
+    """Count everything in these shards, in their order."""
+    for manifest in found:
+        for sae, state in load_states(run.directory.partial, manifest, list(recipe.health)).items():
+            recipe.health[sae].restore(state)
+        run.progress.add(manifest.progress, Progress())
+        if manifest.given == run.asked:  # another budget that is asked for is taken as it is
+            run.budget.tokens = min(run.budget.tokens, manifest.used)
         for name, written in manifest.files(unfinished=False).items():
             run.directory.count(name, written)
         name = f"{SHARDS}/{manifest.name}.json"
         path = run.directory.partial / name
         run.directory.files[name] = Written(path.stat().st_size, of_file(path))
-    run.done = [one.end for one in manifests]
+    run.done = {one.part: one.end for one in found}
 
 
 def _facts(path: Path) -> dict[str, Any]:

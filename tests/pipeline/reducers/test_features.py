@@ -145,9 +145,7 @@ def counted(sae: Sae, x: torch.Tensor, contents: Any, positions: Any, cuts: list
         own = x[here]
         rows, ids = (own > 0).nonzero(as_tuple=True)
         part.count(own, Active(rows, ids, own[rows, ids]), torch.ones(len(own), dtype=torch.bool), levels[here])
-        part.end_shard()
-        part.restore(part.state())  # as it is written and read
-        whole.before = whole.before.merged(part.before)
+        whole.restore(part.end_shard())  # as it is written and read
     return whole
 
 

@@ -28,6 +28,7 @@ from actkit.recipes.runner import ingredients
 from actkit.recipes.saes import load_saes
 from actkit.runs import atomic_files as files
 from actkit.runs import manifest
+from actkit.runs.paths import SHARDS
 from actkit.runs.progress import Progress
 from actkit.runs.removal import check_out
 
@@ -167,7 +168,7 @@ def test_interrupted_again_and_again_it_still_ends(source: Path, tmp_path: Path)
     check_same(whole, out)
     assert len(shards) >= 3 and shards == sorted(shards)
     sessions = json.loads((out / "run.json").read_text())["sessions"]
-    assert [one["first_shard"] for one in sessions] == [0, *shards]
+    assert [one["shards_before"] for one in sessions] == [0, *shards]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def interrupted(make: Make, out: Path, at: int = 0) -> Path:
 @pytest.mark.quick(2)
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
 @pytest.mark.parametrize("name", ["features/part-00001.parquet", "shards/part-00001.json", "shards/part-00001.npz"])
-def test_a_damaged_file_is_named_and_recomputed_with_what_follows(
+def test_a_damaged_file_is_named_and_its_shard_alone_is_recomputed(
     how: str, name: str, source: Path, tmp_path: Path
 ) -> None:
     make = recipe_of("feature-dataset", source)
@@ -237,8 +238,8 @@ def test_a_damaged_file_is_named_and_recomputed_with_what_follows(
         path.write_bytes(data if how == "flipped" else data[:-1])
     finished = run(make, tmp_path / "part", resume=True)
     state = "missing" if how == "missing" else "damaged"
-    assert finished.facts["notes"] == [f"shard 1: {name} is {state}; it and what follows are computed again"]
-    assert finished.facts["sessions"][-1]["first_shard"] == 1
+    assert finished.facts["notes"] == [f"shard 1: {name} is {state}; that shard is computed again"]
+    assert finished.facts["sessions"][-1]["shards_before"] == len(list((finished.path / SHARDS).iterdir())) - 1 > 1
     check_same(whole, finished.path)
 
 
@@ -282,7 +283,9 @@ def test_a_manifest_vouches_for_every_file_of_its_shard(source: Path, tmp_path: 
     for number, path in enumerate(shards):
         found = manifest.read(path)
         assert found.part == number
-        assert found.progress.read == found.end.read == found.progress.written + found.progress.rejected
+        before = manifest.read(shards[number - 1]).end.read if number else 0
+        own = found.end.read - before
+        assert found.progress.read == own == found.progress.written + found.progress.rejected
         for name, written in found.files().items():
             if not name.startswith("shards/"):
                 vouched.add(name)

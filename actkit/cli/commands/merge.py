@@ -1,0 +1,63 @@
+"""`actkit merge`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actkit.cli.options.groups import OUTPUT, at_home, option
+from actkit.cli.screen.console import starting
+from actkit.errors import RunError, UsageError
+
+
+def merge(
+    context: typer.Context,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="The --out of every task.", show_default=False, callback=at_home),
+    ],
+    export: Annotated[
+        list[str] | None, option("--export", panel=OUTPUT, help="Write the whole run in this format too.")
+    ] = None,
+    report: Annotated[bool, option("--report", panel=OUTPUT, help="Write the whole run's page too.")] = False,
+    device: Annotated[
+        str | None,
+        option(
+            "--device", panel=OUTPUT, help="Where the model is put, if not where the tasks had it.", show_default=False
+        ),
+    ] = None,
+    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")] = False,
+    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object instead of the path.")] = False,
+) -> None:
+    """Put together what the tasks of `--shard` computed: the same run, byte for byte, as one process makes.
+
+    Every task must be done; what is missing is named. What is computed over the whole run is computed here, and the
+    tasks' directories go once the run is complete. To be started in the folder where the tasks were.
+
+    Example: [b]actkit merge runs/x[/]
+    """
+    from actkit.runs.paths import FINGERPRINT, is_run, partial_of
+    from actkit.runs.tasks import CONFIG, divisions, gather, remove_shares
+
+    with starting(quiet):
+        if is_run(run) and not divisions(run):
+            sys.stdout.write(f"{run}\n")
+            return
+        facts = gather(run)
+    command = facts["fingerprint"].get("command")
+    group = context.parent.command if context.parent else None
+    found = group.get_command(context.parent, str(command)) if group is not None else None  # type: ignore[attr-defined]
+    if found is None:
+        raise RunError(f"{partial_of(run) / FINGERPRINT} names no command: {command}", "run the tasks again")
+    if command == "merge":
+        raise UsageError("merge is no command that makes a run", "run the tasks again")
+    given = [*(part for name in export or () for part in ("--export", name)), *(["--report"] if report else [])]
+    given += [*(["--quiet"] if quiet else []), *(["--json"] if json else [])]
+    given += ["--device", device] if device is not None else []
+    config = str(partial_of(run) / CONFIG)
+    found.main(
+        ["--config", config, "--out", str(run), "--resume", *given], standalone_mode=False, prog_name=str(command)
+    )
+    if is_run(run):
+        remove_shares(run)

@@ -1,0 +1,48 @@
+"""`--shard`: which of several tasks this process is, as said or as its scheduler says."""
+
+import os
+import re
+from collections.abc import Mapping
+
+from actkit.config import Task
+from actkit.errors import UsageError, in_short
+
+SCHEDULERS: tuple[tuple[str, str, str | None], ...] = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("SGE_TASK_ID", "SGE_TASK_LAST", "SGE_TASK_FIRST"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", None),
+    ("RANK", "WORLD_SIZE", None),
+    ("SLURM_PROCID", "SLURM_NTASKS", None),
+)
+"""The variables that say which process this is, of how many, and with what number the first begins (0 without one)."""
+
+
+def task_of_text(text: str | None) -> Task | None:
+    """`2/8`, counted from 0, or `auto`. Raises UsageError for what is neither, and for auto where no scheduler says."""
+    if text is None:
+        return None
+    if text.strip().lower() == "auto":
+        return _scheduled(os.environ)
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
+    if found is None or not int(found[2]):
+        raise UsageError(f"--shard {in_short(text)} is no share", "such as 0/4 for the first of four tasks, or auto")
+    number, of = int(found[1]), int(found[2])
+    if number >= of:
+        raise UsageError(f"--shard {number}/{of}: tasks count from 0", f"they are 0/{of} to {of - 1}/{of}")
+    return Task(number, of)
+
+
+def _scheduled(variables: Mapping[str, str]) -> Task:
+    for own, count, first in SCHEDULERS:
+        said = [variables.get(name, "") for name in (own, count, *([first] if first else []))]
+        if not all(each.isdigit() for each in said):
+            continue
+        number, of = int(said[0]) - (int(said[2]) if first else 0), int(said[1])
+        step = int(variables.get("SLURM_ARRAY_TASK_STEP", "1") or 1) if own == "SLURM_ARRAY_TASK_ID" else 1
+        if step > 0 and number % step == 0 and 0 <= number // step < of:
+            return Task(number // step, of)
+        raise UsageError(
+            f"--shard auto: {own} is {said[0]}, {count} {said[1]}", "give the share itself, such as --shard 0/4"
+        )
+    known = ", ".join(own for own, _, _ in SCHEDULERS)
+    raise UsageError(f"--shard auto: no scheduler says which task this is ({known})", "--shard 0/4 says it")

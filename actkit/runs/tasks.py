@@ -1,0 +1,210 @@
+"""A run that several tasks computed: where each left its share, and how the shares become one unfinished run.
+
+Task 1 of 4 of `runs/x` writes `runs/x.1-of-4.partial`: the shards whose number modulo 4 is 1, each under the name that
+it has in the whole run, and at last `task.json`. Once every task has, `gather` puts all of them into
+`runs/x.partial`, as if one process had been stopped before its very end; whoever continues that has the run.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from actkit.config import Task
+from actkit.errors import RunError, writing
+from actkit.runs.atomic_files import sync, write_text
+from actkit.runs.json_file import read_object
+from actkit.runs.lock import refuse_if_locked
+from actkit.runs.manifest import InputPosition, Manifest, manifests
+from actkit.runs.paths import (
+    FINGERPRINT,
+    SHARDS,
+    TASK_FILE,
+    TASK_NAME,
+    is_there,
+    is_unfinished_run,
+    part_name,
+    partial_of,
+    task_of,
+)
+from actkit.runs.removal import check_removable, remove
+
+NAMED = 5
+"""Tasks or shards that an error names."""
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one task left."""
+
+    task: Task
+    path: Path
+    begun: Mapping[str, Any]
+    """Its `fingerprint.json`."""
+    shards: int
+    """How many shards the whole run has."""
+    end: Mapping[str, Any]
+    """Where the input of the whole run ends."""
+    manifests: Sequence[Manifest]
+
+
+def task_text(task: Task, shards: int, end: InputPosition) -> str:
+    """The text of `task.json`: which task, how many shards the whole run has, and where its input ends."""
+    return json.dumps({"task": task.number, "tasks": task.of, "shards": shards, "end": asdict(end)}, indent=1) + "\n"
+
+
+def divisions(out: Path) -> dict[int, list[int]]:
+    """Into how many tasks the run `out` was divided → the tasks that have begun; more than one where somebody erred."""
+    found: dict[int, list[int]] = {}
+    for path in out.parent.glob(f"{_escaped(out.name)}.*-of-*.partial"):
+        name = TASK_NAME.search(path.name.removesuffix(".partial"))
+        if name is not None and task_of(out, int(name[1]), int(name[2])) == path.with_name(path.name[:-8]):
+            found.setdefault(int(name[2]), []).append(int(name[1]))
+    return {of: sorted(numbers) for of, numbers in sorted(found.items())}
+
+
+def shares(out: Path) -> list[Share]:
+    """What every task of the run `out` left.
+
+    Raises RunError where a task is missing, running, not done, or was begun otherwise than the others.
+    """
+    every = divisions(out)
+    if not every:
+        raise RunError(f"no task of {out} has begun here", f"COMMAND … -o {out} --shard 0/4 computes the first of four")
+    if len(every) > 1:
+        both = " and ".join(f"{numbers[0]}/{of}" for of, numbers in every.items())
+        raise RunError(
+            f"{out} was divided in several ways: there are tasks {both}", "remove the directories of all but one way"
+        )
+    of, begun = next(iter(every.items()))
+    missing = sorted(set(range(of)) - set(begun))
+    if missing:
+        raise RunError(
+            f"{_named('task', missing)} of {of} {_is(missing)} missing beside {out}",
+            f"run what is missing first, with --shard {missing[0]}/{of}",
+        )
+    found = [_share(out, Task(number, of)) for number in range(of)]
+    _check_alike(out, found)
+    return found
+
+
+def gather(out: Path) -> Mapping[str, Any]:
+    """Put the shares of all tasks into `<out>.partial`; the facts of its `fingerprint.json`.
+
+    Files are linked where the file system can, else copied. Raises what `shares` raises, and RunError where an
+    unfinished run of another kind is there.
+    """
+    every = shares(out)
+    partial = partial_of(out)
+    refuse_if_locked(partial)
+    first = every[0].begun
+    if is_there(partial):
+        check_removable(partial)
+        if is_unfinished_run(partial) and read_object(partial / FINGERPRINT)["fingerprint"] != first["fingerprint"]:
+            raise RunError(f"{partial} is an unfinished run of another kind", "move it away, then merge again")
+    sessions = [session for share in every for session in share.begun["sessions"]]
+    facts = {"fingerprint": first["fingerprint"], "replaces": any(s.begun["replaces"] for s in every)}
+    facts["sessions"] = sorted(sessions, key=lambda session: float(session.get("began", 0)))
+    with writing(partial):
+        partial.mkdir(parents=True, exist_ok=True)
+        write_text(partial / FINGERPRINT, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        for share in every:
+            for manifest in share.manifests:
+                for name in (*manifest.files(), f"{SHARDS}/{manifest.name}.json"):
+                    _linked(share.path / name, partial / name)
+        _linked(every[0].path / CONFIG, partial / CONFIG)
+        sync(partial)
+    return facts
+
+
+def remove_shares(out: Path) -> None:
+    """Remove what the tasks left, once the run is complete; what is not wholly actkit's stays."""
+    for of, numbers in divisions(out).items():
+        for number in numbers:
+            with suppress(RunError):
+                remove(partial_of(task_of(out, number, of)))
+
+
+def _share(out: Path, task: Task) -> Share:
+    path = partial_of(task_of(out, task.number, task.of))
+    refuse_if_locked(path)
+    begun = _read(path / FINGERPRINT, {"fingerprint": dict, "replaces": bool, "sessions": list})
+    if not (path / TASK_FILE).exists():
+        done = len(manifests(path, task)[0])
+        raise RunError(
+            f"task {task} is not done: {path} has {done} finished shard{'' if done == 1 else 's'}",
+            f"go on with it: the same command with --shard {task.number}/{task.of} --resume",
+        )
+    about = _read(path / TASK_FILE, {"task": int, "tasks": int, "shards": int, "end": dict})
+    found, wrong = manifests(path, task)
+    due = set(range(task.number, about["shards"], task.of))
+    gone = sorted(due - {manifest.part for manifest in found})
+    if wrong or gone:
+        name, what = wrong[0] if wrong else (f"{SHARDS}/{part_name(gone[0])}.json", "missing")
+        raise RunError(
+            f"task {task}: {path / name} is {what}",
+            f"compute it again: the same command with --shard {task.number}/{task.of} --resume",
+        )
+    return Share(task, path, begun, about["shards"], about["end"], [one for one in found if one.part in due])
+
+
+def _check_alike(out: Path, found: Sequence[Share]) -> None:
+    first = found[0]
+    for share in found[1:]:
+        old, new = first.begun["fingerprint"], share.begun["fingerprint"]
+        every = sorted({*old, *new}, key=lambda key: (not key.startswith("option."), key))
+        keys = [key for key in every if old.get(key) != new.get(key)]
+        what = f"{keys[0].removeprefix('option.')} is {old.get(keys[0])!r} and {new.get(keys[0])!r}" if keys else None
+        if what is None and (share.shards, share.end) != (first.shards, first.end):
+            records = f"{first.end.get('read')} and {share.end.get('read')}"
+            what = f"their inputs differ: {records} records in {first.shards} and {share.shards} shards"
+        if what is not None:
+            raise RunError(
+                f"tasks {first.task} and {share.task} of {out} do not belong together: {what}",
+                "give every task the same command and input; --overwrite begins one again",
+            )
+
+
+def _read(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    try:
+        facts = read_object(path)
+        if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError("other entries")
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error})",
+            "run that task again, with --overwrite",
+        ) from error
+    return facts
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Have a file in another folder too, without taking its room twice where the file system can."""
+    target.parent.mkdir(exist_ok=True)
+    if target.exists() and source.exists() and target.samefile(source):
+        return
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # no links there
+        shutil.copy2(source, target)
+
+
+def _named(what: str, numbers: Sequence[int]) -> str:
+    some = ", ".join(map(str, numbers[:NAMED]))
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return f"{what}{'s' if len(numbers) > 1 else ''} {some}{more}"
+
+
+def _is(numbers: Sequence[int]) -> str:
+    return "are" if len(numbers) > 1 else "is"
+
+
+def _escaped(name: str) -> str:
+    """A name as a pattern that only it matches."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,0 +1,216 @@
+"""Several tasks make the run that one process makes, byte for byte, whatever their order, number and ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from actkit.cli.options.task import task_of_text
+from actkit.config import Task
+from actkit.errors import UsageError
+from tests.command_line import Run
+from tests.faults.runs import COMMANDS, call, facts_of, start, wait_until_it_writes, write_input
+
+SMALL = ("--shard-sequences", "12")
+CONTRASTS = ("concept", "sides.jsonl", "--layers", "1,2")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_input(tmp_path)
+    rows = [{"positive": f"I love {n}.", "negative": f"I hate {n} very much.", "stem": str(n)} for n in range(30)]
+    Path("sides.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def parts(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*.parquet")}
+
+
+def check_same(single: Path, merged: Path) -> None:
+    """Every part has the same bytes; counts and health are the same; no task has left anything."""
+    assert parts(single) == parts(merged)
+    one, other = facts_of(single), facts_of(merged)
+    assert {name: (one.get(name), other.get(name)) for name in {*one, *other} if one.get(name) != other.get(name)} == {}
+    assert [path.name for path in merged.parent.glob(f"{merged.name}*")] == [merged.name]
+
+
+@pytest.mark.quick(2)
+@pytest.mark.parametrize(
+    ("command", "order"),
+    [
+        ("feature-dataset", (1, 0)),
+        ("concept", (2, 0, 1)),
+        ("dpo", (1, 2, 0)),
+        ("capture", (0,)),
+        ("sae-extract", (6, 2, 4, 0, 1, 5, 3)),
+        ("reward-detect", (1, 0)),
+        ("reward-detect", (0, 2, 1)),
+    ],
+)
+def test_the_run_is_the_one_of_a_single_process(command: str, order: tuple[int, ...], actkit: Run) -> None:
+    arguments = (*(CONTRASTS if command == "concept" else COMMANDS[command]), *SMALL, "-q")
+    assert actkit(*arguments, "-o", "single").status == 0
+    for number in order:
+        made = actkit(*arguments, "-o", "x", "--shard", f"{number}/{len(order)}")
+        assert (made.status, made.out) == (0, f"x.{number}-of-{len(order)}.partial\n"), made.err
+    assert actkit("merge", "x", "-q").out == "x\n"
+    check_same(Path("single"), Path("x"))
+    assert actkit("verify", "x").status == 0
+    again = actkit("merge", "x")
+    assert (again.status, again.out) == (0, "x\n"), "what is merged is there"
+
+
+def test_more_tasks_than_shards_and_limits(actkit: Run) -> None:
+    arguments = ("capture", "in.jsonl", "--layers", "1", "--max-samples", "5", *SMALL, "-q")
+    assert actkit(*arguments, "-o", "single").status == 0
+    for number in range(4):
+        assert actkit(*arguments, "-o", "x", "--shard", f"{number}/4").status == 0
+    assert actkit("merge", "x", "-q", "--export", "pt").status == 0
+    check_same(Path("single"), Path("x")) if not list(Path().glob("x*.pt")) else None
+    assert parts(Path("single")) == parts(Path("x")) and list(Path().glob("*.pt"))
+
+
+def test_what_is_missing_or_does_not_belong_together_is_named(actkit: Run) -> None:
+    arguments = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q")
+    none = actkit("merge", "x")
+    assert none.status == 1 and "no task of x" in none.err
+    assert actkit(*arguments, "-o", "x", "--shard", "1/3").status == 0
+    missing = actkit("merge", "x")
+    assert missing.status == 1 and "tasks 0, 2 of 3 are missing" in missing.err and "--shard 0/3" in missing.err
+    assert actkit(*arguments, "-o", "x", "--shard", "0/2").status == 0
+    several = actkit("merge", "x")
+    assert several.status == 1 and "0/2 and 1/3" in several.err
+    shutil.rmtree("x.0-of-2.partial")
+    assert actkit(*arguments, "-o", "x", "--shard", "0/3").status == 0
+    other = ("capture", "in.jsonl", "--layers", "2", *SMALL, "-q")
+    assert actkit(*other, "-o", "x", "--shard", "2/3").status == 0
+    different = actkit("merge", "x")
+    assert different.status == 1 and "do not belong together" in different.err and "layers" in different.err
+    in_the_way = actkit(*arguments, "-o", "x", "--shard", "2/3")
+    assert in_the_way.status == 1 and "unfinished run" in in_the_way.err
+    assert actkit(*arguments, "-o", "x", "--shard", "2/3", "--overwrite").status == 0
+    (Path("x.2-of-3.partial") / "task.json").unlink()
+    undone = actkit("merge", "x")
+    assert undone.status == 1 and "task 2 of 3 is not done" in undone.err and "--resume" in undone.err
+    part = next(Path("x.1-of-3.partial/tokens").iterdir())
+    part.write_bytes(part.read_bytes()[:-1])
+    assert actkit(*arguments, "-o", "x", "--shard", "2/3", "--resume").status == 0
+    healed = actkit("merge", "x", "-q")  # a damaged part is found, and its shard alone is computed again
+    assert healed.status == 0, healed.err
+    assert actkit(*arguments, "-o", "single").status == 0
+    check_same(Path("single"), Path("x"))
+    taken = actkit(*arguments, "-o", "x", "--shard", "0/3")
+    assert taken.status == 1 and "x exists already" in taken.err
+    assert actkit(*arguments, "-o", "x", "--shard", "0/3", "--resume").out == "x\n", "it is complete"
+
+
+def test_another_input_of_one_task_is_found(actkit: Run) -> None:
+    arguments = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q")
+    assert actkit(*arguments, "-o", "x", "--shard", "0/2").status == 0
+    Path("in.jsonl").write_text(Path("in.jsonl").read_text() + '{"prompt": "one more"}\n')
+    assert actkit(*arguments, "-o", "x", "--shard", "1/2").status == 0
+    found = actkit("merge", "x")
+    assert found.status == 1 and "their inputs differ" in found.err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("3/3", "0/3 to 2/3"), ("1-3", "such as 0/4"), ("0/0", "such as 0/4"), ("auto", "no scheduler")]
+)
+def test_what_is_no_share(text: str, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_ARRAY_TASK_ID", "SGE_TASK_ID", "OMPI_COMM_WORLD_RANK", "RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    wrong = actkit("capture", "in.jsonl", "-o", "x", "--shard", text)
+    assert wrong.status == 2 and says in wrong.err and not list(Path().glob("x*"))
+
+
+def test_what_one_task_cannot_be_asked(actkit: Run) -> None:
+    for more, says in (
+        (("-", "-o", "x"), "standard input"),
+        (("in.jsonl",), "--shard without --out"),
+        (("in.jsonl", "-o", "x", "--export", "pt"), "actkit merge"),
+        (("in.jsonl", "-o", "x.pt"), "actkit merge"),
+        (("in.jsonl", "-o", "s3://b/x"), "a folder that all of them see"),
+    ):
+        wrong = actkit("capture", *more, "--shard", "0/2")
+        assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
+
+
+def test_schedulers_say_which_task_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variables, expected in (
+        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "5"}, Task(2, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, Task(1, 2)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}, Task(0, 3)),
+    ):
+        with monkeypatch.context() as inside:
+            for name in ("SLURM_ARRAY_TASK_ID", "SGE_TASK_ID", "OMPI_COMM_WORLD_RANK", "RANK", "SLURM_PROCID"):
+                inside.delenv(name, raising=False)
+            for name, value in variables.items():
+                inside.setenv(name, value)
+            assert task_of_text("auto") == expected
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "9")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "4")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "0")
+    with pytest.raises(UsageError, match="SLURM_ARRAY_TASK_ID is 9"):
+        task_of_text("auto")
+
+
+def test_the_script_for_slurm_runs_the_tasks_and_then_merges(actkit: Run, tmp_path: Path) -> None:
+    """Run by a stand-in for `sbatch` that starts the array's tasks one after the other, as the script wraps them."""
+    line = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q", "-o", "a run", "--export", "pt")
+    script = actkit("sbatch", "-n", "3", "--slurm", "--time=1:00:00", *line)
+    assert script.status == 0 and "--dependency=afterok" in script.out and "--array=0-2 --time=1:00:00" in script.out
+    fake = tmp_path / "bin" / "sbatch"
+    fake.parent.mkdir()
+    fake.write_text(
+        "#!/usr/bin/env python3\n"
+        "import os, shlex, subprocess, sys\n"
+        "wrap = next(a[7:] for a in sys.argv if a.startswith('--wrap='))\n"
+        "array = next((int(a.rpartition('-')[2]) + 1 for a in sys.argv if a.startswith('--array=')), None)\n"
+        "for task in range(array or 1):\n"
+        "    more = {'SLURM_ARRAY_TASK_ID': str(task), 'SLURM_ARRAY_TASK_COUNT': str(array)} if array else {}\n"
+        "    more |= {'SLURM_ARRAY_TASK_MIN': '0'} if array else {}\n"
+        "    subprocess.run(wrap, shell=True, check=True, env=os.environ | more, stdout=sys.stderr)\n"
+        "print(41)\n"
+    )
+    fake.chmod(0o755)
+    shell = tmp_path / "bin" / "actkit"
+    shell.write_text('#!/usr/bin/env bash\nexec "$ACTKIT_PYTHON" -m actkit.cli "$@"\n')
+    shell.chmod(0o755)
+    import sys
+
+    environment = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "ACTKIT_PYTHON": sys.executable}
+    done = subprocess.run(["bash", "-c", script.out], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert actkit(*line[:-2], "-o", "single").status == 0
+    assert parts(Path("a run")) == parts(Path("single")) and list(Path().glob("*.pt"))
+    for words, says in (
+        ((), "no command"),
+        (("nothing", "x"), "no command"),
+        (("capture", "in.jsonl"), "no --out"),
+        (("capture", "-", "-o", "x"), "standard input"),
+        (("capture", "in.jsonl", "-o", "x", "--shard", "0/2"), "the script says that itself"),
+    ):
+        wrong = actkit("sbatch", *words)
+        assert wrong.status == 2 and says in wrong.err, (words, wrong.err)
+
+
+@pytest.mark.slow
+def test_tasks_that_are_killed_go_on_where_they_were(tmp_path: Path) -> None:
+    arguments = (*COMMANDS["feature-dataset"], "--shard-sequences", "6", "-q")
+    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
+    for number in (2, 0, 1):
+        share = (*arguments, "-o", "x", "--shard", f"{number}/3", "--resume")
+        for shards in (1, 3):
+            process = start(share, tmp_path)
+            wait_until_it_writes(process, tmp_path / f"x.{number}-of-3.partial", shards)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        status, _, err = call(share, tmp_path)
+        assert status == 0, err
+    assert call(("merge", "x", "-q"), tmp_path)[0] == 0
+    check_same(tmp_path / "single", tmp_path / "x")
