@@ -84,3 +84,25 @@ def test_a_template_without_a_clock_has_no_date(tmp_path: Path, actkit: Run) -> 
     assert actkit("capture", "-p", "one", "--chat", "--layers", 1, "-o", tmp_path / "run").status == 0
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert facts["options"]["date"] is None and "date" not in (tmp_path / "run/config.yaml").read_text()
+
+
+def test_tasks_that_begin_on_different_days_are_one_run(
+    dated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
+) -> None:
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"prompt": "{word}"}}\n' for word in PROMPTS))
+    arguments = (
+        "capture",
+        tmp_path / "in.jsonl",
+        "--chat",
+        "--model",
+        dated,
+        "--layers",
+        "1",
+        "--shard-sequences",
+        "1",
+    )
+    for number, clock in enumerate(("2026-12-01T23:59:00", "2026-12-02T00:01:00")):
+        turn(clock, monkeypatch)
+        assert actkit(*arguments, "-o", tmp_path / "run", "--shard", f"{number}/2", "-q").status == 0
+    merged = actkit("merge", tmp_path / "run", "-q")
+    assert merged.status == 0 and dates(tmp_path / "run") == {"01 Dec 2026"}, merged.err

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,9 @@ def sbatch(
     own, whole = _divided(words)
     job = shlex.quote(f"actkit-{words[0]}-{Path(out).name}")
     options = f" {slurm.strip()}" if slurm.strip() else ""
-    each = shlex.join(["actkit", *own, "--shard", "auto", "--resume"])
+    # Tasks that begin at different moments must not tell a chat template different dates.
+    date = [] if _value(words, ("--date",)) else ["--date", datetime.now().replace(microsecond=0).isoformat()]
+    each = shlex.join(["actkit", *own, *(date if words[0] != "steer" else ()), "--shard", "auto", "--resume"])
     merge = shlex.join(["actkit", "merge", out, *whole])
     sys.stdout.write(
         f"""#!/usr/bin/env bash

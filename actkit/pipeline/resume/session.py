@@ -25,7 +25,7 @@ from actkit.runs.facts import facts_of
 from actkit.runs.json_file import read_object
 from actkit.runs.lock import locked
 from actkit.runs.manifest import InputPosition, Manifest, finished, load_states, manifests
-from actkit.runs.paths import FINGERPRINT, LOG_FILE, RUN_FILE, SHARDS, numbered, partial_of, whole_of
+from actkit.runs.paths import FINGERPRINT, LOG_FILE, RUN_FILE, SHARDS, numbered, partial_of, task_of, whole_of
 from actkit.runs.progress import COUNTERS, Progress
 from actkit.runs.removal import check_out, clear, tidy
 from actkit.runs.writer import RunDirectory, start_run
@@ -55,10 +55,11 @@ def is_complete(output: OutputSpec) -> bool:
 
 
 def asked_before(output: OutputSpec, option: str) -> Any:
-    """What the run that is to be continued was asked by an option; None where none is continued, or it was not."""
-    if not output.resume:
-        return None
-    for path in (partial_of(output.out) / FINGERPRINT, output.out / RUN_FILE):
+    """What the run that is to be continued was asked by an option, or another task of it; None where there is none."""
+    before = (partial_of(output.out) / FINGERPRINT, output.out / RUN_FILE) if output.resume else ()
+    task, whole = output.task, whole_of(output.out)
+    tasks = (partial_of(task_of(whole, number, task.of)) / FINGERPRINT for number in range(task.of)) if task else ()
+    for path in (*before, *tasks):
         with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong with it is said where it is needed
             return json.loads(path.read_text(encoding="utf-8"))["fingerprint"][f"option.{option}"]
     return None
