@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from actkit.backends import Description, describe
@@ -162,3 +163,28 @@ def test_json_and_screen(actkit: Run, tmp_path: Path) -> None:
     shown = actkit("peek", path)
     assert shown.status == 0 and f"actkit dpo {path}" in shown.out and "\x1b[2J" not in shown.out
     assert "JSONL, 5 records" in shown.out and "Be short." in shown.out
+
+
+def test_files_that_nobody_prepared_get_the_line_that_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
+) -> None:
+    """Ids before the label in a TSV without a header; chats under other names; a score in place of a label."""
+    monkeypatch.chdir(tmp_path)
+    wordings = {"joy": "What a lovely day it was with {} and me", "anger": "I can not stand {}, and never could at all"}
+    rows = [(f"e{at}x{at * 7}", word, text.format(f"the {at}")) for at in range(12) for word, text in wordings.items()]
+    Path("a.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    said = [{"speaker": "user", "utterance": "Well?"}, {"speaker": "bot", "utterance": "Well."}]
+    chats = [{"convo_id": at * 37, "turns": said, "liked": at % 2 == 0} for at in range(8)]
+    Path("b.jsonl").write_text("".join(json.dumps(one) + "\n" for one in chats))
+    scored = [{"ask": f"Question {at}, and a long one?", "reply": f"Reply {at}.", "score": at / 7} for at in range(24)]
+    pq.write_table(pa.Table.from_pylist(scored), "c.parquet")
+    lines = {
+        "a.tsv": "--label-field label --positive joy --negative anger --columns column_1,label,text",
+        "b.jsonl": "--text-field turns --label-field liked",
+        "c.parquet": "--text-field reply --label-field score --positive '>2.24' --negative '<=1.05'",
+    }
+    for file, options in lines.items():
+        found = actkit("peek", file)
+        assert f"\nactkit reward-detect {file} {options}\n" in f"\n{found.out}", found.out
+        kept = shlex.split(next(line for line in found.out.splitlines() if line.startswith("actkit reward-detect")))
+        assert actkit(*kept[1:], "--plan", "-q").status == 0

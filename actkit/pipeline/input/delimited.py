@@ -111,6 +111,10 @@ def _header(row: list[str] | None, given: Sequence[str], name: str, line: int) -
     return columns, None
 
 
+CLASS = 3
+"""Characters of the number of a class, or of a grade."""
+
+
 def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list[str]:
     if [cell.strip() for cell in row] == columns:
         raise InputError(f"{name}:{line}: the first line names these columns already", "leave out --columns")
@@ -124,11 +128,16 @@ def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list
 
 
 def _proposed(row: Sequence[str]) -> list[str]:
-    """Names for the columns of a first row: text for the longest cell, label for a short one with a number or word."""
+    """Names for the columns of a first row: text for the longest cell; label for a number of a class, or a word.
+
+    A long number, and letters with digits in them, are an id more likely.
+    """
     longest = max(range(len(row)), key=lambda number: len(row[number]))
     short = [number for number in range(len(row)) if number != longest]
-    label = next((number for number in short if row[number].replace(",", "").strip("+-").isdigit()), None)
-    label = next(iter(short), None) if label is None else label
+    digits = [number for number in short if row[number].replace(",", "").strip("+-").isdigit()]
+    classes = [number for number in digits if all(len(one) <= CLASS for one in row[number].split(","))]
+    words = [number for number in short if row[number].strip().replace("_", "").isalpha()]
+    label = next(iter((*classes, *words, *digits, *short)), None)
     names = {longest: "text", label: "label"}
     return [names.get(number, f"column_{number + 1}") for number in range(len(row))]
 

@@ -86,11 +86,24 @@ def _width(sample: str, way: Dialect) -> int:
     return widths[0] if len(set(widths)) == 1 else 0
 
 
+SENTENCE, MANY_WORDS = 3, 10
+"""Words of what is no name of a column: with a full stop behind them, and without."""
+
+
 def is_header(row: Sequence[str]) -> bool:
     """Whether the first row names columns rather than being one of data."""
     if any(is_known(cell) for cell in row):
         return True
-    return not any(_is_number(cell) or len(cell) > LONG or cell.strip().lower() in LABEL_WORDS for cell in row)
+    return not any(
+        _is_number(cell) or len(cell) > LONG or cell.strip().lower() in LABEL_WORDS or _is_sentence(cell)
+        for cell in row
+    )
+
+
+def _is_sentence(cell: str) -> bool:
+    """Whether a cell is somebody's words: a question may be the name of a survey's column."""
+    words, end = len(cell.split()), cell.rstrip()[-1:]
+    return (words >= SENTENCE and end in ".!") or (words >= MANY_WORDS and end != "?")
 
 
 def _is_number(cell: str) -> bool:

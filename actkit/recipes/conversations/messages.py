@@ -22,7 +22,7 @@ CALLS = {"assistant": ("tool_calls",), "tool": ("name", "tool_call_id")}
 """Parts beside the content that are left to the chat template, by role."""
 UNREAD = ("function_call", "reasoning_content", "thinking", "images", "audio")
 """Parts of a message that some templates write out, beside its content, and others leave out."""
-WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text")
+WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
 TURNS = (
     ("input", "output"),
     ("user", "assistant"),
@@ -33,7 +33,9 @@ TURNS = (
 """Names of a question and its answer where both are one object: LDJnr/Capybara and the like."""
 WRAPPED = ("messages", "conversations", "conversation")
 """Fields under which an object may hold its messages."""
-PRINTED = re.compile(r"""\s*[\[(]?\s*(?:array\()?\s*[\[(]?\s*\{\s*'(?:role|from|content|value|text)'\s*:""")
+PRINTED = re.compile(
+    r"""\s*[\[(]?\s*(?:array\()?\s*[\[(]?\s*\{\s*'(?:role|from|speaker|content|value|text|utterance)'\s*:"""
+)
 JSON_LIST = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
 PRINTED_LIST = (
     "{} holds a Python list that was printed, not messages: write the column as JSON, by json.dumps or "

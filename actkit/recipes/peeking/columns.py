@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actkit.pipeline.input.class_names import ClassName
+from actkit.recipes.conversations.messages import WHAT, WHO
 
 EXAMPLES = 2
 LONGEST = 60
@@ -35,6 +36,8 @@ class Column:
     numbers: list[float] = field(default_factory=list)
     characters: int = 0
     """Of all texts."""
+    conversations: int = 0
+    """Lists of messages."""
 
     def add(self, value: Any) -> None:
         """Count one value."""
@@ -44,6 +47,7 @@ class Column:
         if kind != "null" and len(self.examples) < EXAMPLES and text not in self.examples:
             self.examples.append(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
         self.characters += len(value) if isinstance(value, str) else 0
+        self.conversations += _is_conversation(value)
         number = _number(value)
         if number is not None:
             self.numbers.append(number)
@@ -81,8 +85,8 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
     while stack:
         value = stack.pop()
         if isinstance(value, Mapping):
-            role = value.get("role", value.get("from"))
-            if isinstance(role, str) and ("content" in value or "value" in value):
+            role = next((value[name] for name in WHO if name in value), None)
+            if isinstance(role, str) and any(name in value for name in WHAT):
                 counts[role] += 1
             stack.extend(value.values())
         elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
@@ -91,9 +95,17 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
 
 
 def texts_first(columns: Iterable[Column]) -> list[str]:
-    """Names of the columns of text, that with the longest texts first."""
-    texts = [column for column in columns if column.kinds.get("text") and not column.labels]
-    return [column.name for column in sorted(texts, key=lambda column: -column.characters)]
+    """Names of the columns of conversations and of text, that with the longest texts first."""
+    texts = [column for column in columns if (column.kinds.get("text") and not column.labels) or column.conversations]
+    return [column.name for column in sorted(texts, key=lambda column: (-column.conversations, -column.characters))]
+
+
+def _is_conversation(value: Any) -> bool:
+    messages = isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and bool(value)
+    return messages and all(
+        isinstance(one, Mapping) and any(name in one for name in WHO) and any(name in one for name in WHAT)
+        for one in value
+    )
 
 
 def _number(value: Any) -> float | None:

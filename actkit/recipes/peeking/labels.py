@@ -1,6 +1,8 @@
 """Which options of `reward-detect` the columns of a file suggest: its own labels, grades, or classes."""
 
+import re
 from collections.abc import Iterator, Sequence
+from statistics import quantiles
 from typing import Any
 
 from actkit.recipes.feedback import FeedbackFields
@@ -10,6 +12,12 @@ from actkit.recipes.peeking.columns import Column, texts_first
 
 MOST_TEXTS = 3
 """Columns of text that are tried."""
+SCORES = re.compile(r"scor|rating|grade|stars|reward|quality|helpful|toxic|sentiment|label|overall", re.IGNORECASE)
+"""Names of columns whose numbers may be grades; of others they may be ids."""
+ANSWERS = re.compile(r"repl|respon|answer|output|completion|comment|review|turns|messages|text", re.IGNORECASE)
+"""Names of columns that are judged, beside others that ask for it."""
+FEWEST = 12
+"""Grades below which no thirds are told from them."""
 MOST_WORDS = 3
 """Of a label; a longer one is a text that stands several times."""
 
@@ -19,7 +27,7 @@ def label_options(columns: Sequence[Column], values: Sequence[Any]) -> Iterator[
     yield (), FeedbackFields()
     if values and all(isinstance(value, str) for value in values):
         return
-    texts = texts_first(columns)[:MOST_TEXTS]
+    texts = sorted(texts_first(columns), key=lambda text: not ANSWERS.search(text))[:MOST_TEXTS]
     for column in sorted(columns, key=_likely):
         for options, own in _of(column):
             yield options, FeedbackFields(**own)
@@ -37,6 +45,10 @@ def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     name = ("--label-field", column.name)
     labels = [label.partition(" (class ")[0] for label in column.labels]
     if not labels:
+        if SCORES.search(column.name) and len(column.numbers) == sum(column.kinds.values()) >= FEWEST:
+            least, most = (f"{bound:.3g}" for bound in quantiles(column.numbers, n=3))
+            rules = {"positive": (f">{most}",), "negative": (f"<={least}",)}
+            yield (*name, "--positive", f">{most}", "--negative", f"<={least}"), {"label": column.name, **rules}
         return
     meant = {WORDS.get(word_of(label)) for label in labels}
     if {"positive", "negative"} <= meant or ({"positive"} <= meant and "0" in labels):
