@@ -23,7 +23,7 @@ from actkit.pipeline.forward.sinks import are_sinks
 from actkit.pipeline.forward.steered import forward_steered
 from actkit.pipeline.job import Job
 from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
-from actkit.pipeline.shards import Shard, checked
+from actkit.pipeline.shards.gather import Shard, checked
 from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.writer import Groups, ordered
 from actkit.schemas import arrow_schema

@@ -23,13 +23,13 @@ from actkit.pipeline.forward.cuda_overlap import has_own_time
 from actkit.pipeline.forward.out_of_memory import trim
 from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.job import Job
-from actkit.pipeline.prefetch import ahead
 from actkit.pipeline.provenance import file_metadata, run_facts
 from actkit.pipeline.recipe import Finished, nothing_kept
 from actkit.pipeline.resume.fingerprint import fingerprint
 from actkit.pipeline.resume.reconcile import reconcile
 from actkit.pipeline.resume.session import Session, begun, complete, in_order
-from actkit.pipeline.shards import Shard, gather_shards, most_kept
+from actkit.pipeline.shards.ahead import ahead
+from actkit.pipeline.shards.gather import Shard, gather_shards, most_kept
 from actkit.runs.manifest import InputPosition, Manifest, State, save
 from actkit.runs.paths import SHARDS, TASK_FILE, whole_of
 from actkit.runs.progress import COUNTERS, OnProgress, Progress

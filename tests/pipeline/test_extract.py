@@ -18,7 +18,7 @@ from actkit.backends import Model, describe, load
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.errors import InputError, NonFiniteError, RunError
 from actkit.hooks import HookPoint
-from actkit.pipeline import shards
+from actkit.pipeline.shards import gather as shards
 from actkit.pipeline.extract import extract
 from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished

@@ -10,7 +10,7 @@ from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.tally import Example, PlannedTable, Tally
 from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
-from actkit.pipeline.shards import gather_shards, most_kept
+from actkit.pipeline.shards.gather import gather_shards, most_kept
 from actkit.runs.progress import OnProgress, Progress
 
 LIBRARIES = 600 * 2**20
