@@ -18,10 +18,10 @@ from actkit.backends import Model, describe, load
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.errors import InputError, NonFiniteError, RunError
 from actkit.hooks import HookPoint
-from actkit.pipeline.shards import gather as shards
 from actkit.pipeline.extract import extract
 from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Finished
+from actkit.pipeline.shards import gather as shards
 from actkit.recipes import capture, dpo
 from actkit.recipes.runner import ingredients
 from actkit.schemas import SCHEMA_VERSION
