@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_the_readme_is_read_in_a_minute() -> None:
 @pytest.mark.parametrize("name", MADE)
 def test_pages_that_are_made_from_code_are_not_stale(name: str) -> None:
     assert PAGES[name] == MADE[name](), "python -m actkit.cli.generate_docs"
+
+
+def test_what_is_cited_is_the_version_that_is_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"actkit {project['version']}, {project['license']} licence" in README
+    for extra in set(project["optional-dependencies"]) - {"dev"}:
+        assert f"`.[{extra}]`" in README, extra
+    assert {"SAE", "sparse autoencoder"} <= set(project["keywords"])
 
 
 def test_links_between_pages_lead_somewhere() -> None:
