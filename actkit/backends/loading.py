@@ -12,7 +12,7 @@ from actkit.backends.names import check_name
 from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site, nearest
 from actkit.config import Attention, ModelSpec
-from actkit.errors import ModelError, UsageError
+from actkit.errors import ModelError, UsageError, in_short
 from actkit.hooks import HookPoint
 
 MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
@@ -59,6 +59,12 @@ def _described(spec: ModelSpec, location: str, revision: str | None, config: Any
     text = config.get_text_config()
     sizes = {key: getattr(text, key, None) for key in ("num_hidden_layers", "hidden_size", "vocab_size")}
     layers, width = (count_of(sizes, key, spec.name, most) for key, most in MOST.items())
+    made = config.architectures
+    if made is not None and not (isinstance(made, list) and all(isinstance(one, str) for one in made)):
+        says = in_short(repr(made))
+        raise ModelError(
+            f"{in_short(spec.name)}: its configuration says architectures {says}", "that is a list of names"
+        )
     if sizes["vocab_size"] is not None:
         count_of(sizes, "vocab_size", spec.name, MOST_TOKENS)
     return Description(

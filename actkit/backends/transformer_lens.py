@@ -15,7 +15,7 @@ import torch
 
 from actkit.backends import partial_load as depth
 from actkit.backends.sites import NATIVE, Site, misnamed
-from actkit.errors import ModelError
+from actkit.errors import ModelError, in_short
 
 if TYPE_CHECKING:
     from actkit.backends.model import Description
@@ -117,6 +117,11 @@ def _without_weights(config: Any, architecture: str) -> Any:
     except ValueError as error:
         raise ModelError(
             f"transformers has no causal language model for {architecture}", "actkit reads causal language models only"
+        ) from error
+    except Exception as error:  # whatever a model's own class makes of sizes that do not fit together
+        why = in_short(" ".join(f"{type(error).__name__}: {error}".split()))
+        raise ModelError(
+            f"no {in_short(architecture)} can be made of the configuration ({why})", "fetch its config.json again"
         ) from error
     skeleton.config.architectures = [architecture]
     return wrapped(skeleton.to_empty(device="cpu"), "cpu")

@@ -68,6 +68,8 @@ OF_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (replaced("config.json", lambda path: path.write_text("[]")), "it is no JSON object"),
     "deep": (replaced("config.json", lambda path: path.write_text("[" * 99_999)), "nested too deeply"),
     "no text": (changed("config.json", architectures=["\ud800"]), "config.json is damaged"),
+    "no names": (changed("config.json", architectures=1.5), "architectures 1.5"),
+    "no heads": (changed("config.json", num_attention_heads=0), "the configuration cannot be loaded"),
     "outside": (elsewhere, "names '../secret.safetensors', which is no file of its directory"),
     "a size that is none": (changed("config.json", hidden_size="x"), "hidden_size"),
     "negative layers": (changed("config.json", num_hidden_layers=-1), "num_hidden_layers -1"),

@@ -173,14 +173,14 @@ def same(first: Any, second: Any) -> bool:
 
 
 def fuzz(cases: int, strategy: st.SearchStrategy[Any], check: Callable[[Any], None]) -> None:
-    """Run `check` on so many cases, always the same ones where they are few, and print how many there were."""
+    """Run `check` on so many cases, always the same ones, and print how many there were."""
     tried = 0
 
     @settings(
         max_examples=cases,
         deadline=None,
         database=None,
-        derandomize=cases < 1000,
+        derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)

@@ -1,7 +1,16 @@
 """What fields are called that carry part of a conversation; a record may have each of them under one of these names."""
 
-SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "custom_system_prompt")
-HISTORY = ("history", "chat_history", "conversation_history")
+SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "custom_system_prompt", "preamble")
+HISTORY = (
+    "history",
+    "chat_history",
+    "conversation_history",
+    "dialogue_history",
+    "dialog_history",
+    "message_history",
+    "previous_messages",
+    "past_messages",
+)
 """Earlier turns: messages, or lists of a question and its answer (LLaMA-Factory, ms-swift)."""
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
 """What is asked, most telling name first."""
@@ -23,7 +32,10 @@ BEGUN = ("initial_reason_steps",)
 TOOLS = ("tools", "functions")
 TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
-UNREADABLE = ("documents", "images", "image", "videos", "video", "audios", "audio", "passage", "passages")
+UNREADABLE = (
+    *("documents", "retrieved_documents", "retrieved_context", "passage", "passages", "persona", "scenario"),
+    *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
+)
 """Context that is never read."""
 LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 """Fields that hold lists or objects; in a table of text, JSON of them."""

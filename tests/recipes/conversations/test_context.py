@@ -61,6 +61,10 @@ def test_the_question_under_any_of_its_names(reader: str, name: str) -> None:
         ),
         ({"history": "\n\nHuman: Hi.\n\nAssistant: Hello."}, "user: Hi. / assistant: Hello."),
         ({"history": [["Hi.", "Hello."]], "system": "Be brief."}, "system: Be brief. / user: Hi. / assistant: Hello."),
+        (
+            {"dialogue_history": [["Hi.", "Hello."]], "preamble": "Be brief."},
+            "system: Be brief. / user: Hi. / assistant: Hello.",
+        ),
         ({"history": [], "system": "", "tools": None, "input": ""}, ""),
     ],
 )
@@ -98,6 +102,10 @@ def test_what_is_below_an_instruction_is_joined(reader: str) -> None:
         "documents",
         "images",
         "system_message",
+        "persona",
+        "scenario",
+        "retrieved_context",
+        "image_url",
     ],
 )
 def test_context_that_is_not_read_rejects_its_record_unless_it_is_meant(reader: str, field: str) -> None:
