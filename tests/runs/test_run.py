@@ -83,7 +83,7 @@ def test_tables_are_whole_and_a_column_can_be_read_alone(run: actkit.Run) -> Non
         if list((run.path / name).glob("*.parquet")):
             pd.testing.assert_frame_equal(run.to_pandas(name), pd.read_parquet(run.path / name))
     assert run.table("tokens", ["token"]).column_names == ["token"]
-    assert repr(run).startswith(f"Run('{run.path}': dpo, tables ")
+    assert repr(run).startswith(f"Run('{run.path}': dpo with tiny, ") and "; rows: sequences " in repr(run)
 
 
 def test_errors_name_what_there_is(run: actkit.Run, tmp_path: Path) -> None:
