@@ -365,17 +365,18 @@ def test_verify_computes_log_probabilities_again(
 ) -> None:
     from actkit.runs.facts import facts_of
     from actkit.verify.recompute.run import RecomputeSpec, recompute
+    from actkit.verify.tables.findings import Findings
 
     source = request.getfixturevalue(kind)
     features = {"features": "top:2"} if kind == "feedback" else {"layers": "1", "strengths": "2"}
     run = steered(SteerSpec(str(source), random=2, **features), tmp_path / "run")
     spec = RecomputeSpec(4, device="cpu")
-    found, _ = recompute(run.path, facts_of(run.path), spec)
+    found, _ = recompute(run.path, facts_of(run.path), spec, Findings(run.path))
     assert not found.problems and found.vectors["log-probabilities"].n >= 4 * 2
     import actkit.verify.recompute.steered as module
 
     monkeypatch.setattr(module, "steered_at", lambda one, _: np.ones(len(one.token_ids), dtype=np.bool_))
-    wrong, _ = recompute(run.path, facts_of(run.path), spec)
+    wrong, _ = recompute(run.path, facts_of(run.path), spec, Findings(run.path))
     assert "log-probabilities" in wrong.problems[0], "steering the first token too is noticed"
 
 
