@@ -83,7 +83,8 @@ def load_model(
     spec = spec if isinstance(model, ModelSpec) else asked
     description = describe(spec)
     points = parse_hook_points(("hook_resid_post",), layers_text(layers), description.n_layers)
-    module: Any = load(description, points).module
+    of_transformers: Any = load(description, points)
+    module = of_transformers.module
     _count_all_layers(module, description.config)
     # What a branch's name meant when it was loaded is what runs are to say.
     spec = replace(description.spec, revision=description.revision)

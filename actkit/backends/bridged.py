@@ -9,7 +9,10 @@ import torch
 
 from actkit.backends import auto, hugging_face
 from actkit.backends.hooked import HookCalls, check_known
+from actkit.backends.placement import Weights
 from actkit.backends.transformer_lens import wrapped
+from actkit.backends.unembedding import unembedding
+from actkit.backends.weights_digest import of_weights
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -30,6 +33,14 @@ class BridgedModel:
     module: torch.nn.Module
     bridge: Any
     shares_prefixes = False
+
+    def weights_digest(self) -> str:
+        """See `Model.weights_digest`."""
+        return of_weights(Weights(self.module))
+
+    def unembedding(self) -> torch.Tensor | None:
+        """See `Model.unembedding`."""
+        return unembedding(self.module)
 
     def run(
         self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "HookFn"]

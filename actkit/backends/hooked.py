@@ -9,8 +9,11 @@ import torch
 
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.masks import TREE_MODELS, tree_mask
+from actkit.backends.placement import Weights
 from actkit.backends.sites import Site
 from actkit.backends.transfer import to_device
+from actkit.backends.unembedding import unembedding
+from actkit.backends.weights_digest import of_weights
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -29,6 +32,14 @@ class HuggingFaceModel:
     def shares_prefixes(self) -> bool:
         """Only where a test has shown that a tree gives the numbers of its single sequences."""
         return self.description.config.get_text_config().model_type in TREE_MODELS
+
+    def weights_digest(self) -> str:
+        """See `Model.weights_digest`."""
+        return of_weights(Weights(self.module))
+
+    def unembedding(self) -> torch.Tensor | None:
+        """See `Model.unembedding`."""
+        return unembedding(self.module)
 
     def run(
         self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "HookFn"]

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends.hooked import HookCalls, check_known
+from actkit.backends.placement import Weights
+from actkit.backends.unembedding import unembedding
+from actkit.backends.weights_digest import of_weights
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -50,6 +53,14 @@ class TransformerLensModel:
     description: "Description"
     module: Any
     shares_prefixes = False
+
+    def weights_digest(self) -> str:
+        """See `Model.weights_digest`."""
+        return of_weights(Weights(self.module))
+
+    def unembedding(self) -> torch.Tensor | None:
+        """See `Model.unembedding`."""
+        return unembedding(self.module)
 
     def run(
         self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "HookFn"]

@@ -48,12 +48,14 @@ class Model(Protocol):
         """What it was loaded from."""
 
     @property
-    def module(self) -> torch.nn.Module:
-        """The Hugging Face model, for comparison."""
-
-    @property
     def shares_prefixes(self) -> bool:
         """Whether a row may be a tree, with a mask that says what attends to what."""
+
+    def weights_digest(self) -> str:
+        """A digest of the weights that run, as they are in memory: another checkpoint has another."""
+
+    def unembedding(self) -> torch.Tensor | None:
+        """The output layer's weights [vocabulary, d_model]; None where there are none that can be read."""
 
     def run(
         self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, HookFn]

@@ -1,20 +1,15 @@
-"""Digests: of the records read so far, and of weights. They tell whether a run can be continued."""
+"""The digest of the records read so far, which tells whether a run can be continued."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from typing import Any
-
-import torch
 
 from actkit.errors import RunError
 from actkit.pipeline.data import Record, Rejected
 from actkit.runs.manifest import InputPosition
-
-ENDS = 1 << 16
-"""Bytes of each end of a tensor that are hashed."""
 
 
 class InputDigest:
@@ -75,19 +70,3 @@ def _plain(value: Any) -> Any:
 def _without_address(value: Any) -> str:
     """A value's repr without the place in memory that some have in it, which no other process has."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def of_weights(tensors: Mapping[str, torch.Tensor]) -> str:
-    """sha256 over the name, shape and dtype of each tensor and the bytes of its first and last 64 KiB.
-
-    All of a large model would take minutes to read. Another checkpoint, a fine-tune or a merge changes every tensor and
-    is seen; a single number changed in the middle of a tensor is not.
-    """
-    sha = hashlib.sha256()
-    for name in sorted(tensors):
-        flat = tensors[name].detach().reshape(-1)
-        sha.update(f"{name} {tuple(tensors[name].shape)} {flat.dtype}\n".encode())
-        most = max(ENDS // max(flat.element_size(), 1), 1)
-        for end in (flat[:most], flat[-most:]):
-            sha.update(end.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from actkit.analysis.feature_logits import feature_logits, unembedding
+from actkit.analysis.feature_logits import feature_logits
 from actkit.backends import Model
 from actkit.backends.saes.sae import Sae
 from actkit.pipeline.recipe import Recipe
@@ -22,7 +22,7 @@ Finish = Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]]
 def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
     """The recipe with the table for the SAEs that have one; why another has none, `run.json` says."""
     left_out: dict[str, str] = {}
-    head = unembedding(model.module)
+    head = model.unembedding()
     usable = [sae for sae in saes if not _is_left_out(sae, head, left_out)]
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:

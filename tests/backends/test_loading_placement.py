@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from actkit.backends import describe, load, placement
+from actkit.backends.weights_digest import of_weights
 from actkit.config import ModelSpec
 from actkit.errors import UsageError
 from actkit.hooks import HookPoint
-from actkit.pipeline.digests import of_weights
 from tests.backends.test_loading_trust import loaded, read
 
 ModelDir = Callable[[str], Path]
@@ -58,7 +58,7 @@ def test_weights_on_the_disk_give_the_same_numbers_and_the_same_digest(
     model = loaded(model_dir("llama"), device_map="cpu")
     assert any(one.is_meta for one in model.module.parameters())
     assert torch.equal(read(model), read(plain))
-    assert of_weights(placement.Weights(model.module)) == of_weights(plain.module.state_dict())
+    assert model.weights_digest() == of_weights(plain.module.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from actkit.backends.placement import Weights
 from actkit.backends.saes.sae import Sae
+from actkit.backends.weights_digest import of_weights
 from actkit.errors import RunError
-from actkit.pipeline.digests import canonical, of_weights
+from actkit.pipeline.digests import canonical
 from actkit.pipeline.job import Job
 from actkit.schemas import SCHEMA_VERSION
 
@@ -31,8 +31,8 @@ SHOWN = 3
 def fingerprint(job: Job) -> dict[str, Any]:
     """Key → value, plain JSON; options as `option.NAME`, SAEs as `sae.NAME`.
 
-    Weights are digested by their ends (see `digest.of_weights`), as they are in memory, so that a model which was
-    handed over already loaded is covered too.
+    Weights are digested as they are in memory (see `Model.weights_digest`), so that a model which was handed over
+    already loaded is covered too.
     """
     recipe, about = job.recipe, job.model.description
     found: dict[str, Any] = {
@@ -45,7 +45,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "quantize": about.spec.quantize,
         "allow_pickle": about.spec.allow_pickle,
         "trust_remote_code": about.spec.trust_remote_code,
-        "weights": of_weights(Weights(job.model.module)),
+        "weights": job.model.weights_digest(),
         "tokenizer": _of_tokenizer(about.tokenizer),
         "hook_points": [str(point) for point in job.hook_points],
         "saes": list(recipe.health),

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import torch
 
 from actkit.analysis.concepts.direction_features import direction_features
-from actkit.analysis.feature_logits import feature_logits, unembedding
+from actkit.analysis.feature_logits import feature_logits
 from actkit.backends.saes.sae import Sae
+from actkit.backends.unembedding import unembedding
 from actkit.errors import ActkitError
 from actkit.runs.reader import parts
 from actkit.verify.recompute.nearest import differing, logit_score, of_directions, of_logits
