@@ -52,6 +52,8 @@ class ModelSpec:
     """Load the weights in 8 or 4 bits with bitsandbytes, on CUDA; the numbers are then the quantized model's."""
     loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False, metadata={"option": None})
     """A `transformers` model and its tokenizer that are in memory already, used as they are; `name` is then a label."""
+    backend: str = field(default="transformers", metadata={"option": None})
+    """What runs the model; transformers is the only one so far."""
 
 
 @dataclass(frozen=True)

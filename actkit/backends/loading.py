@@ -15,6 +15,8 @@ from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError, UsageError, in_short
 from actkit.hooks import HookPoint
 
+BACKENDS = ("transformers",)
+"""What can run a model: `describe` and `load` choose by `ModelSpec.backend`."""
 MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
 """What no model exceeds: its blocks are built one by one, whatever its configuration says."""
 
@@ -23,9 +25,11 @@ def describe(spec: ModelSpec) -> Description:
     """Resolve a model's name, device and dtype, and read its configuration and tokenizer.
 
     Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged, or its weights are
-    pickled and that is not allowed; UsageError for a device, a placement or a quantization that is not possible here,
-    and for a revision of what has none.
+    pickled and that is not allowed; UsageError for a backend that is not known, a device, a placement or a quantization
+    that is not possible here, and for a revision of what has none.
     """
+    if spec.backend not in BACKENDS:
+        raise UsageError(f"backend {spec.backend!r} is not known", f"there is {', '.join(BACKENDS)}")
     if spec.loaded is not None:
         return _in_memory(spec)
     placement.check_placement(spec)

@@ -53,6 +53,12 @@ def test_auto_is_float32_on_a_cpu_and_bfloat16_on_a_gpu_that_has_it(monkeypatch:
     assert auto.resolve_dtype("auto", torch.device("cuda")) == "float32"
 
 
+def test_a_backend_that_is_not_known_is_named() -> None:
+    with pytest.raises(UsageError, match="backend 'vllm' is not known") as error:
+        describe(ModelSpec(device="cpu", backend="vllm"))
+    assert "transformers" in (error.value.hint or "")
+
+
 @pytest.mark.parametrize("options", [{"device": "cuda:77"}, {"device": "abacus"}, {"dtype": "int8"}])
 def test_devices_and_dtypes_that_are_not_there(options: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="^device |^dtype "):

@@ -26,8 +26,8 @@ SAES = [
     SaeSpec("release", "id/a", None, 3, "hook_resid_post"),
     SaeSpec("release", "id/b", None, 3, "hook_resid_post"),
 ]
-NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded", "published"}
-"""How a run is gone about, and a model in memory."""
+NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded", "published", "backend"}
+"""How a run is gone about, a model in memory, and what runs a model, of which there is one."""
 MEANT: dict[str, Any] = {
     "out": Path("x/run"),
     "saes": SAES,

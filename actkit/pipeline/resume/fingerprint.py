@@ -43,6 +43,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "dtype": about.spec.dtype,
         "attn": about.spec.attn,
         "quantize": about.spec.quantize,
+        "backend": about.spec.backend,
         "allow_pickle": about.spec.allow_pickle,
         "trust_remote_code": about.spec.trust_remote_code,
         "weights": job.model.weights_digest(),
