@@ -90,7 +90,7 @@ def test_damaged_and_missing_files_are_one_sentence_and_a_hint(model_dir: ModelD
         loads(without)
     config = copied(source, tmp_path / "config")
     (config / "config.json").write_text("{nonsense")
-    with pytest.raises(ModelError, match="configuration"):
+    with pytest.raises(ModelError, match="config.json is damaged"):
         loads(config)
     tokenizer = copied(source, tmp_path / "tokenizer")
     (tokenizer / "tokenizer.json").write_text("{}")
