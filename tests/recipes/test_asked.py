@@ -26,7 +26,7 @@ SAES = [
     SaeSpec("release", "id/a", None, 3, "hook_resid_post"),
     SaeSpec("release", "id/b", None, 3, "hook_resid_post"),
 ]
-NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded", "published", "backend"}
+NOT_ASKED = {"overwrite", "resume", "plan_only", "loaded", "published", "task", "backend"}
 """How a run is gone about, a model in memory, and what runs a model, of which there is one."""
 MEANT: dict[str, Any] = {
     "out": Path("x/run"),
