@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -79,8 +80,10 @@ def _from_safetensors(description: "Description", attn: Attention | None, n_laye
     check_format(description.location, spec)
     with explained(spec, "weights"):
         if is_directory(description.location):
-            # Built without memory, so that what could not be held is never asked for.
-            check_size(whole_bytes(replace(description, config=config)), Path(description.location), spec.name)
+            needed = 0
+            with suppress(Exception):  # what cannot be built without memory is left to the loading, which says why
+                needed = whole_bytes(replace(description, config=config))
+            check_size(needed, Path(description.location), spec.name)
         load_weights = partial(
             AutoModelForCausalLM.from_pretrained,
             description.location,

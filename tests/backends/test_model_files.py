@@ -94,6 +94,16 @@ def test_a_model_that_cannot_be_meant_is_refused(kind: str, model_dir: Callable[
     assert says in error.value.message and error.value.hint
 
 
+def test_a_model_that_cannot_be_built_without_memory_is_loaded_all_the_same(
+    model_dir: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> int:
+        raise NotImplementedError("Cannot copy out of meta tensor")
+
+    monkeypatch.setattr("actkit.backends.hugging_face.whole_bytes", fail)
+    load(describe(ModelSpec(str(model_dir("llama")), device="cpu")), [HookPoint(0, "hook_resid_post")])
+
+
 SAYS = json.loads((SAES / "blocks.1.hook_resid_post" / "cfg.json").read_text())["metadata"]
 OF_SAES: dict[str, tuple[dict[str, Any], str]] = {
     "d_in": ({"d_in": "x"}, "d_in 'x'"),
