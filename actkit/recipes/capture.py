@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from actkit.analysis.concepts.projections import projections
 from actkit.analysis.layer_stats import layer_stats
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
@@ -27,6 +28,7 @@ from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
 from actkit.recipes.prompt_response import PromptResponse, encode_conversation, template_token
+from actkit.recipes.run_directions import RunDirections, directions_of
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.progress import OnProgress
@@ -55,6 +57,8 @@ class CaptureSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
     context: ContextFields = field(default_factory=ContextFields)
+    directions: str | None = None
+    """A run of `concept`, whose chosen directions the activations are projected on; None projects on none."""
 
 
 def run_capture(spec: CaptureSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -94,13 +98,35 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
     lines = spec.path is not None and spec.path != STDIN and format_of(spec.path) == "text"
     about = {"read_as": "each line of a text file is a prompt"} if lines else {}
-    plain = Recipe(spec.command, records, prepare, made.reducers, finish, about, n_records=n_records, rules=rules)
+    onto = _onto(spec, made)
+    plain = Recipe(
+        spec.command,
+        records,
+        prepare,
+        made.reducers,
+        partial(finish, onto),
+        n_records=n_records,
+        rules=rules,
+        detected=about if onto is None else {**about, "directions": onto.digest},
+        statistics={} if onto is None else {"projections": {"chosen": onto.chosen}},
+    )
     return with_features(plain, made)
 
 
-def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-    """The table over a finished run: statistics per layer."""
+def _onto(spec: CaptureSpec, made: Ingredients) -> RunDirections | None:
+    """The directions that activations are projected on."""
+    if spec.directions is None:
+        return None
+    return directions_of(Path(spec.directions), [str(point) for point in made.points], made.d_model)
+
+
+def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Table]]:
+    """The tables over a finished run: statistics per layer, and and projections on directions `onto`."""
     yield "layer_stats", layer_stats(run)
+    if onto is not None:
+        yield "directions", onto.table
+        for table in projections(run, onto.chosen):
+            yield "projections", table
 
 
 def _read(path: str, names: FieldNames, read: ReadSpec) -> Records:

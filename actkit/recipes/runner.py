@@ -43,6 +43,7 @@ class Ingredients:
     """The hook points that are stored whole."""
     top_k: int | None = None
     """Most features of a position beside whole activations; None keeps all."""
+    d_model: int = 0
 
 
 def ingredients(
@@ -60,6 +61,7 @@ def ingredients(
         SaeReport(saes, description),
         {"activations": store} if points else {},
         points,
+        d_model=description.d_model,
     )
 
 

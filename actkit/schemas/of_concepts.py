@@ -93,7 +93,7 @@ DIRECTION_SCORES = (
 PROJECTIONS = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int64(), "0-based, without padding"),
-    Column("layer", pa.int32(), "0-based; the one that is chosen for the method"),
+    Column("layer", pa.int32(), "0-based; the one that the concept run chose for the method"),
     Column("hook_point", pa.string(), "TransformerLens name"),
     Column("method", pa.string(), "mean-diff, pca or logistic"),
     Column("value", pa.float64(), "the stored vector times the unit direction"),

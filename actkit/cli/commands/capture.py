@@ -59,6 +59,16 @@ def capture(
             show_default=False,
         ),
     ] = None,
+    directions: Annotated[
+        str | None,
+        option(
+            "--directions",
+            panel=READ,
+            help="A run of concept: each position is also projected on the directions that it chose (projections).",
+            show_default=False,
+            callback=at_home,
+        ),
+    ] = None,
     field: Annotated[str | None, hidden("--field")] = None,
     input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
 ) -> None:
@@ -75,6 +85,10 @@ def capture(
         shared = replace(shared, export=[*(shared.export or []), "pt"])
     path = prompts or input_alias
     if concept is not None:
+        if directions is not None:
+            raise UsageError(
+                "--concept and --directions were both given", "actkit concept projects on its own directions"
+            )
         _capture_concept(shared, dense, sparse, concept, positions, path, prompt)
         return
     if path is None and not prompt:
@@ -107,6 +121,7 @@ def capture(
         shared.token_spec(),
         shared.read_spec(),
         context.fields(),
+        directions,
     )
     with _naming_prompt(path):
         finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)

@@ -103,9 +103,9 @@ def _prepared(spec: SteerSpec, source: Source, description: Description) -> tupl
     chat = bool(source.facts.get("detected", {}).get("chat", bool(description.tokenizer.chat_template)))
     limit = spec.tokens.limit(description.context_length)
     ready = Ready([], [], {}, description.tokenizer, limit, description.n_layers, chat, "")
-    if spec.features is not None or ("directions" not in tables and "feature_scores" in tables):
+    if spec.features is not None or ("direction_scores" not in tables and "feature_scores" in tables):
         return _of_features(replace(spec, features=spec.features or "top:10"), source, ready, description), []
-    if "directions" not in tables:
+    if "direction_scores" not in tables:
         raise nothing_to_steer(spec.run)
     do = spec.done[0] or "add"
     strengths = spec.each_strength(STRENGTHS if do == "add" else (1.0,))

@@ -77,6 +77,10 @@ def check_derived(
     if deep and (run / RANKING).exists():
         _check_ranking(run, facts, findings)
     left = [name for name in derived if name not in again]
+    if "projections" in facts.get("statistics", {}) and "directions" in left:
+        left.remove("directions")
+        said = f"directions are those of {facts['options'].get('directions')}, compared with their checksums alone"
+        findings.notes.append(said)
     if left:
         findings.notes.append(f"{BY_CHECKSUMS}{', '.join(left)}{'' if deep else '; --deep computes them again'}")
 
@@ -91,6 +95,9 @@ def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
     tables = facts["tables"]
     if "layer_stats" in tables:
         yield lambda: iter([("layer_stats", layer_stats(run))])
+    onto = facts.get("statistics", {}).get("projections")
+    if onto is not None:
+        yield lambda: (("projections", table) for table in projections(run, onto["chosen"]))
     if "pair_diffs" in tables:
         yield lambda: _pairs(run)
     if "feature_stats" in tables:
