@@ -32,7 +32,8 @@ def difference(path: Path, size: int, sha256: str) -> str | None:
         return "no regular file" if path.exists() else "missing"
     found = path.stat().st_size
     if found != size:
-        return f"{found:,} bytes, but {size:,} were written"
+        said = f"{size:,}" if isinstance(size, int) else f"{size!r:.40}"  # a manifest of others' making says anything
+        return f"{found:,} bytes, but {said} were written"
     try:
         return None if of_file(path) == sha256 else "its bytes are not those that were written (sha256 differs)"
     except OSError as error:
