@@ -90,7 +90,9 @@ class Publication:
         if RUN_FILE in there:  # from now on, until all is there, this is no run
             store.remove(self._url(RUN_FILE))
             self.uploaded.pop(RUN_FILE, None)
-        names = sorted(set(files) - {RUN_FILE})
+        names = sorted(
+            set(files) - {RUN_FILE}, key=lambda name: (name != FINGERPRINT, name)
+        )  # it says whose the rest is
         extra = [name for name in (LOG_FILE,) if (self.local / name).is_file()]
         for number, name in enumerate(names):
             written = files[name]

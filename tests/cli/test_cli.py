@@ -404,7 +404,7 @@ def test_interrupting_exits_130(actkit: Run, monkeypatch: pytest.MonkeyPatch) ->
     ("damage", "says", "hint"),
     [
         ("no files", "model: the configuration cannot be loaded", "config.json, model.safetensors and tokenizer.json"),
-        ("config.json", "model: the configuration cannot be loaded", "config.json"),
+        ("config.json", "model: config.json is damaged", "fetch its files again"),
         ("tokenizer.json", "model: damaged tokenizer", "fetch the model's files again"),
         ("model.safetensors", "model: damaged weights", "fetch the model's files again"),
         ("cut off", "model: damaged weights", "fetch the model's files again"),
