@@ -40,7 +40,7 @@ def expected(inputs: workloads.Inputs, workload: str) -> Any:
     return getattr(reference, workload)(inputs, model, layers if workload == "contrasts" else sae)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_actkit_and_the_hand_tuned_reference_agree(workload: str, inputs: workloads.Inputs, tmp_path: Path) -> None:
     own.run(inputs, workload, ModelSpec(str(inputs.model), device="cpu"), tmp_path / "run")

@@ -91,7 +91,7 @@ def check_texts(command: str, sequences: pd.DataFrame, values: Sequence[Any]) ->
                 assert value[row.side] in row.text and value["prompt"].strip() in row.text
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_every_record_is_written_or_rejected_once_and_says_what_it_said(
@@ -221,7 +221,7 @@ SECRETS = {
 }
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_secret_of_the_environment_is_in_any_file_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
@@ -246,6 +246,7 @@ def test_no_secret_of_the_environment_is_in_any_file_of_a_run(
 ADDRESS = "https://me:ThisMustNotBeWritten@huggingface.co/some/thing"
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", [None, "--model", "--sae-release", "--sae"])
 def test_a_token_in_an_address_is_not_repeated(

@@ -190,6 +190,7 @@ def test_the_shape_is_the_one_that_transformer_lens_has_in_its_tables(name: str)
     assert sizes == {key: table[names[key]] for key in sizes}
 
 
+@pytest.mark.quick(3)
 @every_preset
 def test_release_and_ids_are_in_the_registry_and_the_sae_reads_a_recommended_layer(name: str) -> None:
     values = preset(name)

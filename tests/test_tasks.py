@@ -39,7 +39,7 @@ def check_same(single: Path, merged: Path) -> None:
     assert [path.name for path in merged.parent.glob(f"{merged.name}*")] == [merged.name]
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("command", "order"),
     [
@@ -75,6 +75,7 @@ def test_more_tasks_than_shards_and_limits(actkit: Run) -> None:
     assert parts(Path("single")) == parts(Path("x")) and list(Path().glob("*.pt"))
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_does_not_belong_together_is_named(actkit: Run) -> None:
     arguments = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q")
     none = actkit("merge", "x")
@@ -159,6 +160,7 @@ def test_schedulers_say_which_task_this_is(monkeypatch: pytest.MonkeyPatch) -> N
         task_of_text("auto")
 
 
+@pytest.mark.slow
 def test_the_script_for_slurm_runs_the_tasks_and_then_merges(actkit: Run, tmp_path: Path) -> None:
     """Run by a stand-in for `sbatch` that starts the array's tasks one after the other, as the script wraps them."""
     line = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q", "-o", "a run", "--export", "pt")

@@ -160,4 +160,5 @@ def _look_again(
     found.sampled.append((ids[picked].astype(np.int64), *places, bits, order))
     ends = np.cumsum(chunk.lengths)
     for row in np.flatnonzero(priority < share).tolist():
-        found.together.append(ids[ends[row] - chunk.lengths[row] : ends[row]])
+        # A copy: a view would keep all that was read in memory.
+        found.together.append(ids[ends[row] - chunk.lengths[row] : ends[row]].copy())

@@ -82,7 +82,7 @@ def strongest_of(rows: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any
     return found
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_table_is_what_brute_force_finds(run_of: Callable[[str], Finished], name: str) -> None:
     finished = run_of(name)
@@ -108,7 +108,7 @@ def test_the_table_is_what_brute_force_finds(run_of: Callable[[str], Finished], 
     assert any(len(one["contexts"]) == CONTEXTS_KEPT == 20 < one["n_active"] for one in stats)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_feature_of_every_sae_has_one_row_in_order(run_of: Callable[[str], Finished], name: str) -> None:
     stats = pq.read_table(run_of(name).path / "feature_stats", columns=["sae", "feature_id", "n_active"])
@@ -118,6 +118,7 @@ def test_every_feature_of_every_sae_has_one_row_in_order(run_of: Callable[[str],
     assert 0 in stats["n_active"].to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one SAE, many shards"])
 def test_histograms_are_numpys_and_random_tokens_are_the_features_own(
     run_of: Callable[[str], Finished], name: str
@@ -148,6 +149,7 @@ def test_histograms_are_numpys_and_random_tokens_are_the_features_own(
     assert found > 10
 
 
+@pytest.mark.slow
 def test_what_is_active_together_is_counted(run_of: Callable[[str], Finished]) -> None:
     """So few tokens are all looked at."""
     rows = brute_force(run_of("one SAE").path)

@@ -71,6 +71,7 @@ def test_several_hook_points_of_a_layer_are_named(tiny: actkit.ModelSpec, tmp_pa
     check(found, run, {name: name for name in sorted(f"blocks.{layer}.{one}" for layer in (0, 2) for one in names)})
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("positions", "text"), [("last", "last"), (-1, "-1"), ([0, -1], "0,-1")])
 def test_positions_are_chosen_as_in_capture(tiny: actkit.ModelSpec, tmp_path: Path, positions: Any, text: str) -> None:
     found = actkit.capture_activations(tiny, PROMPTS, layers=2, positions=positions)

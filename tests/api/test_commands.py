@@ -54,6 +54,7 @@ def test_a_text_texts_records_and_a_file_are_the_same_run(tiny: Any, tmp_path: P
     assert "capture with tiny, 1 of 1 records; rows: sequences 1" in repr(runs[0])
 
 
+@pytest.mark.slow
 def test_out_keeps_the_run_with_its_input_and_replays(tiny: Any, tmp_path: Path, actkit_line: Called) -> None:
     run = actkit.dpo([PAIR], tiny, out=tmp_path / "pairs", layers=2, positions="divergence")
     assert run.path == tmp_path / "pairs" and (tmp_path / "pairs.input.jsonl").exists()

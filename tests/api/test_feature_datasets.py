@@ -116,6 +116,7 @@ def test_texts_at_hand_stay_beside_a_run_that_is_kept_and_its_config_is_replayed
     assert Path("runs/x.input.jsonl").read_text(encoding="utf-8").count("\n") == len(TEXTS)
 
 
+@pytest.mark.slow
 def test_an_sae_in_a_directory_is_found_when_records_are_computed_again(
     tiny: actkit.ModelSpec, capfd: pytest.CaptureFixture[str]
 ) -> None:

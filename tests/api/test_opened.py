@@ -41,6 +41,7 @@ def test_tables_texts_features_and_pictures_of_a_run(six_runs: Mapping[str, Path
             wrong()
 
 
+@pytest.mark.slow
 def test_html_in_notebooks_is_text_between_a_few_tags(tmp_path: Path) -> None:
     run = actkit.open_run(hostile_run(tmp_path))
     shown = [run._repr_html_(), *(run[name]._repr_html_() for name in run.tables)]

@@ -45,7 +45,7 @@ def computed(model: Model, points: list[HookPoint], what: Batch) -> tuple[dict[s
     return found, given  # type: ignore[return-value]
 
 
-@pytest.mark.quick(24)
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_read_stays_the_same(architecture: str, name: str, model_dir: ModelDir) -> None:

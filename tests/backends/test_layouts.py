@@ -75,6 +75,7 @@ def test_a_bridge_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None
         load(description, [HookPoint(0, "attn.hook_pattern")])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("prefix", "options", "name"),
     [

@@ -89,6 +89,7 @@ def same_tables(first: Path, second: Path) -> None:
 # Help
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("arguments", [*HELP, ["dpo", "--positions", "nonsense", "x"]], ids=" ".join)
 def test_help_and_usage_errors_load_nothing_heavy(arguments: list[str]) -> None:
     """A clock would be no test on a busy machine; what has been imported is."""
@@ -246,6 +247,7 @@ def write_files() -> None:
     Path("date.yaml").write_text("out: 2026-02-30\n")
 
 
+@pytest.mark.quick(10)
 @pytest.mark.parametrize(
     ("arguments", "says", "hint"),
     [

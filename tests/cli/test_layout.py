@@ -103,7 +103,7 @@ def test_one_is_one() -> None:
     assert counted(2, "text has", "texts have") == "2 texts have"
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["saes", "gemma-2-2b", "16k"], ["saes", "gemma-2-2b 16k"]])
 def test_names_of_saes_are_never_cut(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -116,7 +116,7 @@ def test_names_of_saes_are_never_cut(
     assert not any("…" in line or line != line.rstrip() for line in lines)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--json"], ["--ids"]])
 def test_a_query_without_an_answer_is_an_error(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -406,6 +406,7 @@ ROWS = [{"body": f"Text {at}.", "stars": at % 2 + 4} for at in range(6)]
 PAIRS = [{"prompt": f"Is {at} even?", "chosen": "Yes.", "rejected": "No."} for at in range(4)]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("line", "rows", "says", "hint"),
     [
@@ -444,6 +445,7 @@ def test_a_fifth_that_is_rejected_is_a_warning_and_says_what_keeps_it(
     assert "were rejected" not in actkit("dpo", "in.jsonl", "-o", "y", *small).err
 
 
+@pytest.mark.slow
 def test_a_last_token_that_is_the_template_s_own_is_said(
     actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

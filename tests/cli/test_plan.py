@@ -63,7 +63,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_run_is_as_planned(actkit: Call, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(Path.cwd().rglob("*"))

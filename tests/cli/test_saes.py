@@ -14,6 +14,7 @@ from actkit.cli.registry import Listed, listed
 from actkit.errors import ModelError
 
 
+@pytest.mark.slow
 def test_what_is_listed_is_what_saelens_knows() -> None:
     known = sae_lens.releases()
     found = {one.name: one for one in listed()}

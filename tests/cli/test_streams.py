@@ -63,7 +63,7 @@ def test_a_full_log_does_not_end_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "x/run.json").exists()
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(shell: str, tmp_path: Path) -> None:
     found = process(["concept", "--list"], shell, tmp_path)

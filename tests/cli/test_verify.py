@@ -181,7 +181,7 @@ CHANGES: dict[str, tuple[tuple[str, str], Any, str]] = {
 }
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_is_not_what_is_computed_again_is_named(what: str, copy: Callable[[str], Path], actkit: Run) -> None:
     (name, table), change, says = CHANGES[what]
@@ -192,6 +192,7 @@ def test_what_is_not_what_is_computed_again_is_named(what: str, copy: Callable[[
     assert any(says in one for one in result.found["recomputed"]["problems"]), result.found["recomputed"]["problems"]
 
 
+@pytest.mark.slow
 def test_a_feature_that_is_left_out_is_found_by_computing_again(copy: Callable[[str], Path], actkit: Run) -> None:
     run = copy("sae-extract")
 
@@ -327,6 +328,7 @@ def test_a_pickle_that_the_run_was_allowed_to_read_needs_consent_again(
     assert actkit("verify", tmp_path / "run", "--recompute", "1", "--allow-pickle", "-q").status == 0
 
 
+@pytest.mark.slow
 def test_what_there_is_nothing_to_hold_against_is_a_problem(tmp_path: Path, actkit: Run) -> None:
     """Of a run whose hook points only a bridge computes; of tables of weights that are gone."""
     pattern = actkit("capture", "-p", "ab", "--hook-point", "attn.hook_pattern", "--layers", "1", "-o", tmp_path / "p")
@@ -423,6 +425,7 @@ def test_what_is_no_finished_run_is_an_error_with_a_hint(
         assert result.status == 1 and says in result.err and "hint: " in result.err and result.out == ""
 
 
+@pytest.mark.slow
 def test_a_run_with_verify_says_what_its_first_records_were(tmp_path: Path, actkit: Run) -> None:
     made = actkit(*COMMANDS["dpo"], *SHARDS, "--verify", "3", "-o", tmp_path / "run")
     assert made.status == 0, made.err
@@ -439,6 +442,7 @@ def test_a_run_with_verify_says_what_its_first_records_were(tmp_path: Path, actk
     assert plain.status == 0 and "verify" not in json.loads((tmp_path / "plain" / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_whose_numbers_are_not_the_plain_models_stops_and_keeps_its_finished_shards(
     tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

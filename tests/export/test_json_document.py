@@ -173,6 +173,7 @@ def test_a_run_made_without_recorded_options_knows_whether_all_tokens_were_read(
         assert found["sae_extraction_metadata"]["layer_1"]["save_all_tokens"] == whole
 
 
+@pytest.mark.slow
 def test_the_ranking_of_feedback_is_copied_with_its_configuration(reward_run: Path, tmp_path: Path) -> None:
     found = exported(reward_run, tmp_path / "x.json")
     assert found["features"] and found == json.loads((reward_run / "reward_features.json").read_text(encoding="utf-8"))

@@ -72,6 +72,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, bytes, int]:
     return whole, whole, len(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", CASES)
 def test_every_row_is_a_record_or_rejected_or_the_file_is_an_error(tmp_path: Path, cases: int) -> None:
     path = tmp_path / "t.parquet"

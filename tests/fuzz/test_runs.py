@@ -74,6 +74,7 @@ def test_a_hostile_run_ends_in_a_sentence(
     assert pa.default_memory_pool().max_memory() in range(2 * MEMORY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [pytest.param(10, id="some"), pytest.param(1000, id="many", marks=pytest.mark.slow)])
 def test_a_hostile_unfinished_run_ends_in_a_sentence(
     count: int,

@@ -72,6 +72,7 @@ def test_what_is_left_is_told_once_by_what_was_written(tmp_path: Path, free: Cal
     assert any(float(match[2]) == pytest.approx(whole * left / 40 / 1e6, abs=0.06) for left in (36, 32))
 
 
+@pytest.mark.slow
 def test_a_disk_that_holds_it_is_not_mentioned(tmp_path: Path, free: Callable[[int], None]) -> None:
     (tmp_path / "in.txt").write_text(LINES)
     finished, _ = captured(tmp_path / "in.txt", tmp_path / "first")
@@ -108,6 +109,7 @@ def test_a_run_of_one_shard_has_nothing_left(tmp_path: Path, free: Callable[[int
     assert captured(tmp_path / "in.txt", tmp_path / "run", shard=100)[1] == []
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it(
     tmp_path: Path, free: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +149,7 @@ def test_a_large_file_is_not_read_whole_for_it(tmp_path: Path, monkeypatch: pyte
     assert found is not None and found != 4000 and abs(found - 4000) < 100
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("suffix", "packed"), [("jsonl.gz", gzip.compress), ("json", bytes), ("json.xz", lzma.compress)]
 )

@@ -58,7 +58,7 @@ def vectors(run: Path) -> tuple[pd.DataFrame, torch.Tensor]:
     return table.drop(columns="activation"), torch.tensor(np.stack(table["activation"].to_list()))
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["tiny", "llama", "gemma2", "bloom"])
 def test_rows_do_not_depend_on_batches_or_shards(name: str, tmp_path: Path, model_dir: ModelDir) -> None:
     """Whatever --batch-tokens and the size of shards: ids and order exactly the same, numbers to 1e-5 (TRAPS 2)."""
@@ -149,6 +149,7 @@ records = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=records, shard=st.integers(1, 5))
 def test_every_record_is_written_or_rejected_once(lines: list[str], shard: int, tmp_path_factory: Any) -> None:

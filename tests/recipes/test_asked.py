@@ -181,6 +181,7 @@ def test_no_field_of_an_sae_changes_without_an_option(change: dict[str, Any]) ->
     assert options_of(own, common) != options_of(own, other)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", ASKED)
 def test_no_field_of_a_spec_changes_without_an_option(name: str) -> None:
     """Else a run could be continued with other rows. Two specs that differ anywhere have different options."""

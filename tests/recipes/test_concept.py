@@ -95,6 +95,7 @@ def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_p
     assert row["relative_norm"] == pytest.approx(np.linalg.norm(mean) / np.linalg.norm(both, axis=1).mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_held_out_figures_are_those_of_the_tables_alone(finished: Finished) -> None:
     """`sequences.split`, `activations` and `directions` are all it takes."""
     sequences, rows = table(finished, "sequences"), table(finished, "activations")
@@ -242,6 +243,7 @@ def test_answers_are_read_at_their_last_token_or_as_a_mean(tmp_path: Path) -> No
         found(tmp_path / "none", pairs(STEMS[:2]), positions="response-mean")
 
 
+@pytest.mark.slow
 def test_all_positions_are_stored_and_directions_are_of_the_last(tmp_path: Path) -> None:
     whole, last = (found(tmp_path / name, pairs(), positions=name) for name in ("all", "last"))
     assert len(table(whole, "activations")) > 4 * len(table(last, "activations"))

@@ -127,6 +127,7 @@ def test_spans_slice_naughty_strings(naughty: Finished) -> None:
     assert naughty.facts["counts"]["written"] + len(rejected) == len(texts)
 
 
+@pytest.mark.slow
 def test_chunks_of_a_document_follow_one_another(udhr: Finished) -> None:
     sequences, tokens = tables(udhr, "sequences", "tokens")
     assert sequences["sequence_id"].tolist() == list(range(len(sequences)))
@@ -343,6 +344,7 @@ def test_what_is_no_document_is_rejected_with_a_reason(tmp_path: Path) -> None:
     assert finished.facts["rejected_reasons"] == Counter(row["reason"] for row in rejected)
 
 
+@pytest.mark.slow
 def test_the_text_field_is_looked_for_or_given(tmp_path: Path) -> None:
     records = [{"body": "b", "content": "c"}, {"story": "s", "text": "t"}, {"prose": "p", "text": "u"}]
     found = tables(dataset_run(tmp_path, records), "sequences")[0]
@@ -360,6 +362,7 @@ def test_a_corpus_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["stories.jsonl"]
 
 
+@pytest.mark.slow
 def test_the_command_takes_what_the_recipe_takes(tmp_path: Path) -> None:
     """`--max-examples` counts documents, not chunks."""
     (tmp_path / "in").mkdir()

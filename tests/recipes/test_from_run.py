@@ -81,6 +81,7 @@ def assert_same(again: Finished, fresh: Finished, to_the_byte: bool = True) -> N
     assert verify(again.path, deep=True).problems == []
 
 
+@pytest.mark.slow
 def test_a_ranking_is_a_fresh_run_s(ranked: Finished, texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
     changes = {"q": 0.2, "held_out": 0.5, "seed": 7, "correlation_threshold": 0.1, "listed": 3}
     fresh = rewarded(texts, tmp_path / "fresh", **changes)
@@ -95,6 +96,7 @@ def test_a_ranking_is_a_fresh_run_s(ranked: Finished, texts: Path, tmp_path: Pat
     assert rank_again(again.path, OutputSpec(tmp_path / "third"), {}).facts["made_from"]["made_from"] is not None
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("changes", [{"seed": 5}, {"layers": "2", "seed": 1}])
 def test_directions_are_a_fresh_run_s(
     concept: Finished, texts: Path, tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch

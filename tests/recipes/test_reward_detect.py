@@ -237,6 +237,7 @@ def test_within_length_strata_length_itself_tells_little_where_it_makes_the_labe
     assert np.mean(left) < 0.5 + (np.mean(raw) - 0.5) / 5
 
 
+@pytest.mark.slow
 def test_too_few_texts_for_strata_have_no_length_adjusted_auroc(tmp_path: Path) -> None:
     records = [one for one in texts(0) if one["group"].startswith(THINGS[:2])]
     finished = detected(tmp_path / "a", records)  # 12 texts of unequal length
@@ -248,6 +249,7 @@ def test_too_few_texts_for_strata_have_no_length_adjusted_auroc(tmp_path: Path) 
     assert 0 < finished.facts["scores"]["length_only"]["within_strata"] < 1
 
 
+@pytest.mark.slow
 def test_a_held_out_text_that_also_chose_the_features_is_no_evidence(tmp_path: Path) -> None:
     """TRAPS 31: equal texts in groups of different names, as in a file that was put together of two."""
     records = [{**one, "group": f"{copy}-{one['group']}"} for copy in "ab" for one in texts(0)]
@@ -265,6 +267,7 @@ def test_a_held_out_text_that_also_chose_the_features_is_no_evidence(tmp_path: P
         assert row["auroc_heldout"] == pytest.approx(roc_auc_score(y[left], x[left, row["feature_id"]]), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_where_every_held_out_text_also_chose_the_features_nothing_counts_as_held_out(tmp_path: Path) -> None:
     records = [{**one, "group": f"{copy}-{one['group']}"} for copy in range(12) for one in texts(0)[:12]]
     finished = detected(tmp_path, records)
@@ -272,6 +275,7 @@ def test_where_every_held_out_text_also_chose_the_features_nothing_counts_as_hel
     assert pd.read_parquet(finished.path / "feature_scores")["auroc_heldout"].isna().all()
 
 
+@pytest.mark.slow
 def test_repeated_texts_are_counted_and_said_to_narrow_intervals(grouped: Finished, tmp_path: Path) -> None:
     assert grouped.facts["scores"]["data"]["repeated"] == 0
     twice = [{"text": one["text"], "feedback": one["feedback"]} for one in texts(0)] * 2
@@ -290,6 +294,7 @@ def test_contexts_are_of_the_discovery_part_as_everything_that_is_not_held_out(g
     assert len(shown) > 10 and not shown & set(split.sequence_ids[held].tolist())
 
 
+@pytest.mark.slow
 def test_nothing_held_out_on_request_is_not_called_too_few(tmp_path: Path) -> None:
     warnings = {}
     for share in (0.0, 0.3):
@@ -324,6 +329,7 @@ def test_preference_pairs_are_tested_within_pairs(tmp_path: Path) -> None:
     assert scores["auroc_within_group"].notna().any() and scores.iloc[0]["q_value"] < 0.05
 
 
+@pytest.mark.slow
 def test_after_a_prompt_only_the_answer_is_pooled(tmp_path: Path) -> None:
     records = [{"prompt": "What a day it was. ", "response": one["text"], "label": one["feedback"]} for one in texts(0)]
     finished = detected(tmp_path, records)
@@ -337,6 +343,7 @@ def test_after_a_prompt_only_the_answer_is_pooled(tmp_path: Path) -> None:
     assert finished.facts["scores"]["data"]["held_out"] is None
 
 
+@pytest.mark.slow
 def test_scores_weigh_means_and_correlation_but_no_rank(tmp_path: Path) -> None:
     plain, weighted = texts(0), texts(0)
     for number, one in enumerate(weighted):
@@ -361,6 +368,7 @@ def test_scores_weigh_means_and_correlation_but_no_rank(tmp_path: Path) -> None:
             assert row["correlation"] == pytest.approx(cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_several_saes_are_ranked_together(tmp_path: Path) -> None:
     saes = (SaeSpec("tiny", "blocks.1.hook_resid_post"), SAE)
     finished = detected(tmp_path, texts(0), saes)
@@ -373,6 +381,7 @@ def test_several_saes_are_ranked_together(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(one_alone.set_index("feature_id")["auroc"].sort_index(), both.sort_index())
 
 
+@pytest.mark.slow
 def test_thresholds_filter_and_the_nearest_are_shown_all_the_same(tmp_path: Path) -> None:
     for threshold, survivors in ((0.0, True), (1.0, False)):
         finished = detected(tmp_path, texts(0), correlation_threshold=threshold, activation_threshold=0.0)
@@ -480,6 +489,7 @@ def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_own_labels_leave_the_rest_out_and_count_it(tmp_path: Path) -> None:
     records = [{**one, "feedback": ["praise", "x"] if one["feedback"] == "positive" else "blame"} for one in texts(0)]
     records.append({"text": "Something else.", "feedback": "other"})
@@ -506,6 +516,7 @@ def test_fields_and_labels_of_labelled_texts_do_not_fit_preference_pairs(tmp_pat
             detected(tmp_path, records, fields=fields)
 
 
+@pytest.mark.slow
 def test_grades_are_refused_until_it_is_said_which_are_positive(tmp_path: Path) -> None:
     grades = {"positive": (5, 4), "negative": (1, 2), "neutral": (3, 3)}
     records = [

@@ -57,6 +57,7 @@ def expected(text: str, layer: int) -> torch.Tensor:
         return backend.load(SAES[layer - 1], "cpu").encode(hidden[layer + 1][0])
 
 
+@pytest.mark.slow
 def test_only_the_last_prompt_token_is_read_and_run(tmp_path: Path) -> None:
     """Two SAEs in one pass; the features are those of the whole text's activations at that position."""
     finished = extracted(tmp_path, top_k=20)
@@ -80,6 +81,7 @@ def test_only_the_last_prompt_token_is_read_and_run(tmp_path: Path) -> None:
         assert "".join(mine["token"]).removeprefix("<|bos|>") == sample["prompt"]
 
 
+@pytest.mark.slow
 def test_all_tokens(tmp_path: Path) -> None:
     finished = extracted(tmp_path, save_all_tokens=True)
     features = pd.read_parquet(finished.path / "features")
@@ -93,6 +95,7 @@ def test_all_tokens(tmp_path: Path) -> None:
     assert finished.facts["counts"] == {**finished.facts["counts"], "read": 4, "written": 3, "rejected": 1}
 
 
+@pytest.mark.slow
 def test_chat_reads_where_the_answer_begins(tmp_path: Path) -> None:
     finished = extracted(tmp_path, chat=True)
     tokens = pd.read_parquet(finished.path / "tokens").set_index(["sequence_id", "position"])["token"]
@@ -100,6 +103,7 @@ def test_chat_reads_where_the_answer_begins(tmp_path: Path) -> None:
     assert {tokens[row.sequence_id, row.position] for row in features.itertuples()} == {"<|assistant|>"}
 
 
+@pytest.mark.slow
 def test_messages_are_a_chat(tmp_path: Path) -> None:
     """A record of messages needs no prompt field: its response is the assistant's last message."""
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
@@ -131,6 +135,7 @@ def test_an_sae_of_another_model_is_refused_before_weights_are_read(tmp_path: Pa
         extracted(tmp_path, saes=(SaeSpec(path=str(deep)),))
 
 
+@pytest.mark.slow
 def test_odd_pairings_are_warned_about(tmp_path: Path) -> None:
     """An SAE of another model that happens to fit, and one that explains nothing, are used and said (TRAPS 21, 23)."""
     odd = saved("standard", tmp_path / "odd", d_in=192, model_name="some-base-model")

@@ -315,6 +315,7 @@ def feedback(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return feedback_run(tmp_path_factory.mktemp("feedback"))
 
 
+@pytest.mark.slow
 def test_features_as_a_set(feedback: Path, tmp_path: Path) -> None:
     words = tmp_path / "good.txt", tmp_path / "bad.txt"
     for path, text in zip(words, ("good\nhappy\n", "bad\nsad\n"), strict=True):

@@ -51,6 +51,7 @@ NAMES = (
 )
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_of_a_store_is_read_whatever_it_is_called(put: Put, name: str) -> None:
     assert values(put(name, LINES)) == ROWS
@@ -202,6 +203,7 @@ def test_a_run_says_which_version_of_a_file_it_read(put: Put, actkit: Run, tmp_p
     assert "secret-that-is-nowhere" not in "".join(p.read_text("utf-8", "ignore") for p in tmp_path.rglob("*.*"))
 
 
+@pytest.mark.slow
 def test_a_store_without_its_package_credentials_or_network(
     s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from actkit.errors import WriteError
 from actkit.remote import store
 from tests.command_line import Run
 
+pytestmark = pytest.mark.slow
 SHARDS = ("--layers", "1", "--shard-sequences", "4", "-q")
 AT = "s3://bucket/a b/100% ü"
 Files = dict[str, bytes]
@@ -54,6 +55,7 @@ def made(actkit: Run, *more: str, at: str = AT) -> Any:
     return actkit("capture", "texts.txt", *SHARDS, "-o", at, *more)
 
 
+@pytest.mark.slow
 def test_a_run_in_a_store_is_the_local_one(plain: Files, s3: Any, actkit: Run) -> None:
     result = made(actkit, "--export", "npz", "--report")
     assert (result.status, result.out) == (0, f"{AT}\n"), result.err
@@ -154,6 +156,7 @@ def test_places_that_cannot_be_are_refused_before_a_model_is_loaded(s3: Any, act
     assert [path.name for path in Path().iterdir() if path.name not in ("texts.txt", "staging")] == []
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_writes_a_run(s3: Any, actkit: Run) -> None:
     def claimed(host: str, age: float) -> Any:
         claim = json.dumps({"host": host, "pid": os.getppid(), "time": time.time() - age})

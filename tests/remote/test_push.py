@@ -123,6 +123,7 @@ def test_what_breaks_off_is_said_and_goes_on(
     assert result.status == 1 and "cannot be reached" in result.err, result.err
 
 
+@pytest.mark.slow
 def test_a_run_is_pushed_to_a_store_whole_or_not_at_all(s3: Any, runs: Path, actkit: Run) -> None:
     at = "s3://bucket/pushed runs/x"
     assert actkit("push", runs / "x", at, "-q").out == f"{at}\n"

@@ -54,6 +54,7 @@ def test_a_path_keeps_its_address() -> None:
     assert str(path_of("s3://b/x/")) == "s3://b/x" and not isinstance(path_of("C:/x"), RemotePath)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("where", ["stored", "served", "served without ranges"])
 def test_everything_that_is_read_is_the_same(
     where: str, run: Path, actkit: Run, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +103,7 @@ def test_a_look_at_a_table_fetches_its_columns_alone(stored: str, run: Path, mon
     assert {path.rpartition("/x/")[2].partition("/")[0] for path, _ in fetched} <= {"run.json", "tokens"}
 
 
+@pytest.mark.slow
 def test_damage_and_absence_are_sentences(stored: str, s3: Any, actkit: Run) -> None:
     s3.put_object(Bucket="bucket", Key="my runs/100% ü/x/tokens/part-00001.parquet", Body=b"PAR1")
     result = actkit("verify", stored)

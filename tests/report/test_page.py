@@ -57,6 +57,7 @@ def test_every_page_draws_its_five_pictures_at_both_widths_in_both_themes(
             assert not seen.problems, (name, seen.problems)
 
 
+@pytest.mark.slow
 def test_a_feature_is_found_opened_hovered_and_followed(
     pages: Mapping[str, Path], six_runs: Mapping[str, Path], browser: Any
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_feature_is_found_opened_hovered_and_followed(
         assert not seen.problems, seen.problems
 
 
+@pytest.mark.slow
 def test_search_finds_a_tokens_features_with_recall_and_precision(
     pages: Mapping[str, Path], six_runs: Mapping[str, Path], browser: Any
 ) -> None:

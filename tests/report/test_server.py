@@ -17,6 +17,8 @@ from actkit.report.server import Viewer, application
 from actkit.runs.run import open_run
 from tests.report.browser import watched
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def viewer(six_runs: Mapping[str, Path]) -> Iterator[tuple[Viewer, int]]:
@@ -50,6 +52,7 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int,
     return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
 
 
+@pytest.mark.slow
 def test_the_token_opens_the_page_and_becomes_a_cookie(viewer: tuple[Viewer, int]) -> None:
     shown, port = viewer
     status, headers, _ = ask(port, f"/?token={shown.token}")
@@ -158,6 +161,7 @@ def test_a_text_and_a_feature_are_what_the_tables_hold(viewer: tuple[Viewer, int
     assert json.loads(ask(port, "/record?run=1&id=2", cookie=cookie)[2])["sequence"] is not None
 
 
+@pytest.mark.slow
 def test_the_page_lives_in_a_browser(viewer: tuple[Viewer, int], browser: Any) -> None:
     shown, port = viewer
     address = f"http://127.0.0.1:{port}/"

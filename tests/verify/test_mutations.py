@@ -71,6 +71,7 @@ def test_every_change_of_a_run_is_detected(every: bool, finished: Callable[[str]
     assert missed == []
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", OVER_SHARDS)
 def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], Path]) -> None:
     findings = verify(finished(name), deep=True)

@@ -295,6 +295,7 @@ def test_a_file_that_is_truncated_flipped_garbled_or_missing_is_named_and_the_re
     assert "files: rejected/part-00001.parquet: cannot be opened" in problems
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["vectors", "features", "pooled", "pairs"])
 def test_every_flipped_bit_of_a_shard_is_found(name: str, copy: Callable[[str], Path]) -> None:
     run = copy(name)
@@ -450,6 +451,7 @@ def test_a_table_that_run_json_has_lost_is_named(copy: Callable[[str], Path]) ->
     assert "files: activations: in the manifests, but not among the tables of run.json" in problems
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "table", "column", "value", "says"),
     [

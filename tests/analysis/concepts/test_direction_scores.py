@@ -129,6 +129,7 @@ def test_a_direction_of_zeros_is_worth_a_guess() -> None:
         assert (found.shuffled_low, found.shuffled_high) == (0.5, 0.5)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("method", "runs"), [("mean-diff", 20), ("logistic", 6)])
 def test_labels_at_random_are_fitted_and_not_believed(method: str, runs: int) -> None:
     # Many more dimensions than pairs: the training pairs are told apart perfectly, others not at all.

@@ -77,6 +77,7 @@ def test_pairs_that_are_left_out_or_exchanged_are(shift: float) -> None:
         assert weights == pytest.approx(expected, abs=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("n", [90, 300])
 def test_fewer_texts_than_dimensions_are_fitted_in_a_rotation(n: int, shift: float) -> None:

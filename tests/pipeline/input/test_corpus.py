@@ -377,6 +377,7 @@ def test_a_dataset_of_the_hub_is_read_split_by_split(from_hub: dict[str, Any]) -
     ]
 
 
+@pytest.mark.slow
 def test_a_configuration_of_a_dataset_is_named_after_a_colon(from_hub: dict[str, Any]) -> None:
     assert from_hub["some/stories:other test"] == [
         [number, "some/stories:other", None, {"text": f"other {number}"}] for number in range(3)

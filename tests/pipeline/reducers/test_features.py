@@ -65,6 +65,7 @@ tables = st.integers(1, 6).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(tables, st.integers(1, 7), st.sampled_from([0.0, 0.5, 0.7]), st.integers(1, 40))
 def test_it_is_sorting_by_hand(rows: list[list[float]], top_k: int, threshold: float, chunk: int) -> None:

@@ -131,7 +131,7 @@ def source(tmp_path: Path) -> Path:
     return write_input(tmp_path)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("points", [4, pytest.param(1000, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_interrupted_at_any_batch_and_continued_is_the_same_run(
@@ -171,6 +171,7 @@ def test_interrupted_again_and_again_it_still_ends(source: Path, tmp_path: Path)
     assert [one["shards_before"] for one in sessions] == [0, *shards]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "most", "stride"),
     [
@@ -221,7 +222,7 @@ def interrupted(make: Make, out: Path, at: int = 0) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
 @pytest.mark.parametrize("name", ["features/part-00001.parquet", "shards/part-00001.json", "shards/part-00001.npz"])
 def test_a_damaged_file_is_named_and_its_shard_alone_is_recomputed(
@@ -252,6 +253,7 @@ def test_a_damaged_first_shard_means_from_the_beginning(source: Path, tmp_path: 
     check_same(whole, finished.path)
 
 
+@pytest.mark.slow
 def test_what_was_half_done_is_removed(source: Path, tmp_path: Path) -> None:
     """Temporary files, a shard without manifest, tables over the whole run, locks that were about to be taken."""
     make = recipe_of("feature-dataset", source)
@@ -297,6 +299,7 @@ def test_a_manifest_vouches_for_every_file_of_its_shard(source: Path, tmp_path: 
     assert tables - vouched == {name for name in tables if name.startswith(over)}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("number", "line"),
     [(0, '{"prompt": "another"}'), (2, '{"prompt": "another"}'), (5, '{"prompt": "mended"}'), (12, None)],
