@@ -85,7 +85,8 @@ def check_texts(command: str, sequences: pd.DataFrame, values: Sequence[Any]) ->
         elif command == "capture" and isinstance(value, str):
             assert rows["text"].tolist() == [value]
         elif command in ("capture", "sae-extract") and "prompt" in value and isinstance(value["prompt"], str):
-            assert rows["text"].tolist() == [value["prompt"] + (value.get("response") or "")]
+            response = value.get("response") or ""
+            assert rows["text"].tolist() == [value["prompt"] + (response if response.strip() else "")]
         elif command == "dpo" and isinstance(value.get("chosen"), str) and "prompt" in value:
             for row in rows[rows["side"] != "shared"].itertuples():
                 assert value[row.side] in row.text and value["prompt"].strip() in row.text
