@@ -9,7 +9,6 @@
 A run that is continued begins at step 1 too, and leaves aside the records of the shards that it has.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
@@ -27,14 +26,14 @@ from actkit.pipeline.provenance import file_metadata, run_facts
 from actkit.pipeline.recipe import Finished, nothing_kept
 from actkit.pipeline.resume.fingerprint import fingerprint
 from actkit.pipeline.resume.reconcile import reconcile
-from actkit.pipeline.resume.session import Session, begun, complete, in_order
+from actkit.pipeline.resume.session import Session, begun, complete, count_again
 from actkit.pipeline.shards.ahead import ahead
 from actkit.pipeline.shards.gather import Shard, gather_shards, most_kept
 from actkit.runs.manifest import InputPosition, Manifest, State, save
 from actkit.runs.paths import SHARDS, TASK_FILE, whole_of
-from actkit.runs.progress import COUNTERS, OnProgress, Progress
+from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.tasks import task_text
-from actkit.runs.writer import Groups, RunDirectory, groups_of
+from actkit.runs.writer import Groups, RunDirectory
 
 
 class ShardCheck(Protocol):
@@ -65,7 +64,7 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
     recipe, output, same = job.recipe, job.output, fingerprint(job)
     facts = complete(output, same)
     if facts is not None:
-        return Finished(whole_of(output.out) if output.task else output.out, facts, was_complete=True)
+        return Finished(whole_of(output.out, output.task), facts, was_complete=True)
     on_progress = watching(output, recipe.n_records, on_progress)
     with begun(job, file_metadata(job), same) as run:
         directory, progress = run.directory, run.progress
@@ -75,23 +74,17 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
         progress.total, progress.computed = min(known, default=None), progress.read
         on_progress(progress)
         shards_of_all, end = _run_shards(run, job, on_progress, check)
+        if run.done or output.task is not None:
+            count_again(run, recipe)
         if output.task is not None:
             directory.write_text(TASK_FILE, task_text(output.task, shards_of_all, end))
             return Finished(directory.partial, run_facts(job, run, same), task=output.task)
         if progress.written == 0:
             raise nothing_kept(progress)
         with progress.timed("finish"):
-            in_order(run, job.recipe)
             reconcile(directory.partial, progress)
             trim()
-            shards, again = set(directory.parts), Counter[str]()
-            for name, table in recipe.finish(directory.partial):
-                if name in shards:  # a table of the shards, part by part, as it is to be in the end
-                    directory.rewrite(name, groups_of(name, table), again[name])
-                    again[name] += 1
-                else:
-                    directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
-                trim()
+            directory.write_over(recipe.finish(directory.partial), after=trim)
         facts = run_facts(job, run, same)
         facts |= {"verify": check.facts} if check and check.facts else {}
         for name, text in recipe.texts(directory.partial, facts).items():
@@ -119,7 +112,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
         shards = gather(progress, on_progress)
     norms = {} if job.recipe.steering else sink_norms(job.model, job.hook_points)
     computing = Computing(job, run.budget, progress, on_progress, norms)
-    ends, read = dict(run.done), progress.read
+    ends = dict(run.done)
     for part in sorted(run.done):
         if check and check.is_due:
             check.check(run.directory.partial, part, progress)
@@ -130,8 +123,9 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
         counted = deepcopy(progress)
         for shard in shards:
             part, ends[shard.part] = shard.part, shard.end
-            if task is not None and not task.has(part):
-                _leave_out(shard, progress, counted)
+            if task is not None and not task.has(part):  # another task's: it is counted there
+                progress.computed += len(shard.records) + len(shard.rejected)
+                counted = deepcopy(progress)
                 continue
             trim()
             tables = computing.tables(shard)
@@ -139,7 +133,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
             # What is counted goes on while this shard is written, so its manifest gets copies.
             states = {name: health.end_shard() for name, health in recipe.health.items()}
             own = replace(progress.since(counted), read=shard.end.read - shard.first)
-            counted, read = deepcopy(progress), read + own.read
+            counted = deepcopy(progress)
             about = Manifest(part, {}, None, own, shard.end, run.asked, run.budget.tokens)
             # One shard is written while the next is computed; never more, so that memory stays bounded.
             _wait_for(behind, progress)
@@ -150,19 +144,8 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
                 check.check(run.directory.partial, part, progress)
         _wait_for(behind, progress)
         progress.within["write"] = before + writing.seconds.get("write", 0.0)
-    if task is not None:
-        progress.read = read
     last = max(ends, default=-1)
     return last + 1, ends.get(last, InputPosition())
-
-
-def _leave_out(shard: Shard, progress: Progress, counted: Progress) -> None:
-    """Count nothing of a shard that another task computes, but say how far the work is."""
-    for name in COUNTERS:
-        setattr(progress, name, getattr(counted, name))
-    progress.reasons, progress.seen = dict(counted.reasons), deepcopy(counted.seen)
-    progress.first_rejected = counted.first_rejected
-    progress.computed += len(shard.records) + len(shard.rejected)
 
 
 def _write(

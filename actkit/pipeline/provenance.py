@@ -12,7 +12,7 @@ from actkit.backends import Model
 from actkit.pipeline.job import Job
 from actkit.pipeline.resume.session import Session
 from actkit.runs.progress import profile
-from actkit.schemas import SCHEMA_VERSION, TABLES
+from actkit.schemas import SCHEMA_VERSION
 
 PACKAGES = (
     "actkit",
@@ -68,10 +68,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
         "statistics": {name: dict(settings) for name, settings in recipe.statistics.items()},
         "rejected_reasons": progress.reasons,
         "first_rejected": progress.first_rejected or None,
-        "tables": {
-            table: {"rows": rows, "parts": directory.parts[table], "bytes": directory.sizes[table]}
-            for table, rows in sorted(directory.rows.items(), key=lambda item: list(TABLES).index(item[0]))
-        },
+        "tables": directory.tables(),
         "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
         "profile": profile(progress),
         "tokens_per_second": round(progress.tokens / max(sum(progress.seconds.values()), 1e-9), 1),

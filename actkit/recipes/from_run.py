@@ -10,7 +10,6 @@
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.asked import config_text
 from actkit.runs.age import check_age
+from actkit.runs.begun import Begun
 from actkit.runs.checksums import of_file
 from actkit.runs.facts import facts_of
 from actkit.runs.lock import locked
@@ -33,8 +33,7 @@ from actkit.runs.progress import OnProgress, Progress, profile
 from actkit.runs.reader import parts
 from actkit.runs.removal import check_out, clear
 from actkit.runs.taken_over import about_of, put_changed, take_over
-from actkit.runs.writer import Groups, RunDirectory, groups_of, start_run
-from actkit.schemas import TABLES
+from actkit.runs.writer import Groups, RunDirectory, gone_if_empty, start_run
 
 Settings: TypeAlias = Mapping[str, Any]
 
@@ -91,24 +90,23 @@ def make_again(
         raise RunError(f"{output.out} is the run that is read", "choose another --out")
     facts, began, progress = facts_of(source), time.time(), Progress()
     directory = start_run(output.out, about_of(source) | _hook_points(again))
-    with _gone_if_empty(directory.partial), locked(directory.partial):
+    with gone_if_empty(directory.partial), locked(directory.partial):
         clear(directory.partial)
         try:
             same = _fingerprint(facts["fingerprint"], options, again)
-            begun = {"fingerprint": same, "replaces": output.overwrite, "sessions": facts["sessions"]}
-            directory.write_text(FINGERPRINT, json.dumps(begun, indent=1, ensure_ascii=False) + "\n")
+            directory.write_text(FINGERPRINT, Begun(same, output.overwrite, facts["sessions"]).text())
             directory.write_text("config.yaml", config_text(facts["command"], options))
             with progress.timed("read"):
                 on_progress(progress)
                 _take_over(source, directory, again)
             with progress.timed("finish"):
                 on_progress(progress)
-                _make(directory, again)
+                directory.write_over(again.finish(directory.partial))
             made = {**facts, **again.facts, **again.found()}
             made |= {
                 "options": dict(options),
                 "statistics": {name: dict(one) for name, one in again.statistics.items()},
-                "tables": _tables(directory),
+                "tables": directory.tables(),
                 "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
                 "profile": profile(progress),
                 "tokens_per_second": None,
@@ -124,16 +122,6 @@ def make_again(
         except BaseException:  # nothing of it is worth keeping: the source has it all
             clear(directory.partial)
             raise
-
-
-@contextmanager
-def _gone_if_empty(partial: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            partial.rmdir()
-        raise
 
 
 def _take_over(source: Path, directory: RunDirectory, again: Again) -> None:
@@ -157,22 +145,6 @@ def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
     if table == "activations" and points is not None:
         groups = [group for group in groups if len(group) and group["hook_point"][0].as_py() in points]
     return {str(number): group for number, group in enumerate(groups or [empty])}
-
-
-def _make(directory: RunDirectory, again: Again) -> None:
-    taken: dict[str, int] = dict.fromkeys(directory.parts, 0)
-    for name, table in again.finish(directory.partial):
-        if name in taken:
-            directory.rewrite(name, groups_of(name, table), taken[name])
-            taken[name] += 1
-        else:
-            directory.write(name, groups_of(name, table), part=directory.parts.get(name, 0))
-
-
-def _tables(directory: RunDirectory) -> dict[str, dict[str, int]]:
-    names = sorted(directory.rows, key=list(TABLES).index)
-    counts = {"rows": directory.rows, "parts": directory.parts, "bytes": directory.sizes}
-    return {name: {what: of[name] for what, of in counts.items()} for name in names}
 
 
 def _hook_points(again: Again) -> dict[str, str]:

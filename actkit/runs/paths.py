@@ -6,6 +6,7 @@ import secrets
 import time
 from pathlib import Path
 
+from actkit.config import Task
 from actkit.errors import UsageError, in_short
 from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
@@ -94,9 +95,9 @@ def task_of(out: Path, number: int, of: int) -> Path:
     return out.with_name(f"{out.name}.{number}-of-{of}")
 
 
-def whole_of(task_out: Path) -> Path:
-    """The run that a task's directory is a share of."""
-    return task_out.with_name(TASK_NAME.sub("", task_out.name))
+def whole_of(out: Path, task: Task | None) -> Path:
+    """The run that a task's directory is a share of; without a task it is the run itself."""
+    return out if task is None else out.with_name(TASK_NAME.sub("", out.name))
 
 
 def replaced(out: Path) -> Path:

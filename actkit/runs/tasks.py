@@ -5,18 +5,20 @@ it has in the whole run, and at last `task.json`. Once every task has, `gather` 
 `runs/x.partial`, as if one process had been stopped before its very end; whoever continues that has the run.
 """
 
+import glob
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from actkit.config import Task
 from actkit.errors import RunError, writing
 from actkit.runs.atomic_files import sync, write_text
+from actkit.runs.begun import Begun, differing, read_begun
 from actkit.runs.json_file import read_object
 from actkit.runs.lock import refuse_if_locked
 from actkit.runs.manifest import InputPosition, Manifest, manifests
@@ -36,6 +38,7 @@ from actkit.runs.removal import check_removable, remove
 NAMED = 5
 """Tasks or shards that an error names."""
 CONFIG = "config.yaml"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,7 @@ class Share:
 
     task: Task
     path: Path
-    begun: Mapping[str, Any]
-    """Its `fingerprint.json`."""
+    begun: Begun
     shards: int
     """How many shards the whole run has."""
     end: Mapping[str, Any]
@@ -61,7 +63,7 @@ def task_text(task: Task, shards: int, end: InputPosition) -> str:
 def divisions(out: Path) -> dict[int, list[int]]:
     """Into how many tasks the run `out` was divided → the tasks that have begun; more than one where somebody erred."""
     found: dict[int, list[int]] = {}
-    for path in out.parent.glob(f"{_escaped(out.name)}.*-of-*.partial"):
+    for path in out.parent.glob(f"{glob.escape(out.name)}.*-of-*.partial"):
         name = TASK_NAME.search(path.name.removesuffix(".partial"))
         if name is not None and task_of(out, int(name[1]), int(name[2])) == path.with_name(path.name[:-8]):
             found.setdefault(int(name[2]), []).append(int(name[1]))
@@ -93,8 +95,8 @@ def shares(out: Path) -> list[Share]:
     return found
 
 
-def gather(out: Path) -> Mapping[str, Any]:
-    """Put the shares of all tasks into `<out>.partial`; the facts of its `fingerprint.json`.
+def gather(out: Path) -> str:
+    """Put the shares of all tasks into `<out>.partial`; the command that they ran.
 
     Files are linked where the file system can, else copied. Raises what `shares` raises, and RunError where an
     unfinished run of another kind is there.
@@ -105,21 +107,21 @@ def gather(out: Path) -> Mapping[str, Any]:
     first = every[0].begun
     if is_there(partial):
         check_removable(partial)
-        if is_unfinished_run(partial) and read_object(partial / FINGERPRINT)["fingerprint"] != first["fingerprint"]:
+        if is_unfinished_run(partial) and read_begun(partial).fingerprint != first.fingerprint:
             raise RunError(f"{partial} is an unfinished run of another kind", "move it away, then merge again")
-    sessions = [session for share in every for session in share.begun["sessions"]]
-    facts = {"fingerprint": first["fingerprint"], "replaces": any(s.begun["replaces"] for s in every)}
-    facts["sessions"] = sorted(sessions, key=lambda session: float(session.get("began", 0)))
+    sessions = [session for share in every for session in share.begun.sessions]
+    sessions.sort(key=lambda session: float(session.get("began", 0)))
+    begun = Begun(first.fingerprint, any(share.begun.replaces for share in every), sessions)
     with writing(partial):
         partial.mkdir(parents=True, exist_ok=True)
-        write_text(partial / FINGERPRINT, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        write_text(partial / FINGERPRINT, begun.text())
         for share in every:
             for manifest in share.manifests:
                 for name in (*manifest.files(), f"{SHARDS}/{manifest.name}.json"):
                     _linked(share.path / name, partial / name)
         _linked(every[0].path / CONFIG, partial / CONFIG)
         sync(partial)
-    return facts
+    return str(first.fingerprint.get("command"))
 
 
 def remove_shares(out: Path) -> None:
@@ -133,14 +135,14 @@ def remove_shares(out: Path) -> None:
 def _share(out: Path, task: Task) -> Share:
     path = partial_of(task_of(out, task.number, task.of))
     refuse_if_locked(path)
-    begun = _read(path / FINGERPRINT, {"fingerprint": dict, "replaces": bool, "sessions": list})
+    begun = _of_file(path / FINGERPRINT, lambda: read_begun(path))
     if not (path / TASK_FILE).exists():
         done = len(manifests(path, task)[0])
         raise RunError(
             f"task {task} is not done: {path} has {done} finished shard{'' if done == 1 else 's'}",
             f"go on with it: the same command with --shard {task.number}/{task.of} --resume",
         )
-    about = _read(path / TASK_FILE, {"task": int, "tasks": int, "shards": int, "end": dict})
+    about = _of_file(path / TASK_FILE, lambda: _about(path / TASK_FILE))
     found, wrong = manifests(path, task)
     due = set(range(task.number, about["shards"], task.of))
     gone = sorted(due - {manifest.part for manifest in found})
@@ -156,9 +158,8 @@ def _share(out: Path, task: Task) -> Share:
 def _check_alike(out: Path, found: Sequence[Share]) -> None:
     first = found[0]
     for share in found[1:]:
-        old, new = first.begun["fingerprint"], share.begun["fingerprint"]
-        every = sorted({*old, *new}, key=lambda key: (not key.startswith("option."), key))
-        keys = [key for key in every if old.get(key) != new.get(key)]
+        old, new = first.begun.fingerprint, share.begun.fingerprint
+        keys = sorted(differing(old, new), key=lambda key: not key.startswith("option."))
         what = f"{keys[0].removeprefix('option.')} is {old.get(keys[0])!r} and {new.get(keys[0])!r}" if keys else None
         if what is None and (share.shards, share.end) != (first.shards, first.end):
             records = f"{first.end.get('read')} and {share.end.get('read')}"
@@ -170,17 +171,22 @@ def _check_alike(out: Path, found: Sequence[Share]) -> None:
             )
 
 
-def _read(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+def _about(path: Path) -> dict[str, Any]:
+    facts = read_object(path)
+    kinds = {"task": int, "tasks": int, "shards": int, "end": dict}
+    if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError("other entries")
+    return facts
+
+
+def _of_file(path: Path, read: Callable[[], Found]) -> Found:
     try:
-        facts = read_object(path)
-        if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
-            raise ValueError("other entries")
+        return read()
     except (OSError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read ({getattr(error, 'strerror', None) or error})",
             "run that task again, with --overwrite",
         ) from error
-    return facts
 
 
 def _linked(source: Path, target: Path) -> None:
@@ -203,8 +209,3 @@ def _named(what: str, numbers: Sequence[int]) -> str:
 
 def _is(numbers: Sequence[int]) -> str:
     return "are" if len(numbers) > 1 else "is"
-
-
-def _escaped(name: str) -> str:
-    """A name as a pattern that only it matches."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

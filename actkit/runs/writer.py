@@ -5,8 +5,8 @@ manifest is. The directory itself is renamed last.
 """
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -22,7 +22,7 @@ from actkit.runs.last_manifest import seal
 from actkit.runs.manifest import vouch_for
 from actkit.runs.paths import CARD, RUN_FILE, SHARDS, TEXTS, is_there, part_name, partial_of, replaced
 from actkit.runs.removal import check_removable, clear, remove, tidy
-from actkit.schemas import SCHEMA_VERSION
+from actkit.schemas import SCHEMA_VERSION, TABLES
 
 Groups: TypeAlias = Mapping[str, pa.Table]
 """Rows of one table, by row group: one group a hook point or SAE."""
@@ -66,6 +66,22 @@ class RunDirectory:
         self.count(name, written)
         return written
 
+    def write_over(
+        self, tables: Iterable[tuple[str, pa.Table | Groups]], after: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write what was computed over the finished shards; `after` is called after each part.
+
+        A table of the shards comes part by part, as it is to be in the end.
+        """
+        again = dict.fromkeys(self.parts, 0)
+        for name, rows in tables:
+            if name in again:
+                self.rewrite(name, groups_of(name, rows), again[name])
+                again[name] += 1
+            else:
+                self.write(name, groups_of(name, rows), part=self.parts.get(name, 0))
+            after()
+
     def rewrite(self, table: str, groups: Groups, part: int) -> None:
         """Write part `part` of a table of the shards again, with as many rows, and its shard's manifest."""
         name = f"{table}/{part_name(part)}.parquet"
@@ -85,6 +101,11 @@ class RunDirectory:
         self.rows[table] = self.rows.get(table, 0) + (written.rows or 0)
         self.sizes[table] = self.sizes.get(table, 0) + written.bytes
         self.files[name] = written
+
+    def tables(self) -> dict[str, dict[str, int]]:
+        """What `run.json` says of each table."""
+        names = sorted(self.rows, key=list(TABLES).index)
+        return {name: {"rows": self.rows[name], "parts": self.parts[name], "bytes": self.sizes[name]} for name in names}
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small file beside the tables, of a name in `TEXTS`: others would look like somebody else's."""
@@ -119,6 +140,17 @@ class RunDirectory:
             sync(self.out.parent)
             tidy(self.out)
         return self.out
+
+
+@contextmanager
+def gone_if_empty(partial: Path) -> Iterator[None]:
+    """Remove the directory, once its lock is gone, where a run ended early and left nothing in it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            partial.rmdir()
+        raise
 
 
 def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:

@@ -8,7 +8,7 @@ import typer
 
 from actkit.cli.options.groups import OUTPUT, at_home, option
 from actkit.cli.screen.console import starting
-from actkit.errors import RunError, UsageError
+from actkit.errors import RunError
 
 
 def merge(
@@ -44,20 +44,15 @@ def merge(
         if is_run(run) and not divisions(run):
             sys.stdout.write(f"{run}\n")
             return
-        facts = gather(run)
-    command = facts["fingerprint"].get("command")
+        command = gather(run)
     group = context.parent.command if context.parent else None
-    found = group.get_command(context.parent, str(command)) if group is not None else None  # type: ignore[attr-defined]
+    found = group.get_command(context.parent, command) if group is not None else None  # type: ignore[attr-defined]
     if found is None:
         raise RunError(f"{partial_of(run) / FINGERPRINT} names no command: {command}", "run the tasks again")
-    if command == "merge":
-        raise UsageError("merge is no command that makes a run", "run the tasks again")
     given = [*(part for name in export or () for part in ("--export", name)), *(["--report"] if report else [])]
     given += [*(["--quiet"] if quiet else []), *(["--json"] if json else [])]
     given += ["--device", device] if device is not None else []
     config = str(partial_of(run) / CONFIG)
-    found.main(
-        ["--config", config, "--out", str(run), "--resume", *given], standalone_mode=False, prog_name=str(command)
-    )
+    found.main(["--config", config, "--out", str(run), "--resume", *given], standalone_mode=False, prog_name=command)
     if is_run(run):
         remove_shares(run)

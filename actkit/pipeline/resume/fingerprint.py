@@ -14,6 +14,7 @@ from actkit.backends.weights_digest import of_weights
 from actkit.errors import RunError
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.job import Job
+from actkit.runs.begun import differing
 from actkit.schemas import SCHEMA_VERSION
 
 CHANGES_NO_ROW = (
@@ -67,8 +68,8 @@ def fingerprint(job: Job) -> dict[str, Any]:
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> None:
     """Raise RunError, naming what differs, unless the run at `where` was begun with this fingerprint."""
-    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    if not differing:
+    keys = differing(old, new)
+    if not keys:
         return
     was, now = old.get("schema_version"), new.get("schema_version")
     if isinstance(was, int) and was != now:
@@ -77,7 +78,7 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> No
             f"{where} was begun by {age} actkit: schema version {was}, and this one's is {now}",
             "finish it with the actkit that began it, or start again with --overwrite",
         )
-    named = [f"{key.removeprefix('option.')} was {_short(old, key)}, is {_short(new, key)}" for key in differing]
+    named = [f"{key.removeprefix('option.')} was {_short(old, key)}, is {_short(new, key)}" for key in keys]
     more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     raise RunError(
         f"{where} was begun differently: {'; '.join(named[:SHOWN])}{more}",

@@ -20,15 +20,15 @@ from actkit.pipeline.job import Job
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.resume.fingerprint import check_same
 from actkit.runs.atomic_files import Written
+from actkit.runs.begun import Begun, read_begun
 from actkit.runs.checksums import of_file
 from actkit.runs.facts import facts_of
-from actkit.runs.json_file import read_object
 from actkit.runs.lock import locked
 from actkit.runs.manifest import InputPosition, Manifest, finished, load_states, manifests
 from actkit.runs.paths import FINGERPRINT, LOG_FILE, RUN_FILE, SHARDS, numbered, partial_of, task_of, whole_of
 from actkit.runs.progress import COUNTERS, Progress
 from actkit.runs.removal import check_out, clear, tidy
-from actkit.runs.writer import RunDirectory, start_run
+from actkit.runs.writer import RunDirectory, gone_if_empty, start_run
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Session:
     """Tokens a batch that were asked for."""
     replaces: bool
     """Whether a finished run at the same place is to be replaced, now or when the run was begun."""
-    sessions: list[dict[str, Any]]
+    sessions: list[Mapping[str, Any]]
     """When, where and with what each of the processes began that wrote this run."""
     done: dict[int, InputPosition] = field(default_factory=dict)
     """Number → end of each shard that was finished before."""
@@ -50,14 +50,14 @@ class Session:
 
 def is_complete(output: OutputSpec) -> bool:
     """Whether `output` is to continue a run that is complete, for which no record is read."""
-    out = whole_of(output.out) if output.task else output.out
+    out = whole_of(output.out, output.task)
     return output.resume and not partial_of(output.out).exists() and (out / RUN_FILE).exists()
 
 
 def asked_before(output: OutputSpec, option: str) -> Any:
     """What the run that is to be continued was asked by an option, or another task of it; None where there is none."""
     before = (partial_of(output.out) / FINGERPRINT, output.out / RUN_FILE) if output.resume else ()
-    task, whole = output.task, whole_of(output.out)
+    task, whole = output.task, whole_of(output.out, output.task)
     tasks = (partial_of(task_of(whole, number, task.of)) / FINGERPRINT for number in range(task.of)) if task else ()
     for path in (*before, *tasks):
         with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong with it is said where it is needed
@@ -72,7 +72,7 @@ def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, An
     """
     if not is_complete(output):
         return None
-    out = whole_of(output.out) if output.task else output.out
+    out = whole_of(output.out, output.task)
     check_out(out, overwrite=False, resume=True)
     facts = facts_of(out)
     begun_with = facts.get("fingerprint")
@@ -91,9 +91,9 @@ def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) ->
     output, batch, device = job.output, job.batch, job.model.description.spec.device
     check_out(output.out, output.overwrite, output.resume)
     directory = start_run(output.out, about)
-    with _gone_if_empty(directory.partial), locked(directory.partial):
+    with gone_if_empty(directory.partial), locked(directory.partial):
         run = Session(directory, Progress(), Budget(batch.batch_tokens), batch.batch_tokens, output.overwrite, [])
-        before = _continued(run, job.recipe, fingerprint, output.task) if output.resume else []
+        before = _continued(run, fingerprint, output.task) if output.resume else []
         if not before:
             clear(directory.partial)
         session = {"began": round(time.time(), 3), "shards_before": len(before), "device": device}
@@ -104,38 +104,35 @@ def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) ->
                     f"{output.out} exists already, and the unfinished run was not begun to replace it",
                     "move one of the two away",
                 )
-            facts = {"fingerprint": fingerprint, "replaces": run.replaces, "sessions": run.sessions}
-            directory.write_text(FINGERPRINT, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+            directory.write_text(FINGERPRINT, Begun(fingerprint, run.replaces, run.sessions).text())
             yield run
         except BaseException:
             directory.discard_if_empty()
             raise
 
 
-def _continued(run: Session, recipe: Recipe, fingerprint: Mapping[str, Any], task: Task | None) -> list[Manifest]:
+def _continued(run: Session, fingerprint: Mapping[str, Any], task: Task | None) -> list[Manifest]:
     """The finished shards of a run that was begun before; whatever else is there is removed."""
     partial = run.directory.partial
     if not numbered(partial / SHARDS, ".json"):
         return []
-    facts = _facts(partial / FINGERPRINT)
-    check_same(facts["fingerprint"], fingerprint, str(partial))
+    begun = _begun(partial)
+    check_same(begun.fingerprint, fingerprint, str(partial))
     found, wrong = finished(partial, task=task)
     if found:
         names = {f"{SHARDS}/{one.name}.json" for one in found}
         clear(partial, {FINGERPRINT, LOG_FILE, *names, *(name for one in found for name in one.files())})
-        _restore(run, recipe, found)
-    run.replaces, run.sessions = facts["replaces"], facts["sessions"]
+        _restore(run, found)
+    run.replaces, run.sessions = begun.replaces, [*begun.sessions]
     run.progress.notes.extend(wrong)
     return found
 
 
-def in_order(run: Session, recipe: Recipe) -> None:
-    """Count again what all shards counted, in their order, where some were finished before: whoever computed which.
+def count_again(run: Session, recipe: Recipe) -> None:
+    """Count what all shards here counted, in their order, whoever computed which, and when.
 
     Sums of floats, and what is said of the first rejected record, depend on the order.
     """
-    if not run.done:
-        return
     found, _ = manifests(run.directory.partial)
     total = Progress()
     for health in recipe.health.values():
@@ -148,11 +145,9 @@ def in_order(run: Session, recipe: Recipe) -> None:
         setattr(run.progress, name, getattr(total, name))
 
 
-def _restore(run: Session, recipe: Recipe, found: list[Manifest]) -> None:
-    """Count everything in these shards, in their order."""
+def _restore(run: Session, found: list[Manifest]) -> None:
+    """Know of these shards' files and counts, and go on with the budget that memory allowed; see `count_again`."""
     for manifest in found:
-        for sae, state in load_states(run.directory.partial, manifest, list(recipe.health)).items():
-            recipe.health[sae].restore(state)
         run.progress.add(manifest.progress, Progress())
         if manifest.given == run.asked:  # another budget that is asked for is taken as it is
             run.budget.tokens = min(run.budget.tokens, manifest.used)
@@ -164,26 +159,11 @@ def _restore(run: Session, recipe: Recipe, found: list[Manifest]) -> None:
     run.done = {one.part: one.end for one in found}
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _begun(partial: Path) -> Begun:
     try:
-        facts = read_object(path)
-        kinds = {"fingerprint": dict, "replaces": bool, "sessions": list}
-        if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
-            raise ValueError("other entries")
+        return read_begun(partial)
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{path} cannot be read, so nobody knows what the run was begun with",
-            f"move {path.parent} away, or choose another --out",
+            f"{partial / FINGERPRINT} cannot be read, so nobody knows what the run was begun with",
+            f"move {partial} away, or choose another --out",
         ) from error
-    return facts
-
-
-@contextmanager
-def _gone_if_empty(partial: Path) -> Iterator[None]:
-    """Remove the directory, once its lock is gone, where a run ended early and left nothing in it."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            partial.rmdir()
-        raise
