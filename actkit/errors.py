@@ -103,6 +103,16 @@ SHOWN = 240
 """Characters of a name in an error."""
 
 
+def printable(text: str, kept: str = "") -> str:
+    """A text in which nothing is left that a terminal would obey, but for the characters that are `kept`.
+
+    Names and values may be anybody's.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in text)
+
+
 def in_short(name: str | Path) -> str:
     """A name on one line, and not all of one that is long: somebody may have given a text for it."""
     text = str(name)

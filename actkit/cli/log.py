@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from actkit.cli.unforeseen import leave_in_log, printable
-from actkit.errors import UsageError
+from actkit.cli.unforeseen import leave_in_log
+from actkit.errors import UsageError, printable
 from actkit.pipeline.input.files import shown
 from actkit.remote.path import RemotePath
 

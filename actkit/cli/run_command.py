@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,12 +18,12 @@ from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.presets import near_names
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
+from actkit.cli.run_checks import check_asked, check_exports, check_places
 from actkit.cli.screen.console import console
 from actkit.cli.screen.progress import progress_shown
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing
-from actkit.errors import ModelError, RunError, UsageError
-from actkit.remote.path import RemotePath
+from actkit.errors import ModelError, RunError
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec
@@ -47,7 +47,7 @@ def run_command(
     """
     from actkit.runs.publication import published
 
-    _check(own, shared)
+    check_asked(own, shared)
     level = level_of(shared.log_level, shared.verbose)
     is_named = shared.out is not None or shared.output is not None
     with published(common.output) as publication:
@@ -111,8 +111,8 @@ def run_from(
 
     facts = facts_of(source)
     output = shared.output_spec(str(facts.get("command")))
-    _check_exports(shared, str(facts.get("command")), facts.get("exports", ()))
-    _check_places(shared)
+    check_exports(shared, str(facts.get("command")), facts.get("exports", ()))
+    check_places(shared)
     level = level_of(shared.log_level, shared.verbose)
     with (
         published(output) as publication,
@@ -201,61 +201,6 @@ def _export(shared: Shared, run: Path) -> None:
         path = export(run, to, out, overwrite=shared.overwrite)
         if not shared.quiet:
             console().print(f"  {to}: {path}", markup=False)
-
-
-def _check_exports(shared: Shared, command: str, exports: Sequence[str]) -> None:
-    formats = [*(shared.export or ()), *([format_of_file(shared.file)] if shared.file is not None else [])]
-    if formats:
-        from actkit.export.formats import check_fits
-
-        for to in formats:
-            check_fits(to, command, exports)
-
-
-def _check_places(shared: Shared) -> None:
-    from actkit.runs.paths import check_local
-    from actkit.runs.publication import check_store
-
-    if shared.file is not None:
-        check_local(shared.file)
-    if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
-        raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
-    if "-" in (str(shared.out), str(shared.output)):
-        raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
-    for path in (shared.out, shared.output):
-        if isinstance(path, RemotePath) and shared.file is None:
-            check_store(path)
-        elif path is not None:
-            check_local(path)
-
-
-def _check(own: "OwnSpec", shared: Shared) -> None:
-    _check_exports(shared, own.command, own.exports)
-    _check_places(shared)
-    if shared.shard is not None:
-        _check_share(own, shared)
-    if shared.resume and shared.overwrite:
-        raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
-    if shared.resume and shared.out is None and shared.output is None:
-        partials = Path("runs").glob(f"{own.command}-*.partial")
-        unfinished = sorted(str(path).removesuffix(".partial") for path in partials)
-        there = f", such as {', '.join(unfinished[-3:])}" if unfinished else ""
-        raise UsageError("--resume without --out", f"--out names the run that is to be continued{there}")
-
-
-def _check_share(own: "OwnSpec", shared: Shared) -> None:
-    """Raise UsageError for what cannot be of one task of several."""
-    from actkit.recipes.asked import source_of
-    from actkit.runs.paths import is_there
-
-    source = source_of(own)
-    if source is not None and (source == "-" or Path(source).is_fifo() or source.startswith("/dev/")):
-        raise UsageError("--shard with standard input, which one task alone can read", "put it into a file")
-    whole = shared.directory
-    if whole is not None and is_there(whole) and not (shared.overwrite or shared.resume):
-        raise RunError(f"{whole} exists already", "choose another --out, or replace it with --overwrite")
-    if shared.export or shared.report or shared.file is not None:
-        raise UsageError("--shard: a share is not exported", "give --export or --report to actkit merge")
 
 
 @contextmanager

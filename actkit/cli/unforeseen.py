@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from actkit.errors import ActkitError, in_short
+from actkit.errors import ActkitError, in_short, printable
 from actkit.pipeline.input.files import shown
 
 PRINTED = "ACTKIT_TRACEBACK"
@@ -43,7 +43,7 @@ def printed(error: BaseException) -> bool:
     """Print the traceback where that is asked for, and return whether it is."""
     asked = getattr(error, LOUD, False) or os.environ.get(PRINTED, "0") not in ("", "0")
     if asked:
-        sys.stderr.write("\n".join(printable(line) for line in _text(error).split("\n")))
+        sys.stderr.write(printable(_text(error), "\n"))
     return asked
 
 
@@ -54,11 +54,6 @@ def said(error: BaseException, is_printed: bool) -> tuple[str, str]:
     path = getattr(error, WHERE, None) or _in_a_file(_text(error))
     kept = f"its traceback is in {path}, and " if path else ""
     return _sentence(error), f"{_what_to_do(error)}{kept}{PRINTED}=1 prints it here"
-
-
-def printable(line: str) -> str:
-    """A line with everything spelled out that a terminal would obey."""
-    return line if line.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def is_memory(error: BaseException) -> bool:

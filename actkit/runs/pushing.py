@@ -28,6 +28,7 @@ from actkit.runs.lock import LOCK
 from actkit.runs.manifest import check
 from actkit.runs.paths import CARD, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, part_number
 from actkit.runs.publication import Publication, check_place, check_store
+from actkit.runs.taken_over import files_of
 from actkit.schemas import TABLES
 
 OnShare = Callable[[float], None]
@@ -53,10 +54,7 @@ def push(
     if scheme_of(to) is None:
         raise UsageError(f"{to} is no address", "such as hf://datasets/me/name or s3://bucket/runs/x")
     facts_of(run)
-    try:
-        _, files = sealed(run)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{run}/{MANIFEST} cannot be used ({error})", "actkit verify says what is wrong") from error
+    files = files_of(run)
     wrong = check(run, files)
     if wrong:
         raise RunError(f"{run} is damaged: {wrong[0][0]}: {wrong[0][1]}", "actkit verify says what else is wrong")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from actkit.runs.checksums import of_facts
+from tests.fuzz.hostile_folders import TEXTS
 from tests.verify.tampering import reseal, seal
 
 WHATEVER: list[Any] = [
@@ -38,7 +39,6 @@ WHATEVER: list[Any] = [
     [1, "x", None],
     {"a": {"b": [{}]}},
 ]
-TEXTS = [b"", b"[]", b"{}", b"null", b"3", b'"x"', b"{", b"\xff\xfe\x00", b"[" * 50_000, b'{"a":' * 5000, b"9" * 5000]
 ODD_NAMES = (
     "part-999999999.json",
     "part-999999999999.json",

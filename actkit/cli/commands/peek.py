@@ -14,6 +14,7 @@ from actkit.cli.options.model import ModelName
 from actkit.cli.options.run import Columns, Split
 from actkit.cli.screen.console import counted, draw_table, starting
 from actkit.config import ModelSpec, ReadSpec
+from actkit.errors import printable
 from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
@@ -138,11 +139,4 @@ def _draw_reading(reading: "Reading", model: str, screen: Console) -> None:
     if reading.why:
         screen.print(f"  the first rejected: {reading.why}", markup=False)
     text = reading.text if len(reading.text) <= WIDEST else f"{reading.text[:WIDEST]}…"
-    screen.print(Text.assemble("  sees: ", (_printable(text), "dim")))
-
-
-def _printable(text: str) -> str:
-    """A text of which nothing but line ends is left to the terminal."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
-    )
+    screen.print(Text.assemble("  sees: ", (printable(text, "\n"), "dim")))

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.log import CURRENT, LABELS, shows
+from actkit.errors import printable
 
 ENDLESS = 10_000
 """Columns where no terminal sets an edge."""
@@ -23,7 +24,7 @@ class LoggedConsole(Console):
 
     def print(self, *objects: Any, level: int = logging.INFO, **options: Any) -> None:
         """Print where the console is to show what is so loud; the log has it in any case."""
-        objects = tuple(spelled_out(each) if isinstance(each, str) else each for each in objects)
+        objects = tuple(printable(each, "\n\t") if isinstance(each, str) else each for each in objects)
         log = CURRENT.get()
         if log is not None and not any(isinstance(each, Control) for each in objects):
             plain = Console(file=io.StringIO(), width=200, no_color=True, highlight=False, force_terminal=False)
@@ -34,13 +35,6 @@ class LoggedConsole(Console):
             super().print(*objects, **options)
 
 
-def spelled_out(text: str) -> str:
-    """A text in which nothing is left that a terminal would obey: names and values may be anybody's."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
-
-
 def console() -> LoggedConsole:
     """Standard error; colours only on a terminal and not under NO_COLOR."""
     return LoggedConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -48,7 +42,7 @@ def console() -> LoggedConsole:
 
 def say(label: str, text: str, style: str = "yellow", screen: Console | None = None, in_one: bool = False) -> None:
     """`label: text`, the text as it is, broken between words where a terminal ends unless it must stay `in_one`."""
-    said = Text.assemble((f"{label}:", style), " ", spelled_out(text))
+    said = Text.assemble((f"{label}:", style), " ", printable(text, "\n\t"))
     if screen is not None:
         screen.print(said, soft_wrap=in_one or None)
     else:

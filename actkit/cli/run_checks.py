@@ -1,0 +1,70 @@
+"""What cannot be asked of a run, said before anything is loaded: places, formats, and options that fight."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actkit.cli.options.shared import Shared, format_of_file
+from actkit.errors import RunError, UsageError
+from actkit.remote.path import RemotePath
+
+if TYPE_CHECKING:
+    from actkit.recipes.specs import OwnSpec
+
+
+def check_asked(own: "OwnSpec", shared: Shared) -> None:
+    """Raise UsageError or RunError for options of a run that cannot be meant, or not together."""
+    check_exports(shared, own.command, own.exports)
+    check_places(shared)
+    if shared.shard is not None:
+        _check_share(own, shared)
+    if shared.resume and shared.overwrite:
+        raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
+    if shared.resume and shared.out is None and shared.output is None:
+        partials = Path("runs").glob(f"{own.command}-*.partial")
+        unfinished = sorted(str(path).removesuffix(".partial") for path in partials)
+        there = f", such as {', '.join(unfinished[-3:])}" if unfinished else ""
+        raise UsageError("--resume without --out", f"--out names the run that is to be continued{there}")
+
+
+def check_exports(shared: Shared, command: str, exports: Sequence[str]) -> None:
+    """Raise UsageError for a format that cannot be written of this command's runs."""
+    formats = [*(shared.export or ()), *([format_of_file(shared.file)] if shared.file is not None else [])]
+    if formats:
+        from actkit.export.formats import check_fits
+
+        for to in formats:
+            check_fits(to, command, exports)
+
+
+def check_places(shared: Shared) -> None:
+    """Raise UsageError or RunError where `--out` is no place for a run or a file."""
+    from actkit.runs.paths import check_local
+    from actkit.runs.publication import check_store
+
+    if shared.file is not None:
+        check_local(shared.file)
+    if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
+        raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
+    if "-" in (str(shared.out), str(shared.output)):
+        raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
+    for path in (shared.out, shared.output):
+        if isinstance(path, RemotePath) and shared.file is None:
+            check_store(path)
+        elif path is not None:
+            check_local(path)
+
+
+def _check_share(own: "OwnSpec", shared: Shared) -> None:
+    """Raise UsageError for what cannot be of one task of several."""
+    from actkit.recipes.asked import source_of
+    from actkit.runs.paths import is_there
+
+    source = source_of(own)
+    if source is not None and (source == "-" or Path(source).is_fifo() or source.startswith("/dev/")):
+        raise UsageError("--shard with standard input, which one task alone can read", "put it into a file")
+    whole = shared.directory
+    if whole is not None and is_there(whole) and not (shared.overwrite or shared.resume):
+        raise RunError(f"{whole} exists already", "choose another --out, or replace it with --overwrite")
+    if shared.export or shared.report or shared.file is not None:
+        raise UsageError("--shard: a share is not exported", "give --export or --report to actkit merge")
