@@ -3,11 +3,12 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from actkit.api.concepts import pairs_asked
 from actkit.api.feedback_data import FeedbackDataLoader
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
 from actkit.api.notebook_progress import notebook_bar
@@ -15,7 +16,7 @@ from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
 from actkit.api.saes import AnySae, sae_specs
 from actkit.config import ModelSpec, OutputSpec
-from actkit.errors import InputError, UsageError
+from actkit.errors import InputError
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
@@ -86,10 +87,7 @@ def concept(
     with _placed(out, overwrite, options) as place:
         if from_run is not None:
             return _again(choose_again, from_run, place, options)
-        if what is None:
-            raise UsageError("which concept?", "give a built-in one such as honesty, a file of pairs, or pairs")
-        given = what if isinstance(what, (str, Path)) else place.write_input(_pairs(what))
-        return _dense(run_concept, ConceptSpec, {"what": str(given)}, model, place, options)
+        return _dense(run_concept, ConceptSpec, pairs_asked(what, None, place), model, place, options)
 
 
 def dpo(
@@ -220,19 +218,6 @@ def _file_of(given: Any, is_text: bool = False) -> str | None:
 def _path(given: Any, place: RunLocation) -> str:
     found = _file_of(given)
     return place.write_input(rows_in(given)) if found is None else found
-
-
-def _pairs(given: Records) -> list[Any]:
-    found = [one if isinstance(one, Mapping) else _pair(one) for one in rows_in(given)]
-    if not found:
-        raise UsageError("there are no pairs", "give tuples of a positive and a negative text")
-    return found
-
-
-def _pair(pair: Sequence[str]) -> Mapping[str, str]:
-    if isinstance(pair, str) or len(pair) != 2:
-        raise UsageError("a pair is a positive and a negative text", "give tuples of two texts")
-    return {"positive": pair[0], "negative": pair[1]}
 
 
 def _dense(

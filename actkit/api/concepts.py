@@ -86,7 +86,7 @@ def capture_from_concept(
     spec, (meant, *_) = model_and_texts(model, tokenizer, concept)
     at, most = layers_text(layers), max_samples if max_samples is not None else max_examples
     with placed(out, overwrite, max_records=most) as place:
-        what = _what(meant, stems, place)
+        what = pairs_asked(meant, stems, place)
         asked = ConceptSpec(**what, chat=chat, positions=positions, tokens=TokenSpec(max_length), seed=seed)
         dense = DenseSpec(spec, place.output, at, tuple(hook_points), BatchSpec(batch_tokens))
         with in_use(spec):
@@ -95,7 +95,7 @@ def capture_from_concept(
         return _found(Run(finished.path), place.kept, positions)
 
 
-def _what(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
+def pairs_asked(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
     """The fields of a `ConceptSpec` that say which pairs."""
     if isinstance(concept, Template):
         if stems is None:
