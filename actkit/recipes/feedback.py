@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.fields import FieldNames
+from actkit.recipes.conversations.fields import FieldNames, lookup
 from actkit.recipes.conversations.prompts import Conversation, read_answered
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
 from actkit.recipes.labels import Label, Labels, name_of
@@ -38,12 +38,12 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
         raise RecordError(None, "not an object with fields")
     label, label_fields = labels.of_record(value)
     group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, ())
-    group = value.get(group_name) if group_name else None
+    group = lookup(value, group_name) if group_name else None
     group = None if group is None else named(group, group_name)
-    score = _score(value.get(score_name), score_name) if score_name else None
+    score = _score(lookup(value, score_name), score_name) if score_name else None
     said = read_answered(value, names or FieldNames(fields.prompt), fields.text)
     used = [name for name in (*label_fields, group_name, score_name) if name is not None]
-    left = tuple(name for name in said.left if name not in used)
+    left = tuple(name for name in said.left if name not in {*used, *(path.partition(".")[0] for path in used)})
     return Feedback(label, replace(said, read=(*said.read, *used), left=left), group, score)
 
 

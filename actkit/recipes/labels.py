@@ -8,6 +8,7 @@ from typing import Any
 from actkit.errors import InputError, RecordError, RunError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.reader import Records, look_ahead
+from actkit.recipes.conversations.fields import lookup
 from actkit.recipes.label_words import (
     NO,
     NUMBER,
@@ -71,7 +72,7 @@ class Labels:
         name = name_of(value, self.fields.label, LABEL_FIELDS)
         if name is None:
             raise RecordError(self.fields.label, f"no field {self.fields.label or ' or '.join(LABEL_FIELDS)}")
-        return self.of(value.get(name), name), (name,)
+        return self.of(lookup(value, name), name), (name,)
 
     def of(self, value: Any, field: str) -> Label:
         """The meaning of one label, or of several in a list.
@@ -122,9 +123,10 @@ class Labels:
 
 def _is_marked(value: Mapping[str, Any], name: str) -> bool:
     """Whether a column of zeros and ones has a one. Raises RecordError where it is not there or has another value."""
-    if value.get(name) is None:
+    found = lookup(value, name)
+    if found is None:
         raise RecordError(name, "missing" if name in value else f"no field {name}")
-    (word,) = words_of(value[name]) if not isinstance(value[name], (list, tuple)) else ("(several)",)
+    (word,) = words_of(found) if not isinstance(found, (list, tuple)) else ("(several)",)
     if word not in (*YES, *NO, "0"):
         raise RecordError(name, "neither 0 nor 1")
     return word in YES
@@ -157,7 +159,7 @@ def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = Fa
     for record in first:
         if isinstance(record, Record) and isinstance(record.value, Mapping):
             name = name_of(record.value, fields.label, LABEL_FIELDS)
-            seen |= dict.fromkeys(words_of(record.value.get(name)), name) if name else {}
+            seen |= dict.fromkeys(words_of(lookup(record.value, name)), name) if name else {}
     labels = Labels(fields, "neutral" if "-1" in seen else "negative", refuse_grades and bool(SIGNS & set(seen)))
     if labels.has_one and not labels.given:
         source = next((f"{record.source}: " for record in first if record.source), "")
@@ -184,9 +186,10 @@ def meant_in(labels: Labels, first: Sequence[Record | Rejected]) -> dict[str, An
         if name is None:
             continue
         names[name] += 1
-        meant = labels.meanings(value[name])
+        label = lookup(value, name)
+        meant = labels.meanings(label)
         sign: str = meant.pop() if len(meant) == 1 else "neither"
-        for each in value[name] if isinstance(value[name], (list, tuple)) else [value[name]]:
+        for each in label if isinstance(label, (list, tuple)) else [label]:
             found[sign][shown(each)] += 1
     told: dict[str, Any] = {"field": names.most_common(1)[0][0] if names else fields.label}
     for sign, counts in found.items():
@@ -205,9 +208,9 @@ def counts_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str,
             continue
         name = name_of(value, labels.fields.label, LABEL_FIELDS)
         if name is not None:
-            meant = labels.meanings(value[name])
+            meant = labels.meanings(lookup(value, name))
             sign = next(iter(meant)) if len(meant) == 1 else "neither"
-            found[sign].update([shown(value[name])])
+            found[sign].update([shown(lookup(value, name))])
     return found
 
 
@@ -233,9 +236,12 @@ def shown(label: Any) -> str:
 
 
 def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str | None:
-    """The field of a record that is meant: the `given` one where it is there, or the first of the `usual` ones."""
+    """The field of a record that is meant: the `given` one where it is there, or the first of the `usual` ones.
+
+    A given one such as `feedback.thumb` reaches into objects.
+    """
     if given is not None:
-        return given if given in value else None
+        return given if given in value or lookup(value, given) is not None else None
     return next((each for each in usual if each in value), None)
 
 

@@ -331,3 +331,19 @@ def test_decimals_of_a_parquet_file_are_labels_as_numbers_are() -> None:
     for value in (Decimal("0.50"), Decimal("NaN"), Decimal("Infinity"), [["positive"]]):
         with pytest.raises(RecordError, match="neither positive nor negative"):
             parsed({"text": "a", "feedback": value})
+
+
+def test_fields_within_objects_are_reached() -> None:
+    value = {"input": "q", "output": "a", "feedback": {"thumb": "up", "weight": 2, "user": {"id": 7}}, "note": "n"}
+    fields = FeedbackFields(
+        label="feedback.thumb", score="feedback.weight", group="feedback.user.id", positive=("up",), negative=("down",)
+    )
+    read = parsed(value, fields)
+    assert (read.label, read.score, read.group) == ("positive", 2.0, "7")
+    assert read.said.left == ("note",)
+    labels, again = labels_in(records([value]), fields)
+    assert meant_in(labels, list(again)) == {"field": "feedback.thumb", "positive": ["up"]}
+    columns = FeedbackFields(positive_columns=("marks.joy",), negative_columns=("marks.anger",))
+    assert parsed({"text": "x", "marks": {"joy": 0, "anger": 1}}, columns).label == "negative"
+    with pytest.raises(RecordError, match=r"no field feedback\.thumbs"):
+        parsed(value, replace(fields, label="feedback.thumbs"))

@@ -16,6 +16,7 @@ from actkit.backends import Description, describe
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import InputError
 from actkit.recipes.peeking.columns import columns_of
+from actkit.recipes.peeking.labels import label_options
 from actkit.recipes.peeking.peek import Peek, peek
 from tests.command_line import Run
 
@@ -105,6 +106,25 @@ def test_every_line_that_is_printed_runs(
             done = actkit(*shlex.split(one.line)[1:], "--plan")
             assert done.status == 0, done.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "negative"),
+    [
+        (("1 - bad", "5 - good", "3 - fair"), "5 - good", "1 - bad"),
+        (("not good", "so-so", "good one"), "good one", "not good"),
+        (("very bad", "fine"), "fine", "very bad"),
+        (("ham", "spam"), "ham", "spam"),
+        (("10 stars", "9 stars"), "10 stars", "9 stars"),
+    ],
+)
+def test_the_better_label_is_suggested_as_the_positive_one(
+    labels: tuple[str, ...], positive: str, negative: str
+) -> None:
+    rows = [{"text": f"{text} {label}", "verdict": label} for text in GOOD for label in labels]
+    columns = columns_of(rows)
+    options = [options for options, _ in label_options(columns, rows)]
+    assert ("--label-field", "verdict", "--positive", positive, "--negative", negative) in options
 
 
 def test_what_the_columns_are() -> None:

@@ -20,6 +20,10 @@ FEWEST = 12
 """Grades below which no thirds are told from them."""
 MOST_WORDS = 3
 """Of a label; a longer one is a text that stands several times."""
+LEADING = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\b")
+"""The grade that a label such as `5 - good` begins with."""
+DENIED = frozenset(("not", "never", "isn't", "isn’t", "wasn't", "wasn’t"))
+"""Words that turn what follows round; such a label is taken for neither."""
 
 
 def label_options(columns: Sequence[Column], values: Sequence[Any]) -> Iterator[tuple[tuple[str, ...], FeedbackFields]]:
@@ -62,8 +66,23 @@ def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
             {"label": column.name, "positive": (upper,), "negative": (lower,)},
         )
     elif len(labels) > 1 and all(len(label.split()) <= MOST_WORDS for label in labels):
-        first, second = labels[:2]
+        first, second = _better_and_worse(labels)
         yield (
             (*name, "--positive", first, "--negative", second),
             {"label": column.name, "positive": (first,), "negative": (second,)},
         )
+
+
+def _better_and_worse(labels: Sequence[str]) -> tuple[str, str]:
+    """Two labels to compare: by the grades that all begin with, by words that say good or bad, or the first two."""
+    grades = [LEADING.match(label) for label in labels]
+    if all(grades):
+        by_grade = sorted(labels, key=lambda label: float(LEADING.match(label)[1]))  # type: ignore[index]
+        return by_grade[-1], by_grade[0]
+    words = {label: re.findall(r"[\w+'’-]+", label.casefold()) for label in labels}
+    praise = {label: set() if DENIED & {*words[label]} else {*map(WORDS.get, words[label])} for label in labels}
+    better = [label for label in labels if "positive" in praise[label] and "negative" not in praise[label]]
+    worse = [label for label in labels if "negative" in praise[label] and "positive" not in praise[label]]
+    first = better[0] if better else next(label for label in labels if label not in worse[:1])
+    second = worse[0] if worse else next(label for label in labels if label != first)
+    return first, second
