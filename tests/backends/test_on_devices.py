@@ -20,7 +20,8 @@ from tests.placed_tensors import PlacedTensor, cuda_devices
 
 SAE = ("--sae-release", "tiny", "--sae-id", "blocks.2.hook_resid_post")
 pytestmark = pytest.mark.skipif(
-    torch.backends.cuda.is_built(), reason="a build for CUDA asks the driver; the devices that are none need a CPU build"
+    torch.backends.cuda.is_built(),
+    reason="a build for CUDA asks the driver; the devices that are none need a CPU build",
 )
 PLACES = {"cuda": ("--device", "cuda"), "cuda:1": ("--device", "cuda:1")}
 
