@@ -27,7 +27,7 @@ from actkit.recipes.conversations.fields import ContextFields, FieldNames, names
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
-from actkit.recipes.prompt_response import PromptResponse, encode_conversation, template_token
+from actkit.recipes.prompt_response import PromptResponse, encode_conversation, template_token, touching
 from actkit.recipes.run_directions import RunDirections, directions_of
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import DenseSpec
@@ -90,7 +90,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
             boundary_merged=prompt.boundary_merged,
         )
         last = template_token(sequence) if spec.positions == "last" else {}
-        return Prepared([sequence], said={**found.said, **last})
+        return Prepared([sequence], said={**found.said, **last, **touching(found.plain, spec.chat)})
 
     of_file = 0 if spec.path is None else records_about(spec.path, spec.read)
     n_records = None if of_file is None else len(spec.prompts) + of_file

@@ -26,7 +26,7 @@ from actkit.pipeline.tokens.tokenize import divergence
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.pair_records import pairs_in
 from actkit.recipes.conversations.pairs import Pair, PairsSpec, read_pair
-from actkit.recipes.prompt_response import PromptResponse, encode_messages
+from actkit.recipes.prompt_response import PromptResponse, encode_messages, touching
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.shared_prefix import beginning
 from actkit.recipes.specs import DenseSpec
@@ -89,7 +89,7 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
         apart = divergence(chosen.encoding.token_ids, rejected.encoding.token_ids)
         row = _pair_row(record.record_id, pair, chosen, rejected, apart)
         sequences = _sequences(record.record_id, chosen, rejected, apart, spec.positions)
-        return Prepared(sequences, {"pairs": row}, pair.said)
+        return Prepared(sequences, {"pairs": row}, {**pair.said, **touching(pair.plain_of(0), chat)})
 
     detected = {"chat": chat}
     about = records_about(spec.path, spec.read)

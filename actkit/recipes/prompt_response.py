@@ -61,6 +61,18 @@ def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
     return {TEMPLATE_TOKENS: [encoding.text[int(encoding.char_start[at]) : int(encoding.char_end[at])]]}
 
 
+TOUCHING = "touching"
+"""What is counted of a record whose prompt and answer were joined without anything between."""
+
+
+def touching(plain: tuple[str | None, str | None] | None, chat: bool) -> dict[str, list[str]]:
+    """That texts are joined as they are, and nothing stands between prompt and answer: `of France?Paris`."""
+    prompt, answer = plain or (None, None)
+    if chat or not prompt or not answer or prompt[-1].isspace() or answer[0].isspace():
+        return {}
+    return {TOUCHING: ["prompt and answer"]}
+
+
 def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: Bos) -> PromptResponse:
     """A prompt and, where there is one, the text that follows it, joined as they are."""
     if response is None:

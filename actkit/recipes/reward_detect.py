@@ -32,6 +32,7 @@ from actkit.recipes.labelled_lines import labelled_lines
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import Labels, check_both, counts_in, meant_in
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
+from actkit.recipes.prompt_response import touching
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -104,9 +105,11 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     def prepare(record: Record) -> Prepared:
         if labels is None:
             pair = read_pair(record.value, asked)
-            return Prepared(of_pair(record.record_id, pair, how), said=pair.said)
+            said = {**pair.said, **touching(pair.plain_of(0), chat)}
+            return Prepared(of_pair(record.record_id, pair, how), said=said)
         feedback = parse_feedback(record.value, spec.fields, labels, asked.names)
-        return Prepared([of_text(record.record_id, feedback, how)], said=feedback.said.said)
+        said = {**feedback.said.said, **touching(feedback.said.plain, how.plain_chat)}
+        return Prepared([of_text(record.record_id, feedback, how)], said=said)
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         tested = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]

@@ -26,7 +26,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.fields import ContextFields, names_of, object_of
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
-from actkit.recipes.prompt_response import encode_conversation, template_token
+from actkit.recipes.prompt_response import encode_conversation, template_token, touching
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
@@ -72,7 +72,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
         said = read_prompt(object_of(_fields_of(record.value)), names, spec.response_field)
         sequence = _sequence(record, said, spec, tokenizer, limit)
         last = {} if spec.save_all_tokens else template_token(sequence)
-        return Prepared([sequence], said={**said.said, **last})
+        return Prepared([sequence], said={**said.said, **last, **touching(said.plain, spec.chat)})
 
     def finish(run: Path) -> Iterator[tuple[str, Groups]]:
         for sae in saes:

@@ -462,6 +462,24 @@ def test_a_last_token_that_is_the_template_s_own_is_said(
     )
 
 
+def test_a_prompt_and_an_answer_with_nothing_between_are_said(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"prompt": "Is 5 even?", "response": "No.", "is_safe": True},
+        {"prompt": "Is 5 odd?", "response": " Yes.", "is_safe": False},
+    ]
+    write_lines("in.jsonl", *rows)
+    options = ("in.jsonl", "-o", "x", "--overwrite", "--layers", "0")
+    said = "prompt and answer of 1 record are joined with no space between"
+    assert said in actkit("capture", *options).err
+    assert said not in actkit("capture", *options, "--chat").err
+    write_lines("in.jsonl", {"prompt": "Is 5 even?", "chosen": "No.", "rejected": "Yes."})
+    assert said in actkit("dpo", *options, "--no-chat").err
+    assert said not in actkit("dpo", *options).err
+
+
 def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_lines("note.md", "# One", "Two.")

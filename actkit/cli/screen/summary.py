@@ -13,6 +13,7 @@ from actkit.cli.screen.console import console, counted, draw_table, say, size
 from actkit.errors import in_short
 
 TEMPLATE_TOKENS = "template_tokens"
+TOUCHING = "touching"
 MANY_REJECTED = 0.2
 """Share of the records that is too large to be passed over."""
 LISTED_THERE = "the table rejected has each record with its reason"
@@ -77,7 +78,7 @@ def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
     """Which shapes the records had, and which of their fields were read and left; a number where not all had it."""
     written = facts["counts"]["written"]
     for kind, counts in facts.get("input", {}).items():
-        if kind == TEMPLATE_TOKENS:
+        if kind in (TEMPLATE_TOKENS, TOUCHING):
             continue
         named = sorted(counts.items(), key=lambda item: -item[1])
         shown = [in_short(name) + ("" if count == written else f" ({count:,})") for name, count in named[:MOST_FIELDS]]
@@ -107,6 +108,7 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
         sinks = counted(counts["sinks"], "token is an attention sink", "tokens are attention sinks")
         screen.print(f"  {sinks} (is_sink in the table tokens): left out of statistics, as special tokens are")
     _show_template_tokens(facts, screen)
+    _show_touching(facts, screen)
     for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
     if len(facts["rejected_reasons"]) > 5:
@@ -127,6 +129,18 @@ def _show_template_tokens(facts: Mapping[str, Any], screen: Console) -> None:
         text = (
             f"the last token of {counted(n, 'prompt')} is the chat template's own ({shown}), the same whatever the "
             f"prompt is: {every} reads all tokens, --no-chat leaves the template out of plain prompts"
+        )
+        say("note", text, screen=screen)
+
+
+def _show_touching(facts: Mapping[str, Any], screen: Console) -> None:
+    """That prompts and answers became one text with no space between, as the user gave them."""
+    n = sum(facts.get("input", {}).get(TOUCHING, {}).values())
+    if n:
+        whose = "prompt and answer of 1 record are" if n == 1 else f"prompts and answers of {n:,} records are"
+        text = (
+            f"{whose} joined with no space between: --chat puts them into the model's chat template where it has one; "
+            "or answers begin with a space or a line break in the data"
         )
         say("note", text, screen=screen)
 
