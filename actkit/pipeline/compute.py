@@ -122,7 +122,7 @@ class Computing:
 
         with OverlappedWorker(about.spec.device) as beside:
             while (batch := plan.next()) is not None or before is not None:
-                kept = None if batch is None else self._kept(batch, shard)
+                kept = None if batch is None else self._kept(batch, shard, plan)
                 fitted = (before is None or took(self._result(before))) and (batch is None or kept is not None)
                 before = None
                 if fitted and kept is not None and self.side_by_side:
@@ -141,13 +141,18 @@ class Computing:
                     return None
         return reduced, np.concatenate(sinks)
 
-    def _kept(self, batch: Batch, shard: Shard) -> Kept | None:
+    def _kept(self, batch: Batch, shard: Shard, plan: BatchPlan) -> Kept | None:
         """What is kept of one batch; None where memory ran out."""
         steering = self.job.recipe.steering
+
+        def told(share: float) -> None:
+            self.progress.share = plan.share + share * plan.running
+            self.on_progress(self.progress)
+
         try:
             with self.progress.timed("forward"):
                 if steering is not None:
-                    return forward_steered(self.job.model, batch, shard.sequences, steering)
+                    return forward_steered(self.job.model, batch, shard.sequences, steering, told)
                 return forward(self.job.model, batch, self.job.hook_points)
         except Exception as error:
             if not is_out_of_memory(error):

@@ -9,6 +9,7 @@ from actkit.pipeline.recipe import Finished
 from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
+from actkit.runs.progress import OnProgress
 
 WHO = ("The king", "A sailor", "My aunt", "The fox")
 STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]
@@ -42,8 +43,13 @@ def called(*arguments: str, out: Path) -> Path:
 
 
 def steered(
-    spec: SteerSpec, out: Path, batch: BatchSpec | None = None, resume: bool = False, plan: bool = False
+    spec: SteerSpec,
+    out: Path,
+    batch: BatchSpec | None = None,
+    resume: bool = False,
+    plan: bool = False,
+    on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
     """Run `steer` on the CPU."""
     output = OutputSpec(out, resume=resume, plan_only=plan)
-    return run_steer(spec, FollowSpec(output, device="cpu", batch=batch or BatchSpec()))
+    return run_steer(spec, FollowSpec(output, device="cpu", batch=batch or BatchSpec()), on_progress)

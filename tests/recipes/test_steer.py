@@ -169,6 +169,14 @@ def test_projecting_out_at_every_layer_removes_what_lies_along_the_direction(con
     assert table(run, "effects")["layer"].tolist() == [1, 1, 1]
 
 
+def test_how_far_it_is_is_told_after_every_intervention(concept: Path, tmp_path: Path) -> None:
+    steps: list[float] = []
+    spec = SteerSpec(str(concept), layers="1", strengths="1,2,4", random=4)
+    run = steered(spec, tmp_path / "run", on_progress=lambda progress: steps.append(progress.step.done))
+    assert steps == sorted(steps) and steps[-1] == run.facts["counts"]["read"]
+    assert len(set(steps)) > len(table(run, "interventions")), "of every kind of text, each intervention is a step"
+
+
 def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """The forward pass fails after so many batches."""
     import actkit.pipeline.compute as module

@@ -48,6 +48,11 @@ class BatchPlan:
         left = sum(len(row) for rows in (self._rows, *self._open) for row in rows)
         return max(1 - left / self._all, 0.0)
 
+    @property
+    def running(self) -> float:
+        """Which share of the tokens is in the batch that was opened last, 0 to 1."""
+        return sum(map(len, self._open[-1])) / self._all if self._open else 0.0
+
     def next(self) -> Batch | None:
         """A batch of what is left, longest rows first; None when nothing is. It stays open until it is done."""
         if not self._rows:

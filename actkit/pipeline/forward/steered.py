@@ -4,7 +4,7 @@ Of every kept position the log-probability of the token that follows it is kept,
 texts that say what an intervention costs, also how far the whole next-token distribution moves (KL).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,9 +43,16 @@ class Steering:
         return self.of_kind.get(kind, range(len(self.interventions)))
 
 
-def forward_steered(model: Model, batch: Batch, sequences: Sequence[TokenSequence], steering: Steering) -> Kept:
+def forward_steered(
+    model: Model,
+    batch: Batch,
+    sequences: Sequence[TokenSequence],
+    steering: Steering,
+    on_share: Callable[[float], None] = lambda _share: None,
+) -> Kept:
     """What the logits at the kept positions say under each intervention.
 
+    `on_share` is told after each which share of the batch is done, 0 to 1: hundreds of them take minutes.
     Raises ModelError for a model that cannot be steered.
     """
     known = {each.sequence_id: each for each in sequences}
@@ -55,8 +62,13 @@ def forward_steered(model: Model, batch: Batch, sequences: Sequence[TokenSequenc
     names = (LOGPROB, KL, *(WORDS if steering.words else ()))
     size = (len(following), len(steering.interventions))
     found = {RAN: torch.zeros(size), **{name: torch.full(size, torch.nan) for name in names}}
-    for kind in np.unique(kinds):
-        _of_kind(model, batch, int(kind), np.flatnonzero(kinds == kind), following, steering, found)
+    there, counts = np.unique(kinds, return_counts=True)
+    work = {int(kind): int(n) for kind, n in zip(there, counts, strict=True)}
+    total, done = sum(n * len(steering.of(kind)) for kind, n in work.items()), 0
+    for kind in work:
+        for _ in _of_kind(model, batch, kind, np.flatnonzero(kinds == kind), following, steering, found):
+            done += work[kind]
+            on_share(done / total)
     return Kept(batch.sequence_ids, batch.kept_positions, batch.is_special, found)
 
 
@@ -68,8 +80,11 @@ def _of_kind(
     following: Ints,
     steering: Steering,
     found: Mapping[str, torch.Tensor],
-) -> None:
-    """Run the rows of a batch that hold texts of one kind, and write what is read of kept positions `kept` [m]."""
+) -> Iterator[int]:
+    """Run the rows of a batch that hold texts of one kind, and write what is read of kept positions `kept` [m].
+
+    Yields the id of each intervention that is done.
+    """
     if batch.steered is None:
         raise ModelError("no sequence of this batch says where it is steered")
     own = torch.from_numpy(kept)
@@ -90,6 +105,7 @@ def _of_kind(
             found[KL][own, number] = _kl(plain, distribution).cpu()
         for name, ids in zip(WORDS, steering.words or (), strict=False):
             found[name][own, number] = read.log_sum(logits, ids)
+        yield number
 
 
 @dataclass(frozen=True)
