@@ -36,7 +36,7 @@ from actkit.cli.commands import (
 )
 from actkit.cli.options.help import Command
 from actkit.cli.screen.console import draw_error
-from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
+from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible, what_is_kept
 from actkit.cli.streams import end_with_reader, prepare, silence
 from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError
@@ -178,7 +178,7 @@ def _usage_hint(error: BaseException, said: str) -> str:
 def _leave(arrived: list[int]) -> NoReturn:
     """Exit before a run had begun, or after it was complete."""
     ended = next((Terminated(one) for one in arrived if one != signal.SIGINT), None)
-    draw_error(ended.says if ended else "interrupted", "what was finished is kept; with --resume, the command goes on")
+    draw_error(ended.says if ended else "interrupted", what_is_kept())
     sys.exit(ended.exit_status if ended else INTERRUPTED)
 
 

@@ -64,6 +64,17 @@ def interruptible() -> Iterator[list[int]]:
             signal.signal(one, handler)
 
 
+RESUMED = ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect", "steer")
+"""Commands that take `--resume`."""
+
+
+def what_is_kept() -> str:
+    """What a command leaves that was ended where nothing more is known of it: only runs are continued."""
+    if next(iter(ARGUMENTS.get()), "") in RESUMED:
+        return "what was finished is kept; with --resume, the command goes on"
+    return "nothing that it had finished is lost, and no file is left half written; the same command begins anew"
+
+
 def continuing_line(out: Path | None) -> str:
     """The command line that continues this one: `--resume` for `--overwrite`, and `--out` where it was not given."""
     kept = [one for one in ARGUMENTS.get() if one not in ("--overwrite", "--resume")]

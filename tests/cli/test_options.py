@@ -12,6 +12,7 @@ import yaml
 
 from actkit.bundled import TINY
 from actkit.cli.app import app
+from actkit.cli.signals import ARGUMENTS, what_is_kept
 from tests.command_line import Run
 
 SMALL = ("--layers", "0", "--positions", "last")
@@ -161,3 +162,12 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
         },
         "--activation-threshold": {"Keep features above it; 0 keeps all active."},
     }
+
+
+def test_only_commands_that_can_be_continued_say_so_when_they_are_interrupted() -> None:
+    commands: Any = typer.main.get_command(app)
+    for name, command in commands.commands.items():
+        continues = any("--resume" in getattr(one, "opts", ()) for one in command.params)
+        token = ARGUMENTS.set((name, "x"))
+        assert ("--resume" in what_is_kept()) == continues, name
+        ARGUMENTS.reset(token)

@@ -2,12 +2,16 @@
 
 import http.client
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -183,3 +187,15 @@ def test_the_command_says_what_is_missing(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     found = actkit("view", six_runs["dpo"])
     assert found.status == 2 and "actkit[view]" in found.err and "uvicorn" in found.err
+
+
+def test_the_address_that_view_prints_answers_at_once_and_ctrl_c_ends_it_without_a_complaint(
+    six_runs: Mapping[str, Path],
+) -> None:
+    call = [sys.executable, "-m", "actkit.cli", "view", str(six_runs["capture"]), "--quiet"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None and server.stderr is not None
+        address = urlsplit(server.stdout.readline().strip())
+        assert ask(address.port or 0, f"/?{address.query}")[0] == 303
+        server.send_signal(signal.SIGINT)
+        assert (server.wait(60), server.stderr.read()) == (0, "")

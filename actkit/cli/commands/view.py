@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
+from actkit.cli.signals import Terminated
 from actkit.errors import UsageError
 
 
@@ -54,11 +56,13 @@ def view(
     for live in shown:
         live.prepare()
     viewer = Viewer(shown)
+    served = application(viewer)
     with _bound(port) as listening:
         sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/?token={viewer.token}\n")
         sys.stdout.flush()
-        config = uvicorn.Config(application(viewer), log_level="warning", server_header=False, access_log=False)
-        uvicorn.Server(config).run(sockets=[listening])
+        config = uvicorn.Config(served, log_level="warning", server_header=False, access_log=False)
+        with suppress(KeyboardInterrupt, Terminated):  # how a viewer ends
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _bound(port: int) -> socket.socket:
@@ -67,6 +71,7 @@ def _bound(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
+        listening.listen()  # whoever reads the address may ask at once
     except OSError as error:
         listening.close()
         raise UsageError(f"port {port} cannot be used: {error.strerror}", "another --port, or none") from error

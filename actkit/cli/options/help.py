@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from actkit.cli.run_argument import explained
+from actkit.cli.signals import what_is_kept
 from actkit.cli.streams import end_with_reader
 from actkit.errors import RunError
 
@@ -48,7 +49,7 @@ class Command(TyperCommand):
             end_with_reader()
             raise RunError(
                 "the other end of a pipe or connection was closed while actkit wrote to it",
-                "what was finished is kept; with --resume, the command goes on",
+                what_is_kept(),
             ) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
