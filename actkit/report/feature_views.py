@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
+from actkit.report.mapped_texts import MappedTexts
 from actkit.report.text_views import Scale
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import TokenizedText, sequences_of, sequences_of_part
@@ -150,21 +151,20 @@ def pages_of_feature(run: Path, feature: int) -> Iterator[tuple[str, dict[str, A
             rows = positions_of_feature(run, about["name"], feature)
             maxima = np.zeros(about["d_sae"], dtype=np.float32)
             maxima[feature] = max(rows["activation"].to_pylist(), default=0.0)
-            known = known_of(run, about["name"], [feature])[feature]
-            page = one_feature(run, number, feature, Scale(about["name"], maxima), known, rows)
-            logits = logits_of(run, about["name"], [feature]).get(feature)
-            yield about["name"], {**page, "logits": logits} if logits else page
+            yield about["name"], one_feature(run, number, feature, Scale(about["name"], maxima))
 
 
-def one_feature(
-    run: Path, sae: int, feature: int, scale: Scale, known: Mapping[str, Any] | None, rows: pa.Table
-) -> Any:
-    """The page of one feature, its texts read by sequence: for the viewer and for Python."""
-    windows = windows_of(feature, rows, scale, known)
-    texts = sequences_of(run, {one.sequence for one in windows})
+def one_feature(run: Path, sae: int, feature: int, scale: Scale, mapped: MappedTexts | None = None) -> dict[str, Any]:
+    """The page of one feature, its texts read by sequence, or from where they are mapped: for viewer and Python."""
+    known = known_of(run, scale.sae, [feature])[feature]
+    named = [sequence for sequence, _, _ in _places(known)]
+    windows = windows_of(feature, positions_of_feature(run, scale.sae, feature, named or None), scale, known)
+    texts = {} if mapped else sequences_of(run, {one.sequence for one in windows})
     for window in windows:
-        cut(window, texts[window.sequence])
-    return feature_view(sae, feature, scale, known, windows)
+        text = mapped.near(window.sequence, window.position, AROUND) if mapped else texts[window.sequence]
+        cut(window, text)
+    logits = logits_of(run, scale.sae, [feature]).get(feature)
+    return feature_view(sae, feature, scale, known, windows, logits)
 
 
 def known_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
-from actkit.report.feature_views import known_of, logits_of, one_feature
+from actkit.report.feature_views import one_feature
 from actkit.report.features_in_order import features_in_order
+from actkit.report.mapped_texts import MappedTexts, mapped_texts
 from actkit.report.projections import Projection, projections_of
 from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures, ordered_features
 from actkit.report.text_views import Scale, scales_of, views_of
 from actkit.report.token_index import token_index
-from actkit.runs.by_feature import positions_of_feature
+from actkit.runs.by_sequence import sequence_of_record
 from actkit.runs.reader import parts
 from actkit.runs.run import Run
 
@@ -30,7 +30,12 @@ class LiveRun:
     def prepare(self) -> None:
         """Make what every page needs: scales, pictures and index; of a large run this is what takes time."""
         self.scales = scales_of(self.run.path, self.run.facts.get("saes", ()))
-        _ = self.pictures, self.index, self.projections
+        _ = self.pictures, self.index, self.projections, self.texts
+
+    @cached_property
+    def texts(self) -> MappedTexts | None:
+        """Where the contexts of features are cut from; None where there is no room for it."""
+        return mapped_texts(self.run.path, self.run.facts["counts"]["tokens"]) if self.scales else None
 
     @cached_property
     def pictures(self) -> list[tuple[str, str, Any]]:
@@ -77,22 +82,11 @@ class LiveRun:
         """One feature. Raises RunError where there is none."""
         if not 0 <= sae < len(self.scales) or not 0 <= number < len(self.scales[sae].maxima):
             raise RunError(f"no feature {number} of SAE {sae}")
-        scale, path = self.scales[sae], self.run.path
-        rows = positions_of_feature(path, scale.sae, number)
-        page = one_feature(path, sae, number, scale, known_of(path, scale.sae, [number])[number], rows)
-        logits = logits_of(path, scale.sae, [number]).get(number)
-        return {**page, "logits": logits} if logits else page
+        return one_feature(self.run.path, sae, number, self.scales[sae], self.texts)
 
     def record(self, number: int) -> dict[str, int | None]:
         """The first text of a record; None where the record has none."""
-        for part in parts(self.run.path, "sequences"):
-            rows = pq.read_table(part, columns=["sequence_id", "record_id", "parent_id"], partitioning=None)
-            here = rows.filter(pc.equal(rows["record_id"], number)).to_pylist()
-            parents = {row["parent_id"] for row in here}
-            found = next((row["sequence_id"] for row in here if row["sequence_id"] not in parents), None)
-            if found is not None:
-                return {"sequence": found}
-        return {"sequence": None}
+        return {"sequence": sequence_of_record(self.run.path, number)}
 
     def _listed(self) -> Iterator[list[Any]]:
         columns = ["sequence_id", "record_id", "side", "label", "n_tokens", "parent_id", "text"]

@@ -5,10 +5,13 @@ is read without the others. A run without that table is read whole, part by part
 that has pooled features alone it is where each is strongest in a text.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,10 +22,14 @@ from actkit.schemas import arrow_schema
 COLUMNS = ("sequence_id", "position", "activation")
 
 
-def positions_of_feature(run: Path, sae: str, feature: int) -> pa.Table:
-    """sequence_id, position and activation of a feature, in that order; empty where it is nowhere active."""
+def positions_of_feature(run: Path, sae: str, feature: int, sequences: Sequence[int] | None = None) -> pa.Table:
+    """sequence_id, position and activation of a feature, in that order; empty where it is nowhere active.
+
+    With `sequences` those of some sequences at least: what has none of them is not read.
+    """
+    wanted = None if sequences is None else np.unique(np.array(sequences, dtype=np.int64))
     if parts(run, "feature_positions"):
-        found = [_of_part(part, sae, feature) for part in parts(run, "feature_positions")]
+        found = [one for part in parts(run, "feature_positions") for one in _of_part(part, sae, feature, wanted)]
     else:
         table = "features" if parts(run, "features") else "pooled_features"
         found = [_searched(rows, feature) for part in parts(run, table) for rows in sae_groups(part, sae)]
@@ -32,30 +39,49 @@ def positions_of_feature(run: Path, sae: str, feature: int) -> pa.Table:
     ).combine_chunks()
 
 
-def _of_part(part: Path, sae: str, feature: int) -> pa.Table:
+def _of_part(part: Path, sae: str, feature: int, wanted: npt.NDArray[np.int64] | None) -> Iterator[pa.Table]:
+    about = part.stat()
+    groups = _groups(part, about.st_mtime_ns, about.st_size)
+    chosen = [one for one in groups if one.first <= (sae, feature) <= one.last and one.has_any(wanted)]
+    if not chosen:
+        return
     with pq.ParquetFile(part) as file:
-        about = part.stat()
-        groups = [
-            number
-            for number, (first, last) in enumerate(_ends(part, about.st_mtime_ns, about.st_size))
-            if first <= (sae, feature) <= last
-        ]
-        if not groups:
-            return file.schema_arrow.empty_table()
-        table = file.read_row_groups(groups)
-    return table.filter(pc.and_(pc.equal(table["feature_id"], feature), pc.equal(table["sae"], sae)))
+        for group in chosen:
+            alone = group.first == group.last
+            rows = file.read_row_group(group.number, columns=[*COLUMNS, *(() if alone else ("feature_id",))])
+            yield (rows if alone else rows.filter(pc.equal(rows["feature_id"], feature))).select(COLUMNS)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group of `feature_positions`, as the part's metadata has it; it is of one SAE."""
+
+    number: int
+    first: tuple[str, int]
+    last: tuple[str, int]
+    """SAE and feature_id of its first and last rows."""
+    sequences: tuple[int, int]
+
+    def has_any(self, wanted: npt.NDArray[np.int64] | None) -> bool:
+        """Whether one of some sequences, ascending, can be here."""
+        if wanted is None:
+            return True
+        at = int(np.searchsorted(wanted, self.sequences[0]))
+        return at < len(wanted) and bool(wanted[at] <= self.sequences[1])
 
 
 @lru_cache(maxsize=1 << 12)
-def _ends(part: Path, _changed: int, _bytes: int) -> tuple[tuple[tuple[str, int], tuple[str, int]], ...]:
-    """First and last (sae, feature_id) of each row group; a row group is of one SAE."""
+def _groups(part: Path, _changed: int, _bytes: int) -> tuple[_Group, ...]:
     with pq.ParquetFile(part) as file:
         names = file.schema_arrow.names
         found = []
         for number in range(file.num_row_groups):
             group = file.metadata.row_group(number)
-            sae, ids = (group.column(names.index(name)).statistics for name in ("sae", "feature_id"))
-            found.append(((str(sae.min), int(ids.min)), (str(sae.max), int(ids.max))))
+            sae, ids, sequences = (
+                group.column(names.index(name)).statistics for name in ("sae", "feature_id", "sequence_id")
+            )
+            first, last = (str(sae.min), int(ids.min)), (str(sae.max), int(ids.max))
+            found.append(_Group(number, first, last, (int(sequences.min), int(sequences.max))))
     return tuple(found)
 
 

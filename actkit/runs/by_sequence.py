@@ -61,7 +61,7 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
         known |= found
         ahead = {row["parent_id"] for row in found.values()} - {None} - known.keys()
     own = _by_sequence(rows_of_sequences(run, "tokens", sorted(known), OWN))
-    return {one: TokenizedText(rows[one], tuple(_path_tokens(known, own, one))) for one in ids}
+    return {one: TokenizedText(rows[one], tuple(tokens_along(known, own, one))) for one in ids}
 
 
 def sequences_of_part(run: Path, part: Path) -> Iterator[TokenizedText]:
@@ -69,7 +69,7 @@ def sequences_of_part(run: Path, part: Path) -> Iterator[TokenizedText]:
     rows = {row["sequence_id"]: row for row in part_of(run, "sequences", part).to_pylist()}
     own = _by_sequence(part_of(run, "tokens", part, OWN).to_pylist())
     for one in rows:
-        yield TokenizedText(rows[one], tuple(_path_tokens(rows, own, one)))
+        yield TokenizedText(rows[one], tuple(tokens_along(rows, own, one)))
 
 
 def _by_sequence(tokens: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
@@ -79,10 +79,13 @@ def _by_sequence(tokens: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, A
     return own
 
 
-def _path_tokens(
+def tokens_along(
     rows: dict[int, dict[str, Any]], own: dict[int, list[dict[str, Any]]], sequence: int
 ) -> Iterator[dict[str, Any]]:
-    """The tokens of a sequence and of those it continues, by position; spans count in the sequence's own text."""
+    """The tokens of a sequence and of those it continues, by position; spans count in the sequence's own text.
+
+    `rows` of `sequences` and the sequences' `own` tokens, or some of them, by id.
+    """
     path = path_of(sequence, rows)
     by_position: dict[int, dict[str, Any]] = {}
     for one in reversed(path):  # a later sequence begins at its `start`, and has the last word from there on
@@ -147,16 +150,30 @@ def _any_within(ascending: Sequence[int], first: int, last: int) -> bool:
     return at < len(ascending) and ascending[at] <= last
 
 
-def _ids(part: Path) -> tuple[tuple[int, int], ...]:
+def sequence_of_record(run: Path, record: int) -> int | None:
+    """The first sequence of a record that none continues; None where the record has none."""
+    for part in parts(run, "sequences"):
+        if not any(low <= record <= high for low, high in _ids(part, "record_id")):
+            continue
+        rows = pq.read_table(part, columns=["sequence_id", "record_id", "parent_id"], partitioning=None)
+        here = rows.filter(pc.equal(rows["record_id"], record)).to_pylist()
+        parents = {row["parent_id"] for row in here}
+        found = next((int(row["sequence_id"]) for row in here if row["sequence_id"] not in parents), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _ids(part: Path, column: str = "sequence_id") -> tuple[tuple[int, int], ...]:
     about = part.stat()
-    return _known_ids(part, about.st_mtime_ns, about.st_size)
+    return _known_ids(part, column, about.st_mtime_ns, about.st_size)
 
 
 @lru_cache(maxsize=1 << 16)
-def _known_ids(part: Path, _changed: int, _bytes: int) -> tuple[tuple[int, int], ...]:
-    """First and last sequence_id of each row group, as the part's metadata has it."""
+def _known_ids(part: Path, column: str, _changed: int, _bytes: int) -> tuple[tuple[int, int], ...]:
+    """First and last number of a column in each row group, as the part's metadata has it."""
     with pq.ParquetFile(part) as file:
-        at = file.schema_arrow.get_field_index("sequence_id")
+        at = file.metadata.schema.names.index(column)
         found = []
         for number in range(file.num_row_groups):
             known = file.metadata.row_group(number).column(at).statistics

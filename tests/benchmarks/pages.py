@@ -1,19 +1,27 @@
-"""How long a report takes to be made and to be ready, of runs of 0.1, 1 and 16 million active features.
+"""How long reports take to be made and to be ready, and viewers to answer, of up to 60 million active features.
 
     python -m tests.benchmarks.pages [MILLIONS ...]
 
 The runs are synthetic: sequences of 256 tokens, an SAE of 16,384 features of which 20 are active on a token, in the
 tables that `feature-dataset` writes. Memory is the most that the process which makes the page held, less what the
 libraries take; readiness is Chromium's, from opening the file until it can be read, and until all pictures are drawn.
+Answers are those of `actkit view` to requests for features and texts at random and for the densest features, each asked
+for once, from the request until the last byte: the median and the slowest.
 """
 
+import http.client
 import json
+import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -148,25 +156,84 @@ def opened(page: Path) -> tuple[float, float]:
         return ready, time.perf_counter() - began
 
 
+ASKED = 100
+"""Features, and texts, that a viewer is asked for."""
+
+
+def answered(run: Path) -> dict[str, str]:
+    """Seconds until a viewer says its address, and milliseconds of its answers."""
+    facts = json.loads((run / "run.json").read_text())
+    generator, n = random.Random(0), facts["counts"]["sequences"]
+    counts = pq.read_table(run / "feature_stats", columns=["n_active"])["n_active"].to_numpy()
+    ids = [one for one in np.argsort(-counts, kind="stable").tolist() if counts[one]]
+    paths = {
+        "feature": [f"/feature?run=0&sae=0&id={one}" for one in generator.sample(ids, min(ASKED, len(ids)))],
+        "dense feature": [f"/feature?run=0&sae=0&id={one}" for one in ids[:20]],
+        "text": [f"/sequence?run=0&id={one}" for one in generator.sample(range(n), min(ASKED, n))],
+        "record": [f"/record?run=0&id={one}" for one in generator.sample(range(n), min(ASKED, n))],
+    }
+    began = time.perf_counter()
+    call = [sys.executable, "-m", "actkit.cli", "view", str(run), "--quiet"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as server, ended(server):
+        assert server.stdout is not None
+        address = urlsplit(server.stdout.readline().strip())
+        said = {"opened in, s": f"{time.perf_counter() - began:.0f}"}
+        _, cookie = _asked(address.netloc, f"/?{address.query}", "")
+        for name, asked in {"page": ["/"], **paths}.items():
+            took = [_asked(address.netloc, path, cookie)[0] for path in asked]
+            said[f"{name}, ms"] = f"{statistics.median(took):.0f} ({max(took):.0f})"
+    return said
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """End a process, whatever happens."""
+    try:
+        yield
+    finally:
+        process.terminate()
+
+
+def _asked(host: str, path: str, cookie: str) -> tuple[float, str]:
+    """Milliseconds of one answer, and the cookie that came with it."""
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(host, timeout=60)
+    connection.request("GET", path, headers={"Cookie": cookie})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.status in (200, 303), (path, answer.status)
+    return 1000 * (time.perf_counter() - began), (answer.getheader("set-cookie") or "").split(";")[0]
+
+
+def made(run: Path, page: Path) -> dict[str, str]:
+    """What a report of a run takes, and how soon a browser shows it."""
+    call = [sys.executable, "-c", MAKE, str(run), str(page)]
+    seconds, memory = subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()
+    tables = sum(one["bytes"] for one in json.loads((run / "run.json").read_text())["tables"].values())
+    ready, drawn = opened(page)
+    return {
+        "tables, MB": f"{tables / 1e6:.0f}",
+        "page made in, s": f"{float(seconds):.0f}",
+        "memory above the libraries, MB": f"{float(memory):.0f}",
+        "page, MB": f"{page.stat().st_size / 1e6:.1f}",
+        "ready, s": f"{ready:.1f}",
+        "all drawn, s": f"{drawn:.0f}",
+    }
+
+
 def main(millions: list[str]) -> None:
-    """Print a row for each size."""
-    columns = ("active features", "tables, MB", "page made in, s", "memory above the libraries, MB", "page, MB")
-    print("|", " | ".join((*columns, "ready, s", "drawn, s")), "|")
-    print("|---|---|---|---|---|---|---|")
-    for size in millions or ["0.1", "1", "16"]:
+    """Print a table of reports and one of viewers, a row a size."""
+    reports, viewers = [], []
+    for size in millions or ["0.1", "1", "16", "60"]:
         with tempfile.TemporaryDirectory() as folder:
-            run, page = synthetic(Path(folder, "run"), round(float(size) * 1e6)), Path(folder, "page.html")
-            call = [sys.executable, "-c", MAKE, str(run), str(page)]
-            seconds, memory = subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()
-            tables = sum(one["bytes"] for one in json.loads((run / "run.json").read_text())["tables"].values())
-            ready, drawn = opened(page)
-            row = (f"{size} M", f"{tables / 1e6:.0f}", f"{float(seconds):.1f}", f"{float(memory):.0f}")
-            print(
-                "|",
-                " | ".join((*row, f"{page.stat().st_size / 1e6:.1f}", f"{ready:.1f}", f"{drawn:.1f}")),
-                "|",
-                flush=True,
-            )
+            run = synthetic(Path(folder, "run"), round(float(size) * 1e6))
+            reports.append({"active features": f"{size} M", **made(run, Path(folder, "page.html"))})
+            viewers.append({"active features": f"{size} M", **answered(run)})
+            print(reports[-1], viewers[-1], file=sys.stderr, flush=True)
+    for rows in (reports, viewers):
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+        print("\n".join(f"| {' | '.join(line)} |" for line in lines), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
