@@ -11,7 +11,8 @@ from actkit.api.saes import AnySae, sae_specs
 from actkit.config import BatchSpec, ReadSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
-from actkit.recipes.feature_dataset import FIELDS, FeatureDatasetSpec, run_feature_dataset
+from actkit.recipes.documents import FIELDS
+from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.run import Run

@@ -7,11 +7,12 @@ The chunks of a document are put together again: offsets count characters of `te
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,38 +20,65 @@ import pyarrow as pa
 
 from actkit.export.job import ExportJob
 from actkit.export.vectors import span
+from actkit.runs.documents import text_of
 from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups
 
 SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]
+OF_TOKENS = {"tokens": "token_id", "offsets": "char_start", "offset_ends": "char_end", "token_texts": "token"}
+OF_FEATURES = {"active_features": "feature_ids", "activations": "feature_activations"}
+LISTS = (*OF_TOKENS, *OF_FEATURES)
+"""Fields with an entry a token, in their order; the columns that they are of."""
 TOKEN = ["sequence_id", "position", "token_id", "token", "char_start", "char_end", "is_special"]
 
 
 def write(job: ExportJob, special: bool = False) -> None:
-    """Write the documents of a `feature-dataset` run, one at a time.
+    """Write the documents of a `feature-dataset` run, one at a time, and one of several shards shard by shard.
 
     Each chunk begins with a BOS that is not in the document; it has a row only with `special`.
     """
     saes = [str(sae["name"]) for sae in job.facts["saes"]]
     files = parts(job.run, "sequences")
+    done = {part: number for number, part in enumerate(files, 1)}
+    shard_of = lru_cache(maxsize=1)(partial(_shard, job.run, saes, special))
     with job.out.open("w", encoding="utf-8", newline="\n") as file:
-        for done, part in enumerate(files, 1):
-            for line in _lines(job.run, part, saes, special):
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            job.progress(done / len(files))
+        for document in _documents(job.run, files):
+            for sae in saes:
+                file.writelines(_line(document, sae, shard_of))
+            job.progress(done[document[-1][0]] / len(files))
 
 
-def _lines(run: Path, part: Path, saes: Sequence[str], special: bool) -> Iterator[dict[str, Any]]:
-    sequences = part_of(run, "sequences", part, SEQUENCE).to_pylist()
-    tokens = part_of(run, "tokens", part, TOKEN)
-    features = {sae: _features(run, part, sae) for sae in saes}
-    owners = tokens["sequence_id"].to_numpy()
-    for record_id, chunks in groupby(sequences, key=lambda row: row["record_id"]):
-        pieces = list(chunks)
-        own = pa.concat_tables([_slice(tokens, span(owners, one["sequence_id"])) for one in pieces])
-        own = own if special else own.filter(pa.array(~_added(own)))
-        text = _text(pieces)
-        for sae in saes:
-            yield {"record_id": record_id, "sae": sae, "text": text, **_tokens(own), **_active(own, features[sae])}
+Document: TypeAlias = list[tuple[Path, list[dict[str, Any]]]]
+"""The parts of `sequences` that a document is in, and its rows of each."""
+
+
+def _documents(run: Path, files: Sequence[Path]) -> Iterator[Document]:
+    document: Document = []
+    for part in files:
+        rows = part_of(run, "sequences", part, SEQUENCE).to_pylist()
+        for record_id, chunks in groupby(rows, key=lambda row: row["record_id"]):
+            found = list(chunks)
+            if document and not (found[0]["chunk"] and document[-1][1][-1]["record_id"] == record_id):
+                yield document
+                document = []
+            document.append((part, found))
+    if document:
+        yield document
+
+
+def _line(document: Document, sae: str, shard_of: "Callable[[Path], Shard]") -> Iterator[str]:
+    """The line of one document and SAE, in pieces, spelled as `json.dumps` does."""
+    rows = [row for _, own in document for row in own]
+    about = {"record_id": rows[0]["record_id"], "sae": sae, "text": text_of(rows)}
+    yield json.dumps(about, ensure_ascii=False)[:-1]
+    for name in LISTS:
+        yield f', "{name}": ['
+        some = False
+        for part, own in document:
+            values = json.dumps(shard_of(part).values(name, own, sae), ensure_ascii=False)[1:-1]
+            yield f", {values}" if some and values else values
+            some = some or bool(values)
+        yield "]"
+    yield "}\n"
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,30 @@ class FeatureRows:
     rows: pa.Table
     keys: Ints
     """[n] sequence and position of each, rising."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The tokens and features of one shard."""
+
+    tokens: pa.Table
+    owners: Ints
+    features: Mapping[str, FeatureRows | None]
+    special: bool
+
+    def values(self, name: str, chunks: Sequence[Mapping[str, Any]], sae: str) -> list[Any]:
+        """One of `LISTS`, of the tokens of some of its chunks."""
+        own = pa.concat_tables([_slice(self.tokens, span(self.owners, one["sequence_id"])) for one in chunks])
+        own = own if self.special else own.filter(pa.array(~_added(own)))
+        if name in OF_TOKENS:
+            return list(own[OF_TOKENS[name]].to_pylist())
+        return _active(own, self.features[sae], OF_FEATURES[name])
+
+
+def _shard(run: Path, saes: Sequence[str], special: bool, part: Path) -> Shard:
+    tokens = part_of(run, "tokens", part, TOKEN)
+    features = {sae: _features(run, part, sae) for sae in saes}
+    return Shard(tokens, tokens["sequence_id"].to_numpy(), features, special)
 
 
 def _features(run: Path, part: Path, sae: str) -> FeatureRows | None:
@@ -82,33 +134,12 @@ def _added(tokens: pa.Table) -> npt.NDArray[np.bool_]:
     return added
 
 
-def _text(chunks: Sequence[Mapping[str, Any]]) -> str:
-    """The document; a character that is split between two chunks is in both, and counts once."""
-    text = ""
-    for chunk in chunks:
-        text = text[: chunk["char_offset"]] + chunk["text"]
-    return text
-
-
-def _tokens(tokens: pa.Table) -> dict[str, list[Any]]:
-    starts, ends = tokens["char_start"].to_pylist(), tokens["char_end"].to_pylist()
-    return {
-        "tokens": tokens["token_id"].to_pylist(),
-        "offsets": starts,
-        "offset_ends": ends,
-        "token_texts": tokens["token"].to_pylist(),
-    }
-
-
-def _active(tokens: pa.Table, features: FeatureRows | None) -> dict[str, list[Any]]:
-    """Each token's features and activations, in the table's order; none where a token has no row."""
+def _active(tokens: pa.Table, features: FeatureRows | None, column: str) -> list[Any]:
+    """Each token's features or activations, in the table's order; none where a token has no row."""
     wanted = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
     if features is None:
-        return {"active_features": [[] for _ in wanted], "activations": [[] for _ in wanted]}
+        return [[] for _ in wanted]
     rows = np.searchsorted(features.keys, wanted)
     there = features.keys[np.minimum(rows, len(features.keys) - 1)] == wanted
-    chosen = features.rows.take(pa.array(rows, mask=~there))
-    return {
-        "active_features": [one or [] for one in chosen["feature_ids"].to_pylist()],
-        "activations": [one or [] for one in chosen["feature_activations"].to_pylist()],
-    }
+    chosen = features.rows[column].take(pa.array(rows, mask=~there))
+    return [one or [] for one in chosen.to_pylist()]

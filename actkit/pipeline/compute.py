@@ -23,7 +23,8 @@ from actkit.pipeline.forward.sinks import are_sinks
 from actkit.pipeline.forward.steered import forward_steered
 from actkit.pipeline.job import Job
 from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
-from actkit.pipeline.shards.gather import Shard, checked
+from actkit.pipeline.shards.shard import Shard
+from actkit.pipeline.shards.usable import checked
 from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.writer import Groups, ordered
 from actkit.schemas import arrow_schema
@@ -65,7 +66,7 @@ class Computing:
         for a row although a longer one did fit.
         """
         progress = self.progress
-        progress.shard = (len(shard.records) + len(shard.rejected), sum(len(one.own_ids) for one in shard.sequences))
+        progress.shard = (shard.n_records, sum(len(one.own_ids) for one in shard.sequences))
         while (found := self._reduced(shard)) is None:
             continue
         trim()
@@ -83,7 +84,7 @@ class Computing:
             for table, rows in shard.rows.items():
                 tables[table] = {table: pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))}
         progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
-        progress.computed += len(shard.records) + len(shard.rejected)
+        progress.computed += shard.n_records
         progress.shard, progress.share = (0, 0), 0.0
         return tables
 
@@ -210,6 +211,11 @@ class Computing:
         first = int(batch.sequence_ids[0])
         record = shard.records[next(one.record_id for one in shard.sequences if one.sequence_id == first)]
         reason = f"out of memory with {n_tokens:,} tokens"
+        if record.record_id in shard.shares:
+            raise ModelError(
+                f"{record.place}: {reason}, of a record that stands in several shards",
+                "run fewer tokens at once: --context-size; or on another --device",
+            )
         rejected = Rejected(record.record_id, record.source, record.line, None, reason)
         shard.take_out(checked(rejected, self.job.output), self.progress)
 

@@ -22,10 +22,11 @@ class InputDigest:
     def add(self, record: Record | Rejected) -> None:
         """Add one record: its value, or why there is none."""
         if isinstance(record, Rejected):
-            line = f"rejected {json.dumps([record.field, record.reason])}"
+            said = "rejected ", json.dumps([record.field, record.reason]), "\n"
         else:
-            line = f"record {canonical(record.value)}"
-        self._sha.update(line.encode() + b"\n")
+            said = "record ", canonical(record.value), "\n"
+        for one in said:  # one by one, since a record may be large
+            self._sha.update(one.encode())
         self.read += 1
 
     def hex(self) -> str:

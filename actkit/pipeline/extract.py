@@ -28,7 +28,8 @@ from actkit.pipeline.resume.fingerprint import fingerprint
 from actkit.pipeline.resume.reconcile import reconcile
 from actkit.pipeline.resume.session import Session, begun, complete, count_again
 from actkit.pipeline.shards.ahead import ahead
-from actkit.pipeline.shards.gather import Shard, gather_shards, most_kept
+from actkit.pipeline.shards.gather import gather_shards, room_of
+from actkit.pipeline.shards.shard import Shard
 from actkit.runs.manifest import InputPosition, Manifest, State, save
 from actkit.runs.paths import SHARDS, TASK_FILE, whole_of
 from actkit.runs.progress import OnProgress, Progress
@@ -99,12 +100,12 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
     """
     recipe, model, batch, task = job.recipe, job.model, job.batch, job.output.task
     progress = run.progress
-    most = most_kept(recipe.kept_bytes or len(job.hook_points) * model.description.d_model * 4, batch)
+    room = room_of(recipe.kept_bytes or len(job.hook_points) * model.description.d_model * 4, batch)
 
     vocabulary = model.description.vocabulary
 
     def gather(counts: Progress, told: OnProgress) -> Iterator[Shard]:
-        return gather_shards(recipe, batch.shard_sequences, most, job.output, counts, told, run.done, vocabulary)
+        return gather_shards(recipe, room, job.output, counts, told, run.done, vocabulary)
 
     if has_own_time(model.description.spec.device):
         shards = ahead(lambda counts: gather(counts, lambda _progress: None), progress)
@@ -124,7 +125,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
         for shard in shards:
             part, ends[shard.part] = shard.part, shard.end
             if task is not None and not task.has(part):  # another task's: it is counted there
-                progress.computed += len(shard.records) + len(shard.rejected)
+                progress.computed += shard.n_records
                 counted = deepcopy(progress)
                 continue
             trim()

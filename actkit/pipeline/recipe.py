@@ -1,6 +1,6 @@
 """`Recipe`: the parts of a command that `extract` calls. `Finished`: what a run hands back."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from actkit.runs.writer import Groups
 class Prepared:
     """What a recipe makes of one record: its sequences, and a row for each table that has one row a record."""
 
-    sequences: Sequence[TokenSequence]
+    sequences: Iterable[TokenSequence]
+    """Gone through more than once: either held, or made anew each time."""
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What is counted of the record: its shape, the fields that were read, those that were left."""
@@ -56,6 +57,8 @@ class Recipe:
     """Whether positions are put together: a record is rejected where a text has none but special tokens and sinks."""
     kept_bytes: int | None = None
     """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
+    splits: bool = False
+    """Whether the sequences of a record stand for themselves, so that one that is too much for a shard may be split."""
     unit: str = "record"
     """What a record is called where a person reads of it."""
     exports: tuple[str, ...] = ()

@@ -1,14 +1,16 @@
 """`feature-dataset`: a corpus of documents → the active SAE features of every token.
 
-A document is tokenized whole. One that is longer than the context is cut into chunks, each a sequence of its own that
-begins as the SAE's training contexts did; nothing of it is left out. Characters are counted in the document.
+A document has the tokens of its whole text. One that is longer than the context is cut into chunks, each a sequence of
+its own that begins as the SAE's training contexts did; nothing of it is left out. Characters are counted in the
+document. Its chunks are made when they are wanted, so that a document may be of any length, and stand in as many shards
+as they take.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,7 @@ from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.backends.saes.sae import Sae
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
-from actkit.errors import RecordError, UsageError
+from actkit.errors import UsageError
 from actkit.pipeline.data import Encoding, Record, TokenSequence
 from actkit.pipeline.input.corpus import find_corpus, is_document, read_documents
 from actkit.pipeline.input.formats import format_of
@@ -30,24 +32,15 @@ from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.resume.session import is_complete
 from actkit.pipeline.rules import Rules
-from actkit.pipeline.tokens.chunks import chunks
-from actkit.pipeline.tokens.tokenize import Tokenizer, encode_text, leading_bos
-from actkit.recipes.conversations.context import check_unused, read_context
-from actkit.recipes.conversations.fields import ContextFields, Fields, names_of
-from actkit.recipes.conversations.messages import text_or_messages
-from actkit.recipes.conversations.names import MESSAGES
-from actkit.recipes.conversations.prompts import read_answered
-from actkit.recipes.prompt_response import encode_messages
+from actkit.pipeline.tokens.chunks import chunks, chunks_of_text
+from actkit.pipeline.tokens.tokenize import leading_bos
+from actkit.recipes.conversations.fields import ContextFields
+from actkit.recipes.documents import read_document
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
 from actkit.runs.writer import Groups
-
-MOST_OF_DOCUMENT = 1 << 22
-"""Tokens of one document, some 15 MB of text: its chunks are in memory together."""
-FIELDS = ("text", "content", "document", "story", "body")
-"""Fields looked for, in this order, when `text_field` is not given."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class FeatureDatasetSpec:
     dataset: str = field(metadata={"reads": True})
     """A file, `-`, a directory, a glob, or a dataset's id on the Hugging Face hub."""
     text_field: str | None = None
-    """None looks for `FIELDS`."""
+    """None looks for `documents.FIELDS`."""
     by_line: bool = False
     """Each line of a text file is a document, not the whole file."""
     context_size: int | None = None
@@ -96,26 +89,13 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     bos = leading_bos(tokenizer, spec.tokens.bos)
     size = _context(spec, saes, made.context_length, bos is not None)
     corpus = corpus or find_corpus(spec.dataset, spec.read.split)
-    counts: dict[str, int | None] = {"context_size": size}
+    counts = {"context_size": size}
 
     def prepare(record: Record) -> Prepared:
-        whole, said = _document(record.value, spec, tokenizer, bos)
-        if whole.n_beyond:
-            raise RecordError(None, f"more than {MOST_OF_DOCUMENT:,} tokens: cut it into several documents")
-        pieces = list(chunks(whole, size or len(whole) + 1, bos))
-        return Prepared(
-            [
-                TokenSequence(
-                    record.record_id,
-                    piece,
-                    np.arange(len(piece), dtype=np.int64),
-                    chunk=number,
-                    char_offset=at,
-                )
-                for number, (piece, at) in enumerate(pieces)
-            ],
-            said=said,
-        )
+        whole, said = read_document(record.value, spec.text_field, spec.context, tokenizer, bos)
+        if isinstance(whole, str):
+            return Prepared(Chunks(record.record_id, lambda: chunks_of_text(tokenizer, whole, size, bos)), said=said)
+        return Prepared(Chunks(record.record_id, lambda: chunks(whole, size, bos)), said=said)
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
         counts.update(_chunks(run))
@@ -135,11 +115,26 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
         detected={**corpus.facts(), **_read_as(corpus, spec.by_line)},
         found=lambda: {"documents": dict(counts), **found()},
         kept_bytes=KEPT_BYTES * len(saes),
+        splits=True,
         stored={"features": features_stored(saes, spec.top_k)},
         n_records=_about(corpus, spec.by_line),
         health=found.health,
         rules=Rules(spec.tokens.bos, top_k=spec.top_k, threshold=spec.threshold),
     )
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The sequences of one document, cut anew whenever they are gone through."""
+
+    record_id: int
+    pieces: Callable[[], Iterator[tuple[Encoding, int]]]
+    """Each chunk, and where in the document it begins."""
+
+    def __iter__(self) -> Iterator[TokenSequence]:
+        for number, (piece, at) in enumerate(self.pieces()):
+            keep = np.arange(len(piece), dtype=np.int64)
+            yield TokenSequence(self.record_id, piece, keep, chunk=number, char_offset=at)
 
 
 def _read_as(corpus: Source, by_line: bool) -> dict[str, str]:
@@ -165,8 +160,8 @@ def _chunks(run: Path) -> dict[str, int]:
     return found
 
 
-def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int | None, with_bos: bool) -> int | None:
-    """Most tokens a sequence, BOS included; None where nothing limits it."""
+def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int | None, with_bos: bool) -> int:
+    """Most tokens a sequence, BOS included."""
     most = spec.tokens.limit(context_length)
     if spec.context_size is not None:
         if context_length is not None and spec.context_size > context_length:
@@ -177,83 +172,7 @@ def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int 
         wanted: int | None = spec.context_size
     else:
         wanted = min((sae.context_size for sae in saes if sae.context_size is not None), default=None)
-    size = min((one for one in (most, wanted) if one is not None), default=None)
-    if size is not None and size <= with_bos:
+    size = most if wanted is None else min(most, wanted)
+    if size <= with_bos:
         raise UsageError(f"contexts of {size} tokens leave no room for text after BOS", "--context-size 2 or more")
     return size
-
-
-def _document(
-    value: Any, spec: FeatureDatasetSpec, tokenizer: Tokenizer, bos: int | None
-) -> tuple[Encoding, dict[str, tuple[str, ...]]]:
-    """A document's tokens without the BOS that each chunk gets, and what a run counts of its record.
-
-    A record of messages alone is a document too: the whole chat, as the model's template writes it.
-    """
-    if isinstance(value, str):
-        return encode_text(tokenizer, _whole_text(value, None), bos="never", hold=MOST_OF_DOCUMENT), {
-            "shapes": ("text",)
-        }
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not text")
-    fields = Fields(value, names_of(None, spec.context))
-    name = spec.text_field or next((one for one in FIELDS if one in value and not fields.ignored(one)), None)
-    if name is None:
-        name = fields.first(MESSAGES)
-        if name is None:
-            return _answered(value, spec, tokenizer, bos)
-    given = fields.take(name)
-    if given is None and name not in value:
-        raise RecordError(name, f"no field {name}")
-    if isinstance(given, str) and isinstance(text_or_messages(given, name), str):
-        return encode_text(tokenizer, _whole_text(given, name), bos="never", hold=MOST_OF_DOCUMENT), _said(
-            "text", fields
-        )
-    if not isinstance(given, (list, Mapping, str)):
-        raise RecordError(name, "missing" if given is None else "not text")
-    context = read_context(fields, name)
-    check_unused(fields, [context.messages])
-    chat = bool(tokenizer.chat_template)
-    encoding = encode_messages(tokenizer, context.messages, chat, "never", told=context.template).encoding
-    return _without(encoding, bos), _said("messages", fields)
-
-
-def _answered(
-    value: Mapping[str, Any], spec: FeatureDatasetSpec, tokenizer: Tokenizer, bos: int | None
-) -> tuple[Encoding, dict[str, tuple[str, ...]]]:
-    """The document of a question and its answer in fields of their own (Alpaca), as a chat."""
-    try:
-        found = read_answered(value, names_of(None, spec.context))
-    except RecordError:
-        found = None
-    if found is None or not found.answered:
-        raise RecordError(None, f"no field {' or '.join((*FIELDS, *MESSAGES[:2]))}")
-    chat = bool(tokenizer.chat_template)
-    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
-    return _without(encoding, bos), found.said
-
-
-def _said(shape: str, fields: Fields) -> dict[str, tuple[str, ...]]:
-    return {"shapes": (shape,), "fields_read": tuple(fields.read), "fields_left": tuple(fields.left)}
-
-
-def _without(encoding: Encoding, bos: int | None) -> Encoding:
-    """An encoding without the BOS that a chat template began it with: there is one a chunk, and no other."""
-    if bos is None or encoding.token_ids[0] != bos:
-        return encoding
-    at = int(encoding.char_end[0])
-    return replace(
-        encoding,
-        text=encoding.text[at:],
-        token_ids=encoding.token_ids[1:],
-        char_start=encoding.char_start[1:] - at,
-        char_end=encoding.char_end[1:] - at,
-        is_special=encoding.is_special[1:],
-        role=encoding.role[1:],
-    )
-
-
-def _whole_text(text: str, name: str | None) -> str:
-    if not text.strip():
-        raise RecordError(name, "empty")
-    return text

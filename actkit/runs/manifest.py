@@ -31,13 +31,15 @@ State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class InputPosition:
-    """A place in the input: between two records, where a shard ends."""
+    """A place in the input where a shard ends: between two records, or in one that goes on in the next shard."""
 
     read: int = 0
-    """Records before it."""
+    """Records that begin before it."""
     next_sequence_id: int = 0
     input_digest: str = ""
-    """Digest of the records before it."""
+    """Digest of these records."""
+    within: int = 0
+    """How many sequences of the last of them are before it, where there are others after it; else 0."""
 
 
 @dataclass(frozen=True)

@@ -59,16 +59,17 @@ class Progress:
         """Which part of the work is being timed now."""
         self.total: int | None = None
         """About how many records there are."""
-        self.computed = 0
+        self.computed = 0.0
         """Records of the shards that are computed."""
-        self.shard, self.share = (0, 0), 0.0
+        self.shard: tuple[float, int] = (0, 0)
+        self.share = 0.0
         """Records and tokens of the shard that is being computed, and which share of it is."""
 
     @property
     def step(self) -> Step:
         """How far it is now."""
         records, tokens = self.shard
-        done = self.computed + self.share * records
+        done = round(self.computed + self.share * records, 6)  # shares of a record that is in several shards add up
         known = self.total is not None and done <= self.total
         return Step(self.part or "compute", done, self.total if known else None, self.tokens + self.share * tokens)
 

@@ -4,10 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from actkit.pipeline.tokens import long_texts
-from actkit.recipes import feature_dataset
 from tests.command_line import Run
 
 
@@ -38,15 +35,3 @@ def test_a_gguf_file_is_named_for_what_it_is(tmp_path: Path, actkit: Run) -> Non
     assert there.status == 1 and "a GGUF file" in there.err and "gguf_file='small.gguf'" in there.err
     gone = actkit("capture", "-p", "x", "--model", "org/gone.gguf", "-o", tmp_path / "run")
     assert gone.status == 1 and "org/gone.gguf: no such file" in gone.err
-
-
-def test_a_document_of_more_tokens_than_are_held_is_refused_and_nothing_of_it_lost_in_silence(
-    tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(long_texts, "WINDOW", 1 << 10)
-    monkeypatch.setattr(feature_dataset, "MOST_OF_DOCUMENT", 2000)
-    for name, times in (("short", 100), ("long", 2000)):
-        (tmp_path / f"{name}.txt").write_text("The sea was calm and cold. " * times)
-    assert actkit("feature-dataset", tmp_path / "short.txt", "-o", tmp_path / "short").status == 0
-    long = actkit("feature-dataset", tmp_path / "long.txt", "-o", tmp_path / "long")
-    assert long.status == 1 and "more than 2,000 tokens: cut it into several documents" in long.err

@@ -4,7 +4,7 @@ from actkit.docs import FOLDER
 from actkit.pipeline.input.field_names import is_known
 from actkit.pipeline.input.formats import FORMATS, HELP, format_of
 from actkit.pipeline.input.packed import PACKINGS
-from actkit.recipes import feature_dataset
+from actkit.recipes import documents
 from actkit.recipes.contrast_shapes import SHAPES, ContrastShape, shape_of
 from actkit.recipes.conversations.prompts import ANSWERS, PROMPTS
 from actkit.recipes.feedback import GROUP_FIELDS
@@ -34,7 +34,7 @@ def test_the_page_names_the_fields_of_every_contrast_and_each_is_found() -> None
 
 
 def test_a_header_line_with_a_name_that_is_looked_for_is_a_header() -> None:
-    looked_for = {*PROMPTS, *ANSWERS, *LABEL_FIELDS, *GROUP_FIELDS, *feature_dataset.FIELDS}
+    looked_for = {*PROMPTS, *ANSWERS, *LABEL_FIELDS, *GROUP_FIELDS, *documents.FIELDS}
     looked_for |= {name for shape in SHAPES for name in (shape.positive, shape.negative, shape.prompt) if name}
     looked_for -= {"pos", "neg"}  # cells of data say so more often than headers do
     assert [name for name in sorted(looked_for) if not is_known(name)] == []

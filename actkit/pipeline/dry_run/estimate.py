@@ -10,7 +10,7 @@ from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.tally import Example, PlannedTable, Tally
 from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
-from actkit.pipeline.shards.gather import gather_shards, most_kept
+from actkit.pipeline.shards.gather import gather_shards, room_of
 from actkit.runs.progress import OnProgress, Progress
 
 LIBRARIES = 600 * 2**20
@@ -69,11 +69,9 @@ def planned(
     unknown where they depend on what fires. Raises what reading raises, and RunError when no record could be used.
     """
     progress = Progress()
-    most = most_kept(recipe.kept_bytes or len(hook_points) * description.d_model * 4, batch)
+    room = room_of(recipe.kept_bytes or len(hook_points) * description.d_model * 4, batch)
     seen = Tally()
-    shards = gather_shards(
-        recipe, batch.shard_sequences, most, output, progress, on_progress, vocabulary=description.vocabulary
-    )
+    shards = gather_shards(recipe, room, output, progress, on_progress, vocabulary=description.vocabulary)
     for shard in shards:
         seen.add(shard, description)
         progress.tokens += sum(len(one.own_ids) for one in shard.sequences)

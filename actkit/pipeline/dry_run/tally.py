@@ -9,7 +9,7 @@ from actkit.backends import Description
 from actkit.pipeline.data import TokenSequence
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
-from actkit.pipeline.shards.gather import Shard
+from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 from actkit.runs.writer import DICTIONARY
 from actkit.schemas import arrow_schema

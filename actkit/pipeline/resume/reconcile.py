@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.errors import RunError
@@ -11,23 +12,34 @@ from actkit.runs.paths import part_name, part_number
 from actkit.runs.progress import Progress
 from actkit.runs.reader import parts
 
+NO_CHUNK = -2
+"""In place of a chunk's number where there is none: none goes on from it."""
+
 
 def reconcile(run: Path, progress: Progress) -> None:
     """Raise RunError unless every record that was read stands once in `sequences` or once in `rejected`.
 
     The tables are read shard by shard: a shard holds all records from one on to another, so what is written and what is
-    rejected must together be those numbers without a gap. Then the totals must be those that were counted.
+    rejected must together be those numbers without a gap. The first of them may go on from the shard before, with the
+    chunk after its last one there. Then the totals must be those that were counted.
     """
     read = written = rejected = truncated = 0
+    last = (-1, -1)
+    is_cut = False
     numbers = {part_number(path) for table in ("sequences", "rejected") for path in parts(run, table)}
     for part in (f"{part_name(number)}.parquet" for number in sorted(one for one in numbers if one is not None)):
         sequences, bad = _column(run / "sequences" / part, "record_id"), _column(run / "rejected" / part, "record_id")
-        good = np.unique(sequences)
+        good, chunks = np.unique(sequences), _column(run / "sequences" / part, "chunk")
+        goes_on = len(sequences) > 0 and (sequences[0], chunks[0] - 1) == last
+        good = good[goes_on:]
         both = np.sort(np.concatenate([good, bad]))
         if not np.array_equal(both, np.arange(read, read + len(both))):
             raise _defect(f"the records of {part} are not {read} to {read + len(both) - 1}, each once")
-        cut = _column(run / "sequences" / part, "n_truncated") > 0
-        truncated += len(np.unique(sequences[cut]))
+        cut = np.unique(sequences[_column(run / "sequences" / part, "n_truncated") > 0])
+        truncated += len(cut) - (goes_on and is_cut and last[0] in cut)
+        if len(sequences):
+            was_cut = is_cut and goes_on and sequences[0] == sequences[-1]
+            last, is_cut = (int(sequences[-1]), int(chunks[-1])), was_cut or sequences[-1] in cut
         read, written, rejected = read + len(both), written + len(good), rejected + len(bad)
     found = (read, written, rejected, truncated)
     counted = (progress.read, progress.written, progress.rejected, progress.truncated)
@@ -39,7 +51,8 @@ def reconcile(run: Path, progress: Progress) -> None:
 def _column(path: Path, name: str) -> Ints:
     if not path.exists():
         return np.zeros(0, dtype=np.int64)
-    column: Ints = pq.read_table(path, columns=[name], partitioning=None)[name].to_numpy()
+    found = pq.read_table(path, columns=[name], partitioning=None)[name]
+    column: Ints = pc.fill_null(found, NO_CHUNK).to_numpy()
     return column
 
 

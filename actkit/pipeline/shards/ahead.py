@@ -10,7 +10,7 @@ from copy import deepcopy
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 
-from actkit.pipeline.shards.gather import Shard
+from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 
 Step = tuple[Shard | None, Progress, BaseException | None]

@@ -1,17 +1,22 @@
-"""Records become shards: prepared by the recipe, numbered, gathered until there is enough for one part a table."""
+"""Records become shards: prepared by the recipe, numbered, gathered until there is enough for one part a table.
 
-from collections.abc import Iterator, Mapping, Sequence
+A record stands in one shard, whole, but for one that is more than a shard holds where the recipe allows that it is
+split: it begins a shard of its own, goes on through as many as it takes, and leaves room in the last. It is read,
+written and counted where it begins. What has been given to a shard is given up; the rest is made when it is wanted.
+"""
+
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 from actkit.config import BatchSpec, OutputSpec
-from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected, TokenSequence
 from actkit.pipeline.digests import InputDigest, changed
-from actkit.pipeline.recipe import Prepared, Recipe
+from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.rejections import told
+from actkit.pipeline.shards.shard import Shard, count
+from actkit.pipeline.shards.usable import Room, Usable, checked, usable
 from actkit.runs.manifest import InputPosition
 from actkit.runs.progress import OnProgress, Progress
 
@@ -19,79 +24,54 @@ MOST_REJECTED = 1 << 16
 """Rejected records in one shard: a file of nothing else must not fill the memory either."""
 
 
-@dataclass
-class Shard:
-    """Records gathered until there is enough for one shard."""
-
-    records: dict[int, Record] = field(default_factory=dict)
-    sequences: list[TokenSequence] = field(default_factory=list)
-    rows: dict[str, dict[int, Mapping[str, Any]]] = field(default_factory=dict)
-    """Table → record_id → its row."""
-    rejected: list[Rejected] = field(default_factory=list)
-    kept: int = 0
-    part: int = 0
-    """Its number."""
-    first: int = 0
-    """Records of the input before it."""
-    end: InputPosition = field(default_factory=InputPosition)
-    """Where in the input the shard ends."""
-
-    def take_out(self, rejected: Rejected, progress: Progress) -> None:
-        """Make a record that was taken for usable a rejected one, as if it had been so from the beginning."""
-        record_id = rejected.record_id
-        own = [one for one in self.sequences if one.record_id == record_id]
-        self.sequences = [one for one in self.sequences if one.record_id != record_id]
-        del self.records[record_id]
-        for rows in self.rows.values():
-            rows.pop(record_id, None)
-        self.rows = {table: rows for table, rows in self.rows.items() if rows}
-        self.rejected = sorted([*self.rejected, rejected], key=lambda one: one.record_id)
-        _count(own, progress, -1)
-        progress.reject(rejected.reason)
-
-
 def gather_shards(
     recipe: Recipe,
-    most_sequences: int,
-    most_kept: int,
+    room: Room,
     output: OutputSpec,
     progress: Progress,
     on_progress: OnProgress,
     done: Mapping[int, InputPosition] = MappingProxyType({}),
     vocabulary: int | None = None,
 ) -> Iterator[Shard]:
-    """Records in shards of whole records; a shard may hold rejected records only.
+    """Records in shards; a shard may hold rejected records only.
 
     `done` are the ends of the shards that exist, by number: what they hold is read and left aside. Raises RunError
     where that is not what it was. A record with a token id that the model has no embedding of (`vocabulary` of them)
     is rejected.
     """
-    digest, next_id, part = InputDigest(), 0, 0
+    part = 0
     with closing(recipe.records()) as records:
-        gathering = _Gathering(recipe, records, most_sequences, most_kept, output, progress, on_progress, vocabulary)
+        gathering = _Gathering(recipe, records, room, output, progress, on_progress, vocabulary, InputDigest())
         held: Shard | None = None
         while True:
             if part in done:
                 with progress.timed("read"):
-                    digest.skip(iter(gathering.record, None), done[part])
-                next_id = done[part].next_sequence_id
+                    gathering.skip(done[part])
             if held is not None:
                 yield held
                 held = None
             if part not in done:
-                shard = gathering.shard(part, digest, next_id)
+                shard = gathering.shard(part)
                 if shard is None:
                     break
-                next_id = shard.end.next_sequence_id
                 if part + 1 in done:  # whether its input is what it was, the digest of the next one says
                     held = shard
                 else:
                     yield shard
             part += 1
     if any(number >= part for number in done):
-        raise changed(
-            f": it ends after {digest.read:,} records, but {max(one.read for one in done.values()):,} were read"
-        )
+        read = gathering.digest.read
+        raise changed(f": it ends after {read:,} records, but {max(one.read for one in done.values()):,} were read")
+
+
+@dataclass
+class _Open:
+    """A record that has been begun, and what is left of it."""
+
+    about: Usable
+    left: Iterator[TokenSequence]
+    passed: int = 0
+    """How many of its sequences stand in shards."""
 
 
 @dataclass
@@ -100,64 +80,112 @@ class _Gathering:
 
     recipe: Recipe
     source: Iterator[Record | Rejected]
-    most_sequences: int
-    most_kept: int
+    room: Room
     output: OutputSpec
     progress: Progress
     on_progress: OnProgress
     vocabulary: int | None
-    waiting: tuple[Record, Prepared] | None = None
+    digest: InputDigest
+    next_id: int = 0
+    waiting: Usable | None = None
+    """Read, and in no shard yet."""
+    open: _Open | None = None
+    """The last record of the digest, where it goes on in the next shard."""
+    last: Record | Rejected | None = None
+    """The last record of the digest."""
+    passed: int = 0
+    """How many of its sequences stand in finished shards, where it goes on and is not open yet."""
 
-    def record(self) -> Record | Rejected | None:
-        """The next record that is in no shard yet; None where there is none."""
-        if self.waiting is None:
-            return next(self.source, None)
-        record, self.waiting = self.waiting[0], None
-        return record
+    def skip(self, end: InputPosition) -> None:
+        """Pass over what a finished shard holds. Raises RunError where the input is not what it was."""
+        self.digest.skip(iter(self._record, None), end)
+        self.next_id, self.open, self.passed = end.next_sequence_id, None, end.within
 
-    def shard(self, part: int, digest: InputDigest, next_id: int) -> Shard | None:
+    def shard(self, part: int) -> Shard | None:
         """The next shard; None where there is no record left."""
-        progress, most = self.progress, self.output.max_records
-        shard = Shard(part=part, first=digest.read)
-        while self.waiting is not None or most is None or digest.read < most:
-            if self.waiting is not None:
-                (record, prepared), self.waiting = self.waiting, None
-            else:
-                with progress.timed("read"):
-                    found = next(self.source, None)
-                if found is None:
-                    break
-                progress.read += 1
-                with progress.timed("tokenize"):
-                    made = _prepare(self.recipe, found, self.vocabulary)
-                if isinstance(made, Rejected):
-                    self._reject(found, made)
-                    shard.rejected.append(made)
-                    digest.add(found)
-                    if len(shard.rejected) >= MOST_REJECTED:
-                        break
-                    continue
-                assert isinstance(found, Record)
-                record, prepared = found, made
-            numbered = _numbered(prepared.sequences, next_id)
-            kept = sum(len(one.keep) for one in numbered)
-            many = len(shard.sequences) + len(numbered) > self.most_sequences
-            if shard.sequences and (many or shard.kept + kept > self.most_kept):
-                self.waiting = record, prepared
+        shard = Shard(part=part, first=self.digest.read)
+        if self.passed:
+            self._open_again()
+        if self.open is not None:
+            self._take(self.open, shard)
+        while self.open is None and (found := self._next(shard)) is not None:
+            if shard.sequences and not self.room.has(len(shard.sequences) + found.n, shard.kept + found.kept):
+                self.waiting = found
                 break
-            digest.add(record)
-            next_id += len(numbered)
-            _count(numbered, progress, 1)
-            progress.tally(prepared.said)
-            shard.records[record.record_id] = record
-            shard.sequences.extend(numbered)
-            shard.kept += kept
-            for table, row in prepared.rows.items():
+            record, self.last = found.record, found.record
+            self.digest.add(record)
+            count(found.marks, self.progress)
+            self.progress.tally(found.prepared.said)
+            for table, row in found.prepared.rows.items():
                 shard.rows.setdefault(table, {})[record.record_id] = row
+            self._take(_Open(found, iter(found.sequences)), shard)
         if not (shard.sequences or shard.rejected):
             return None
-        shard.end = InputPosition(digest.read, next_id, digest.hex())
+        within = 0 if self.open is None else self.open.passed
+        shard.end = InputPosition(self.digest.read, self.next_id, self.digest.hex(), within)
         return shard
+
+    def _record(self) -> Record | Rejected | None:
+        """The next record that is in no shard yet; None where there is none."""
+        found = next(self.source, None) if self.waiting is None else self.waiting.record
+        self.waiting = None
+        self.last = self.last if found is None else found
+        return found
+
+    def _next(self, shard: Shard) -> Usable | None:
+        """The next record that can be used, those before it rejected; None where there is none, or no room for more."""
+        found, self.waiting = self.waiting, None
+        progress, most = self.progress, self.output.max_records
+        while found is None and len(shard.rejected) < MOST_REJECTED and (most is None or self.digest.read < most):
+            with progress.timed("read"):
+                record = next(self.source, None)
+            if record is None:
+                break
+            progress.read += 1
+            with progress.timed("tokenize"):
+                made = usable(self.recipe, record, self.room, self.vocabulary)
+            if isinstance(made, Usable):
+                found = made
+                break
+            self._reject(record, made)
+            shard.rejected.append(made)
+            self.digest.add(record)
+        return found
+
+    def _take(self, one: _Open, shard: Shard) -> None:
+        """Give a shard a record's sequences, as many as it has room for, and keep the record open for the next."""
+        about, record = one.about, one.about.record
+        first = self.next_id - one.passed  # a parent is named by its index among the record's sequences until here
+        before = one.passed
+        with self.progress.timed("tokenize"):
+            while one.passed < about.n and self._fits(about, shard):
+                sequence = next(one.left)
+                parent = None if sequence.parent is None else first + sequence.parent
+                shard.sequences.append(replace(sequence, sequence_id=self.next_id, parent=parent))
+                shard.kept += len(sequence.keep)
+                one.passed, self.next_id = one.passed + 1, self.next_id + 1
+        shard.records[record.record_id] = record
+        if one.passed - before < about.n:
+            shard.shares[record.record_id] = (one.passed - before) / about.n
+        self.open = one if one.passed < about.n else None
+
+    def _fits(self, about: Usable, shard: Shard) -> bool:
+        """Whether there is room for another sequence of a record."""
+        if not about.is_long or not shard.sequences:
+            return True
+        return self.room.has(len(shard.sequences) + 1, shard.kept + about.longest)
+
+    def _open_again(self) -> None:
+        """Make the rest of a record anew that was begun in a finished shard. Raises RunError where it is another."""
+        passed, self.passed = self.passed, 0
+        with self.progress.timed("tokenize"):
+            found = None if self.last is None else usable(self.recipe, self.last, self.room, self.vocabulary)
+            if not isinstance(found, Usable) or not passed < found.n:
+                raise changed(f": record {self.digest.read - 1:,} does not go on as it did")
+            left = iter(found.sequences)
+            for _ in range(passed):
+                next(left)
+        self.open = _Open(found, left, passed)
 
     def _reject(self, record: Record | Rejected, rejected: Rejected) -> None:
         value = record.value if isinstance(record, Record) else None
@@ -167,46 +195,6 @@ class _Gathering:
         self.on_progress(self.progress)
 
 
-def most_kept(kept_bytes: int, batch: BatchSpec) -> int:
-    """Most positions kept in one shard, where each takes `kept_bytes` until it is written."""
-    return max(batch.shard_mb * 2**20 // kept_bytes, 1)
-
-
-def checked(rejected: Rejected, output: OutputSpec, value: Any = None) -> Rejected:
-    """The rejected record, which read `value`. Raises InputError where the first bad one is to end the run."""
-    if output.on_bad_record == "fail":
-        raise InputError(told(rejected, value), "mend the record, or go on without: --on-bad-record skip")
-    return rejected
-
-
-def _count(sequences: Sequence[TokenSequence], progress: Progress, sign: int) -> None:
-    """Count a record's sequences as written (`sign` 1), or no longer (-1)."""
-    progress.written += sign
-    progress.truncated += sign * any(one.n_truncated for one in sequences)
-    progress.special_in_text += sign * any(one.encoding.special_in_text for one in sequences)
-    progress.unknown_in_text += sign * any(one.encoding.n_unknown for one in sequences)
-
-
-def _numbered(sequences: Sequence[TokenSequence], first: int) -> list[TokenSequence]:
-    """A record's sequences with ids of the run; a parent is named by its index among them until then."""
-    return [
-        replace(one, sequence_id=first + index, parent=None if one.parent is None else first + one.parent)
-        for index, one in enumerate(sequences)
-    ]
-
-
-def _prepare(recipe: Recipe, record: Record | Rejected, vocabulary: int | None) -> Prepared | Rejected:
-    if isinstance(record, Rejected):
-        return record
-    try:
-        prepared = recipe.prepare(record)
-        largest = max((int(one.encoding.token_ids.max(initial=0)) for one in prepared.sequences), default=0)
-        if vocabulary is not None and largest >= vocabulary:
-            raise RecordError(
-                None,
-                f"the tokenizer gives token id {largest}, but the model has embeddings of 0 to {vocabulary - 1} only: "
-                "a token that was added to the tokenizer alone",
-            )
-        return prepared
-    except RecordError as error:
-        return Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
+def room_of(kept_bytes: int, batch: BatchSpec) -> Room:
+    """How much one shard holds, where each kept position takes `kept_bytes` until it is written."""
+    return Room(batch.shard_sequences, max(batch.shard_mb * 2**20 // kept_bytes, 1))

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from actkit.pipeline.data import Encoding
-from actkit.pipeline.tokens.tokenize import TEMPLATE
+from actkit.errors import RecordError
+from actkit.pipeline.data import Bools, Encoding
+from actkit.pipeline.tokens.long_texts import Tokens, covered, parts_of
+from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, check_text, special_ids, unknown_id
 
 
 def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
@@ -40,23 +42,53 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
     step = size - (bos is not None)
     for first in range(0, len(encoding), step):
         part = slice(first, min(first + step, len(encoding)))
-        at, end = int(encoding.char_start[part][0]), int(encoding.char_end[part][-1])
-        role = encoding.role[part]
-        typed = encoding.is_special[part] & np.array([one != TEMPLATE for one in role])
+        tokens = Tokens(encoding.token_ids[part], encoding.char_start[part], encoding.char_end[part])
+        about = encoding.is_special[part], encoding.role[part], encoding.unknown_id
+        yield _piece(encoding.text, tokens, *about, bos)
 
-        def with_bos(values: Any, begin: Any) -> Any:
-            return values if bos is None else np.concatenate([[begin], values])
 
-        yield (
-            Encoding(
-                encoding.text[at:end],
-                with_bos(encoding.token_ids[part], bos),
-                with_bos(encoding.char_start[part] - at, 0),
-                with_bos(encoding.char_end[part] - at, 0),
-                with_bos(encoding.is_special[part], True),
-                role if bos is None else (TEMPLATE if any(role) else None, *role),
-                int(typed.sum()),
-                encoding.unknown_id,
-            ),
-            at,
-        )
+def chunks_of_text(
+    tokenizer: Tokenizer, text: str, size: int, bos: int | None = None
+) -> Iterator[tuple[Encoding, int]]:
+    """What `chunks` makes of a plain text's whole encoding, of which no more is in memory than a window and a piece.
+
+    Raises RecordError for a text without tokens, for one that cannot be stored, and for a long one that cannot be
+    tokenized in parts.
+    """
+    check_text(text)
+    special, unknown = special_ids(tokenizer, tuple(tokenizer.all_special_ids)), unknown_id(tokenizer)
+    step, n = size - (bos is not None), 0
+    left = Tokens.none()
+    for part in covered(parts_of(tokenizer, text), len(text)):
+        left = Tokens.joined([left, part])
+        whole = len(left) // step * step
+        for first in range(0, whole, step):
+            piece = left.part(first, first + step)
+            yield _piece(text, piece, np.isin(piece.ids, special), (None,) * step, unknown, bos)
+        left, n = left.part(whole), n + whole
+    if len(left):
+        yield _piece(text, left, np.isin(left.ids, special), (None,) * len(left), unknown, bos)
+    elif not n:
+        raise RecordError(None, "no tokens")
+
+
+def _piece(
+    text: str, tokens: Tokens, is_special: Bools, role: tuple[str | None, ...], unknown: int | None, bos: int | None
+) -> tuple[Encoding, int]:
+    at, end = int(tokens.start[0]), int(tokens.end[-1])
+    typed = is_special & np.array([one != TEMPLATE for one in role])
+
+    def with_bos(values: Any, begin: Any) -> Any:
+        return values if bos is None else np.concatenate([[begin], values])
+
+    encoding = Encoding(
+        text[at:end],
+        with_bos(tokens.ids, bos),
+        with_bos(tokens.start - at, 0),
+        with_bos(tokens.end - at, 0),
+        with_bos(is_special, True),
+        role if bos is None else (TEMPLATE if any(role) else None, *role),
+        int(typed.sum()),
+        unknown,
+    )
+    return encoding, at

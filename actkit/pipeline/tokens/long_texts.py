@@ -7,7 +7,7 @@ was decided by what is near, and both know it. (For BPE that is exact: a row of 
 neighbours are the encoding of theirs.) Without such a row the window grows; a text without any is a bad record.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from actkit.errors import RecordError
 from actkit.pipeline.data import Bools, Ints
-from actkit.pipeline.tokens.spans import counted
+from actkit.pipeline.tokens.spans import counted, forward
 
 WINDOW, OVERLAP, LARGEST = 1 << 16, 1 << 12, 1 << 20
 """Characters of a window, of what two have in common, and of the largest window that is tried."""
@@ -44,6 +44,16 @@ class Tokens:
         here = slice(first, last)
         return Tokens(self.ids[here], self.start[here], self.end[here])
 
+    @classmethod
+    def joined(cls, parts: Sequence["Tokens"]) -> "Tokens":
+        """Several after one another."""
+        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("ids", "start", "end")))
+
+    @classmethod
+    def none(cls) -> "Tokens":
+        """No tokens."""
+        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+
 
 def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Tokens, int]:
     """The first `hold` tokens of a text at least, and how many there are beyond those that are returned.
@@ -53,9 +63,9 @@ def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Toke
     """
     if len(text) <= 2 * WINDOW:
         return _called(tokenizer, text, special), 0
-    before, after = _added(tokenizer) if special else (_none(), _none())
+    before, after = _added(tokenizer) if special else (Tokens.none(), Tokens.none())
     held, n, beyond = [before], len(before), 0
-    for part in _windows(lambda first, last: _called(tokenizer, text[first:last], False, first), len(text)):
+    for part in parts_of(tokenizer, text):
         if n <= hold:
             held.append(part)
             n += len(part)
@@ -65,8 +75,40 @@ def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Toke
         beyond += len(after)
     else:
         held.append(after)
-    arrays = ([getattr(one, name) for one in held] for name in ("ids", "start", "end"))
-    return Tokens(*(np.concatenate(each) for each in arrays)), beyond
+    return Tokens.joined(held), beyond
+
+
+def parts_of(tokenizer: Any, text: str) -> Iterator[Tokens]:
+    """The tokens of a text, no special ones added, part by part: a short text is one.
+
+    Raises RecordError for a long text that cannot be tokenized in windows.
+    """
+    if len(text) <= 2 * WINDOW:
+        yield _called(tokenizer, text, False)
+    else:
+        yield from _windows(lambda first, last: _called(tokenizer, text[first:last], False, first), len(text))
+
+
+def covered(parts: Iterable[Tokens], length: int) -> Iterator[Tokens]:
+    """The tokens of a text of `length` characters, their spans made to cover it: see `spans.covering`.
+
+    What follows the last token with text may be given the rest of it, and waits for the next one with text.
+    """
+    before, waiting, begun = (0, 0), Tokens.none(), False
+    for part in (one for one in parts if len(one)):
+        start, end, has_text = forward(part.start, part.end, before)
+        before = int(start[-1]), int(end[-1])
+        last = int(np.flatnonzero(has_text)[-1]) if has_text.any() else None
+        if last is None:
+            waiting = Tokens.joined([waiting, Tokens(part.ids, start, end)])
+            continue
+        found = Tokens(part.ids, start, end)
+        yield Tokens.joined([waiting, found.part(0, last)])
+        waiting, begun = found.part(last), True
+    if begun and waiting.end[-1] < length:
+        waiting.end[:] = length
+        waiting.start[1:] = length
+    yield waiting
 
 
 def _windows(tokenized: Callable[[int, int], Tokens], length: int) -> Iterator[Tokens]:
@@ -147,7 +189,3 @@ def _added(tokenizer: Any) -> tuple[Tokens, Tokens]:
 
 def _zeros(n: int) -> tuple[Ints, Ints]:
     return np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-
-
-def _none() -> Tokens:
-    return Tokens(*(np.zeros(0, dtype=np.int64) for _ in range(3)))

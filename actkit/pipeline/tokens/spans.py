@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from actkit.pipeline.data import Ints
+from actkit.pipeline.data import Bools, Ints
 
 Span = tuple[int, int]
 
@@ -65,12 +65,22 @@ def covering(start: Ints, end: Ints, length: int | None) -> tuple[Ints, Ints]:
     and what remains at the end to the last token. A token of nothing but spaces, left out by those that trim (Pythia,
     OPT), has an empty span at its end: that end is kept.
     """
-    ends = np.maximum.accumulate(end) if len(end) else end
-    covered = np.concatenate([[0], ends[:-1]])
-    empty = (start == end) & (start <= covered)
-    starts = np.maximum.accumulate(np.where(empty, covered, np.minimum(start, covered))) if len(end) else start
-    text = np.flatnonzero(~empty)
+    starts, ends, has_text = forward(start, end)
+    text = np.flatnonzero(has_text)
     if length is not None and len(text) and ends[-1] < length:
         ends[text[-1] :] = length
         starts[text[-1] + 1 :] = length
     return starts, ends
+
+
+def forward(start: Ints, end: Ints, before: Span = (0, 0)) -> tuple[Ints, Ints, Bools]:
+    """Spans [n] that never run backwards and have no gaps, and which of them are of text; see `covering`.
+
+    `before` is the span of the token before them, as it was made here.
+    """
+    ends = np.maximum(np.maximum.accumulate(end), before[1]) if len(end) else end
+    covered = np.concatenate([[before[1]], ends[:-1]])
+    empty = (start == end) & (start <= covered)
+    starts = np.where(empty, covered, np.minimum(start, covered)) if len(end) else start
+    starts = np.maximum(np.maximum.accumulate(starts), before[0]) if len(end) else start
+    return starts, ends, ~empty

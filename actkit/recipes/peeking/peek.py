@@ -180,8 +180,9 @@ def _prepare(recipe: Recipe, into: Reading) -> None:
             for kind, names in (("fields_read", into.fields_read), ("fields_left", into.fields_left)):
                 names.extend(name for name in prepared.said.get(kind, ()) if name not in names)
             into.shapes.extend(name for name in prepared.said.get("shapes", ()) if name not in into.shapes)
+            alone = len(list(islice(prepared.sequences, 2))) == 1
             for sequence in prepared.sequences:
-                if sequence.parent is not None or len(prepared.sequences) == 1 or sequence.side != "shared":
+                if sequence.parent is not None or alone or sequence.side != "shared":
                     into.lengths.append(len(sequence.encoding))
                     into.text = into.text or sequence.encoding.text
                 if sequence.label:

@@ -92,7 +92,7 @@ class Recomputing:
             for first in range(0, len(records), AT_ONCE):
                 for record in read_records(run, part, records[first : first + AT_ONCE].tolist()):
                     found.records += 1
-                    self.texts.check(record, found.texts)
+                    self.texts.check(run, part, record, found.texts)
                     for one in record:
                         self._sequence(one, found)
                     on_record(found.records)
@@ -162,7 +162,7 @@ class Recomputing:
 def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, Ints]:
     """Part → ids of the records drawn from it, ascending: `n` of all that have sequences, or all where there are fewer.
 
-    With `only`, of the parts of those names.
+    Of a record that stands in several shards, what one of them has counts as one. With `only`, of parts of those names.
     """
     records = {part.name: records_in(part) for part in parts(run, "sequences") if not only or part.name in only}
     owner = np.repeat(np.arange(len(records)), [len(one) for one in records.values()])

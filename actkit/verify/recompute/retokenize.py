@@ -7,13 +7,16 @@ text. A document's chunks are put together again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from actkit.config import Bos
+from actkit.pipeline.data import Ints
 from actkit.pipeline.tokens.long_texts import tokens_in
 from actkit.pipeline.tokens.tokenize import Tokenizer, leading_bos
-from actkit.verify.recompute.stored import StoredSequence
+from actkit.runs.documents import text_of
+from actkit.verify.recompute.stored import StoredSequence, read_document
 
 SHARED = "shared"
 IN_ONE_PIECE = 1 << 21
@@ -28,7 +31,9 @@ class Retokenized:
     n: int = 0
     same: int = 0
     not_defined: int = 0
-    """Shared beginnings."""
+    """Shared beginnings, and chunks of a document that is not there to its end yet."""
+    documents: set[int] = field(default_factory=set)
+    """Records of several shards that have been tokenized again."""
     wrong: list[str] = field(default_factory=list)
     """Where token ids differ, the first few."""
 
@@ -50,10 +55,10 @@ class Retokenizer:
     chat: bool | None
     """Whether texts are renderings of chats; None where a run may have both, and roles tell."""
 
-    def check(self, record: Sequence[StoredSequence], seen: Retokenized) -> None:
-        """Tokenize one record's texts again and compare them with its token ids."""
+    def check(self, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized) -> None:
+        """Tokenize one record's texts again, which are in a shard of `run`, and compare them with its token ids."""
         if any(one.row["chunk"] is not None for one in record):
-            _check_document(self, record, seen)
+            _check_document(self, run, part, record, seen)
             return
         for one in record:
             if one.row["side"] == SHARED:
@@ -62,45 +67,56 @@ class Retokenizer:
             n_truncated = one.row["n_truncated"]
             again = self._ways(one)
             n = len(one.token_ids)
-            same = any(ids[:n] == one.token_ids.tolist() and len(ids) == n + n_truncated for ids in again)
-            seen.count(same, f"{one.place}: {difference(again[0], one.token_ids.tolist())}")
+            same = any(np.array_equal(ids[:n], one.token_ids) and len(ids) == n + n_truncated for ids in again)
+            seen.count(same, f"{one.place}: {difference(again[0], one.token_ids)}")
 
-    def _ways(self, one: StoredSequence) -> list[list[int]]:
+    def _ways(self, one: StoredSequence) -> list[Ints]:
         chat = bool(self.tokenizer.chat_template) and not CHAT_ROLES.isdisjoint(one.role)
         wanted = [self.chat] if self.chat is not None else [False, True] if chat else [False]
         return [self.ids(one.row["text"], "never" if way else self.bos) for way in wanted]
 
-    def ids(self, text: str, bos: Bos) -> list[int]:
+    def ids(self, text: str, bos: Bos) -> Ints:
         """The token ids of a text: in one piece, so that those made in windows are held against something else."""
         special = bos != "never"
         if len(text) > IN_ONE_PIECE:
-            found: list[int] = tokens_in(self.tokenizer, text, special, len(text))[0].ids.tolist()
+            found = tokens_in(self.tokenizer, text, special, len(text))[0].ids
         else:
-            found = list(self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=False)["input_ids"])
+            fields = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=False)
+            found = np.array(fields["input_ids"], dtype=np.int64)
         begin = leading_bos(self.tokenizer, bos) if bos == "always" else None
-        return [begin, *found] if begin is not None and found[:1] != [begin] else found
+        return np.concatenate([[begin], found]) if begin is not None and found[:1].tolist() != [begin] else found
 
 
-def _check_document(how: Retokenizer, record: Sequence[StoredSequence], seen: Retokenized) -> None:
+def _check_document(
+    how: Retokenizer, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized
+) -> None:
     """The chunks of one document, put together, without the BOS that each begins with."""
+    number = record[0].row["record_id"]
+    if number in seen.documents:
+        return
+    found = read_document(run, part, record)
+    if found is None:
+        seen.not_defined += len(record)
+        return
+    if len(found) > len(record):
+        seen.documents.add(number)
     begin = leading_bos(how.tokenizer, how.bos)
-    text, ids = "", []
-    for one in record:
-        text = text[: one.row["char_offset"]] + one.row["text"]
-        own = one.token_ids.tolist()
-        if begin is not None and own[:1] != [begin]:
+    for one in found:
+        if begin is not None and one.token_ids[:1].tolist() != [begin]:
             seen.count(False, f"{one.place}: the chunk does not begin with BOS ({begin})")
             return
-        ids += own if begin is None else own[1:]
-    again = how.ids(text, "never")
-    for one in record:
-        seen.count(again == ids, f"{one.place}: of its document, {difference(again, ids)}")
+    ids = np.concatenate([one.token_ids[begin is not None :] for one in found])
+    again = how.ids(text_of([one.row for one in found]), "never")
+    same = np.array_equal(again, ids)
+    says = "" if same else difference(again, ids)
+    for one in found:
+        seen.count(same, f"{one.place}: of its document, {says}")
 
 
-def difference(again: Sequence[int], stored: Sequence[int]) -> str:
+def difference(again: Ints, stored: Ints) -> str:
     """Where two rows of token ids part."""
     shorter = min(len(again), len(stored))
-    apart = np.flatnonzero(np.array(again[:shorter]) != np.array(stored[:shorter]))
+    apart = np.flatnonzero(again[:shorter] != stored[:shorter])
     if len(apart):
         at = int(apart[0])
         return f"token {at} is {stored[at]}, but {again[at]} when the text is tokenized again"

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actkit.pipeline.data import Bools, Ints
+from actkit.runs.documents import shards_of
 
 TABLES = ("activations", "features", "pooled_activations", "pooled_features", "logprobs")
 
@@ -40,15 +41,17 @@ def records_in(part: Path) -> Ints:
     return np.unique(pq.read_table(part, columns=["record_id"], partitioning=None)["record_id"].to_numpy())
 
 
-def read_records(run: Path, part: str, records: Collection[int]) -> list[list[StoredSequence]]:
-    """The sequences of each of these `records` of one shard, whose part files are called `part`."""
+def read_records(
+    run: Path, part: str, records: Collection[int], tables: Sequence[str] = TABLES
+) -> list[list[StoredSequence]]:
+    """The sequences of each of these `records` of one shard, whose part files are called `part`; values of `tables`."""
     wanted = pa.array(sorted(records), type=pa.int64())
     rows = _of(pq.read_table(run / "sequences" / part, partitioning=None), "record_id", wanted).to_pylist()
     ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
     columns = ["sequence_id", "position", "token_id", "is_special", "is_sink", "role"]
     tokens = _of(pq.read_table(run / "tokens" / part, columns=columns, partitioning=None), "sequence_id", ids)
     values: dict[int, dict[str, dict[str, pa.Table]]] = {row["sequence_id"]: {} for row in rows}
-    for table in TABLES:
+    for table in tables:
         for name, group in _groups(run / table / part):
             for sequence_id, found in _by_sequence(_of(group, "sequence_id", ids)):
                 values[sequence_id].setdefault(table, {})[name] = found
@@ -58,6 +61,18 @@ def read_records(run: Path, part: str, records: Collection[int]) -> list[list[St
         sequence_id = row["sequence_id"]
         made[sequence_id] = _sequence(row, own.get(sequence_id), made.get(row["parent_id"]), values[sequence_id])
     return [[one for one in made.values() if one.row["record_id"] == record] for record in wanted.to_pylist()]
+
+
+def read_document(run: Path, part: str, record: Sequence[StoredSequence]) -> list[StoredSequence] | None:
+    """All chunks of a document, without their values; `record` are those that one shard has.
+
+    None where the others are not there yet.
+    """
+    number = record[0].row["record_id"]
+    where = shards_of(run, run / "sequences" / part, number)
+    if where is None:
+        return None
+    return [one for each in where for found in read_records(run, each.name, [number], ()) for one in found]
 
 
 def _sequence(

@@ -25,8 +25,11 @@ OF_SEQUENCES = (
     "char_offset",
     "n_special_in_text",
     "n_unknown",
+    "chunk",
     "text",
 )
+COUNTED = {"truncated": "n_truncated", "special_in_text": "n_special_in_text", "unknown_in_text": "n_unknown"}
+"""Counter → the column that says that a record is in it."""
 OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special", "is_sink")
 
 
@@ -43,6 +46,13 @@ class Totals:
     unknown_in_text: int = 0
     sinks: int = 0
     next_sequence_id: int = 0
+    record: int = -1
+    """The last record that has sequences, and what else its last one says: it may go on in the next shard."""
+    chunk: int | None = None
+    marks: frozenset[str] = frozenset()
+    """Which counters it is in already."""
+    goes_on: bool = False
+    """Whether the shard that was read last begins in the middle of a record."""
     whole: bool = True
     """No part of `sequences` or `rejected` was left out."""
 
@@ -75,15 +85,44 @@ def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gap
     found = Sequences(*(one[order] for one in (ids, records, start, n_tokens, n_kept, offset, end)))
     _check_parents(table, found, wrong)
     totals.next_sequence_id = int(ids.max(initial=totals.next_sequence_id - 1)) + 1
-    totals.truncated += len(np.unique(records[table["n_truncated"].to_numpy() > 0]))
-    totals.special_in_text += len(np.unique(records[table["n_special_in_text"].to_numpy() > 0]))
-    totals.unknown_in_text += len(np.unique(records[table["n_unknown"].to_numpy() > 0]))
+    _check_chunks(table["chunk"], records, totals, wrong)
+    _count_records(table, records, totals)
     return found
 
 
+def _check_chunks(column: pa.ChunkedArray, records: Ints, totals: Totals, wrong: Callable[[Bools, str], bool]) -> None:
+    """The pieces of a record are numbered from 0 on, and go on where the shard before left it; see `Totals.goes_on`."""
+    chunks, cut = column.fill_null(0).to_numpy(), ~column.is_null().to_numpy()
+    first = chunks[0] if len(chunks) and cut[0] else 0
+    same = np.diff(records, prepend=totals.record) == 0
+    totals.goes_on = bool(len(same) and same[0] and first and first - 1 == totals.chunk)
+    due = np.where(same, np.concatenate([[first if totals.goes_on or not totals.whole else 0], chunks[:-1] + 1]), 0)
+    if len(chunks) and not totals.whole:
+        due[0] = first
+    wrong(cut & (chunks != due), "the chunks of a record are not numbered one after another")
+
+
+def _count_records(table: pa.Table, records: Ints, totals: Totals) -> None:
+    """Count the records that have marks, one that goes on from the shard before once."""
+    before = totals.marks if totals.goes_on else frozenset()
+    if not len(records):
+        return
+    marks = set(before if records[0] == records[-1] else ())
+    for name, column in COUNTED.items():
+        marked = np.unique(records[table[column].to_numpy() > 0])
+        again = name in before and records[0] in marked
+        setattr(totals, name, getattr(totals, name) + len(marked) - again)
+        if records[-1] in marked:
+            marks.add(name)
+    totals.record, totals.chunk, totals.marks = int(records[-1]), table["chunk"][-1].as_py(), frozenset(marks)
+
+
 def check_records(sequences: Ints, rejected: Ints, name: str, totals: Totals, findings: Findings) -> None:
-    """The records of one shard, written (`sequences`, each as often as it has any) and rejected: each exactly once."""
-    written = np.unique(sequences)
+    """The records of one shard, written (`sequences`, each as often as it has any) and rejected: each exactly once.
+
+    One that goes on from the shard before was counted there.
+    """
+    written = np.unique(sequences)[totals.goes_on :]
     both = np.sort(np.concatenate([written, rejected]))
     first = totals.records
     if totals.whole and not np.array_equal(both, np.arange(first, first + len(both))):

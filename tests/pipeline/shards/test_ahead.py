@@ -14,7 +14,7 @@ from actkit import BatchSpec, CaptureSpec, DenseSpec, ModelSpec, OutputSpec, run
 from actkit.errors import InputError
 from actkit.pipeline import compute, extract
 from actkit.pipeline.shards.ahead import ahead
-from actkit.pipeline.shards.gather import Shard
+from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 
 LINES = ["a day", "", "two days", "three", "", "", "four days and more", "five", "six of them", "seven"]

@@ -11,7 +11,8 @@ from actkit.bundled import TINY
 from actkit.errors import ModelError, RecordError
 from actkit.pipeline.data import Encoding, TokenSequence
 from actkit.pipeline.record_tables import tokens_table
-from actkit.pipeline.tokens.chunks import chunks
+from actkit.pipeline.tokens import long_texts
+from actkit.pipeline.tokens.chunks import chunks, chunks_of_text
 from actkit.pipeline.tokens.tokenize import encode_text, leading_bos
 from tests.conftest import small_tokenizer
 
@@ -127,7 +128,23 @@ def test_no_token_and_no_character_is_lost(
         assert found == own
     else:
         check_widened(found, own)
-    check_pieces(whole, size, tokenizer.bos_token_id if with_bos else None)
+    bos = tokenizer.bos_token_id if with_bos else None
+    check_streamed(tokenizer, check_pieces(whole, size, bos), text, size, bos)
+
+
+def check_streamed(
+    tokenizer: Any, pieces: list[tuple[Encoding, int]], text: str, size: int, bos: int | None, window: int = 64
+) -> None:
+    """The chunks are the same where the whole encoding is never there, and the text is tokenized in windows."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("WINDOW", window), ("OVERLAP", window // 2), ("LARGEST", 1 << 20)):
+            patch.setattr(long_texts, name, value)
+        streamed = list(chunks_of_text(tokenizer, text, size, bos))
+    assert len(streamed) == len(pieces)
+    for (one, at), (other, where) in zip(streamed, pieces, strict=True):
+        assert at == where
+        for name, value in vars(other).items():
+            assert np.array_equal(getattr(one, name), value), name
 
 
 def check_widened(found: list[tuple[int, int]], own: list[tuple[int, int]]) -> None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from actkit.bundled import TINY
 from actkit.errors import RecordError
 from actkit.pipeline.tokens import long_texts
-from actkit.pipeline.tokens.chunks import truncate
+from actkit.pipeline.tokens.chunks import chunks, truncate
 from actkit.pipeline.tokens.tokenize import encode_text
 from tests.conftest import small_tokenizer
 from tests.look_alike_tokenizers import unigram, word_piece
+from tests.pipeline.tokens.test_chunks import check_streamed
 
 DATA = Path(__file__).parents[2] / "data"
 SCRIPTS = [path.read_text(encoding="utf-8") for path in sorted((DATA / "udhr").glob("*.txt"))]
@@ -77,6 +78,8 @@ def same(tokenizer: Any, text: str, bos: Any = "auto") -> None:
     for name in ("token_ids", "char_start", "char_end", "is_special"):
         assert np.array_equal(getattr(found, name), getattr(whole, name)), name
     assert found.n_beyond == whole.n_beyond == 0
+    if bos == "never":
+        check_streamed(tokenizer, list(chunks(whole, 100)), text, 100, None, window=512)
 
 
 PIECES = st.one_of(
@@ -109,6 +112,7 @@ def test_windows_change_no_token(
             patch.setattr(long_texts, name, value)
         try:
             same(tokenizers[kind], text)
+            same(tokenizers[kind], text, "never")
         except RecordError as error:
             assert "no tokens" in error.reason or "half a character" in error.reason
 
@@ -121,6 +125,7 @@ def test_a_long_text_of_many_scripts_has_its_tokens(kind: str, tokenizers: dict[
     text = "".join(word + draw.choice(["", " ", " ", " ", "\n"]) for word in words)
     assert len(text) > 4 * long_texts.WINDOW
     same(tokenizers[kind], text, "auto")
+    same(tokenizers[kind], text, "never")
 
 
 @pytest.mark.slow

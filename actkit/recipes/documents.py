@@ -1,0 +1,93 @@
+"""What a record of a corpus holds: a text, or a chat as the model's template writes it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from actkit.config import MOST_TOKENS
+from actkit.errors import RecordError
+from actkit.pipeline.data import Encoding
+from actkit.pipeline.tokens.tokenize import Tokenizer
+from actkit.recipes.conversations.context import check_unused, read_context
+from actkit.recipes.conversations.fields import ContextFields, Fields, names_of
+from actkit.recipes.conversations.messages import text_or_messages
+from actkit.recipes.conversations.names import MESSAGES
+from actkit.recipes.conversations.prompts import read_answered
+from actkit.recipes.prompt_response import encode_messages
+
+FIELDS = ("text", "content", "document", "story", "body")
+"""Fields looked for, in this order, when `text_field` is not given."""
+
+
+def read_document(
+    value: Any, text_field: str | None, context: ContextFields, tokenizer: Tokenizer, bos: int | None
+) -> tuple[str | Encoding, dict[str, tuple[str, ...]]]:
+    """A document, and what a run counts of its record: its text, or a chat's tokens without the BOS that chunks get.
+
+    A record of messages alone is a document too: the whole chat, as the model's template writes it.
+    """
+    if isinstance(value, str):
+        return _whole_text(value, None), {"shapes": ("text",)}
+    if not isinstance(value, Mapping):
+        raise RecordError(None, "not text")
+    fields = Fields(value, names_of(None, context))
+    name = text_field or next((one for one in FIELDS if one in value and not fields.ignored(one)), None)
+    if name is None:
+        name = fields.first(MESSAGES)
+        if name is None:
+            return _answered(value, context, tokenizer, bos)
+    given = fields.take(name)
+    if given is None and name not in value:
+        raise RecordError(name, f"no field {name}")
+    if isinstance(given, str) and isinstance(text_or_messages(given, name), str):
+        return _whole_text(given, name), _said("text", fields)
+    if not isinstance(given, (list, Mapping, str)):
+        raise RecordError(name, "missing" if given is None else "not text")
+    found = read_context(fields, name)
+    check_unused(fields, [found.messages])
+    chat = bool(tokenizer.chat_template)
+    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
+    return _without(encoding, bos), _said("messages", fields)
+
+
+def _answered(
+    value: Mapping[str, Any], context: ContextFields, tokenizer: Tokenizer, bos: int | None
+) -> tuple[Encoding, dict[str, tuple[str, ...]]]:
+    """The document of a question and its answer in fields of their own (Alpaca), as a chat."""
+    try:
+        found = read_answered(value, names_of(None, context))
+    except RecordError:
+        found = None
+    if found is None or not found.answered:
+        raise RecordError(None, f"no field {' or '.join((*FIELDS, *MESSAGES[:2]))}")
+    chat = bool(tokenizer.chat_template)
+    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
+    return _without(encoding, bos), found.said
+
+
+def _said(shape: str, fields: Fields) -> dict[str, tuple[str, ...]]:
+    return {"shapes": (shape,), "fields_read": tuple(fields.read), "fields_left": tuple(fields.left)}
+
+
+def _without(encoding: Encoding, bos: int | None) -> Encoding:
+    """An encoding without the BOS that a chat template began it with: there is one a chunk, and no other."""
+    if encoding.n_beyond:
+        raise RecordError(None, f"a chat of {encoding.n_whole:,} tokens: more than {MOST_TOKENS:,} are not taken apart")
+    if bos is None or encoding.token_ids[0] != bos:
+        return encoding
+    at = int(encoding.char_end[0])
+    return replace(
+        encoding,
+        text=encoding.text[at:],
+        token_ids=encoding.token_ids[1:],
+        char_start=encoding.char_start[1:] - at,
+        char_end=encoding.char_end[1:] - at,
+        is_special=encoding.is_special[1:],
+        role=encoding.role[1:],
+    )
+
+
+def _whole_text(text: str, name: str | None) -> str:
+    if not text.strip():
+        raise RecordError(name, "empty")
+    return text
