@@ -53,6 +53,9 @@ class PlacedTensor(torch.Tensor):
         if func is torch.Tensor.copy_:  # from any device to any
             _held(args[0]).copy_(_held(args[1]))
             return args[0]
+        if func in (torch.Tensor.data_ptr, torch.Tensor.tolist):
+            # Accelerate tells by the first which weights are one; the second may be asked of any device's tensor.
+            return func(_held(args[0]))
         with torch._C.DisableTorchFunctionSubclass():
             try:
                 return func(*args, **(kwargs or {}))
@@ -84,6 +87,8 @@ def _moved(tensor: torch.Tensor, *to: Any, **more: Any) -> torch.Tensor:
     place = tensor.device if device is None else indexed(device)
     if place == tensor.device and dtype in (None, tensor.dtype) and not more.get("copy"):
         return tensor
+    if place.type == "meta":
+        return torch.empty_like(_held(tensor), dtype=dtype or tensor.dtype, device=place)
     held = _held(tensor).to(dtype or tensor.dtype, copy=place != tensor.device)
     return PlacedTensor(held, place) if place.type == "cuda" else held
 
@@ -192,7 +197,17 @@ class Nothing:
 @contextlib.contextmanager
 def cuda_devices(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> Iterator[None]:
     """Inside, there are so many CUDA devices, in every thread that begins there."""
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    with monkeypatch.context() as inside:
+        _pretend(inside, count)
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        try:
+            with torch.no_grad(), Placing(), Calling():
+                yield
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     cuda = torch.cuda
     for name, value in {
         "_lazy_init": lambda: None,
@@ -221,8 +236,3 @@ def cuda_devices(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> Iterator[No
             real_run(self)
 
     monkeypatch.setattr(threading.Thread, "run", run)
-    try:
-        with torch.no_grad(), Placing(), Calling():
-            yield
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(False)

@@ -29,9 +29,10 @@ def feature_logits(sae: Sae, head: torch.Tensor, tokenizer: Any) -> Iterator[pa.
     best: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for first in range(0, n, step):
         rows = head[first : min(first + step, n)].float()
+        cosines = sae.cosines(rows).float()  # on the SAE's device, which need not be the output layer's
         # [d_sae, tokens]: of the unit decoder row with each token's row of the unembedding. Along a row that lies whole
         # in memory, the largest are found three times as fast.
-        logits = (sae.cosines(rows).float() * rows.norm(dim=1, keepdim=True)).T.contiguous()
+        logits = (cosines * rows.norm(dim=1, keepdim=True).to(cosines.device)).T.contiguous()
         for end in ("top", "bottom"):
             values, ids = _furthest(logits, end)
             ids = ids + first

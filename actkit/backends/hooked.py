@@ -96,6 +96,11 @@ class HookCalls:
         if self.times[name] == 1:
             # Some modules see all tokens in one row (OPT's MLP, some experts): [batch * column, d_model].
             flat = tensor.ndim == 2 and len(tensor) == self.shape[0] * self.shape[1]
+            if not flat and (tensor.ndim < 3 or len(tensor) != self.shape[0]):
+                raise ModelError(
+                    f"{name} has a tensor of shape {tuple(tensor.shape)} for {self.shape[0]} texts: nothing of each",
+                    "read another hook point, such as hook_resid_post",
+                )
             self.taps[name](tensor.reshape(*self.shape, -1) if flat else tensor)
         if len(self.times) == len(self.taps):
             raise _Stop

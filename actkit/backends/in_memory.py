@@ -14,7 +14,7 @@ from actkit.backends.hooked import HookCalls, check_known
 from actkit.backends.placement import Weights
 from actkit.backends.unembedding import unembedding
 from actkit.backends.weights_digest import of_weights
-from actkit.errors import ModelError
+from actkit.errors import ModelError, in_short
 
 if TYPE_CHECKING:
     from actkit.backends.model import Description, HookFn
@@ -88,7 +88,7 @@ class TransformerLensModel:
 
 
 def check_hook_points(model: Any, points: list[str]) -> None:
-    """Raise ModelError for a hook point that the model does not have."""
+    """Raise ModelError for a hook point that the model does not have, or that it is not set to compute."""
     import difflib
 
     for point in points:
@@ -98,6 +98,13 @@ def check_hook_points(model: Any, points: list[str]) -> None:
                 f"{type(model).__name__} has no hook point {point}",
                 f"the nearest are {', '.join(near)}" if near else "its hook_dict lists them",
             )
+        try:
+            with model.hooks(fwd_hooks=[(point, _serving(HookCalls({}, ()), point))]):
+                pass
+        except ValueError as error:
+            raise ModelError(
+                f"{type(model).__name__} is not set to compute {point} ({in_short(str(error))})", "set it before"
+            ) from error
 
 
 def _serving(calls: HookCalls, name: str) -> Any:

@@ -117,6 +117,12 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
 
     has = transformer_lens.hook_names(description)
     for point in missing:
+        if transformer_lens.is_switched_off(point.name):
+            raise ModelError(
+                f"{point} is computed by TransformerLens only where it is switched on, which actkit does not do",
+                "attn.hook_result is attn.hook_z, head by head, times the output projection; the others are copies of "
+                "hook_resid_pre and hook_resid_mid",
+            )
         if point.name not in has:
             raise ModelError(
                 f"{description.spec.name} ({description.architecture}) has no hook point {point}",

@@ -40,6 +40,16 @@ TABLE = {
 """Architectures in `sites.json`. Not here: those whose layout a configuration decides, such as GPT-NeoX and Falcon
 (parallel or not), and those that scale what they add to the residual stream, such as Granite."""
 
+SWITCHED_OFF = ("hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in", "attn.hook_result")
+"""Ends of the names of hook points that TransformerLens computes only where a setting of the model says so."""
+OF_NO_TEXT = ("hook_cos", "hook_sin")
+"""Ends of the names of hook points whose tensors are the same for all texts of a batch: rotary angles."""
+
+
+def is_switched_off(name: str) -> bool:
+    """Whether a hook point of a block is one that TransformerLens has to be told to compute."""
+    return name.endswith(SWITCHED_OFF)
+
 
 def alias_of(name: str) -> str:
     """The Hugging Face id for a TransformerLens alias such as `gpt2-small`; other names are returned as they are."""
@@ -75,11 +85,11 @@ def sites_table() -> str:
 
 
 def hook_names(description: "Description") -> tuple[str, ...]:
-    """Every hook point that the bridge has in a block of this model, named as in `HookPoint.name`."""
+    """Every hook point that the bridge computes in a block of this model, named as in `HookPoint.name`."""
     names = _without_weights(description.config, description.architecture).hook_dict
     left_out = misnamed(description.config, description.architecture)
     in_block = (name.removeprefix("blocks.0.") for name in names if name.startswith("blocks.0."))
-    return tuple(name for name in in_block if name not in left_out)
+    return tuple(name for name in in_block if name not in left_out and not name.endswith((*SWITCHED_OFF, *OF_NO_TEXT)))
 
 
 def _resolve(component: Any, name: str, path: str) -> Site | None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from actkit.backends import describe, load
+from actkit.backends.hooked import HookCalls
 from actkit.config import ModelSpec
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
@@ -176,3 +177,19 @@ def test_a_token_id_without_embedding_is_an_error_with_a_hint(model_dir: ModelDi
     done = actkit("capture", "-p", "a <59>", "--model", str(tmp_path / "model"), "-o", str(tmp_path / "run"))
     assert done.status == 1
     assert "nothing was kept of 1 record" in done.err and "embeddings of 0 to 299 only" in done.err
+
+
+@pytest.mark.parametrize("name", ["attn.hook_result", "hook_q_input", "attn.hook_attn_in", "hook_mlp_in"])
+def test_a_hook_point_that_has_to_be_switched_on(name: str) -> None:
+    with pytest.raises(ModelError, match="only where it is switched on") as caught:
+        load(describe(ModelSpec(device="cpu")), [HookPoint(1, name)])
+    assert "attn.hook_z" in caught.value.hint
+
+
+def test_a_hook_point_that_has_nothing_of_each_text(actkit: Run, tmp_path: Path) -> None:
+    """Rotary angles are one row for a batch: a text that is alone in it had them, others ended in an IndexError."""
+    found = actkit("capture", "--prompt", "a b", "--hook-point", "attn.hook_cos", "--layers", "1", "-o", tmp_path / "x")
+    assert found.status == 1 and "has no hook point blocks.1.attn.hook_cos" in found.err
+    calls = HookCalls({"x": lambda _tensor: None}, (2, 3))
+    with pytest.raises(ModelError, match=r"shape \(1, 3, 8\) for 2 texts"):
+        calls.serve("x", torch.zeros(1, 3, 8))

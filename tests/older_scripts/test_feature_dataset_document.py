@@ -78,6 +78,8 @@ def test_models_of_transformer_lens_are_read_as_they_compute(tmp_path: Path) -> 
     _, cache = bridge.run_with_cache(data["input_ids"][:1])
     assert torch.allclose(cache["blocks.1.hook_resid_post"][0], data["activations"][1][0], atol=1e-4)
     *_, sae = in_memory()
+    with pytest.raises(actkit.ActkitError, match=r"is not set to compute blocks.0.attn.hook_result"):
+        actkit.capture_activations(bridge, texts, hook_points=["blocks.0.attn.hook_result"])
     run = create_feature_dataset(texts, bridge, sae=sae, out=tmp_path / "run")
     assert run.facts["counts"]["written"] == 2 and run.features().shape[1] == sae.cfg.d_sae
 

@@ -77,7 +77,8 @@ def are_sinks(activations: Mapping[str, torch.Tensor | Ragged], norms: Mapping[s
         part = activations.get(name)
         if isinstance(part, torch.Tensor):
             above = _norms(part) > most
-            found = above if found is None else found | above
+            # Of a model on several devices, hook points may be on different ones.
+            found = above if found is None else found | above.to(found.device)
     return np.zeros(n, dtype=np.bool_) if found is None else to_host(found).numpy()
 
 

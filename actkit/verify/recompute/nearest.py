@@ -51,7 +51,7 @@ def logit_score(sae: Sae, head: torch.Tensor, first: int) -> Score:
         if not 0 <= token < len(head) or sae.cosines is None:
             return float("nan")
         vector = head[token : token + 1].float()
-        return float(sae.cosines(vector).float()[0, first + row] * vector.norm())
+        return float(sae.cosines(vector)[0, first + row]) * float(vector.norm())  # may be on two devices
 
     return score
 
