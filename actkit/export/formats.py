@@ -176,6 +176,9 @@ def _whole(out: Path, beside: list[Path]) -> Iterator[Path]:
 def _check_size(run: Path, facts: Mapping[str, Any]) -> None:
     """Raise RunError for a table that claims more values than its bytes can be worth: reading it may never end."""
     for part in (part for table in facts.get("tables", ()) for part in parts(run, table)):
-        why = implausible(pq.read_metadata(part))
+        try:
+            why = implausible(part, pq.read_metadata(part))
+        except (ValueError, EOFError) as error:  # ArrowInvalid is one
+            why = str(error)
         if why is not None:
             raise RunError(f"{part}: {in_short(why)}", f"actkit verify {run} says what else is wrong with the run")

@@ -4,8 +4,11 @@ actkit stores vectors, ids and texts plainly, and dictionaries for names alone; 
 in their footer, and a run of equal values takes no room at all.
 """
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 
+from actkit.runs.parquet_footer import contradiction
 from actkit.runs.writer import DICTIONARY
 
 ALWAYS = 128 << 20
@@ -15,8 +18,14 @@ RATIO = 64
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
 
 
-def implausible(metadata: pq.FileMetaData) -> str | None:
-    """Why a file is not read, in a few words; None where nothing speaks against it."""
+def implausible(path: Path, metadata: pq.FileMetaData) -> str | None:
+    """Why a file is not read, in a few words; None where nothing speaks against it.
+
+    `metadata` is its footer as Arrow reads it. Raises ValueError for one that is damaged, and OSError.
+    """
+    why = contradiction(path, metadata)
+    if why is not None:
+        return why
     rows = 0
     for group in range(metadata.num_row_groups):
         about = metadata.row_group(group)
