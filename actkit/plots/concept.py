@@ -194,8 +194,8 @@ def pairs(run: Source, pick: Pick) -> Drawn:
         ),
         height=480,
     )
-    made.update_xaxes(title="projection of the negative text")
-    made.update_yaxes(title="projection of the positive text")
+    made.update_xaxes(title=f"projection of the negative text, layer {of.layer}")
+    made.update_yaxes(title=f"projection of the positive text, layer {of.layer}")
     above = float((of.positive > of.negative).mean())
     return Drawn(
         made,

@@ -1,5 +1,6 @@
 """Pictures of preference pairs: how far the sides are apart, where they part, and along what."""
 
+import collections
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from actkit.plots.strip import strip
 from actkit.plots.style import (
     BLUE,
     DIVERGING,
+    FEW,
     GREY,
     LOG,
     ORANGE,
     band,
     colour_bar,
+    counts,
     figure,
     label,
     layer_axis,
@@ -27,6 +30,7 @@ from actkit.plots.style import (
 from actkit.runs.by_sequence import parts_of_sequence, sequences_of
 from actkit.runs.reader import rows_of
 
+BINS = 40
 MOST_PAIRS = 2_000
 """Pairs whose vectors are in memory together; a picture of fewer than all says so."""
 TOKENS = 40
@@ -207,7 +211,9 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
     for row in rows:
         statuses[row["status"]] = statuses.get(row["status"], 0) + 1
     made = panels(2, widths=[0.65, 0.35])
-    made.add_trace(go.Histogram(x=at, marker_color=BLUE, showlegend=False, nbinsx=40), 1, 1)
+    size = max(1, -(-(max(at, default=0) + 1) // BINS))  # whole tokens, so that a bar is where it says
+    bins = {"start": -0.5, "end": max(at, default=0) + 0.5 + size, "size": size}
+    made.add_trace(go.Histogram(x=at, marker_color=BLUE, showlegend=False, xbins=bins), 1, 1)
     names = sorted(statuses, key=lambda one: statuses[one])
     made.add_trace(
         go.Bar(
@@ -217,14 +223,18 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
             marker_color=ORANGE,
             showlegend=False,
             text=[f"{statuses[one]:,}" for one in names],
+            textposition="outside",
+            cliponaxis=False,
             width=0.5,
         ),
         1,
         2,
     )
-    made.update_xaxes(title="tokens into the answer", row=1, col=1)
-    made.update_yaxes(title="pairs", row=1, col=1)
-    made.update_xaxes(title="pairs", row=1, col=2)
+    reach = max(max(at, default=0) + size, FEW)
+    made.update_xaxes(title="tokens into the answer", tickformat="d", range=[-0.5, reach], row=1, col=1)
+    most = max(collections.Counter(one // size for one in at).values(), default=1)
+    made.update_yaxes(title="pairs", **counts(most), row=1, col=1)
+    made.update_xaxes(title="pairs", **counts(max(statuses.values(), default=1)), row=1, col=2)
     middle = f"half of them before token {int(np.median(at)) + 1} of the answer" if at else "none of them in the answer"
     return Drawn(
         made,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from actkit.plots.feature_rows import position_rows, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, columns_of, needs, sql
 from actkit.plots.strip import MOST, strip
-from actkit.plots.style import BLUE, GREY, LOG, MAX_POINTS, ORANGE, band, figure, label, line, panels, visible
+from actkit.plots.style import BLUE, GREY, LOG, MAX_POINTS, ORANGE, band, counts, figure, label, line, panels, visible
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
 
@@ -42,7 +42,7 @@ def map_(run: Source, pick: Pick) -> Drawn:
         ),
         height=460,
     )
-    made.update_xaxes(title="density: share of the tokens", tickformat="~%", **{**LOG, "dtick": 1})
+    made.update_xaxes(title="density: share of the tokens", **{**LOG, "dtick": 1, "tickformat": "~%"})
     made.update_yaxes(title="largest activation", **LOG)
     return Drawn(
         made,
@@ -57,21 +57,22 @@ def map_(run: Source, pick: Pick) -> Drawn:
 def feature(run: Source, pick: Pick) -> Drawn:
     """One feature's activations, and what they are on."""
     sae, number = feature_shown(run, pick)
-    counts, most = histogram_of(run, sae, number)
-    edges = np.linspace(0, most, len(counts) + 1)
+    bins, most = histogram_of(run, sae, number)
+    edges = np.linspace(0, most, len(bins) + 1)
     made = figure(
         go.Bar(
             x=((edges[1:] + edges[:-1]) / 2).tolist(),
-            y=[int(one) if one else None for one in counts],
+            y=[int(one) if one else None for one in bins],
             width=float(edges[1] - edges[0]) * 0.92,
             marker_color=BLUE,
             hovertemplate="%{x:.3g}: %{y:,} tokens<extra></extra>",
         )
     )
     made.update_xaxes(title="activation", range=[0, most * 1.01])
-    wide = max(counts) > 50
+    wide = max(bins) > 50
     made.update_yaxes(
-        title="tokens", **({"type": "log", "dtick": 1, "range": [-0.3, np.log10(max(counts)) + 0.1]} if wide else {})
+        title="tokens",
+        **({**LOG, "dtick": 1, "range": [-0.3, np.log10(max(bins)) + 0.1]} if wide else counts(max(bins))),
     )
     row = _row(run, sae, number)
     said = (
@@ -83,8 +84,8 @@ def feature(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
-        f"{int(sum(counts)):,} tokens on which feature {number} of {label(sae)} is active{rate if said is NOT_SAID else ''}; largest activation {most:.3g}. {said}",
-        f"SELECT least(floor(activation / {most:.6g} * {len(counts)}), {len(counts) - 1}) AS bin, count(*) FROM 'RUN/feature_positions/*.parquet'\n"
+        f"{int(sum(bins)):,} tokens on which feature {number} of {label(sae)} is active{rate if said is NOT_SAID else ''}; largest activation {most:.3g}. {said}",
+        f"SELECT least(floor(activation / {most:.6g} * {len(bins)}), {len(bins) - 1}) AS bin, count(*) FROM 'RUN/feature_positions/*.parquet'\n"
         f"WHERE sae = '{sql(sae)}' AND feature_id = {number} GROUP BY 1 ORDER BY 1",
     )
 
@@ -152,14 +153,14 @@ def document(run: Source, pick: Pick) -> Drawn:
 def l0(run: Source, pick: Pick) -> Drawn:
     """Active features by position, and the histogram of densities."""
     sae = sae_shown(run, pick)
-    counts: list[npt.NDArray[np.int64]] = [np.zeros(1024, dtype=np.int64) for _ in range(POSITIONS)]
+    tallies: list[npt.NDArray[np.int64]] = [np.zeros(1024, dtype=np.int64) for _ in range(POSITIONS)]
     for rows in position_rows(run, sae, with_features=False):
         for position in range(POSITIONS):
             here = rows.n_active[(rows.positions == position) & ~rows.is_special]
-            counts[position] += np.bincount(np.minimum(here, 1023), minlength=1024)
-    kept = [(at, one) for at, one in enumerate(counts) if one.sum() >= 5]
+            tallies[position] += np.bincount(np.minimum(here, 1023), minlength=1024)
+    kept = [(at, one) for at, one in enumerate(tallies) if one.sum() >= 5]
     if not kept:
-        raise LackingError("Fewer than five tokens at any position.", "more documents")
+        raise LackingError("Fewer than five texts have a token at any position: too few to draw.", "more documents")
     made = panels(2, widths=[0.56, 0.44])
     x = [at for at, _ in kept]
     low, mid, high = (

@@ -10,6 +10,7 @@ import pyarrow as pa
 from actkit.errors import UsageError
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source
+from actkit.plots.style import titles_apart
 
 OF_COMMAND: dict[str, tuple[Picture, ...]] = {
     "dpo": dpo.PICTURES,
@@ -40,10 +41,12 @@ def draw(run: Source, name: str, pick: Pick | None = None) -> Drawn:
 def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
     """The picture. Raises LackingError where the run lacks what it needs, a column that came later included."""
     try:
-        return picture.draw(run, pick)
+        found = picture.draw(run, pick)
     except (KeyError, pa.ArrowInvalid) as error:
         named = re.search(r"[\"'(](\w+)[\"')]", str(error))
         raise LackingError(
             f"This run has no column {named[1] if named else 'for it'}, which an older actkit did not write.",
             "make the run again",
         ) from error
+    titles_apart(found.figure)
+    return found

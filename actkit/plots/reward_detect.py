@@ -91,7 +91,9 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     floor = ""
     if least and by_draws.count(least) > 1:
         made.add_hline(
-            y=-np.log10(least), line={"color": GREY, "dash": "dot"}, annotation_text="smallest p of the draws"
+            y=-np.log10(least),
+            line={"color": GREY, "dash": "dot"},
+            annotation={"text": "smallest p of the draws", "x": 0.5, "xanchor": "center", "yshift": 2},
         )
         floor = f"; the draws give no p below {least:.1g}, the dotted line"
     made.update_xaxes(title="AUROC, discovery")

@@ -184,8 +184,8 @@ def sides(run: Source, pick: Pick) -> Drawn:
         ),
         height=480,
     )
-    made.update_xaxes(title="share of prompt tokens", tickformat=".1%", **LOG)
-    made.update_yaxes(title="share of response tokens", tickformat=".1%", **LOG)
+    made.update_xaxes(title="share of prompt tokens", **{**LOG, "tickformat": "~%"})
+    made.update_yaxes(title="share of response tokens", **{**LOG, "tickformat": "~%"})
     return Drawn(
         made,
         "Which features belong to prompts, which to responses",

@@ -79,7 +79,8 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         made.add_trace(aurocs.update(legendgroup=source, showlegend=False), row=1, col=2)
     layer_axis(made, [row["layer"] for row in rows])
     made.update_yaxes(title=_unit(metric), row=1, col=1)
-    made.update_yaxes(title="AUROC", row=1, col=2)
+    read = [one["auroc_heldout"] for one in known if one["auroc_heldout"] is not None]
+    made.update_yaxes(title="AUROC", range=[min([0.45, *(one - 0.05 for one in read)]), 1.02], row=1, col=2)
     return Drawn(
         made,
         "Where it acts, and where it is read",
@@ -143,13 +144,17 @@ def forest(run: Source, _pick: Pick) -> Drawn:
         )
     )
     made.add_vline(x=0, line={"color": GREY, "dash": "dot", "width": 1})
-    made.update_xaxes(title=_unit(metric))
+    # plotly's own range knows of points and intervals, not of the bands, whose ends are what is to be compared.
+    columns = ("effect", "low", "high", "control_low", "control_high")
+    reached = [0.0, *(float(row[name]) for row in shown for name in columns if row[name] is not None)]
+    pad = 0.05 * (max(reached) - min(reached) or 1)
+    made.update_xaxes(title=_unit(metric), range=[min(reached) - pad, max(reached) + pad])
     ticks = [names[row["intervention_id"]] for row in shown]
-    made.update_yaxes(title="intervention", tickvals=list(range(len(shown))), ticktext=ticks, showgrid=False)
+    made.update_yaxes(tickvals=list(range(len(shown))), ticktext=ticks, showgrid=False)
     return Drawn(
         made,
         "Each intervention",
-        f"Effect of {len(shown):,} interventions on {rows[0]['n']:,} {split} texts with 95 % intervals; grey is the band of "
+        f"Effect of {len(shown):,} intervention{'s' if len(shown) > 1 else ''} on {rows[0]['n']:,} {split} texts with 95 % intervals; grey is the band of "
         "each one's own controls, matched or random.",
         EFFECTS.format(
             "intervention_id, source, effect, low, high, control_low, control_high, p_value, q_value", split, metric

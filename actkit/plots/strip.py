@@ -7,8 +7,10 @@ import plotly.graph_objects as go
 
 from actkit.plots.style import DIVERGING, HEAT, colour_bar, figure, label
 
-A_LINE = 12
+A_LINE = 10
 """Tokens in a line."""
+LONGEST = 8
+"""Characters of a token's cell, which is some 50 pixels wide in a narrow window."""
 MOST = 240
 """Tokens of a strip."""
 
@@ -27,7 +29,7 @@ def strip(
             last = first + len(part) - 1
             names.append(f"{name} {first}–{last}" if name else f"{first}–{last}")
             pad = A_LINE - len(part)
-            texts.append([*(label(one.replace(" ", "·"), 14) for one in part), *[""] * pad])
+            texts.append([*(label(one.replace(" ", "·"), LONGEST) for one in part), *[""] * pad])
             values.append([*numbers[first : first + A_LINE], *[None] * pad])
     shown = [abs(one) for line in values for one in line if one is not None]
     limit = top or max(shown, default=1.0) or 1.0
@@ -41,16 +43,17 @@ def strip(
         y=list(range(len(names))),
         text=texts,
         texttemplate="%{text}",
-        textfont={"size": 11},
+        textfont={"size": 10},
         xgap=2,
         ygap=2,
         hovertemplate="%{text}: %{z:.3g}<extra></extra>",
         colorbar=colour_bar(unit),
         **colours,
     )
-    made = figure(heat, height=90 + 26 * len(names))
+    made = figure(heat, height=max(48 + 26 * len(names), 150))
     made.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False, ticks="", showline=False
     )
+    made.update_layout(margin_b=16)
     made.update_xaxes(showticklabels=False, showgrid=False, ticks="", showline=False)
     return made

@@ -34,6 +34,12 @@ LONGEST = 60
 """Characters of a label."""
 INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cs", "Zl", "Zp"))
 MAX_POINTS = 20_000
+ALONE = 0.25
+"""Half the width of a band that is known at one x alone, such as one layer."""
+FEW = 8
+"""Counts up to which each has a mark."""
+TITLE_WIDTH = 14
+"""Characters in a line of a colour bar's title, which stands beside the picture."""
 
 
 def label(text: Any, longest: int = LONGEST) -> str:
@@ -63,20 +69,21 @@ def panels(
     spacing = 0.17 if columns > 1 else 0
     made = make_subplots(1, columns, subplot_titles=titles or None, column_widths=widths, horizontal_spacing=spacing)
     made.update_annotations(font_size=13)
-    return _styled(made, height, top=44 if titles else 24)
+    return _styled(made, height, below_titles=bool(titles))
 
 
-def _styled(made: go.Figure, height: int, top: int = 24) -> go.Figure:
+def _styled(made: go.Figure, height: int, below_titles: bool = False) -> go.Figure:
     made.update_layout(
         template="none",
         height=height,
-        margin={"l": 70, "r": 24, "t": top, "b": 56},
+        margin={"l": 70, "r": 24, "t": 44 if below_titles else 24, "b": 62},
         font={"family": FAMILY, "size": 13},
-        legend={"orientation": "h", "y": -0.17, "yanchor": "top", "x": 0, "xanchor": "left"},
+        # Above the axes: below them it meets their titles as soon as it takes two lines.
+        legend={"orientation": "h", "y": 1.1 if below_titles else 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         hoverlabel={"align": "left"},
         colorway=list(COLOURS),
     )
-    axis = {"showline": True, "ticks": "outside", "automargin": True, "zeroline": False, "title_standoff": 8}
+    axis = {"showline": True, "ticks": "outside", "automargin": True, "zeroline": False}
     made.update_xaxes(**axis)
     made.update_yaxes(**axis)
     return themed(made, dark=False)
@@ -91,11 +98,18 @@ def themed(made: go.Figure, dark: bool) -> go.Figure:
     return made
 
 
+def titles_apart(made: go.Figure) -> go.Figure:
+    """The figure with its axes' titles clear of the labels, once it has them; in place."""
+    made.update_xaxes(title_standoff=8)
+    made.update_yaxes(title_standoff=10)
+    return made
+
+
 def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Figure:
     """The figure with its title and sentence in it, for a file of its own; in place."""
     lines = wrapped(says, 118)
     text = f"<b>{label(title, 120)}</b>" + "".join(f"<br><sup>{label(line, 140)}</sup>" for line in lines)
-    more = 56 + 22 * len(lines)
+    more = 56 + 22 * len(lines) + 20 * _legend_lines(made, width)
     height = (made.layout.height or HEIGHT) + more
     made.update_layout(
         title={"text": text, "x": 0.01, "xanchor": "left", "y": 1 - 26 / height, "yanchor": "top", "yref": "container"},
@@ -104,6 +118,12 @@ def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Fig
         height=height,
     )
     return made
+
+
+def _legend_lines(made: go.Figure, width: int) -> int:
+    """Lines that the legend takes, about."""
+    names = [trace.name for trace in made.data if trace.name and trace.showlegend is not False]
+    return -(-sum(50 + 7 * len(name) for name in names) // (width - 94)) if len(names) > 1 else 0
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -124,13 +144,16 @@ def faded(colour: str, alpha: float = 0.18) -> str:
 
 
 def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str, **more: Any) -> list[Any]:
-    """An area between two lines: an interval, or what chance gives."""
+    """An area between two lines: an interval, or what chance gives; at a single x a bar of some width."""
+    x, low, high = list(x), list(low), list(high)
+    if len(x) == 1 and isinstance(x[0], int | float):
+        x, low, high = [x[0] - ALONE, x[0] + ALONE], 2 * low, 2 * high
     group = more.pop("legendgroup", name)
     line = {"width": 0, "color": colour}
     shared = {"mode": "lines", "line": line, "legendgroup": group, "hoverinfo": "skip", **more}
     return [
-        go.Scatter(x=list(x), y=list(low), showlegend=False, **shared),
-        go.Scatter(x=list(x), y=list(high), fill="tonexty", fillcolor=faded(colour), name=name, **shared),
+        go.Scatter(x=x, y=low, showlegend=False, **shared),
+        go.Scatter(x=x, y=high, fill="tonexty", fillcolor=faded(colour), name=name, **shared),
     ]
 
 
@@ -148,8 +171,13 @@ def line(x: Iterable[Any], y: Iterable[Any], name: str, number: int, **more: Any
     )
 
 
-LOG = {"type": "log", "dtick": "D2"}
-"""A logarithmic axis with marks at 1, 2 and 5."""
+LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
+"""A logarithmic axis with marks at 1, 2 and 5; without a format plotly writes 5 for 0.5 and for 50 alike."""
+
+
+def counts(most: float) -> dict[str, Any]:
+    """An axis of counts up to `most`: whole numbers, from 0 on."""
+    return {"rangemode": "tozero", "tickformat": ",d", **({"dtick": 1} if most <= FEW else {})}
 
 
 def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
@@ -159,5 +187,6 @@ def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
 
 
 def colour_bar(title: str) -> dict[str, Any]:
-    """A colour bar, its title above it where a long one is not cut off."""
-    return {"title": {"text": title, "side": "top"}, "thickness": 12, "lenmode": "fraction", "len": 1}
+    """A colour bar, its title above it in short lines, which take no width from the picture."""
+    text = "<br>".join(wrapped(title, TITLE_WIDTH))
+    return {"title": {"text": text, "side": "top"}, "thickness": 12, "lenmode": "fraction", "len": 1}

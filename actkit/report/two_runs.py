@@ -71,6 +71,8 @@ def share_axes(first: dict[str, Any], second: dict[str, Any]) -> None:
         axes = [one["layout"][name] for one in (first, second)]
         if any(axis.get("type") == "category" or "range" in axis or axis.get("autorange") for axis in axes):
             continue
+        if axes[0].get("title") != axes[1].get("title"):  # projections at two layers have scales of their own
+            continue
         ends = [one for one in (_extent(figure, name) for figure in (first, second)) if one is not None]
         if len(ends) < MOST:
             continue
@@ -99,7 +101,11 @@ def _extent(figure: Mapping[str, Any], axis: str) -> tuple[float, float] | None:
             return None
         values = _numbers(trace.get(letter, ()))
         if values.size and np.isfinite(values).any():
-            found.append((float(np.nanmin(values)), float(np.nanmax(values))))
+            bars = trace.get(f"error_{letter}") or {}
+            above = bars.get("array", [0.0])
+            below = bars.get("arrayminus", above)
+            above, below = (np.nan_to_num(_numbers(one)) for one in (above, below))
+            found.append((float(np.nanmin(values - below)), float(np.nanmax(values + above))))
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 

@@ -47,6 +47,12 @@ def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
             hidden = found.figure.layout[axis].showticklabels is False or found.figure.layout[axis].ticktext
             texts = found.figure.layout[axis].type == "category" or hidden or picture.name == "feature"
             assert title or texts, (picture.name, axis)
+        layout = found.figure.layout
+        assert layout.legend.y >= 1, "a legend below the axes meets their titles"
+        for axis in (one for one in map(layout.__getitem__, ("xaxis", "yaxis")) if one.type == "log"):
+            assert axis.tickformat, "without a format 0.5 and 50 are both written 5"
+        for band in (one for one in layout.shapes if one.type == "rect" and one.xref == "x" and layout.xaxis.range):
+            assert layout.xaxis.range[0] <= band.x0 <= band.x1 <= layout.xaxis.range[1], "a band is cut"
         assert duckdb.sql(found.query.replace("RUN", str(run.path))).fetchall(), picture.name
         assert json.dumps(found.figure.to_dict(), default=np.ndarray.tolist)
         assert themed(found.figure, dark=True).layout.paper_bgcolor == DARK["paper"]

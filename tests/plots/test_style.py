@@ -1,0 +1,9 @@
+"""What every picture has in common."""
+
+from actkit.plots.style import band
+
+
+def test_a_band_at_a_single_layer_can_be_seen() -> None:
+    low, high = band([15], [-0.2], [0.3], "controls", "#8a8a8a")
+    assert high.x[0] < 15 < high.x[1] and (low.y, high.y) == ((-0.2, -0.2), (0.3, 0.3))
+    assert band([1, 2], [0, 0], [1, 1], "quartiles", "#8a8a8a")[1].x == (1, 2)
