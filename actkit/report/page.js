@@ -132,12 +132,12 @@ function coloursOf(run, view, wanted) {
   if (view.values) for (const one of view.values) {
     const special = new Set(view.special), known = one.values.filter((value, at) => value !== null && !special.has(at));
     const middle = known.reduce((sum, value) => sum + value, 0) / (known.length || 1), top = Math.max(1e-9, ...known.map((value) => Math.abs(value - middle)));
-    found.push({name: one.name, of: (at) => one.values[at] === null || one.values[at] === undefined ? {style: ""} : {style: signed((one.values[at] - middle) / top), says: number(one.values[at], 4)}});
+    found.push({name: one.name, key: "blue above, orange below the text's mean; full colour: " + number(top) + " away from it", of: (at) => one.values[at] === null || one.values[at] === undefined ? {style: ""} : {style: signed((one.values[at] - middle) / top), says: number(one.values[at], 4)}});
   }
   (view.features || []).forEach((of, sae) => {
     if (!of.some((one) => one.length)) return;
     const most = Math.max(1, ...of.map((one) => one.length ? one[0].length : 0));
-    if (wanted && wanted[0] === sae) found.unshift({name: "feature " + wanted[1], of: (at) => { const hit = featuresOf(view, at, sae).find(([id]) => id === wanted[1]); return {style: heat(hit ? hit[1] : 0), says: hit ? number(hit[1] / 255 * scaleOf(run, sae, wanted[1])) : "not active"}; }});
+    if (wanted && wanted[0] === sae) found.unshift({name: "feature " + wanted[1], key: "orange: from 0 to its largest anywhere, " + number(scaleOf(run, sae, wanted[1])), of: (at) => { const hit = featuresOf(view, at, sae).find(([id]) => id === wanted[1]); return {style: heat(hit ? hit[1] : 0), says: hit ? number(hit[1] / 255 * scaleOf(run, sae, wanted[1])) : "not active"}; }});
     found.push({name: "active features shown, " + (runs[run].saes[sae] || {}).name, of: (at) => { const n = featuresOf(view, at, sae).length; return {style: heat(160 * n / most), says: n + " features"}; }});
   });
   found.push(none);
@@ -153,12 +153,13 @@ async function sequencePage(run, id, wanted) {
   const paired = runs[run].sequences.filter((row) => row[1] === view.record_id && row[0] !== id && row[2] && view.side && row[5] !== null);
   for (const row of paired) { const other = await sequence(run, row[0]); if (other) siblings.push(other); }
   siblings.sort((a, b) => a.sequence_id - b.sequence_id);
-  const select = el("select", {id: "colour", "aria-label": "Colour by"}), shown = el("div");
+  const select = el("select", {id: "colour", "aria-label": "Colour by"}), key = el("span", {id: "key"}), shown = el("div");
   const names = [...new Set(siblings.flatMap((one) => coloursOf(run, one, wanted).map((colour) => colour.name)))];
   names.forEach((name) => select.append(el("option", {value: name}, name)));
   const draw = () => {
     const pick = (one) => coloursOf(run, one, wanted).find((colour) => colour.name === select.value) || {of: () => ({style: ""})};
     shown.replaceChildren();
+    key.textContent = pick(view).key ? " " + pick(view).key : "";
     const shared = siblings.length > 1 && siblings.every((one) => one.parent !== null && one.parent === siblings[0].parent) ? siblings[0].start : 0;
     if (shared) shown.append(el("h3", null, "shared by both"), strip(run, siblings[0], pick(siblings[0]), 0, shared));
     shown.append(el("div", {class: siblings.length > 1 ? "sidebyside" : ""}, siblings.map((one) => el("div", null, siblings.length > 1 ? el("h3", null, visible(one.side || "text"), ", ", count(one.n_tokens), " tokens") : null, strip(run, one, pick(one), shared, Infinity)))));
@@ -167,7 +168,7 @@ async function sequencePage(run, id, wanted) {
   draw();
   order = runs[run].sequences.filter((row) => row[5] !== null).map((row) => sequenceAt(run, row[0]));
   const about = [["record", view.record_id], ["side", view.side], ["label", view.label], ["group", view.group], ["template", view.template], ["split", view.split], ["source", view.source], ["tokens", count(view.n_tokens)], ["cut off", view.n_truncated || null]];
-  return [crumbs(run, el("a", {href: "#/" + run + "/sequences"}, "texts"), " › text " + id), el("h1", null, "Text " + id), facts(about), el("p", {class: "legend"}, "coloured by ", select), shown, el("div", {id: "chosen"})];
+  return [crumbs(run, el("a", {href: "#/" + run + "/sequences"}, "texts"), " › text " + id), el("h1", null, "Text " + id), facts(about), el("p", {class: "legend"}, "coloured by ", select, key), shown, el("div", {id: "chosen"})];
 }
 function facts(rows) { return el("dl", null, rows.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) => [el("dt", null, name), el("dd", null, value instanceof Node ? value : visible(value))])); }
 function notes(run) { return el("div", {class: "legend"}, (runs[run].missing || []).map((one) => el("p", null, one + "."))); }

@@ -83,6 +83,7 @@ def test_a_feature_is_found_opened_hovered_and_followed(
         contexts.first.locator(".value").click()
         context = first["contexts"][0]
         seen.settled(f"#/0/sequence/{context['sequence_id']}/0/{first['feature_id']}")
+        assert "largest anywhere" in seen.page.inner_text("#key")
         whole = run.table("sequences").to_pylist()[int(context["sequence_id"])]["text"]
         tokens = "".join(one for one in seen.page.locator(".strip .tok:not(.special)").all_inner_texts())
         assert tokens.replace("⏎", "").split() == whole.replace("\n", "").split()
