@@ -10,11 +10,11 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-from actkit.backends.hub_reach import from_cache_where_unreachable
 from actkit.backends.names import is_directory
 from actkit.bundled import NAME
 from actkit.config import ModelSpec
 from actkit.errors import ActkitError, ModelError
+from actkit.remote.hub_reach import MINE, from_cache_where_unreachable
 
 ABSENT = "does not appear to have a file named"
 """What `transformers` says where a file is not in a directory, on the hub, or in a cache that it knows to be whole."""
@@ -31,7 +31,6 @@ TOLD = (
 )
 """What errors say, and what to do."""
 
-MINE = "--model tiny is bundled, --model DIR is a directory of yours"
 PLAINER = (
     ("ignore_mismatched_sizes", "the weights have other shapes than config.json says"),
     ("Couldn't instantiate the backend tokenizer", "there is no tokenizer.json, nor files to make one from"),

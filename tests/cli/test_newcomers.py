@@ -496,7 +496,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(
     """Its client tried for half a minute."""
     import huggingface_hub
 
-    from actkit.backends import hub_reach
+    from actkit.remote import hub_reach
 
     class ConnectError(Exception):
         pass

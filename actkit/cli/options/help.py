@@ -14,10 +14,12 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from actkit.bundled import NAME
 from actkit.cli.run_argument import explained
 from actkit.cli.signals import what_is_kept
 from actkit.cli.streams import end_with_reader
 from actkit.errors import RunError
+from actkit.remote.hub_reach import check_model
 
 MOST_USED = ("model", "preset", "layers", "sae_release", "max_samples", "out", "resume", "config")
 """Options of every command that its short help shows; the others are behind `--help-all`."""
@@ -44,6 +46,7 @@ class Command(TyperCommand):
         """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
         try:
             with explained(ctx.params.get("run")):
+                check_model(ctx.params.get("model") or NAME)
                 return super().invoke(ctx)
         except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was
             end_with_reader()

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actkit.backends.hub_reach import is_reachable
 from actkit.backends.names import is_hub_id
 from actkit.errors import InputError
 from actkit.pipeline.input.arrow_rows import named
 from actkit.pipeline.input.class_names import NamesIn, of_features
 from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.hub_files import HubPath, cached
+from actkit.remote.hub_reach import is_reachable
 
 ID = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<configuration>[\w.-]+))?")
 """`owner/name`, `owner/name:configuration`, `owner/name@revision:configuration`."""

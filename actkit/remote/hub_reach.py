@@ -1,9 +1,14 @@
 """Whether the Hugging Face hub can be reached, asked once and briefly: its client tries for half a minute."""
 
 import functools
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from actkit.bundled import NAME
+from actkit.errors import ModelError, in_short
 
 PATIENCE = 2.0
 """Seconds to connect within."""
@@ -42,3 +47,26 @@ def from_cache_where_unreachable() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = False
+
+
+MINE = "--model tiny is bundled, --model DIR is a directory of yours"
+
+
+def check_model(name: str) -> None:
+    """Raise ModelError at once for a model that only the hub can have where the hub cannot be reached.
+
+    Whoever loads it finds that out too, after the seconds that torch and transformers take to be imported.
+    """
+    if name == NAME or os.path.isdir(name) or name.startswith((".", "/", "~")) or "://" in name or name.count("/") > 1:  # noqa: PTH112 - as in backends.names
+        return
+    from huggingface_hub import constants
+
+    # An alias is another model's name: any model of the cache can be it.
+    pattern = f"models--{name.replace('/', '--')}" if "/" in name else "models--*"
+    there = any(Path(constants.HF_HUB_CACHE).glob(pattern))
+    if there or constants.HF_HUB_OFFLINE or name.lower().endswith(".gguf") or is_reachable():
+        return
+    raise ModelError(
+        f"{in_short(name)}: the hub cannot be reached and the model is not in the local cache",
+        f"check the name and the connection, or set HF_HOME to a cache that has it; {MINE}",
+    )

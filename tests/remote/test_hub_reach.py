@@ -1,0 +1,52 @@
+"""A hub that nobody answers at is told of before anything that takes seconds is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actkit.errors import ModelError
+from actkit.remote import hub_reach
+
+CALL = """
+import sys
+from actkit.cli.app import main
+try:
+    main(["capture", "-p", "x", "-m", "gpt2", "-o", "x"])
+finally:
+    print(sorted({"torch", "transformers", "transformer_lens"} & set(sys.modules)))
+"""
+
+
+def test_an_unreachable_hub_is_said_without_importing_torch(tmp_path: Path) -> None:
+    """Its address is a port of this machine at which nothing listens."""
+    away = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(tmp_path), "NO_PROXY": "*"}
+    call = [sys.executable, "-c", CALL]
+    done = subprocess.run(
+        call, env={**os.environ, **away}, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (1, "[]\n"), done.stderr
+    assert done.stderr.startswith("error: gpt2: the hub cannot be reached and the model is not in the local cache")
+    assert "--model tiny" in done.stderr and "--model DIR" in done.stderr
+
+
+def test_what_may_be_in_the_cache_or_on_this_machine_is_left_to_whoever_loads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub_reach, "is_reachable", lambda: False)
+    for name in ("tiny", str(tmp_path), "./nothing", "~/nothing", "a/b/c", "https://x", "model.gguf"):
+        hub_reach.check_model(name)
+    for name in ("owner/name", "gpt2"):
+        with pytest.raises(ModelError, match="cannot be reached"):
+            hub_reach.check_model(name)
+    (tmp_path / "cache/models--owner--name").mkdir(parents=True)
+    hub_reach.check_model("owner/name")
+    hub_reach.check_model("gpt2")  # an alias may be that model's
+    with pytest.raises(ModelError):
+        hub_reach.check_model("owner/other")
