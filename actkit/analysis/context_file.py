@@ -28,7 +28,7 @@ class ContextFile:
                 for number in np.unique(blocks[where]).tolist():
                     mine = np.flatnonzero(blocks[where] == number)
                     own = texts.taken(mine)
-                    begin = self._files[number].write(np.frombuffer(b"".join(own.data), dtype=np.uint8))
+                    begin = self._files[number].write(own.to_bytes())
                     self._kept[number].append((where[mine], begin, own.lengths))
         except BaseException:
             self.close()
@@ -40,9 +40,8 @@ class ContextFile:
             return joined([])
         found, tokens = [], []
         for where, begin, lengths in self._kept[number]:
-            data = self._files[number].read(begin, int(lengths.sum()), np.uint8).tobytes()
-            ends = np.cumsum(lengths.sum(1)).tolist()
-            found.append(Windows([data[one:end] for one, end in zip([0, *ends], ends, strict=False)], lengths))
+            data = self._files[number].read(begin, int(lengths.sum()), np.uint8)
+            found.append(Windows.from_bytes(data, lengths))
             tokens.append(where)
         return joined(found).taken(np.argsort(np.concatenate(tokens)))
 

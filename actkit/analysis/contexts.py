@@ -18,7 +18,10 @@ AT_ONCE = 1 << 20
 """Entries that are looked at together."""
 WAITING = 1 << 14
 """Entries after which what waits is taken in; more where there are very many features."""
+CUT = 1 << 12
+"""Windows that are cut out of a text together."""
 Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 
 
 class Strongest:
@@ -93,7 +96,7 @@ class Strongest:
         old = (np.repeat(touched, most), *(one[touched].reshape(-1) for one in known))
         ids, values, sequences, places, kinds = (np.concatenate(one) for one in zip(old, every, strict=True))
         # A positive float32 is ordered as its bits are.
-        order = _stable((ids << 32) | (np.int64(0x7FFFFFFF) - values.view(np.int32)))
+        order = stable_order((ids << 32) | (np.int64(0x7FFFFFFF) - values.view(np.int32)))
         order = order[values[order] > 0]
         first = _first_of_kind(ids[order], kinds[order])
         order = order[first]
@@ -106,7 +109,7 @@ class Strongest:
         self._least = self._activations[:, -1].copy()
 
 
-def _stable(keys: Ints) -> Ints:
+def stable_order(keys: Ints) -> Ints:
     """The order that sorts keys [n], equal ones as they come; numpy's own stable sort takes several times as long."""
     order = np.argsort(keys)
     ranked = keys[order]
@@ -122,7 +125,7 @@ def _first_of_kind(ids: Ints, kinds: Ints) -> Ints:
     if kinds.max(initial=0) >> 40 or ids.max(initial=0) >> 23:
         kinds = np.unique(kinds, return_inverse=True)[1]
     keys = (ids << 40) | kinds
-    order = _stable(keys)
+    order = stable_order(keys)
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = keys[order[1:]] != keys[order[:-1]]
     return np.sort(order[first])
@@ -132,40 +135,50 @@ def _first_of_kind(ids: Ints, kinds: Ints) -> Ints:
 class Windows:
     """The texts around tokens [n], in UTF-8."""
 
-    data: list[bytes]
+    texts: pa.LargeBinaryArray
     lengths: Ints
     """[n, 3] bytes before the token, of itself, after it."""
 
+    @classmethod
+    def from_bytes(cls, data: Bytes, lengths: Ints) -> "Windows":
+        """Of texts end to end."""
+        return cls(_pieces(lengths.sum(1), data), lengths)
+
     def taken(self, some: Ints) -> "Windows":
         """Those of the texts with these numbers [k], in this order."""
-        return Windows([self.data[at] for at in some.tolist()], self.lengths[some])
+        return Windows(self.texts.take(pa.array(some)), self.lengths[some])
+
+    def to_bytes(self) -> Bytes:
+        """The texts end to end."""
+        ends = np.frombuffer(self.texts.buffers()[1], dtype=np.int64)[self.texts.offset :][: len(self.texts) + 1]
+        data = np.frombuffer(self.texts.buffers()[2] or b"", dtype=np.uint8)
+        return data[ends[0] : ends[-1]]
 
     def codes(self) -> Ints:
         """[n] numbers that are equal where texts are, and where the token stands in them."""
-        texts = pa.array(self.data, pa.large_binary()).dictionary_encode().indices.to_numpy().astype(np.int64)
+        texts = self.texts.dictionary_encode().indices.to_numpy().astype(np.int64)
         _, spans = np.unique(self.lengths[:, 0] << 32 | self.lengths[:, 1], return_inverse=True)
         return np.unique(texts * (int(spans.max(initial=0)) + 1) + spans, return_inverse=True)[1]
 
     def columns(self) -> Iterator[pa.Array]:
         """The text before the tokens, the tokens' own, and the text after them."""
-        first = self.lengths[:, 0].tolist()
-        second = (self.lengths[:, 0] + self.lengths[:, 1]).tolist()
-        parts = (
-            [one[:end] for one, end in zip(self.data, first, strict=True)],
-            [one[begin:end] for one, begin, end in zip(self.data, first, second, strict=True)],
-            [one[begin:] for one, begin in zip(self.data, second, strict=True)],
-        )
-        for part in parts:
-            yield pa.array(part, pa.binary()).cast(pa.string())
+        pieces = _pieces(self.lengths.reshape(-1), self.to_bytes())
+        for part in range(3):
+            yield pieces.take(pa.array(np.arange(part, len(pieces), 3))).cast(pa.string())
+
+
+def _pieces(lengths: Ints, data: Bytes) -> pa.LargeBinaryArray:
+    """Bytes cut into pieces [n] of these lengths."""
+    ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(lengths), buffers)
 
 
 def joined(windows: Sequence[Windows]) -> Windows:
     """Several after one another."""
     lengths = [one.lengths for one in windows]
-    return Windows(
-        [text for one in windows for text in one.data],
-        np.concatenate([np.zeros((0, 3), dtype=np.int64), *lengths]),
-    )
+    texts = [pa.array([], pa.large_binary()), *(one.texts for one in windows)]
+    return Windows(pa.concat_arrays(texts), np.concatenate([np.zeros((0, 3), dtype=np.int64), *lengths]))
 
 
 def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.Array:
@@ -233,6 +246,17 @@ def _around(texts: pa.ChunkedArray, owner: Ints, start: Ints, end: Ints) -> Wind
         begins[np.clip(first + at, first, last)] for at in (np.maximum(start - AROUND, 0), start, end, end + AROUND)
     ]
     lengths = np.diff(np.stack(edges, axis=1), axis=1)
-    text = data.tobytes()
-    windows = [text[begin:end] for begin, end in zip(edges[0].tolist(), edges[3].tolist(), strict=True)]
-    return Windows(windows, lengths)
+    return Windows.from_bytes(_cut(data, edges[0], edges[3]), lengths)
+
+
+def _cut(data: Bytes, begins: Ints, ends: Ints) -> Bytes:
+    """The bytes [begin, end) of each of `begins` and `ends`, which may overlap, end to end."""
+    found = [np.zeros(0, dtype=np.uint8)]
+    for first in range(0, len(begins), CUT):
+        begin, lengths = begins[first : first + CUT], (ends - begins)[first : first + CUT]
+        width = int(lengths.max())
+        # All as long as the longest, and what is too much taken off: a copy a row, not one a byte.
+        padded = np.concatenate([data, np.zeros(width, dtype=np.uint8)]) if (begin + width > len(data)).any() else data
+        rows = np.lib.stride_tricks.sliding_window_view(padded, max(width, 1))[begin]
+        found.append(rows[np.arange(max(width, 1)) < lengths[:, None]])
+    return np.concatenate(found)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_array
 
 from actkit.analysis.context_file import ContextFile
-from actkit.analysis.contexts import Windows, context_lists
-from actkit.analysis.feature_tally import BINS, SAMPLED, Tally, tally
+from actkit.analysis.contexts import Windows, context_lists, stable_order
+from actkit.analysis.entries_by_feature import EntriesByFeature
+from actkit.analysis.feature_tally import BINS, Tally, first_sampled, tally
 from actkit.runs.reader import Ints
 from actkit.schemas import arrow_schema
 from actkit.schemas.of_features import CO_ACTIVE, CONTEXTS
@@ -36,19 +38,24 @@ def feature_stats(
     Special tokens and sinks are left out. Counts and sums are exact in float64. Contexts are the 20 strongest tokens,
     no two of one sequence or of equal text. Temporary files are in `scratch`, by default the system's folder for them.
 
-    Raises WriteError where the disk is full.
+    Errors: see `EntriesByFeature`.
     """
-    folder = Path(tempfile.gettempdir()) if scratch is None else scratch
-    found = tally(run, sae, d_sae, CONTEXTS_KEPT, folder)
+    with EntriesByFeature(run, sae, d_sae, Path(tempfile.gettempdir()) if scratch is None else scratch) as entries:
+        yield from stats_of(entries, url)
+
+
+def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambda _feature: None) -> Iterator[pa.Table]:
+    """The same of entries that are in order already."""
+    found, active, d_sae = tally(entries, CONTEXTS_KEPT), entries.active, entries.d_sae
     strong, shown = _strong_tokens(found), _sampled_tokens(found)
-    together = _together(found, d_sae)
+    together = _together(*entries.at_random.chosen(), d_sae)
     every = [np.concatenate([one, other]) for one, other in zip(strong, shown, strict=True)]
     order = np.argsort(every[0] // BLOCK, kind="stable")
     features, sequences, positions, bits = (one[order] for one in every)
-    with ContextFile(run, sequences, positions, features // BLOCK, folder) as texts:
+    with ContextFile(entries.run, sequences, positions, features // BLOCK, entries.scratch) as texts:
         for number, first in enumerate(range(0, d_sae, BLOCK)):
             block = np.arange(first, min(first + BLOCK, d_sae))
-            fired = found.active[block] > 0
+            fired = active[block] > 0
             of_block = texts.block(number)
             here = np.flatnonzero(features // BLOCK == number)
             rows = _Rows(features[here], sequences[here], positions[here], bits[here], of_block)
@@ -56,12 +63,12 @@ def feature_stats(
             own = np.arange(len(here))
             counts = pa.FixedSizeListArray.from_arrays(pa.array(found.histogram[block].reshape(-1)), BINS)
             columns = {
-                "sae": [sae] * len(block),
+                "sae": [entries.sae] * len(block),
                 "feature_id": pa.array(block.astype(np.int32)),
-                "n_active": pa.array(found.active[block]),
-                "density": pa.array(found.active[block] / max(found.n_tokens, 1)),
-                "mean": pa.array(found.total[block] / np.maximum(found.active[block], 1), mask=~fired),
-                "max": pa.array(found.strongest.activations[block, 0].astype(np.float64), mask=~fired),
+                "n_active": pa.array(active[block]),
+                "density": pa.array(active[block] / max(entries.at_random.n_tokens, 1)),
+                "mean": pa.array(found.total[block] / np.maximum(active[block], 1), mask=~fired),
+                "max": pa.array(entries.largest[block].astype(np.float64), mask=~fired),
                 "histogram": counts.cast(pa.list_(pa.int64())),
                 "url": pa.array([url(int(one)) for one in block], type=pa.string()),
                 "contexts": _contexts(rows.where(own[:n_strong]), block),
@@ -102,13 +109,11 @@ def _sampled_tokens(found: Tally) -> tuple[Ints, ...]:
     """The same of tokens at random, up to SAMPLED of each feature, weakest first."""
     if not found.sampled:
         return tuple(np.zeros(0, dtype=np.int64) for _ in range(4))
-    features, sequences, positions, bits, order = (np.concatenate(one) for one in zip(*found.sampled, strict=True))
-    by_chance = np.lexsort((positions, sequences, order, features))
-    ranked = features[by_chance]
-    rank = np.arange(len(ranked)) - np.searchsorted(ranked, ranked, side="left")
-    kept = by_chance[rank < SAMPLED]
-    kept = kept[np.lexsort((positions[kept], sequences[kept], bits[kept], features[kept]))]
-    return features[kept], sequences[kept], positions[kept], bits[kept]
+    # Again over all: a feature of very many entries came in several ranges.
+    every = first_sampled(*(np.concatenate(one) for one in zip(*found.sampled, strict=True)))
+    features, sequences, positions, bits, _ = every
+    order = stable_order(features << 32 | bits)
+    return features[order], sequences[order], positions[order], bits[order]
 
 
 def _contexts(rows: _Rows, block: Ints) -> pa.Array:
@@ -132,12 +137,10 @@ def _quantiles(rows: _Rows, block: Ints) -> pa.Array:
     return pa.ListArray.from_arrays(outer, inner).cast(pa.list_(CONTEXTS))
 
 
-def _together(found: Tally, d_sae: int) -> dict[int, list[dict[str, Any]]]:
-    """Feature → the features most often active where it is, over tokens at random."""
-    if not found.together:
+def _together(ids: npt.NDArray[np.int32], lengths: Ints, d_sae: int) -> dict[int, list[dict[str, Any]]]:
+    """Feature → the features most often active where it is, over tokens at random that have so many of `ids` each."""
+    if not len(lengths):
         return {}
-    lengths = np.array([len(one) for one in found.together])
-    ids = np.concatenate(found.together)
     ends = np.concatenate([[0], np.cumsum(lengths)])
     tokens = csr_array((np.ones(len(ids), dtype=np.int32), ids, ends), shape=(len(lengths), d_sae))
     counts = np.bincount(ids, minlength=d_sae)

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.feature_positions import feature_positions
-from actkit.analysis.feature_stats import feature_stats
+from actkit.analysis.entries_by_feature import EntriesByFeature
+from actkit.analysis.feature_positions import positions_of
+from actkit.analysis.feature_stats import stats_of
 from actkit.backends.saes.sae import Sae
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import UsageError
@@ -100,10 +101,11 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
         counts.update(_chunks(run))
         for sae in saes:
-            for table in feature_stats(run, sae.name, sae.d_sae, sae.feature_url, scratch=run):
-                yield "feature_stats", table
-            for groups in feature_positions(run, sae.name, sae.d_sae, run):
-                yield "feature_positions", groups
+            with EntriesByFeature(run, sae.name, sae.d_sae, run) as entries:
+                for table in stats_of(entries, sae.feature_url):
+                    yield "feature_stats", table
+                for groups in positions_of(entries):
+                    yield "feature_positions", groups
 
     reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
     return Recipe(

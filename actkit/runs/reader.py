@@ -109,7 +109,8 @@ def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> It
         for group in range(file.num_row_groups):
             named = file.read_row_group(group, columns=["sae"])["sae"]
             if len(named) and named[0].as_py() == sae:
-                yield file.read_row_group(group, columns=columns and list(columns))
+                # Threads cost more than they give for so few columns.
+                yield file.read_row_group(group, columns=columns and list(columns), use_threads=False)
 
 
 def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:

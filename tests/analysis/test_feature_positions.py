@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.analysis import entries_by_feature
 from actkit.analysis import feature_positions as module
 from actkit.runs.by_feature import positions_of_feature
 from actkit.verify.tables.run import verify
@@ -17,7 +18,8 @@ from actkit.verify.tables.run import verify
 def test_every_entry_is_there_once_in_order(
     most: int, group: int, six_runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RANGE", most)
+    monkeypatch.setattr(entries_by_feature, "RANGE", most)
+    monkeypatch.setattr(entries_by_feature, "CHUNK", most)
     monkeypatch.setattr(module, "GROUP", group)
     run = six_runs["feature-dataset"]
     rows = pq.read_table(run / "features").to_pylist()

@@ -1,0 +1,108 @@
+"""Active features in order of feature: all of them once, with what is left out marked, however they are cut up."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.analysis import entries_by_feature as module
+from actkit.analysis import tokens_at_random
+from actkit.analysis.entries_by_feature import EntriesByFeature
+from actkit.analysis.feature_stats import feature_stats
+from actkit.analysis.tokens_at_random import TokensAtRandom, priority_of
+from actkit.errors import RunError
+from tests.benchmarks.statistics import SAE, made_up
+
+D_SAE = 64
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.benchmarks.statistics.SHARD", 512)
+        return made_up(tmp_path_factory.mktemp("entries") / "run", 1500, D_SAE, 6)
+
+
+@pytest.mark.parametrize(("chunk", "most"), [(1 << 20, 1 << 20), (700, 50), (1, 7)])
+def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
+    run: Path, chunk: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "RANGE", most)
+    expected = sorted(
+        (feature, row["sequence_id"], row["position"], value, row["position"] == 0)
+        for part in sorted((run / "features").iterdir())
+        for row in pq.read_table(part, partitioning=None).to_pylist()
+        for feature, value in zip(row["feature_ids"], row["feature_activations"], strict=True)
+    )
+    with EntriesByFeature(run, SAE, D_SAE, tmp_path) as entries:
+        ranges = list(entries.ranges())
+    found = [
+        row
+        for one in ranges
+        for row in zip(
+            *(getattr(one, name).tolist() for name in ("features", "sequences", "positions", "values", "is_left_out")),
+            strict=True,
+        )
+    ]
+    assert found == expected and all(len(one.features) <= most for one in ranges)
+    plain = [row for row in expected if not row[4]]
+    assert entries.active.tolist() == np.bincount([row[0] for row in plain], minlength=D_SAE).tolist()
+    assert entries.largest.tolist() == [
+        max([row[3] for row in plain if row[0] == feature], default=0) for feature in range(D_SAE)
+    ]
+
+
+def test_statistics_do_not_depend_on_chunks_and_ranges(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feature of more than a range has its strongest and its random tokens from all of its slices."""
+    whole = [row for table in feature_stats(run, SAE, D_SAE) for row in table.to_pylist()]
+    monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(module, "RANGE", 40)
+    cut = [row for table in feature_stats(run, SAE, D_SAE) for row in table.to_pylist()]
+    for one, other in zip(whole, cut, strict=True):
+        assert other.pop("mean") == pytest.approx(one.pop("mean"), rel=1e-12)
+        assert other == one
+    assert max(row["n_active"] for row in whole) > 120
+
+
+@pytest.mark.parametrize("wrong", [D_SAE, -1])
+def test_a_feature_that_the_sae_does_not_have_is_a_damaged_run(run: Path, wrong: int, tmp_path: Path) -> None:
+    damaged = tmp_path / "run"
+    for name in ("features", "tokens", "sequences"):
+        (damaged / name).mkdir(parents=True)
+        part = sorted((run / name).iterdir())[0]
+        table = pq.read_table(part, partitioning=None)
+        if name == "features":
+            ids = [[*row[:-1], wrong] for row in table["feature_ids"].to_pylist()]
+            table = table.set_column(3, "feature_ids", pa.array(ids, pa.list_(pa.int32())))
+        pq.write_table(table, damaged / name / part.name)
+    with pytest.raises(RunError, match=re.escape(f"a feature of {SAE} is not among its {D_SAE}")):
+        EntriesByFeature(damaged, SAE, D_SAE, tmp_path)
+
+
+@pytest.mark.parametrize("per_token", [1, 9])
+def test_tokens_at_random_are_those_of_all_at_once(
+    per_token: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many will be looked at is known at the end; what comes first is not missing then."""
+    monkeypatch.setattr(tokens_at_random, "CO_TOKENS", 40)
+    monkeypatch.setattr(tokens_at_random, "CO_PAIRS", 2500)
+    positions, n = np.arange(1800), 1800
+    lengths = np.where(positions < 300, 3 * per_token, per_token)
+    ids = np.arange(lengths.sum(), dtype=np.int32)
+    own = positions % 7 > 0
+    ends = np.cumsum(lengths)
+    with module.Spill(tmp_path) as file:
+        found = TokensAtRandom(file)
+        for first in range(0, n, 100):
+            here = slice(first, first + 100)
+            entries = slice(int(ends[first] - lengths[first]), int(ends[first + 99]))
+            found.add(ids[entries], lengths[here], np.zeros(100, dtype=np.int64), positions[here], own[here])
+        chosen, counts = found.chosen()
+    share = min(40, 2500 / (lengths[own].sum() / own.sum()) ** 2) / own.sum()
+    wanted = np.flatnonzero(own & (priority_of(np.zeros(n, dtype=np.int64), positions) / (1 << 53) < share))
+    assert counts.tolist() == lengths[wanted].tolist() and len(wanted) > 3
+    assert chosen.tolist() == np.concatenate([ids[ends[one] - lengths[one] : ends[one]] for one in wanted]).tolist()
