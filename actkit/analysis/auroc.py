@@ -148,8 +148,8 @@ def _clustered(
         zeros = counts[cluster] - np.bincount(pair, chosen, len(owner))
         kinds.append((np.bincount(pair, apart * chosen, len(owner)) + zeros * zero[owner], zero, counts))
     totals = []
-    for one, other in ((0, 0), (1, 1), (0, 1)):
-        (found, zero, counts), (found_too, zero_too, counts_too) = kinds[one], kinds[other]
+    for kind, other in ((0, 0), (1, 1), (0, 1)):
+        (found, zero, counts), (found_too, zero_too, counts_too) = kinds[kind], kinds[other]
         untouched = counts @ counts_too - np.bincount(owner, (counts * counts_too)[cluster], x.n_columns)
         totals.append(np.bincount(owner, found * found_too, x.n_columns) + untouched * zero * zero_too)
     return clusters.variance(*totals)

@@ -74,7 +74,7 @@ def layer_stats(run: Path) -> pa.Table:
         special = special_keys(run, part)
         for rows in rows_of(part):
             plain = ~is_special(rows, special)
-            every, without = (found.get((rows.layer, rows.hook_point, one), Moments()) for one in (True, False))
+            every, without = (found.get((rows.layer, rows.hook_point, special), Moments()) for special in (True, False))
             # Some rows at a time: in float64, and with its deviations, a shard would be in memory five times over.
             step = max(BLOCK // max(rows.activations.shape[1], 1), 1)
             for start in range(0, len(plain), step):

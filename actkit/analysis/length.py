@@ -33,8 +33,8 @@ def stratified_auroc(scores: Floats, labels: Bools, strata: Ints) -> float:
     That is the mean of the strata's AUROCs, weighted by their pairs. Ties count half.
     """
     wins = pairs = 0.0
-    for one in np.unique(strata):
-        some, positive = scores[strata == one], labels[strata == one]
+    for stratum in np.unique(strata):
+        some, positive = scores[strata == stratum], labels[strata == stratum]
         m, n = int(positive.sum()), int((~positive).sum())
         wins += float(rankdata(some)[positive].sum()) - m * (m + 1) / 2 if n else 0.0
         pairs += m * n

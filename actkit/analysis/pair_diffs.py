@@ -89,7 +89,7 @@ def pairs_of(run: Path, part: Path) -> Iterator[PairPlace]:
     answered = _answered(run, part)
     for row in part_of(run, "pairs", part).to_pylist():
         sides, sequences = ("chosen", "rejected"), of_record[row["record_id"]]
-        ends = {side: max(answered.get(sequences.get(one, -1), 0) for one in ("shared", side)) for side in sides}
+        ends = {side: max(answered.get(sequences.get(name, -1), 0) for name in ("shared", side)) for side in sides}
         yield PairPlace(
             row["record_id"],
             sequences,
@@ -110,7 +110,7 @@ def slices_of(rows: Rows) -> dict[int, slice]:
     """sequence_id → its rows, which stand together."""
     ids, starts = np.unique(rows.sequence_ids, return_index=True)
     ends = [*starts[1:].tolist(), len(rows.sequence_ids)]
-    return {int(one): slice(int(start), end) for one, start, end in zip(ids, starts, ends, strict=True)}
+    return {int(sequence_id): slice(int(start), end) for sequence_id, start, end in zip(ids, starts, ends, strict=True)}
 
 
 def _row(pair: PairPlace, rows: Rows, slices: Mapping[int, slice], plain: Bools) -> dict[str, Any]:

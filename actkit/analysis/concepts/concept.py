@@ -97,11 +97,11 @@ def _directions(found: dict[str, Direction], sides: Sides, size: float) -> pa.Ta
             "layer": sides.layer,
             "hook_point": sides.hook_point,
             "method": method,
-            "direction": one.unit.astype(np.float32),
-            "norm": _known(one.norm),
-            "relative_norm": _known(one.norm / size if size else np.nan),
+            "direction": measured.unit.astype(np.float32),
+            "norm": _known(measured.norm),
+            "relative_norm": _known(measured.norm / size if size else np.nan),
         }
-        for method, one in found.items()
+        for method, measured in found.items()
     ]
     return pa.Table.from_pylist(rows, schema=arrow_schema("directions"))
 
@@ -113,9 +113,12 @@ def _scores(
     evidence: dict[str, dict[str, float]] = {method: {} for method in found}
     if split is not None:
         background = Background.of(sides.pairs, split, seed, lengths)
-        evidence = {name: asdict(score(name, one, sides.pairs, split, seed, background)) for name, one in found.items()}
+        evidence = {
+            name: asdict(score(name, measured, sides.pairs, split, seed, background))
+            for name, measured in found.items()
+        }
     rows = []
-    for method, one in found.items():
+    for method, measured in found.items():
         others = {f"cosine_{other}".replace("-", "_"): _cosine(cosines, method, other) for other in METHODS}
         rows.append(
             {
@@ -125,7 +128,7 @@ def _scores(
                 "n_pairs": len(sides.pairs.stems),
                 "n_train": int(split.train.sum()) if split else len(sides.pairs.stems),
                 "n_heldout": int(split.test.sum()) if split else 0,
-                "relative_norm": _known(one.norm / size if size else np.nan),
+                "relative_norm": _known(measured.norm / size if size else np.nan),
                 **{name: _known(evidence[method].get(name, np.nan)) for name in Evidence.__dataclass_fields__},
                 **others,
             }
@@ -133,8 +136,8 @@ def _scores(
     return rows
 
 
-def _cosine(cosines: dict[tuple[str, str], float], one: str, other: str) -> float:
-    return 1.0 if one == other else cosines.get((one, other), cosines.get((other, one), np.nan))
+def _cosine(cosines: dict[tuple[str, str], float], method: str, other: str) -> float:
+    return 1.0 if method == other else cosines.get((method, other), cosines.get((other, method), np.nan))
 
 
 def _known(value: float) -> float | None:

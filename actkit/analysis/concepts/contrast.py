@@ -59,11 +59,11 @@ def read_pairs(run: Path) -> Pairs:
         table = part_of(run, "sequences", part, columns)
         both = [table.filter(pc.equal(table["label"], side)) for side in ("positive", "negative")]
         names.append(digests_of(pc.fill_null(both[0]["group"], "")))
-        texts.append([digests_of(one["text"]) for one in both])
-        sides.append(tuple(one.select(["sequence_id", "record_id", "template", "n_tokens"]) for one in both))
-    positive, negative = (pa.concat_tables(one) for one in zip(*sides, strict=True))
+        texts.append([digests_of(table["text"]) for table in both])
+        sides.append(tuple(table.select(["sequence_id", "record_id", "template", "n_tokens"]) for table in both))
+    positive, negative = (pa.concat_tables(tables) for tables in zip(*sides, strict=True))
     groups = codes_of(np.concatenate(names))
-    of_texts = codes_of(np.concatenate([one for side in zip(*texts, strict=True) for one in side]))
+    of_texts = codes_of(np.concatenate([codes for side in zip(*texts, strict=True) for codes in side]))
     stems = joined(groups, *np.split(of_texts, 2))
     encoded = positive["template"].combine_chunks().dictionary_encode(null_encoding="encode")
     n_stems = int(stems.max(initial=-1)) + 1
@@ -87,7 +87,7 @@ def joined(stems: Ints, *texts: Ints) -> Ints:
     """
     n = len(stems)
     # A stem and a text may have the same number, and are not the same.
-    ends = np.concatenate([stems, *(int(stems.max(initial=-1)) + 1 + one for one in texts)]).astype(np.int32) + n
+    ends = np.concatenate([stems, *(int(stems.max(initial=-1)) + 1 + text for text in texts)]).astype(np.int32) + n
     rows = np.tile(np.arange(n, dtype=np.int32), 1 + len(texts))
     size = int(ends.max(initial=n - 1)) + 1
     graph = sp.coo_array((np.ones(len(rows), dtype=np.int8), (rows, ends)), shape=(size, size))

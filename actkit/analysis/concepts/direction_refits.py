@@ -29,7 +29,7 @@ def refitted(method: str, pairs: Paired, parts: Bools, strength: float) -> Float
         found = np.zeros((parts.shape[1], pairs.d_model))
         for here, difference in pairs.differences():
             found += parts[here].T.astype(np.float64) @ difference
-    return np.stack([unit(one) for one in found])
+    return np.stack([unit(vector) for vector in found])
 
 
 def transfer(method: str, found: Direction, pairs: Paired, split: Split) -> tuple[float, float]:
@@ -38,8 +38,8 @@ def transfer(method: str, found: Direction, pairs: Paired, split: Split) -> tupl
     Each is the mean over templates; NaN of one.
     """
     values: list[list[float]] = []
-    for one in np.unique(pairs.templates):
-        fit, other = split.train & (pairs.templates == one), pairs.templates != one
+    for template in np.unique(pairs.templates):
+        fit, other = split.train & (pairs.templates == template), pairs.templates != template
         if fit.sum() >= 2 and (split.validation & other).any() and (split.test & other).any():
             fitted = direction(method, pairs.where(fit), found.strength).unit
             above, below = pairs.projected(fitted)

@@ -114,8 +114,8 @@ def cosines_between_methods(directions: dict[str, Direction]) -> dict[tuple[str,
     """The cosine of each two methods' directions, under the names of both in their order there."""
     names = list(directions)
     return {
-        (one, other): float(directions[one].unit @ directions[other].unit)
-        for number, one in enumerate(names)
+        (method, other): float(directions[method].unit @ directions[other].unit)
+        for number, method in enumerate(names)
         for other in names[number + 1 :]
     }
 

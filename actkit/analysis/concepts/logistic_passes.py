@@ -77,9 +77,9 @@ class Passes:
 
         def hessian(weights: Floats, which: Ints) -> list[Floats]:
             found = self._hessians(weights)
-            for one, strength in zip(found, names[which], strict=True):
-                one[np.diag_indices_from(one)] += penalties / strength
-                one /= 2 * len(self.pairs.stems)
+            for matrix, strength in zip(found, names[which], strict=True):
+                matrix[np.diag_indices_from(matrix)] += penalties / strength
+                matrix /= 2 * len(self.pairs.stems)
             return found
 
         zero = np.zeros((len(strengths), self.pairs.d_model + 1))
@@ -109,9 +109,9 @@ class Passes:
         for _, *sides in self.pairs.blocks():
             texts = self._standardised(*sides)
             shrunk = np.exp(-np.abs(texts @ weights.T))
-            for one, roots in zip(found, (np.sqrt(shrunk) / (1 + shrunk)).T, strict=True):
+            for matrix, roots in zip(found, (np.sqrt(shrunk) / (1 + shrunk)).T, strict=True):
                 scaled = texts * roots[:, None]
-                one += scaled.T @ scaled
+                matrix += scaled.T @ scaled
         return found
 
     def _standardised(self, positive: Floats, negative: Floats) -> Floats:

@@ -39,5 +39,7 @@ def projections(run: Path, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[
                     "method": [method] * n,
                     "value": rows.activations.astype(np.float64) @ direction,
                 }
-                found.append(pa.table([pa.array(columns[one.name], type=one.type) for one in schema], schema=schema))
+                found.append(
+                    pa.table([pa.array(columns[field.name], type=field.type) for field in schema], schema=schema)
+                )
         yield pa.concat_tables(found)

@@ -53,8 +53,8 @@ def minimum(value: Value, hessian: Hessian, groups: Ints, start: Floats) -> Floa
         names, group = np.unique(groups[live], return_inverse=True)
         factors: list[Any] = [None] * len(names)
         if number or calls < ROUND[0]:
-            means = np.stack([at[live[group == one]].mean(0) for one in range(len(names))])
-            factors = [cho_factor(one, overwrite_a=True, check_finite=False) for one in hessian(means, names)]
+            means = np.stack([at[live[group == index]].mean(0) for index in range(len(names))])
+            factors = [cho_factor(matrix, overwrite_a=True, check_finite=False) for matrix in hessian(means, names)]
         search = _Round(live, group, factors, at[live], values[live], gradients[live])
         for _ in range(int(np.clip(calls, *ROUND))):
             search.move(value)

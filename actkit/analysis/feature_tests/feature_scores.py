@@ -148,7 +148,7 @@ def _score(
             del block, part
         p = exchange.p_values(rng, settings.draws)
         null = exchange.largest(rng, settings.null_draws)
-    values: dict[str, Any] = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+    values: dict[str, Any] = {name: np.concatenate([block[name] for block in found]) for name in found[0]}
     off = np.abs(values["auroc"] - 0.5) + 0.5
     values |= {
         "p_value": p.p,
@@ -156,7 +156,7 @@ def _score(
         "p_largest": (1 + len(null) - np.searchsorted(np.sort(null), off - 1e-12)) / (1 + len(null)),
     }
     fired = np.flatnonzero(values["n_active"])
-    table = pa.table({"feature_id": fired.astype(np.int32), **{name: one[fired] for name, one in values.items()}})
+    table = pa.table({"feature_id": fired.astype(np.int32), **{name: value[fired] for name, value in values.items()}})
     about = {
         "sae": sae.name,
         "n_features": sae.d_sae,

@@ -74,7 +74,7 @@ def read_texts(run: Path) -> Texts:
     if not found:
         raise ValueError("no texts")
     n_neutral = sum(neutral for _, neutral in found)
-    arrays = {name: np.concatenate([one.pop(name) for one, _ in found]) for name in tuple(found[0][0])}
+    arrays = {name: np.concatenate([block.pop(name) for block, _ in found]) for name in tuple(found[0][0])}
     named, kin, wordings = arrays.pop("named"), codes_of(arrays.pop("kin")), codes_of(arrays.pop("wordings"))
     kept, whole = arrays.pop("kept"), arrays.pop("whole")
     arrays["lengths"] = kept if kept.max(initial=0) > 1 else whole
@@ -142,8 +142,8 @@ def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
         return None
     rng = np.random.default_rng(seed)
     held = np.zeros(len(sizes), dtype=np.bool_)
-    for one in range(3):
-        members = rng.permutation(np.flatnonzero(kind == one))
+    for index in range(3):
+        members = rng.permutation(np.flatnonzero(kind == index))
         held[members[: round(share * len(members))]] = True
     chosen: Bools = held[kin]
     parts_have_both = all(len(set(texts.positive[part].tolist())) == 2 for part in (chosen, ~chosen))

@@ -139,7 +139,7 @@ def _tried(standardised: Callable[[Bools], Matrix], train: Texts, inner: Bools, 
     weights = [_fit(x, train.positive[~inner], strength) for strength in STRENGTHS]
     del x
     rest = standardised(scored)
-    return [auroc(rest @ one, train.positive[inner]).value for one in weights]
+    return [auroc(rest @ weight, train.positive[inner]).value for weight in weights]
 
 
 def _fit(x: Matrix, positive: Bools, strength: float) -> Floats:

@@ -48,9 +48,9 @@ def ranked(
     holds = (agrees | np.isnan(later)) & (np.isnan(adjusted) | (side * (adjusted - 0.5) > 0))
     least = activation_threshold, correlation_threshold
     passes = _passes(
-        columns, side, *(usual if one is None else one for one, usual in zip(least, THRESHOLDS, strict=True))
+        columns, side, *(usual if given is None else given for given, usual in zip(least, THRESHOLDS, strict=True))
     )
-    asked = _passes(columns, side, *(-np.inf if one is None else one for one in least))
+    asked = _passes(columns, side, *(-np.inf if given is None else given for given in least))
     responds = significant & beyond_chance & holds & asked & (side != 0)
     found = {
         "tested": len(table),

@@ -49,7 +49,7 @@ class Design:
         found = np.zeros(len(self.stratum), dtype=np.bool_)
         found[self.unit[labels[self.used]]] = True
         alike = np.array_equal(found[self.unit], labels[self.used])
-        before, after = (np.bincount(self.stratum, one, self.n_strata) for one in (self.unit_labels, found))
+        before, after = (np.bincount(self.stratum, weights, self.n_strata) for weights in (self.unit_labels, found))
         if not (alike and np.array_equal(before, after)):
             raise ValueError("the labels are not an exchange of the design's own")
         return found
@@ -66,15 +66,15 @@ def design_of(labels: Bools, groups: npt.NDArray[np.integer]) -> Design:
         raise ValueError(f"{len(labels)} labels and {len(groups)} groups")
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     n, positives = len(labels), np.bincount(group, labels, len(sizes))
-    every, one = np.ones(n, dtype=np.bool_), np.ones(n, dtype=np.int64)
+    every, ones = np.ones(n, dtype=np.bool_), np.ones(n, dtype=np.int64)
     if len(sizes) == n:
-        return Design("texts", labels, every, np.arange(n), 0 * one, one, labels)
+        return Design("texts", labels, every, np.arange(n), 0 * ones, ones, labels)
     mixed = (positives > 0) & (positives < sizes)
     if not mixed.any():
         return Design("groups", labels, every, group, np.zeros(len(sizes), dtype=np.int64), sizes, positives > 0)
     used = mixed[group]
     strata = np.unique(group[used], return_inverse=True)[1]
-    return Design("within-groups", labels, used, np.arange(len(strata)), strata, one[used], labels[used])
+    return Design("within-groups", labels, used, np.arange(len(strata)), strata, ones[used], labels[used])
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def permuted_units(
     """
     units = np.arange(len(design.stratum)) if units is None else units
     members_of, positives_of = (
-        np.bincount(design.stratum, one, design.n_strata).astype(np.int64)
-        for one in (np.ones(len(design.stratum)), design.unit_labels)
+        np.bincount(design.stratum, weights, design.n_strata).astype(np.int64)
+        for weights in (np.ones(len(design.stratum)), design.unit_labels)
     )
     found = np.empty((len(units), draws), dtype=np.bool_)
     order = np.argsort(design.stratum[units], kind="stable")

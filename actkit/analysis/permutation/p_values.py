@@ -74,7 +74,7 @@ class Exchange:
         p, method = np.concatenate(self._p), np.concatenate(self._method)
         if self._exact:  # of all blocks together: most of the work is the same for all columns
             n, m = len(self._labels), int(self._labels.sum())
-            observed, active = (np.concatenate(one) for one in zip(*self._exact, strict=True))
+            observed, active = (np.concatenate(arrays) for arrays in zip(*self._exact, strict=True))
             p[method == "exact"] = two_sided(exact_tails(observed, active, n, m))
         rest = np.flatnonzero(method == "draws")
         if len(rest):

@@ -34,7 +34,7 @@ class ScoreBlocks:
         if not len(scores.active):
             return
         arrays = scores.score.astype(np.float64), scores.unit.astype(np.int32)
-        kept = arrays if self._spill is None else [self._spill.write(one) for one in arrays]
+        kept = arrays if self._spill is None else [self._spill.write(array) for array in arrays]
         self._blocks.append((kept, scores.starts.astype(np.int32)))
         self._active.append(scores.active)
         self.n_scores += len(scores.score)
@@ -42,7 +42,7 @@ class ScoreBlocks:
     @property
     def most_columns(self) -> int:
         """The most columns that a block has."""
-        return max(len(one) for one in self._active)
+        return max(len(block) for block in self._active)
 
     @property
     def active(self) -> Ints:
@@ -61,7 +61,7 @@ class ScoreBlocks:
         found = ScoreBlocks(self._folder)
         first = 0
         for (kept, starts), active in zip(self._blocks, self._active[1:], strict=True):
-            score, unit = (one.astype(np.int64) for one in self._read(kept, starts))
+            score, unit = (values.astype(np.int64) for values in self._read(kept, starts))
             found.add(Scores(unit, starts.astype(np.int64), score, active).where(columns[first : first + len(active)]))
             first += len(active)
         return found

@@ -47,24 +47,24 @@ def _rows(
     positive, negative = samples.of_side(1), samples.of_side(-1)
     controls: dict[int, list[int]] = {}
     made = [
-        one for one in made if not np.isnan(estimate.value[one.intervention_id])
+        action for action in made if not np.isnan(estimate.value[action.intervention_id])
     ]  # all that these texts were run under
-    for one in made:
-        controls.setdefault(one.control_group, []).extend([one.intervention_id] if one.is_control else [])
+    for action in made:
+        controls.setdefault(action.control_group, []).extend([action.intervention_id] if action.is_control else [])
     by_strength = _slopes(samples, made)
     rows = []
-    for one in made:
-        at = one.intervention_id
-        own = estimate.value[[] if one.is_control else controls[one.control_group]]
+    for action in made:
+        at = action.intervention_id
+        own = estimate.value[[] if action.is_control else controls[action.control_group]]
         low, high = band(own)
-        right = np.sign(changes[:, at]) == one.expected
+        right = np.sign(changes[:, at]) == action.expected
         row = {
             "intervention_id": at,
-            "do": one.do,
-            "layer": one.layer,
-            "source": one.source,
-            "strength": one.strength,
-            "is_control": one.is_control,
+            "do": action.do,
+            "layer": action.layer,
+            "source": action.source,
+            "strength": action.strength,
+            "is_control": action.is_control,
             "metric": samples.metric,
             "split": samples.split,
             "chosen": False,
@@ -82,11 +82,11 @@ def _rows(
             "q_value": np.nan,
             "delta_positive": positive[at],
             "delta_negative": negative[at],
-            "share_right": float(right.mean()) if one.expected else np.nan,
+            "share_right": float(right.mean()) if action.expected else np.nan,
             "kl": kl[at],
             **by_strength.get(at, {}),
             **_cost(cost, at, budget),
-            "expected": one.expected,
+            "expected": action.expected,
         }
         rows.append(row)
     tested = [row for row in rows if not np.isnan(row["p_value"])]
@@ -99,16 +99,16 @@ def _rows(
 def _slopes(samples: Samples, made: Sequence[Made]) -> dict[int, Mapping[str, float]]:
     """Intervention → slope of its direction over all strengths, with interval; how many prompts go the other way."""
     families: dict[tuple[Any, ...], list[Made]] = {}
-    for one in made:
-        if not one.is_control:
-            families.setdefault(one.family, []).append(one)
+    for action in made:
+        if not action.is_control:
+            families.setdefault(action.family, []).append(action)
     found: dict[int, Mapping[str, float]] = {}
     _, of_record = np.unique(samples.record_ids, return_inverse=True)
     for members in families.values():
-        strengths = np.array([one.strength for one in members])
+        strengths = np.array([member.strength for member in members])
         if len(set(strengths.tolist())) < 2:
             continue
-        each = slopes(samples.change[:, [one.intervention_id for one in members]], strengths)
+        each = slopes(samples.change[:, [member.intervention_id for member in members]], strengths)
         estimate = contrast(each[:, None], samples.side, samples.stems)
         of_records = np.zeros(int(of_record.max()) + 1)
         np.add.at(of_records, of_record, samples.side * each)
@@ -119,7 +119,7 @@ def _slopes(samples: Samples, made: Sequence[Made]) -> dict[int, Mapping[str, fl
             "slope_high": float(estimate.high[0]),
             "anti_steerable": float((of_records * expected < 0).mean()),
         }
-        found |= {one.intervention_id: row for one in members}
+        found |= {member.intervention_id: row for member in members}
     return found
 
 

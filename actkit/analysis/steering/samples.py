@@ -68,7 +68,7 @@ def read_samples(run: Path, n_interventions: int) -> Measured:
 
     found = []
     for split in dict.fromkeys(texts.splits):
-        here = np.array([one == split for one in texts.splits])
+        here = np.array([name == split for name in texts.splits])
         if split == NEUTRAL:
             found.append(samples(COST, split, here, -change, np.ones(len(here), dtype=np.int64)))
             continue
@@ -79,7 +79,7 @@ def read_samples(run: Path, n_interventions: int) -> Measured:
             found.append(samples(TEXTS, split, alone, change, texts.side))
         if alone.any() and not np.isnan(values["words_positive"][alone]).all():
             found.append(_words(samples, split, alone, values))
-    neutral = np.array([one == NEUTRAL for one in texts.splits])
+    neutral = np.array([name == NEUTRAL for name in texts.splits])
     tokens = n_tokens[neutral].sum()
     return Measured(found, values["kl"][neutral].sum(0) / tokens if tokens else np.full(n_interventions, np.nan))
 
@@ -114,7 +114,7 @@ class _About:
         )
 
     def of(self, sequence_ids: Ints) -> _Texts:
-        of_sequence = [self.sequences[int(one)] for one in sequence_ids]
+        of_sequence = [self.sequences[int(sequence_id)] for sequence_id in sequence_ids]
         of_record = [self.records[record] for record, _ in of_sequence]
         number = {stem: index for index, stem in enumerate(dict.fromkeys(stem for _, stem, _ in of_record))}
         return _Texts(

@@ -32,11 +32,14 @@ def steering_tables(
     made = made_of(interventions)
     measured = read_samples(run, len(made) + 1)
     rows = effect_rows(measured, made, budget)
-    metric = next((one for one in ORDER if any(row["metric"] == one for row in rows)), None)
+    metric = next((name for name in ORDER if any(row["metric"] == name for row in rows)), None)
     report.update(_report([row for row in rows if row["metric"] == metric], n_layers, budget))
     schema = arrow_schema("effects")
-    yield "effects", pa.Table.from_pylist([{one: _known(row.get(one)) for one in schema.names} for row in rows], schema)
-    yield "effect_samples", sample_table(measured, [one.intervention_id for one in made])
+    yield (
+        "effects",
+        pa.Table.from_pylist([{name: _known(row.get(name)) for name in schema.names} for row in rows], schema),
+    )
+    yield "effect_samples", sample_table(measured, [action.intervention_id for action in made])
 
 
 def made_of(interventions: Sequence[Mapping[str, Any]]) -> list[Made]:
@@ -85,7 +88,7 @@ def sample_table(measured: Measured, ids: Sequence[int]) -> pa.Table:
             **{name: _nullable(values[:, ids].reshape(-1)) for name, values in sides.items()},
         }
         schema = arrow_schema("effect_samples")
-        arrays = [pa.array(columns[one.name]).cast(one.type) for one in schema]
+        arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema]
         ran = ~np.isnan(changes[:, ids].reshape(-1))
         tables.append(pa.Table.from_arrays(arrays, schema=schema).filter(pa.array(ran)))
     return pa.concat_tables(tables)
