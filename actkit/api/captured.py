@@ -78,7 +78,9 @@ class CapturedActivations(Mapping[str, Any]):
 
 def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:
     """`layer 1 [2, 6, 192], layer 2 [2, 6, 192]`, the first and the last where there are many."""
-    each = [f"{f'layer {key}' if isinstance(key, int) else key} {list(one.shape)}" for key, one in tensors.items()]
+    each = [
+        f"{f'layer {key}' if isinstance(key, int) else key} {list(tensor.shape)}" for key, tensor in tensors.items()
+    ]
     return ", ".join(each if len(each) <= SHOWN else [*each[: SHOWN - 1], "…", each[-1]])
 
 

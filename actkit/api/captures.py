@@ -52,13 +52,13 @@ def capture_activations(
     """
     spec, (given, *_) = model_and_texts(model, tokenizer, prompts)
     chosen = prompts_of(given)
-    texts = tuple(one for one in chosen if isinstance(one, str))
+    texts = tuple(prompt for prompt in chosen if isinstance(prompt, str))
     tokens = TokenSpec(max_length)
     at = positions if isinstance(positions, str) else layers_text(positions)
     with placed(out, overwrite, on_bad_record="fail") as place:
         path = None
         if len(texts) < len(chosen):
-            texts, path = (), place.write_input(_record(one) for one in chosen)
+            texts, path = (), place.write_input(_record(prompt) for prompt in chosen)
         what = CaptureSpec(texts, path, positions=at, chat=chat, system=system, tokens=tokens)
         dense = DenseSpec(spec, place.output, layers_text(layers), tuple(hook_points), BatchSpec(batch_tokens))
         with in_use(spec):
@@ -79,9 +79,9 @@ def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
     found: list[Any] = list(rows_in(prompts))
     if not found:
         raise UsageError("there are no prompts", "give a text or a list of texts")
-    if all(isinstance(one, Mapping) and "role" in one for one in found):
+    if all(isinstance(message, Mapping) and "role" in message for message in found):
         return [found]  # the messages of one conversation
-    wrong = next((one for one in found if not isinstance(one, (str, Mapping, list, tuple))), None)
+    wrong = next((value for value in found if not isinstance(value, (str, Mapping, list, tuple))), None)
     if wrong is not None:
         raise UsageError(f"{type(wrong).__name__} is no prompt", "give texts, lists of messages, or objects")
     return found

@@ -60,9 +60,9 @@ def capture(
             from actkit.api.captures import prompts_of
 
             given = prompts_of(prompts)  # type: ignore[arg-type]
-            texts = tuple(one for one in given if isinstance(one, str))
+            texts = tuple(prompt for prompt in given if isinstance(prompt, str))
             if len(texts) < len(given):
-                records = (one if isinstance(one, Mapping) else {"prompt": one} for one in given)
+                records = (prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in given)
                 texts, path = (), place.write_input(records)
         return _dense(run_capture, CaptureSpec, {"prompts": texts, "path": path}, model, place, options)
 
@@ -147,7 +147,7 @@ def feature_dataset(
     with _placed(out, overwrite, options) as place:
         rows = dataset
         if not isinstance(dataset, (str, Path)):
-            rows = [{"text": one} if isinstance(one, str) else one for one in rows_in(dataset)]
+            rows = [{"text": row} if isinstance(row, str) else row for row in rows_in(dataset)]
         return _sparse(run_feature_dataset, FeatureDatasetSpec, {"dataset": _path(rows, place)}, model, place, options)
 
 

@@ -43,7 +43,7 @@ class ConceptActivations(ContrastiveActivations):
         rows = rows[(rows["layer"] == layer) & (rows["method"] == method)]
         rows = rows if hook_point is None else rows[rows["hook_point"] == hook_point]
         if len(rows) != 1:
-            known = sorted({f"{one.layer} by {one.method}" for one in self.directions.itertuples()})
+            known = sorted({f"{row.layer} by {row.method}" for row in self.directions.itertuples()})
             raise UsageError(
                 f"{len(rows)} directions of layer {layer} by {method}", f"there are {', '.join(known) or 'none'}"
             )
@@ -103,7 +103,7 @@ def pairs_asked(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
         named = isinstance(stems, (str, Path))
         return {
             "template": concept,
-            "stems": str(stems) if named else place.write_input({"stem": one} for one in texts_of(stems, "stems")),
+            "stems": str(stems) if named else place.write_input({"stem": stem} for stem in texts_of(stems, "stems")),
         }
     if concept is None:
         raise UsageError("which concept?", "give a built-in one such as honesty, a file of pairs, or pairs")
@@ -112,7 +112,7 @@ def pairs_asked(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
     named = isinstance(concept, (str, Path))
     if named:
         return {"what": str(concept)}
-    pairs = [_pair(one) for one in rows_in(concept)]
+    pairs = [_pair(pair) for pair in rows_in(concept)]
     if not pairs:
         raise UsageError("there are no pairs", "give tuples of a positive and a negative text")
     return {"what": place.write_input(pairs)}
@@ -132,7 +132,7 @@ def _found(run: Run, kept: bool, positions: ContrastPositions) -> ConceptActivat
     both = contrasted(sides[0], sides[1], "mean" if positions == "response-mean" else "last")
     none = arrow_schema("directions").empty_table().to_pandas()
     return ConceptActivations(
-        **{one.name: getattr(both, one.name) for one in fields(both)},
+        **{field.name: getattr(both, field.name) for field in fields(both)},
         directions=run.to_pandas("directions") if "directions" in run.tables else none,
         scores=run.to_pandas("direction_scores"),
     )

@@ -125,13 +125,13 @@ def _part(both: CapturedActivations, rows: slice) -> CapturedActivations:
     """Some prompts of a batch, padded no further than they need be. Tensors are copies: a view would be saved whole."""
     most = int((both.positions[rows] >= 0).sum(1).max())
     longest = int(both.attention_mask[rows].sum(1).max())
-    alone, one = len(both.input_ids) == 1, rows.stop - rows.start == 1
+    alone, single = len(both.input_ids) == 1, rows.stop - rows.start == 1
     return replace(
         both,
         activations={key: tensor[rows, :most].clone() for key, tensor in both.activations.items()},
         positions=both.positions[rows, :most].clone(),
         **{name: both[name][rows, :longest].clone() for name in ("input_ids", "attention_mask", "special_tokens_mask")},
-        tokens=both.tokens if alone else both.tokens[rows.start] if one else both.tokens[rows],
-        prompt=both.prompt if alone else both.prompt[rows.start] if one else both.prompt[rows],
+        tokens=both.tokens if alone else both.tokens[rows.start] if single else both.tokens[rows],
+        prompt=both.prompt if alone else both.prompt[rows.start] if single else both.prompt[rows],
         n_truncated=both.n_truncated[rows],
     )

@@ -86,9 +86,9 @@ def create_feature_dataset(
 
 def _rows(dataset: Any, text_field: str | None, most: int | None) -> Iterable[Mapping[str, Any]]:
     """The documents at hand as records of their text alone; of a large data set no more are taken than are read."""
-    for one in itertools.islice(rows_in(dataset), most):
-        if isinstance(one, Mapping):
-            name = text_field or next((known for known in FIELDS if known in one), None)
-            yield {name: one[name]} if name is not None and name in one else {}
+    for document in itertools.islice(rows_in(dataset), most):
+        if isinstance(document, Mapping):
+            name = text_field or next((known for known in FIELDS if known in document), None)
+            yield {name: document[name]} if name is not None and name in document else {}
         else:
-            yield {text_field or FIELDS[0]: one}
+            yield {text_field or FIELDS[0]: document}

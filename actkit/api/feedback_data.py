@@ -34,7 +34,7 @@ class FeedbackDataLoader:
     ) -> None:
         self.path = path
         """The file; None for records in memory, and for the example data."""
-        self.rows = None if rows is None else [dict(one) for one in rows]
+        self.rows = None if rows is None else [dict(row) for row in rows]
         """The records in memory."""
         self.fields = FeedbackFields() if fields is None else fields
         self.is_example = False
@@ -168,7 +168,7 @@ def feedback_of(feedback: Any) -> FeedbackDataLoader:
     if isinstance(feedback, (str, Path)):
         return FeedbackDataLoader.from_file(feedback)
     rows = list(rows_in(feedback))
-    wrong = next((one for one in rows if not isinstance(one, Mapping)), None)
+    wrong = next((row for row in rows if not isinstance(row, Mapping)), None)
     if wrong is not None:
         raise UsageError(
             f"{type(wrong).__name__} is no record of feedback", 'give {"text", "feedback"}, or a FeedbackDataLoader'

@@ -161,7 +161,7 @@ def _tokenizer_of(module: Any, name: str) -> Any:
 
 
 def _fields(spec: ModelSpec) -> dict[str, Any]:
-    return {one.name: getattr(spec, one.name) for one in fields(spec)}
+    return {field.name: getattr(spec, field.name) for field in fields(spec)}
 
 
 def say_what_is_loaded(spec: ModelSpec) -> None:
@@ -180,7 +180,7 @@ def layers_text(layers: Layers | None) -> str:
         return "all"
     if isinstance(layers, str):
         return layers
-    return ",".join(str(int(one)) for one in ([layers] if isinstance(layers, int) else layers))
+    return ",".join(str(int(layer)) for layer in ([layers] if isinstance(layers, int) else layers))
 
 
 @contextmanager
@@ -192,7 +192,7 @@ def in_use(spec: ModelSpec) -> Iterator[None]:
     if spec.loaded is None:
         yield
         return
-    modes = [(one, one.training) for one in spec.loaded[0].modules()]
+    modes = [(module, module.training) for module in spec.loaded[0].modules()]
     try:
         yield
     except KeyError as error:

@@ -57,7 +57,7 @@ class RunTable:
         """
         known = {row["name"]: row for row in described(self.name)} if self.name in TABLES else {}
         schema = pq.read_schema(parts(self.path, self.name)[0])
-        return _frame([known.get(one.name) or {"name": one.name, "type": str(one.type)} for one in schema])
+        return _frame([known.get(field.name) or {"name": field.name, "type": str(field.type)} for field in schema])
 
     def head(self, rows: int = HEAD) -> pa.Table:
         """The first rows; only those are read."""
@@ -156,7 +156,7 @@ class Run(runs.Run):
         for name, page in pages_of_feature(self.path, feature_id):
             if sae in (None, name):
                 return FeatureView(name, feature_id, page)
-        names = ", ".join(one["name"] for one in self.facts.get("saes", ()))
+        names = ", ".join(sae["name"] for sae in self.facts.get("saes", ()))
         raise RunError(f"{self.path}: {sae} has no feature {feature_id}", f"its SAEs are {names}")
 
     def _repr_html_(self) -> str:

@@ -68,7 +68,7 @@ class SAEFeatureExtractor:
             features[0].argmax()
         """
         # Every text has a row, which a label decides nothing about.
-        rows = [{"text": one, "feedback": "neutral"} for one in texts_of(texts)]
+        rows = [{"text": text, "feedback": "neutral"} for text in texts_of(texts)]
         with placed(None, on_bad_record="fail") as place:
             spec = replace(self.spec, path=place.write_input(rows))
             sparse = SparseSpec(self.model, self.sae, place.output, self.batch)

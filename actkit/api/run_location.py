@@ -45,9 +45,9 @@ class RunLocation:
         """The path of a file of these records. Raises UsageError for what JSON cannot hold; else see `input_file`."""
         path = self.input_file()
         with path.open("w", encoding="utf-8") as file:
-            for number, one in enumerate(records):
+            for number, record in enumerate(records):
                 try:
-                    text = json.dumps(one, default=_plain)
+                    text = json.dumps(record, default=_plain)
                 except (TypeError, ValueError) as error:
                     raise UsageError(
                         f"record {number} cannot be written as JSON ({error})", "use texts, numbers and lists"
@@ -120,7 +120,7 @@ def run_named(command: str, out: Path | str | None) -> Path:
 def rows_in(records: Any) -> Iterable[Any]:
     """Records one by one; those of a pandas data frame, which else gives the names of its columns, are its rows."""
     if hasattr(records, "columns") and hasattr(records, "to_dict"):
-        return [dict(one) for one in records.to_dict("records")]
+        return [dict(record) for record in records.to_dict("records")]
     found: Iterable[Any] = records
     return found
 
@@ -128,7 +128,7 @@ def rows_in(records: Any) -> Iterable[Any]:
 def texts_of(texts: str | Sequence[str], name: str = "texts") -> list[str]:
     """One text, or several, as a list. Raises UsageError for anything else, and for none."""
     found = [texts] if isinstance(texts, str) else list(rows_in(texts))
-    wrong = next((one for one in found if not isinstance(one, str)), None)
+    wrong = next((text for text in found if not isinstance(text, str)), None)
     if wrong is not None:
         raise UsageError(f"{name}: {type(wrong).__name__} is no text", "give a text or a list of texts")
     if not found:

@@ -77,8 +77,8 @@ class SAEActivationExtractor:
 
     def __init__(self, config: ExtractionConfig | None = None, model: AnyModel | None = None) -> None:
         self.config = ExtractionConfig() if config is None else config
-        one = self.config
-        self._model = ModelSpec(one.model_name, one.revision, one.device, one.dtype) if model is None else model
+        own = self.config
+        self._model = ModelSpec(own.model_name, own.revision, own.device, own.dtype) if model is None else model
 
     def load(self) -> "SAEActivationExtractor":
         """Load the model, as far as the SAE's layer where that is known, and keep it for all further calls.
@@ -100,8 +100,8 @@ class SAEActivationExtractor:
 
     def cleanup(self) -> None:
         """Let go of the model; what is asked for afterwards loads it again."""
-        one = self.config
-        self._model = ModelSpec(one.model_name, one.revision, one.device, one.dtype)
+        config = self.config
+        self._model = ModelSpec(config.model_name, config.revision, config.device, config.dtype)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -128,15 +128,15 @@ class SAEActivationExtractor:
 
             results = extractor.extract_batch(actkit.load_samples_from_json("answers.json"))
         """
-        one, most = self.config, self.config.top_k_features
+        config, most = self.config, self.config.top_k_features
         if save_all_tokens is not None:
-            one = replace(one, save_all_tokens=save_all_tokens, top_k=most)
+            config = replace(config, save_all_tokens=save_all_tokens, top_k=most)
         document = _document(samples)
         for _, place in variations(document):  # what stands there of others is not this call's result
             if isinstance(place, dict):
                 place.pop("sae_activations", None)
         document.pop(METADATA, None)
-        self._merge_features(document, one, None, False, on_progress)
+        self._merge_features(document, config, None, False, on_progress)
         about = document[METADATA]
         return [Result(place.get("sae_activations", {}), about) for _, place in variations(document)]
 
@@ -169,33 +169,41 @@ class SAEActivationExtractor:
     def _merge_features(
         self,
         document: dict[str, Any],
-        one: ExtractionConfig,
+        config: ExtractionConfig,
         out: Path | str | None,
         overwrite: bool,
         on_progress: OnProgress,
     ) -> None:
         """Run the variations of a document, and put their features into it."""
         spec = model_spec(self._model)
-        saes = sae_specs(spec.name, one.sae_release, one.sae_id, one.sae_path, one.target_layer, one.sae, one.hook_name)
-        tokens = TokenSpec(one.max_length)
-        with placed(out, overwrite, max_records=one.max_samples) as place:
+        saes = sae_specs(
+            spec.name,
+            config.sae_release,
+            config.sae_id,
+            config.sae_path,
+            config.target_layer,
+            config.sae,
+            config.hook_name,
+        )
+        tokens = TokenSpec(config.max_length)
+        with placed(out, overwrite, max_records=config.max_samples) as place:
             path = place.input_file(".json")
             with writing(path):
                 path.write_text(as_json(document), encoding="utf-8")
             what = SaeExtractSpec(
                 str(path),
-                one.prompt_field,
-                one.response_field,
-                one.save_all_tokens,
-                one.top_k_features,
-                one.chat,
+                config.prompt_field,
+                config.response_field,
+                config.save_all_tokens,
+                config.top_k_features,
+                config.chat,
                 tokens,
             )
-            sparse = SparseSpec(spec, saes, place.output, BatchSpec(one.batch_tokens))
+            sparse = SparseSpec(spec, saes, place.output, BatchSpec(config.batch_tokens))
             with in_use(spec):
                 finished = run_sae_extract(what, sparse, on_progress)
             merge(finished.path, document, finished.facts)
-        warn_of(finished.facts, one.max_length)
+        warn_of(finished.facts, config.max_length)
 
 
 def _document(samples: Samples | Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def load_samples_from_json(path: Path | str) -> Samples:
         found.append(record.value)
     if len(found) == 1 and is_document(found[0]):
         return Samples(found[0])
-    if any(is_document(one) for one in found):
+    if any(is_document(value) for value in found):
         raise InputError(f"{path} holds several documents of results", "load them one by one")
     return Samples({"results": found})
 

@@ -119,7 +119,9 @@ def one_vector_each(
         rows = torch.arange(rows.shape[1]) == last[:, None]
     found = {}
     for key, tensor in activations["activations"].items():
-        means = [one[own].to(torch.float64).mean(0).to(torch.float32) for one, own in zip(tensor, rows, strict=True)]
+        means = [
+            vectors[own].to(torch.float64).mean(0).to(torch.float32) for vectors, own in zip(tensor, rows, strict=True)
+        ]
         found[key] = torch.stack(means).to(torch.float64).cpu().numpy()
     return found
 

@@ -82,7 +82,7 @@ def _commas(value: str | float | Sequence[float] | None) -> str | None:
     """Numbers as the command line has them."""
     if value is None or isinstance(value, str):
         return value
-    return ",".join(f"{one:g}" for one in ([value] if isinstance(value, (int, float)) else value))
+    return ",".join(f"{number:g}" for number in ([value] if isinstance(value, (int, float)) else value))
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def steering(
     """
     path = Path(run)
     actions = _actions(path, layer, strength, method, do, every_layer, model.config.get_text_config().num_hidden_layers)
-    edits = [edit_of(one, {}) for one in actions]
+    edits = [edit_of(action, {}) for action in actions]
     special = _special(path)
     with edited_module(model, _modules(model, edits), edits, special):
         yield model
@@ -141,21 +141,21 @@ def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: flo
     """What a run of `steer` chose, or did at a layer and strength."""
     rows = [action_of(row) for row in _table(run, "interventions").to_pylist()]
     chosen = facts["steer"].get("chosen") or next(iter(facts["steer"].get("verdicts", ())), None)
-    real = [one for one in rows if one.hook_point is not None and not one.is_control]
+    real = [action for action in rows if action.hook_point is not None and not action.is_control]
     if layer is None and strength is None:
         if chosen is None:
             raise UsageError(f"{run} chose no layer and strength", "layer=15, strength=2")
         wanted = {chosen["intervention_id"]}
     else:
         wanted = {
-            one.intervention_id
-            for one in real
-            if (layer is None or one.layer == layer) and (strength is None or one.strength == strength)
+            action.intervention_id
+            for action in real
+            if (layer is None or action.layer == layer) and (strength is None or action.strength == strength)
         }
     if len(wanted) != 1:
-        there = sorted({(one.layer, one.strength) for one in real})
+        there = sorted({(action.layer, action.strength) for action in real})
         raise UsageError(f"{run} has {len(wanted)} interventions there", f"(layer, strength): {there[:12]}")
-    return [one for one in real if one.intervention_id in wanted]
+    return [action for action in real if action.intervention_id in wanted]
 
 
 def _modules(model: Any, edits: Sequence[Any]) -> dict[str, tuple[torch.nn.Module, Site]]:
@@ -167,7 +167,9 @@ def _modules(model: Any, edits: Sequence[Any]) -> dict[str, tuple[torch.nn.Modul
     for edit in edits:
         site = sites.get(edit.hook_point.name)
         path = None if site is None else site.path.format(layer=edit.hook_point.layer)
-        name = next((one for one in modules if path is not None and (one == path or one.endswith(f".{path}"))), None)
+        name = next(
+            (module for module in modules if path is not None and (module == path or module.endswith(f".{path}"))), None
+        )
         if site is None or name is None:
             raise ModelError(f"{architecture} has no module for {edit.hook_point}", "is it the model of the run?")
         found[str(edit.hook_point)] = (modules[name], site)
