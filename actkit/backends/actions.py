@@ -72,8 +72,10 @@ def action_of(row: Mapping[str, Any]) -> Action:
 def interventions_of(actions: Sequence[Action], saes: Mapping[str, Sae]) -> list[Intervention]:
     """The interventions, by id: all actions of one id are made together. Raises ModelError for an SAE not in `saes`."""
     edits: dict[int, list[Edit]] = {}
-    for one in actions:
-        edits.setdefault(one.intervention_id, []).extend([edit_of(one, saes)] if one.hook_point is not None else [])
+    for action in actions:
+        edits.setdefault(action.intervention_id, []).extend(
+            [edit_of(action, saes)] if action.hook_point is not None else []
+        )
     return [Intervention(number, tuple(edits[number])) for number in sorted(edits)]
 
 

@@ -25,7 +25,7 @@ def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> 
     """
     spec, config = description.spec, description.config
     if spec.loaded is not None:
-        return sum(one.numel() * one.element_size() for one in spec.loaded[0].parameters())
+        return sum(parameter.numel() * parameter.element_size() for parameter in spec.loaded[0].parameters())
     sites = block_sites(config, description.architecture)
     if config.model_type in LAYERS_STAND_ALONE and all(point.name in sites for point in hook_points):
         config = shortened(config, max(point.layer for point in hook_points) + 1)
@@ -50,7 +50,7 @@ def _empty(description: Description) -> Any:
 
 
 def _bytes(module: Any) -> int:
-    return sum(one.numel() * one.element_size() for one in module.parameters())
+    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
 
 
 def _saved(module: Any, quantize: Quantize) -> int:
@@ -63,10 +63,10 @@ def _saved(module: Any, quantize: Quantize) -> int:
     from transformers.pytorch_utils import Conv1D  # GPT-2's, whose weight is transposed
 
     saved, head = 0, module.get_output_embeddings()
-    for one in module.modules():
-        if type(one) not in (torch.nn.Linear, Conv1D) or one is head:
+    for inner in module.modules():
+        if type(inner) not in (torch.nn.Linear, Conv1D) or inner is head:
             continue
-        n, rows = one.weight.numel(), int(one.weight.shape[1 if isinstance(one, Conv1D) else 0])
+        n, rows = inner.weight.numel(), int(inner.weight.shape[1 if isinstance(inner, Conv1D) else 0])
         left = n + 4 * rows if quantize == "8bit" else -(-n // 2) + 4 * -(-n // BLOCK) + CODES
-        saved += int(n * one.weight.element_size()) - left
+        saved += int(n * inner.weight.element_size()) - left
     return saved

@@ -36,7 +36,7 @@ def greedy(model: Model, prompts: Sequence[Ints], n_tokens: int, edits: Sequence
     for first in range(0, len(order), AT_ONCE):
         some = order[first : first + AT_ONCE]
         with edited_module(model.module, model.hooked, edits, special):
-            found |= zip(some, _batch(model, [prompts[one] for one in some], n_tokens), strict=True)
+            found |= zip(some, _batch(model, [prompts[index] for index in some], n_tokens), strict=True)
     return [found[index] for index in range(len(prompts))]
 
 
@@ -103,7 +103,7 @@ def ends_of(model: HuggingFaceModel) -> set[int]:
     """The tokens at which the model's answers end."""
     own = getattr(getattr(model.module, "generation_config", None), "eos_token_id", None)
     several = own if isinstance(own, (list, tuple)) else [own]
-    return {int(one) for one in (*several, model.description.tokenizer.eos_token_id) if one is not None}
+    return {int(token_id) for token_id in (*several, model.description.tokenizer.eos_token_id) if token_id is not None}
 
 
 def _until(row: Ints, ends: set[int]) -> Ints:

@@ -116,5 +116,5 @@ def _of_head(module: Any) -> set[str]:
     head = module.get_output_embeddings()
     if head is None or head.weight is module.get_input_embeddings().weight:
         return set()
-    path = next(path for path, one in module.named_modules() if one is head)
+    path = next(path for path, inner in module.named_modules() if inner is head)
     return {f"{path}.{name}" for name, _ in head.named_parameters()}

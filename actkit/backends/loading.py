@@ -64,7 +64,7 @@ def _described(spec: ModelSpec, location: str, revision: str | None, config: Any
     sizes = {key: getattr(text, key, None) for key in ("num_hidden_layers", "hidden_size", "vocab_size")}
     layers, width = (count_of(sizes, key, spec.name, most) for key, most in MOST.items())
     made = config.architectures
-    if made is not None and not (isinstance(made, list) and all(isinstance(one, str) for one in made)):
+    if made is not None and not (isinstance(made, list) and all(isinstance(text, str) for text in made)):
         says = in_short(repr(made))
         raise ModelError(
             f"{in_short(spec.name)}: its configuration says architectures {says}", "that is a list of names"

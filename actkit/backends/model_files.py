@@ -89,11 +89,11 @@ def _check_file(path: Path, place: str) -> None:
 def _check_index(path: Path, name: str) -> None:
     """The files that an index names are in its own directory."""
     parts = settings(path, name).get("weight_map")
-    if not isinstance(parts, dict) or not all(isinstance(one, str) for one in parts.values()):
+    if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
         raise ModelError(f"{name}: {path.name} is damaged (its weight_map does not name files)", AGAIN)
-    for one in sorted(set(parts.values())):
-        if not one.isprintable() or len(one) > 255 or one != PurePosixPath(one).name or "\\" in one:
-            raise ModelError(f"{name}: {path.name} names {in_short(one)!r}, which is no file of its directory", AGAIN)
+    for part in sorted(set(parts.values())):
+        if not part.isprintable() or len(part) > 255 or part != PurePosixPath(part).name or "\\" in part:
+            raise ModelError(f"{name}: {path.name} names {in_short(part)!r}, which is no file of its directory", AGAIN)
 
 
 def _line(error: Exception) -> str:

@@ -102,11 +102,11 @@ class Weights(Mapping[str, torch.Tensor]):
     def __init__(self, module: torch.nn.Module) -> None:
         self._held: Mapping[str, torch.Tensor] = module.state_dict()
         self._offloaded: dict[str, tuple[Mapping[str, torch.Tensor], str]] = {}
-        for path, one in module.named_modules():
-            elsewhere = getattr(getattr(one, "_hf_hook", None), "weights_map", None)
+        for path, inner in module.named_modules():
+            elsewhere = getattr(getattr(inner, "_hf_hook", None), "weights_map", None)
             if elsewhere is not None:
                 self._offloaded |= {
-                    f"{path}.{name}" if path else name: (elsewhere, name) for name in one.state_dict(prefix="")
+                    f"{path}.{name}" if path else name: (elsewhere, name) for name in inner.state_dict(prefix="")
                 }
 
     def __getitem__(self, name: str) -> torch.Tensor:

@@ -134,7 +134,7 @@ def check_format(location: str, spec: ModelSpec) -> None:
     folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
     if folder is not None:
         check_files(folder, spec.name)
-    if folder is not None and {"adapter_config.json", "config.json"} <= {one.name for one in folder.iterdir()}:
+    if folder is not None and {"adapter_config.json", "config.json"} <= {path.name for path in folder.iterdir()}:
         raise ModelError(
             f"{spec.name} has an adapter (adapter_config.json) beside its weights, which transformers adds where peft "
             "is installed, and leaves out elsewhere",
@@ -142,7 +142,7 @@ def check_format(location: str, spec: ModelSpec) -> None:
         )
     if spec.allow_pickle or folder is None or next(folder.glob("*.safetensors"), None):
         return
-    pickled = sorted(one.name for pattern in PICKLES for one in folder.glob(pattern))
+    pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickled:
         raise ModelError(
             f"{spec.name} has its weights in {pickled[0]}, a pickle, which can run code when it is loaded",

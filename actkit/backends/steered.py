@@ -43,7 +43,9 @@ class SteeredBatch:
 
     def keep_below(self, interventions: Sequence[Intervention]) -> None:
         """Run the model once, and keep what the last unchanged block below each intervention gives."""
-        wanted = sorted({one for one in map(last_unchanged, interventions) if one is not None and one >= 0})
+        wanted = sorted(
+            {position for position in map(last_unchanged, interventions) if position is not None and position >= 0}
+        )
         if not wanted:
             return
         last = wanted[-1]

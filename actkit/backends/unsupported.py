@@ -29,7 +29,7 @@ def check_is_model(location: str, spec: ModelSpec, ask_hub: bool) -> None:
     raised where those are not known.
     """
     folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
-    files = sorted(one.name for one in folder.iterdir()) if folder else []
+    files = sorted(path.name for path in folder.iterdir()) if folder else []
     files = files or (_on_hub(location, spec.revision) if ask_hub else [])
     if "config.json" in files:
         return

@@ -46,7 +46,7 @@ def converter(path: Path) -> tuple[str, Converter] | None:
     """
     if not is_directory(path):
         raise ModelError(f"{in_short(path)}: no such directory", "an SAE's has cfg.json and sae_weights.safetensors")
-    files = {one.name for one in path.iterdir()}
+    files = {entry.name for entry in path.iterdir()}
     if {"cfg.json", "sae_weights.safetensors"} <= files:
         return None
     if {"cfg.json", "sae.safetensors"} <= files:
@@ -153,4 +153,4 @@ def _parts(
         },
         **(overrides or {}),
     }
-    return config, {name: one.to(torch.float32) for name, one in weights.items()}
+    return config, {name: weight.to(torch.float32) for name, weight in weights.items()}
