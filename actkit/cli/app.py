@@ -134,8 +134,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     prepare(ARGUMENTS.get())
     with interruptible() as arrived:
         try:
-            for one in ARGUMENTS.get():
-                check_name(one)
+            for argument in ARGUMENTS.get():
+                check_name(argument)
             status = app(arguments, standalone_mode=False, prog_name="actkit")
             if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
                 raise KeyboardInterrupt
@@ -170,14 +170,14 @@ def _usage_hint(error: BaseException, said: str) -> str:
     command = getattr(getattr(error, "ctx", None), "command_path", None)
     if command is None:  # an option without its argument: typer has not got to the command yet
         first = next(iter(ARGUMENTS.get()), "")
-        command = f"actkit {first}" if any(first == one.name for one in app.registered_commands) else "actkit"
+        command = f"actkit {first}" if any(first == command.name for command in app.registered_commands) else "actkit"
     quoting = "one input at a time; quote a pattern or a text with blanks, so that the shell leaves it whole; "
     return f"{quoting if 'unexpected extra argument' in said else ''}{command} --help lists the options"
 
 
 def _leave(arrived: list[int]) -> NoReturn:
     """Exit before a run had begun, or after it was complete."""
-    ended = next((Terminated(one) for one in arrived if one != signal.SIGINT), None)
+    ended = next((Terminated(number) for number in arrived if number != signal.SIGINT), None)
     draw_error(ended.says if ended else "interrupted", what_is_kept())
     sys.exit(ended.exit_status if ended else INTERRUPTED)
 

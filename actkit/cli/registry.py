@@ -30,7 +30,7 @@ def listed() -> Iterator[Listed]:
     yield Listed(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
     for name, entry in _registry().items():
         try:
-            ids = tuple(one["id"] for one in entry["saes"])
+            ids = tuple(sae["id"] for sae in entry["saes"])
             yield Listed(name, entry["model"], tuple(dict.fromkeys(ids)), entry["repo_id"])
         except (KeyError, TypeError) as error:
             raise ModelError(

@@ -11,7 +11,7 @@ LIMIT_MB = 25
 
 def beside(runs: list[Path]) -> Path:
     """Where the page of some runs goes that is given no name."""
-    names = " and ".join(one.absolute().name for one in runs)
+    names = " and ".join(run.absolute().name for run in runs)
     return of_run(runs[0], "").with_name(f"{names.replace(' ', '-')}.html")
 
 
@@ -21,7 +21,7 @@ def write_page(runs: list[Path], path: Path, limit_mb: float, quiet: bool) -> No
     from actkit.report.write import write_report
     from actkit.runs.run import open_run
 
-    opened = [open_run(one) for one in runs]
+    opened = [open_run(run) for run in runs]
     if not quiet and sys.stderr.isatty():
         with console().status("writing the report"):
             write_report(opened, path, limit_mb)

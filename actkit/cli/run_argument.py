@@ -25,9 +25,11 @@ def check_run(path: Path, command: str) -> None:
     try:
         if is_run(path) or not path.exists():
             return
-        above = [one for one in path.absolute().parents if not isinstance(one, RemotePath) or len(one.parts) > 2]
-        within = next((one for one in above if is_run(one)), None)
-        inside = sorted(one for one in path.iterdir() if is_run(one)) if path.is_dir() else []
+        above = [
+            parent for parent in path.absolute().parents if not isinstance(parent, RemotePath) or len(parent.parts) > 2
+        ]
+        within = next((folder for folder in above if is_run(folder)), None)
+        inside = sorted(entry for entry in path.iterdir() if is_run(entry)) if path.is_dir() else []
     except OSError:  # too long for a name, or closed to us
         return
     if within is not None:
@@ -35,12 +37,12 @@ def check_run(path: Path, command: str) -> None:
         run = within if path.is_absolute() else Path(os.path.relpath(within))
         raise RunError(f"{path}: a part of the run {run}, not the run", f"{command} {shlex.quote(str(run))}")
     if inside:
-        newest = sorted(inside, key=lambda one: one.stat().st_mtime, reverse=True)[:NAMED]
+        newest = sorted(inside, key=lambda folder: folder.stat().st_mtime, reverse=True)[:NAMED]
         raise RunError(
             f"{path}: a folder of {len(inside)} runs, not a run"
             if len(inside) > 1
             else f"{path}: no run, but holds one",
-            " or ".join(f"{command} {shlex.quote(str(one))}" for one in newest),
+            " or ".join(f"{command} {shlex.quote(str(folder))}" for folder in newest),
         )
 
 

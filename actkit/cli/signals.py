@@ -49,19 +49,19 @@ def interruptible() -> Iterator[list[int]]:
 
     def interrupt(number: int, _frame: object) -> None:
         arrived.append(number)
-        for one in before:
-            signal.signal(one, signal.SIG_DFL)
+        for caught in before:
+            signal.signal(caught, signal.SIG_DFL)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
     wanted = (signal.SIGINT, *(getattr(signal, name) for name in ENDED_BY))
-    before = {one: signal.getsignal(one) for one in wanted if signal.getsignal(one) is not signal.SIG_IGN}
-    for one in before:
-        signal.signal(one, interrupt)
+    before = {number: signal.getsignal(number) for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
+    for caught in before:
+        signal.signal(caught, interrupt)
     try:
         yield arrived
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for caught, handler in before.items():
+            signal.signal(caught, handler)
 
 
 RESUMED = ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect", "steer")
@@ -77,7 +77,7 @@ def what_is_kept() -> str:
 
 def continuing_line(out: Path | None) -> str:
     """The command line that continues this one: `--resume` for `--overwrite`, and `--out` where it was not given."""
-    kept = [one for one in ARGUMENTS.get() if one not in ("--overwrite", "--resume")]
+    kept = [argument for argument in ARGUMENTS.get() if argument not in ("--overwrite", "--resume")]
     return shlex.join(["actkit", *kept, *(("--out", str(out)) if out is not None else ()), "--resume"])
 
 
@@ -92,7 +92,7 @@ def _kept(out: Path) -> str | None:
     if not found:
         return None
     shards = "1 finished shard" if len(found) == 1 else f"{len(found):,} finished shards"
-    return f"{shards} of {sum(one.progress.read for one in found):,} records are kept in {partial_of(out)}"
+    return f"{shards} of {sum(manifest.progress.read for manifest in found):,} records are kept in {partial_of(out)}"
 
 
 @contextmanager

@@ -80,7 +80,9 @@ def _what_to_do(error: BaseException) -> str:
 def _place(error: BaseException) -> str:
     """Where in actkit it happened: the innermost line of its own."""
     root = str(Path(__file__).parents[1])
-    frames: list[Any] = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(root)]
+    frames: list[Any] = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)
+    ]
     if not frames:
         return ""
     return f" in {Path(frames[-1].filename).relative_to(Path(root).parent)}:{frames[-1].lineno}"

@@ -156,9 +156,9 @@ def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
 def _template(name: str, positive: str | None, negative: str | None, stems: str | None) -> "Template | None":
     """The wording given on the command line. Raises UsageError unless all of it is given, each side with its stem."""
     given = {"--positive": positive, "--negative": negative, "--stems": stems}
-    if all(one is None for one in given.values()):
+    if all(value is None for value in given.values()):
         return None
-    missing = [flag for flag, one in given.items() if one is None]
+    missing = [flag for flag, value in given.items() if value is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} is missing", "--positive TEXT --negative TEXT --stems FILE")
     from actkit.recipes.concepts import Template
@@ -172,13 +172,13 @@ def _template(name: str, positive: str | None, negative: str | None, stems: str 
 def _list(as_json: bool) -> None:
     from actkit.recipes.concepts import concepts
 
-    for one in concepts().values():
+    for concept in concepts().values():
         if as_json:
-            line = {"concept": one.name, "description": one.description, "stems": len(one.stems)}
-            line["templates"] = [vars(template) for template in one.templates]
+            line = {"concept": concept.name, "description": concept.description, "stems": len(concept.stems)}
+            line["templates"] = [vars(template) for template in concept.templates]
             sys.stdout.write(json_text.dumps(line, ensure_ascii=False) + "\n")
             continue
-        pairs = len(one.stems) * len(one.templates)
-        sys.stdout.write(f"{one.name:<13} {one.description} {pairs} pairs.\n")
-        for template in one.templates:
+        pairs = len(concept.stems) * len(concept.templates)
+        sys.stdout.write(f"{concept.name:<13} {concept.description} {pairs} pairs.\n")
+        for template in concept.templates:
             sys.stdout.write(f"  {template.name}\n    + {template.positive}\n    - {template.negative}\n")

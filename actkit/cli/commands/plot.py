@@ -63,8 +63,8 @@ def plot(
 
     opened = open_run(run)
     if name is None:
-        for one in pictures_of(opened):
-            sys.stdout.write(f"{one.name:<12} {one.shows}\n")
+        for picture in pictures_of(opened):
+            sys.stdout.write(f"{picture.name:<12} {picture.shows}\n")
         return
     path = out if out is not None else run.absolute().parent / f"{run.absolute().name}-{name}.svg"
     if str(path) == "-":

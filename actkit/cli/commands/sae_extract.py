@@ -134,7 +134,11 @@ def _document(path: str, merge_into: Path, fields: tuple[str, str]) -> dict[str,
     if merge_into.exists() and merge_into.resolve() != Path(path).resolve():
         earlier = read_document(merge_into)
         texts = [
-            [[one.get(name) for name in fields] for _, one in variations(each) if isinstance(one, dict)]
+            [
+                [variation.get(name) for name in fields]
+                for _, variation in variations(each)
+                if isinstance(variation, dict)
+            ]
             for each in (document, earlier)
         ]
         if texts[0] != texts[1]:

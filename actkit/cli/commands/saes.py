@@ -38,7 +38,7 @@ def saes(
     words = " ".join(query or ()).lower().split()
     found = []
     for release in listed():
-        matching = [one for one in release.sae_ids if _has(f"{release.name} {release.model} {one}", words)]
+        matching = [sae_id for sae_id in release.sae_ids if _has(f"{release.name} {release.model} {sae_id}", words)]
         if matching:
             found.append((release, matching))
     if not found:
@@ -61,7 +61,7 @@ def saes(
 
 def _near(words: list[str], every: "Iterable[Listed]") -> str:
     """A hint with names of models and releases that are spelled like one of the words."""
-    names = list(dict.fromkeys(name.lower() for one in every for name in (one.model, one.name)))
+    names = list(dict.fromkeys(name.lower() for release in every for name in (release.model, release.name)))
     pieces: dict[str, list[str]] = {}
     for name in names:
         for piece in {name, *re.split(r"[-_/ ]", name)}:

@@ -95,7 +95,7 @@ def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: boo
     facts = facts_of(run)
     strips = first_strips(run, sequences) if sequences else []
     if json:
-        shown = {**facts, "first_sequences": [asdict(one) for one in strips]}
+        shown = {**facts, "first_sequences": [asdict(strip) for strip in strips]}
         sys.stdout.write(json_text.dumps(shown, ensure_ascii=False) + "\n")
         return
     counts = facts["counts"]
@@ -142,7 +142,7 @@ def _show_strips(strips: Sequence["Strip"], screen: Console, json: bool) -> None
     from actkit.cli.screen.token_strip import LEGEND, drawn
 
     if json:
-        sys.stdout.write(json_text.dumps([asdict(one) for one in strips], ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text.dumps([asdict(strip) for strip in strips], ensure_ascii=False) + "\n")
         return
     screen.print(f"\n[dim]{LEGEND}[/]")
     for strip in strips:
@@ -155,7 +155,7 @@ def _show_table(
 ) -> None:
     from actkit.runs.table_rows import sorted_rows
 
-    named = [one.strip() for one in columns.split(",")] if columns else None
+    named = [word.strip() for word in columns.split(",")] if columns else None
     n, found = sorted_rows(run, table, named, sort, rows)
     if json:
         for row in found.to_pylist():
@@ -245,8 +245,10 @@ def _bands(widths: dict[str, int], most: int) -> Iterator[list[str]]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        first = [str(one) if isinstance(one, int) else f"{one:.3f}" for one in value[:3] if not isinstance(one, dict)]
-        of_texts = [_cell(f"'{one['token']}'") for one in value[:3] if isinstance(one, dict)]
+        first = [
+            str(item) if isinstance(item, int) else f"{item:.3f}" for item in value[:3] if not isinstance(item, dict)
+        ]
+        of_texts = [_cell(f"'{item['token']}'") for item in value[:3] if isinstance(item, dict)]
         return f"[{', '.join(first + of_texts)}{', …' if len(value) > 3 else ''}] × {len(value)}"
     if isinstance(value, float):
         return f"{value:.4g}"

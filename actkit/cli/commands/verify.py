@@ -105,10 +105,10 @@ def verify(
     deep = deep or recompute > 0
     with share_shown(quiet, "reading shards") as show:
         findings = check(run, show, deep)
-    problems = [str(one) for one in findings.problems]
+    problems = [str(problem) for problem in findings.problems]
     found: dict[str, Any] = findings.facts()
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
-    readable = all(one.check in STILL_READABLE for one in findings.problems)
+    readable = all(problem.check in STILL_READABLE for problem in findings.problems)
     if deep and readable:
         from actkit.verify.recompute.run import RecomputeSpec, check_weights
         from actkit.verify.recompute.run import recompute as compute
@@ -129,7 +129,7 @@ def verify(
         findings.notes.append("nothing was computed again: the rows are damaged")
     found |= {"ok": not problems, "notes": findings.notes}
     found["problems"] += [
-        {"check": "recomputed", "where": "", "what": one} for one in problems[len(found["problems"]) :]
+        {"check": "recomputed", "where": "", "what": problem} for problem in problems[len(found["problems"]) :]
     ]
     note = leave(run, found, time.monotonic() - began, deep)
     findings.notes += [note] if note else []
@@ -149,7 +149,7 @@ def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, prob
     shown.add_column("check")
     shown.add_column("looked at", justify="right")
     shown.add_column("result")
-    wrong = [one.check for one in findings.problems]
+    wrong = [problem.check for problem in findings.problems]
     facts = findings.facts()["checked"]
     for name in [*facts, *(name for name in dict.fromkeys(wrong) if name not in facts)]:
         result = f"[red]{wrong.count(name)} wrong[/]" if name in wrong else "ok"

@@ -36,9 +36,9 @@ def view(
 
     Example: [b]actkit view runs/x[/]
     """
-    runs = [one for one in (run, other) if one is not None]
-    for one in runs:
-        check_run(one, "actkit view")
+    runs = [path for path in (run, other) if path is not None]
+    for path in runs:
+        check_run(path, "actkit view")
     try:
         import uvicorn
 
@@ -50,7 +50,7 @@ def view(
     from actkit.report.live import LiveRun
     from actkit.runs.run import open_run
 
-    shown = [LiveRun(open_run(one)) for one in runs]
+    shown = [LiveRun(open_run(path)) for path in runs]
     if not quiet:
         console().print("reading the run", markup=False)
     for live in shown:

@@ -13,7 +13,7 @@ CONCEPTS = Path(__file__).parents[2] / "recipes" / "concepts.json"
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
     """A completer for these names."""
     every = tuple(names)
-    return lambda incomplete: [one for one in every if one.startswith(incomplete)]
+    return lambda incomplete: [name for name in every if name.startswith(incomplete)]
 
 
 export_formats = among(get_args(ExportFormat))

@@ -57,7 +57,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
 def _listed(names: Sequence[str]) -> str:
     """Names that somebody made up, on one line."""
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(in_short(one) for one in names[:MOST_NAMED]) + more
+    return ", ".join(in_short(name) for name in names[:MOST_NAMED]) + more
 
 
 MOST_NAMED = 20

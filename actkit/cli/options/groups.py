@@ -29,13 +29,13 @@ def at_home(value: Given) -> Given:
     if isinstance(value, str) and (value == "~" or value.startswith("~/")):
         return type(value)(Path(value).expanduser())
     if isinstance(value, list):
-        return type(value)(at_home(one) for one in value)
+        return type(value)(at_home(item) for item in value)
     return value
 
 
 def option(*names: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's own word
     """An option that can also be set by `ACTKIT_<NAME>` in the environment."""
-    name = next(one for one in names if one.startswith("--")).partition("/")[0]
+    name = next(name for name in names if name.startswith("--")).partition("/")[0]
     envvar = "ACTKIT_" + name.removeprefix("--").replace("-", "_").upper()
     return typer.Option(*names, help=help, rich_help_panel=panel, envvar=envvar, show_envvar=False, **more)
 
@@ -56,15 +56,18 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
         if name not in groups
     ]
     added = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=annotation)
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
         for group in groups.values()
-        for one, annotation in ((each, get_type_hints(group, include_extras=True)[each.name]) for each in fields(group))
+        for field, annotation in (
+            (each, get_type_hints(group, include_extras=True)[each.name]) for each in fields(group)
+        )
     ]
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
         made = {
-            name: group(**{one.name: values.pop(one.name) for one in fields(group)}) for name, group in groups.items()
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
         }
         command(**made, **values)
 

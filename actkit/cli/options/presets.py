@@ -50,8 +50,8 @@ def near_names(model: str) -> list[str]:
     Names that have other numbers in them are those of other models.
     """
     close = difflib.get_close_matches(model.lower(), (NAME, *NAMES), n=2, cutoff=0.75)
-    same = [one for one in close if NUMBERS.findall(one) == NUMBERS.findall(model) and (one, model) != (NAME, NAME)]
-    return [f"--model {one}" if one == NAME else f"--preset {one}" for one in same]
+    same = [name for name in close if NUMBERS.findall(name) == NUMBERS.findall(model) and (name, model) != (NAME, NAME)]
+    return [f"--model {name}" if name == NAME else f"--preset {name}" for name in same]
 
 
 def load_preset(context: typer.Context, name: str | None) -> str | None:
@@ -65,7 +65,7 @@ def load_preset(context: typer.Context, name: str | None) -> str | None:
     known = {parameter.name for parameter in context.command.params if not _decides(parameter)}
     so_far = dict(context.default_map or {})
     left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen() | set(so_far))
-    values = {key: one for key, one in preset(name).items() if key in known and key not in left_out}
+    values = {key: value for key, value in preset(name).items() if key in known and key not in left_out}
     context.meta[META] = values
     context.default_map = {**values, **so_far}
     return name
@@ -79,7 +79,7 @@ def _decides(parameter: Any) -> bool:
 def beneath(context: typer.Context, config: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults so far, less the part of a preset's SAE that `config` chooses itself."""
     ours = _replaced(set(config)) & set(context.meta.get(META, {}))
-    return {key: one for key, one in (context.default_map or {}).items() if key not in ours}
+    return {key: value for key, value in (context.default_map or {}).items() if key not in ours}
 
 
 def _replaced(chosen: set[str]) -> frozenset[str]:

@@ -94,4 +94,4 @@ class Sparse:
     def wanted(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant where none need be: no flag, no SAE."""
         named = (self.sae_release, self.sae_id, self.sae, self.target_layer, self.hook_name)
-        return self.sae_specs(model) if any(one is not None for one in named) else []
+        return self.sae_specs(model) if any(value is not None for value in named) else []

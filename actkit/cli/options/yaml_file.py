@@ -66,8 +66,8 @@ def _check_nodes(name: str, root: Any) -> None:
         if id(node) not in sizes:
             sizes[id(node)] = MOST_NODES  # what it is until it is known: a node that is in itself has no end
             inner = node.value if isinstance(node.value, list) else []
-            every = (one for part in inner for one in (part if isinstance(part, tuple) else (part,)))
-            sizes[id(node)] = 1 + sum(size(one) for one in every)
+            every = (child for part in inner for child in (part if isinstance(part, tuple) else (part,)))
+            sizes[id(node)] = 1 + sum(size(child) for child in every)
         return sizes[id(node)]
 
     if root is not None and size(root) > MOST_NODES:

@@ -70,9 +70,9 @@ def draw_table(table: Table, screen: Console | None = None) -> None:
         screen.print(line, soft_wrap=True)
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, singular: str, many: str = "") -> str:
     """`1 record`, `2 records`; `many` where an `s` does not make it."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else many or f'{singular}s'}"
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     screen.print(f"  reads {', '.join(points) if len(points) < 4 else f'{points[0]} … {points[-1]} ({len(points)})'}")
     screen.print(_tables(facts["tables"]))
     known = f"  about {size(facts['bytes'])} in all, {size(facts['free_bytes'])} free"
-    open_ends = [name for name, one in facts["tables"].items() if one["bytes"] is None]
+    open_ends = [name for name, table in facts["tables"].items() if table["bytes"] is None]
     screen.print(known + (f"; {', '.join(open_ends)} not counted" if open_ends else ""))
     memory = facts["memory"]
     parts = ", ".join(f"{name} {size(used)}" for name, used in memory.items() if used)
@@ -52,9 +52,9 @@ def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     shown.add_column("table")
     shown.add_column("rows", justify="right")
     shown.add_column("size", justify="right")
-    for name, one in tables.items():
-        known = "unknown" if one["bytes"] is None else size(one["bytes"])
-        shown.add_row(name, f"{one['rows']:,}", f"at most {known}" if one["at_most"] and one["bytes"] else known)
+    for name, table in tables.items():
+        known = "unknown" if table["bytes"] is None else size(table["bytes"])
+        shown.add_row(name, f"{table['rows']:,}", f"at most {known}" if table["at_most"] and table["bytes"] else known)
     return shown
 
 
@@ -73,7 +73,7 @@ def _example(example: Mapping[str, Any], screen: Console) -> None:
     )
     for line in lines:
         screen.print(line, no_wrap=True, crop=False)
-    screen.print(f"  token ids: {' '.join(str(one) for one in ids)}", markup=False)
+    screen.print(f"  token ids: {' '.join(str(token_id) for token_id in ids)}", markup=False)
 
 
 def ranges(positions: Sequence[int]) -> str:

@@ -41,13 +41,18 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
         )
     screen.print(f"on the {split} texts, in nats a token:" if own else "no effects", markup=False)
     draw_table(shown, screen)
-    for one in about["verdicts"]:
+    for verdict in about["verdicts"]:
         chosen = " (chosen on the validation texts)" if about["chosen"] else ""
-        place = f"{one['do']} {one['source']}, layer {one['layer']}, strength {one['strength']:g}{chosen}"
+        place = (
+            f"{verdict['do']} {verdict['source']}, layer {verdict['layer']}, strength {verdict['strength']:g}{chosen}"
+        )
         screen.print(f"{place}:", markup=False)
-        screen.print(f"  {one['verdict']}", markup=False, style="bold" if one["shown"] else None)
-    for one in about.get("generated", ()):
-        screen.print(f"\n{one['prompt']}\n  unsteered: {one['unsteered']}\n  steered:   {one['steered']}", markup=False)
+        screen.print(f"  {verdict['verdict']}", markup=False, style="bold" if verdict["shown"] else None)
+    for example in about.get("generated", ()):
+        screen.print(
+            f"\n{example['prompt']}\n  unsteered: {example['unsteered']}\n  steered:   {example['steered']}",
+            markup=False,
+        )
     for text in about["warnings"]:
         say("note", text, screen=screen)
 

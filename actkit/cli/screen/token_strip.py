@@ -48,7 +48,7 @@ def drawn(strip: Strip, width: int) -> Iterator[Text]:
 def _title(strip: Strip) -> str:
     read = sum(token.read for token in strip.tokens)
     about = [f"sequence {strip.sequence_id}", f"record {strip.record_id}"]
-    about += [one for one in (strip.side, strip.label) if one]
+    about += [word for word in (strip.side, strip.label) if word]
     return f"{', '.join(about)}: {len(strip.tokens):,} tokens" + (f", {read:,} read" if read else "")
 
 
@@ -74,7 +74,7 @@ def _shown(strip: Strip) -> list[int]:
     read = [token.position for token in strip.tokens if token.read]
     fired = [token for token in strip.tokens if token.features and not token.is_special]
     places = [0, *((strip.response_start,) if strip.response_start is not None else ()), strip.start, *read[-1:]]
-    places += [token.position for token in sorted(fired, key=lambda one: -one.features[0][1])[:1]]
+    places += [token.position for token in sorted(fired, key=lambda token: -token.features[0][1])[:1]]
     near = [at for at in range(len(strip.tokens)) if any(abs(at - place) <= AROUND for place in places)]
     # Leaving out a token or two would save nothing.
     gaps = [range(a + 1, b) for a, b in pairwise([*near, len(strip.tokens)]) if b - a <= SMALL_GAP + 1]
@@ -88,7 +88,7 @@ def _style(token: Token) -> str:
 def visible(text: str) -> str:
     """A token as it can be seen: spaces as `·`, line breaks as `⏎`, control characters by their code; cut if long."""
     shown = text.replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
-    shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in shown) or "∅"
+    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in shown) or "∅"
     while cell_len(shown) > LONGEST:
         shown = shown[: min(len(shown) - 2, LONGEST - 1)] + "…"
     return shown
