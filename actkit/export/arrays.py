@@ -50,18 +50,21 @@ def arrays_of(job: ExportJob, method: str | None = None) -> list[Array]:
         raise UsageError(f"--method is for runs of concept, and {job.run} is one of {job.command}", "leave it out")
     held = even(job)
     n = held[0].n
-    if any(one.n != n for one in held):
+    if any(vectors.n != n for vectors in held):
         raise RunError(f"{job.run}: hook points have different numbers of rows", "read its tables one by one")
     return [
         Array("sequence_ids", np.dtype(np.int64), (n,), partial(_rows, job.run, 0)),
         Array("positions", np.dtype(np.int64), (n,), partial(_rows, job.run, 1)),
-        *(Array(one.hook_point, one.dtype, (n, one.width or 0), partial(_vectors, job.run, one)) for one in held),
+        *(
+            Array(vectors.hook_point, vectors.dtype, (n, vectors.width or 0), partial(_vectors, job.run, vectors))
+            for vectors in held
+        ),
     ]
 
 
 def written(arrays: list[Array], job: ExportJob) -> Iterator[tuple[Array, Iterator[memoryview]]]:
     """Each array with its bytes, little-endian, piece by piece; tells the job how far it is."""
-    total, done = sum(one.nbytes for one in arrays) or 1, 0
+    total, done = sum(array.nbytes for array in arrays) or 1, 0
 
     def bytes_of(array: Array) -> Iterator[memoryview]:
         nonlocal done
@@ -88,8 +91,12 @@ def _vectors(run: Path, held: Held) -> Pieces:
 
 def _directions(job: ExportJob, method: str | None) -> list[Array]:
     found = directions_of(job.run, method)
-    norms = {one.hook_point: np.array(one.norm, dtype=np.float64) for one in found if one.norm is not None}
-    vectors = {one.hook_point: one.unit for one in found}
+    norms = {
+        direction.hook_point: np.array(direction.norm, dtype=np.float64)
+        for direction in found
+        if direction.norm is not None
+    }
+    vectors = {direction.hook_point: direction.unit for direction in found}
     return [
         *(Array(f"{name}.norm", norm.dtype, (), partial(_whole, norm)) for name, norm in norms.items()),
         *(Array(name, unit.dtype, unit.shape, partial(_whole, unit)) for name, unit in vectors.items()),

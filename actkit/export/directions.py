@@ -57,7 +57,7 @@ def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
         StoredDirection(row["layer"], row["hook_point"], np.array(row["direction"], dtype=np.float32), row["norm"])
         for row in chosen
     ]
-    return sorted(found, key=lambda one: (one.layer, one.hook_point))
+    return sorted(found, key=lambda direction: (direction.layer, direction.hook_point))
 
 
 def _steered(run: Path, method: str | None) -> list[StoredDirection]:

@@ -67,8 +67,8 @@ def _beside_json(facts: Mapping[str, Any]) -> str | None:
 
 
 FORMATS: Mapping[str, Format] = {
-    one.name: one
-    for one in (
+    format_.name: format_
+    for format_ in (
         Format("h5", ".h5", hdf5.write, ("compression",)),
         Format("pt", ".pt", _write_pt, ("max_mb",), lambda _facts: ".json"),
         Format("json", ".json", _write_json, (), _beside_json),

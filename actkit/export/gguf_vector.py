@@ -40,8 +40,12 @@ def write(job: ExportJob, method: str | None = None, layers: str | None = None) 
     """
     import gguf
 
-    found = {one.layer: one for one in directions_of(job.run, method) if one.hook_point.endswith(f".{SITE}")}
-    usable = {layer: one for layer, one in found.items() if layer > 0}
+    found = {
+        direction.layer: direction
+        for direction in directions_of(job.run, method)
+        if direction.hook_point.endswith(f".{SITE}")
+    }
+    usable = {layer: direction for layer, direction in found.items() if layer > 0}
     if not usable:
         raise RunError(f"{job.run} has no direction that llama.cpp can use", f"it needs {SITE} of layer 1 or later")
     wanted = _asked(job, layers, found) if layers is not None else [_chosen(job, method, usable)]
@@ -58,9 +62,11 @@ def write(job: ExportJob, method: str | None = None, layers: str | None = None) 
     writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(kept))
     writer.add_string("actkit.run", job.run.resolve().name)
     writer.add_string("actkit.method", method or METHOD)
-    writer.add_array("actkit.layers", [one.layer for one in kept])
+    writer.add_array("actkit.layers", [direction.layer for direction in kept])
     writer.add_array("actkit.shares", [share] * len(kept))
-    writer.add_array("actkit.norms", [float(one.norm) if one.norm is not None else 1.0 for one in kept])
+    writer.add_array(
+        "actkit.norms", [float(direction.norm) if direction.norm is not None else 1.0 for direction in kept]
+    )
     writer.add_float32("actkit.strength", kept[0].strength)
     writer.add_string(
         "actkit.scale", "1 adds each layer's share of strength times the measured difference; shares add up to 1"

@@ -91,7 +91,7 @@ def _sides(pairs: Sequence[Mapping[str, Any]], sequences: pa.Table, first: int) 
             raise RunError(f"record {record_id} has a pair but no sequences", "the run's tables do not fit together")
         for name in SIDES:
             yield Side(
-                number, record_id, name, [of[record_id][one] for one in ("shared", name) if one in of[record_id]]
+                number, record_id, name, [of[record_id][side] for side in ("shared", name) if side in of[record_id]]
             )
 
 
@@ -100,14 +100,14 @@ def _write_tokens(groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], 
 
     sequence_ids, token_ids = tokens["sequence_id"].to_numpy(), tokens["token_id"].to_numpy()
     for side in sides:
-        spans = [span(sequence_ids, one) for one in side.sequence_ids]
+        spans = [span(sequence_ids, sequence_id) for sequence_id in side.sequence_ids]
         texts = [
             text.replace("\0", NO_TEXT).encode()
-            for one in spans
-            for text in tokens["token"].slice(one.start, one.stop - one.start).to_pylist()
+            for span in spans
+            for text in tokens["token"].slice(span.start, span.stop - span.start).to_pylist()
         ]
         group = groups[side.number, side.name]
-        group.create_dataset("token_ids", data=np.concatenate([token_ids[one] for one in spans]))
+        group.create_dataset("token_ids", data=np.concatenate([token_ids[span] for span in spans]))
         widest = h5py.string_dtype("utf-8", max(map(len, texts), default=1) or 1)
         group.create_dataset("tokens", data=np.array(texts, dtype=widest))
 
@@ -120,7 +120,7 @@ def _write_vectors(
     held: Sequence[Held],
     compression: str,
 ) -> None:
-    missing = {one.hook_point: one for one in held}
+    missing = {vectors.hook_point: vectors for vectors in held}
     for block in blocks(part, set(missing)) if part.exists() else ():
         for side in sides:
             positions, vectors = _joined(block, side)
@@ -128,15 +128,15 @@ def _write_vectors(
             _positions(texts[side.number, side.name], positions)
         del missing[block.hook_point]
     nothing = np.zeros(0, dtype=np.int64)
-    for one in missing.values():  # of a shard of which no position was kept
+    for without_rows in missing.values():  # of a shard of which no position was kept
         for side in sides:
-            empty = np.zeros((0, one.width or 0), dtype=one.dtype)
-            _dataset(groups[side.number, side.name], one.hook_point, empty, compression)
+            empty = np.zeros((0, without_rows.width or 0), dtype=without_rows.dtype)
+            _dataset(groups[side.number, side.name], without_rows.hook_point, empty, compression)
             _positions(texts[side.number, side.name], nothing)
 
 
 def _joined(block: Block, side: Side) -> tuple[Ints, npt.NDArray[Any]]:
-    rows = [block.of(one) for one in side.sequence_ids]
+    rows = [block.of(sequence_id) for sequence_id in side.sequence_ids]
     return np.concatenate([positions for positions, _ in rows]), np.concatenate([vectors for _, vectors in rows])
 
 

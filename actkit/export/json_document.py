@@ -49,7 +49,9 @@ def _write_results(job: ExportJob) -> None:
     beside: dict[str, Any] = {**(read or {}), "results": []}
     merge(NO_TABLES, beside, job.facts)  # of no records: what stands beside the results
     stream = _followed(job, layers)
-    results = _of_tables(stream) if read is None else (_of_document(one, stream, layers) for one in read["results"])
+    results = (
+        _of_tables(stream) if read is None else (_of_document(result, stream, layers) for result in read["results"])
+    )
     with job.out.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{\n"results": [')
         for number, result in enumerate(results):
@@ -72,7 +74,7 @@ def _of_document(result: Any, stream: Iterator[Entry], layers: Mapping[str, str]
     inner = result.get("variations") if isinstance(result, Mapping) else None
     if not isinstance(inner, list):
         return _joined(result, next(stream, None), layers)
-    return {**result, "variations": [_joined(one, next(stream, None), layers) for one in inner]}
+    return {**result, "variations": [_joined(variation, next(stream, None), layers) for variation in inner]}
 
 
 def _joined(variation: Any, entry: Entry | None, layers: Mapping[str, str]) -> Any:
@@ -84,9 +86,11 @@ def _joined(variation: Any, entry: Entry | None, layers: Mapping[str, str]) -> A
 
 
 def _of_tables(stream: Iterator[Entry]) -> Iterator[dict[str, Any]]:
-    for (group, _), same in groupby(stream, lambda one: (one.group, one.record_id if one.group is None else None)):
+    for (group, _), same in groupby(
+        stream, lambda record: (record.group, record.record_id if record.group is None else None)
+    ):
         named = {} if group is None else {"question_id": group}
-        yield {**named, "variations": [_variation(one) for one in same]}
+        yield {**named, "variations": [_variation(record) for record in same]}
 
 
 def _variation(entry: Entry) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Shard:
 
     def values(self, name: str, chunks: Sequence[Mapping[str, Any]], sae: str) -> list[Any]:
         """One of `LISTS`, of the tokens of some of its chunks."""
-        own = pa.concat_tables([_slice(self.tokens, span(self.owners, one["sequence_id"])) for one in chunks])
+        own = pa.concat_tables([_slice(self.tokens, span(self.owners, chunk["sequence_id"])) for chunk in chunks])
         own = own if self.special else own.filter(pa.array(~_added(own)))
         if name in OF_TOKENS:
             return list(own[OF_TOKENS[name]].to_pylist())
@@ -142,4 +142,4 @@ def _active(tokens: pa.Table, features: FeatureRows | None, column: str) -> list
     rows = np.searchsorted(features.keys, wanted)
     there = features.keys[np.minimum(rows, len(features.keys) - 1)] == wanted
     chosen = features.rows[column].take(pa.array(rows, mask=~there))
-    return [one or [] for one in chosen.to_pylist()]
+    return [positions or [] for positions in chosen.to_pylist()]

@@ -60,7 +60,7 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
             f"the document's record {other} has other texts than were run",
             f"the features are in {run}; merge into the document that was read",
         )
-    places = [one if isinstance(one, dict) else {} for _, one in variations(document)]
+    places = [variation if isinstance(variation, dict) else {} for _, variation in variations(document)]
     layers = keys_of(facts["saes"], document)
     for place in places:
         if "sae_activations" in place:
@@ -121,7 +121,7 @@ def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> d
     """
     found = document.get(METADATA)
     about = found if isinstance(found, Mapping) else {}
-    owners = {str(key): one.get("sae") for key, one in about.items() if isinstance(one, Mapping)}
+    owners = {str(key): value.get("sae") for key, value in about.items() if isinstance(value, Mapping)}
     layers = {sae["name"]: f"layer_{sae['hook_point'].split('.')[1]}" for sae in saes}
     keys = {}
     for name, layer in layers.items():
@@ -140,7 +140,7 @@ def of_others(slots: Any, keys: Mapping[str, str]) -> dict[str, Any]:
 
 def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
     """The first record of `run` whose text is not made of its variation's fields in `document`; None where all fit."""
-    places = [one for _, one in variations(document)]
+    places = [variation for _, variation in variations(document)]
     fields = [options.get(f"{name}_field") or name for name in ("prompt", "response")]
     for row in _rows(run, "sequences", ["record_id", "text"]):
         number = int(row["record_id"])

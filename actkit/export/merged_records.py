@@ -39,10 +39,10 @@ class Entry:
 def entries(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
     """Every record that was read, in order; `layers` says under which key each SAE's features stand."""
     numbers = {part_number(part) for table in ("sequences", "rejected") for part in parts(job.run, table)}
-    for number in sorted(one for one in numbers if one is not None):
+    for number in sorted(number for number in numbers if number is not None):
         part = Path(f"{part_name(number)}.parquet")
         both = _written(job, part, layers), _rejected(job, part, layers)
-        yield from heapq.merge(*both, key=lambda one: one.record_id)
+        yield from heapq.merge(*both, key=lambda record: record.record_id)
 
 
 def _written(job: ExportJob, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:

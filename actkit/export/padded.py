@@ -41,8 +41,13 @@ def tensors_of(batch: PaddedBatch, held: list[Held]) -> list[Array]:
     integer = np.dtype(np.int64)
     return [
         *(
-            Array(one.hook_point, one.dtype, (batch.size, batch.rows, one.width or 0), partial(_padded, batch, one))
-            for one in held
+            Array(
+                vectors.hook_point,
+                vectors.dtype,
+                (batch.size, batch.rows, vectors.width or 0),
+                partial(_padded, batch, vectors),
+            )
+            for vectors in held
         ),
         Array("positions", integer, (batch.size, batch.rows), partial(_positions, batch)),
         Array("input_ids", integer, (batch.size, batch.tokens), partial(_token_ids, batch, False)),

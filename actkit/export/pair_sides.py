@@ -28,17 +28,17 @@ def side_of(run: Run, side: str) -> dict[str, Any]:
     sequences = run.table("sequences", ["sequence_id", "side", "parent_id", "start", "n_tokens", "n_truncated", "text"])
     own = sequences.filter(pc.equal(sequences["side"], side)).to_pylist()
     tokens = _tokens(run, own)
-    lengths = [len(one["token_id"]) for one in tokens]
+    lengths = [len(token["token_id"]) for token in tokens]
     ids, mask, special = (torch.zeros((len(own), max(lengths)), dtype=torch.int64) for _ in range(3))
-    for row, (one, length) in enumerate(zip(tokens, lengths, strict=True)):
-        ids[row, :length] = torch.from_numpy(one["token_id"].astype(np.int64))
-        special[row, :length] = torch.from_numpy(one["left_out"].astype(np.int64))
+    for row, (table, length) in enumerate(zip(tokens, lengths, strict=True)):
+        ids[row, :length] = torch.from_numpy(table["token_id"].astype(np.int64))
+        special[row, :length] = torch.from_numpy(table["left_out"].astype(np.int64))
         mask[row, :length] = 1
     points = [_point(name) for name in run.hook_points]
     alone = len({point.layer for point in points}) == len(points)
-    order = np.array([one["sequence_id"] for one in own], dtype=np.int64)
+    order = np.array([row["sequence_id"] for row in own], dtype=np.int64)
     at, positions = _places(run, side, order)
-    texts, prompts = [one["token"].tolist() for one in tokens], [one["text"] for one in own]
+    texts, prompts = [token["token"].tolist() for token in tokens], [row["text"] for row in own]
     single = len(own) == 1
     return {
         "activations": {
@@ -53,7 +53,7 @@ def side_of(run: Run, side: str) -> dict[str, Any]:
         "prompt": prompts[0] if single else prompts,
         "num_layers": run.facts["model"]["n_layers"],
         "captured_layers": sorted({point.layer for point in points}),
-        "n_truncated": [one["n_truncated"] for one in own],
+        "n_truncated": [row["n_truncated"] for row in own],
     }
 
 
@@ -72,11 +72,11 @@ def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[A
         return slice(*np.searchsorted(owners, [sequence_id, sequence_id + 1]).tolist())
 
     found = []
-    for one in own:
-        parent = span(one["parent_id"]) if one["parent_id"] is not None else slice(0, 0)
-        parts = (slice(parent.start, parent.start + one["start"]), span(one["sequence_id"]))
+    for row in own:
+        parent = span(row["parent_id"]) if row["parent_id"] is not None else slice(0, 0)
+        parts = (slice(parent.start, parent.start + row["start"]), span(row["sequence_id"]))
         whole = {name: np.concatenate([column[part] for part in parts]) for name, column in columns.items()}
-        assert whole["position"].tolist() == list(range(one["n_tokens"]))
+        assert whole["position"].tolist() == list(range(row["n_tokens"]))
         found.append(whole)
     return found
 

@@ -113,15 +113,15 @@ def _feature(
     of = logits or {"top": [], "bottom": []}
     facts: dict[str, Any] = {"feature_index": feature, **{name: [] for name in EMPTY}}
     for ends, prefix in (("top", "pos"), ("bottom", "neg")):
-        facts[f"{prefix}_str"] = [one["token"] for one in of[ends]]
-        facts[f"{prefix}_values"] = [round(one["logit"], 3) for one in of[ends]]
+        facts[f"{prefix}_str"] = [entry["token"] for entry in of[ends]]
+        facts[f"{prefix}_values"] = [round(entry["logit"], 3) for entry in of[ends]]
     facts |= counted
     if known.get("co_active"):
-        facts["correlated_features_indices"] = [one["feature_id"] for one in known["co_active"]]
+        facts["correlated_features_indices"] = [entry["feature_id"] for entry in known["co_active"]]
     facts["n_prompts_total"] = job.facts["counts"]["sequences"]
     facts["n_tokens_in_prompt"] = 0
     facts["dataset"] = str(job.facts.get("options", {}).get("dataset") or "")
-    strongest = [one.text for one in windows if one.text is not None and one.quantile is None]
+    strongest = [window.text for window in windows if window.text is not None and window.quantile is None]
     facts["activations"] = [_activation(text, most) for text in strongest]
     return facts
 
@@ -131,6 +131,6 @@ def _activation(text: Mapping[str, Any], most: float) -> dict[str, Any]:
     for width in text["sizes"]:
         tokens.append(units[begin : begin + 2 * width].decode("utf-16-le", "replace"))
         begin += 2 * width
-    values = [round(float(one), 3) for one in text["levels"]]
+    values = [round(float(level), 3) for level in text["levels"]]
     bins = {"bin_min": TOP, "bin_max": round(most, 3), "bin_contains": TOP}
     return {**bins, "tokens": tokens, "values": values, "qualifying_token_index": text["at"]}

@@ -31,10 +31,10 @@ def _header(arrays: list[Array], job: ExportJob) -> bytes:
     about = {"command": job.command, "model": str(model["name"]), "revision": str(model["revision"])}
     entries: dict[str, object] = {"__metadata__": about}
     at = 0
-    for one in arrays:
-        kind = NAMES[one.dtype.newbyteorder("<").str]
-        entries[one.name] = {"dtype": kind, "shape": list(one.shape), "data_offsets": [at, at + one.nbytes]}
-        at += one.nbytes
+    for array in arrays:
+        kind = NAMES[array.dtype.newbyteorder("<").str]
+        entries[array.name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
     text = json.dumps(entries).encode()
     text += b" " * (-len(text) % ALIGNED)
     return struct.pack("<Q", len(text)) + text

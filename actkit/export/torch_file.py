@@ -60,7 +60,7 @@ class _Pickler(pickle.Pickler):
 
 def save(document: Mapping[str, Any], arrays: Sequence[Array], job: ExportJob) -> None:
     """Write `document` to the job's file; the `arrays` in it, themselves or in dictionaries, become tensors."""
-    storages = {one.name: _Storage(number, one) for number, one in enumerate(arrays)}
+    storages = {array.name: _Storage(number, array) for number, array in enumerate(arrays)}
 
     def with_tensors(value: Any) -> Any:
         if isinstance(value, Array):

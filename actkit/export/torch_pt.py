@@ -37,17 +37,17 @@ def write(job: ExportJob, max_mb: int = 2000) -> None:
         job.note("a layer has several hook points, so `activations` has hook points for keys, not layers")
     batch = batch_of(job.run)
     tensors = tensors_of(batch, held)
-    size = sum(one.nbytes for one in tensors) / MB
+    size = sum(tensor.nbytes for tensor in tensors) / MB
     if size > max_mb:
         raise RunError(
             f"padded to {batch.rows} rows for each of {batch.size} sequences, it would be {size:,.0f} MB, "
             f"more than --max-mb {max_mb}",
             "--to safetensors pads nothing; or raise --max-mb",
         )
-    layers = sorted({one.layer for one in held})
+    layers = sorted({vectors.layer for vectors in held})
     about = {"num_layers": job.facts["model"]["n_layers"], "captured_layers": layers}
     texts = _texts(job.run)
-    named = {one.name: one for one in tensors}
+    named = {tensor.name: tensor for tensor in tensors}
     document = {
         "activations": {key: named.pop(name) for name, key in keys.items()},
         **named,
@@ -62,9 +62,9 @@ def write(job: ExportJob, max_mb: int = 2000) -> None:
 
 def _keys(held: list[Held]) -> dict[str, int | str]:
     """Hook point → its key in `activations`: its layer, or for all of them their names where one layer has several."""
-    layers = [one.layer for one in held]
+    layers = [vectors.layer for vectors in held]
     alone = len(set(layers)) == len(layers)
-    return {one.hook_point: one.layer if alone else one.hook_point for one in held}
+    return {vectors.hook_point: vectors.layer if alone else vectors.hook_point for vectors in held}
 
 
 def _texts(run: Path) -> dict[str, list[Any]]:

@@ -26,7 +26,7 @@ def write_steering_vectors(job: ExportJob, method: str | None = None, layers: st
     share = 1 / len(kept)
     if len(kept) > 1:
         job.note(f"{len(kept)} layers: each adds {share:.3g} of its own measured difference, together one")
-    vectors = {one.layer: torch.from_numpy(one.measured * share) for one in kept}
+    vectors = {direction.layer: torch.from_numpy(direction.measured * share) for direction in kept}
     torch.save({"layer_activations": vectors, "layer_type": "decoder_block"}, job.out)
 
 
@@ -34,8 +34,8 @@ def write_persona(job: ExportJob, method: str | None = None) -> None:
     """Write the file of a persona vector. Raises what `directions_of` raises."""
     found = _at_blocks(job, method)
     rows = torch.zeros(int(job.facts["model"]["n_layers"]) + 1, len(next(iter(found.values())).unit))
-    for layer, one in found.items():
-        rows[layer + 1] = torch.from_numpy(one.measured)
+    for layer, direction in found.items():
+        rows[layer + 1] = torch.from_numpy(direction.measured)
     lacking = len(rows) - 1 - len(found)
     if lacking:
         job.note(f"{lacking} layers of the model are not in the run: their rows are zero")
@@ -43,7 +43,11 @@ def write_persona(job: ExportJob, method: str | None = None) -> None:
 
 
 def _at_blocks(job: ExportJob, method: str | None) -> dict[int, StoredDirection]:
-    found = {one.layer: one for one in directions_of(job.run, method) if one.hook_point.endswith(f".{SITE}")}
+    found = {
+        direction.layer: direction
+        for direction in directions_of(job.run, method)
+        if direction.hook_point.endswith(f".{SITE}")
+    }
     if not found:
         raise RunError(f"{job.run} has no direction of {SITE}", "these files move the output of blocks")
     return found

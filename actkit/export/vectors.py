@@ -63,10 +63,10 @@ def even(job: ExportJob) -> list[Held]:
     Raises RunError when there are none.
     """
     held = contents(job.run)
-    for one in held:
-        if one.width is None:
-            job.note(f"{one.hook_point}: left out, its vectors differ in length")
-    kept = [one for one in held if one.width is not None]
+    for vectors in held:
+        if vectors.width is None:
+            job.note(f"{vectors.hook_point}: left out, its vectors differ in length")
+    kept = [vectors for vectors in held if vectors.width is not None]
     if not kept:
         raise RunError(f"{job.run} has no activations that fit an array", "read its tables with pandas or polars")
     return kept
@@ -88,7 +88,7 @@ def contents(run: Path) -> list[Held]:
                 known = found.get(name, replace(here, n=0))
                 width = here.width if here.width == known.width else None
                 found[name] = replace(here, n=known.n + here.n, width=width)
-    return sorted(found.values(), key=lambda one: (one.layer, one.hook_point))
+    return sorted(found.values(), key=lambda vectors: (vectors.layer, vectors.hook_point))
 
 
 def blocks(part: Path, wanted: Collection[str]) -> Iterator[Block]:
