@@ -66,7 +66,7 @@ class Computing:
         for a row although a longer one did fit.
         """
         progress = self.progress
-        progress.shard = (shard.n_records, sum(len(one.own_ids) for one in shard.sequences))
+        progress.shard = (shard.n_records, sum(len(sequence.own_ids) for sequence in shard.sequences))
         while (found := self._reduced(shard)) is None:
             continue
         trim()
@@ -83,16 +83,16 @@ class Computing:
                 self.progress.sinks += known.count(shard.sequences) if known else 0
             for table, rows in shard.rows.items():
                 tables[table] = {table: pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))}
-        progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
+        progress.tokens += sum(len(sequence.own_ids) for sequence in shard.sequences)
         progress.computed += shard.n_records
         progress.shard, progress.share = (0, 0), 0.0
         return tables
 
     def _take_out_unpooled(self, shard: Shard, sinks: Sinks) -> list[int]:
         """Reject the records of which nothing can be pooled; the ids of their sequences, of which rows were made."""
-        empty = [one for one in shard.sequences if len(one.keep) and not sinks.plain(one).any()]
-        records = dict.fromkeys(one.record_id for one in empty)
-        gone = [one.sequence_id for one in shard.sequences if one.record_id in records]
+        empty = [sequence for sequence in shard.sequences if len(sequence.keep) and not sinks.plain(sequence).any()]
+        records = dict.fromkeys(sequence.record_id for sequence in empty)
+        gone = [sequence.sequence_id for sequence in shard.sequences if sequence.record_id in records]
         for record_id in records:
             record = shard.records[record_id]
             rejected = Rejected(record_id, record.source, record.line, None, NOTHING_TO_POOL)
@@ -209,7 +209,9 @@ class Computing:
                 "is something else using the memory? free it, then go on with --resume",
             )
         first = int(batch.sequence_ids[0])
-        record = shard.records[next(one.record_id for one in shard.sequences if one.sequence_id == first)]
+        record = shard.records[
+            next(sequence.record_id for sequence in shard.sequences if sequence.sequence_id == first)
+        ]
         reason = f"out of memory with {n_tokens:,} tokens"
         if record.record_id in shard.shares:
             raise ModelError(
@@ -225,4 +227,6 @@ def _without(groups: Groups, gone: Sequence[int]) -> Groups:
     if not gone:
         return groups
     ids = pa.array(gone, type=pa.int64())
-    return {name: one.filter(pc.invert(pc.is_in(one["sequence_id"], value_set=ids))) for name, one in groups.items()}
+    return {
+        name: table.filter(pc.invert(pc.is_in(table["sequence_id"], value_set=ids))) for name, table in groups.items()
+    }

@@ -25,8 +25,8 @@ class InputDigest:
             said = "rejected ", json.dumps([record.field, record.reason]), "\n"
         else:
             said = "record ", canonical(record.value), "\n"
-        for one in said:  # one by one, since a record may be large
-            self._sha.update(one.encode())
+        for piece in said:  # one by one, since a record may be large
+            self._sha.update(piece.encode())
         self.read += 1
 
     def hex(self) -> str:

@@ -32,7 +32,7 @@ class DiskSpaceWatch:
         most = output.max_records
         self._run = partial_of(output.out)
         self._part, self._step = (output.task.number, output.task.of) if output.task else (0, 1)
-        self._n_records = min((one for one in (n_records, most) if one is not None), default=None)
+        self._n_records = min((number for number in (n_records, most) if number is not None), default=None)
         self._how_much = "about" if n_records is not None else "up to" if most is not None else "for another shard"
         self._bytes = self._largest = 0
         self._said = False
@@ -63,7 +63,7 @@ class DiskSpaceWatch:
             except (OSError, ValueError):  # whoever continues the run will say what is wrong with it
                 self._said = True
                 break
-            size = sum(one.bytes for one in last.tables.values())
+            size = sum(table.bytes for table in last.tables.values())
             self._bytes, self._largest, self._part = (
                 self._bytes + size,
                 max(self._largest, size),

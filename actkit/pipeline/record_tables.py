@@ -21,7 +21,7 @@ class Sinks:
     @classmethod
     def of(cls, sequences: Sequence[TokenSequence], found: Ints) -> "Sinks":
         """Of `found` [k, 2], sequence_id and position."""
-        found = found[np.isin(found[:, 0], [one.sequence_id for one in sequences])]
+        found = found[np.isin(found[:, 0], [sequence.sequence_id for sequence in sequences])]
         found = found[np.argsort(found[:, 0], kind="stable")]
         ids, starts = np.unique(found[:, 0], return_index=True)
         return cls(dict(zip(ids.tolist(), np.split(found[:, 1], starts[1:]), strict=bool(len(ids)))))
@@ -38,9 +38,9 @@ class Sinks:
     def count(self, sequences: Sequence[TokenSequence]) -> int:
         """How many sinks there are, special tokens not counted."""
         return sum(
-            int((self.among(one) & ~one.encoding.is_special[one.keep]).sum())
-            for one in sequences
-            if one.sequence_id in self.positions
+            int((self.among(sequence) & ~sequence.encoding.is_special[sequence.keep]).sum())
+            for sequence in sequences
+            if sequence.sequence_id in self.positions
         )
 
 
@@ -132,7 +132,7 @@ def _are_sinks(sequences: Sequence[TokenSequence], sinks: Sinks | None) -> pa.Ar
 
 def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:
     """One row a rejected record."""
-    rows = [{**vars(one), "field": _stored(one.field), "reason": _stored(one.reason)} for one in rejected]
+    rows = [{**vars(record), "field": _stored(record.field), "reason": _stored(record.reason)} for record in rejected]
     return pa.Table.from_pylist(rows, schema=arrow_schema("rejected"))
 
 

@@ -30,19 +30,21 @@ def _there(rejected: Rejected, value: Any) -> str:
     wanted = (
         reason.removeprefix("no field ").split(" or ") if reason.startswith("no field ") else [rejected.field or ""]
     )
-    near = nearest([one for one in wanted if one], names)
+    near = nearest([name for name in wanted if name], names)
     return f"{there}; nearest: {near}" if near else there
 
 
 def nearest(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     """Which of the names that are there is most like one that is wanted."""
-    missing = [one for one in wanted if one not in names]
-    within = next((name for one in missing for name in names if len(one) > 2 and one.lower() in name.lower()), None)
+    missing = [name for name in wanted if name not in names]
+    within = next(
+        (name for absent in missing for name in names if len(absent) > 2 and absent.lower() in name.lower()), None
+    )
     if within is not None:
         return within
-    for one in missing:
+    for absent in missing:
         by_small = {name.lower(): name for name in names}
-        close = difflib.get_close_matches(one.lower(), by_small, n=1, cutoff=0.7)
+        close = difflib.get_close_matches(absent.lower(), by_small, n=1, cutoff=0.7)
         if close:
             return by_small[close[0]]
     return None

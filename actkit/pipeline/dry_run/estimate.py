@@ -45,7 +45,7 @@ class DryRun:
     @property
     def bytes(self) -> int:
         """What all tables of known size take."""
-        return sum(one.bytes or 0 for one in self.tables.values())
+        return sum(table.bytes or 0 for table in self.tables.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def planned(
     shards = gather_shards(recipe, room, output, progress, on_progress, vocabulary=description.vocabulary)
     for shard in shards:
         seen.add(shard, description)
-        progress.tokens += sum(len(one.own_ids) for one in shard.sequences)
+        progress.tokens += sum(len(sequence.own_ids) for sequence in shard.sequences)
         on_progress(progress)
     if not progress.written:
         raise nothing_kept(progress)
@@ -110,7 +110,7 @@ def _memory(
     per_token = description.d_model * (len(hook_points) + BLOCK_WIDTH) * width
     return {
         "model": weight_bytes(description, hook_points),
-        "saes": sum(2 * one.sae.d_in * one.sae.d_sae * 4 for one in recipe.health.values()),
+        "saes": sum(2 * health.sae.d_in * health.sae.d_sae * 4 for health in recipe.health.values()),
         "batch": batch.batch_tokens * per_token,
         "shards": SHARDS_HELD * min(batch.shard_mb * 2**20, kept * kept_bytes),
         "libraries": LIBRARIES,

@@ -55,7 +55,7 @@ class Tally:
         """Count one shard more; the first that has a sequence gives the bytes a row, and the example."""
         self.shards += 1
         self.sequences += len(shard.sequences)
-        self.kept += sum(len(one.keep) for one in shard.sequences)
+        self.kept += sum(len(sequence.keep) for sequence in shard.sequences)
         for table, rows in shard.rows.items():
             self.rows[table] = self.rows.get(table, 0) + len(rows)
         if shard.sequences and self.example is None:
@@ -94,17 +94,25 @@ def _written(table: pa.Table) -> int:
 
 def _example(shard: Shard, description: Description) -> Example | None:
     """The first whole sequence of which something is read, with what is read of those that it continues."""
-    by_id = {one.sequence_id: one for one in shard.sequences}
-    continued = {one.parent for one in shard.sequences}
-    for one in shard.sequences:
-        path: list[TokenSequence] = [one]
+    by_id = {sequence.sequence_id: sequence for sequence in shard.sequences}
+    continued = {sequence.parent for sequence in shard.sequences}
+    for sequence in shard.sequences:
+        path: list[TokenSequence] = [sequence]
         while path[-1].parent is not None:
             path.append(by_id[path[-1].parent])
         keep = sorted(position for each in path for position in each.keep.tolist())
-        if one.sequence_id not in continued and keep:
-            ids = one.encoding.token_ids.tolist()
+        if sequence.sequence_id not in continued and keep:
+            ids = sequence.encoding.token_ids.tolist()
             tokens = description.tokenizer.batch_decode([[number] for number in ids])
-            place = shard.records[one.record_id].place
-            about = (place, one.side, one.encoding.text, tuple(ids), tuple(tokens), tuple(keep), one.response_start)
+            place = shard.records[sequence.record_id].place
+            about = (
+                place,
+                sequence.side,
+                sequence.encoding.text,
+                tuple(ids),
+                tuple(tokens),
+                tuple(keep),
+                sequence.response_start,
+            )
             return Example(*about)
     return None

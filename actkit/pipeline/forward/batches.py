@@ -111,11 +111,11 @@ def _batch(rows: Sequence[Row]) -> Batch:
             positions[number, columns] = np.arange(part.first, part.end)
             if steered is not None and part.sequence.steered is not None:
                 steered[number, columns] = part.sequence.steered[part.first : part.end]
-        for one, path in zip(row.members, paths, strict=True):
-            at = kept_columns(parts, path, one.keep)
-            row_of, id_of = np.full(len(at), number), np.full(len(at), one.sequence_id)
-            content = np.full(len(at), crc32(one.encoding.token_ids.astype("<i4").tobytes()), dtype=np.int64)
-            kept.append((row_of, at, id_of, one.keep, one.encoding.is_special[one.keep], content))
+        for member, path in zip(row.members, paths, strict=True):
+            at = kept_columns(parts, path, member.keep)
+            row_of, id_of = np.full(len(at), number), np.full(len(at), member.sequence_id)
+            content = np.full(len(at), crc32(member.encoding.token_ids.astype("<i4").tobytes()), dtype=np.int64)
+            kept.append((row_of, at, id_of, member.keep, member.encoding.is_special[member.keep], content))
         if tree is not None:
             tree[number] = _attends(parts, positions[number])
     where, at, of, position, special, contents = (np.concatenate(part) for part in zip(*kept, strict=True))
@@ -134,7 +134,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
 
 
 def _any_steered(rows: Sequence[Row]) -> bool:
-    return any(one.steered is not None for row in rows for one in row.members)
+    return any(member.steered is not None for row in rows for member in row.members)
 
 
 def _attends(parts: Sequence[Segment], positions: Ints) -> Bools:

@@ -17,7 +17,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether this says that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(one in str(error).lower() for one in SAYS_SO)
+    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in SAYS_SO)
 
 
 def free() -> None:

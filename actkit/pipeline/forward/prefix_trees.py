@@ -35,7 +35,7 @@ class Row:
 
     def __len__(self) -> int:
         """Tokens of the row."""
-        return sum(end_of(one) - shared for one, shared in zip(self.members, self.shared, strict=True))
+        return sum(end_of(member) - shared for member, shared in zip(self.members, self.shared, strict=True))
 
     @property
     def branches(self) -> list[int]:
@@ -81,11 +81,11 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
     constant for rows that are one text and another for trees.
     """
     members = sorted(
-        (one for one in sequences if len(one.keep)),
-        key=lambda one: (one.alike[: end_of(one)].astype(">u4").tobytes(), one.sequence_id),
+        (sequence for sequence in sequences if len(sequence.keep)),
+        key=lambda sequence: (sequence.alike[: end_of(sequence)].astype(">u4").tobytes(), sequence.sequence_id),
     )
     n = len(members)
-    ends = np.array([end_of(one) for one in members], dtype=np.int64)
+    ends = np.array([end_of(member) for member in members], dtype=np.int64)
     shared = np.array([0, *map(_common, members, members[1:])], dtype=np.int64)[:n]
     # Tokens of a row from member i to member j: ends[i] + added[j] - added[i].
     added = np.cumsum(ends - shared)
@@ -132,12 +132,12 @@ def stretches(row: Row) -> tuple[list[Segment], list[tuple[tuple[int, int, int],
     paths: list[tuple[tuple[int, int, int], ...]] = []
     path: tuple[tuple[int, int, int], ...] = ()
     column = 0
-    for one, shared in zip(row.members, row.shared, strict=True):
+    for member, shared in zip(row.members, row.shared, strict=True):
         path = tuple((index, first, min(end, shared)) for index, first, end in path if first < shared)
-        if end_of(one) > shared:
-            path = (*path, (len(parts), shared, end_of(one)))
-            parts.append(Segment(one, shared, end_of(one), column, path))
-            column += end_of(one) - shared
+        if end_of(member) > shared:
+            path = (*path, (len(parts), shared, end_of(member)))
+            parts.append(Segment(member, shared, end_of(member), column, path))
+            column += end_of(member) - shared
         paths.append(path)
     return parts, paths
 

@@ -55,8 +55,8 @@ def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, floa
     if not points or unknown:
         return {}
     while len(plain) >= FEWEST:
-        one = TokenSequence(0, encoding, plain.astype(np.int64), sequence_id=0)
-        batch = next(plan([one], LONGEST, False, about.d_model))
+        sequence = TokenSequence(0, encoding, plain.astype(np.int64), sequence_id=0)
+        batch = next(plan([sequence], LONGEST, False, about.d_model))
         try:
             activations = forward(model, batch, points).activations
         except Exception as error:

@@ -57,8 +57,8 @@ def forward_steered(
     """
     known = {each.sequence_id: each for each in sequences}
     owners = [known[int(each)] for each in batch.sequence_ids]
-    following = np.array([_next(one, int(at)) for one, at in zip(owners, batch.kept_positions, strict=True)])
-    kinds = np.array([one.kind for one in owners])
+    following = np.array([_next(owner, int(at)) for owner, at in zip(owners, batch.kept_positions, strict=True)])
+    kinds = np.array([owner.kind for owner in owners])
     names = (LOGPROB, KL, *(WORDS if steering.words else ()))
     size = (len(following), len(steering.interventions))
     found = {RAN: torch.zeros(size), **{name: torch.full(size, torch.nan) for name in names}}

@@ -69,7 +69,7 @@ def read_saved(path: str, read: ReadSpec) -> Records:
 
     folder = Path(path)
     if (folder / "dataset_dict.json").is_file():
-        splits = sorted(one.name for one in folder.iterdir() if is_saved(one))
+        splits = sorted(entry.name for entry in folder.iterdir() if is_saved(entry))
         if read.split not in splits:
             raise InputError(f"{path}: there is no split {read.split}", f"--split names one of {', '.join(splits)}")
         folder = folder / read.split

@@ -48,7 +48,7 @@ def _naming(feature: Any) -> NamesIn | None:
     kind = feature.get("_type")
     if kind == "ClassLabel":
         names = feature.get("names")
-        return _by_number(names) if isinstance(names, list) and all(isinstance(one, str) for one in names) else None
+        return _by_number(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
     if kind in ("Sequence", "List", "LargeList"):
         return _each(_naming(feature.get("feature")))
     return None
@@ -68,4 +68,4 @@ def _by_number(names: list[str]) -> NamesIn:
 def _each(naming: NamesIn | None) -> NamesIn | None:
     if naming is None:
         return None
-    return lambda value: [naming(one) for one in value] if isinstance(value, list) else value
+    return lambda value: [naming(item) for item in value] if isinstance(value, list) else value

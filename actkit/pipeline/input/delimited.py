@@ -135,7 +135,7 @@ def _proposed(row: Sequence[str]) -> list[str]:
     longest = max(range(len(row)), key=lambda number: len(row[number]))
     short = [number for number in range(len(row)) if number != longest]
     digits = [number for number in short if row[number].replace(",", "").strip("+-").isdigit()]
-    classes = [number for number in digits if all(len(one) <= CLASS for one in row[number].split(","))]
+    classes = [number for number in digits if all(len(value) <= CLASS for value in row[number].split(","))]
     words = [number for number in short if row[number].strip().replace("_", "").isalpha()]
     label = next(iter((*classes, *words, *digits, *short)), None)
     names = {longest: "text", label: "label"}

@@ -54,7 +54,7 @@ def dialect_of(sample: str, usual: str, whole: bool) -> Dialect:
     given = first[len(SEP) :] if first.startswith(SEP) else ""
     lines = sample if whole else sample.rpartition("\n")[0]
     body = lines.partition("\n")[2] if given else lines
-    delimiters = [given] if len(given) == 1 else sorted(DELIMITERS, key=lambda one: one != usual)
+    delimiters = [given] if len(given) == 1 else sorted(DELIMITERS, key=lambda delimiter: delimiter != usual)
     ways = [way for delimiter in delimiters for way in _ways(delimiter, usual, body)]
     fitting = (way for way in ways if _width(body, way) > 1)
     one_column = (way for way in ways if way.delimiter == delimiters[0] and _width(body, way) == 1)

@@ -60,8 +60,8 @@ def files_in(where: HubPath) -> list[str]:
     """The paths of the files that a pattern or a folder of a repository means, sorted; of a file, its own."""
     if _offline():
         root = cached(where)
-        found = [Path(one) for one in glob.glob(str(root / where.inside), recursive=True)]  # noqa: PTH207 - as given
-        every = [file for one in found for file in (one.rglob("*") if one.is_dir() else [one]) if file.is_file()]
+        found = [Path(path) for path in glob.glob(str(root / where.inside), recursive=True)]  # noqa: PTH207 - as given
+        every = [file for path in found for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
         names = [file.relative_to(root).as_posix() for file in every]
     else:
         names = _listed(where)

@@ -101,7 +101,7 @@ def _table(stream: JsonStream, rows: str, name: str) -> Iterator[Item]:
                 yield line, row if fault else dict(zip(columns, row, strict=True)), fault
         elif key == "columns":
             columns = [value for _, value, _ in stream.elements()]
-            if not all(isinstance(one, str) for one in columns) or len(set(columns)) < len(columns):
+            if not all(isinstance(column, str) for column in columns) or len(set(columns)) < len(columns):
                 raise InputError(f"{name}: columns need names, each its own", AS_ROWS)
         else:
             stream.pass_value()
@@ -116,9 +116,9 @@ def _columns(path: str, shape: Shape) -> Iterator[Item]:
         columns = [stack.enter_context(closing(_column(path, name))) for name in names]
         while True:
             found = [next(column, None) for column in columns]
-            if all(one is None for one in found):
+            if all(value is None for value in found):
                 return
-            cells = [one for one in found if one is not None]
+            cells = [value for value in found if value is not None]
             if len(cells) < len(found) or len({index for index, *_ in cells}) > 1:
                 raise InputError(f"{name_of(path)}: its columns do not have the same rows", AS_ROWS)
             fault = next((fault for *_, fault in cells if fault), None)

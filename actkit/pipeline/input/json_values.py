@@ -48,7 +48,7 @@ class JsonValues:
 def _depth(value: Any) -> int:
     """Levels of lists and objects, counted without a call for each."""
     level, depth = [value], 0
-    while level := [one for one in level if isinstance(one, (list, dict))]:
+    while level := [value for value in level if isinstance(value, (list, dict))]:
         depth += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
     return depth

@@ -116,8 +116,8 @@ def beginning(file: IO[bytes]) -> bytes:
 
 def packing_of(path: str, start: bytes) -> Packing | None:
     """How a file is packed, as its name says or else its beginning."""
-    by_name = next((one for one in PACKINGS if path.lower().endswith(one.suffixes)), None)
-    return by_name or next((one for one in PACKINGS if _begins(start, one)), None)
+    by_name = next((packing for packing in PACKINGS if path.lower().endswith(packing.suffixes)), None)
+    return by_name or next((packing for packing in PACKINGS if _begins(start, packing)), None)
 
 
 def _begins(start: bytes, packing: Packing) -> bool:

@@ -97,7 +97,7 @@ def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
     if scheme_of(from_url(where)) is None:
         return []
     files = find(where, read.split).files
-    return [version_of(one) for one in files[:MOST_VERSIONS] if inside(one) is None]
+    return [version_of(file) for file in files[:MOST_VERSIONS] if inside(file) is None]
 
 
 def about_file(path: str) -> int | None:

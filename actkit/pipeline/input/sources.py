@@ -100,9 +100,9 @@ def _remote(where: str, split: str, with_texts: bool) -> Source:
     if names is None:
         return Source((where,))
     own = where.rstrip("/") + "/"
-    shown_names = [one for one in names if not _hidden(Path(one.removeprefix(own)))]
-    runs = {one.rpartition("/")[0] + "/" for one in names if one.endswith(f"/{RUN_FILE}") and one != own + RUN_FILE}
-    outside = [one for one in shown_names if not any(one.startswith(run) for run in runs)]
+    shown_names = [name for name in names if not _hidden(Path(name.removeprefix(own)))]
+    runs = {name.rpartition("/")[0] + "/" for name in names if name.endswith(f"/{RUN_FILE}") and name != own + RUN_FILE}
+    outside = [name for name in shown_names if not any(name.startswith(run) for run in runs)]
     return _known(outside, len(names), where, split, with_texts)
 
 
@@ -131,8 +131,8 @@ def _folder(path: Path, where: str, split: str, with_texts: bool) -> Source:
         return Source((), saved=where)
     if has_card(path):
         return Source((), dataset=where)
-    every = sorted(one for one in path.rglob("*") if one.is_file() and not _hidden(one.relative_to(path)))
-    return _known([str(one) for one in _outside_runs(every, path)], len(every), where, split, with_texts)
+    every = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+    return _known([str(file) for file in _outside_runs(every, path)], len(every), where, split, with_texts)
 
 
 def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> Source:
@@ -150,9 +150,9 @@ def _known(names: list[str], every: int, where: str, split: str, with_texts: boo
         raise InputError(f"{where}: no file that can be read{f' (it has {some})' if some else ''}", _formats())
     chosen = known if with_texts or not records else records
     splits = {name: _split_of(name.removeprefix(where)) for name in chosen}
-    there = sorted({one for one in splits.values() if one is not None})
+    there = sorted({name for name in splits.values() if name is not None})
     if len(there) > 1 and None not in splits.values():
-        wanted = next((one for one, words in SPLIT_WORDS.items() if split in words), split)
+        wanted = next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
         chosen = [name for name in chosen if splits[name] == wanted]
         if not chosen:
             raise InputError(f"{where}: there is no split {split}", f"--split names one of {', '.join(there)}")

@@ -39,12 +39,12 @@ def is_archive(path: str) -> bool:
 def members(archive: str) -> list[str]:
     """The names of the files in an archive, sorted. Raises InputError where it is none, or an office document."""
     with _opened(archive) as file:
-        names = [one.filename for one in file.infolist() if not one.is_dir()]
+        names = [member.filename for member in file.infolist() if not member.is_dir()]
     for folder, (what, hint) in OFFICE.items():
         if any(name.startswith(folder) for name in names):
             raise InputError(f"{archive}: this is {what}", hint)
     hidden = [name for name in names if any(part.startswith(".") for part in PurePosixPath(name).parts)]
-    return sorted(one for one in names if one not in hidden and not one.startswith(NO_DATA))
+    return sorted(name for name in names if name not in hidden and not name.startswith(NO_DATA))
 
 
 @contextmanager

@@ -68,7 +68,9 @@ def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, healt
 
 
 def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Health) -> pa.Table:
-    found = [[to_host(one) for one in _largest(part, n, top_k, threshold)] for _, n, part in encoded(kept, sae, health)]
+    found = [
+        [to_host(tensor) for tensor in _largest(part, n, top_k, threshold)] for _, n, part in encoded(kept, sae, health)
+    ]
     ids, values, lengths, active = (torch.cat(part).numpy() for part in zip(*found, strict=True))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     columns = [

@@ -38,7 +38,7 @@ def logprobs(intervention_ids: Sequence[int]) -> Reducer:
         }
         columns["sequence_id"] = np.repeat(ids, k)[ran.reshape(-1)]
         columns["intervention_id"] = np.tile(np.asarray(intervention_ids), len(ids))[ran.reshape(-1)]
-        arrays = [_column(columns.get(one.name), one.type, int(ran.sum())) for one in schema]
+        arrays = [_column(columns.get(field.name), field.type, int(ran.sum())) for field in schema]
         return {"logprobs": pa.Table.from_arrays(arrays, schema=schema)}
 
     return reduce

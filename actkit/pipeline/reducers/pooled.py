@@ -66,7 +66,7 @@ def _features(kept: Kept, sae: Sae, pool: Pool, health: Health, special: bool) -
     for start, _, active in encoded(kept, sae, health):
         where, ids = active.rows.cpu().numpy() + start, active.ids.cpu().numpy()
         values = active.values.cpu().numpy().astype(np.float64)
-        where, ids, values = (one[read[where]] for one in (where, ids, values))
+        where, ids, values = (array[read[where]] for array in (where, ids, values))
         parts.append((owner[where] * sae.d_sae + ids, values, values, kept.positions[where]))
     keys, sums, largest, positions = _joined(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     counts = np.maximum(np.bincount(owner[read], minlength=len(sequences)), 1)

@@ -79,7 +79,7 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) ->
     except ModelError:
         raise
     except Exception as error:  # a template is a program of the model's author and may raise anything
-        says = "".join(one if one.isprintable() else " " for one in str(error)[:200])
+        says = "".join(character if character.isprintable() else " " for character in str(error)[:200])
         reason = f"the model's chat template refuses them: {says}"
         if any(message["role"] == "system" for message in messages):
             reason += " (if it has no system role, put the system text at the head of the first user message)"
@@ -122,7 +122,7 @@ def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, 
     accounts for every character of `text`.
     """
     # A placeholder would make content where a call stands alone, and templates write that otherwise.
-    said = [index for index, one in enumerate(messages) if one["content"] or not one.get("tool_calls")]
+    said = [index for index, message in enumerate(messages) if message["content"] or not message.get("tool_calls")]
     everywhere = {index: f"\ue000{index}\ue001" for index in said}
     found = _placed(tokenizer, messages, everywhere, text, how)
     if found is None:
@@ -143,13 +143,17 @@ def _placed(
     whole = {index: (mark, [(mark, contents[index])]) for index, mark in marks.items()}
     parts = {index: with_marks(contents[index], mark) for index, mark in marks.items()}
     for marked in (whole, parts) if parts != whole else (whole,):
-        shown = [{**one, "content": marked[at][0]} if at in marked else one for at, one in enumerate(messages)]
+        shown = [
+            {**message, "content": marked[at][0]} if at in marked else message for at, message in enumerate(messages)
+        ]
         try:
             shape = render(tokenizer, shown, how)
         except RecordError:
             continue
         # A thought may be left out, an answer may not.
-        kept = [[one for one in pieces if one == pieces[-1] or one[0] in shape] for _, pieces in marked.values()]
+        kept = [
+            [piece for piece in pieces if piece == pieces[-1] or piece[0] in shape] for _, pieces in marked.values()
+        ]
         found = between(shape, [piece for pieces in kept for piece in pieces], text)
         if found is not None:
             ends = [(found[pieces[0][0]][0], found[pieces[-1][0]][1], len(pieces) > 1) for pieces in kept]

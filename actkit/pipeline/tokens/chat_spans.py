@@ -45,7 +45,7 @@ def between(shape: str, pieces: Sequence[Piece], text: str) -> dict[str, tuple[i
     spans: dict[str, tuple[int, int]] = {}
     at = read = 0
     # Not every template keeps the order: some move the system message into the last question.
-    for mark, content in sorted(pieces, key=lambda one: shape.index(one[0])):
+    for mark, content in sorted(pieces, key=lambda piece: shape.index(piece[0])):
         piece = shape[read : shape.index(mark)]
         start, read = at + len(piece), read + len(piece) + len(mark)
         after = _piece_after(shape, [mark for mark, _ in pieces], read)

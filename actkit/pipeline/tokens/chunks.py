@@ -76,7 +76,7 @@ def _piece(
     text: str, tokens: Tokens, is_special: Bools, role: tuple[str | None, ...], unknown: int | None, bos: int | None
 ) -> tuple[Encoding, int]:
     at, end = int(tokens.start[0]), int(tokens.end[-1])
-    typed = is_special & np.array([one != TEMPLATE for one in role])
+    typed = is_special & np.array([name != TEMPLATE for name in role])
 
     def with_bos(values: Any, begin: Any) -> Any:
         return values if bos is None else np.concatenate([[begin], values])

@@ -47,7 +47,7 @@ class Tokens:
     @classmethod
     def joined(cls, parts: Sequence["Tokens"]) -> "Tokens":
         """Several after one another."""
-        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("ids", "start", "end")))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "start", "end")))
 
     @classmethod
     def none(cls) -> "Tokens":
@@ -95,7 +95,7 @@ def covered(parts: Iterable[Tokens], length: int) -> Iterator[Tokens]:
     What follows the last token with text may be given the rest of it, and waits for the next one with text.
     """
     before, waiting, begun = (0, 0), Tokens.none(), False
-    for part in (one for one in parts if len(one)):
+    for part in (part for part in parts if len(part)):
         start, end, has_text = forward(part.start, part.end, before)
         before = int(start[-1]), int(end[-1])
         last = int(np.flatnonzero(has_text)[-1]) if has_text.any() else None
@@ -149,10 +149,10 @@ def _joint(current: Tokens, following: Tokens) -> tuple[int, int] | None:
     best: tuple[int, int, int] | None = None
     for shift in shifts[np.argsort(-times, kind="stable")][:SHIFTS].tolist():
         low, high = max(shift, 0), min(len(current), len(following) + shift)
-        one, other = current.part(low, high), following.part(low - shift, high - shift)
-        alike = (one.ids == other.ids) & (one.start == other.start) & (one.end == other.end)
+        before, other = current.part(low, high), following.part(low - shift, high - shift)
+        alike = (before.ids == other.ids) & (before.start == other.start) & (before.end == other.end)
         begin, n = _longest(alike)
-        whole = begin + 1 + np.flatnonzero(np.diff(one.start[begin : begin + n]) > 0)
+        whole = begin + 1 + np.flatnonzero(np.diff(before.start[begin : begin + n]) > 0)
         if n >= AGREE and len(whole) and (best is None or n > best[0]):
             middle = low + int(whole[len(whole) // 2])
             best = (n, middle, middle - shift)

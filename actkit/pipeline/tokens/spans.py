@@ -32,7 +32,7 @@ def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span]) -> Sequ
         except UnicodeDecodeError:
             continue
         if len(characters) == end - begin:
-            of_byte = [begin + index for index, one in enumerate(characters) for _ in one.encode()]
+            of_byte = [begin + index for index, character in enumerate(characters) for _ in character.encode()]
             found[first:last] = [(at, at + 1) for at in of_byte]
     return found
 

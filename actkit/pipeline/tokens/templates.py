@@ -80,7 +80,7 @@ class DatedTokenizer:
                 conversation, tools=tools, add_generation_prompt=add_generation_prompt, **options
             )
         template = self.tokenizer.get_chat_template(None, tools)
-        messages = [{key: value for key, value in one.items() if value is not None} for one in conversation]
+        messages = [{key: value for key, value in message.items() if value is not None} for message in conversation]
         variables = {
             **self.tokenizer.special_tokens_map,
             "documents": None,

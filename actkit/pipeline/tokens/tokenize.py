@@ -49,7 +49,7 @@ def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto", hold: int = 
     tokens, beyond = tokens_in(tokenizer, text, bos != "never", hold)
     begin = leading_bos(tokenizer, bos) if bos == "always" else None
     if begin is not None and tokens.ids[:1].tolist() != [begin]:
-        tokens = Tokens(*(np.concatenate([[first], one]) for first, one in zip((begin, 0, 0), tokens, strict=True)))
+        tokens = Tokens(*(np.concatenate([[first], array]) for first, array in zip((begin, 0, 0), tokens, strict=True)))
     return encoding_of(tokenizer, text, tokens, beyond, typed=((0, len(text)),))
 
 
@@ -137,7 +137,7 @@ def special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> Ints:
     token for what is not in the vocabulary, which stands for text.
     """
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    special = {*named, *(number for number, one in added.items() if one.special)} - {unknown_id(tokenizer)}
+    special = {*named, *(number for number, token in added.items() if token.special)} - {unknown_id(tokenizer)}
     return np.array(sorted(special), dtype=np.int64)
 
 
