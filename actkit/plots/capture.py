@@ -51,7 +51,7 @@ def norms(run: Source, _pick: Pick) -> Drawn:
         colorbar={
             **colour_bar("mean norm"),
             "tickvals": ticks.tolist(),
-            "ticktext": [f"{10**one:.3g}" for one in ticks],
+            "ticktext": [f"{10**tick:.3g}" for tick in ticks],
         },
     )
     made = figure(heat, height=max(300, 120 + 16 * len(keys)))
@@ -78,12 +78,12 @@ def layers(run: Source, _pick: Pick) -> Drawn:
     for kind in kinds:
         for special in (False, True):
             here = [
-                one for one in rows if one["special_tokens"] is special and one["hook_point"].split(".", 2)[-1] == kind
+                row for row in rows if row["special_tokens"] is special and row["hook_point"].split(".", 2)[-1] == kind
             ]
             if not here:
                 continue
             name = f"{label(kind)}, special tokens {'counted' if special else 'left out'}"
-            made.add_trace(line([one["layer"] for one in here], [one["mean_norm"] for one in here], name, number))
+            made.add_trace(line([row["layer"] for row in here], [row["mean_norm"] for row in here], name, number))
             number += 1
     values = [row["mean_norm"] for row in rows if row["mean_norm"]]
     wide = values and max(values) > 20 * min(values)
@@ -108,7 +108,7 @@ def neighbours(run: Source, _pick: Pick) -> Drawn:
     for part in parts(run.path, "activations"):
         special = special_keys(run.path, part)
         before: Rows | None = None
-        for rows in sorted(_of_first_kind(part), key=lambda one: one.layer):
+        for rows in sorted(_of_first_kind(part), key=lambda group: group.layer):
             if before is not None and before.activations.shape == rows.activations.shape:
                 keep = ~is_special(rows, special)
                 key = (before.layer, rows.layer)
@@ -119,7 +119,7 @@ def neighbours(run: Source, _pick: Pick) -> Drawn:
         raise LackingError("Fewer than two layers are stored.", "--layers all")
     keys = sorted(found)
     values = [np.concatenate(found[key]) for key in keys]
-    low, mid, high = (np.array([np.quantile(one, q) for one in values]) for q in (0.25, 0.5, 0.75))
+    low, mid, high = (np.array([np.quantile(value, q) for value in values]) for q in (0.25, 0.5, 0.75))
     x = [a for a, _ in keys]
     made = figure(*band(x, low, high, "quartiles of the positions", "#2b7bba"), line(x, mid, "median", 0))
     layer_axis(made, x)
@@ -190,8 +190,8 @@ def coordinates(run: Source, _pick: Pick) -> Drawn:
     top = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:COORDINATES])
     heat = go.Heatmap(
         z=shares[:, top],
-        x=[str(one) for one in top],
-        y=[str(one) for one in known],
+        x=[str(feature) for feature in top],
+        y=[str(feature) for feature in known],
         colorscale=HEAT,
         zmin=0,
         hovertemplate="coordinate %{x}, layer %{y}: %{z:.2f} ×<extra></extra>",

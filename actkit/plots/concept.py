@@ -44,11 +44,13 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         (("random_low", "random_high"), "random directions: 95 %", "#d6a400"),
     ):
         low, high = ([row[end] for row in shown] for end in ends)
-        if all(one is not None for one in (*low, *high)):
+        if all(end is not None for end in (*low, *high)):
             for trace in band(x, low, high, name, colour):
                 made.add_trace(trace)
     methods = [
-        one for one in (about["method"], "pca", "logistic", "mean-diff") if any(r["method"] == one for r in rows)
+        method
+        for method in (about["method"], "pca", "logistic", "mean-diff")
+        if any(r["method"] == method for r in rows)
     ]
     for number, method in enumerate(dict.fromkeys(methods)):
         here = [row for row in rows if row["method"] == method]
@@ -58,10 +60,10 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         bars = {
             "type": "data",
             "symmetric": False,
-            "array": [(row["auroc_heldout_high"] or one) - one for row, one in zip(here, y, strict=True)],
+            "array": [(row["auroc_heldout_high"] or value) - value for row, value in zip(here, y, strict=True)],
             "arrayminus": [
-                one - (row["auroc_heldout_low"] if row["auroc_heldout_low"] is not None else one)
-                for row, one in zip(here, y, strict=True)
+                value - (row["auroc_heldout_low"] if row["auroc_heldout_low"] is not None else value)
+                for row, value in zip(here, y, strict=True)
             ],
             "thickness": 1.2,
             "width": 3,
@@ -279,7 +281,7 @@ def _nearest(run: Source, pick: Pick) -> list[dict[str, Any]]:
     if not here:
         return []
     first = here[0]
-    same = [one for one in here if one["sae"] == first["sae"] and one["layer"] == first["layer"]]
+    same = [row for row in here if row["sae"] == first["sae"] and row["layer"] == first["layer"]]
     return sorted(same, key=lambda row: row["rank"])[:NEAREST]
 
 

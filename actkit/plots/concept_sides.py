@@ -64,10 +64,10 @@ def projected(run: Source, pick: Pick) -> Projected:
     split = ["split"] if "split" in names else []
     sequences = run.table("sequences", ["sequence_id", "record_id", "side", "label", "n_tokens", *split]).to_pylist()
     pairs: dict[int, dict[str, dict[str, Any]]] = {}
-    for one in sequences:
-        if one["sequence_id"] in values:
-            side = one["side"] if one["side"] in ("positive", "negative") else one["label"]
-            pairs.setdefault(one["record_id"], {})[str(side)] = one
+    for sequence in sequences:
+        if sequence["sequence_id"] in values:
+            side = sequence["side"] if sequence["side"] in ("positive", "negative") else sequence["label"]
+            pairs.setdefault(sequence["record_id"], {})[str(side)] = sequence
     both = {record: sides for record, sides in pairs.items() if {"positive", "negative"} <= sides.keys()}
     held = {r: s for r, s in both.items() if s["positive"].get("split") == "test"}
     shown = held or both
@@ -79,9 +79,9 @@ def projected(run: Source, pick: Pick) -> Projected:
         row["hook_point"],
         row["method"],
         np.array(list(shown), dtype=np.int64),
-        np.array([values[one["sequence_id"]] for one in a]),
-        np.array([values[one["sequence_id"]] for one in b]),
-        (np.array([one["n_tokens"] for one in a]), np.array([one["n_tokens"] for one in b])),
+        np.array([values[sequence["sequence_id"]] for sequence in a]),
+        np.array([values[sequence["sequence_id"]] for sequence in b]),
+        (np.array([sequence["n_tokens"] for sequence in a]), np.array([sequence["n_tokens"] for sequence in b])),
         bool(held),
     )
 

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 def sae_shown(run: Source, pick: Pick) -> str:
     """The SAE that was picked, or the run's first. Raises LackingError."""
-    names = [one["name"] for one in run.facts.get("saes", ())]
+    names = [sae["name"] for sae in run.facts.get("saes", ())]
     if not names:
         raise LackingError("This run has no SAE.", "--sae-release and --sae-id name one")
     if pick.sae is not None and pick.sae not in names:

@@ -11,10 +11,10 @@ DEPTH = 0.65
 def layer_shown(run: Source, pick: Pick, known: Sequence[tuple[int, str]]) -> tuple[int, str]:
     """The layer that was picked, or the one nearest to two thirds of the model's depth. Raises LackingError."""
     if pick.layer is not None:
-        found = [one for one in known if one[0] == pick.layer]
+        found = [place for place in known if place[0] == pick.layer]
         if not found:
             layers = ", ".join(str(layer) for layer in sorted({layer for layer, _ in known}))
             raise LackingError(f"This run has no layer {pick.layer}.", f"it has {layers or 'none'}")
         return found[0]
     wanted = DEPTH * (run.facts["model"]["n_layers"] - 1)
-    return min(known, key=lambda one: (abs(one[0] - wanted), one))
+    return min(known, key=lambda place: (abs(place[0] - wanted), place))

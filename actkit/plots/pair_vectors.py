@@ -132,4 +132,4 @@ def _differences(
 
 def _signs(records: npt.NDArray[np.int64]) -> Floats:
     """[SIGNS, n] of +1 and -1, the same for a record wherever it stands."""
-    return np.array([np.random.default_rng([7, int(one)]).choice((-1.0, 1.0), SIGNS) for one in records]).T
+    return np.array([np.random.default_rng([7, int(record)]).choice((-1.0, 1.0), SIGNS) for record in records]).T

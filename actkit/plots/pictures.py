@@ -31,9 +31,9 @@ def pictures_of(run: Source) -> tuple[Picture, ...]:
 def draw(run: Source, name: str, pick: Pick | None = None) -> Drawn:
     """One picture by name. Raises UsageError for a name that there is not, LackingError where the run lacks a table."""
     known = pictures_of(run)
-    found = next((one for one in known if one.name == name), None)
+    found = next((picture for picture in known if picture.name == name), None)
     if found is None:
-        listed = "; ".join(f"{one.name}: {one.shows}" for one in known) or "none"
+        listed = "; ".join(f"{picture.name}: {picture.shows}" for picture in known) or "none"
         raise UsageError(f"{name}: a run of {run.facts['command']} has no such picture", f"it has {listed}")
     return drawn(found, run, pick or Pick())
 

@@ -71,7 +71,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
         at = np.flatnonzero(here)
         made.add_trace(
             go.Scatter(
-                x=[kept[one]["auroc"] for one in at],
+                x=[kept[index]["auroc"] for index in at],
                 y=-np.log10(p[at]),
                 mode="markers",
                 name=name,
@@ -81,7 +81,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
                     "size": 6 if number else 8,
                     "opacity": 0.65,
                 },
-                customdata=[[kept[one]["feature_id"], kept[one]["q_value"]] for one in at],
+                customdata=[[kept[index]["feature_id"], kept[index]["q_value"]] for index in at],
                 hovertemplate="feature %{customdata[0]}: AUROC %{x:.3f}, p 10^-%{y:.1f}, q %{customdata[1]:.2g}<extra></extra>",
             )
         )
@@ -163,14 +163,14 @@ def probes(run: Source, pick: Pick) -> Drawn:
     about = run.facts.get("scores") or run.facts.get("concept", {}).get("features")
     if not about:
         raise LackingError("This run tested no features.", "reward-detect, or concept with an SAE")
-    of = next(one for one in about["saes"] if one["sae"] == sae)
+    of = next(known for known in about["saes"] if known["sae"] == sae)
     length = about["length_only"].get("held_out") or about["length_only"]["all"]
     bars: list[tuple[str, dict[str, Any]]] = [("length alone", {"auroc": length["value"], **length})]
     for size, probe in of.get("feature_probes", {}).items():
         bars.append((f"{size} feature{'s' if size != '1' else ''}", probe))
     if "dense_probe" in of:
         bars.append(("activations", of["dense_probe"]))
-    values = [one["auroc"] for _, one in bars]
+    values = [bar["auroc"] for _, bar in bars]
     made = figure(
         go.Scatter(
             x=values,
@@ -178,8 +178,8 @@ def probes(run: Source, pick: Pick) -> Drawn:
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [one["high"] - one["auroc"] for _, one in bars],
-                "arrayminus": [one["auroc"] - one["low"] for _, one in bars],
+                "array": [bar["high"] - bar["auroc"] for _, bar in bars],
+                "arrayminus": [bar["auroc"] - bar["low"] for _, bar in bars],
                 "thickness": 1.4,
                 "color": GREY,
                 "width": 5,
@@ -191,7 +191,7 @@ def probes(run: Source, pick: Pick) -> Drawn:
         height=150 + 34 * len(bars),
     )
     made.add_vline(x=0.5, line={"color": GREY, "dash": "dot", "width": 1})
-    made.update_xaxes(title="held-out AUROC", range=[min(0.35, *(one["low"] for _, one in bars)) - 0.02, 1.02])
+    made.update_xaxes(title="held-out AUROC", range=[min(0.35, *(bar["low"] for _, bar in bars)) - 0.02, 1.02])
     made.update_yaxes(autorange="reversed", showgrid=False, type="category")
     dense = f" {of['dense_probe']['auroc']:.3f} is what the activations themselves give." if "dense_probe" in of else ""
     return Drawn(
@@ -206,7 +206,7 @@ def probes(run: Source, pick: Pick) -> Drawn:
 def feature(run: Source, pick: Pick) -> Drawn:
     """One feature's pooled activation for both labels, and the adjusted figures."""
     sae, rows = _scores(run, pick)
-    row = next((one for one in rows if pick.feature in (None, one["feature_id"])), None)
+    row = next((row for row in rows if pick.feature in (None, row["feature_id"])), None)
     if row is None:
         raise LackingError(
             f"Feature {pick.feature} of {sae} was not tested: no discovery text has it.", "feature_scores lists them"
@@ -214,10 +214,13 @@ def feature(run: Source, pick: Pick) -> Drawn:
     number = row["feature_id"]
     pooled = pooled_of(run, sae, number)
     made = panels(2, widths=[0.6, 0.4], height=440)
-    labels = {one["sequence_id"]: one["label"] for one in run.table("sequences", ["sequence_id", "label"]).to_pylist()}
+    labels = {
+        sequence["sequence_id"]: sequence["label"]
+        for sequence in run.table("sequences", ["sequence_id", "label"]).to_pylist()
+    }
     for at, side in enumerate(("positive", "negative")):
-        ids = [one for one, of in labels.items() if of == side][:MAX_POINTS]
-        values = [pooled.get(one, 0.0) for one in ids]
+        ids = [sequence_id for sequence_id, of in labels.items() if of == side][:MAX_POINTS]
+        values = [pooled.get(sequence_id, 0.0) for sequence_id in ids]
         made.add_trace(
             go.Box(
                 y=values,
@@ -310,7 +313,7 @@ def pooled_of(run: Source, sae: str, feature: int) -> dict[int, float]:
 def _scores(run: Source, pick: Pick) -> tuple[str, list[dict[str, Any]]]:
     needs(run, "feature_scores")
     sae = sae_shown(run, pick)
-    names = [one for one in run.table("feature_scores").column_names if one != "contexts"]
+    names = [name for name in run.table("feature_scores").column_names if name != "contexts"]
     rows = [row for row in run.table("feature_scores", names).to_pylist() if row["sae"] == sae]
     if not rows:
         raise LackingError(f"No feature of {sae} was active in a discovery text.", "more texts, or another SAE")
@@ -319,7 +322,7 @@ def _scores(run: Source, pick: Pick) -> tuple[str, list[dict[str, Any]]]:
 
 def _chance(run: Source, sae: str) -> tuple[float, float]:
     about = run.facts.get("scores") or run.facts["concept"]["features"]
-    best = next(one for one in about["saes"] if one["sae"] == sae)["largest_auroc_by_chance"]
+    best = next(known for known in about["saes"] if known["sae"] == sae)["largest_auroc_by_chance"]
     return 1 - best["q95"], best["q95"]
 
 

@@ -30,7 +30,7 @@ def record(run: Source, pick: Pick) -> Drawn:
     ):
         if here:
             parts.append((name, [box.text for box in here], [top.get(box.last) for box in here]))
-    shown = [one for _, _, values in parts for one in values if one is not None]
+    shown = [value for _, _, values in parts for value in values if value is not None]
     # The first token's features can be far larger than all others: the scale ends where nearly all do.
     limit = float(np.quantile(shown, 0.95)) if shown else 1.0
     made = strip_of(parts, limit)
@@ -50,9 +50,9 @@ def strip_of(parts: list[tuple[str, list[str], list[float | None]]], limit: floa
     if len(figures) == 1:
         return figures[0]
     names, texts, values = [], [], []
-    for one in figures:
-        heat = one.data[0]
-        names += list(one.layout.yaxis.ticktext)
+    for drawn in figures:
+        heat = drawn.data[0]
+        names += list(drawn.layout.yaxis.ticktext)
         texts += list(heat.text)
         values += list(heat.z)
     made = figures[0]
@@ -76,7 +76,7 @@ def last(run: Source, pick: Pick) -> Drawn:
     made = figure(
         go.Bar(
             x=values,
-            y=[str(one) for one in ids],
+            y=[str(feature_id) for feature_id in ids],
             orientation="h",
             marker_color=BLUE,
             customdata=ids,
@@ -116,17 +116,17 @@ def matrix(run: Source, pick: Pick) -> Drawn:
                 found[record_id] = (int(rows.positions[at]), dict(pairs))
     count: dict[int, int] = {}
     for _, features in found.values():
-        for one in features:
-            count[one] = count.get(one, 0) + 1
-    top = sorted(count, key=lambda one: (-count[one], one))[:FEATURES]
+        for feature_id in features:
+            count[feature_id] = count.get(feature_id, 0) + 1
+    top = sorted(count, key=lambda feature_id: (-count[feature_id], feature_id))[:FEATURES]
     if not top:
         raise LackingError("No feature is active at any record's last prompt token.", "another SAE or layer")
     records = sorted(found)
-    values = [[found[one][1].get(feature) for feature in top] for one in records]
+    values = [[found[record][1].get(feature) for feature in top] for record in records]
     heat = go.Heatmap(
         z=values,
-        x=[str(one) for one in top],
-        y=[str(one) for one in records],
+        x=[str(feature_id) for feature_id in top],
+        y=[str(record) for record in records],
         colorscale=HEAT,
         zmin=0,
         hovertemplate="record %{y}, feature %{x}: %{z:.3g}<extra></extra>",
@@ -154,10 +154,15 @@ def sides(run: Source, pick: Pick) -> Drawn:
         row["sequence_id"]: row["response_start"]
         for row in run.table("sequences", ["sequence_id", "response_start"]).to_pylist()
     }
-    d_sae = next(one["d_sae"] for one in run.facts["saes"] if one["name"] == sae)
+    d_sae = next(known["d_sae"] for known in run.facts["saes"] if known["name"] == sae)
     active, n = np.zeros((2, d_sae)), np.zeros(2)
     for rows in position_rows(run, sae):
-        begins = np.array([starts[one] if starts[one] is not None else 1 << 40 for one in rows.sequence_ids.tolist()])
+        begins = np.array(
+            [
+                starts[sequence_id] if starts[sequence_id] is not None else 1 << 40
+                for sequence_id in rows.sequence_ids.tolist()
+            ]
+        )
         side = (rows.positions >= begins).astype(np.int64)
         owner = np.repeat(np.arange(len(side)), rows.lengths)
         keep = ~rows.is_special

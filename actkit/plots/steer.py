@@ -74,8 +74,10 @@ def layers(run: Source, _pick: Pick) -> Drawn:
                 made.add_trace(trace, row=1, col=1)
         shown = line(x, [row["effect"] for row in best], label(source), number, legendgroup=source)
         made.add_trace(shown.update(error_y=_bars(best)), row=1, col=1)
-        own = [one for one in known if one["method"] == source and one["auroc_heldout"] is not None]
-        aurocs = line([one["layer"] for one in own], [one["auroc_heldout"] for one in own], label(source), number)
+        own = [score for score in known if score["method"] == source and score["auroc_heldout"] is not None]
+        aurocs = line(
+            [score["layer"] for score in own], [score["auroc_heldout"] for score in own], label(source), number
+        )
         made.add_trace(aurocs.update(legendgroup=source, showlegend=False), row=1, col=2)
     layer_axis(made, [row["layer"] for row in rows])
     made.update_yaxes(title=_unit(metric), row=1, col=1)
@@ -202,7 +204,7 @@ def _effects(run: Source) -> tuple[list[dict[str, Any]], str, str]:
     needs(run, "effects")
     rows = [row for row in run.table("effects").to_pylist() if not row["is_control"]]
     metrics = {row["metric"] for row in rows}
-    metric = next(one for one in ("answers", "words", "texts") if one in metrics)
+    metric = next(name for name in ("answers", "words", "texts") if name in metrics)
     split = "test" if any(row["split"] == "test" for row in rows) else "validation"
     return [row for row in rows if row["split"] == split and row["metric"] == metric], split, metric
 

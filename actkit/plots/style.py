@@ -54,7 +54,10 @@ def label(text: Any, longest: int = LONGEST) -> str:
 def visible(text: str) -> str:
     """Line breaks as ⏎, tabs as ⇥, and each invisible character as ⟨U+…⟩."""
     shown = text.replace("\r\n", "\n").replace("\n", "⏎").replace("\t", "⇥")
-    return "".join(f"⟨U+{ord(one):04X}⟩" if unicodedata.category(one) in INVISIBLE else one for one in shown)
+    return "".join(
+        f"⟨U+{ord(character):04X}⟩" if unicodedata.category(character) in INVISIBLE else character
+        for character in shown
+    )
 
 
 def figure(*traces: Any, height: int = HEIGHT) -> go.Figure:
