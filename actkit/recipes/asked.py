@@ -31,7 +31,7 @@ def options_of(own: OwnSpec, common: CommonSpec | FollowSpec) -> dict[str, Any]:
 
 def source_of(own: OwnSpec) -> str | None:
     """The file, directory or name that the command reads; None for what is given otherwise."""
-    named = (getattr(own, one.name) for one in fields(own) if one.metadata.get("reads"))
+    named = (getattr(own, field.name) for field in fields(own) if field.metadata.get("reads"))
     return next((str(value) for value in named if value is not None), None)
 
 
@@ -45,24 +45,24 @@ def config_text(command: str, options: Mapping[str, Any]) -> str:
 
 def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for one in fields(spec):
-        name, value = one.metadata.get("option", one.name), getattr(spec, one.name)
-        if one.name == "out":  # not where it is made, but where it is in the end
+    for field in fields(spec):
+        name, value = field.metadata.get("option", field.name), getattr(spec, field.name)
+        if field.name == "out":  # not where it is made, but where it is in the end
             value = getattr(spec, "published", None) or value
-        if name is None or one.name in without:
+        if name is None or field.name in without:
             continue
         if is_dataclass(value):
-            found |= _options(value, one.metadata.get("without", ()))
-        elif one.name == "saes":
+            found |= _options(value, field.metadata.get("without", ()))
+        elif field.name == "saes":
             found |= _of_saes(value)
-        elif one.name == "revision" and str(value).startswith(DIGEST):
+        elif field.name == "revision" and str(value).startswith(DIGEST):
             found[name] = None
         else:
-            found[name] = one.metadata.get("none") if value is None else _plain(value)
-            if one.metadata.get("reads") and isinstance(value, str):
+            found[name] = field.metadata.get("none") if value is None else _plain(value)
+            if field.metadata.get("reads") and isinstance(value, str):
                 found[name] = public(value)  # a signature or a password is in no file of a run
-            if "none_is" in one.metadata:
-                found[one.metadata["none_is"]] = value is None
+            if "none_is" in field.metadata:
+                found[field.metadata["none_is"]] = value is None
     return found
 
 

@@ -98,7 +98,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         for name in ("positive", "negative"):
             answered = _encode(getattr(contrast, name), chat, spec, tokenizer)
             sides.append(Branch(name, answered, _positions(answered, spec.positions), name))
-        first, second = (one.answered.encoding.token_ids for one in sides)
+        first, second = (side.answered.encoding.token_ids for side in sides)
         if np.array_equal(first, second):
             raise RecordError("negative", "both sides are the same tokens")
         own = branches(record.record_id, sides, limit, key_of(_plainly(contrast.stem)), contrast.template)

@@ -43,11 +43,11 @@ def concepts() -> Mapping[str, Concept]:
     return {
         name: Concept(
             name,
-            one["description"],
-            tuple(Template(each["name"], each["positive"], each["negative"]) for each in one["templates"]),
-            tuple(one["stems"]),
+            entry["description"],
+            tuple(Template(each["name"], each["positive"], each["negative"]) for each in entry["templates"]),
+            tuple(entry["stems"]),
         )
-        for name, one in found.items()
+        for name, entry in found.items()
     }
 
 

@@ -51,7 +51,7 @@ class Contrast:
     def before(self) -> list[dict[str, Any]] | None:
         """What both sides answer as messages, where that is more than a prompt of one text."""
         given = self.positive.plain is None and self.positive.answered
-        return [dict(one) for one in self.positive.messages[:-1]] if given else None
+        return [dict(message) for message in self.positive.messages[:-1]] if given else None
 
     @property
     def prompt(self) -> str | None:
@@ -59,7 +59,7 @@ class Contrast:
         return (
             None
             if not self.positive.answered
-            else "\n".join(str(one["content"]) for one in self.positive.messages[:-1])
+            else "\n".join(str(message["content"]) for message in self.positive.messages[:-1])
         )
 
 
@@ -77,10 +77,10 @@ def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]
             f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
         )
     first, records = look_ahead(read_records(what, "jsonl", read), LOOK_AHEAD)
-    values = [one.value for one in first if isinstance(one, Record)]
+    values = [record.value for record in first if isinstance(record, Record)]
     shape = next((shape for value in values if (shape := shape_of(value)) is not None), None)
     if shape is None:
-        bad = next((f" ({one.place}: {one.reason})" for one in first if isinstance(one, Rejected)), "")
+        bad = next((f" ({record.place}: {record.reason})" for record in first if isinstance(record, Rejected)), "")
         many = "1 record" if len(first) == 1 else f"{len(first)} records"
         none = f"no contrast pairs in its first {many}{bad}" if first else "the input has no records"
         raise InputError(f"{shown(name_of(what))}: {none}{_there(values)}", _hint(values))
@@ -137,12 +137,12 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
         fields.names = replace(fields.names, prompt=shape.prompt)
     context = read_context(fields) if _has_context(fields) else Context()
     both = [_side(context, text) for text in texts]
-    check_unused(fields, [one.messages for one in both])
+    check_unused(fields, [side.messages for side in both])
     # A table with a column for it has nulls, CSV empty text, where a pair has none: that is no stem that they share.
     shared = "stem" if shape.stem is None or "stem" in value else shape.stem
     stem, template = (None if value.get(name) in (None, "") else fields.take(name) for name in (shared, "template"))
-    own = "\n".join(str(one["content"]) for one in context.messages) or "\n".join(texts)
-    said = [replace(one, shape=shape.form, read=tuple(fields.read), left=tuple(fields.left)) for one in both]
+    own = "\n".join(str(message["content"]) for message in context.messages) or "\n".join(texts)
+    said = [replace(side, shape=shape.form, read=tuple(fields.read), left=tuple(fields.left)) for side in both]
     return Contrast(
         said[0],
         said[1],

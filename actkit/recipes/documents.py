@@ -31,7 +31,7 @@ def read_document(
     if not isinstance(value, Mapping):
         raise RecordError(None, "not text")
     fields = Fields(value, names_of(None, context))
-    name = text_field or next((one for one in FIELDS if one in value and not fields.ignored(one)), None)
+    name = text_field or next((field for field in FIELDS if field in value and not fields.ignored(field)), None)
     if name is None:
         name = fields.first(MESSAGES)
         if name is None:

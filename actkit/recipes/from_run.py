@@ -70,7 +70,7 @@ def check_changes(changes: Settings, known: Collection[str], run: Path, facts: S
     for name, value in changes.items():
         was = facts["options"].get(name)
         if name not in known and value != was:
-            flags = ", ".join(_flag(one) for one in known)
+            flags = ", ".join(_flag(name) for name in known)
             shown = "none" if was is None else ", ".join(map(str, was)) if isinstance(was, list) else was
             raise UsageError(
                 f"{_flag(name)} {value} needs the model or the input again; {run} was made with {shown}",
@@ -105,7 +105,7 @@ def make_again(
             made = {**facts, **again.facts, **again.found()}
             made |= {
                 "options": dict(options),
-                "statistics": {name: dict(one) for name, one in again.statistics.items()},
+                "statistics": {name: dict(statistic) for name, statistic in again.statistics.items()},
                 "tables": directory.tables(),
                 "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
                 "profile": profile(progress),

@@ -91,4 +91,4 @@ def _pooled(answered: PromptResponse, length: int, limit: int | None) -> Ints:
 
 
 def _written(messages: Sequence[Message]) -> str:
-    return "\n".join(f"{one['role']}: {one['content']}" for one in messages)
+    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)

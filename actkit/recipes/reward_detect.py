@@ -157,11 +157,11 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
     """Whether the records are preference pairs, and the records."""
     records = labelled_lines(read_records(str(EXAMPLES if spec.path is None else spec.path), "jsonl", spec.read))
     if spec.path is None:
-        return False, (replace(one, source=EXAMPLE_SOURCE) for one in records)
+        return False, (replace(record, source=EXAMPLE_SOURCE) for record in records)
     if spec.fields.label is None:  # else each message of a tree is a labelled text
         records = from_trees(records)
     first, records = look_ahead(records, LOOK_AHEAD)
-    values = [one.value for one in first if isinstance(one, Record)]
+    values = [record.value for record in first if isinstance(record, Record)]
     paired = spec.pairs.form is not None or any(detect(value, spec.pairs.names) for value in values)
     if paired:
         check_named(values, spec.pairs.names.given())

@@ -66,8 +66,8 @@ def by_layer(spec: SaeSpec) -> SaeSpec:
         raise UsageError(
             f"which SAE of {spec.release}?", f"--sae-id, or --target-layer; it has {', '.join(ids[:5])}, …"
         )
-    of_layer = [one for one in ids if re.search(rf"(?:layer_|blocks\.|^){layer}(?:[/._]|$)", one)]
-    best = [one for one in of_layer if one.endswith("width_16k/canonical")] or of_layer
+    of_layer = [sae_id for sae_id in ids if re.search(rf"(?:layer_|blocks\.|^){layer}(?:[/._]|$)", sae_id)]
+    best = [sae_id for sae_id in of_layer if sae_id.endswith("width_16k/canonical")] or of_layer
     if len(best) != 1:
         what = f"{len(best)} SAEs" if best else "no SAE"
         raise UsageError(

@@ -24,7 +24,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
     Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
     """
     on = str(auto.resolve_device(device)) if specs else device
-    saes = [sae_backend.load(by_layer(one), on) for one in specs]
+    saes = [sae_backend.load(by_layer(spec), on) for spec in specs]
     for sae, spec in zip(saes, specs, strict=True):
         _check_meant(sae, spec)
     names = [sae.name for sae in saes]
@@ -48,8 +48,8 @@ class SaeReport:
 
     def __call__(self) -> Mapping[str, Any]:
         """The SAEs, how they did on this data, and what a reader should be warned of."""
-        saes = [one.sae for one in self.health.values()]
-        rows = [dict(one.summary()) for one in self.health.values()]
+        saes = [health.sae for health in self.health.values()]
+        rows = [dict(health.summary()) for health in self.health.values()]
         unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
         return {"saes": [_about(sae) for sae in saes], "health": rows, "warnings": [*self.warnings, *unwell]}
 

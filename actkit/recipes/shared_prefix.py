@@ -31,29 +31,29 @@ def branches(
     The shared part ends before the first position that is read, so that every side holds its own. Raises RecordError
     for a side longer than `limit` tokens.
     """
-    for one in sides:
-        if limit is not None and len(one.answered.encoding) > limit:
-            raise RecordError(one.side, f"longer than the context of {limit} tokens")
-    first, second = (one.answered.encoding for one in sides)
-    start = min(divergence(first.token_ids, second.token_ids), *(int(one.keep[0]) for one in sides))
+    for side in sides:
+        if limit is not None and len(side.answered.encoding) > limit:
+            raise RecordError(side.side, f"longer than the context of {limit} tokens")
+    first, second = (side.answered.encoding for side in sides)
+    start = min(divergence(first.token_ids, second.token_ids), *(int(side.keep[0]) for side in sides))
     shared = []
     if start:
         shared.append(TokenSequence(record_id, beginning(first, second, start), np.arange(0), "shared"))
     return shared + [
         TokenSequence(
             record_id,
-            one.answered.encoding,
-            one.keep,
-            one.side,
+            side.answered.encoding,
+            side.keep,
+            side.side,
             parent=0 if start else None,
             start=start,
-            response_start=one.answered.response[0] if one.answered.response else None,
+            response_start=side.answered.response[0] if side.answered.response else None,
             group=group,
-            label=one.label,
+            label=side.label,
             template=template,
-            boundary_merged=one.answered.boundary_merged,
+            boundary_merged=side.answered.boundary_merged,
         )
-        for one in sides
+        for side in sides
     ]
 
 
@@ -68,7 +68,9 @@ def beginning(first: Encoding, second: Encoding, length: int) -> Encoding:
     # The token after them begins before their end where it goes on with their last character.
     end = int(head.char_end[-1])
     whole = min(end, int(first.char_start[length])) if length < len(first) else end
-    role = tuple(one if one == other else TEMPLATE for one, other in zip(head.role, second.role[:length], strict=True))
+    role = tuple(
+        mine if mine == other else TEMPLATE for mine, other in zip(head.role, second.role[:length], strict=True)
+    )
     return replace(head, text=head.text[:whole] + "\ufffd" * (end - whole), role=role)
 
 

@@ -14,25 +14,25 @@ Spec = TypeVar("Spec")
 def names_of(kind: Any, without: Collection[str] = ()) -> set[str]:
     """The options that a spec has, those of the specs in it too."""
     found: set[str] = set()
-    for one in fields(kind):
-        name, inner = one.metadata.get("option", one.name), _inner(one)
-        if name is None or one.name in without or one.name == "saes":
+    for field in fields(kind):
+        name, inner = field.metadata.get("option", field.name), _inner(field)
+        if name is None or field.name in without or field.name == "saes":
             continue
-        found |= names_of(inner, one.metadata.get("without", ())) if inner else {name}
+        found |= names_of(inner, field.metadata.get("without", ())) if inner else {name}
     return found
 
 
 def spec_of(kind: type[Spec], options: Mapping[str, Any], **given: Any) -> Spec:
     """A spec of this kind with the options that it has; others keep their defaults. `given` are fields by name."""
     values = dict(given)
-    for one in fields(kind):  # type: ignore[arg-type]
-        name, inner = one.metadata.get("option", one.name), _inner(one)
-        if one.name in values or name is None:
+    for field in fields(kind):  # type: ignore[arg-type]
+        name, inner = field.metadata.get("option", field.name), _inner(field)
+        if field.name in values or name is None:
             continue
         if inner is not None:
-            values[one.name] = spec_of(inner, options)
+            values[field.name] = spec_of(inner, options)
         elif name in options:
-            values[one.name] = _value(options[name], one)
+            values[field.name] = _value(options[name], field)
     return kind(**values)
 
 
@@ -46,15 +46,15 @@ def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) ->
             raise UsageError(f"{own.command} has no option {name}", f"{meant}it has {', '.join(sorted(known))}")
 
 
-def _inner(one: Any) -> Any:
+def _inner(field: Any) -> Any:
     """The kind of the spec that a field holds; None for a plain value."""
-    kind = one.default_factory if one.default_factory is not MISSING else one.type
+    kind = field.default_factory if field.default_factory is not MISSING else field.type
     return kind if isinstance(kind, type) and is_dataclass(kind) else None
 
 
-def _value(value: Any, one: Any) -> Any:
-    if "none" in one.metadata and value == one.metadata["none"]:
+def _value(value: Any, field: Any) -> Any:
+    if "none" in field.metadata and value == field.metadata["none"]:
         return None
-    if isinstance(one.default, tuple):
+    if isinstance(field.default, tuple):
         return (value,) if isinstance(value, str) else tuple(value)
     return value

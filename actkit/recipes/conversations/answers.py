@@ -61,8 +61,8 @@ class Sides:
             value = fields.take(path)
             if value in (None, "", [], {}):
                 raise RecordError(path, "empty" if _is_there(fields, path) else "missing")
-            several = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
-            texts = [(f"{path}[{at}]", one) for at, one in enumerate(value)] if several else [(path, value)]
+            several = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
+            texts = [(f"{path}[{at}]", text) for at, text in enumerate(value)] if several else [(path, value)]
             answers += [Answer(text, place, rank) for place, text in texts]
         return answers
 
@@ -82,7 +82,7 @@ class LastOf:
         """The whole conversation, and the other answer, which takes the place of its last message."""
         whole = parse_messages(fields.take(self.messages), self.messages)
         given = fields.take(self.rejected)
-        several = isinstance(given, list) and all(isinstance(one, str) for one in given)
+        several = isinstance(given, list) and all(isinstance(text, str) for text in given)
         found = [Answer(whole, self.messages, 0)]
         for value in given if several else [given]:
             other = text_or_messages(value, self.rejected)
@@ -101,11 +101,11 @@ class InOrder:
     def found(self, fields: Fields) -> bool:
         """Whether there is a list of at least two texts."""
         value = fields.value.get(self.answers)
-        return isinstance(value, (list, tuple)) and len(value) > 1 and all(isinstance(one, str) for one in value)
+        return isinstance(value, (list, tuple)) and len(value) > 1 and all(isinstance(text, str) for text in value)
 
     def read(self, fields: Fields) -> list[Answer]:
         """All of them."""
-        return [Answer(one, f"{self.answers}[{at}]", at) for at, one in enumerate(fields.take(self.answers))]
+        return [Answer(answer, f"{self.answers}[{at}]", at) for at, answer in enumerate(fields.take(self.answers))]
 
 
 def _is_there(fields: Fields, path: str) -> bool:

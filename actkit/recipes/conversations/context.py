@@ -83,7 +83,7 @@ def _up_to(fields: Fields, name: str, question: str) -> tuple[Message, ...] | No
         messages = parse_messages(fields.value[name], name)
     except RecordError:
         return None
-    at = [index for index, one in enumerate(messages, 1) if one["content"].strip() == question.strip()]
+    at = [index for index, message in enumerate(messages, 1) if message["content"].strip() == question.strip()]
     if not at or messages[at[-1] - 1]["role"] != "user":
         return None
     fields.take(name)
@@ -173,14 +173,14 @@ def _tools(value: Any, name: str) -> list[Any]:
         except (ValueError, RecursionError) as error:
             raise RecordError(name, "tools as text that is no JSON") from error
     found = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, Mapping) for one in found):
+    if not all(isinstance(tool, Mapping) for tool in found):
         raise RecordError(name, "not a list of tools")
-    return [{"type": "function", "function": one} if name == "functions" else one for one in found]
+    return [{"type": "function", "function": tool} if name == "functions" else tool for tool in found]
 
 
 def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> None:
     """Raise RecordError for context that was not read and that none of the conversations repeats."""
-    said = [str(message["content"]) for one in conversations for message in one]
+    said = [str(message["content"]) for conversation in conversations for message in conversation]
     for name in fields.unused_context():
         texts = list(_texts(fields.value[name], name))
         if texts and all(stands_in(text, said) for text in texts):
@@ -211,17 +211,17 @@ def _texts(value: Any, name: str) -> Iterator[str]:
         turns, said = None, ""
         yield from _leaves(value)
         return
-    yield from (str(said),) if turns is None else (str(one["content"]) for one in turns if one["content"])
+    yield from (str(said),) if turns is None else (str(turn["content"]) for turn in turns if turn["content"])
 
 
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _leaves(one)
+        for inner in value.values():
+            yield from _leaves(inner)
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _leaves(one)
+        for inner in value:
+            yield from _leaves(inner)
     elif value is not None and not isinstance(value, bool):
         yield "\0"  # numbers and bytes are no repetition of anything

@@ -82,7 +82,7 @@ class Judged:
         own = fields.names.preference
         if own is not None:
             return [own] if fields.has(own) else []
-        told = [one.field for one in self.verdicts if fields.has(one.field)]
+        told = [verdict.field for verdict in self.verdicts if fields.has(verdict.field)]
         return told or [f"{pattern}" for pattern in self.scores if self._scores(fields, pattern, names) is not None][:1]
 
     def _says(self, fields: Fields, path: str, names: tuple[str, str, str, str]) -> int | None:
@@ -93,7 +93,7 @@ class Judged:
         value = fields.take(path)
         if fields.names.first_is_better:
             return -1 if plainly(value) in map(plainly, fields.names.first_is_better) else 1
-        reader = next((one.read for one in self.verdicts if one.field == path), by_name)
+        reader = next((verdict.read for verdict in self.verdicts if verdict.field == path), by_name)
         return reader(value, (names[2], names[3]), fields.value)
 
     def _scores(self, fields: Fields, pattern: str, names: tuple[str, str, str, str]) -> tuple[float, float] | None:

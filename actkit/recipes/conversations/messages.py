@@ -92,7 +92,7 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
             )
         elif isinstance(message, Mapping):
             names = None if _is_message(message) else next((two for two in TURNS if set(two) <= set(message)), None)
-            found += [_message(message, place)] if names is None else _turn([message[one] for one in names], place)
+            found += [_message(message, place)] if names is None else _turn([message[name] for name in names], place)
         else:
             raise RecordError(place, f"not a message but {kind_of(message)}")
     if not found:
@@ -129,7 +129,7 @@ def check_read(message: Mapping[str, Any], place: str) -> None:
 
 def text_of(value: Any, field: str) -> str:
     """A field's text, empty too; parts of text are joined. Raises RecordError for what is missing or no text."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, Mapping) for one in value):
+    if isinstance(value, (list, tuple)) and value and all(isinstance(message, Mapping) for message in value):
         return "".join(_parts(value, field))
     if not isinstance(value, str):
         raise RecordError(field, "missing" if value is None else f"not text but {kind_of(value)}")
@@ -199,7 +199,11 @@ def _decoded(text: str, field: str) -> Any:
         if JSON_LIST.match(text):
             raise RecordError(field, "begins as messages in JSON, but is no whole JSON") from error
         return None
-    listed = isinstance(value, list) and value and all(isinstance(one, Mapping) and _is_message(one) for one in value)
+    listed = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(message, Mapping) and _is_message(message) for message in value)
+    )
     return value if listed or (isinstance(value, Mapping) and (_is_message(value) or _lists_of(value))) else None
 
 

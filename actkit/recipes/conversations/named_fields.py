@@ -27,7 +27,7 @@ def with_fields(
     if not wanted:
         return records
     first, again = look_ahead(records, LOOK_AHEAD)
-    check_named([fields_of(one.value) for one in first if isinstance(one, Record)], wanted)
+    check_named([fields_of(record.value) for record in first if isinstance(record, Record)], wanted)
     return again
 
 

@@ -25,7 +25,7 @@ def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Record
     """
     check_form(spec.form)
     looked_at, records = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
-    values = [one.value for one in looked_at if isinstance(one, Record)]
+    values = [record.value for record in looked_at if isinstance(record, Record)]
     check_named(values, spec.names.given())
     if spec.form is None and not any(detect(value, spec.names) for value in values):
         raise _none_found(looked_at, path, spec.names)
@@ -60,7 +60,7 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
     if not looked_at:
         return InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
     reasons = [record for record in looked_at if not isinstance(record, Record)]
-    objects = [one.value for one in looked_at if isinstance(one, Record) and isinstance(one.value, dict)]
+    objects = [record.value for record in looked_at if isinstance(record, Record) and isinstance(record.value, dict)]
     why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
     seen = f"; the first record has the fields {listed(dict(sorted(objects[0].items())))}" if objects else why
     hint = "--chosen-field and --rejected-field name the answers, --prompt-field what they answer; "

@@ -85,16 +85,16 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     answers = shape.answers.read(fields)
     better, worse = chosen_of(answers, spec.which)[number]
     said = [_said(answer, shape.name == "hh") for answer in (better, worse)]
-    whole = all(not isinstance(one, str) and one[0]["role"] in ("system", "user") for one in said)
-    context = (shape.context or (lambda one: read_context(one, shape.prompt, not whole)))(fields)
-    sides = [with_answer(context, one, answer) for one, answer in zip(said, (better, worse), strict=True)]
+    whole = all(not isinstance(text, str) and text[0]["role"] in ("system", "user") for text in said)
+    context = (shape.context or (lambda own_fields: read_context(own_fields, shape.prompt, not whole)))(fields)
+    sides = [with_answer(context, text, answer) for text, answer in zip(said, (better, worse), strict=True)]
     for messages, answer in zip(sides, (better, worse), strict=True):
         _check_end(messages, answer.path)
     if sides[0] == sides[1]:
         raise RecordError(worse.path, f"{better.path} and {worse.path} are equal")
     check_unused(fields, sides)
     plain = None
-    if context.plain is not None and all(isinstance(one, str) for one in said) and shape.name != "instruction":
+    if context.plain is not None and all(isinstance(text, str) for text in said) and shape.name != "instruction":
         has_turns = _has_other_turns(fields) or better.system or worse.system
         plain = None if has_turns else (context.plain, f"{context.begun}{said[0]}", f"{context.begun}{said[1]}")
     read, left = tuple(fields.read), tuple(fields.left)
@@ -142,15 +142,15 @@ def why_no_pair(fields: Fields) -> RecordError:
 
 def chosen_of(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Answer]]:
     """The pairs of better and worse that are made of a record's answers. Raises RecordError where none is better."""
-    ordered = sorted(answers, key=lambda one: one.rank)
+    ordered = sorted(answers, key=lambda answer: answer.rank)
     if len(ordered) < 2:
         raise RecordError(ordered[0].path if ordered else None, f"{len(ordered)} ranked answers make no pair")
     if which == "best-worst":
-        found = [(ordered[0], next(one for one in ordered if one.rank == ordered[-1].rank))]
+        found = [(ordered[0], next(answer for answer in ordered if answer.rank == ordered[-1].rank))]
     elif which == "adjacent":
         found = list(pairwise(ordered))
     else:
-        found = [(one, other) for at, one in enumerate(ordered) for other in ordered[at + 1 :]]
+        found = [(first, other) for at, first in enumerate(ordered) for other in ordered[at + 1 :]]
     found = [(better, worse) for better, worse in found if better.rank < worse.rank]
     if not found:
         raise RecordError(ordered[0].path, "a tie: no answer is better")
@@ -200,7 +200,8 @@ def _repeats(before: Sequence[Message], whole: Sequence[Message]) -> bool:
     said = [str(message["content"]) for message in whole[:-1]]
     joined = " ".join(" ".join(said).split())
     return all(
-        stands_in(str(one["content"]), said) or " ".join(str(one["content"]).split()) == joined for one in before
+        stands_in(str(message["content"]), said) or " ".join(str(message["content"]).split()) == joined
+        for message in before
     )
 
 

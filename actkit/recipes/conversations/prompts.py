@@ -109,7 +109,7 @@ def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Con
         if is_empty(given):
             raise RecordError(path, "missing" if given is None else "empty")
         answer = text_or_messages(given, path)
-        asked = names.prompt or fields.first([*(one for one in (*PROMPT, *MESSAGES) if one not in fields.read)])
+        asked = names.prompt or fields.first([*(name for name in (*PROMPT, *MESSAGES) if name not in fields.read)])
         has_more = fields.first((*SYSTEM, *HISTORY)) is not None
         context = read_context(fields) if asked is not None or has_more else Context()
         return _joined(fields, context, answer, path)
@@ -169,12 +169,12 @@ def _of_pair(fields: Fields) -> tuple[str, Context | None]:
     except RecordError as error:
         fault = error
     if pair is None or not pair.whole:
-        context = (shape.context or (lambda one: read_context(one, shape.prompt)))(fields)
+        context = (shape.context or (lambda own_fields: read_context(own_fields, shape.prompt)))(fields)
         if fault is not None and not context.messages:  # else what is wrong with the answers is not the prompt's
             raise fault
         return shape.name, context
     both = zip(pair.chosen[:-1], pair.rejected[:-1], strict=False)
-    shared = tuple(one for one, _ in takewhile(lambda two: two[0] == two[1], both))
+    shared = tuple(message for message, _ in takewhile(lambda two: two[0] == two[1], both))
     while shared and shared[-1]["role"] != "user":
         shared = shared[:-1]
     if not shared:

@@ -60,7 +60,7 @@ class Ranked:
         if path is None:
             return None
         name = place.partition("[")[0]
-        own = next((one for one in SYSTEM if isinstance(row.get(one), str) and not is_empty(row[one])), None)
+        own = next((field for field in SYSTEM if isinstance(row.get(field), str) and not is_empty(row[field])), None)
         system = None
         if own is not None and not fields.ignored(own) and not fields.ignored(f"{name}.{own}"):
             fields.read[f"{name}.{own}"] = None
@@ -78,11 +78,13 @@ class Ranked:
         if not self.text:
             if not all(row is None or isinstance(row, (str, list)) for row in rows):
                 return None
-            return next((one for one in wanted if one != name and is_list(fields.value.get(one))), None)
+            return next((field for field in wanted if field != name and is_list(fields.value.get(field))), None)
         objects = [row for row in rows if isinstance(row, Mapping)]
         if not objects or not any(not is_empty(lookup(row, path)) for row in objects for path in self.text):
             return None
-        return next((one for one in wanted if any(as_number(lookup(row, one)) is not None for row in objects)), None)
+        return next(
+            (field for field in wanted if any(as_number(lookup(row, field)) is not None for row in objects)), None
+        )
 
     def _is_score(self, by: str) -> bool:
         return by in self.scores or (by not in self.ranks and "rank" not in by.lower())

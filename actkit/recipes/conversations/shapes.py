@@ -405,4 +405,4 @@ def shape_of(fields: Fields) -> Shape | None:
 def _same(shapes: Sequence[Shape]) -> bool:
     """Whether several shapes are one, of which the first says more: those judged by the same field."""
     kinds = [shape.answers for shape in shapes]
-    return all(isinstance(one, Judged) for one in kinds)
+    return all(isinstance(kind, Judged) for kind in kinds)

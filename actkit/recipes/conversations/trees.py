@@ -92,9 +92,11 @@ def _questions(node: Any, before: list[Any]) -> Iterator[dict[str, Any]]:
     if not isinstance(node, Mapping) or len(before) > DEEPEST:
         return
     replies = node.get("replies")
-    replies = [one for one in replies if isinstance(one, Mapping)] if isinstance(replies, (list, tuple)) else []
+    replies = [reply for reply in replies if isinstance(reply, Mapping)] if isinstance(replies, (list, tuple)) else []
     turns = [*before, {name: node.get(name) for name in ("role", "text")}]
-    ranked = [{name: one.get(name) for name in ("text", "rank")} for one in replies if one.get("rank") is not None]
+    ranked = [
+        {name: reply.get(name) for name in ("text", "rank")} for reply in replies if reply.get("rank") is not None
+    ]
     if len(ranked) > 1:
         yield {"messages": turns, "answers": ranked}
     for reply in replies:

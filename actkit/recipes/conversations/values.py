@@ -29,7 +29,7 @@ def as_number(value: Any) -> float | None:
 def texts_of(value: Any, path: str) -> list[str]:
     """A list of texts, JSON text of one, or one text alone."""
     found = rows_of(value, path) if is_list(value) else [value]
-    return [text_of("" if one is None else one, path) for one in found]
+    return [text_of("" if value is None else value, path) for value in found]
 
 
 def is_list(value: Any) -> bool:

@@ -103,8 +103,8 @@ def texts_first(columns: Iterable[Column]) -> list[str]:
 def _is_conversation(value: Any) -> bool:
     messages = isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and bool(value)
     return messages and all(
-        isinstance(one, Mapping) and any(name in one for name in WHO) and any(name in one for name in WHAT)
-        for one in value
+        isinstance(message, Mapping) and any(name in message for name in WHO) and any(name in message for name in WHAT)
+        for message in value
     )
 
 
