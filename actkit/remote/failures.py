@@ -48,22 +48,24 @@ def explained(url: str, kind: type[ActkitError] = InputError) -> Iterator[None]:
 def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -> ActkitError:
     """The error as a sentence; nothing of its own text that may be a secret is in it."""
     chain = list(_chain(error))
-    names = [type(one).__name__ for one in chain]
+    names = [type(cause).__name__ for cause in chain]
     shown = public(url)
     store = scheme_of(url) or ""
     store = KINDS.get(store, store)
     credentials = CREDENTIALS.get(store, "check the address")
-    missing = next((one for one in chain if isinstance(one, ModuleNotFoundError)), None)
+    missing = next((cause for cause in chain if isinstance(cause, ModuleNotFoundError)), None)
     if missing is not None:
         return lacking(url, str(missing.name))
     status = next((number for number in map(_status, chain) if number), None)
     if any(NO_CREDENTIALS.search(name) for name in names) or "Unable to locate credentials" in str(error):
         return kind(f"{shown}: no credentials were found", credentials)
-    if status in (401, 403) or any(isinstance(one, PermissionError) for one in chain):
+    if status in (401, 403) or any(isinstance(cause, PermissionError) for cause in chain):
         return kind(f"{shown}: access is denied{f' ({status})' if status else ''}", credentials)
-    if any(isinstance(one, ValueError) and "account_name" in str(one) for one in chain):
+    if any(isinstance(cause, ValueError) and "account_name" in str(cause) for cause in chain):
         return kind(f"{shown}: no account was named", credentials)
-    if any(map(UNREACHED.search, names)) or any(isinstance(one, (socket.gaierror, ConnectionError)) for one in chain):
+    if any(map(UNREACHED.search, names)) or any(
+        isinstance(cause, (socket.gaierror, ConnectionError)) for cause in chain
+    ):
         return kind(f"{shown}: cannot be reached", "check the connection and the address")
     if status is not None:
         again = "the server's fault: try again" if status >= 500 else "check the address"
@@ -76,9 +78,9 @@ def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -
 def is_final(error: BaseException) -> bool:
     """Whether the same request would fail again: it is refused, not merely unanswered."""
     chain = list(_chain(error))
-    refused = any(isinstance(one, (PermissionError, ModuleNotFoundError, NotADirectoryError)) for one in chain)
+    refused = any(isinstance(cause, (PermissionError, ModuleNotFoundError, NotADirectoryError)) for cause in chain)
     status = next((number for number in map(_status, chain) if number), None)
-    return refused or any(NO_CREDENTIALS.search(type(one).__name__) for one in chain) or status in range(400, 429)
+    return refused or any(NO_CREDENTIALS.search(type(cause).__name__) for cause in chain) or status in range(400, 429)
 
 
 def lacking(url: str, package: str) -> UsageError:

@@ -77,14 +77,14 @@ class RemotePath(PosixPath):
         """What is in the folder, by name. Raises FileNotFoundError."""
         with explained(str(self), RunError):
             system, path = file_system(str(self))
-            names = [str(one).rstrip("/") for one in system.ls(path, detail=False)]
+            names = [str(name).rstrip("/") for name in system.ls(path, detail=False)]
         own = path.rstrip("/")
         yield from (self / name.rpartition("/")[2] for name in sorted(names) if name != own)
 
     def glob(self, pattern: str, **_more: Any) -> Generator["RemotePath", None, None]:
         """Of the folder's own files those that a pattern means; none where there is no folder."""
         with suppress(FileNotFoundError):
-            yield from (one for one in self.iterdir() if fnmatch.fnmatchcase(one.name, pattern))
+            yield from (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
     def files(self) -> list[str]:
         """Every file below it: paths in it. Raises FileNotFoundError."""

@@ -105,7 +105,7 @@ def missing(url: str) -> InputError:
         return InputError(f"{shown}: no such bucket, or nothing in it", "check its name, and that it may be listed")
     try:
         system, path = file_system(f"{scheme_of(url)}://{folder}")
-        names = [str(one).rstrip("/").rpartition("/")[2] for one in system.ls(path, detail=False)]
+        names = [str(entry).rstrip("/").rpartition("/")[2] for entry in system.ls(path, detail=False)]
     except FileNotFoundError:
         where = "bucket" if "/" not in folder else "folder"
         return InputError(
@@ -133,4 +133,4 @@ def version_of(url: str) -> dict[str, Any]:
                 "version": about.get("VersionId") or about.get("generation") or commit,
             }
     plain = {name: str(value).strip('"') if name != "bytes" else value for name, value in found.items()}
-    return {"url": public(url)} | {name: one for name, one in plain.items() if found[name] not in (None, math.nan)}
+    return {"url": public(url)} | {name: value for name, value in plain.items() if found[name] not in (None, math.nan)}

@@ -73,7 +73,7 @@ def files_at(url: str) -> dict[str, int]:
     start = f"{key.rstrip('/')}/"
     files = {str(name).removeprefix(start): about for name, about in sorted(found.items())}
     # A console makes an object for a folder that ends in a slash.
-    return {name: int(one["size"] or 0) for name, one in files.items() if name and not name.endswith("/")}
+    return {name: int(file["size"] or 0) for name, file in files.items() if name and not name.endswith("/")}
 
 
 def remove(url: str) -> None:

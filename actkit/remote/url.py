@@ -61,6 +61,6 @@ def public(where: str) -> str:
 
 def _without_values(query: str) -> str:
     query, mark, fragment = query.partition("#")
-    kept = (one.partition("=") for one in query.split("&"))
+    kept = (pair.partition("=") for pair in query.split("&"))
     shown = [name + (f"={value if name.lower() in PLAIN else '***'}" if is_ else "") for name, is_, value in kept]
     return "&".join(shown) + mark + fragment

@@ -29,7 +29,7 @@ class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no t
             files = self._files(root)
             if inside in files:
                 return {"name": path, "size": files[inside], "type": "file"}
-            if any(one.startswith(f"{inside}/") for one in files):
+            if any(file.startswith(f"{inside}/") for file in files):
                 return {"name": path, "size": 0, "type": "directory"}
             if files and root == folder and name not in MISSED:
                 raise FileNotFoundError(path)
@@ -50,7 +50,7 @@ class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no t
                 found[first] = {"name": f"{path}/{first}", "size": 0 if is_folder else size, "type": kind}
         if not found:
             raise FileNotFoundError(path)
-        return list(found.values()) if detail else [one["name"] for one in found.values()]
+        return list(found.values()) if detail else [entry["name"] for entry in found.values()]
 
     def _open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
         if mode != "rb":
