@@ -57,7 +57,7 @@ def windows_of(
 ) -> list[Window]:
     """A feature's contexts and levels, from its rows of `feature_positions` and what `known_of` says of it."""
     sequences, positions, values = (rows[name].to_numpy() for name in ("sequence_id", "position", "activation"))
-    found = [Window(one, at, {}, group) for one, at, group in _places(known)]
+    found = [Window(sequence, at, {}, group) for sequence, at, group in _places(known)]
     if not found:
         order = np.lexsort((positions, sequences, -values))
         if special is not None:
@@ -67,8 +67,8 @@ def windows_of(
             first.setdefault(int(sequences[row]), row)
         best = list(first.values())[:STRONGEST]
         found = [Window(int(sequences[row]), int(positions[row]), {}) for row in best]
-    starts = np.searchsorted(sequences, [one.sequence for one in found], side="left")
-    ends = np.searchsorted(sequences, [one.sequence for one in found], side="right")
+    starts = np.searchsorted(sequences, [window.sequence for window in found], side="left")
+    ends = np.searchsorted(sequences, [window.sequence for window in found], side="right")
     for window, begin, end in zip(found, starts.tolist(), ends.tolist(), strict=True):
         near = begin + np.flatnonzero(np.abs(positions[begin:end] - window.position) <= AROUND)
         levels = scale.levels(feature, values[near])
@@ -78,13 +78,13 @@ def windows_of(
 
 def _places(known: Mapping[str, Any] | None) -> Iterator[tuple[int, int, int | None]]:
     """Sequence, position and quantile of the contexts that feature_stats or feature_scores name."""
-    for one in (known or {}).get("contexts") or ():
-        yield one["sequence_id"], one["position"], None
+    for context in (known or {}).get("contexts") or ():
+        yield context["sequence_id"], context["position"], None
     for number, group in enumerate((known or {}).get("quantile_contexts") or ()):
         inner = group.get("contexts") if isinstance(group, dict) and "contexts" in group else group
-        for one in inner if isinstance(inner, list) else [inner]:
-            if one is not None:
-                yield one["sequence_id"], one["position"], number
+        for entry in inner if isinstance(inner, list) else [inner]:
+            if entry is not None:
+                yield entry["sequence_id"], entry["position"], number
 
 
 def cut(window: Window, text: TokenizedText) -> None:
@@ -109,8 +109,8 @@ def cut(window: Window, text: TokenizedText) -> None:
 def cut_all(run: Path, windows: Iterable[Window]) -> None:
     """Give windows their text, going over the texts once."""
     wanted: dict[int, list[Window]] = {}
-    for one in windows:
-        wanted.setdefault(one.sequence, []).append(one)
+    for example in windows:
+        wanted.setdefault(example.sequence, []).append(example)
     left = set(wanted)
     for part in parts(run, "sequences"):
         if not left:
@@ -131,8 +131,8 @@ def feature_view(
     of = dict(known or {})
     page: dict[str, Any] = {"sae": sae, "id": feature, "scale": float(scale.maxima[feature])}
     page |= {name: of[name] for name in (*STATS, *SCORES) if of.get(name) is not None}
-    page["contexts"] = [one.text for one in windows if one.text is not None and one.quantile is None]
-    page["quantiles"] = [one.text for one in windows if one.text is not None and one.quantile is not None]
+    page["contexts"] = [window.text for window in windows if window.text is not None and window.quantile is None]
+    page["quantiles"] = [window.text for window in windows if window.text is not None and window.quantile is not None]
     if logits is not None:
         page["logits"] = logits
     return page
@@ -141,8 +141,8 @@ def feature_view(
 def pages_of_feature(run: Path, feature: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name of each SAE of a run that has the feature, and the feature's page. Raises RunError where none has it."""
     saes = facts_of(run).get("saes", [])
-    if not any(0 <= feature < one["d_sae"] for one in saes):
-        largest = max((one["d_sae"] for one in saes), default=0)
+    if not any(0 <= feature < known["d_sae"] for known in saes):
+        largest = max((known["d_sae"] for known in saes), default=0)
         raise RunError(
             f"{run}: no feature {feature}", f"they are numbered up to {largest - 1}" if saes else "this run has no SAE"
         )
@@ -159,7 +159,7 @@ def one_feature(run: Path, sae: int, feature: int, scale: Scale, mapped: MappedT
     known = known_of(run, scale.sae, [feature])[feature]
     named = [sequence for sequence, _, _ in _places(known)]
     windows = windows_of(feature, positions_of_feature(run, scale.sae, feature, named or None), scale, known)
-    texts = {} if mapped else sequences_of(run, {one.sequence for one in windows})
+    texts = {} if mapped else sequences_of(run, {window.sequence for window in windows})
     for window in windows:
         text = mapped.near(window.sequence, window.position, AROUND) if mapped else texts[window.sequence]
         cut(window, text)
@@ -169,7 +169,7 @@ def one_feature(run: Path, sae: int, feature: int, scale: Scale, mapped: MappedT
 
 def known_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str, Any]]:
     """What `feature_stats` and `feature_scores` say of some features of one SAE."""
-    found: dict[int, dict[str, Any]] = {one: {} for one in features}
+    found: dict[int, dict[str, Any]] = {feature: {} for feature in features}
     for table, columns in (("feature_scores", (*SCORES, "url", *PLACES)), ("feature_stats", (*STATS, *PLACES))):
         for row in _rows_of_features(run, table, sae, features, columns):
             found[row["feature_id"]] |= {name: value for name, value in row.items() if value is not None}
@@ -197,7 +197,7 @@ def _rows_of_features(
     ids = pa.array(sorted(features), type=pa.int32())
     for part in parts(run, table):
         with pq.ParquetFile(part) as file:
-            names = [one for name in ("sae", "feature_id", *columns) for one in _read(file.schema, name)]
+            names = [column for name in ("sae", "feature_id", *columns) for column in _read(file.schema, name)]
             at = file.schema_arrow.names.index("feature_id")
             for group in range(file.num_row_groups):
                 known = file.metadata.row_group(group).column(at).statistics

@@ -29,7 +29,7 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{counts['truncated']:,} truncated; {counts['sequences']:,} sequences, {counts['tokens']:,} tokens",
         )
     ]
-    reasons = sorted(facts.get("rejected_reasons", {}).items(), key=lambda one: (-one[1], one[0]))
+    reasons = sorted(facts.get("rejected_reasons", {}).items(), key=lambda reason: (-reason[1], reason[0]))
     if reasons:
         rows.append(("rejected", "; ".join(f"{count:,} × {reason}" for reason, count in reasons[:5])))
     detected = {name: value for name, value in facts.get("detected", {}).items() if value not in (None, "")}
@@ -45,7 +45,7 @@ def warnings_of(facts: Mapping[str, Any]) -> list[str]:
     of_report = facts.get("concept", {}) or {}
     found = [*facts.get("warnings", ()), *of_report.get("warnings", ()), *facts.get("notes", ())]
     found += of_report.get("features", {}).get("warnings", ()) if isinstance(of_report.get("features"), dict) else ()
-    return list(dict.fromkeys(str(one) for one in found))
+    return list(dict.fromkeys(str(warning) for warning in found))
 
 
 def verified(run: Path, facts: Mapping[str, Any]) -> str:

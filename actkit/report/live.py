@@ -66,8 +66,8 @@ class LiveRun:
         return {
             "name": run.path.resolve().name,
             "command": run.facts["command"],
-            "saes": [{"name": one["name"], "d_sae": one["d_sae"]} for one in run.facts.get("saes", ())],
-            "scales": [[float(f"{one:.4g}") for one in scale.maxima.tolist()] for scale in self.scales],
+            "saes": [{"name": sae["name"], "d_sae": sae["d_sae"]} for sae in run.facts.get("saes", ())],
+            "scales": [[float(f"{largest:.4g}") for largest in scale.maxima.tolist()] for scale in self.scales],
             "sequences": sequences,
             "features": features,
             "tokens": self._tokens(),

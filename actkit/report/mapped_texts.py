@@ -39,15 +39,15 @@ class MappedTexts:
             rows[ahead] = self._row(ahead)
             ahead = rows[ahead]["parent_id"]
         first, last = position - around - BESIDE, position + around + BESIDE
-        own = {one: self._tokens(one, first, last) for one in path_of(sequence, rows)}
+        own = {owner: self._tokens(owner, first, last) for owner in path_of(sequence, rows)}
         tokens = tuple(tokens_along(rows, own, sequence))
         if not tokens:
             return TokenizedText({**rows[sequence], "text": ""}, ())
         begin, end = tokens[0]["char_start"], max(token["char_end"] for token in tokens)
         text = rows[sequence]["text"] or ""
-        for one in tokens:
-            one["char_start"] -= begin
-            one["char_end"] -= begin
+        for inside in tokens:
+            inside["char_start"] -= begin
+            inside["char_end"] -= begin
         return TokenizedText({**rows[sequence], "text": text[begin:end]}, tokens)
 
     def _row(self, sequence: int) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class MappedTexts:
         if rows is None:
             return []
         begin, end = rows["position"].to_numpy().searchsorted([first, last + 1]).tolist()
-        return [{**one, "role": None} for one in rows.slice(begin, end - begin).to_pylist()]
+        return [{**row, "role": None} for row in rows.slice(begin, end - begin).to_pylist()]
 
 
 def mapped_texts(run: Path, n_tokens: int) -> MappedTexts | None:

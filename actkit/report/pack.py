@@ -40,11 +40,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str | int | None):
         return value
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, np.ndarray):
-        return [_plain(one) for one in value.tolist()]
+        return [_plain(item) for item in value.tolist()]
     if isinstance(value, np.generic):
         return _plain(value.item())
     return str(value)

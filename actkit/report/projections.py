@@ -71,8 +71,12 @@ def _of_pairs(run: Run) -> Projection:
 
     def read(part: str) -> Values:
         of = part_of(run.path, "sequences", Path(part), ["sequence_id", "record_id"])
-        half = dict(zip(of["sequence_id"].to_pylist(), (one % 2 for one in of["record_id"].to_pylist()), strict=True))
-        return _read(run.path, part, point, lambda ids: directions[[half[one] for one in ids]])
+        half = dict(
+            zip(
+                of["sequence_id"].to_pylist(), (record_id % 2 for record_id in of["record_id"].to_pylist()), strict=True
+            )
+        )
+        return _read(run.path, part, point, lambda ids: directions[[half[sequence_id] for sequence_id in ids]])
 
     return Projection(f"projection on the mean of chosen − rejected, layer {layer}", read)
 
@@ -100,4 +104,4 @@ def _read(run: Path, part: str, point: str, direction_of: Callable[[list[int]], 
 
 def _values(sequences: Any, positions: Any, values: Any) -> Values:
     places = zip(sequences.tolist(), positions.tolist(), strict=True)
-    return dict(zip(places, (float(f"{one:.4g}") for one in values.tolist()), strict=True))
+    return dict(zip(places, (float(f"{value:.4g}") for value in values.tolist()), strict=True))

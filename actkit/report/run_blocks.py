@@ -91,8 +91,8 @@ def index_of(page: Page) -> dict[str, Any]:
     return {
         "name": run.path.resolve().name,
         "command": run.facts["command"],
-        "saes": [{"name": one["name"], "d_sae": one["d_sae"]} for one in run.facts.get("saes", ())],
-        "scales": [[round(float(one), 4) for one in scale.maxima] for scale in page.scales],
+        "saes": [{"name": sae["name"], "d_sae": sae["d_sae"]} for sae in run.facts.get("saes", ())],
+        "scales": [[round(float(largest), 4) for largest in scale.maxima] for scale in page.scales],
         "sequences": page.sequences,
         "features": page.features,
         "tokens": page.tokens.found() if page.tokens else [],
@@ -111,7 +111,7 @@ def missing(page: Page) -> list[str]:
         if there < alive:
             of = page.run.facts["saes"][sae]["name"]
             found.append(f"{there:,} of the {alive:,} active features of {of} have a page here")
-    return [f"{one}; actkit view {name} has all" for one in found]
+    return [f"{sentence}; actkit view {name} has all" for sentence in found]
 
 
 def _write_texts(page: Page, budget: int, write: Write) -> int:
@@ -144,7 +144,7 @@ def _text_blocks(page: Page) -> Iterator[list[dict[str, Any]]]:
 
 def _listed(view: dict[str, Any], block: str) -> list[Any]:
     skip = set(view["special"])
-    text = "".join(one for at, one in enumerate(view["texts"][:60]) if at not in skip)
+    text = "".join(text for at, text in enumerate(view["texts"][:60]) if at not in skip)
     about = [view["sequence_id"], view["record_id"], view.get("side"), view.get("label"), view["n_tokens"]]
     return [*about, block, text[:SNIPPET]]
 
@@ -173,12 +173,14 @@ def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
         # Those that fit: a context in a text of the page costs little.
         fitting, room = [], budget - used
         for feature in batch:
-            outside = sum(1 for one in windows.get(feature, ()) if one.sequence not in inside)
+            outside = sum(1 for window in windows.get(feature, ()) if window.sequence not in inside)
             room -= outside * CONTEXT_BYTES + 25 * (len(windows.get(feature, ())) - outside) + 200
             if room < 0:
                 break
             fitting.append(feature)
-        cut_all(run.path, (one for feature in fitting for one in windows[feature] if one.sequence not in inside))
+        cut_all(
+            run.path, (window for feature in fitting for window in windows[feature] if window.sequence not in inside)
+        )
         used += _write_pages(page, sae, fitting, windows, known, place, write)
         done += len(batch)
         if len(fitting) < len(batch):
@@ -217,7 +219,7 @@ def _write_pages(
     for first in range(0, len(features), FEATURES_A_BLOCK):
         group = features[first : first + FEATURES_A_BLOCK]
         logits = logits_of(run.path, scale.sae, group)
-        name = f"feature-{page.number}-{sae}-{min(place[one] for one in group)}"
+        name = f"feature-{page.number}-{sae}-{min(place[feature] for feature in group)}"
         pages = []
         for feature in group:
             for window in windows[feature]:
@@ -236,20 +238,20 @@ def _write_pages(
 def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
     """Features in the order in which they are given pages, and their rows for the page's table."""
     rows: dict[int, list[Any]] = {}
-    for one in np.flatnonzero(scale.maxima > 0).tolist():
-        rows[one] = [one, None, None, float(scale.maxima[one]), None, None, None, None]
+    for feature in np.flatnonzero(scale.maxima > 0).tolist():
+        rows[feature] = [feature, None, None, float(scale.maxima[feature]), None, None, None, None]
     for number, n, density in _stats(run, scale.sae):
         if number in rows and n:
             rows[number][1:3] = [n, density]
-    order = sorted(rows, key=lambda one: (-(rows[one][2] or 0), one))
+    order = sorted(rows, key=lambda feature: (-(rows[feature][2] or 0), feature))
     ranked = list(_ranked(run, scale.sae))
     for number, rank, auroc, q in ranked:
         if number in rows:
             rows[number][5:8] = [rank, auroc, q]
     if ranked:
         far = {number: abs(auroc - 0.5) for number, _, auroc, _ in ranked}
-        order = sorted(rows, key=lambda one: (-far.get(one, -1), one))
-    return order, [rows[one] for one in order]
+        order = sorted(rows, key=lambda feature: (-far.get(feature, -1), feature))
+    return order, [rows[feature] for feature in order]
 
 
 def _stats(run: Run, sae: str) -> Iterator[tuple[int, int, float]]:

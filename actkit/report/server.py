@@ -45,9 +45,9 @@ class Viewer:
 
     def page(self) -> bytes:
         """The page, without the data of any single text or feature."""
-        pictures = [one.pictures for one in self.runs]
-        head, tail, blocks = page_parts([one.run for one in self.runs], pictures, FOOTNOTES, live=True)
-        blocks["index"] = [one.index for one in self.runs]
+        pictures = [run.pictures for run in self.runs]
+        head, tail, blocks = page_parts([run.run for run in self.runs], pictures, FOOTNOTES, live=True)
+        blocks["index"] = [run.index for run in self.runs]
         return head.encode("utf-8", "replace") + block_elements(blocks) + tail.encode("utf-8", "replace")
 
 

@@ -25,7 +25,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], titles: Mapping
     """Rows under their columns; `titles` are shown when the mouse rests on a column's name."""
     of = titles or {}
     head = "".join(f'<th {LEFT} title="{text(of.get(name, ""))}">{text(name)}</th>' for name in columns)
-    body = "".join("<tr>" + "".join(f"<td {LEFT}>{cell(one)}</td>" for one in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td {LEFT}>{cell(item)}</td>" for item in row) + "</tr>" for row in rows)
     return f"<table {TABLE}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -36,7 +36,7 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        shown = ", ".join(f"{one:.3g}" if isinstance(one, float) else str(one) for one in value[:3])
+        shown = ", ".join(f"{item:.3g}" if isinstance(item, float) else str(item) for item in value[:3])
         return text(f"[{shown}{', …' if len(value) > 3 else ''}] × {len(value)}", CELL)
     return text(value, CELL)
 
@@ -45,8 +45,8 @@ def run_html(run: Any) -> str:
     """A run: its header, its warnings and its tables."""
     facts = run.facts
     about = table(("", ""), header(run.path, facts))
-    tables = table(("table", "rows"), ((name, f"{one['rows']:,}") for name, one in facts["tables"].items()))
-    warned = "".join(f"<p>⚠ {text(one)}</p>" for one in warnings_of(facts))
+    tables = table(("table", "rows"), ((name, f"{table['rows']:,}") for name, table in facts["tables"].items()))
+    warned = "".join(f"<p>⚠ {text(warning)}</p>" for warning in warnings_of(facts))
     return f"<div><b>{text(run.path.name)}</b>{about}{warned}{tables}</div>"
 
 

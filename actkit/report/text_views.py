@@ -63,13 +63,16 @@ def text_view(
     }
     view["features"] = [_features(boxes, path, places) for places in of_saes]
     values = [{"name": name, "values": _along(boxes, path, of)} for name, of in coloured]
-    values = [one for one in values if any(value is not None for value in one["values"])]
+    values = [track for track in values if any(value is not None for value in track["values"])]
     return {**view, "values": values} if values else view
 
 
 def _along(boxes: Any, path: Sequence[int], values: Values) -> list[float | None]:
     """For each box the number at its last position; None where there is none."""
-    return [next((values[(one, box.last)] for one in path if (one, box.last) in values), None) for box in boxes]
+    return [
+        next((values[(sequence_id, box.last)] for sequence_id in path if (sequence_id, box.last) in values), None)
+        for box in boxes
+    ]
 
 
 def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
@@ -79,7 +82,9 @@ def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
         ids: list[int] = []
         levels: list[int] = []
         for position in range(box.first, box.last + 1):
-            here = next((places[(one, position)] for one in path if (one, position) in places), None)
+            here = next(
+                (places[(sequence_id, position)] for sequence_id in path if (sequence_id, position) in places), None
+            )
             if here is not None:
                 ids += here[0]
                 levels += here[1]
@@ -93,20 +98,21 @@ def views_of(
     """Some sequences. Raises RunError for an id that there is not."""
     texts = sequences_of(run, wanted)
     paths = {}
-    for one, text in texts.items():
-        path, parent = [one], text.row["parent_id"]
+    for sequence_id, text in texts.items():
+        path, parent = [sequence_id], text.row["parent_id"]
         while parent is not None:
             path.append(parent)
             (row,) = rows_of_sequences(run, "sequences", [parent], ["sequence_id", "parent_id"])
             parent = row["parent_id"]
-        paths[one] = path
-    ids = sorted({one for path in paths.values() for one in path})
+        paths[sequence_id] = path
+    ids = sorted({sequence_id for path in paths.values() for sequence_id in path})
     found = [_places(run, scale, ids) for scale in scales]
-    names = sorted({part.name for one in ids for part in parts_of_sequence(run, "sequences", one)})
+    names = sorted({part.name for sequence_id in ids for part in parts_of_sequence(run, "sequences", sequence_id)})
     coloured = [
-        (one.name, {place: v for name in names for place, v in one.of_part(name).items()}) for one in projections
+        (projection.name, {place: v for name in names for place, v in projection.of_part(name).items()})
+        for projection in projections
     ]
-    return [text_view(texts[one], paths[one], found, coloured) for one in wanted]
+    return [text_view(texts[sequence_id], paths[sequence_id], found, coloured) for sequence_id in wanted]
 
 
 def views_of_part(
@@ -114,7 +120,7 @@ def views_of_part(
 ) -> Iterator[dict[str, Any]]:
     """The sequences of one part, in order; those that are only the beginning of others are left out."""
     found = [_places_of_part(run, part, scale) for scale in scales]
-    coloured = [(one.name, one.of_part(part.name)) for one in projections]
+    coloured = [(projection.name, projection.of_part(part.name)) for projection in projections]
     texts = list(sequences_of_part(run, part))
     rows = {text.row["sequence_id"]: text.row for text in texts}
     parents = {row["parent_id"] for row in rows.values()}

@@ -81,7 +81,7 @@ class TokenIndex:
         for number, text in enumerate(self.texts):
             of_saes = []
             for _, *arrays in self.best:
-                rows = zip(*(one[number].tolist() for one in arrays), strict=True)
+                rows = zip(*(array[number].tolist() for array in arrays), strict=True)
                 of_saes.append([list(row) for row in rows if row[1]])
             listed.append([text, int(self.counts[number]), of_saes])
         return listed
@@ -93,8 +93,8 @@ def token_index(run: Path) -> TokenIndex:
     for part in parts(run, "tokens"):
         tokens = tokens_of(run, part, ["token"])
         ordinary = tokens.filter(pc.invert(left_out(tokens)))["token"].cast("string").combine_chunks()
-        for one in pc.value_counts(ordinary).to_pylist():
-            totals[one["values"]] = totals.get(one["values"], 0) + one["counts"]
+        for count in pc.value_counts(ordinary).to_pylist():
+            totals[count["values"]] = totals.get(count["values"], 0) + count["counts"]
     kept = sorted((text for text, n in totals.items() if n >= FEWEST), key=lambda text: (-totals[text], text))[:TEXTS]
     number: Mapping[str, int] = {text: at for at, text in enumerate(kept)}
     numbers, special, ids, begins, n = [], [], [], [], 0
@@ -116,7 +116,7 @@ def token_index(run: Path) -> TokenIndex:
         n += len(own)
     counts = np.array([totals[text] for text in kept], dtype=np.int64)
     whole: Iterable[Any] = (numbers, special)
-    joined = [np.concatenate(one) if one else np.zeros(0, dtype=np.uint16) for one in whole]
+    joined = [np.concatenate(lists) if lists else np.zeros(0, dtype=np.uint16) for lists in whole]
     empty = np.zeros(0, dtype=np.int64)
     return TokenIndex(
         kept,

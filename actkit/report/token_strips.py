@@ -56,7 +56,7 @@ def first_strips(run: Path, count: int) -> list[Strip]:
     parents = {row["parent_id"] for row in rows}
     by_id = {row["sequence_id"]: row for row in rows}
     shown = [row for row in rows if row["sequence_id"] not in parents][:count]
-    wanted = sorted({one for row in shown for one in path_of(row["sequence_id"], by_id)})
+    wanted = sorted({sequence_id for row in shown for sequence_id in path_of(row["sequence_id"], by_id)})
     tokens, read, features = _tokens(run, wanted), _read(run, wanted), _features(run, wanted)
     return [_strip(row, path_of(row["sequence_id"], by_id), tokens, read, features) for row in shown]
 
@@ -86,13 +86,15 @@ def _strip(
     features: dict[Place, list[tuple[int, float]]],
 ) -> Strip:
     # From the beginning of the path on: where two have a position, it is the later one that continues there.
-    places = {one["position"]: one for number in reversed(path) for one in tokens.get(number, ())}
+    places = {token["position"]: token for number in reversed(path) for token in tokens.get(number, ())}
     made = []
     for position in range(row["n_tokens"]):
-        one = places[position]
-        place = (one["sequence_id"], position)
+        token = places[position]
+        place = (token["sequence_id"], position)
         largest = sorted(features.get(place, ()), key=lambda found: (-found[1], found[0]))[:TOP]
-        made.append(Token(position, one["token_id"], one["token"], one["is_special"], place in read, tuple(largest)))
+        made.append(
+            Token(position, token["token_id"], token["token"], token["is_special"], place in read, tuple(largest))
+        )
     about = (row["sequence_id"], row["record_id"], row["side"], row["label"], row["start"], row["response_start"])
     return Strip(*about, tuple(made))
 
@@ -116,11 +118,11 @@ def _read(run: Path, wanted: list[int]) -> set[Place]:
 def _features(run: Path, wanted: list[int]) -> dict[Place, list[tuple[int, float]]]:
     found: dict[Place, list[tuple[int, float]]] = {}
     rows = _rows(run, "features", wanted)
-    for row in (one for one in rows if one["sae"] == rows[0]["sae"]):
+    for row in (row for row in rows if row["sae"] == rows[0]["sae"]):
         pairs = zip(row["feature_ids"][:TOP], row["feature_activations"][:TOP], strict=True)
         found[(row["sequence_id"], row["position"])] = list(pairs)
     rows = [] if found else _rows(run, "pooled_features", wanted)
-    for row in (one for one in rows if one["sae"] == rows[0]["sae"]):
+    for row in (row for row in rows if row["sae"] == rows[0]["sae"]):
         for name, value, at in zip(
             row["feature_ids"], row["feature_activations"], row["feature_positions"], strict=True
         ):

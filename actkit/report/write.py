@@ -95,7 +95,7 @@ def page_parts(
     text = environment.from_string((FOLDER / "page.html.j2").read_text(encoding="utf-8")).render(
         policy=policy(script, live),
         version=runs[0].facts.get("versions", {}).get("actkit", ""),
-        title=" and ".join(one.name for one in shown),
+        title=" and ".join(run.name for run in shown),
         style=_trusted((FOLDER / "page.css").read_text(encoding="utf-8")),
         script=_trusted(script),
         runs=shown,
