@@ -29,20 +29,20 @@ def positions_of_feature(run: Path, sae: str, feature: int, sequences: Sequence[
     """
     wanted = None if sequences is None else np.unique(np.array(sequences, dtype=np.int64))
     if parts(run, "feature_positions"):
-        found = [one for part in parts(run, "feature_positions") for one in _of_part(part, sae, feature, wanted)]
+        found = [table for part in parts(run, "feature_positions") for table in _of_part(part, sae, feature, wanted)]
     else:
         table = "features" if parts(run, "features") else "pooled_features"
         found = [_searched(rows, feature) for part in parts(run, table) for rows in sae_groups(part, sae)]
     schema = pa.schema([field for field in arrow_schema("feature_positions") if field.name in COLUMNS])
     return pa.concat_tables(
-        [schema.empty_table(), *(one.select(COLUMNS).cast(schema) for one in found)]
+        [schema.empty_table(), *(table.select(COLUMNS).cast(schema) for table in found)]
     ).combine_chunks()
 
 
 def _of_part(part: Path, sae: str, feature: int, wanted: npt.NDArray[np.int64] | None) -> Iterator[pa.Table]:
     about = part.stat()
     groups = _groups(part, about.st_mtime_ns, about.st_size)
-    chosen = [one for one in groups if one.first <= (sae, feature) <= one.last and one.has_any(wanted)]
+    chosen = [group for group in groups if group.first <= (sae, feature) <= group.last and group.has_any(wanted)]
     if not chosen:
         return
     with pq.ParquetFile(part) as file:

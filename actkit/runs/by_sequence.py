@@ -51,7 +51,7 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
     """Some sequences by id. Raises RunError for an id that the run does not have."""
     ids = sorted(set(wanted))
     rows = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", ids)}
-    missing = [one for one in ids if one not in rows]
+    missing = [sequence_id for sequence_id in ids if sequence_id not in rows]
     if missing:
         raise RunError(f"{run}: no sequence {missing[0]}", f"they are numbered up to {_last_sequence(run)}")
     known = dict(rows)
@@ -61,15 +61,18 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
         known |= found
         ahead = {row["parent_id"] for row in found.values()} - {None} - known.keys()
     own = _by_sequence(rows_of_sequences(run, "tokens", sorted(known), OWN))
-    return {one: TokenizedText(rows[one], tuple(tokens_along(known, own, one))) for one in ids}
+    return {
+        sequence_id: TokenizedText(rows[sequence_id], tuple(tokens_along(known, own, sequence_id)))
+        for sequence_id in ids
+    }
 
 
 def sequences_of_part(run: Path, part: Path) -> Iterator[TokenizedText]:
     """The sequences of one part of `sequences`, in order; those that they continue are of the same part."""
     rows = {row["sequence_id"]: row for row in part_of(run, "sequences", part).to_pylist()}
     own = _by_sequence(part_of(run, "tokens", part, OWN).to_pylist())
-    for one in rows:
-        yield TokenizedText(rows[one], tuple(tokens_along(rows, own, one)))
+    for sequence_id in rows:
+        yield TokenizedText(rows[sequence_id], tuple(tokens_along(rows, own, sequence_id)))
 
 
 def _by_sequence(tokens: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
@@ -88,9 +91,9 @@ def tokens_along(
     """
     path = path_of(sequence, rows)
     by_position: dict[int, dict[str, Any]] = {}
-    for one in reversed(path):  # a later sequence begins at its `start`, and has the last word from there on
-        offset = rows[one]["char_offset"] or 0
-        for token in own.get(one, ()):
+    for sequence_id in reversed(path):  # a later sequence begins at its `start`, and has the last word from there on
+        offset = rows[sequence_id]["char_offset"] or 0
+        for token in own.get(sequence_id, ()):
             start, end = token["char_start"] - offset, token["char_end"] - offset
             by_position[token["position"]] = {**token, "char_start": start, "char_end": end}
     n_tokens = rows[sequence]["n_tokens"]

@@ -95,7 +95,7 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 def _body(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | None, name: str | None) -> list[str]:
     counts, model = facts["counts"], facts["model"]
-    shown = next((one for one in SHOWN if one in tables), DEFAULT)
+    shown = next((name for name in SHOWN if name in tables), DEFAULT)
     revision = f" at revision `{_code(model['revision'])}`" if model.get("revision") else ""
     lines = [
         f"# {_code(_title(facts))}",
@@ -108,7 +108,7 @@ def _body(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | No
     ]
     points = facts.get("hook_points") or []
     lines += (
-        [f"* Hook points, by TransformerLens's names: {', '.join(f'`{one}`' for one in points)}."] if points else []
+        [f"* Hook points, by TransformerLens's names: {', '.join(f'`{point}`' for point in points)}."] if points else []
     )
     for sae in facts.get("saes") or ():
         where = f", reads `{sae['hook_point']}`, {sae['d_sae']:,} features"
@@ -150,13 +150,15 @@ def _body(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | No
 
 def _options(facts: Mapping[str, Any]) -> list[str]:
     """Options that say something; of what is on somebody's disk the name alone."""
-    said = {key: one for key, one in facts.get("options", {}).items() if key not in UNSAID}
-    given = {key: one for key, one in said.items() if one not in (None, False)}
-    return [f"{key} {one.rstrip('/').rpartition('/')[2] if _is_path(one) else one}" for key, one in given.items()]
+    said = {key: value for key, value in facts.get("options", {}).items() if key not in UNSAID}
+    given = {key: value for key, value in said.items() if value not in (None, False)}
+    return [
+        f"{key} {value.rstrip('/').rpartition('/')[2] if _is_path(value) else value}" for key, value in given.items()
+    ]
 
 
 def _listed(names: Any) -> str:
-    return ", ".join(f"`{_code(one)}`" for one in names)
+    return ", ".join(f"`{_code(name)}`" for name in names)
 
 
 def _is_path(value: Any) -> bool:

@@ -12,9 +12,9 @@ from actkit.runs.paths import SHARDS, part_name, part_number
 
 def text_of(chunks: Sequence[Mapping[str, Any]]) -> str:
     """The text of a document, of rows of `sequences`; a character that two chunks share is in both, and counts once."""
-    ends = [one["char_offset"] for one in chunks[1:]]
-    pieces = [one["text"][: end - one["char_offset"]] for one, end in zip(chunks, ends, strict=False)]
-    return "".join([*pieces, *(one["text"] for one in chunks[-1:])])
+    ends = [chunk["char_offset"] for chunk in chunks[1:]]
+    pieces = [chunk["text"][: end - chunk["char_offset"]] for chunk, end in zip(chunks, ends, strict=False)]
+    return "".join([*pieces, *(chunk["text"] for chunk in chunks[-1:])])
 
 
 def shards_of(run: Path, part: Path, record_id: int) -> list[Path] | None:

@@ -44,7 +44,7 @@ def sealed(run: Path) -> tuple[int, dict[str, Written]]:
         shards, files = facts["shards"], {str(name): Written(**about) for name, about in facts["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has other entries ({error})") from error
-    if not isinstance(shards, int) or not all(_is_file_facts(one) for one in files.values()):
+    if not isinstance(shards, int) or not all(_is_file_facts(file) for file in files.values()):
         raise ValueError("it has other entries")
     return shards, files
 
@@ -55,7 +55,7 @@ def _facts(written: Written) -> dict[str, Any]:
 
 def _is_file_facts(written: Written) -> bool:
     counts = (written.bytes, 0 if written.rows is None else written.rows)
-    return isinstance(written.sha256, str) and all(isinstance(one, int) and one >= 0 for one in counts)
+    return isinstance(written.sha256, str) and all(isinstance(count, int) and count >= 0 for count in counts)
 
 
 def _spelled(facts: Mapping[str, Any]) -> str:

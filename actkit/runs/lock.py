@@ -216,4 +216,4 @@ def _owner(path: Path) -> Owner | None:
         return None
     texts = (owner.started, owner.namespace)
     fine = isinstance(owner.pid, int) and owner.pid > 0 and isinstance(owner.host, str)
-    return owner if fine and all(one is None or isinstance(one, str) for one in texts) else None
+    return owner if fine and all(text is None or isinstance(text, str) for text in texts) else None

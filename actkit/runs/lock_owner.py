@@ -27,7 +27,7 @@ class Owner:
         if is_held or self.host != socket.gethostname():
             return True
         here = this_process(flock=False)
-        boot, this_boot = (one and one.partition(":")[0] for one in (self.started, here.started))
+        boot, this_boot = (started and started.partition(":")[0] for started in (self.started, here.started))
         if boot and this_boot and boot != this_boot:
             return False  # the machine was started anew
         if is_held is False and self.flock:

@@ -72,7 +72,9 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
     folder = run / SHARDS
     state = None
     if states:
-        arrays = {f"{index}/{key}": value for index, one in enumerate(states.values()) for key, value in one.items()}
+        arrays = {
+            f"{index}/{key}": value for index, state in enumerate(states.values()) for key, value in state.items()
+        }
         state = write_whole(folder / f"{manifest.name}.npz", lambda file: _save_arrays(file, arrays))
     return _write(folder / f"{manifest.name}.json", replace(manifest, state=state))
 

@@ -194,7 +194,7 @@ def published(output: OutputSpec) -> Iterator[Publication | None]:
     publication = Publication(at, inner, is_finished, uploaded, is_there=output.resume and is_finished and not is_here)
     take(str(at))
     if not output.resume and not is_finished:
-        for name in (one for one in there if one != LOCK):
+        for name in (entry for entry in there if entry != LOCK):
             store.remove(f"{at}/{name}")
     publication.start()
     try:

@@ -102,7 +102,7 @@ def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, over
         api.create_repo(place.repo, repo_type="dataset", private=private or None, exist_ok=True)
         if place.revision:
             api.create_branch(place.repo, branch=place.revision, repo_type="dataset", exist_ok=True)
-        there = {one.path: one for one in api.list_repo_tree(recursive=True, **where) if hasattr(one, "size")}
+        there = {entry.path: entry for entry in api.list_repo_tree(recursive=True, **where) if hasattr(entry, "size")}
     old = _theirs(place, there)
     if RUN_FILE in there and old.get(RUN_FILE) != (run / RUN_FILE).read_bytes() and not overwrite:
         raise RunError(f"{place.url} holds another run", "choose another name, or replace it with --overwrite")
@@ -135,7 +135,7 @@ def _with_card(run: Path, place: HubPlace, licence: str | None, old: bytes | Non
     every = {**files, CARD: about}
     manifest = spelled(shards, every).encode()
     contents: dict[str, Path | bytes] = {name: run / name for name in files} | {CARD: readme, MANIFEST: manifest}
-    digests = {name: one.sha256 for name, one in every.items()} | {MANIFEST: sha256(manifest).hexdigest()}
+    digests = {name: file.sha256 for name, file in every.items()} | {MANIFEST: sha256(manifest).hexdigest()}
     if is_theirs:
         del contents[CARD]
     return _Pushed(contents, digests)

@@ -49,7 +49,7 @@ def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
         more = ", or replace it with --overwrite" if is_run(out) else ""
         raise RunError(f"{out} exists already", f"choose another --out{more}")
     refuse_if_locked(partial)
-    for path in (one for one in (out, partial, replaced(out)) if is_there(one)):
+    for path in (there for there in (out, partial, replaced(out)) if is_there(there)):
         check_removable(path)
     if is_there(partial) and not (overwrite or resume):
         hint = "continue it with --resume, replace it with --overwrite, or choose another --out"
@@ -62,7 +62,7 @@ def check_removable(path: Path) -> None:
         what = "a symbolic link" if path.is_symlink() else "no run of actkit's"
         raise RunError(f"{path} is {what}, so it is not removed", "move it away, or choose another --out")
     own, foreign = _inventory(path)
-    files = [one for one in own if one.name != LOCK and not UNFINISHED_FILE.fullmatch(one.name)]
+    files = [file for file in own if file.name != LOCK and not UNFINISHED_FILE.fullmatch(file.name)]
     if foreign is not None:
         name = in_short(foreign.relative_to(path))
         raise RunError(

@@ -82,7 +82,7 @@ class Run:
         """
         from scipy.sparse import csr_matrix
 
-        about = {one["name"]: one["d_sae"] for one in self.facts.get("saes", ())}
+        about = {sae["name"]: sae["d_sae"] for sae in self.facts.get("saes", ())}
         if sae is None and len(about) == 1:
             sae = next(iter(about))
         if sae is None or sae not in about:
@@ -113,7 +113,7 @@ class Run:
         sequences = self.table("sequences", ["sequence_id", "side"])
         wanted: npt.NDArray[np.int64] = sequences.filter(pc.equal(sequences["side"], side))["sequence_id"].to_numpy()
         if not len(wanted):
-            sides = ", ".join(one for one in pc.unique(sequences["side"]).to_pylist() if one)
+            sides = ", ".join(side for side in pc.unique(sequences["side"]).to_pylist() if side)
             raise RunError(f"{self.path}: no side {side}", f"it has {sides or 'none'}")
         return wanted
 

@@ -45,9 +45,9 @@ def take_over(run: Path, into: RunDirectory, wanted: Callable[[str], bool], chan
     that is not as it was written.
     """
     files = files_of(run)
-    for name in (one for one in files if one.startswith(f"{SHARDS}/")):
+    for name in (file for file in files if file.startswith(f"{SHARDS}/")):
         into.files[name] = _copied(run, into, name, files[name])
-    for name in (one for one in files if one.endswith(".parquet")):
+    for name in (file for file in files if file.endswith(".parquet")):
         table = name.partition("/")[0]
         if not wanted(table):
             continue
