@@ -73,7 +73,7 @@ def flips(sae: Sae, x: torch.Tensor, feature: int, tolerance: float) -> bool:
         if length == 0:
             return False
         step = direction * (float(x.norm()) * tolerance / length)
-        moves = torch.tensor([0.0, *STEPS, *(-one for one in STEPS)], device=x.device)
+        moves = torch.tensor([0.0, *STEPS, *(-step for step in STEPS)], device=x.device)
         active = sae.encode(x + moves[:, None] * step)[:, feature] > 0
     return bool(active.any()) and not bool(active.all())
 

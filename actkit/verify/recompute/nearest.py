@@ -33,14 +33,14 @@ def differing(
 def _wrong(row: int, old: Sequence[tuple[int, float]], new: Sequence[tuple[int, float]], score: Score) -> str | None:
     if len(old) != len(new):
         return f"{len(old)} entries, not {len(new)}"
-    if len({one for one, _ in old}) != len(old):
+    if len({token_id for token_id, _ in old}) != len(old):
         return "an id stands twice"
     allowed = CLOSE * max((abs(value) for _, value in new), default=0.0)
-    for place, ((one, value), (other, right)) in enumerate(zip(old, new, strict=True)):
+    for place, ((token_id, value), (other, right)) in enumerate(zip(old, new, strict=True)):
         if not abs(value - right) <= allowed:
             return f"entry {place} is {value:.6g}, not {right:.6g}"
-        if one != other and not abs(score(row, one) - value) <= allowed:
-            return f"entry {place} is of {one}, not of {other}"
+        if token_id != other and not abs(score(row, token_id) - value) <= allowed:
+            return f"entry {place} is of {token_id}, not of {other}"
     return None
 
 
@@ -58,7 +58,7 @@ def logit_score(sae: Sae, head: torch.Tensor, first: int) -> Score:
 
 def of_logits(table: pa.Table, end: str) -> list[list[tuple[int, float]]]:
     """The lists of a column of `feature_logits`, `top` or `bottom`."""
-    return [[(one["token_id"], one["logit"]) for one in row or ()] for row in table[end].to_pylist()]
+    return [[(entry["token_id"], entry["logit"]) for entry in row or ()] for row in table[end].to_pylist()]
 
 
 def of_directions(table: pa.Table) -> dict[tuple[Any, ...], list[tuple[int, float]]]:

@@ -13,23 +13,23 @@ from actkit.verify.recompute.features import apart, flips
 from actkit.verify.recompute.stored import StoredSequence
 
 
-def positions_pooled(pooling: Pooling, one: StoredSequence) -> Ints | None:
+def positions_pooled(pooling: Pooling, sequence: StoredSequence) -> Ints | None:
     """The positions that the sequence was pooled over; None where its tables do not tell.
 
     They are those whose activations are stored, or else the answer's: the tokens of one role from
     `response_start` on, or all of a text that is no answer. `n_kept` must agree.
     """
-    stored = next(iter(one.values.get("activations", {}).values()), None)
+    stored = next(iter(sequence.values.get("activations", {}).values()), None)
     if stored is not None:
         kept: Ints = stored["position"].to_numpy()
     else:
-        start = one.row["response_start"]
-        kept = np.arange(len(one.token_ids))
-        if start is not None and start < len(one.role):
-            other = np.flatnonzero(np.array([role != one.role[start] for role in one.role[start:]]))
-            kept = np.arange(start, start + int(other[0]) if len(other) else len(one.role))
-    plain = kept[~one.left_out[kept]]
-    if len(plain) != one.row["n_kept"]:
+        start = sequence.row["response_start"]
+        kept = np.arange(len(sequence.token_ids))
+        if start is not None and start < len(sequence.role):
+            other = np.flatnonzero(np.array([role != sequence.role[start] for role in sequence.role[start:]]))
+            kept = np.arange(start, start + int(other[0]) if len(other) else len(sequence.role))
+    plain = kept[~sequence.left_out[kept]]
+    if len(plain) != sequence.row["n_kept"]:
         return None
     read = kept if pooling.special else plain
     return read[-1:] if pooling.pool == "last" else read

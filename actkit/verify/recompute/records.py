@@ -93,43 +93,43 @@ class Recomputing:
                 for record in read_records(run, part, records[first : first + AT_ONCE].tolist()):
                     found.records += 1
                     self.texts.check(run, part, record, found.texts)
-                    for one in record:
-                        self._sequence(one, found)
+                    for sequence in record:
+                        self._sequence(sequence, found)
                     on_record(found.records)
         return found
 
-    def _sequence(self, one: StoredSequence, found: Recomputed) -> None:
+    def _sequence(self, sequence: StoredSequence, found: Recomputed) -> None:
         wanted = {
-            point_of(name) for table in ("activations", "pooled_activations") for name in one.values.get(table, ())
+            point_of(name) for table in ("activations", "pooled_activations") for name in sequence.values.get(table, ())
         }
-        for name in (name for table in ("features", "pooled_features") for name in one.values.get(table, ())):
+        for name in (name for table in ("features", "pooled_features") for name in sequence.values.get(table, ())):
             if name in self.saes:
                 wanted.add(self.saes[name].hook_point)
             else:
                 found.not_recomputed[name] = NO_SAE
         found.not_recomputed |= {str(point): NO_MODULE for point in sorted(wanted) if not self.model.has(point)}
         points = sorted(point for point in wanted if self.model.has(point))
-        for table in one.values.get("logprobs", {}).values():
+        for table in sequence.values.get("logprobs", {}).values():
             found.sequences += 1
-            found.tokens += len(one.token_ids)
-            compare_logprobs(self.model, one, table, self.interventions, found)
+            found.tokens += len(sequence.token_ids)
+            compare_logprobs(self.model, sequence, table, self.interventions, found)
         if not points:
             return
         found.sequences += 1
-        found.tokens += len(one.token_ids)
-        read = self.model.read(one.token_ids, points)
-        for name, table in one.values.get("activations", {}).items():
+        found.tokens += len(sequence.token_ids)
+        read = self.model.read(sequence.token_ids, points)
+        for name, table in sequence.values.get("activations", {}).items():
             stored, positions = matrix(table), table["position"].to_numpy()
             if point_of(name) in read and stored is not None:
                 again = read[point_of(name)].cpu().to(torch.float64).numpy()[positions]
-                found.vectors_of(name).compare(stored, again, [f"{one.place}, position {at}" for at in positions])
-        for name, table in one.values.get("features", {}).items():
+                found.vectors_of(name).compare(stored, again, [f"{sequence.place}, position {at}" for at in positions])
+        for name, table in sequence.values.get("features", {}).items():
             if name in self.saes and self.saes[name].hook_point in read:
-                self._features(one, self.saes[name], table, read, found)
-        if one.values.keys() & {"pooled_activations", "pooled_features"}:
-            self._pooled(one, read, found)
+                self._features(sequence, self.saes[name], table, read, found)
+        if sequence.values.keys() & {"pooled_activations", "pooled_features"}:
+            self._pooled(sequence, read, found)
 
-    def _features(self, one: StoredSequence, sae: Sae, table: pa.Table, read: Read, found: Recomputed) -> None:
+    def _features(self, sequence: StoredSequence, sae: Sae, table: pa.Table, read: Read, found: Recomputed) -> None:
         positions, n_active = table["position"].to_numpy(), table["n_active"].to_numpy()
         ids, values = (lists_in(table, f"feature_{name}") for name in ("ids", "activations"))
         step = max(CHUNK // sae.d_sae, 1)
@@ -138,25 +138,25 @@ class Recomputing:
             with torch.inference_mode():
                 encoded = sae.encode(x).float().cpu().numpy()
             for row, again in enumerate(encoded, first):
-                where = f"{one.place}, position {positions[row]}"
+                where = f"{sequence.place}, position {positions[row]}"
                 stored = ids[row], values[row], int(n_active[row])
                 compare_token(found.features_of(sae.name), sae, x[row - first], again, stored, self.cut, where)
 
-    def _pooled(self, one: StoredSequence, read: Read, found: Recomputed) -> None:
-        positions = positions_pooled(self.pooling, one) if self.pooling is not None else None
+    def _pooled(self, sequence: StoredSequence, read: Read, found: Recomputed) -> None:
+        positions = positions_pooled(self.pooling, sequence) if self.pooling is not None else None
         if self.pooling is None or positions is None:
             found.not_recomputed["pooled tables"] = NO_POOLING
             return
-        for name, table in one.values.get("pooled_activations", {}).items():
+        for name, table in sequence.values.get("pooled_activations", {}).items():
             stored = matrix(table)
             if point_of(name) in read and stored is not None:
                 again = pooled_vector(read[point_of(name)][torch.tensor(positions)])
-                found.vectors_of(f"pooled {name}").compare(stored, again, [one.place])
-        for name, table in one.values.get("pooled_features", {}).items():
+                found.vectors_of(f"pooled {name}").compare(stored, again, [sequence.place])
+        for name, table in sequence.values.get("pooled_features", {}).items():
             if name in self.saes and self.saes[name].hook_point in read:
                 sae = self.saes[name]
                 x, seen = read[sae.hook_point][torch.tensor(positions)], found.features_of(f"pooled {name}")
-                compare_pooled(seen, sae, x, positions, table, self.pooling.pool, one.place)
+                compare_pooled(seen, sae, x, positions, table, self.pooling.pool, sequence.place)
 
 
 def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, Ints]:
@@ -165,11 +165,11 @@ def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, I
     Of a record that stands in several shards, what one of them has counts as one. With `only`, of parts of those names.
     """
     records = {part.name: records_in(part) for part in parts(run, "sequences") if not only or part.name in only}
-    owner = np.repeat(np.arange(len(records)), [len(one) for one in records.values()])
+    owner = np.repeat(np.arange(len(records)), [len(record) for record in records.values()])
     every = np.concatenate([*records.values(), np.zeros(0, dtype=np.int64)])
     chosen = np.sort(np.random.default_rng(seed).permutation(len(every))[:n])
     found = {name: every[chosen[owner[chosen] == number]] for number, name in enumerate(records)}
-    return {name: one for name, one in found.items() if len(one)}
+    return {name: table for name, table in found.items() if len(table)}
 
 
 def point_of(name: str) -> HookPoint:

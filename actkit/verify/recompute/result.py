@@ -31,9 +31,9 @@ class Recomputed:
     def problems(self) -> list[str]:
         """Everything that is further off than rounding explains."""
         found = [
-            f"{name} is {one.worst:.2e} off the plain model, at {one.where}; {one.tolerance:.0e} is allowed"
-            for name, one in self.vectors.items()
-            if one.fails
+            f"{name} is {vector.worst:.2e} off the plain model, at {vector.where}; {vector.tolerance:.0e} is allowed"
+            for name, vector in self.vectors.items()
+            if vector.fails
         ]
         for name, seen in self.features.items():
             if not seen.worst <= seen.tolerance.features:
@@ -50,18 +50,23 @@ class Recomputed:
             "sequences": self.sequences,
             "tokens": self.tokens,
             "hook_points": {
-                name: {"vectors": one.n, "worst_error": one.worst, "tolerance": one.tolerance, "where": one.where}
-                for name, one in self.vectors.items()
+                name: {
+                    "vectors": vector.n,
+                    "worst_error": vector.worst,
+                    "tolerance": vector.tolerance,
+                    "where": vector.where,
+                }
+                for name, vector in self.vectors.items()
             },
             "saes": {
                 name: {
-                    "rows": one.n,
-                    "worst_error": one.worst,
-                    "tolerance": one.tolerance.features,
-                    "identical": one.identical / one.n if one.n else None,
-                    "common": one.common / one.members if one.members else None,
+                    "rows": feature.n,
+                    "worst_error": feature.worst,
+                    "tolerance": feature.tolerance.features,
+                    "identical": feature.identical / feature.n if feature.n else None,
+                    "common": feature.common / feature.members if feature.members else None,
                 }
-                for name, one in self.features.items()
+                for name, feature in self.features.items()
             },
             "texts": {"sequences": self.texts.n, "same": self.texts.same, "not_defined": self.texts.not_defined},
             "not_recomputed": self.not_recomputed,

@@ -57,23 +57,23 @@ class Retokenizer:
 
     def check(self, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized) -> None:
         """Tokenize one record's texts again, which are in a shard of `run`, and compare them with its token ids."""
-        if any(one.row["chunk"] is not None for one in record):
+        if any(sequence.row["chunk"] is not None for sequence in record):
             _check_document(self, run, part, record, seen)
             return
-        for one in record:
-            if one.row["side"] == SHARED:
+        for sequence in record:
+            if sequence.row["side"] == SHARED:
                 seen.not_defined += 1
                 continue
-            n_truncated = one.row["n_truncated"]
-            again = self._ways(one)
-            n = len(one.token_ids)
-            same = any(np.array_equal(ids[:n], one.token_ids) and len(ids) == n + n_truncated for ids in again)
-            seen.count(same, f"{one.place}: {difference(again[0], one.token_ids)}")
+            n_truncated = sequence.row["n_truncated"]
+            again = self._ways(sequence)
+            n = len(sequence.token_ids)
+            same = any(np.array_equal(ids[:n], sequence.token_ids) and len(ids) == n + n_truncated for ids in again)
+            seen.count(same, f"{sequence.place}: {difference(again[0], sequence.token_ids)}")
 
-    def _ways(self, one: StoredSequence) -> list[Ints]:
-        chat = bool(self.tokenizer.chat_template) and not CHAT_ROLES.isdisjoint(one.role)
+    def _ways(self, sequence: StoredSequence) -> list[Ints]:
+        chat = bool(self.tokenizer.chat_template) and not CHAT_ROLES.isdisjoint(sequence.role)
         wanted = [self.chat] if self.chat is not None else [False, True] if chat else [False]
-        return [self.ids(one.row["text"], "never" if way else self.bos) for way in wanted]
+        return [self.ids(sequence.row["text"], "never" if way else self.bos) for way in wanted]
 
     def ids(self, text: str, bos: Bos) -> Ints:
         """The token ids of a text: in one piece, so that those made in windows are held against something else."""
@@ -101,16 +101,16 @@ def _check_document(
     if len(found) > len(record):
         seen.documents.add(number)
     begin = leading_bos(how.tokenizer, how.bos)
-    for one in found:
-        if begin is not None and one.token_ids[:1].tolist() != [begin]:
-            seen.count(False, f"{one.place}: the chunk does not begin with BOS ({begin})")
+    for chunk in found:
+        if begin is not None and chunk.token_ids[:1].tolist() != [begin]:
+            seen.count(False, f"{chunk.place}: the chunk does not begin with BOS ({begin})")
             return
-    ids = np.concatenate([one.token_ids[begin is not None :] for one in found])
-    again = how.ids(text_of([one.row for one in found]), "never")
+    ids = np.concatenate([chunk.token_ids[begin is not None :] for chunk in found])
+    again = how.ids(text_of([chunk.row for chunk in found]), "never")
     same = np.array_equal(again, ids)
     says = "" if same else difference(again, ids)
-    for one in found:
-        seen.count(same, f"{one.place}: of its document, {says}")
+    for chunk in found:
+        seen.count(same, f"{chunk.place}: of its document, {says}")
 
 
 def difference(again: Ints, stored: Ints) -> str:

@@ -126,7 +126,7 @@ def _model(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> Mo
 
 
 def _other_model(about: Mapping[str, Any], description: Description) -> list[str]:
-    kinds = {str(one).startswith("sha256:") for one in (about["revision"], description.revision)}
+    kinds = {str(revision).startswith("sha256:") for revision in (about["revision"], description.revision)}
     if about["revision"] in (None, description.revision) or len(kinds) > 1:  # a commit says nothing of a directory
         return []
     return [f"{description.spec.name} is not the model that was run: its files are others"]
@@ -138,7 +138,7 @@ def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[d
     lacking: dict[str, str] = {}
     asked = {**facts.get("detected", {}), **facts.get("options", {})}
     paths = [*spec.saes, *(asked.get("sae") or ())]
-    for name in (one["name"] for one in facts.get("saes", ())):
+    for name in (sae["name"] for sae in facts.get("saes", ())):
         try:
             found[name] = sae_backend.load(sae_spec(name, paths, asked.get("sae_release")), device)
         except ActkitError as error:

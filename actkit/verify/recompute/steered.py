@@ -37,14 +37,17 @@ def stored_actions(run: Path) -> list[Action]:
 
 def interventions_in(actions: Sequence[Action], saes: Mapping[str, Sae]) -> dict[int, tuple[Intervention, str]]:
     """Id → the intervention, and the positions at which it acts; without those whose SAE is not there."""
-    known = [one for one in actions if one.sae is None or one.sae in saes]
-    where = {one.intervention_id: one.positions for one in known}
-    return {one.intervention_id: (one, where[one.intervention_id]) for one in interventions_of(known, saes)}
+    known = [action for action in actions if action.sae is None or action.sae in saes]
+    where = {action.intervention_id: action.positions for action in known}
+    return {
+        intervention.intervention_id: (intervention, where[intervention.intervention_id])
+        for intervention in interventions_of(known, saes)
+    }
 
 
 def compare_logprobs(
     model: PlainModel,
-    one: StoredSequence,
+    sequence: StoredSequence,
     table: pa.Table,
     known: Mapping[int, tuple[Intervention, str]],
     found: Recomputed,
@@ -52,21 +55,21 @@ def compare_logprobs(
     """Compare what is stored of one sequence: the model as it is, and a few interventions drawn by its id."""
     stored = dict(zip(table["intervention_id"].to_pylist(), table["logprob"].to_pylist(), strict=True))
     steered = [number for number in stored if number and number in known]
-    rng = np.random.default_rng(int(one.row["sequence_id"]))
+    rng = np.random.default_rng(int(sequence.row["sequence_id"]))
     chosen = [0, *sorted(rng.permutation(steered)[:MOST].tolist())]
     # What a template puts after the answer is no part of it.
-    first, n_tokens = one.row["response_start"] or 1, table["n_tokens"][0].as_py()
+    first, n_tokens = sequence.row["response_start"] or 1, table["n_tokens"][0].as_py()
     for number in chosen:
         intervention, positions = known[number]
-        again = _logprobs(model, one, intervention, steered_at(one, positions))[first - 1 :]
-        place = f"{one.place}, intervention {number}"
+        again = _logprobs(model, sequence, intervention, steered_at(sequence, positions))[first - 1 :]
+        place = f"{sequence.place}, intervention {number}"
         found.vectors_of(NAME).compare(np.array([[stored[number]]]), np.array([[again[:n_tokens].sum()]]), [place])
 
 
-def steered_at(one: StoredSequence, positions: str) -> Bools:
+def steered_at(sequence: StoredSequence, positions: str) -> Bools:
     """[n_tokens] where a sequence is steered: not at its first token, nor at special ones."""
-    at, start = np.arange(len(one.token_ids)), one.row["response_start"]
-    where: Bools = (at > 0) & ~one.left_out
+    at, start = np.arange(len(sequence.token_ids)), sequence.row["response_start"]
+    where: Bools = (at > 0) & ~sequence.left_out
     if start is None or positions == "all":
         return where
     response: Bools = at >= start - 1
@@ -74,11 +77,11 @@ def steered_at(one: StoredSequence, positions: str) -> Bools:
 
 
 def _logprobs(
-    model: PlainModel, one: StoredSequence, intervention: Intervention, where: Bools
+    model: PlainModel, sequence: StoredSequence, intervention: Intervention, where: Bools
 ) -> "np.typing.NDArray[np.float64]":
     """[n_tokens - 1] the log-probability of each token after the first."""
     device = torch.device(input_device(model.module))
-    ids = torch.from_numpy(one.token_ids)[None].to(device)
+    ids = torch.from_numpy(sequence.token_ids)[None].to(device)
     rows = torch.from_numpy(np.flatnonzero(where)).to(device)
     modules = dict(model.module.named_modules())
     with ExitStack() as hooks, torch.inference_mode():

@@ -60,7 +60,9 @@ def read_records(
     for row in rows:
         sequence_id = row["sequence_id"]
         made[sequence_id] = _sequence(row, own.get(sequence_id), made.get(row["parent_id"]), values[sequence_id])
-    return [[one for one in made.values() if one.row["record_id"] == record] for record in wanted.to_pylist()]
+    return [
+        [sequence for sequence in made.values() if sequence.row["record_id"] == record] for record in wanted.to_pylist()
+    ]
 
 
 def read_document(run: Path, part: str, record: Sequence[StoredSequence]) -> list[StoredSequence] | None:
@@ -72,7 +74,7 @@ def read_document(run: Path, part: str, record: Sequence[StoredSequence]) -> lis
     where = shards_of(run, run / "sequences" / part, number)
     if where is None:
         return None
-    return [one for each in where for found in read_records(run, each.name, [number], ()) for one in found]
+    return [sequence for each in where for found in read_records(run, each.name, [number], ()) for sequence in found]
 
 
 def _sequence(
@@ -101,7 +103,7 @@ def _groups(part: Path) -> Iterator[tuple[str, pa.Table]]:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number)
             if len(table):
-                named = next((one for one in ("sae", "hook_point") if one in table.column_names), None)
+                named = next((name for name in ("sae", "hook_point") if name in table.column_names), None)
                 yield part.parent.name if named is None else table[named][0].as_py(), table
 
 

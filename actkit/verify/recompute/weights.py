@@ -41,7 +41,7 @@ class Weights:
 
 def check_of_weights(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
     """Compute the tables again and compare them, but for those of weights that are lacking, which the caller says."""
-    findings.notes[:] = [one for one in findings.notes if not one.startswith(BY_CHECKSUMS)]
+    findings.notes[:] = [note for note in findings.notes if not note.startswith(BY_CHECKSUMS)]
     try:
         if "direction_features" in facts["tables"]:
             _check_directions(run, weights, findings)
@@ -57,7 +57,7 @@ def _check_directions(run: Path, weights: Weights, findings: Findings) -> None:
     tables = [pq.read_table(part, partitioning=None) for part in parts(run, "direction_features")]
     table = pa.concat_tables(tables)
     findings.count("derived", len(table))
-    stored = {key: one for key, one in of_directions(table).items() if key[0] not in weights.lacking}
+    stored = {key: direction for key, direction in of_directions(table).items() if key[0] not in weights.lacking}
     if stored.keys() != again.keys():
         apart = next(iter(stored.keys() ^ again.keys()))
         findings.wrong("derived", "direction_features", f"not the SAEs and directions of the run: {apart}")
@@ -83,7 +83,7 @@ def _cosines(run: Path, weights: Weights, key: tuple[Any, ...]) -> torch.Tensor:
     """[d_sae] of one direction with an SAE's decoder rows."""
     name, _, hook_point, method = key
     rows = [row for part in parts(run, "directions") for row in pq.read_table(part, partitioning=None).to_pylist()]
-    direction = next(one["direction"] for one in rows if (one["hook_point"], one["method"]) == (hook_point, method))
+    direction = next(row["direction"] for row in rows if (row["hook_point"], row["method"]) == (hook_point, method))
     sae = weights.saes[name]
     assert sae.cosines is not None
     return sae.cosines(torch.tensor(np.array([direction], dtype=np.float32))).float().cpu()[0]
@@ -98,7 +98,7 @@ def _check_logits(run: Path, facts: Mapping[str, Any], weights: Weights, finding
     for part in parts(run, "feature_logits"):
         stored.setdefault(_sae_of(part), []).append(part)
     left_out = facts.get(LEFT_OUT, {})
-    expected = [one["name"] for one in facts.get("saes", ()) if one["name"] not in left_out]
+    expected = [sae["name"] for sae in facts.get("saes", ()) if sae["name"] not in left_out]
     if set(stored) != set(expected):
         findings.wrong("derived", "feature_logits", f"of {', '.join(stored) or 'no SAE'}, not {', '.join(expected)}")
         return
@@ -126,7 +126,7 @@ def _check_part(
             f"feature {row}, {end}: {what}"
             for row, what in differing(of_logits(stored, end), of_logits(again, end), score)
         ]
-        wrong += [f"{end}: token {one}" for one in _names(stored, end, tokenizer)]
+        wrong += [f"{end}: token {name}" for name in _names(stored, end, tokenizer)]
         if wrong:
             more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
             findings.wrong("derived", part, f"{end} is not what the weights give ({wrong[0]}{more})")
@@ -134,7 +134,7 @@ def _check_part(
 
 def _names(table: pa.Table, end: str, tokenizer: Any) -> Iterator[str]:
     """Tokens that are called otherwise than the tokenizer calls them."""
-    pairs = {(one["token_id"], one["token"]) for row in table[end].to_pylist() for one in row or ()}
+    pairs = {(entry["token_id"], entry["token"]) for row in table[end].to_pylist() for entry in row or ()}
     for number, name in sorted(pairs, key=str):
         right = tokenizer.decode([number])
         if name != right:

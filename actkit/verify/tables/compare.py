@@ -26,7 +26,7 @@ def compare(part: Path, stored: pa.Table, again: pa.Table, findings: Findings, c
     if len(stored) != len(again):
         findings.wrong("derived", part, f"{len(stored):,} rows, but the shards give {len(again):,}")
         return
-    for name in (one for one in again.column_names if one not in NOT_COMPARED):
+    for name in (name for name in again.column_names if name not in NOT_COMPARED):
         if name not in stored.column_names:
             findings.wrong("derived", part, f"no column {name}")
             continue
@@ -41,7 +41,7 @@ def _differing(stored: pa.Array, again: pa.Array, close: float) -> npt.NDArray[n
     if stored.equals(again):
         return np.zeros(len(stored), dtype=np.bool_)
     if pa.types.is_floating(kind):
-        old, new = (one.cast(pa.float64()).to_numpy(zero_copy_only=False) for one in (stored, again))
+        old, new = (column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in (stored, again))
         return np.asarray(~np.isclose(old, new, rtol=close, atol=1e-12, equal_nan=True), dtype=np.bool_)
     lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
     if lists and pa.types.is_floating(kind.value_type) and _lengths(stored).equals(_lengths(again)):
@@ -58,7 +58,7 @@ def _lengths(lists: pa.Array) -> pa.Array:
 def _apart(old: Any, new: Any) -> bool:
     if old is None or new is None:
         return old is not new
-    first, second = (np.array(one, dtype=np.float64) for one in (old, new))
+    first, second = (np.array(column, dtype=np.float64) for column in (old, new))
     return not float(np.linalg.norm(first - second)) <= CLOSE_VECTOR * max(float(np.linalg.norm(second)), 1e-12)
 
 

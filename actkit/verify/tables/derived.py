@@ -162,7 +162,7 @@ def _pairs(run: Path) -> Made:
 
 def _of_saes(facts: Mapping[str, Any], table: str, make: Callable[[str, int], Iterator[pa.Table]]) -> Made:
     for sae in facts["saes"]:
-        yield from ((table, one) for one in make(sae["name"], sae["d_sae"]))
+        yield from ((table, rows) for rows in make(sae["name"], sae["d_sae"]))
 
 
 def _positions(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:

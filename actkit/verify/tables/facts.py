@@ -55,7 +55,7 @@ def wrong_in(facts: Mapping[str, Any]) -> str | None:
         if wrong is not None:
             return wrong
     reasons = facts["rejected_reasons"].values()
-    if not all(_is_count(one) for one in reasons):
+    if not all(_is_count(reason) for reason in reasons):
         return "rejected_reasons are not counts"
     return None
 
@@ -75,7 +75,7 @@ def _wrong(value: Any, shape: Shape, where: str) -> str | None:
     if isinstance(shape, list):
         if not isinstance(value, Sequence) or isinstance(value, str):
             return f"{where} is {_kind(value)}, not a list"
-        return next((wrong for one in value if (wrong := _wrong(one, shape[0], f"{where}[]")) is not None), None)
+        return next((wrong for item in value if (wrong := _wrong(item, shape[0], f"{where}[]")) is not None), None)
     if shape == WIDTH:
         return None if _is_count(value) and value <= MOST_WIDE else f"{where} is {_kind(value)}, not a width"
     if shape == COUNT:

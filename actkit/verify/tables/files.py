@@ -44,7 +44,7 @@ def check_files(run: Path, findings: Findings) -> Stated:
     shards, wrong = manifest.manifests(run)
     for name, what in wrong:
         findings.wrong("checksums", name, what)
-    of_shards = {name: written for one in shards for name, written in one.files(unfinished=False).items()}
+    of_shards = {name: written for shard in shards for name, written in shard.files(unfinished=False).items()}
     files: Mapping[str, Written] = of_shards
     is_sealed = False
     try:
@@ -60,7 +60,7 @@ def check_files(run: Path, findings: Findings) -> Stated:
         if not listed == n_shards == len(shards) + len(wrong):
             there = len(shards) + len(wrong)
             findings.wrong("checksums", SHARDS, f"manifests of {there:,} shards, where the run had {n_shards:,}")
-        for name in (name for name, one in of_shards.items() if files.get(name) != one):
+        for name in (name for name, shard in of_shards.items() if files.get(name) != shard):
             findings.wrong("checksums", name, f"its shard's manifest and {MANIFEST} do not say the same of it")
     findings.count("checksums", len(files))
     for name, written in files.items():
@@ -69,7 +69,7 @@ def check_files(run: Path, findings: Findings) -> Stated:
         if differs is not None:
             findings.wrong("files" if differs == "missing" else "checksums", name, differs)
     tables = frozenset(name.partition("/")[0] for name in of_shards)
-    states = {f"{SHARDS}/{one.name}.npz" for one in shards if one.state is not None}
+    states = {f"{SHARDS}/{shard.name}.npz" for shard in shards if shard.state is not None}
     for name in sorted(set(_there(run)) - set(files) - states - set(NOT_SEALED)):
         could_be_known = is_sealed or name.partition("/")[0] in tables
         if could_be_known and not UNFINISHED_FILE.fullmatch(Path(name).name):

@@ -73,7 +73,7 @@ class Findings:
             "run": str(self.run),
             "ok": not self.problems,
             "checked": {name: self.checked[name] for name in CHECKS if name in self.checked},
-            "problems": [vars(one) for one in self.problems],
+            "problems": [vars(problem) for problem in self.problems],
             "notes": self.notes,
         }
 

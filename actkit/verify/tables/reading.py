@@ -111,7 +111,7 @@ def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[
             ids = table["sequence_id"].to_numpy()
             positions = table["position"].to_numpy() if "position" in table.column_names else None
             row, known = sequences.find(ids)
-            start, end = (one[row] if len(one) else row for one in (sequences.start, sequences.n_tokens))
+            start, end = (column[row] if len(column) else row for column in (sequences.start, sequences.n_tokens))
             yield Group(part, table, names[0], ids, positions, start, end, known, findings)
 
 

@@ -123,7 +123,7 @@ def _check_shards(
             for path in (by_shard[name][table] for table in CHECK_OF if table in by_shard[name]):
                 _check_values(path, sequences, expected, reading, first)
         on_part(number / len(by_shard))
-    rows = {name: sum(one.rows for one in parts) for name, parts in tables.items()}
+    rows = {name: sum(part.rows for part in parts) for name, parts in tables.items()}
     check_counts(facts, reading.totals, rows, findings)
 
 
@@ -152,7 +152,7 @@ def _check_values(
     found = reading(path, lambda part: check_values(part, sequences, expected, reading.findings))
     table = path.parent.name
     if found is not None and first.setdefault(table, found) != found:
-        has, had = (", ".join(sorted(one)) or "nothing" for one in (found, first[table]))
+        has, had = (", ".join(sorted(names)) or "nothing" for names in (found, first[table]))
         reading.findings.wrong(CHECK_OF[table], path, f"it holds {has}, the table's first part {had}")
 
 

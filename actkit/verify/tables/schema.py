@@ -57,7 +57,7 @@ def _difference(schema: pa.Schema, expected: pa.Schema) -> str:
     if missing or unknown:
         named = [f"no column {name}" for name in missing] + [f"an unknown column {name}" for name in unknown]
         return ", ".join(named)
-    differing = [one for one in expected if schema.field(one.name).type != one.type]
+    differing = [field for field in expected if schema.field(field.name).type != field.type]
     if not differing:
         return "columns in another order"
-    return ", ".join(f"{one.name} is {schema.field(one.name).type}, not {one.type}" for one in differing)
+    return ", ".join(f"{field.name} is {schema.field(field.name).type}, not {field.type}" for field in differing)

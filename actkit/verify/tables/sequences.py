@@ -82,7 +82,7 @@ def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gap
     wrong((response < 0) | (response > n_tokens), "response_start is outside the sequence")
     end = offset + pc.utf8_length(table["text"]).to_numpy()
     order = np.argsort(ids, kind="stable")
-    found = Sequences(*(one[order] for one in (ids, records, start, n_tokens, n_kept, offset, end)))
+    found = Sequences(*(column[order] for column in (ids, records, start, n_tokens, n_kept, offset, end)))
     _check_parents(table, found, wrong)
     totals.next_sequence_id = int(ids.max(initial=totals.next_sequence_id - 1)) + 1
     _check_chunks(table["chunk"], records, totals, wrong)

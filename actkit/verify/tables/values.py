@@ -33,7 +33,7 @@ class Expected:
         return cls(
             frozenset(facts["hook_points"]),
             facts["model"]["d_model"],
-            {one["name"]: one["d_sae"] for one in facts.get("saes", ())},
+            {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())},
             rules.top_k,
             rules.threshold,
         )
