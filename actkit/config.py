@@ -100,7 +100,7 @@ class TokenSpec:
 
     def limit(self, context_length: int | None) -> int:
         """Most tokens a sequence may have in a model of this context; a longer `max_length` cannot extend it."""
-        return min(one for one in (self.max_length, context_length, MOST_TOKENS) if one is not None)
+        return min(limit for limit in (self.max_length, context_length, MOST_TOKENS) if limit is not None)
 
 
 @dataclass(frozen=True)

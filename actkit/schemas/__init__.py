@@ -54,8 +54,8 @@ def described(table: str) -> list[dict[str, str]]:
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(f"no table {table!r}", f"{meant}there are {', '.join(TABLES)}")
     return [
-        {"name": one.name, "type": type_name(one), "unit": unit_of(table, one.name), "meaning": one.meaning}
-        for one in TABLES[table]
+        {"name": column.name, "type": type_name(column), "unit": unit_of(table, column.name), "meaning": column.meaning}
+        for column in TABLES[table]
     ]
 
 
