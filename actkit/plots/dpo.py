@@ -43,7 +43,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
     needs(run, "activations")
     table = run.table("pair_diffs", ["layer", "divergence_diff_norm", "response_diff_norm"]).to_pandas()
     means = layer_differences(run)
-    scale = {one.layer: one.scale for one in means}
+    scale = {layer.layer: layer.scale for layer in means}
     table = table[table["layer"].isin(scale)]
     made = figure(height=440)
     for number, (column, name) in enumerate(
@@ -55,14 +55,16 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         for trace in band(by.index, by[0.25], by[0.75], f"{name}: quartiles", colour):
             made.add_trace(trace)
         made.add_trace(line(by.index, by[0.5], f"{name}: median", number))
-    x = [one.layer for one in means]
-    low, high = ([float(np.quantile(one.null, q)) / one.scale for one in means] for q in (0.025, 0.975))
+    x = [layer.layer for layer in means]
+    low, high = ([float(np.quantile(layer.null, q)) / layer.scale for layer in means] for q in (0.025, 0.975))
     for trace in band(x, low, high, "mean difference, sides exchanged: 95 %", GREY):
         made.add_trace(trace)
-    made.add_trace(line(x, [float(np.linalg.norm(one.mean)) / one.scale for one in means], "mean difference", 2))
+    made.add_trace(line(x, [float(np.linalg.norm(layer.mean)) / layer.scale for layer in means], "mean difference", 2))
     layer_axis(made, x)
     made.update_yaxes(title="share of the answers' mean norm", **LOG)
-    last = max(means, key=lambda one: float(np.linalg.norm(one.mean)) / max(float(np.quantile(one.null, 0.975)), 1e-30))
+    last = max(
+        means, key=lambda layer: float(np.linalg.norm(layer.mean)) / max(float(np.quantile(layer.null, 0.975)), 1e-30)
+    )
     times = float(np.linalg.norm(last.mean)) / max(float(np.quantile(last.null, 0.975)), 1e-30)
     return Drawn(
         made,
@@ -82,7 +84,7 @@ def pair(run: Source, pick: Pick) -> Drawn:
     records, differences = differences_at(run, point, MOST_PAIRS)
     whole = rows_of_pairs(run)
     usable = [
-        one for one in whole if pick.record == one["record_id"] or (pick.record is None and one["status"] == "ok")
+        pair for pair in whole if pick.record == pair["record_id"] or (pick.record is None and pair["status"] == "ok")
     ]
     row = next(iter(usable), None)
     if row is None:
@@ -90,11 +92,11 @@ def pair(run: Source, pick: Pick) -> Drawn:
     wanted = int(row["record_id"])
     sides = run.table("sequences", ["sequence_id", "record_id", "side"])
     here = sides.filter(pc.equal(sides["record_id"], wanted)).to_pylist()
-    ids = {one["side"]: one["sequence_id"] for one in here}
+    ids = {sequence["side"]: sequence["sequence_id"] for sequence in here}
     texts = sequences_of(run.path, [ids[side] for side in SIDES if side in ids])
     direction = halves(records, differences)[wanted % 2]
     rows: list[tuple[str, list[str], list[float | None]]] = []
-    for side in (one for one in SIDES if one in ids):
+    for side in (name for name in SIDES if name in ids):
         text, first = texts[ids[side]], row[f"{side}_divergence"]
         first = text.row["start"] if first is None else first
         values = _projections(run, ids[side], point, direction)
@@ -102,7 +104,8 @@ def pair(run: Source, pick: Pick) -> Drawn:
         rows.append((side, [box.text for box in boxes], [values.get(box.last) for box in boxes]))
     middle = _mean([value for _, _, values in rows for value in values if value is not None])
     rows = [
-        (side, boxes_of, [None if one is None else one - middle for one in values]) for side, boxes_of, values in rows
+        (side, boxes_of, [None if value is None else value - middle for value in values])
+        for side, boxes_of, values in rows
     ]
     made = strip(rows, "projection, less its mean", signed=True)
     return Drawn(
@@ -123,7 +126,7 @@ def pca(run: Source, pick: Pick) -> Drawn:
     if len(records) < 3:
         raise LackingError("Principal components need three pairs.", "more pairs")
     lengths = {row["record_id"]: _length_difference(row) for row in rows_of_pairs(run)}
-    longer = np.array([lengths.get(int(one), 0) for one in records], dtype=np.float64)
+    longer = np.array([lengths.get(int(record), 0) for record in records], dtype=np.float64)
     made = panels(2, ("uncentred: holds the mean difference", "centred: what varies around it"), height=440)
     limit = float(np.quantile(np.abs(longer), 0.95)) or 1.0
     kinds, shares = (("uncentred", differences), ("centred", differences - differences.mean(axis=0))), []
@@ -173,10 +176,10 @@ def drift(run: Source, pick: Pick) -> Drawn:
     records, differences = differences_at(run, point, MOST_PAIRS)
     directions = halves(records, differences)
     sums: dict[str, list[list[float]]] = {side: [[] for _ in range(TOKENS)] for side in SIDES}
-    for one in drifts(run, point, directions, MOST_PAIRS):
-        for offset, value in zip(one.offsets, one.values, strict=True):
+    for drift in drifts(run, point, directions, MOST_PAIRS):
+        for offset, value in zip(drift.offsets, drift.values, strict=True):
             if offset < TOKENS:
-                sums[one.side][int(offset)].append(float(value))
+                sums[drift.side][int(offset)].append(float(value))
     made = figure()
     for number, side in enumerate(SIDES):
         kept = [(at, np.array(values)) for at, values in enumerate(sums[side]) if len(values) >= 5]
@@ -214,15 +217,15 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
     size = max(1, -(-(max(at, default=0) + 1) // BINS))  # whole tokens, so that a bar is where it says
     bins = {"start": -0.5, "end": max(at, default=0) + 0.5 + size, "size": size}
     made.add_trace(go.Histogram(x=at, marker_color=BLUE, showlegend=False, xbins=bins), 1, 1)
-    names = sorted(statuses, key=lambda one: statuses[one])
+    names = sorted(statuses, key=lambda status: statuses[status])
     made.add_trace(
         go.Bar(
-            x=[statuses[one] for one in names],
-            y=[label(one) for one in names],
+            x=[statuses[status] for status in names],
+            y=[label(status) for status in names],
             orientation="h",
             marker_color=ORANGE,
             showlegend=False,
-            text=[f"{statuses[one]:,}" for one in names],
+            text=[f"{statuses[status]:,}" for status in names],
             textposition="outside",
             cliponaxis=False,
             width=0.5,
@@ -232,7 +235,7 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
     )
     reach = max(max(at, default=0) + size, FEW)
     made.update_xaxes(title="tokens into the answer", tickformat="d", range=[-0.5, reach], row=1, col=1)
-    most = max(collections.Counter(one // size for one in at).values(), default=1)
+    most = max(collections.Counter(offset // size for offset in at).values(), default=1)
     made.update_yaxes(title="pairs", **counts(most), row=1, col=1)
     made.update_xaxes(title="pairs", **counts(max(statuses.values(), default=1)), row=1, col=2)
     middle = f"half of them before token {int(np.median(at)) + 1} of the answer" if at else "none of them in the answer"
@@ -269,7 +272,8 @@ def layer_of(run: Source, pick: Pick) -> tuple[int, str]:
     if table is None or not len(table):
         raise LackingError("This run has no pair differences.", "--positions all stores what they need")
     known = {
-        (one["layer"], one["hook_point"]) for one in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()
+        (group["layer"], group["hook_point"])
+        for group in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()
     }
     return layer_shown(run, pick, sorted(known))
 

@@ -62,7 +62,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
     made = figure(
         go.Bar(
             x=((edges[1:] + edges[:-1]) / 2).tolist(),
-            y=[int(one) if one else None for one in bins],
+            y=[int(count) if count else None for count in bins],
             width=float(edges[1] - edges[0]) * 0.92,
             marker_color=BLUE,
             hovertemplate="%{x:.3g}: %{y:,} tokens<extra></extra>",
@@ -158,13 +158,14 @@ def l0(run: Source, pick: Pick) -> Drawn:
         for position in range(POSITIONS):
             here = rows.n_active[(rows.positions == position) & ~rows.is_special]
             tallies[position] += np.bincount(np.minimum(here, 1023), minlength=1024)
-    kept = [(at, one) for at, one in enumerate(tallies) if one.sum() >= 5]
+    kept = [(at, histogram) for at, histogram in enumerate(tallies) if histogram.sum() >= 5]
     if not kept:
         raise LackingError("Fewer than five texts have a token at any position: too few to draw.", "more documents")
     made = panels(2, widths=[0.56, 0.44])
     x = [at for at, _ in kept]
     low, mid, high = (
-        [int(np.searchsorted(np.cumsum(one), q * one.sum())) for _, one in kept] for q in (0.25, 0.5, 0.75)
+        [int(np.searchsorted(np.cumsum(histogram), q * histogram.sum())) for _, histogram in kept]
+        for q in (0.25, 0.5, 0.75)
     )
     for trace in (*band(x, low, high, "quartiles", BLUE), line(x, mid, "median", 0)):
         made.add_trace(trace, row=1, col=1)
@@ -179,10 +180,10 @@ def l0(run: Source, pick: Pick) -> Drawn:
         made.add_trace(share, row=1, col=2)
         made.add_vline(x=np.log10(DENSE), line={"color": GREY, "dash": "dot"}, row=1, col=2)
         ticks = list(range(int(np.floor(np.log10(alive.min()))), 1)) if len(alive) else [0]
-        made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(one) for one in ticks], row=1, col=2)
+        made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(tick) for tick in ticks], row=1, col=2)
         made.update_yaxes(title="features", row=1, col=2)
         said = f" Of {len(density):,} features {(density == 0).mean():.1%} are silent and {(density > DENSE).mean():.1%} dense (above {DENSE:.0%}, dotted)."
-    n = int(sum(one.sum() for _, one in kept))
+    n = int(sum(histogram.sum() for _, histogram in kept))
     return Drawn(
         made,
         "Active features by position, and how dense features are",
@@ -227,7 +228,7 @@ class TokenFeatures:
 
 def features_of_token(run: Source, sae: str, token: str) -> TokenFeatures:
     """How the features of one SAE do as detectors of a token's text; special tokens are left out."""
-    d_sae = next(one["d_sae"] for one in run.facts["saes"] if one["name"] == sae)
+    d_sae = next(entry["d_sae"] for entry in run.facts["saes"] if entry["name"] == sae)
     hits, active, n = np.zeros(d_sae, dtype=np.int64), np.zeros(d_sae, dtype=np.int64), 0
     for rows in position_rows(run, sae):
         keep = ~rows.is_special
@@ -243,7 +244,7 @@ def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
     """The feature that was picked, or of those that are not dense the one of the largest activation × count."""
     sae = sae_shown(run, pick)
     if pick.feature is not None:
-        d_sae = next(one["d_sae"] for one in run.facts["saes"] if one["name"] == sae)
+        d_sae = next(entry["d_sae"] for entry in run.facts["saes"] if entry["name"] == sae)
         if not 0 <= pick.feature < d_sae:
             raise LackingError(f"{sae} has no feature {pick.feature}.", f"they are numbered from 0 to {d_sae - 1}")
         return sae, pick.feature
@@ -276,7 +277,9 @@ def _row(run: Source, sae: str, number: int) -> dict[str, Any] | None:
     if "feature_stats" not in run.tables:
         return None
     names = [
-        one for one in ("sae", "feature_id", "density", "max", "histogram") if one in columns_of(run, "feature_stats")
+        name
+        for name in ("sae", "feature_id", "density", "max", "histogram")
+        if name in columns_of(run, "feature_stats")
     ]
     table = run.table("feature_stats", names)
     here = table.filter(pc.and_(pc.equal(table["sae"], sae), pc.equal(table["feature_id"], number)))
@@ -288,9 +291,9 @@ def _common_token(run: Source) -> str:
     """The commonest token of four letters or more: shorter ones say little about a feature."""
     tokens = run.table("tokens", ["token", "is_special"])
     texts = tokens.filter(pc.invert(tokens["is_special"]))["token"].combine_chunks()
-    counts = [(one["counts"], one["values"]) for one in pc.value_counts(texts.cast("string")).to_pylist()]
+    counts = [(entry["counts"], entry["values"]) for entry in pc.value_counts(texts.cast("string")).to_pylist()]
     words = [(n, text) for n, text in counts if len(text.strip()) >= 4 and text.strip().isalpha()]
-    return min(words or counts, key=lambda one: (-one[0], one[1]))[1] if counts else ""
+    return min(words or counts, key=lambda entry: (-entry[0], entry[1]))[1] if counts else ""
 
 
 def _sequence(run: Source, pick: Pick, places: Any) -> int:

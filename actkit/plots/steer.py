@@ -81,8 +81,8 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         made.add_trace(aurocs.update(legendgroup=source, showlegend=False), row=1, col=2)
     layer_axis(made, [row["layer"] for row in rows])
     made.update_yaxes(title=_unit(metric), row=1, col=1)
-    read = [one["auroc_heldout"] for one in known if one["auroc_heldout"] is not None]
-    made.update_yaxes(title="AUROC", range=[min([0.45, *(one - 0.05 for one in read)]), 1.02], row=1, col=2)
+    read = [score["auroc_heldout"] for score in known if score["auroc_heldout"] is not None]
+    made.update_yaxes(title="AUROC", range=[min([0.45, *(value - 0.05 for value in read)]), 1.02], row=1, col=2)
     return Drawn(
         made,
         "Where it acts, and where it is read",

@@ -29,9 +29,9 @@ def strip(
             last = first + len(part) - 1
             names.append(f"{name} {first}–{last}" if name else f"{first}–{last}")
             pad = A_LINE - len(part)
-            texts.append([*(label(one.replace(" ", "·"), LONGEST) for one in part), *[""] * pad])
+            texts.append([*(label(token.replace(" ", "·"), LONGEST) for token in part), *[""] * pad])
             values.append([*numbers[first : first + A_LINE], *[None] * pad])
-    shown = [abs(one) for line in values for one in line if one is not None]
+    shown = [abs(value) for line in values for value in line if value is not None]
     limit = top or max(shown, default=1.0) or 1.0
     colours: dict[str, Any] = (
         {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit}

@@ -41,20 +41,20 @@ def joined_features(first: Run, second: Run) -> Joined | None:
     """The features of the SAEs that are the same in both runs, by how much they differ; None without SAEs."""
     if not first.facts.get("saes") or not second.facts.get("saes"):
         return None
-    same = [one["name"] for one in first.facts["saes"] if _digest(first, one["name"]) == _digest(second, one["name"])]
+    same = [sae["name"] for sae in first.facts["saes"] if _digest(first, sae["name"]) == _digest(second, sae["name"])]
     same = [name for name in same if _digest(first, name) is not None]
     if not same:
         return Joined("The runs have no SAE in common: the digests of their weights differ.", "", [])
     kinds = (("feature_scores", "auroc", "AUROC"), ("feature_stats", "density", "density"))
-    known = next((one for one in kinds if one[0] in first.tables and one[0] in second.tables), None)
+    known = next((kind for kind in kinds if kind[0] in first.tables and kind[0] in second.tables), None)
     if known is None:
         return Joined(f"Both have {', '.join(same)}; there is no table of features in both to compare.", "", [])
     table, column, measure = known
     rows: list[tuple[int, int, float, float]] = []
     for name in same:
-        number = [one["name"] for one in first.facts["saes"]].index(name)
+        number = [sae["name"] for sae in first.facts["saes"]].index(name)
         mine, theirs = (_column(run, table, name, column) for run in (first, second))
-        rows += [(number, one, mine[one], theirs[one]) for one in mine.keys() & theirs.keys()]
+        rows += [(number, key, mine[key], theirs[key]) for key in mine.keys() & theirs.keys()]
     rows.sort(key=lambda row: (-abs(row[2] - row[3]), row[0], row[1]))
     shown = [(sae, feature, f"{a:.4g}", f"{b:.4g}", f"{b - a:+.4g}") for sae, feature, a, b in rows[:ROWS]]
     says = (
@@ -68,15 +68,15 @@ def share_axes(first: dict[str, Any], second: dict[str, Any]) -> None:
     """Give two figures of one picture the same ranges, where their axes are numbers of the same kind."""
     names = [name for name in first["layout"] if name[:5] in ("xaxis", "yaxis") and name in second["layout"]]
     for name in names:
-        axes = [one["layout"][name] for one in (first, second)]
+        axes = [figure["layout"][name] for figure in (first, second)]
         if any(axis.get("type") == "category" or "range" in axis or axis.get("autorange") for axis in axes):
             continue
         if axes[0].get("title") != axes[1].get("title"):  # projections at two layers have scales of their own
             continue
-        ends = [one for one in (_extent(figure, name) for figure in (first, second)) if one is not None]
+        ends = [extent for extent in (_extent(figure, name) for figure in (first, second)) if extent is not None]
         if len(ends) < MOST:
             continue
-        low, high = min(one[0] for one in ends), max(one[1] for one in ends)
+        low, high = min(extent[0] for extent in ends), max(extent[1] for extent in ends)
         if axes[0].get("type") == "log":
             if low <= 0:
                 continue
@@ -86,9 +86,9 @@ def share_axes(first: dict[str, Any], second: dict[str, Any]) -> None:
             axis["range"] = [low - pad, high + pad]
     for trace, other in zip(first["data"], second["data"], strict=False):
         if trace.get("type") == other.get("type") == "heatmap" and "zmax" not in trace:
-            levels = [one for one in map(_numbers, (trace["z"], other["z"])) if one.size]
-            for one in (trace, other) if levels else ():
-                one["zmin"], one["zmax"] = (float(end(list(map(end, levels)))) for end in (np.nanmin, np.nanmax))
+            levels = [numbers for numbers in map(_numbers, (trace["z"], other["z"])) if numbers.size]
+            for drawn in (trace, other) if levels else ():
+                drawn["zmin"], drawn["zmax"] = (float(end(list(map(end, levels)))) for end in (np.nanmin, np.nanmax))
 
 
 def _extent(figure: Mapping[str, Any], axis: str) -> tuple[float, float] | None:
@@ -104,7 +104,7 @@ def _extent(figure: Mapping[str, Any], axis: str) -> tuple[float, float] | None:
             bars = trace.get(f"error_{letter}") or {}
             above = bars.get("array", [0.0])
             below = bars.get("arrayminus", above)
-            above, below = (np.nan_to_num(_numbers(one)) for one in (above, below))
+            above, below = (np.nan_to_num(_numbers(values)) for values in (above, below))
             found.append((float(np.nanmin(values - below)), float(np.nanmax(values + above))))
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
@@ -113,15 +113,15 @@ def _numbers(values: Any) -> Any:
     """Numbers of a figure, which plotly may hold as base64."""
     if isinstance(values, Mapping):
         return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).astype(np.float64)
-    return np.array([one if isinstance(one, int | float) else np.nan for one in _flat(values)], dtype=np.float64)
+    return np.array([value if isinstance(value, int | float) else np.nan for value in _flat(values)], dtype=np.float64)
 
 
 def _flat(values: Any) -> Any:
-    for one in values:
-        if isinstance(one, list | tuple):
-            yield from _flat(one)
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
         else:
-            yield one
+            yield value
 
 
 def _digest(run: Run, sae: str) -> Any:
