@@ -1,91 +1,28 @@
 """Faster kernels for the arithmetic that a model or an SAE asks for, on a CPU; rounding apart, the same.
 
 1. Matrix products in float32 go through oneDNN where that is faster than MKL, which torch would take: on AMD's with
-   AVX-512 it is 1.1 to 2 times as fast, on Intel's it is not. `has_onednn_faster` measures it once a machine.
+   AVX-512 it is 1.1 to 2 times as fast, on Intel's it is not. `kernel_choice` measures it once a machine.
 2. GPT-2's GELU is one kernel and not eight passes over memory: 23 ms in place of 108 for 4,096 tokens of GPT-2 small.
-
-Which kernels are taken depends on the machine alone, so that a run can be repeated to the byte: what was measured is
-kept in the user's cache.
 """
 
 import functools
-import json
 import math
-import os
-import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-FASTER = 1.05
-"""oneDNN must be so many times as fast: less is what a busy machine makes of nothing."""
-LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "ATEN_CPU_CAPABILITY")
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actkit" / "kernels.json"
+from actkit.backends.kernel_choice import choice
+
 GELU_BY_PARTS = ("NewGELUActivation", "FastGELUActivation")
 """Hugging Face modules that compute GELU's tanh form step by step."""
 
 
-@functools.cache
 def has_onednn_faster() -> bool:
-    """Whether float32 products are to go through oneDNN, because it was measured to be faster on this machine.
-
-    The first answer is kept in the user's cache, for this processor, torch and number of threads: a machine that is
-    busy when it is asked again must not take other kernels, whose last digits differ.
-    """
-    onednn, mkl = torch.backends.mkldnn, torch.backends.mkl
-    if not (onednn.is_available() and mkl.is_available()):  # type: ignore[no-untyped-call]
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False
-    asked = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    known = _measured_before()
-    if not isinstance(known.get(asked), bool):
-        known[asked] = _onednn_speed() >= FASTER
-        with suppress(OSError):  # a cache that cannot be written costs a measurement
-            _CACHE.parent.mkdir(parents=True, exist_ok=True)
-            own = _CACHE.with_name(f"{_CACHE.name}.{os.getpid()}")
-            own.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            own.replace(_CACHE)
-    return bool(known[asked])
-
-
-def _measured_before() -> dict[str, Any]:
-    try:
-        known = json.loads(_CACHE.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _processor() -> str:
-    """The processor's name, and the instructions that libraries were told to keep to."""
-    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # no Linux
-        lines = []
-    about = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "stepping"))][:2]
-    return " ".join([*about, platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
-
-
-def _onednn_speed() -> float:
-    """How many times as fast oneDNN is as torch's own product, of a batch with an MLP's matrix: the best of a few."""
-    torch_takes, onednn_takes = [], []
-    x, weight = torch.ones(512, 768), torch.ones(1536, 768)
-    with torch.inference_mode():
-        for _ in range(8):  # in turns, so that what else the machine does slows both
-            began = time.perf_counter()
-            torch.nn.functional.linear(x, weight)
-            between = time.perf_counter()
-            torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-            torch_takes.append(between - began)
-            onednn_takes.append(time.perf_counter() - between)
-    return min(torch_takes) / min(onednn_takes)
+    """Whether float32 products are to go through oneDNN, because it was measured to be faster on this machine."""
+    return choice().onednn
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.backends import Model
+from actkit.backends.kernel_choice import choice
 from actkit.pipeline.job import Job
 from actkit.pipeline.resume.session import Session
 from actkit.runs.progress import profile
@@ -103,6 +104,7 @@ def _about_model(model: Model) -> dict[str, object]:
         "trust_remote_code": description.spec.trust_remote_code,
         "shares_prefixes": model.shares_prefixes,
         "backend": type(model).__name__,
+        "products": str(choice()) if description.spec.device == "cpu" else None,
     }
 
 

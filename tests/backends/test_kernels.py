@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from actkit.backends import kernels
-from actkit.backends.kernels import fast_modules, fast_products, has_onednn_faster
+from actkit.backends.kernels import fast_modules, fast_products
 from tests.conftest import relative_error
 
 
@@ -166,32 +166,3 @@ print(sorted(own))
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     theirs = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "TOKENIZERS_PARALLELISM"}
     assert set(ast.literal_eval(found.stdout)) <= theirs
-
-
-@pytest.mark.parametrize("speed", [0.5, 1.01, 2.0])
-def test_which_kernels_are_taken_is_measured_once_a_machine(
-    speed: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A machine that is busy when it is asked again must take the same ones."""
-    monkeypatch.setattr(kernels, "_CACHE", tmp_path / "cache" / "kernels.json")
-    monkeypatch.setattr(kernels, "_onednn_speed", lambda: speed)
-    for limit in kernels.LIMITS:  # the tests may be run under some of them
-        monkeypatch.delenv(limit, raising=False)
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
-        pytest.skip("torch has not both libraries here")
-    first = has_onednn_faster.__wrapped__()
-    assert first == (speed == 2.0)
-    monkeypatch.setattr(kernels, "_onednn_speed", lambda: 99.0)
-    assert has_onednn_faster.__wrapped__() == first
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert has_onednn_faster.__wrapped__() is True, "other instructions are another machine"
-    (tmp_path / "cache" / "kernels.json").write_text("[1")
-    assert has_onednn_faster.__wrapped__() is True
-    monkeypatch.setattr(kernels, "_CACHE", Path("/proc/nowhere/kernels.json"))
-    assert has_onednn_faster.__wrapped__() is True, "where nothing can be kept it is measured again"
-
-
-def test_the_measurement_is_of_what_is_called() -> None:
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("torch has no oneDNN here")
-    assert 0 < kernels._onednn_speed() < 1000

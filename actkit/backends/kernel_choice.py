@@ -1,0 +1,107 @@
+"""Which kernels float32 products take on this machine: torch's own, or oneDNN's where they were measured to be faster.
+
+It depends on the machine alone, so that a run can be repeated to the byte: what is measured first is kept in the user's
+cache and holds for all who come after, and where nothing can be kept there, nothing is measured.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+FASTER = 1.05
+"""oneDNN must be so many times as fast: less is what a busy machine makes of nothing."""
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "ATEN_CPU_CAPABILITY")
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actkit" / "kernels"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which kernels are taken, and why."""
+
+    onednn: bool
+    why: str
+
+    def __str__(self) -> str:
+        return f"{'oneDNN' if self.onednn else 'torch'} ({self.why})"
+
+
+@functools.cache
+def choice() -> Choice:
+    """Which kernels float32 products take, for this processor, torch and number of threads.
+
+    One who measures at the same time, or on a machine that is busy, takes what was kept first: other kernels' last
+    digits differ. Where nothing can be kept, torch's own are taken every time.
+    """
+    onednn, mkl = torch.backends.mkldnn, torch.backends.mkl
+    both = onednn.is_available() and mkl.is_available()  # type: ignore[no-untyped-call]
+    if not both or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return Choice(False, "there are no others")
+    asked = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    path = _CACHE / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    times = _kept(path)
+    if times is None:
+        with suppress(OSError):
+            _measure(path, asked)
+        times = _kept(path)
+    if times is None:
+        return Choice(False, f"{_CACHE} cannot be written, so that nothing is measured")
+    return Choice(times >= FASTER, f"oneDNN was measured to be {times:.2f} times as fast")
+
+
+def _kept(path: Path) -> float | None:
+    """How many times as fast oneDNN was when it was measured; None where that is not known."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return float(json.loads(path.read_text(encoding="utf-8"))["times_as_fast"])
+    return None
+
+
+def _measure(path: Path, asked: str) -> None:
+    """Measure and keep it, unless somebody else has meanwhile. Raises OSError where nothing can be kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}")
+    is_damaged = path.exists()
+    own.touch()  # whether it can be kept is known before it is measured
+    try:
+        about = {"times_as_fast": _onednn_speed(), "asked": asked}
+        own.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        if is_damaged:
+            own.replace(path)
+        else:
+            with suppress(FileExistsError):
+                os.link(own, path)  # whole, and once
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def _processor() -> str:
+    """The processor's name, and the instructions that libraries were told to keep to."""
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux
+        lines = []
+    about = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "stepping"))][:2]
+    return " ".join([*about, platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
+
+
+def _onednn_speed() -> float:
+    """How many times as fast oneDNN is as torch's own product, of a batch with an MLP's matrix: the best of a few."""
+    torch_takes, onednn_takes = [], []
+    x, weight = torch.ones(512, 768), torch.ones(1536, 768)
+    with torch.inference_mode():
+        for _ in range(8):  # in turns, so that what else the machine does slows both
+            began = time.perf_counter()
+            torch.nn.functional.linear(x, weight)
+            between = time.perf_counter()
+            torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+            torch_takes.append(between - began)
+            onednn_takes.append(time.perf_counter() - between)
+    return min(torch_takes) / min(onednn_takes)
