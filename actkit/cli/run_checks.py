@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actkit.cli.options.engine import engine_of
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.errors import RunError, UsageError
 from actkit.remote.path import RemotePath
@@ -16,8 +17,11 @@ def check_asked(own: "OwnSpec", shared: Shared) -> None:
     """Raise UsageError or RunError for options of a run that cannot be meant, or not together."""
     check_exports(shared, own.command, own.exports)
     check_places(shared)
+    engine_of(shared.engine, shared.workers)
     if shared.shard is not None:
         _check_share(own, shared)
+    if shared.engine is not None:
+        _check_workers(own, shared)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:
@@ -56,15 +60,33 @@ def check_places(shared: Shared) -> None:
 
 
 def _check_share(own: "OwnSpec", shared: Shared) -> None:
-    """Raise UsageError for what cannot be of one task of several."""
-    from actkit.recipes.asked import source_of
+    """Raise UsageError or RunError for what cannot be of one task of several."""
     from actkit.runs.paths import is_there
 
-    source = source_of(own)
-    if source is not None and (source == "-" or Path(source).is_fifo() or source.startswith("/dev/")):
-        raise UsageError("--shard with standard input, which one task alone can read", "put it into a file")
+    _check_input("--shard", own)
     whole = shared.directory
     if whole is not None and is_there(whole) and not (shared.overwrite or shared.resume):
         raise RunError(f"{whole} exists already", "choose another --out, or replace it with --overwrite")
     if shared.export or shared.report or shared.file is not None:
         raise UsageError("--shard: a share is not exported", "give --export or --report to actkit merge")
+
+
+def _check_workers(own: "OwnSpec", shared: Shared) -> None:
+    """Raise UsageError for what workers of an engine cannot do."""
+    _check_input("--engine", own)
+    if shared.shard is not None:
+        raise UsageError("--engine and --shard were both given", "--engine ray shares the run out itself")
+    if isinstance(shared.directory, RemotePath):
+        raise UsageError(
+            f"--engine with --out {shared.directory}: workers meet in a folder that all of them see",
+            f"give -o such a folder, then: actkit push FOLDER {shared.directory}",
+        )
+
+
+def _check_input(flag: str, own: "OwnSpec") -> None:
+    """Raise UsageError for an input that can be read once only, where several processes read it."""
+    from actkit.recipes.asked import source_of
+
+    source = source_of(own)
+    if source is not None and (source == "-" or Path(source).is_fifo() or source.startswith("/dev/")):
+        raise UsageError(f"{flag} with standard input, which one task alone can read", "put it into a file")

@@ -15,6 +15,7 @@ import typer
 
 from actkit.bundled import NAME
 from actkit.cli.log import RunLog, level_of, logged
+from actkit.cli.options.engine import engine_of
 from actkit.cli.options.presets import near_names
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
@@ -48,6 +49,7 @@ def run_command(
     from actkit.runs.publication import published
 
     check_asked(own, shared)
+    run = _spread(run, shared)
     level = level_of(shared.log_level, shared.verbose)
     is_named = shared.out is not None or shared.output is not None
     with published(common.output) as publication:
@@ -56,6 +58,18 @@ def run_command(
         with logged(common.output.out, level) as log:
             made = partial(_made, run, own, common, log, publication)
             return _run_shown(made, own, common, shared, is_named)
+
+
+def _spread(
+    run: "Callable[[Own, Common, OnProgress], Finished]", shared: Shared
+) -> "Callable[[Own, Common, OnProgress], Finished]":
+    """The command's function, or where there is an engine one that shares its work out among the engine's workers."""
+    engine = engine_of(shared.engine, shared.workers)
+    if engine is None:
+        return run
+    from actkit.engines.on_ray import run_on_ray
+
+    return partial(run_on_ray, run, engine.address, engine.workers)
 
 
 def _made(

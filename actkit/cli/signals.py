@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from actkit.config import Task
 from actkit.errors import ActkitError, WriteError
 
 INTERRUPTED = 130
@@ -84,15 +85,19 @@ def continuing_line(out: Path | None) -> str:
 def _kept(out: Path) -> str | None:
     """What an unfinished run holds, in a sentence; None where it has no finished shard."""
     from actkit.runs.manifest import manifests
-    from actkit.runs.paths import is_run, partial_of
+    from actkit.runs.paths import is_run, partial_of, task_of
+    from actkit.runs.tasks import divisions
 
     if is_run(out):
         return f"the whole run is kept in {out}"
-    found, _ = manifests(partial_of(out))
+    tasks = [task_of(out, number, of) for of, numbers in divisions(out).items() for number in numbers]
+    task = Task(0, 1) if tasks else None
+    found = [manifest for path in (out, *tasks) for manifest in manifests(partial_of(path), task)[0]]
     if not found:
         return None
+    where = f"{out.name}.*-of-*.partial" if tasks else partial_of(out)
     shards = "1 finished shard" if len(found) == 1 else f"{len(found):,} finished shards"
-    return f"{shards} of {sum(manifest.progress.read for manifest in found):,} records are kept in {partial_of(out)}"
+    return f"{shards} of {sum(manifest.progress.read for manifest in found):,} records are kept in {where}"
 
 
 @contextmanager

@@ -18,6 +18,8 @@ NOT_REPLAYED = (
     "quiet",
     "overwrite",
     "shard",
+    "engine",
+    "workers",
     "output",
     "use_hooks",
     "verbose",

@@ -92,6 +92,22 @@ Share: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+EngineName: TypeAlias = Annotated[
+    str | None,
+    option(
+        "--engine",
+        panel=OUTPUT,
+        metavar="ray[:ADDRESS]",
+        help="Share the run out among workers of a Ray cluster, or of this machine.",
+        show_default=False,
+    ),
+]
+WorkerCount: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--workers", panel=OUTPUT, min=1, help="With --engine: how many; one a GPU, else one a CPU.", show_default=False
+    ),
+]
 PlanOnly: TypeAlias = Annotated[
     bool,
     option("--plan", panel=OUTPUT, help="Read and tokenize only; print what the run would be, and write nothing."),

@@ -27,6 +27,7 @@ from actkit.cli.options.run import (
     Columns,
     ConfigFile,
     Date,
+    EngineName,
     ExportTo,
     Json,
     LeadingBos,
@@ -42,6 +43,7 @@ from actkit.cli.options.run import (
     Share,
     Split,
     Verify,
+    WorkerCount,
 )
 from actkit.cli.options.task import task_of_text
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
@@ -93,6 +95,8 @@ class Shared:
     overwrite: Overwrite = False
     resume: Resume = False
     shard: Share = None
+    engine: EngineName = None
+    workers: WorkerCount = None
     plan: PlanOnly = False
     verify: Verify = 0
     profile: Profile = False

@@ -1,0 +1,163 @@
+"""`--engine ray`: the run of several workers is the one of a single process; workers that die are begun again."""
+
+import json
+import os
+import signal
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.errors import InputError, RunError
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.capture import CaptureSpec, run_capture
+from actkit.recipes.specs import DenseSpec
+from actkit.runs.progress import OnProgress, Progress
+from tests.command_line import Run
+from tests.faults.runs import COMMANDS, PATIENCE, call, ended, facts_of, line_in, start, write_input
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+SMALL = ("--shard-sequences", "6", "-q")
+RAY = ("--engine", "ray", "--workers", "2")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_input(tmp_path)
+
+
+def check_same(single: str, other: str) -> None:
+    found = [{str(p.relative_to(run)): p.read_bytes() for p in Path(run).rglob("*.parquet")} for run in (single, other)]
+    assert found[0] == found[1] and found[0]
+    one, two = facts_of(Path(single)), facts_of(Path(other))
+    assert {name: (one.get(name), two.get(name)) for name in {*one, *two} if one.get(name) != two.get(name)} == {}
+    assert [path.name for path in Path().glob(f"{other}*")] == [other]
+
+
+def owner_of(share: str, shards: int, process: "object") -> int:
+    """The worker that writes a share, once it has so many shards."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
+        try:
+            pid = int(json.loads((Path(share) / "lock").read_text())["pid"])
+        except (OSError, ValueError):
+            pid = 0
+        if pid and len(list((Path(share) / "shards").glob("part-*.json"))) >= shards:
+            return pid
+        time.sleep(0.005)
+    raise AssertionError(f"no worker wrote {share}")
+
+
+def test_what_no_engine_can_be_asked(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for more, says in (
+        (("in.jsonl", "-o", "x", "--engine", "dask"), "--engine dask is not known"),
+        (("in.jsonl", "-o", "x", "--workers", "2"), "--workers without --engine"),
+    ):
+        wrong = actkit("capture", *more)
+        assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
+    monkeypatch.setattr("actkit.cli.options.engine.find_spec", lambda _name: None)
+    missing = actkit("capture", "in.jsonl", "-o", "x", "--engine", "ray")
+    assert missing.status == 2 and "pip install 'actkit[ray]'" in missing.err and not list(Path().glob("x*"))
+    monkeypatch.setattr("actkit.cli.options.engine.find_spec", lambda _name: True)
+    for more, says in (
+        (("-", "-o", "x", "--engine", "ray"), "standard input"),
+        (("in.jsonl", "-o", "x", "--engine", "ray", "--shard", "0/2"), "both given"),
+        (("in.jsonl", "-o", "s3://b/x", "--engine", "ray"), "a folder that all of them see"),
+    ):
+        wrong = actkit("capture", *more)
+        assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_begun_again(tmp_path: Path) -> None:
+    arguments = (*COMMANDS["feature-dataset"], *SMALL)
+    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
+    process = start((*arguments, "-o", "x", *RAY), tmp_path)
+    os.kill(owner_of("x.1-of-2.partial", 1, process), signal.SIGKILL)
+    status, out, err = ended(process)
+    assert (status, out) == (0, "x\n"), err
+    assert len(facts_of(Path("x"))) and len(json.loads(Path("x/run.json").read_text())["sessions"]) >= 3
+    check_same("single", "x")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    arguments = (*COMMANDS["dpo"], *SMALL)
+    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
+    process = start((*arguments, "-o", "x", *RAY), tmp_path)
+    worker = owner_of("x.0-of-2.partial", 1, process)
+    process.send_signal(signal.SIGINT)
+    status, _, err = ended(process)
+    assert status == 130 and "finished shard" in err and "--engine ray" in err, err
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    status, _, err = call(line_in(err), tmp_path)
+    assert status == 0, err
+    check_same("single", "x")
+
+
+def dense(out: str, **more: object) -> DenseSpec:
+    output = OutputSpec(Path(out), **more)  # type: ignore[arg-type]
+    return DenseSpec(ModelSpec(device="cpu"), output, "1", batch=BatchSpec(shard_sequences=12))
+
+
+def dying(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finished:
+    """A command that ends its process at the fourth shard, as a record might that makes a library crash."""
+
+    def watch(progress: Progress) -> None:
+        if common.output.task is not None and common.output.task.number == 1 and progress.computed >= 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        on_progress(progress)
+
+    return run_capture(own, common, watch)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_shard_that_ends_its_workers_is_named_and_an_error_of_a_worker_is_ours() -> None:
+    from actkit.engines.on_ray import run_on_ray
+
+    seen: list[float] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress.computed)
+
+    with pytest.raises(RunError, match=r"shard \d+ of x ended its worker 3 times"):
+        run_on_ray(
+            dying, None, 2, CaptureSpec(path="in.jsonl"), dense("x"), lambda progress: seen.append(progress.computed)
+        )
+    assert max(seen) > 0
+    with pytest.raises(InputError, match=r"in\.jsonl:4"):
+        run_on_ray(run_capture, None, 2, CaptureSpec(path="in.jsonl"), dense("y", on_bad_record="fail"))
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of three nodes on this machine, of which one that computes is taken away."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    from actkit.engines.on_ray import run_on_ray
+
+    run_capture(CaptureSpec(path="in.jsonl"), dense("single"))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        notes: list[str] = []
+
+        def watch(progress: Progress) -> None:
+            if progress.computed and len(nodes) == 2:
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
+            notes[:] = progress.notes
+
+        run_on_ray(run_capture, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x"), watch)
+    finally:
+        cluster.shutdown()
+    assert len(notes) == 1 and "another one goes on" in notes[0]
+    check_same("single", "x")
