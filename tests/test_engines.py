@@ -101,9 +101,9 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     check_same("single", "x")
 
 
-def dense(out: str, **more: object) -> DenseSpec:
+def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:
     output = OutputSpec(Path(out), **more)  # type: ignore[arg-type]
-    return DenseSpec(ModelSpec(device="cpu"), output, "1", batch=BatchSpec(shard_sequences=12))
+    return DenseSpec(ModelSpec(device="cpu"), output, "1", batch=BatchSpec(shard_sequences=shard))
 
 
 def dying(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finished:
@@ -143,21 +143,25 @@ def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.Monke
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
+    from actkit.engines import on_ray
     from actkit.engines.on_ray import run_on_ray
 
-    run_capture(CaptureSpec(path="in.jsonl"), dense("single"))
+    monkeypatch.setattr(on_ray, "EVERY", 0.02)
+    run_capture(CaptureSpec(path="in.jsonl"), dense("single", 1))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         notes: list[str] = []
+        removed: list[float] = []
 
         def watch(progress: Progress) -> None:
-            if progress.computed and len(nodes) == 2:
+            if len(nodes) == 2 and all(Path(f"x.{n}-of-2.partial/lock").exists() for n in (0, 1)):
+                removed.append(progress.computed)
                 cluster.remove_node(nodes.pop(), allow_graceful=False)
             notes[:] = progress.notes
 
-        run_on_ray(run_capture, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x"), watch)
+        run_on_ray(run_capture, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x", 1), watch)
     finally:
         cluster.shutdown()
-    assert len(notes) == 1 and "another one goes on" in notes[0]
+    assert removed and len(notes) == 1 and "another one goes on" in notes[0]
     check_same("single", "x")
