@@ -4,9 +4,12 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
@@ -136,6 +139,16 @@ def test_a_shard_that_ends_its_workers_is_named_and_an_error_of_a_worker_is_ours
         run_on_ray(run_capture, None, 2, CaptureSpec(path="in.jsonl"), dense("y", on_bad_record="fail"))
 
 
+def lose(cluster: Any, node: Any) -> None:
+    """Take a node away with all its processes, as a machine that is switched off takes them."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    workers = raylet.children(recursive=True)
+    cluster.remove_node(node, allow_graceful=False)
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
 @needs_ray
 @pytest.mark.slow
 def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +170,7 @@ def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.Monke
         def watch(progress: Progress) -> None:
             if len(nodes) == 2 and all(Path(f"x.{n}-of-2.partial/lock").exists() for n in (0, 1)):
                 removed.append(progress.computed)
-                cluster.remove_node(nodes.pop(), allow_graceful=False)
+                lose(cluster, nodes.pop())
             notes[:] = progress.notes
 
         run_on_ray(run_capture, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x", 1), watch)
