@@ -171,7 +171,7 @@ def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.Monke
             if len(nodes) == 2 and all(Path(f"x.{n}-of-2.partial/lock").exists() for n in (0, 1)):
                 removed.append(progress.computed)
                 lose(cluster, nodes.pop())
-            notes[:] = progress.notes
+            notes.extend(note for note in progress.notes if note not in notes)
 
         run_on_ray(run_capture, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x", 1), watch)
     finally:
