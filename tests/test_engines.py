@@ -89,6 +89,19 @@ def test_a_worker_that_is_killed_is_begun_again(tmp_path: Path) -> None:
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [COMMANDS["sae-extract"], COMMANDS["reward-detect"], ("concept", "honesty", "--layers", "1,2")]
+)
+def test_other_commands_have_the_run_of_one_process(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    arguments = (*arguments, "--shard-sequences", "20", "-q")
+    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
+    status, out, err = call((*arguments, "-o", "x", *RAY), tmp_path)
+    assert (status, out) == (0, "x\n"), err
+    check_same("single", "x")
+
+
+@needs_ray
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     arguments = (*COMMANDS["dpo"], *SMALL)
     assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
