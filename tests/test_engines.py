@@ -35,8 +35,8 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def check_same(single: str, other: str) -> None:
     found = [{str(p.relative_to(run)): p.read_bytes() for p in Path(run).rglob("*.parquet")} for run in (single, other)]
     assert found[0] == found[1] and found[0]
-    one, two = facts_of(Path(single)), facts_of(Path(other))
-    assert {name: (one.get(name), two.get(name)) for name in {*one, *two} if one.get(name) != two.get(name)} == {}
+    value, two = facts_of(Path(single)), facts_of(Path(other))
+    assert {name: (value.get(name), two.get(name)) for name in {*value, *two} if value.get(name) != two.get(name)} == {}
     assert [path.name for path in Path().glob(f"{other}*")] == [other]
 
 

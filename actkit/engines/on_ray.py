@@ -83,8 +83,8 @@ class _Workers:
         self.start(task, again=True)
 
     def stop(self) -> None:
-        for one in self.running:
-            self.ray.cancel(one, force=True)
+        for value in self.running:
+            self.ray.cancel(value, force=True)
         if self.running:
             self.ray.wait(list(self.running), num_returns=len(self.running), timeout=10)
 
@@ -145,10 +145,13 @@ def _compute(
                 made.start(task, again=False)
         while made.running:
             ended, _ = ray.wait(list(made.running), timeout=EVERY)
-            for one in ended:
-                made.take(one)
-            every = [one.progress for found in finished_of(output, tasks).values() for one in found]
-            progress.computed, progress.tokens = sum(one.read for one in every), sum(one.tokens for one in every)
+            for value in ended:
+                made.take(value)
+            every = [value.progress for found in finished_of(output, tasks).values() for value in found]
+            progress.computed, progress.tokens = (
+                sum(value.read for value in every),
+                sum(value.tokens for value in every),
+            )
             progress.notes = list(made.notes)
             on_progress(progress)
     finally:
