@@ -181,7 +181,7 @@ def examine(name: str, folder: Path) -> Row:
         _worst(run, plain),
         _worst(run, alone),
         model_type in LAYERS_STAND_ALONE,
-        max(relative_error(one, other[:2]) for one, other in zip(first, run, strict=True)),
+        max(relative_error(mine, other[:2]) for mine, other in zip(first, run, strict=True)),
         model_type in TREE_MODELS,
         _pairs(spec, directory, folder / f"{name}-pairs"),
         _bridge(directory, spec, plain),
@@ -189,7 +189,7 @@ def examine(name: str, folder: Path) -> Row:
 
 
 def _worst(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
-    return max(relative_error(one, other) for one, other in zip(found, expected, strict=True))
+    return max(relative_error(mine, other) for mine, other in zip(found, expected, strict=True))
 
 
 def _plain(directory: Path, texts: Sequence[str]) -> list[torch.Tensor]:
@@ -198,14 +198,14 @@ def _plain(directory: Path, texts: Sequence[str]) -> list[torch.Tensor]:
 
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
     tokenizer = small_tokenizer()
-    blocks = next(one for one in model.modules() if isinstance(one, torch.nn.ModuleList) and len(one) == 3)
+    blocks = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == 3)
     last: list[torch.Tensor] = []
     blocks[-1].register_forward_hook(lambda _m, _a, out: last.append(out[0] if isinstance(out, tuple) else out))
     found = []
     with torch.inference_mode():
         for text in texts:
             states = model(torch.tensor([tokenizer(text)["input_ids"]]), output_hidden_states=True).hidden_states
-            found.append(torch.stack([*(one[0] for one in states[1:-1]), last.pop().reshape(states[0][0].shape)]))
+            found.append(torch.stack([*(state[0] for state in states[1:-1]), last.pop().reshape(states[0][0].shape)]))
     return found
 
 

@@ -71,8 +71,8 @@ class PlacedTensor(torch.Tensor):
 
 def _at(func: Any, tensor: torch.Tensor, index: Any, *value: Any) -> Any:
     """`tensor[index]`, whose indices may be on the host; torch would have CUDA bring them to the device."""
-    places = {one.device for one in tree_flatten((tensor, index, value))[0] if isinstance(one, torch.Tensor)}
-    if len({one for one in places if one.type != "cpu"}) > 1 or (tensor.device.type == "cpu" and len(places) > 1):
+    places = {leaf.device for leaf in tree_flatten((tensor, index, value))[0] if isinstance(leaf, torch.Tensor)}
+    if len({place for place in places if place.type != "cpu"}) > 1 or (tensor.device.type == "cpu" and len(places) > 1):
         raise RuntimeError(f"index: tensors on {', '.join(sorted(map(str, places)))}")
     found = func(*tree_map(_held, (tensor, index, *value)))
     return found if found is None or tensor.device.type == "cpu" else PlacedTensor(found, tensor.device)
@@ -81,9 +81,11 @@ def _at(func: Any, tensor: torch.Tensor, index: Any, *value: Any) -> Any:
 def _moved(tensor: torch.Tensor, *to: Any, **more: Any) -> torch.Tensor:
     if to and isinstance(to[0], torch.Tensor):
         to = (to[0].device, to[0].dtype)
-    to = tuple(torch.device("cuda", one) if type(one) is int else one for one in to)  # accelerate names devices so
-    more = {name: indexed(one) if name == "device" and one is not None else one for name, one in more.items()}
-    device, dtype, *_ = torch._C._nn._parse_to(*to, **{name: one for name, one in more.items() if name != "copy"})
+    to = tuple(
+        torch.device("cuda", argument) if type(argument) is int else argument for argument in to
+    )  # accelerate names devices so
+    more = {name: indexed(value) if name == "device" and value is not None else value for name, value in more.items()}
+    device, dtype, *_ = torch._C._nn._parse_to(*to, **{name: value for name, value in more.items() if name != "copy"})
     place = tensor.device if device is None else indexed(device)
     if place == tensor.device and dtype in (None, tensor.dtype) and not more.get("copy"):
         return tensor
@@ -93,8 +95,8 @@ def _moved(tensor: torch.Tensor, *to: Any, **more: Any) -> torch.Tensor:
     return PlacedTensor(held, place) if place.type == "cuda" else held
 
 
-def _held(one: Any) -> Any:
-    return one.held if isinstance(one, PlacedTensor) else one
+def _held(given: Any) -> Any:
+    return given.held if isinstance(given, PlacedTensor) else given
 
 
 def indexed(device: Any) -> torch.device:
@@ -109,42 +111,42 @@ MOVES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 def dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation in the host's memory, and say of its result where it is."""
     flat, _ = tree_flatten((args, kwargs))
-    tensors = [one for one in flat if isinstance(one, torch.Tensor)]
+    tensors = [leaf for leaf in flat if isinstance(leaf, torch.Tensor)]
     asked = kwargs.get("device")
-    places = {one.device for one in tensors if isinstance(one, PlacedTensor) or one.dim() > 0}
+    places = {tensor.device for tensor in tensors if isinstance(tensor, PlacedTensor) or tensor.dim() > 0}
     indexing = func in (
         torch.ops.aten.index.Tensor,
         torch.ops.aten.index_put_.default,
         torch.ops.aten.index_put.default,
     )
     if indexing:  # indices may be on the host
-        places = {args[0].device} | {one.device for one in tensors[1:] if one.device.type != "cpu"}
+        places = {args[0].device} | {tensor.device for tensor in tensors[1:] if tensor.device.type != "cpu"}
     if func not in MOVES and len(places) > 1:
         raise RuntimeError(f"{func}: tensors on {', '.join(sorted(map(str, places)))}")
     place = (
         indexed(asked)
         if asked is not None
-        else next((one.device for one in tensors if isinstance(one, PlacedTensor)), HOST)
+        else next((tensor.device for tensor in tensors if isinstance(tensor, PlacedTensor)), HOST)
     )
     if func is torch.ops.aten.copy_.default:
         place = args[0].device
 
-    def plain(one: Any) -> Any:
-        if isinstance(one, PlacedTensor):
-            return one.held
-        return HOST if isinstance(one, torch.device) and one.type == "cuda" else one
+    def plain(given: Any) -> Any:
+        if isinstance(given, PlacedTensor):
+            return given.held
+        return HOST if isinstance(given, torch.device) and given.type == "cuda" else given
 
-    kept = {name: one for name, one in kwargs.items() if name not in ("pin_memory", "non_blocking")}
+    kept = {name: kwarg for name, kwarg in kwargs.items() if name not in ("pin_memory", "non_blocking")}
     found = func(*tree_map(plain, args), **tree_map(plain, kept))
     if "empty" in func.__name__ and isinstance(found, torch.Tensor) and not found.is_meta:
         found.zero_()  # else a buffer that a library leaves unwritten here is another number each time
-    by_held = {id(one.held): one for one in tensors if isinstance(one, PlacedTensor)}
+    by_held = {id(tensor.held): tensor for tensor in tensors if isinstance(tensor, PlacedTensor)}
 
-    def placed(one: Any) -> Any:
-        if not isinstance(one, torch.Tensor) or place.type != "cuda":
-            return one
-        known = by_held.get(id(one))  # what an operation changed in place is the tensor that it was
-        return PlacedTensor(one, place) if known is None else known
+    def placed(given: Any) -> Any:
+        if not isinstance(given, torch.Tensor) or place.type != "cuda":
+            return given
+        known = by_held.get(id(given))  # what an operation changed in place is the tensor that it was
+        return PlacedTensor(given, place) if known is None else known
 
     return tree_map(placed, found)
 
@@ -220,7 +222,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         "empty_cache": lambda: None,
         "synchronize": lambda *_: None,
         "Stream": Nothing,
-        "stream": lambda one: one,
+        "stream": lambda _: _,
         "current_stream": Nothing,
         "memory_reserved": lambda *_: 0,
         "memory_allocated": lambda *_: 0,

@@ -32,16 +32,17 @@ def build(folder: Path) -> None:
     pairs = [json.loads(line) for line in (DATA / "pairs.jsonl").read_text(encoding="utf-8").splitlines()[:12]]
     answers = [{"prompt": f"{p['instruction']} {p['input']}", "response": p["chosen"]} for p in pairs[:8]]
     sides = [
-        {"positive": f"I love {one} so much.", "negative": f"I hate {one} so very much.", "stem": one} for one in STEMS
+        {"positive": f"I love {stem} so much.", "negative": f"I hate {stem} so very much.", "stem": stem}
+        for stem in STEMS
     ]
     words = (("good", "lovely", "a joy"), ("bad", "awful", "a waste"))
     labelled = [
-        {"text": f"{one.capitalize()} is {words[side][number % 3]}.", "label": 1 - side}
-        for number, one in enumerate(STEMS * 2)
+        {"text": f"{stem.capitalize()} is {words[side][number % 3]}.", "label": 1 - side}
+        for number, stem in enumerate(STEMS * 2)
         for side in (0, 1)
     ]
-    stories = [{"text": f"Once there was {one}. " * 6 + f"The king said: {one}!"} for one in STEMS]
-    choices = [{"prompt": f"What of {one}?", "positive": "I love it.", "negative": "I hate it."} for one in STEMS]
+    stories = [{"text": f"Once there was {stem}. " * 6 + f"The king said: {stem}!"} for stem in STEMS]
+    choices = [{"prompt": f"What of {stem}?", "positive": "I love it.", "negative": "I hate it."} for stem in STEMS]
     inputs = {
         "choices": choices,
         "pairs": pairs,

@@ -58,12 +58,12 @@ def test_the_usual_way_gives_what_the_reference_gives(workload: str, inputs: wor
     model = AutoModelForCausalLM.from_pretrained(inputs.model).eval()
     found = ways.batched(model, inputs, workload, workloads.layers_read(workload, SIZE), sae)
     wanted = expected(inputs, workload)
-    for index, one in enumerate(found):
+    for index, array in enumerate(found):
         if workload == "contrasts":
-            torch.testing.assert_close(one, wanted[index], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(array, wanted[index], rtol=1e-4, atol=1e-4)
         else:
             torch.testing.assert_close(
-                one.values.reshape(wanted[index][0].shape), wanted[index][0], rtol=1e-4, atol=1e-4
+                array.values.reshape(wanted[index][0].shape), wanted[index][0], rtol=1e-4, atol=1e-4
             )
 
 
@@ -133,8 +133,8 @@ def plain_peer(inputs: workloads.Inputs, tmp_path: Path) -> Iterator[Any]:
         return started[-1]
 
     yield peer
-    for one in started:
-        one.close()
+    for process in started:
+        process.close()
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ def test_features_of_packed_windows_are_held_against_the_reference_on_those_wind
 
 def test_a_result_with_a_text_missing_is_refused(inputs: workloads.Inputs) -> None:
     wanted = expected(inputs, "contrasts")
-    found = {str(name): one.numpy() for name, one in wanted.items()}
+    found = {str(name): array.numpy() for name, array in wanted.items()}
     assert agreement.difference("contrasts", found, wanted) == (0.0, None)
     del found["0"]
     with pytest.raises(ValueError, match="7 of 8"):

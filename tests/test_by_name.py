@@ -171,7 +171,7 @@ def check_row(row: Any, expected: torch.Tensor, above: float = 0.0, most: int | 
 
 
 def written(path: Path, records: list[dict[str, str]]) -> Path:
-    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 

@@ -35,7 +35,7 @@ def chosen(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     asked: list[Any] = []
 
     def stop(*arguments: Any) -> None:
-        asked.extend(one for one in arguments if isinstance(one, (SaeSpec, ModelSpec)))
+        asked.extend(argument for argument in arguments if isinstance(argument, (SaeSpec, ModelSpec)))
         raise ModelError("as far as loading")
 
     monkeypatch.setattr(sae_lens, "load", stop)
@@ -57,12 +57,12 @@ def chosen(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_a_config_is_flat_and_names_a_command_and_only_its_options(path: Path) -> None:
     values = values_of(path)
     command = values.pop("command")
-    assert command in {one.name for one in app.registered_commands}
+    assert command in {command.name for command in app.registered_commands}
     commands: Any = typer.main.get_command(app)
-    assert set(values) <= {one.name for one in commands.commands[command].params} - set(NOT_REPLAYED)
+    assert set(values) <= {param.name for param in commands.commands[command].params} - set(NOT_REPLAYED)
     for value in values.values():
-        for one in value if isinstance(value, list) else [value]:
-            assert isinstance(one, (str, int, float, bool))
+        for item in value if isinstance(value, list) else [value]:
+            assert isinstance(item, (str, int, float, bool))
 
 
 @every_file

@@ -31,7 +31,7 @@ def digests(run: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
-    [one if one == "dpo" else pytest.param(one, marks=pytest.mark.slow) for one in COMMANDS],
+    [command if command == "dpo" else pytest.param(command, marks=pytest.mark.slow) for command in COMMANDS],
 )
 def test_another_process_writes_the_same_bytes(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

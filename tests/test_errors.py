@@ -55,7 +55,7 @@ def test_warnings_in_python_name_parameters_too() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of(facts)
-    assert [str(one.message) for one in caught] == ["try dtype float32"]
+    assert [str(warning.message) for warning in caught] == ["try dtype float32"]
 
 
 def test_a_disk_that_is_full_is_an_error_of_the_run() -> None:

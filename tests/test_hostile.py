@@ -108,7 +108,7 @@ def test_every_record_is_written_or_rejected_once_and_says_what_it_said(
 
     # A document of results, or statements that are paired, are several records, or one, to a line.
     plain = records(SHAPES[command][command == "dpo" :][:1]).filter(
-        lambda all_of: not any(_is_document(one) for one in all_of)
+        lambda all_of: not any(_is_document(document) for document in all_of)
     )
     fuzz(examples, st.tuples(plain, plain), check)
 
@@ -176,11 +176,13 @@ OPTIONS = {
 
 
 @pytest.mark.quick(2)
-@pytest.mark.parametrize(("command", "option"), [(name, one) for name, options in OPTIONS.items() for one in options])
+@pytest.mark.parametrize(
+    ("command", "option"), [(name, option) for name, options in OPTIONS.items() for option in options]
+)
 def test_options_that_look_like_paths_are_errors_that_write_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str, option: str
 ) -> None:
-    (tmp_path / "in.jsonl").write_bytes(jsonl([record_of(command, f"Text {one}.", one) for one in range(4)]))
+    (tmp_path / "in.jsonl").write_bytes(jsonl([record_of(command, f"Text {index}.", index) for index in range(4)]))
     before = around(tmp_path)
     for name in LEAVING:
         assert call(command, tmp_path / "in.jsonl", "-o", tmp_path / "run", option, name) in (1, 2), name
@@ -207,7 +209,7 @@ def test_a_corpus_does_not_read_the_run_that_is_written_inside_it(tmp_path: Path
     for name in ("first", "second", "first"):
         assert call("feature-dataset", tmp_path, "-o", tmp_path / "runs" / name, "--overwrite") == 0
         sequences = check_once(tmp_path / "runs" / name, 3)
-        assert [Path(one).name for one in sequences["source"]] == ["0.txt", "1.txt", "2.txt"]
+        assert [Path(sequence).name for sequence in sequences["source"]] == ["0.txt", "1.txt", "2.txt"]
 
 
 SECRETS = {
@@ -229,7 +231,7 @@ def test_no_secret_of_the_environment_is_in_any_file_of_a_run(
 ) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    out = run(command, tmp_path, [record_of(command, f"Text {one} of twelve.", one) for one in range(12)])
+    out = run(command, tmp_path, [record_of(command, f"Text {index} of twelve.", index) for index in range(12)])
     assert call(command, tmp_path / "missing.jsonl", "-o", tmp_path / "x") == 1
     said = "".join(capfd.readouterr())
     files = [path for path in out.rglob("*") if path.is_file()]
@@ -259,7 +261,7 @@ def test_a_token_in_an_address_is_not_repeated(
     assert call(command, path, "-o", tmp_path / "run", *more) in (1, 2)
     said = "".join(capfd.readouterr())
     assert "error: " in said and "ThisMustNot" not in said
-    assert [one.name for one in tmp_path.iterdir()] == ["in.jsonl"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_half_characters_are_rejected_where_they_are_text_and_written_out_where_they_are_names(tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_half_characters_are_rejected_where_they_are_text_and_written_out_where_
         [{"role": half, "content": "Hello"}],
         [{"role": "user", "content": half}],
     ]
-    out = run("capture", tmp_path / "chat", [{"messages": one} for one in chat])
+    out = run("capture", tmp_path / "chat", [{"messages": messages} for messages in chat])
     assert check_once(out, 3)["record_id"].tolist() == [0]
     assert set(pd.read_parquet(out / "rejected")["reason"]) == {
         "the text holds half a character (a lone surrogate)",

@@ -125,7 +125,7 @@ def asked(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     found: list[Any] = []
 
     def stop(*given: Any) -> None:
-        found.extend(one for one in given if isinstance(one, (SaeSpec, ModelSpec)))
+        found.extend(spec for spec in given if isinstance(spec, (SaeSpec, ModelSpec)))
         raise ModelError("as far as loading")
 
     monkeypatch.setattr(sae_lens, "load", stop)
@@ -150,7 +150,7 @@ def test_a_preset_says_licence_memory_and_sae_and_has_only_known_options(name: s
     # Chats are what an instruction-tuned model was trained on.
     assert preset(name).get("chat", False) == (name.endswith(("-it", "-instruct")) or name == "qwen3-1.7b")
     commands: Any = typer.main.get_command(app)
-    assert set(preset(name)) <= {one.name for one in commands.commands["dpo"].params}
+    assert set(preset(name)) <= {param.name for param in commands.commands["dpo"].params}
     assert preset(name)["layers"] == "recommended"
 
 
@@ -207,7 +207,7 @@ def test_release_and_ids_are_in_the_registry_and_the_sae_reads_a_recommended_lay
 def test_where_the_sae_is_of_another_model_the_file_says_so(name: str) -> None:
     values, text = preset(name), (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     plain = [
-        one.rpartition("/")[2].lower() for one in (sae_lens.releases()[values["sae_release"]].model, values["model"])
+        text.rpartition("/")[2].lower() for text in (sae_lens.releases()[values["sae_release"]].model, values["model"])
     ]
     assert (plain[0] != plain[1]) == ("trained on the base model" in text)
 
@@ -275,7 +275,7 @@ def test_an_sae_in_the_config_replaces_that_of_the_preset(
 def test_a_preset_without_an_sae_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bare = {key: one for key, one in preset("gpt2-small").items() if key not in SAE_KEYS}
+    bare = {key: setting for key, setting in preset("gpt2-small").items() if key not in SAE_KEYS}
     monkeypatch.setattr(presets_module, "preset", lambda name: bare)
     monkeypatch.chdir(tmp_path)
     Path("in.jsonl").write_text("{}\n", encoding="utf-8")
@@ -294,7 +294,7 @@ def test_an_unknown_preset_names_close_ones_and_all() -> None:
 
 def test_the_help_lists_every_preset() -> None:
     commands: Any = typer.main.get_command(app)
-    (found,) = [one for one in commands.commands["dpo"].params if one.name == "preset"]
+    (found,) = [param for param in commands.commands["dpo"].params if param.name == "preset"]
     assert all(name in found.help for name in NAMES)
 
 
@@ -305,12 +305,14 @@ OLDER_SCRIPT = "sae-extract.yaml"
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("config", [one for one in CONFIGS if one.name != OLDER_SCRIPT], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "config", [config for config in CONFIGS if config.name != OLDER_SCRIPT], ids=lambda field: field.name
+)
 def test_a_preset_and_a_configuration_of_one_model_agree(config: Path) -> None:
     """Else the same command on the same model reads other tokens, by which of the two was taken."""
     asked = dict(yaml.safe_load(config.read_text(encoding="utf-8")))
     commands: Any = typer.main.get_command(app)
-    for name in (one for one in NAMES if preset(one)["model"] == asked["model"]):
+    for name in (key for key in NAMES if preset(key)["model"] == asked["model"]):
         context = typer.Context(commands.commands[asked["command"]], info_name=asked["command"])
         load_preset(context, name)
         given = context.default_map or {}

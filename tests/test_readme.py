@@ -177,7 +177,7 @@ def lines_of_actkit() -> list[list[str]]:
     """Every command line of actkit's in the shell blocks, without `actkit`; of a pipe its last part."""
     lines = [line.split(" # ")[0].strip() for block in blocks("bash") for line in block.splitlines()]
     found = [re.search(r"(?:^|\| )actkit (.*?)(?: &&.*)?$", line) for line in lines]
-    return [shlex.split(one.group(1)) for one in found if one and not one.group(1).startswith("--install")]
+    return [shlex.split(match.group(1)) for match in found if match and not match.group(1).startswith("--install")]
 
 
 def test_every_option_of_the_shell_lines_exists() -> None:
@@ -208,12 +208,16 @@ def test_every_shell_line_runs_on_the_bundled_model(
         write("pairs.jsonl", contrasts if name == "concept" else pairs)
         labels = ("gratitude", "annoyance") if "gratitude" in rest else ("positive", "negative")
         write("comments.jsonl", [{"text": f"Text {at}.", "feedback": labels[at % 2]} for at in range(12)])
-        if any("wikitext" in one for one in rest):  # a dataset on the hub
+        if any("wikitext" in argument for argument in rest):  # a dataset on the hub
             continue
         kept = [
-            one for at, one in enumerate(rest) if one not in OF_THE_HUB and (at == 0 or rest[at - 1] not in OF_THE_HUB)
+            argument
+            for at, argument in enumerate(rest)
+            if argument not in OF_THE_HUB and (at == 0 or rest[at - 1] not in OF_THE_HUB)
         ]
-        kept = ["2" if before == "--target-layer" else one for before, one in zip(["", *kept], kept, strict=False)]
+        kept = [
+            "2" if before == "--target-layer" else argument for before, argument in zip(["", *kept], kept, strict=False)
+        ]
         runs = name in ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect")
         more = ["--overwrite", *(() if {"-o", "--list"} & {*kept} else ("-o", f"runs/{number}"))] if runs else []
         if name == "export":

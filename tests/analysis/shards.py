@@ -36,7 +36,7 @@ def recut(run: Path, out: Path, ends: list[int]) -> Path:
         for number, (first, last) in enumerate(pairwise(ends)):
             here = pc.and_(pc.greater_equal(records, first), pc.less(records, last))
             some = table.filter(here)
-            groups = {one: some.filter(pc.equal(some[column], one)) if column else some for one in names}
+            groups = {table: some.filter(pc.equal(some[column], table)) if column else some for table in names}
             directory.write(name, groups, number)
     return directory.partial
 

@@ -97,7 +97,9 @@ def test_columns_get_what_each_gets_alone_with_its_zeros(seed: int, grouping: st
     found = column_aurocs(stacked(dense), labels, chosen)
     alone = [auroc(scores, labels, chosen) for scores in dense.T]
     for name in ("value", "low", "high"):
-        np.testing.assert_allclose(getattr(found, name), [getattr(one, name) for one in alone], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            getattr(found, name), [getattr(single, name) for single in alone], rtol=1e-9, atol=1e-12
+        )
 
 
 def test_blocks_of_columns_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +195,7 @@ def test_one_positive_text_has_a_wide_interval() -> None:
 
 def test_a_larger_confidence_makes_a_wider_interval() -> None:
     dense, labels, _ = example(2)
-    narrow, wide = (auroc(dense[:, 0], labels, confidence=one) for one in (0.8, 0.99))
+    narrow, wide = (auroc(dense[:, 0], labels, confidence=level) for level in (0.8, 0.99))
     assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
 
 

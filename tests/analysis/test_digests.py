@@ -8,7 +8,7 @@ from actkit.analysis.digests import codes_of, digests_of
 
 def test_codes_are_those_of_arrows_dictionary() -> None:
     draw = np.random.default_rng(0)
-    texts = [["", "a", "b", "ä", "a ", "A", "a\0", "x" * 5000][one] for one in draw.integers(0, 8, 200)]
+    texts = [["", "a", "b", "ä", "a ", "A", "a\0", "x" * 5000][index] for index in draw.integers(0, 8, 200)]
     column = pa.chunked_array([texts[:90], [], texts[90:]])
     expected = column.combine_chunks().dictionary_encode().indices.to_pylist()
     assert codes_of(digests_of(column)).tolist() == expected

@@ -64,4 +64,4 @@ def test_verify_finds_a_changed_entry(six_runs: Mapping[str, Path], tmp_path: Pa
     values[-1] *= 1.001
     at = table.column_names.index("activation")
     pq.write_table(table.set_column(at, "activation", pa.array(values, type=pa.float32())), part)
-    assert any("feature_positions" in str(one) for one in verify(run).problems)
+    assert any("feature_positions" in str(problem) for problem in verify(run).problems)

@@ -60,13 +60,13 @@ def expected_diffs(finished: Path) -> pd.DataFrame:
     rows["activation"] = [np.asarray(vector, dtype=np.float64) for vector in rows["activation"]]
     found = []
     for (record, layer, point), here in rows.groupby(["record_id", "layer", "hook_point"]):
-        one: dict[str, Any] = {"record_id": record, "layer": layer, "hook_point": point}
+        expected: dict[str, Any] = {"record_id": record, "layer": layer, "hook_point": point}
         at, mean = {}, {}
         for side in ("chosen", "rejected"):
             own = here[here["side"].isin(["shared", side])]
             said = (own["position"] >= own[f"{side}_response_start"]) & (own["role"] == "assistant")
             response = own[said]["activation"]
-            one[f"{side}_response_positions"] = len(response)
+            expected[f"{side}_response_positions"] = len(response)
             if len(response):
                 mean[side] = np.mean(np.stack(response.to_list()), axis=0)
             divergence = own[(own["side"] == side) & (own["position"] == own[f"{side}_divergence"])]["activation"]
@@ -74,11 +74,11 @@ def expected_diffs(finished: Path) -> pd.DataFrame:
                 at[side] = divergence.iloc[0]
         for name, both in (("divergence", at), ("response", mean)):
             if len(both) == 2:
-                one[f"{name}_diff_norm"] = np.linalg.norm(both["chosen"] - both["rejected"])
-                one[f"{name}_cosine"] = cosine(both["chosen"], both["rejected"])
+                expected[f"{name}_diff_norm"] = np.linalg.norm(both["chosen"] - both["rejected"])
+                expected[f"{name}_cosine"] = cosine(both["chosen"], both["rejected"])
             else:
-                one[f"{name}_diff_norm"] = one[f"{name}_cosine"] = np.nan
-        found.append(one)
+                expected[f"{name}_diff_norm"] = expected[f"{name}_cosine"] = np.nan
+        found.append(expected)
     return pd.DataFrame(found).sort_values(["record_id", "layer", "hook_point"], ignore_index=True)
 
 

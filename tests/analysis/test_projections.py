@@ -19,7 +19,7 @@ from tests.six_runs import STEMS
 def concept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A concept run with all positions; the hook points that it chose are among layers 1 and 2."""
     folder = tmp_path_factory.mktemp("concept")
-    rows = [{"positive": f"I love {one}.", "negative": f"I hate {one}.", "stem": one} for one in STEMS]
+    rows = [{"positive": f"I love {stem}.", "negative": f"I hate {stem}.", "stem": stem} for stem in STEMS]
     (folder / "x.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     given = ("--layers", "1,2", "--positions", "all", "--shard-sequences", "8")
     return called("concept", str(folder / "x.jsonl"), *given, out=folder / "run")
@@ -78,7 +78,7 @@ def test_directions_that_cannot_be_had(
     plain = tmp_path / "plain"
     if "PLAIN" in given:
         assert actkit("capture", "--prompt", "a b", "-o", plain, "-q").status == 0
-    named = [{"CONCEPT": str(concept), "PLAIN": str(plain)}.get(one, one) for one in given]
+    named = [{"CONCEPT": str(concept), "PLAIN": str(plain)}.get(item, item) for item in given]
     prompts = () if "--concept" in named else ("--prompt", "a b")
     done = actkit("capture", *prompts, *named, "-o", tmp_path / "run")
     assert done.status in (1, 2) and said in " ".join(done.err.split())

@@ -33,7 +33,7 @@ def _statistics(run: Path, saes: list[dict[str, Any]]) -> Tables:
 
 
 def _scores(run: Path, saes: list[dict[str, Any]]) -> Tables:
-    asked = [ScoredSae(one["name"], one["d_sae"], one["hook_point"]) for one in saes]
+    asked = [ScoredSae(sae["name"], sae["d_sae"], sae["hook_point"]) for sae in saes]
     table, about = score_features(run, asked, SETTINGS)
     yield "feature_scores", table
     yield "about", pa.table({"text": [json.dumps(_rounded(about), sort_keys=True)]})
@@ -67,9 +67,9 @@ FINISH: dict[str, Callable[[Path, list[dict[str, Any]]], Tables]] = {
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(one) for one in value]
+        return [_rounded(item) for item in value]
     return round(value, 6) if isinstance(value, float) else value
 
 
@@ -80,29 +80,31 @@ def _input(command: str, folder: Path) -> list[str | Path]:
     options: list[str | Path] = [*SAE]
     if command == "capture":
         records, options = (
-            [{"prompt": one} for one in [*texts[:20], "", "a"]],
+            [{"prompt": text} for text in [*texts[:20], "", "a"]],
             ["--positions", "all", "--layers", "1,2"],
         )
     elif command == "dpo":
         records = [
-            {"prompt": "Say it.", "chosen": one, "rejected": other}
-            for one, other in zip(texts, reversed(texts), strict=True)
+            {"prompt": "Say it.", "chosen": text, "rejected": other}
+            for text, other in zip(texts, reversed(texts), strict=True)
         ]
         records[3], options = {"prompt": "Say it.", "chosen": "a", "rejected": ""}, ["--layers", "2"]
     elif command == "concept":
         stems = [f"{who} {what}" for who in WHO for what in WHAT]
-        records = [{"positive": f"{one}, how happy.", "negative": f"{one}, how sad.", "stem": one} for one in stems]
+        records = [{"positive": f"{stem}, how happy.", "negative": f"{stem}, how sad.", "stem": stem} for stem in stems]
         options += ["--layers", "1,2", "--positions", "all", "--no-chat"]
     elif command == "reward-detect":
         labels = ("positive", "negative")
-        records = [{**one, "feedback": labels[one["n"] % 2]} for one in records]
-        records[10:10] = [{**one, "feedback": "neutral"} for one in records[:8]]  # a run of texts that no test is of
+        records = [{**record, "feedback": labels[record["n"] % 2]} for record in records]
+        records[10:10] = [
+            {**record, "feedback": "neutral"} for record in records[:8]
+        ]  # a run of texts that no test is of
         records += records[:6]
     else:
         records += [{"text": ". ".join(texts[:8])}, {"text": ""}, *records[:6]]
         options += ["--context-size", "24"]
     file = folder / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return [file, *options]
 
 
@@ -159,8 +161,8 @@ def _assert_equal(found: Any, expected: Any, what: str) -> None:
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-7, nan_ok=True), what
     elif isinstance(expected, list):
         assert len(found) == len(expected), what
-        for one, other in zip(found, expected, strict=True):
-            _assert_equal(one, other, what)
+        for mine, other in zip(found, expected, strict=True):
+            _assert_equal(mine, other, what)
     elif isinstance(expected, dict):
         for key, value in expected.items():
             _assert_equal(found[key], value, f"{what}, {key}")

@@ -40,4 +40,4 @@ def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.chdir(tmp_path)
     yield
-    assert [one.name for one in folder.iterdir() if one.name.startswith(PREFIX)] == []
+    assert [path.name for path in folder.iterdir() if path.name.startswith(PREFIX)] == []

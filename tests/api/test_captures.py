@@ -47,7 +47,7 @@ def test_it_is_what_the_tables_hold(tiny: actkit.ModelSpec, tmp_path: Path) -> N
     run = run_of(tmp_path / "run", actkit.CaptureSpec(PROMPTS), layers="1,3")
     check(found, run, {1: "blocks.1.hook_resid_post", 3: "blocks.3.hook_resid_post"})
     assert found.prompt == list(PROMPTS) and found.captured_layers == [1, 3] and found.num_layers == 4
-    assert found.tokens == [one["token"].tolist() for _, one in run.to_pandas("tokens").groupby("sequence_id")]
+    assert found.tokens == [token["token"].tolist() for _, token in run.to_pandas("tokens").groupby("sequence_id")]
     assert found.special_tokens_mask.sum() == len(PROMPTS)  # a BOS each
     assert found.run is None and found.facts["counts"]["written"] == 4
 
@@ -68,7 +68,7 @@ def test_several_hook_points_of_a_layer_are_named(tiny: actkit.ModelSpec, tmp_pa
     names = ("hook_resid_post", "hook_mlp_out")
     found = actkit.capture_activations(tiny, PROMPTS, layers="0,2", hook_points=names)
     run = run_of(tmp_path / "run", actkit.CaptureSpec(PROMPTS), layers="0,2", hook_points=names)
-    check(found, run, {name: name for name in sorted(f"blocks.{layer}.{one}" for layer in (0, 2) for one in names)})
+    check(found, run, {name: name for name in sorted(f"blocks.{layer}.{site}" for layer in (0, 2) for site in names)})
 
 
 @pytest.mark.quick(1)
@@ -119,7 +119,7 @@ def test_it_can_be_used_like_a_dictionary(tiny: actkit.ModelSpec) -> None:
 
 def test_a_data_frames_column_is_a_list_of_prompts(tiny: actkit.ModelSpec) -> None:
     frame = pd.DataFrame({"prompt": ["One.", "Two."]})
-    column, rows = (actkit.capture_activations(tiny, one, layers=0) for one in (frame["prompt"], frame))
+    column, rows = (actkit.capture_activations(tiny, given, layers=0) for given in (frame["prompt"], frame))
     assert column.prompt == rows.prompt == ["One.", "Two."]
 
 
@@ -128,7 +128,7 @@ def test_the_run_can_be_kept(tiny: actkit.ModelSpec, tmp_path: Path) -> None:
     assert found.run is not None and found.run.path == Path("kept/run")
     check(found, actkit.open_run(tmp_path / "kept/run"), {2: "blocks.2.hook_resid_post"})
     assert found.run.facts["options"]["layers"] == "2"
-    assert [one.name for one in Path("kept").iterdir()] == ["run"]
+    assert [path.name for path in Path("kept").iterdir()] == ["run"]
     with pytest.raises(RunError, match="exists already"):
         actkit.capture_activations(tiny, "One.", out="kept/run")
     again = actkit.capture_activations(tiny, "One.", layers=0, out="kept/run", overwrite=True)
@@ -172,9 +172,9 @@ def test_a_notebook_is_shown_what_was_captured_and_not_all_of_its_numbers(tiny: 
     assert repr(both.positive) == f"CapturedActivations(2 prompts; {_all_four(shape)})"
     assert repr(both) == f"ContrastiveActivations(2 pairs; differences {_all_four(f'[2, {width}]')})"
     points = ["hook_resid_post", "hook_mlp_out"]
-    one = actkit.capture_activations(tiny, "One.", hook_points=points, positions="last")
+    captured = actkit.capture_activations(tiny, "One.", hook_points=points, positions="last")
     first, last = "blocks.0.hook_mlp_out", "blocks.3.hook_resid_post"
-    said = repr(one)
+    said = repr(captured)
     assert said.startswith("CapturedActivations(1 prompt; ") and said.count(" [1, 1, ") == 4 and ", …, " in said
     assert first in said and said.endswith(f"{last} [1, 1, {width}])")
 

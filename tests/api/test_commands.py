@@ -30,7 +30,7 @@ def _temporary_runs_go(_nothing_is_left: None, tmp_path: Path) -> Iterator[None]
     """Temporary runs stay until Python ends, which the next test does not wait for."""
     yield
     for folder in Path(tempfile.gettempdir()).glob("actkit-*"):
-        assert [one.name for one in folder.iterdir() if one.name != "run.input.jsonl"] == ["run"]
+        assert [path.name for path in folder.iterdir() if path.name != "run.input.jsonl"] == ["run"]
         shutil.rmtree(folder)
 
 
@@ -44,12 +44,12 @@ def test_a_text_texts_records_and_a_file_are_the_same_run(tiny: Any, tmp_path: P
     (tmp_path / "in.txt").write_text("One two.\n")
     options: dict[str, Any] = {"layers": [1, 2], "positions": "last"}
     given = ["One two.", ["One two."], [{"prompt": "One two."}], "in.txt", tmp_path / "in.txt"]
-    runs = [actkit.capture(one, tiny, **options) for one in given]
+    runs = [actkit.capture(prompts, tiny, **options) for prompts in given]
     assert actkit_line("capture", "in.txt", "--layers", "1,2", "--positions", "last", "-o", "x").status == 0
-    vectors = [one.activations("blocks.2.hook_resid_post") for one in (*runs, actkit.open_run("x"))]
-    assert all(np.array_equal(vectors[0], one) for one in vectors) and vectors[0].shape == (1, 192)
+    vectors = [run.activations("blocks.2.hook_resid_post") for run in (*runs, actkit.open_run("x"))]
+    assert all(np.array_equal(vectors[0], vector) for vector in vectors) and vectors[0].shape == (1, 192)
     assert isinstance(runs[0], type(actkit.open_run("x")))
-    mine, theirs = (actkit.open_run(one.path).facts["options"] for one in (runs[3], actkit.open_run("x")))
+    mine, theirs = (actkit.open_run(run.path).facts["options"] for run in (runs[3], actkit.open_run("x")))
     assert {key for key in mine if mine[key] != theirs[key]} <= {"out", "device", "attn", "dtype"}
     assert "capture with tiny, 1 of 1 records; rows: sequences 1" in repr(runs[0])
 
@@ -167,7 +167,7 @@ def test_in_a_notebook_there_is_a_bar(tiny: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(notebook_progress, "EVERY", 0.0)
     actkit.capture(["One.", "Two."], tiny, layers=0)
     assert "loading the model" in repr(drawn[0]) and repr(drawn[-1]) == drawn[-1]._repr_html_() == ""
-    assert any("2/2 records" in repr(one) and '<progress value="2" max="2">' in one._repr_html_() for one in drawn)
+    assert any("2/2 records" in repr(bar) and '<progress value="2" max="2">' in bar._repr_html_() for bar in drawn)
     shell.kernel = None
     with notebook_progress.notebook_bar() as show:
         before = len(drawn)

@@ -94,7 +94,7 @@ def test_pairs_may_be_tuples_records_or_a_file(tiny: actkit.ModelSpec) -> None:
     frame = pd.DataFrame(records)
     frame.to_json("pairs.jsonl", orient="records", lines=True)
     ways: tuple[Any, ...] = (PAIRS, records, frame, "pairs.jsonl", Path("pairs.jsonl"))
-    first, *others = (actkit.capture_from_concept(tiny, one, layers=2, chat=False) for one in ways)
+    first, *others = (actkit.capture_from_concept(tiny, way, layers=2, chat=False) for way in ways)
     for other in others:
         assert torch.equal(other.direction(2), first.direction(2)) and other.positive.prompt == first.positive.prompt
 

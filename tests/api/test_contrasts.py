@@ -21,7 +21,7 @@ def test_differences_are_those_of_the_table_pair_diffs(tiny: actkit.ModelSpec, t
     """Sides that part at their last token, which is then the divergence."""
     records = [{"prompt": prompt, "chosen": chosen, "rejected": rejected} for prompt, chosen, rejected in PAIRS]
     path = tmp_path / "pairs.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     dense = actkit.DenseSpec(tiny, actkit.OutputSpec(tmp_path / "run"))
     run = actkit.open_run(actkit.run_dpo(actkit.DpoSpec(str(path), chat=False), dense).path)
     pairs = run.to_pandas("pairs")

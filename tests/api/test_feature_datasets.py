@@ -26,7 +26,7 @@ def same(run: actkit.Run, other: actkit.Run) -> None:
 @pytest.mark.slow
 def test_it_is_the_run_of_the_command(tiny: actkit.ModelSpec, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_text("".join(json.dumps({"text": one}) + "\n" for one in TEXTS), encoding="utf-8")
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
     saes = [actkit.SaeSpec("tiny", "blocks.1.hook_resid_post")]
     spec = actkit.FeatureDatasetSpec(str(path), context_size=8, top_k=4, threshold=0.1)
     output = actkit.OutputSpec(tmp_path / "run")

@@ -56,7 +56,7 @@ def test_any_model_can_be_cut_short(architecture: str, model_dir: Callable[[str]
     path = str(model_dir(architecture))
     cut = actkit.load_model(path, device="cpu", layers=0)
     pairs = ("One two three.", "One two four.")
-    found, expected = (actkit.capture_from_concept(one, [pairs], layers=0, chat=False) for one in (cut, path))
+    found, expected = (actkit.capture_from_concept(source, [pairs], layers=0, chat=False) for source in (cut, path))
     assert found.positive.num_layers == 3
     assert all(torch.equal(a.activations[0], b.activations[0]) for a, b in zip(found, expected, strict=True))
 
@@ -153,7 +153,9 @@ OPTIONS: dict[str, Any] = {
 
 
 def test_every_option_of_a_model_is_one_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [one.name for one in dataclasses.fields(actkit.ModelSpec) if one.name not in ("name", "loaded", "backend")]
+    names = [
+        field.name for field in dataclasses.fields(actkit.ModelSpec) if field.name not in ("name", "loaded", "backend")
+    ]
     assert list(OPTIONS) == names
     seen: list[actkit.ModelSpec] = []
 

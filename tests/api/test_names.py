@@ -24,14 +24,16 @@ def test_importing_actkit_loads_nothing_heavy(line: str) -> None:
 def test_type_checkers_and_the_lazy_table_know_the_same_names() -> None:
     tree = ast.parse(Path(actkit.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    shown = {(one.asname, node.module) for node in block.body if isinstance(node, ast.ImportFrom) for one in node.names}
+    shown = {
+        (alias.asname, node.module) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     assert shown == set(actkit._WHERE.items())
     assert sorted(actkit._WHERE) == actkit.__all__ == dir(actkit)
 
 
 def test_every_function_of_the_package_has_an_example() -> None:
     own = [getattr(actkit, name) for name, module in actkit._WHERE.items() if module.startswith("actkit.api.")]
-    callables = [one for one in own if not isinstance(one, type)]
+    callables = [public for public in own if not isinstance(public, type)]
     assert len(callables) >= 10
-    for one in callables:
-        assert "\n    " in (inspect.getdoc(one) or "") and "actkit." in inspect.getdoc(one), one
+    for function in callables:
+        assert "\n    " in (inspect.getdoc(function) or "") and "actkit." in inspect.getdoc(function), function

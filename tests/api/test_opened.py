@@ -65,14 +65,14 @@ def test_show_repeats_the_verdict_and_picks_rows_features_and_texts(six_runs: Ma
     rows = call("show", six_runs["feature-dataset"], *asked)
     stats = actkit_table(six_runs["feature-dataset"]).nlargest(7, "density")
     listed = [json.loads(line) for line in rows.out.splitlines()]
-    assert [one["density"] for one in listed] == pytest.approx(stats["density"].tolist())
+    assert [row["density"] for row in listed] == pytest.approx(stats["density"].tolist())
     assert list(listed[0]) == ["feature_id", "density"]
     best = int(stats.iloc[0]["feature_id"])
     assert f"feature {best}" in call("show", six_runs["feature-dataset"], "--feature", str(best)).out
     assert "sequence 1," in call("show", six_runs["dpo"], "--sequence", "1").out
     of_table = (("none",), ("tokens", "--sort", "none"), ("features", "--sort", "feature_ids"))
     others = (("--feature", "99999"), ("--sequence", "999"), ("--sort", "x"))
-    for wrong in (*(("--table", *one) for one in of_table), *others):
+    for wrong in (*(("--table", *arguments) for arguments in of_table), *others):
         failed = call("show", six_runs["feature-dataset"], *wrong)
         assert failed.status in (1, 2) and "hint:" in failed.err and "Traceback" not in failed.err
 

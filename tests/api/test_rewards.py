@@ -22,7 +22,7 @@ RECORDS = [
 
 
 def written(path: str = "in.jsonl") -> Path:
-    Path(path).write_text("".join(json.dumps(one) + "\n" for one in RECORDS), encoding="utf-8")
+    Path(path).write_text("".join(json.dumps(record) + "\n" for record in RECORDS), encoding="utf-8")
     return Path(path)
 
 
@@ -44,7 +44,7 @@ def test_it_finds_what_the_command_writes(tiny: actkit.ModelSpec, tmp_path: Path
 
 @pytest.mark.slow
 def test_pooled_features_are_those_of_the_run(tiny: actkit.ModelSpec) -> None:
-    texts = [one["text"] for one in RECORDS]
+    texts = [record["text"] for record in RECORDS]
     for pool in ("max", "mean"):
         found = actkit.RewardSignalDetector(tiny, target_layer=2, pool=pool).detect(RECORDS, out=f"runs/{pool}")
         assert found.run is not None and "features" not in found.run.tables
@@ -69,32 +69,34 @@ def test_the_largest_feature_over_a_texts_tokens_is_its_pooled_one(tiny: actkit.
 @pytest.mark.slow
 def test_name_and_memory_give_the_same(in_memory: Any) -> None:
     saes = Path(actkit.__file__).parent / "bundled" / "saes" / "blocks.2.hook_resid_post"
-    first, other = (actkit.SAEFeatureExtractor(one, sae_path=saes).extract(GOOD) for one in ("tiny", in_memory))
+    first, other = (actkit.SAEFeatureExtractor(model, sae_path=saes).extract(GOOD) for model in ("tiny", in_memory))
     assert first.nnz and np.array_equal(first.toarray(), other.toarray())
-    signals = [actkit.RewardSignalDetector(one, sae_path=saes).detect(RECORDS) for one in ("tiny", in_memory)]
+    signals = [actkit.RewardSignalDetector(model, sae_path=saes).detect(RECORDS) for model in ("tiny", in_memory)]
     pd.testing.assert_frame_equal(signals[0].features, signals[1].features)
 
 
 def test_feedback_from_lists_sides_and_files_is_the_same() -> None:
-    texts, signs = [one["text"] for one in RECORDS], [one["feedback"] == "positive" for one in RECORDS]
-    lists = actkit.FeedbackDataLoader.from_lists(texts, signs, groups=[one["group"] for one in RECORDS])
+    texts, signs = [record["text"] for record in RECORDS], [record["feedback"] == "positive" for record in RECORDS]
+    lists = actkit.FeedbackDataLoader.from_lists(texts, signs, groups=[record["group"] for record in RECORDS])
     assert len(lists) == len(RECORDS) and next(iter(lists)) == {
         "text": texts[0],
         "feedback": True,
         "group": RECORDS[0]["group"],
     }
     sides = actkit.FeedbackDataLoader.from_sides(GOOD, BAD)
-    assert [one["feedback"] for one in sides] == ["positive"] * 4 + ["negative"] * 4
-    assert [one["text"] for one in sides] == [*GOOD, *BAD]
+    assert [side["feedback"] for side in sides] == ["positive"] * 4 + ["negative"] * 4
+    assert [side["text"] for side in sides] == [*GOOD, *BAD]
     assert list(actkit.FeedbackDataLoader.from_file(written())) == RECORDS
-    example = [one["feedback"] for one in actkit.FeedbackDataLoader.example()]
+    example = [row["feedback"] for row in actkit.FeedbackDataLoader.example()]
     assert example.count("positive") == example.count("negative") == 200
 
 
 @pytest.mark.slow
 def test_labels_of_ones_own_are_read(tiny: actkit.ModelSpec) -> None:
     labels = {"positive": "joy", "negative": "anger"}
-    rows = [{"comment": one["text"], "mood": labels[one["feedback"]], "group": one["group"]} for one in RECORDS]
+    rows = [
+        {"comment": record["text"], "mood": labels[record["feedback"]], "group": record["group"]} for record in RECORDS
+    ]
     pd.DataFrame(rows).to_csv("in.csv", index=False)
     data = actkit.FeedbackDataLoader.from_file(
         "in.csv", text_field="comment", label_field="mood", positive=["joy"], negative=["anger"]
@@ -106,21 +108,21 @@ def test_labels_of_ones_own_are_read(tiny: actkit.ModelSpec) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda one: one.detect("missing.jsonl"), InputError, "missing.jsonl"),
-        (lambda one: one.detect(["a text"]), UsageError, "str is no record of feedback"),
-        (lambda one: one.detect([{"text": "One.", "feedback": 1}]), RunError, "negative"),
+        (lambda detector: detector.detect("missing.jsonl"), InputError, "missing.jsonl"),
+        (lambda detector: detector.detect(["a text"]), UsageError, "str is no record of feedback"),
+        (lambda detector: detector.detect([{"text": "One.", "feedback": 1}]), RunError, "negative"),
         (
-            lambda one: one.detect([]),
+            lambda detector: detector.detect([]),
             RunError,
             r"^the input has no records\nhint: is the file, or what is piped in, empty\?$",
         ),
-        (lambda one: actkit.FeedbackDataLoader.from_lists(["One.", "Two."], [1]), UsageError, "2 text, 1 feedback"),
-        (lambda one: actkit.FeedbackDataLoader.from_file("missing.csv"), InputError, "missing.csv"),
-        (lambda one: actkit.SAEFeatureExtractor("tiny").extract([]), UsageError, "there are none"),
-        (lambda one: actkit.SAEFeatureExtractor("tiny").extract([3]), UsageError, "int is no text"),
-        (lambda one: actkit.SAEFeatureExtractor("tiny").extract(["One.", ""]), InputError, "empty"),
-        (lambda one: actkit.RewardSignalDetector("gpt2"), UsageError, "no SAE given for gpt2"),
-        (lambda one: actkit.RewardSignalDetector(3), UsageError, "int is no model"),
+        (lambda _: actkit.FeedbackDataLoader.from_lists(["One.", "Two."], [1]), UsageError, "2 text, 1 feedback"),
+        (lambda _: actkit.FeedbackDataLoader.from_file("missing.csv"), InputError, "missing.csv"),
+        (lambda _: actkit.SAEFeatureExtractor("tiny").extract([]), UsageError, "there are none"),
+        (lambda _: actkit.SAEFeatureExtractor("tiny").extract([3]), UsageError, "int is no text"),
+        (lambda _: actkit.SAEFeatureExtractor("tiny").extract(["One.", ""]), InputError, "empty"),
+        (lambda _: actkit.RewardSignalDetector("gpt2"), UsageError, "no SAE given for gpt2"),
+        (lambda _: actkit.RewardSignalDetector(3), UsageError, "int is no model"),
     ],
 )
 def test_errors_say_what_to_do(tiny: actkit.ModelSpec, call: Any, error: type[Exception], says: str) -> None:

@@ -68,9 +68,9 @@ def test_a_list_of_samples_is_a_document(tiny: actkit.ModelSpec) -> None:
     samples = [{"prompt": "What is red?", "response": " A rose."}, {"prompt": "", "response": "x"}]
     with pytest.warns(UserWarning, match="1 of 2 records were left out"):
         found = actkit.SAEActivationExtractor(CONFIG, tiny).extract(samples)
-    good, bad = (one["sae_activations"]["layer_2"] for one in found["results"])
+    good, bad = (result["sae_activations"]["layer_2"] for result in found["results"])
     features = good["activations"]["last_token"]["top_k_features"]
-    values = [one["activation"] for one in features]
+    values = [feature["activation"] for feature in features]
     assert good["status"] == "success" and 0 < len(values) <= 5 and values == sorted(values, reverse=True)
     assert bad["status"].startswith("error: ") and not bad["activations"]
 
@@ -89,7 +89,7 @@ def test_files_come_back_as_they_were_written() -> None:
     assert path == Path("new/in.json") and actkit.load_samples_from_json(path) == DOCUMENT
     assert "🌊" in path.read_text(encoding="utf-8")
     rows = [{"prompt": "One."}, {"prompt": "Two."}]
-    Path("rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     Path("rows.json").write_text(json.dumps(rows), encoding="utf-8")
     for name in ("rows.jsonl", "rows.json"):
         assert actkit.load_samples_from_json(name) == {"results": rows}
@@ -103,13 +103,13 @@ def test_half_a_character_is_written_as_json_spells_it() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda one: one.extract("a text"), UsageError, "str is no document"),
-        (lambda one: one.extract({"prompt": "x"}), UsageError, "dict is no document"),
-        (lambda one: one.extract([{"prompt": object()}]), UsageError, "cannot be written as JSON"),
-        (lambda one: one.extract([{"prompt": " "}]), RunError, "nothing was kept"),
-        (lambda one: one.extract([]), RunError, "no records"),
-        (lambda one: actkit.load_samples_from_json("missing.json"), InputError, "missing.json"),
-        (lambda one: actkit.save_results_to_json({"x": object()}, "x.json"), UsageError, "cannot be written as JSON"),
+        (lambda extractor: extractor.extract("a text"), UsageError, "str is no document"),
+        (lambda extractor: extractor.extract({"prompt": "x"}), UsageError, "dict is no document"),
+        (lambda extractor: extractor.extract([{"prompt": object()}]), UsageError, "cannot be written as JSON"),
+        (lambda extractor: extractor.extract([{"prompt": " "}]), RunError, "nothing was kept"),
+        (lambda extractor: extractor.extract([]), RunError, "no records"),
+        (lambda _: actkit.load_samples_from_json("missing.json"), InputError, "missing.json"),
+        (lambda _: actkit.save_results_to_json({"x": object()}, "x.json"), UsageError, "cannot be written as JSON"),
     ],
 )
 def test_errors_say_what_to_do(tiny: actkit.ModelSpec, call: Any, error: type[Exception], says: str) -> None:

@@ -28,7 +28,7 @@ def same(read: dict[str, Any], side: actkit.CapturedActivations) -> None:
 
 def test_torch_reads_back_what_was_captured(found: actkit.CapturedActivations) -> None:
     path = actkit.save_activations(found, "new/folder/days.pt")
-    assert path == Path("new/folder/days.pt") and sorted(one.name for one in path.parent.iterdir()) == [
+    assert path == Path("new/folder/days.pt") and sorted(entry.name for entry in path.parent.iterdir()) == [
         "days.json",
         "days.pt",
     ]
@@ -43,7 +43,7 @@ def test_the_figures_stand_beside_it(found: actkit.CapturedActivations) -> None:
     path = actkit.save_activations(found, "days.pt")
     beside = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert (beside["model"], beside["num_layers"], beside["captured_layers"]) == ("tiny", 4, [1, 3])
-    for special, own in ((True, lambda one: one), (False, lambda one: one["without_special_tokens"])):
+    for special, own in ((True, lambda captured: captured), (False, lambda row: row["without_special_tokens"])):
         for layer, figures in actkit.compute_activation_stats(found, special_tokens=special).items():
             written = own(beside["statistics"][str(layer)])
             assert {name: written[name] for name in figures} == figures
@@ -69,7 +69,7 @@ def test_files_that_are_there_are_replaced(found: actkit.CapturedActivations, ti
     other = actkit.capture_activations(tiny, "Other.", layers=0)
     same(torch.load(actkit.save_activations(other, "x.pt"), weights_only=True), other)
     assert json.loads(Path("x.json").read_text(encoding="utf-8"))["captured_layers"] == [0]
-    assert sorted(one.name for one in Path().iterdir() if one.is_file()) == ["x.json", "x.pt"]
+    assert sorted(path.name for path in Path().iterdir() if path.is_file()) == ["x.json", "x.pt"]
 
 
 def test_errors_say_what_to_do(found: actkit.CapturedActivations) -> None:

@@ -70,31 +70,34 @@ def test_differences_are_what_a_hand_computes() -> None:
 
 
 def test_a_side_of_zeros_has_no_cosine() -> None:
-    zero, one = (made([[[value, value]]], [[0]]) for value in (0.0, 1.0))
-    assert actkit.compute_contrastive_diff(zero, one)[0]["cosine"] is None
+    zero, unit = (made([[[value, value]]], [[0]]) for value in (0.0, 1.0))
+    assert actkit.compute_contrastive_diff(zero, unit)[0]["cosine"] is None
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda one: actkit.compute_activation_stats({"layers": []}), "no captured activations"),
+        (lambda _: actkit.compute_activation_stats({"layers": []}), "no captured activations"),
         (
-            lambda one: actkit.compute_activation_stats(
-                {name: one[name] for name in one if name != "special_tokens_mask"}
+            lambda captured: actkit.compute_activation_stats(
+                {name: captured[name] for name in captured if name != "special_tokens_mask"}
             ),
             "which tokens are special",
         ),
-        (lambda one: actkit.compute_contrastive_diff(one, one, read="first"), "read='first' is not known"),
         (
-            lambda one: actkit.compute_contrastive_diff(one, made([[[0.0]]], [[0]])),
+            lambda captured: actkit.compute_contrastive_diff(captured, captured, read="first"),
+            "read='first' is not known",
+        ),
+        (
+            lambda captured: actkit.compute_contrastive_diff(captured, made([[[0.0]]], [[0]])),
             "different layers",
         ),
         (
-            lambda one: actkit.compute_contrastive_diff(made([[[0.0]]], [[0]]), made([[[0.0]]] * 2, [[0]] * 2)),
+            lambda _: actkit.compute_contrastive_diff(made([[[0.0]]], [[0]]), made([[[0.0]]] * 2, [[0]] * 2)),
             "1 positive prompts and 2 negative ones",
         ),
         (
-            lambda one: actkit.compute_contrastive_diff(*[made([[[0.0]]], [[1]])] * 2, read="mean"),
+            lambda _: actkit.compute_contrastive_diff(*[made([[[0.0]]], [[1]])] * 2, read="mean"),
             "prompt 0 has no position",
         ),
     ],

@@ -57,12 +57,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
     def forward(model: Any, batch: Any, points: Any) -> Any:
         kept = real(model, batch, points)
-        blocks = next(one for one in model.module.modules() if isinstance(one, torch.nn.ModuleList))
+        blocks = next(module for module in model.module.modules() if isinstance(module, torch.nn.ModuleList))
         for point in points:
             block = next(blocks[point.layer].parameters())
             assert kept.activations[str(point)].device == block.device, point
         found.setdefault("rows", set()).add("whole" if batch.tree is None else "branching")
-        found.setdefault("weights", set()).update(str(one.device) for one in model.module.parameters())
+        found.setdefault("weights", set()).update(str(parameter.device) for parameter in model.module.parameters())
         return kept
 
     def read(logits: Any, following: Any) -> Any:
@@ -123,7 +123,9 @@ def test_where_a_command_computes(
 
 
 @pytest.mark.quick(2)
-@pytest.mark.parametrize("architecture", ["gemma2", *(one for one in ARCHITECTURES if one != "gemma2")])
+@pytest.mark.parametrize(
+    "architecture", ["gemma2", *(architecture for architecture in ARCHITECTURES if architecture != "gemma2")]
+)
 def test_rows_that_branch_on_two_devices(
     architecture: str,
     model_dir: Callable[[str], Path],
@@ -158,7 +160,9 @@ def test_every_hook_point(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(spec: ModelSpec) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
         model = load(describe(spec), points)
-        taps = {str(one): (lambda tensor, name=str(one): found.__setitem__(name, tensor.clone())) for one in points}
+        taps = {
+            str(point): (lambda tensor, name=str(point): found.__setitem__(name, tensor.clone())) for point in points
+        }
         model.run(ids, positions, None, taps)
         return found
 
@@ -168,7 +172,7 @@ def test_every_hook_point(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         found = read(replace(spec, dtype="float32"))
         where = {point: str(tensor.device) for point, tensor in found.items()}
         values = {point: tensor.cpu() for point, tensor in found.items()}
-    assert set(where.values()) == DEVICES[place] and found.keys() == {str(one) for one in points}
+    assert set(where.values()) == DEVICES[place] and found.keys() == {str(point) for point in points}
     for point in points:
         assert place != "map" or where[str(point)] == ("cuda:1" if point.layer else "cuda:0"), point
         assert relative_error(values[str(point)], expected[str(point)]) < 1e-4, point
@@ -186,7 +190,7 @@ def test_an_output_layer_on_another_device_than_the_sae(monkeypatch: pytest.Monk
         assert placed.device == torch.device("cuda:1")
         found = list(feature_logits(there, placed, tokenizer))
         score = logit_score(there, placed, 0)(3, 7)
-    assert [one["top"].to_pylist()[0][0]["token_id"] for one in found] == [
-        one["top"].to_pylist()[0][0]["token_id"] for one in expected
+    assert [row["top"].to_pylist()[0][0]["token_id"] for row in found] == [
+        row["top"].to_pylist()[0][0]["token_id"] for row in expected
     ]
     assert score == pytest.approx(logit_score(sae, head, 0)(3, 7), rel=1e-4)

@@ -20,7 +20,7 @@ def test_weights_take_what_was_said(architecture: str, layer: int, dtype: str, m
     points = [HookPoint(layer, "hook_resid_post")]
     said = weight_bytes(description, points)
     module = load(description, points).module
-    held = {one.data_ptr(): one.numel() * one.element_size() for one in module.parameters()}
+    held = {parameter.data_ptr(): parameter.numel() * parameter.element_size() for parameter in module.parameters()}
     # The output layer is counted, and need not be loaded: nothing reads it.
     head = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
     spare = 0 if head is None else head.weight.numel() * head.weight.element_size()
@@ -34,7 +34,7 @@ def test_a_model_in_memory_takes_what_it_takes(model_dir: object) -> None:
     directory = model_dir("llama")  # type: ignore[operator]
     module, tokenizer = AutoModelForCausalLM.from_pretrained(directory), AutoTokenizer.from_pretrained(directory)
     description = describe(ModelSpec("x", device="cpu", loaded=(module, tokenizer)))
-    assert weight_bytes(description, []) == sum(4 * one.numel() for one in module.parameters())
+    assert weight_bytes(description, []) == sum(4 * parameter.numel() for parameter in module.parameters())
     assert torch.get_default_dtype() == torch.float32
 
 

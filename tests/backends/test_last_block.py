@@ -35,7 +35,9 @@ def computed(model: Model, points: list[HookPoint], what: Batch) -> tuple[dict[s
     """The kept activations, and how many rows the projections and MLPs of block 1 were given."""
     given: set[int] = set()
     names = ("mlp", *PROJECTIONS)
-    parts = [part for path, part in model.module.named_modules() if path.endswith(tuple(f".1.{one}" for one in names))]
+    parts = [
+        part for path, part in model.module.named_modules() if path.endswith(tuple(f".1.{ending}" for ending in names))
+    ]
     # The layers with weights inside the parts see what is left, once the rows that are read are taken out.
     leaves = [leaf for part in parts for leaf in part.modules() if hasattr(leaf, "weight")]
     hooks = [leaf.register_forward_hook(lambda _, args, __: given.add(args[0].shape[:-1].numel())) for leaf in leaves]
@@ -58,7 +60,7 @@ def test_what_is_read_stays_the_same(architecture: str, name: str, model_dir: Mo
     every = [(row, column) for row in range(3) for column in range(20)]
     cut, _ = computed(model, points, batch(few))
     whole, rows = computed(model, points, batch(every))
-    at = [every.index(one) for one in few]
+    at = [every.index(name) for name in few]
     for point in map(str, points):
         assert relative_error(cut[point], whole[point][at]) <= 1e-5
     assert rows <= {60}

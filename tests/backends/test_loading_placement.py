@@ -28,7 +28,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     def watched(*args: Any, **options: Any) -> Any:
         seen.update(options)
         module, info = real(*args, **{**options, **seen["more"]})
-        seen["read_onto"] = {one.device.type for one in module.parameters()}
+        seen["read_onto"] = {parameter.device.type for parameter in module.parameters()}
         return module, info
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watched)
@@ -56,7 +56,7 @@ def test_weights_on_the_disk_give_the_same_numbers_and_the_same_digest(
         | dict.fromkeys(("model.norm", "model.rotary_emb", "lm_head"), "cpu")
     }
     model = loaded(model_dir("llama"), device_map="cpu")
-    assert any(one.is_meta for one in model.module.parameters())
+    assert any(parameter.is_meta for parameter in model.module.parameters())
     assert torch.equal(read(model), read(plain))
     assert model.weights_digest() == of_weights(plain.module.state_dict())
 

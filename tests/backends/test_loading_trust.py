@@ -152,7 +152,7 @@ def test_torch_load_is_always_told_to_read_tensors_only() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "load_torch"):
                     seen += 1
-                    told = {one.arg: ast.unparse(one.value) for one in node.keywords}
+                    told = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                     if told.get("weights_only") != "True" and path != undecided:
                         wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert seen > 3

@@ -183,7 +183,7 @@ def test_blocks_that_nothing_reads_are_not_loaded(architecture: str, model_dir: 
 
 
 def parameters(model: Model) -> int:
-    return sum(one.numel() for one in model.module.parameters())
+    return sum(parameter.numel() for parameter in model.module.parameters())
 
 
 def test_other_architectures_are_loaded_whole(model_dir: ModelDir, monkeypatch: pytest.MonkeyPatch) -> None:

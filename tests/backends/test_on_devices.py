@@ -29,11 +29,16 @@ PLACES = {"cuda": ("--device", "cuda"), "cuda:1": ("--device", "cuda:1")}
 def test_tensors_of_two_devices_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
     with cuda_devices(monkeypatch):
         first, second, host = torch.ones(3, device="cuda"), torch.ones(3).to("cuda:1"), torch.ones(3)
-        assert [str(one.device) for one in (first, second, host, first.cpu())] == ["cuda:0", "cuda:1", "cpu", "cpu"]
+        assert [str(tensor.device) for tensor in (first, second, host, first.cpu())] == [
+            "cuda:0",
+            "cuda:1",
+            "cpu",
+            "cpu",
+        ]
         assert (second + 1).device == second.device and float((second + 1).sum()) == 6
-        for one, other in ((first, second), (first, host), (host, second)):
+        for mine, other in ((first, second), (first, host), (host, second)):
             with pytest.raises(RuntimeError, match="tensors on"):
-                one * other
+                mine * other
         with pytest.raises((RuntimeError, TypeError)):
             first.numpy()
         with pytest.raises(RuntimeError, match="tensors on"):
@@ -62,8 +67,11 @@ def test_where_each_tensor_of_a_run_lives(
 
     def forward(model: Any, batch: Any, points: Any) -> Any:
         kept = real(model, batch, points)
-        of = {name: (one.values if isinstance(one, Ragged) else one) for name, one in kept.activations.items()}
-        seen.append((batch.tree is not None, {name: str(one.device) for name, one in of.items()}))
+        of = {
+            name: (activation.values if isinstance(activation, Ragged) else activation)
+            for name, activation in kept.activations.items()
+        }
+        seen.append((batch.tree is not None, {name: str(tensor.device) for name, tensor in of.items()}))
         return kept
 
     monkeypatch.setattr("actkit.pipeline.compute.forward", forward)
@@ -85,9 +93,9 @@ def test_weights_and_every_kind_of_hook_point_are_on_the_device(point: str, monk
         points = [HookPoint(1, point)]
         model = load(describe(ModelSpec(device="cuda:1")), points)
         weights = [*model.module.parameters(), *model.module.buffers()]
-        assert {str(one.device) for one in weights} == {"cuda:1"}
-        assert all(isinstance(one, PlacedTensor) for one in weights)
+        assert {str(weight.device) for weight in weights} == {"cuda:1"}
+        assert all(isinstance(weight, PlacedTensor) for weight in weights)
         ids = torch.arange(12).reshape(2, 6)
         taken: list[torch.Tensor] = []
         model.run(ids, torch.arange(6)[None].expand(2, 6), None, {str(points[0]): taken.append})
-        assert [str(one.device) for one in taken] == ["cuda:1"]
+        assert [str(tensor.device) for tensor in taken] == ["cuda:1"]

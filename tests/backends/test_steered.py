@@ -34,7 +34,9 @@ def prepared(path: Path, more: tuple[HookPoint, ...] = ()) -> tuple[Any, torch.T
 
 def alone(model: Any, ids: torch.Tensor, changes: dict[int, Callable[[torch.Tensor], torch.Tensor]]) -> torch.Tensor:
     """[column, vocabulary] of one text, with `changes` (block → of its output from position 1 on)."""
-    blocks = next(one for one in model.module.modules() if isinstance(one, torch.nn.ModuleList) and len(one) == 3)
+    blocks = next(
+        module for module in model.module.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == 3
+    )
 
     def hook(layer: int) -> Callable[..., Any]:
         def after(_: Any, __: Any, output: Any) -> Any:
@@ -65,7 +67,7 @@ def test_steered_logits_are_those_of_each_text_alone(name: str, model_dir: Calla
             {layer: lambda x: x - (x @ unit)[..., None] * unit for layer in (0, 1)},
         ),
     ]
-    batch.keep_below([one for one, _ in cases])
+    batch.keep_below([case for case, _ in cases])
     plain = None
     for intervention, changes in cases:
         found = batch.logits(intervention)
@@ -75,7 +77,7 @@ def test_steered_logits_are_those_of_each_text_alone(name: str, model_dir: Calla
         plain = found if plain is None else plain
         assert intervention.intervention_id == 0 or (found - plain).abs().max() > 1e-3
     assert sorted(batch.below) == [0, 1, 2]
-    assert not any("forward" in vars(one) for one in model.module.modules()), "a block was left replaced"
+    assert not any("forward" in vars(module) for module in model.module.modules()), "a block was left replaced"
 
 
 def test_other_hook_points_and_several_edits(model_dir: Callable[[str], Path]) -> None:
@@ -92,8 +94,8 @@ def test_other_hook_points_and_several_edits(model_dir: Callable[[str], Path]) -
 def test_where_nothing_is_steered_nothing_changes(model_dir: Callable[[str], Path]) -> None:
     _, _, steered, batch = prepared(model_dir("llama"))
     batch.steered = torch.zeros_like(steered)
-    one = Intervention(1, (Edit(POINTS[0], add(torch.full((32,), 50.0))),))
-    assert torch.equal(batch.logits(one), batch.logits(Intervention(0)))
+    intervention = Intervention(1, (Edit(POINTS[0], add(torch.full((32,), 50.0))),))
+    assert torch.equal(batch.logits(intervention), batch.logits(Intervention(0)))
 
 
 def test_a_model_without_an_output_layer_is_refused(model_dir: Callable[[str], Path]) -> None:

@@ -115,7 +115,9 @@ def test_the_short_help_fits_a_screen_and_the_long_one_has_everything(actkit: Ru
     for default in ("tiny", "4096", "skip", "auto"):
         assert f"[{default}]" in whole.out
     group: Any = typer.main.get_command(app)
-    flags = [flag for one in group.commands[command].params if not one.hidden for flag in one.opts if flag[:2] == "--"]
+    flags = [
+        flag for param in group.commands[command].params if not param.hidden for flag in param.opts if flag[:2] == "--"
+    ]
     assert len(flags) > 20
     for flag in flags:
         assert re.search(rf"(^|[ ,]){flag}\b", whole.out, re.MULTILINE), flag
@@ -140,13 +142,15 @@ def test_names_that_only_keep_old_scripts_working_are_not_shown(actkit: Run, com
 @pytest.mark.parametrize("command", ["dpo", "capture"])
 def test_every_visible_option_has_help_and_a_variable_of_its_name(command: str) -> None:
     shown: Any = typer.main.get_command(app)
-    options = [one for one in shown.commands[command].params if one.param_type_name == "option" and not one.hidden]
+    options = [
+        param for param in shown.commands[command].params if param.param_type_name == "option" and not param.hidden
+    ]
     assert len(options) > 15
-    for one in options:
-        assert one.help
-        if one.name not in ("config", "help"):
-            flag = next(flag for flag in one.opts if flag.startswith("--"))
-            assert one.envvar == f"ACTKIT_{flag[2:].replace('-', '_').upper()}"
+    for option in options:
+        assert option.help
+        if option.name not in ("config", "help"):
+            flag = next(flag for flag in option.opts if flag.startswith("--"))
+            assert option.envvar == f"ACTKIT_{flag[2:].replace('-', '_').upper()}"
 
 
 def test_without_arguments_the_help_is_shown(actkit: Run) -> None:
@@ -334,7 +338,7 @@ def test_on_bad_record_fail_names_line_and_field(actkit: Run) -> None:
     assert [path.name for path in Path().iterdir()] == ["p.jsonl"]
     assert actkit("dpo", "p.jsonl", "-o", "x", "--layers", "0", "-q") == Result(0, "x\n", "")
     rejected = pd.read_parquet("x/rejected").to_dict("records")
-    assert [(one["source"], one["line"], one["field"], one["reason"]) for one in rejected] == [
+    assert [(row["source"], row["line"], row["field"], row["reason"]) for row in rejected] == [
         ("p.jsonl", 2, "rejected", "missing")
     ]
 

@@ -19,7 +19,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(name: str, *records: Any) -> None:
-    Path(name).write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    Path(name).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def texts(run: str) -> list[str]:

@@ -52,7 +52,7 @@ def test_a_command_in_a_hint_is_one_line_on_a_narrow_terminal(
     draw_error(SENTENCE, f"to continue: {line}")
     printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err)
     assert f"\nhint: to continue: {line}\n" in printed
-    assert max(len(one) for one in printed.split("\n\n")[0].splitlines()) <= 40
+    assert max(len(line) for line in printed.split("\n\n")[0].splitlines()) <= 40
 
 
 @pytest.mark.parametrize("width", [10, 40, 200])

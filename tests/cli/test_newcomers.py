@@ -267,7 +267,7 @@ def test_a_document_is_neither_piped_in_nor_out(arguments: list[str], actkit: Ru
         (["reward-detect", "empty.jsonl"], "empty.jsonl: the input has no records", "empty?"),
         (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "peek FILE"),
     ],
-    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+    ids=lambda arguments: " ".join(arguments) if isinstance(arguments, list) else "",
 )
 def test_the_input_that_had_nothing_is_named(arguments: list[str], says: str, hint: str, actkit: Run) -> None:
     for name, text in {"empty.txt": "", "blank.txt": "\n \n", "empty.jsonl": "", "bad.jsonl": "{no\n"}.items():
@@ -293,7 +293,9 @@ def test_help_has_every_option_whole_however_narrow_the_terminal_is(
     assert longest <= columns
     names = shown.split()
     group: Any = typer.main.get_command(app)
-    flags = [flag for one in group.commands[command].params if not getattr(one, "hidden", False) for flag in one.opts]
+    flags = [
+        flag for param in group.commands[command].params if not getattr(param, "hidden", False) for flag in param.opts
+    ]
     assert len(flags) > 20
     for flag in (flag for flag in flags if flag.startswith("--")):
         assert {flag, f"{flag},"} & set(names), flag
@@ -368,7 +370,7 @@ def test_in_a_log_there_is_a_line_now_and_then(
         (["--verison"], "--help lists the options"),
         (["capure"], "--help lists the options"),
     ],
-    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+    ids=lambda arguments: " ".join(arguments) if isinstance(arguments, list) else "",
 )
 def test_a_usage_error_points_to_the_help_of_its_command(arguments: list[str], hint: str, actkit: Run) -> None:
     found = actkit(*arguments)
@@ -430,7 +432,7 @@ def test_an_error_says_what_to_type(
     write_lines("in.jsonl", *rows)
     found = actkit(*shlex.split(line), *(() if line.startswith("saes") else ("-o", "x")))
     assert found.status in (1, 2) and says in found.err and hint in found.err, found.err
-    assert [one.name for one in Path().iterdir()] == ["in.jsonl"]
+    assert [path.name for path in Path().iterdir()] == ["in.jsonl"]
 
 
 def test_a_fifth_that_is_rejected_is_a_warning_and_says_what_keeps_it(

@@ -106,9 +106,9 @@ def test_every_command_shows_an_example_and_names_its_arguments_in_capitals() ->
     commands: Any = typer.main.get_command(app)
     for name, command in commands.commands.items():
         assert f"Example: [b]actkit {name} " in command.help or f"| actkit {name} " in command.help, name
-        for one in command.params:
-            if one.param_type_name == "argument":
-                assert re.fullmatch(r"[A-Z|]+", one.metavar or ""), (name, one.name)
+        for param in command.params:
+            if param.param_type_name == "argument":
+                assert re.fullmatch(r"[A-Z|]+", param.metavar or ""), (name, param.name)
 
 
 def test_options_about_computing_again_are_said_to_do_nothing_without_it(actkit: Run) -> None:
@@ -152,9 +152,9 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
     commands: Any = typer.main.get_command(app)
     said: dict[str, set[str]] = {}
     for command in commands.commands.values():
-        for one in (one for one in command.params if not getattr(one, "hidden", False)):
-            for flag in (flag for flag in getattr(one, "opts", ()) if flag in ("--top-k", "--activation-threshold")):
-                said.setdefault(flag, set()).add(one.help.rpartition(": ")[2].capitalize())
+        for param in (param for param in command.params if not getattr(param, "hidden", False)):
+            for flag in (flag for flag in getattr(param, "opts", ()) if flag in ("--top-k", "--activation-threshold")):
+                said.setdefault(flag, set()).add(param.help.rpartition(": ")[2].capitalize())
     assert said == {
         "--top-k": {
             "Features kept of each token; 0 keeps all active.",
@@ -167,7 +167,7 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
 def test_only_commands_that_can_be_continued_say_so_when_they_are_interrupted() -> None:
     commands: Any = typer.main.get_command(app)
     for name, command in commands.commands.items():
-        continues = any("--resume" in getattr(one, "opts", ()) for one in command.params)
+        continues = any("--resume" in getattr(param, "opts", ()) for param in command.params)
         token = ARGUMENTS.set((name, "x"))
         assert ("--resume" in what_is_kept()) == continues, name
         ARGUMENTS.reset(token)

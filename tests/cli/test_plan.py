@@ -109,7 +109,7 @@ def test_it_is_drawn_with_the_ids_and_positions_of_the_first_example(actkit: Cal
     shown = actkit(*COMMANDS["sae-extract"][:-3], "--plan")
     assert "5 of 6 records" in shown and "1 rejected: not text" in shown and "in all" in shown
     ids = json.loads(actkit(*COMMANDS["sae-extract"][:-3], "--plan", "--json"))["example"]["token_ids"]
-    assert f"token ids: {' '.join(str(one) for one in ids)}" in shown
+    assert f"token ids: {' '.join(str(number) for number in ids)}" in shown
     assert "reads position 7" in shown and "┃ ·A" in shown
     assert "pooled_features not counted" in actkit(*COMMANDS["reward-detect"], "--plan")
 
@@ -139,7 +139,9 @@ def test_records_that_are_no_use_and_a_run_in_the_way_are_errors_as_in_a_run(act
 def test_the_weights_take_what_is_said(layers: str, dtype: str) -> None:
     description = describe(ModelSpec("tiny", device="cpu", dtype=dtype))
     points = parse_hook_points(["hook_resid_post"], layers, description.n_layers)
-    loaded = sum(one.numel() * one.element_size() for one in load(description, points).module.parameters())
+    loaded = sum(
+        parameter.numel() * parameter.element_size() for parameter in load(description, points).module.parameters()
+    )
     assert weight_bytes(description, points) == loaded
     assert loaded < 30e6 and next(load(description, points).module.parameters()).dtype == getattr(torch, dtype)
 

@@ -17,7 +17,7 @@ from actkit.errors import ModelError
 @pytest.mark.slow
 def test_what_is_listed_is_what_saelens_knows() -> None:
     known = sae_lens.releases()
-    found = {one.name: one for one in listed()}
+    found = {release.name: release for release in listed()}
     assert list(found) == list(known) and len(found) > 100
     for name, release in known.items():
         assert found[name] == Listed(release.name, release.model, release.sae_ids, release.repository)

@@ -38,7 +38,7 @@ def test_a_pair_is_shown_whole_with_its_boundary_and_where_the_sides_part(actkit
     strips = first_strips(Path("x"), 3)
     sequences = pd.read_parquet("x/sequences").set_index("sequence_id")
     pairs = pd.read_parquet("x/pairs")
-    assert [one.side for one in strips] == ["chosen", "rejected", "chosen"]
+    assert [strip.side for strip in strips] == ["chosen", "rejected", "chosen"]
     for strip in strips:
         row, pair = sequences.loc[strip.sequence_id], pairs[pairs["record_id"] == strip.record_id].iloc[0]
         assert len(strip.tokens) == row["n_tokens"] == pair[f"{strip.side}_length"]
@@ -66,7 +66,7 @@ def test_the_largest_features_stand_under_the_tokens_that_were_read(actkit: Call
     (row,) = pd.read_parquet("x/features").to_dict("records")
     read = [token for token in strip.tokens if token.read]
     assert [token.position for token in read] == [row["position"]] and strip.response_start == row["position"] + 1
-    assert [one for one, _ in read[0].features] == list(row["feature_ids"][:3])
+    assert [feature for feature, _ in read[0].features] == list(row["feature_ids"][:3])
     assert [value for _, value in read[0].features] == pytest.approx(row["feature_activations"][:3])
     lines = actkit("show", "x").splitlines()
     tokens, marks, features = lines[-3:]
@@ -86,7 +86,7 @@ def test_pooled_features_are_shown_where_they_are_strongest(actkit: Call) -> Non
     row = pd.read_parquet("x/pooled_features").iloc[0]
     at = dict(zip(row["feature_ids"], row["feature_positions"], strict=True))
     for token in strip.tokens:
-        own = sorted((one for one in at if at[one] == token.position), key=list(row["feature_ids"]).index)
+        own = sorted((index for index in at if at[index] == token.position), key=list(row["feature_ids"]).index)
         assert [feature for feature, _ in token.features] == own[:3]
     assert ACTIVE.search(actkit("show", "x"))
 
@@ -96,7 +96,7 @@ def test_later_shards_are_found_and_no_more_is_read_than_is_asked(
 ) -> None:
     texts = [part for index in range(6) for part in ("-p", f"Text {index}.")]
     actkit("capture", *texts, "--layers", "0", "--shard-sequences", "2", "-o", "x", "-q")
-    assert [one.sequence_id for one in first_strips(Path("x"), 5)] == [0, 1, 2, 3, 4]
+    assert [strip.sequence_id for strip in first_strips(Path("x"), 5)] == [0, 1, 2, 3, 4]
     (Path("x") / "tokens" / "part-00001.parquet").write_bytes(b"damaged")
     assert len(first_strips(Path("x"), 2)) == 2
 

@@ -45,7 +45,7 @@ def no_room(*_: object, **__: object) -> object:
     raise OSError(errno.ENOSPC, "no room")
 
 
-@pytest.mark.parametrize(("error", "sentence"), UNFORESEEN, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(("error", "sentence"), UNFORESEEN, ids=lambda case: type(case).__name__)
 def test_what_nobody_foresaw_is_a_sentence(failing: Run, tmp_path: Path, error: BaseException, sentence: str) -> None:
     found = failing(error)
     assert found.status == 1 and found.out == ""

@@ -32,7 +32,7 @@ from tests.verify.test_tables import damage, edit, part
 
 TEXTS = [" ".join(f"word {n}," for _ in range(1 + n % 7)) for n in range(9)]
 EVERY = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "attn.hook_z")
-HOOKS = tuple(one for name in EVERY for one in ("--hook-point", name))
+HOOKS = tuple(word for name in EVERY for word in ("--hook-point", name))
 ONE, TWO = (f"blocks.{layer}.hook_resid_post" for layer in (1, 2))
 ABOVE = ("--activation-threshold", "0.5")
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -132,7 +132,7 @@ def test_every_record_of_every_command_is_what_the_plain_model_gives(
 
 def scaled(factor: float, column: str = "activation") -> Any:
     def change(table: pa.Table) -> pa.Table:
-        rows = [[one * factor for one in row] for row in table[column].to_pylist()]
+        rows = [[item * factor for item in row] for row in table[column].to_pylist()]
         at = table.schema.get_field_index(column)
         return table.set_column(at, table.schema.field(at), pa.array(rows, type=table.schema.field(at).type))
 
@@ -189,7 +189,9 @@ def test_what_is_not_what_is_computed_again_is_named(what: str, copy: Callable[[
     damage(run, table, change, number=0)
     result = actkit("verify", run, "--recompute", "1000", "-q", "--json")
     assert result.status == 1
-    assert any(says in one for one in result.found["recomputed"]["problems"]), result.found["recomputed"]["problems"]
+    assert any(says in problem for problem in result.found["recomputed"]["problems"]), result.found["recomputed"][
+        "problems"
+    ]
 
 
 @pytest.mark.slow
@@ -211,8 +213,8 @@ def test_a_feature_that_is_left_out_is_found_by_computing_again(copy: Callable[[
 def test_other_architectures_agree_at_every_hook_point_that_they_have(
     name: str, model_dir: Callable[[str], Path], tmp_path: Path, actkit: Run
 ) -> None:
-    names = [one for one in EVERY if not (name == "gpt_neox" and one == "resid_mid")]
-    points = [one for each in names for one in ("--hook-point", each)]
+    names = [hook for hook in EVERY if not (name == "gpt_neox" and hook == "resid_mid")]
+    points = [word for each in names for word in ("--hook-point", each)]
     rows = [{"prompt": text[:60], "chosen": f" yes, {text[:20]}", "rejected": " no"} for text in TEXTS]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     arguments = ("--model", model_dir(name), "--no-chat", *points, "--verify", "2", *SHARDS)
@@ -245,7 +247,9 @@ def test_a_run_is_checked_on_its_own_weights_and_never_on_a_bridge() -> None:
     assert plain_of(plain).module is plain.module
     bridged = load(description, [HookPoint(0, "attn.hook_pattern")])
     assert plain_of(bridged).module is not bridged.module
-    assert "transformer_lens" not in {type(one).__module__.split(".")[0] for one in plain_of(bridged).module.modules()}
+    assert "transformer_lens" not in {
+        type(module).__module__.split(".")[0] for module in plain_of(bridged).module.modules()
+    }
 
 
 @pytest.mark.slow
@@ -286,10 +290,10 @@ def test_records_are_drawn_from_all_shards_or_from_those_that_are_named(runs: Ca
     run = runs("capture")
     every = drawn(run, 1000, 0)
     assert list(every) == ["part-00000.parquet", "part-00001.parquet"]
-    assert [one for records in every.values() for one in records.tolist()] == list(range(len(TEXTS)))
+    assert [record for records in every.values() for record in records.tolist()] == list(range(len(TEXTS)))
     assert list(drawn(run, 1000, 0, ["part-00001.parquet"])) == ["part-00001.parquet"]
     some = drawn(run, 4, 0)
-    assert sum(map(len, some.values())) == 4 and all(set(one) <= set(every[name]) for name, one in some.items())
+    assert sum(map(len, some.values())) == 4 and all(set(chosen) <= set(every[name]) for name, chosen in some.items())
 
 
 def test_a_model_that_has_changed_under_its_name_is_said_to_have(
@@ -305,7 +309,7 @@ def test_a_model_that_has_changed_under_its_name_is_said_to_have(
     assert result.status == 1
     problems = result.found["recomputed"]["problems"]
     assert "is not the model that was run: its files are others" in problems[0]
-    assert any("blocks.0.hook_resid_post" in one for one in problems[1:])
+    assert any("blocks.0.hook_resid_post" in problem for problem in problems[1:])
     shutil.rmtree(tmp_path / "model")
     result = actkit("verify", tmp_path / "run", "--recompute", "1", "-q")
     assert result.status == 1 and "Traceback" not in result.err and "hint: " in result.err
@@ -388,7 +392,7 @@ def test_what_is_printed_where(copy: Callable[[str], Path], actkit: Run) -> None
     bad = actkit("verify", run, "--json", "--recompute", "2")
     assert bad.status == 1
     assert bad.found["ok"] is False and "recomputed" not in bad.found
-    assert {one["where"] for one in bad.found["problems"]} >= {
+    assert {problem["where"] for problem in bad.found["problems"]} >= {
         "features/part-00001.parquet",
         "tokens/part-00000.parquet",
     }
@@ -407,7 +411,7 @@ def test_bytes_that_changed_are_reported_and_the_numbers_computed_again_all_the_
     run = copy("capture")
     change_part(part(run, "activations", 0), scaled(1.001))
     found = actkit("verify", run, "--recompute", "100", "-q", "--json").found
-    assert {"checksums", "counts", "recomputed"} >= {one["check"] for one in found["problems"]}
+    assert {"checksums", "counts", "recomputed"} >= {problem["check"] for problem in found["problems"]}
     assert found["problems"][0]["where"] == "activations/part-00000.parquet"
     assert "blocks.1.hook_resid_post is 1.00e-03 off" in found["recomputed"]["problems"][0]
 

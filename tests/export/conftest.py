@@ -43,7 +43,7 @@ DOCUMENTS = [
 
 
 def lines(path: Path, records: list[Any]) -> str:
-    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return str(path)
 
 
@@ -73,7 +73,7 @@ def capture_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def stories_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stories")
-    path = lines(folder / "stories.jsonl", [{"text": one} for one in DOCUMENTS])
+    path = lines(folder / "stories.jsonl", [{"text": document} for document in DOCUMENTS])
     return actkit.run_feature_dataset(
         actkit.FeatureDatasetSpec(path, context_size=11, top_k=9), sparse(folder / "run")
     ).path

@@ -40,7 +40,7 @@ def test_a_run_of_several_shards_is_one_array_a_hook_point(
         assert shards(run, "activations") > 1
         found = READERS[to](export(run, to, tmp_path / f"{run.parent.name}.{to}"))
         check(run, found)
-        assert all(one.dtype == np.float32 for name, one in found.items() if name.startswith("blocks."))
+        assert all(array.dtype == np.float32 for name, array in found.items() if name.startswith("blocks."))
 
 
 @pytest.mark.parametrize("to", READERS)
@@ -50,7 +50,7 @@ def test_float16_stays_and_hook_points_may_differ_in_width(to: str, tmp_path: Pa
     run = actkit.run_capture(actkit.CaptureSpec(PROMPTS, positions="last"), spec).path
     found = READERS[to](export(run, to, tmp_path / "x"))
     check(run, found)
-    assert {one.dtype for name, one in found.items() if name.startswith("blocks.")} == {np.dtype(np.float16)}
+    assert {array.dtype for name, array in found.items() if name.startswith("blocks.")} == {np.dtype(np.float16)}
 
 
 @pytest.mark.parametrize("to", READERS)

@@ -96,8 +96,8 @@ def test_a_subset_of_positions_says_which_they_are(tmp_path: Path, positions: An
     run = actkit.run_dpo(spec, dense(tmp_path / "run", layers="1,3", store_dtype="float16")).path
     with h5py.File(export(run, "h5", tmp_path / "x.h5", compression="lzf")) as file:
         check(run, file)
-        one = file["activations/sample_0_chosen/blocks.1.hook_resid_post"]
-        assert one.dtype == np.float16 and one.compression == "lzf"
+        array = file["activations/sample_0_chosen/blocks.1.hook_resid_post"]
+        assert array.dtype == np.float16 and array.compression == "lzf"
         assert file["activations/sample_1_chosen/blocks.1.hook_resid_post"].shape == (0, 192)
         first = file["metadata/sample_0"].attrs["chosen_divergence_idx"]
         assert file["sequences/sample_0_chosen/positions"][0] == first > 0

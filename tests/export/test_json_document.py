@@ -96,14 +96,16 @@ def test_a_document_that_has_changed_is_not_mixed_with_the_run(tmp_path: Path) -
     notes: list[str] = []
     found = exported(run, tmp_path / "x.json", on_note=notes.append)
     assert len(notes) == 1 and "no longer what was read" in notes[0]
-    prompts = [one.get("prompt") for result in found["results"] for one in result["variations"]]
+    prompts = [variation.get("prompt") for result in found["results"] for variation in result["variations"]]
     assert "And the sea?" in prompts and "And the fog?" not in prompts
 
 
 def check_records(run: Path, found: Any, whole: bool) -> None:
     """The features of every written record, as the tables have them."""
     sequences, features = pd.read_parquet(run / "sequences"), pd.read_parquet(run / "features")
-    variations = {one["record_id"]: one for result in found["results"] for one in result["variations"]}
+    variations = {
+        variation["record_id"]: variation for result in found["results"] for variation in result["variations"]
+    }
     assert sorted(variations) == list(range(len(ANSWERS)))
     for sequence in sequences.itertuples():
         own = variations[sequence.record_id]
@@ -118,8 +120,8 @@ def check_records(run: Path, found: Any, whole: bool) -> None:
             assert list(slot["activations"]) == keys
             for key, row in zip(keys, rows.itertuples(), strict=True):
                 top = slot["activations"][key]["top_k_features"]
-                assert [one["id"] for one in top] == row.feature_ids.tolist()
-                assert [one["activation"] for one in top] == row.feature_activations.tolist()
+                assert [row["id"] for row in top] == row.feature_ids.tolist()
+                assert [row["activation"] for row in top] == row.feature_activations.tolist()
                 assert slot["activations"][key]["num_active_features"] == row.n_active
 
 
@@ -137,7 +139,9 @@ def test_records_become_results(tmp_path: Path, form: str, whole: bool) -> None:
     found = exported(run, tmp_path / "x.json")
     check_records(run, found, whole)
     first = found["results"][0]
-    assert first["question_id"].startswith("7") and [one["template_type"] for one in first["variations"]] == [
+    assert first["question_id"].startswith("7") and [
+        variation["template_type"] for variation in first["variations"]
+    ] == [
         "plain",
         "polite",
     ]
@@ -155,9 +159,9 @@ def test_a_token_across_the_boundary_is_flagged(tmp_path: Path) -> None:
     assert merged[3] and not merged[5]
     found = exported(run, tmp_path / "x.json")
     flags = {
-        one["record_id"]: one.get("boundary_merged", False)
+        variation["record_id"]: variation.get("boundary_merged", False)
         for result in found["results"]
-        for one in result["variations"]
+        for variation in result["variations"]
     }
     assert [number for number, flag in flags.items() if flag] == [3]
 
@@ -202,7 +206,7 @@ def test_a_second_sae_of_a_layer_stands_beside_the_first_one(tmp_path: Path) -> 
     name = "layer_1 tiny/blocks.1.hook_resid_post"
     run = extracted(tmp_path / "answers2.json", tmp_path / "two", SAES[:1])
     second = exported(run, tmp_path / "x.json")
-    assert {key: one["sae"] for key, one in second["sae_extraction_metadata"].items()} == {
+    assert {key: row["sae"] for key, row in second["sae_extraction_metadata"].items()} == {
         "layer_1": "another",
         name: "tiny/blocks.1.hook_resid_post",
     }
@@ -216,4 +220,4 @@ def test_beyond_the_last_record_nothing_of_an_older_run_stays_under_the_same_nam
     exported(extracted(path, tmp_path / "one", SAES[:1]), tmp_path / "answers2.json")
     run = extracted(tmp_path / "answers2.json", tmp_path / "two", SAES[:1], max_records=1)
     places = exported(run, tmp_path / "x.json")["results"][0]["variations"]
-    assert [list(one["sae_activations"]) for one in places] == [["layer_1"], []]
+    assert [list(place["sae_activations"]) for place in places] == [["layer_1"], []]

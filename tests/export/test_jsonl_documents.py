@@ -11,7 +11,7 @@ import actkit
 from actkit.export.formats import export
 from tests.export.conftest import CPU, DOCUMENTS, SAES, lines, shards
 
-NAMES = [f"tiny/{one.sae_id}" for one in SAES]
+NAMES = [f"tiny/{sae.sae_id}" for sae in SAES]
 
 
 def exported(run: Path, out: Path, **options: Any) -> list[Any]:
@@ -32,8 +32,8 @@ def check(run: Path, found: list[Any], special: bool) -> None:
         assert line["offset_ends"] == own["char_end"].tolist()
         keys = [(line["sae"], row.sequence_id, row.position) for row in own.itertuples()]
         rows = features.loc[keys]
-        assert line["active_features"] == [one.tolist() for one in rows["feature_ids"]]
-        assert line["activations"] == [one.tolist() for one in rows["feature_activations"]]
+        assert line["active_features"] == [ids.tolist() for ids in rows["feature_ids"]]
+        assert line["activations"] == [activation.tolist() for activation in rows["feature_activations"]]
         assert any(line["active_features"])
 
 

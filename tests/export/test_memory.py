@@ -68,14 +68,18 @@ def sequences_and_tokens(run: Path, part: int, ids: Any, starts: Any, ends: Any,
     """Writes both tables; returns the sequence and the position of every token."""
     own = ends - starts
     owners = np.repeat(ids, own)
-    positions = np.concatenate([np.arange(*one) for one in zip(starts, ends, strict=True)])
+    positions = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
     text = ["a" * int(end) for end in ends]
     columns = {"sequence_id": ids, "record_id": records, "n_tokens": ends, "response_start": ends - 4, "text": text}
     zeros = np.zeros(len(ids), dtype=np.int64)
     columns |= {"side": sides, "source": ["made-up.jsonl"] * len(ids), "chunk": zeros, "char_offset": zeros}
     written(run, "sequences", part, [columns])
     tokens = {"sequence_id": owners, "position": positions, "token_id": (positions % 5000).astype(np.int32)}
-    tokens |= {"token": [f"t{one % 5000}" for one in positions], "char_start": positions, "char_end": positions + 1}
+    tokens |= {
+        "token": [f"t{position % 5000}" for position in positions],
+        "char_start": positions,
+        "char_end": positions + 1,
+    }
     written(run, "tokens", part, [{**tokens, "is_special": np.zeros(len(owners), dtype=bool)}])
     return owners, positions
 

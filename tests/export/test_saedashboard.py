@@ -35,21 +35,22 @@ def test_the_batch_has_the_readers_fields_and_the_tables_numbers(six_runs: Mappi
     positions = pd.read_parquet(run / "feature_positions")
     tokens = pd.read_parquet(run / "tokens").set_index(["sequence_id", "position"])
     ordinary = ~tokens["is_special"]
-    listed = [one["feature_index"] for one in batch["features"]]
+    listed = [feature["feature_index"] for feature in batch["features"]]
     assert listed == sorted(set(positions["feature_id"]))
-    for one in batch["features"][::23]:
-        assert {name: type(value) for name, value in one.items()} == FEATURE
-        row = stats.loc[one["feature_index"]]
-        assert one["frac_nonzero"] == pytest.approx(row["density"])
-        assert sum(one["freq_hist_data_bar_heights"]) == row["n_active"]
+    for feature in batch["features"][::23]:
+        assert {name: type(value) for name, value in feature.items()} == FEATURE
+        row = stats.loc[feature["feature_index"]]
+        assert feature["frac_nonzero"] == pytest.approx(row["density"])
+        assert sum(feature["freq_hist_data_bar_heights"]) == row["n_active"]
         assert (
-            len(one["pos_str"]) == len(one["neg_values"]) == 10 and one["pos_values"] == sorted(one["pos_values"])[::-1]
+            len(feature["pos_str"]) == len(feature["neg_values"]) == 10
+            and feature["pos_values"] == sorted(feature["pos_values"])[::-1]
         )
-        assert len(one["activations"]) == len(row["contexts"])
-        own = positions[positions["feature_id"] == one["feature_index"]].set_index(["sequence_id", "position"])[
+        assert len(feature["activations"]) == len(row["contexts"])
+        own = positions[positions["feature_id"] == feature["feature_index"]].set_index(["sequence_id", "position"])[
             "activation"
         ]
-        for found, context in zip(one["activations"], row["contexts"], strict=True):
+        for found, context in zip(feature["activations"], row["contexts"], strict=True):
             assert set(found) == ACTIVATION and len(found["tokens"]) == len(found["values"])
             at = found["qualifying_token_index"]
             assert found["tokens"][at] == context["token"] and found["values"][at] == pytest.approx(

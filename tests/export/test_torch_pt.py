@@ -113,7 +113,7 @@ def test_the_statistics_are_those_of_the_activations(capture_run: Path, tmp_path
 
 def test_it_is_refused_before_it_is_built_where_padding_makes_it_too_large(capture_run: Path, tmp_path: Path) -> None:
     found = loaded(capture_run, tmp_path / "fits.pt", max_mb=1)
-    assert sum(one.nbytes for one in found["activations"].values()) < 1e6
+    assert sum(activation.nbytes for activation in found["activations"].values()) < 1e6
     # One long text makes rows for all: 1.2 MB of padding for 60 short ones.
     prompts = ("one two three " * 20, *("Four",) * 60)
     run = actkit.run_capture(actkit.CaptureSpec(prompts), dense(tmp_path / "run", layers="0")).path
@@ -126,7 +126,7 @@ def test_the_file_is_a_sound_archive_that_can_be_mapped(capture_run: Path, tmp_p
     path = export(capture_run, "pt", tmp_path / "x.pt")
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
-    mapped, read = (torch.load(path, weights_only=True, mmap=one) for one in (True, False))
+    mapped, read = (torch.load(path, weights_only=True, mmap=mmap) for mmap in (True, False))
     assert torch.equal(mapped["activations"][2], read["activations"][2])
     assert mapped["activations"][2].data_ptr() % 64 == 0
 

@@ -101,7 +101,9 @@ def check_same(first: Path, second: Path) -> None:
     assert files[0] == files[1]
     for name in (name for name in files[0] if name.suffix == ".parquet"):
         assert pq.read_table(first / name).equals(pq.read_table(second / name)), name
-    one, other = facts_of(first), facts_of(second)
-    assert {name: (one.get(name), other.get(name)) for name in {*one, *other} if one.get(name) != other.get(name)} == {}
+    mine, other = facts_of(first), facts_of(second)
+    assert {
+        name: (mine.get(name), other.get(name)) for name in {*mine, *other} if mine.get(name) != other.get(name)
+    } == {}
     assert finished(second, unfinished=False)[1] == []
     assert [path.name for path in second.parent.glob(f"*{second.name}.*")] == []

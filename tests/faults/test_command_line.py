@@ -65,12 +65,12 @@ def test_a_signal_before_the_first_shard_leaves_nothing_and_no_line_that_would_c
         signal.raise_signal(number)
 
     monkeypatch.setattr(extract, "_run_shards", kill)
-    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(caught) for caught in (signal.SIGINT, signal.SIGTERM)]
     found, out, err = actkit("capture", "-p", "It's one", "-o", "x", "--overwrite", *SMALL)
     assert (found, out) == (status, "")
     assert err == f"error: {says} before a shard was finished\n\nhint: nothing is kept; the same command begins anew\n"
     assert not list(Path().iterdir())
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [signal.getsignal(caught) for caught in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_a_signal_that_a_library_turns_into_an_error_is_still_an_interruption(

@@ -57,22 +57,22 @@ def cases(module: str, folder: Path, count: int, first: int = 0) -> Iterator[dic
         process.wait()
 
 
-def wrong_with(one: dict[str, Any]) -> str | None:
+def wrong_with(row: dict[str, Any]) -> str | None:
     """What is wrong with what came of a case; None where nothing is."""
-    said, err = one["err"], one["err"].replace("\r", "")
-    if one["status"] not in (0, 1, 2):
-        return f"exit status: {one['status']}"
+    said, err = row["err"], row["err"].replace("\r", "")
+    if row["status"] not in (0, 1, 2):
+        return f"exit status: {row['status']}"
     if "Traceback" in said or "panicked" in said or "unforeseen" in said:
         return "a traceback"
     if re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", err):
         return "an escape sequence"
-    if one["status"] and (err.count("error: ") < 1 or err.count("\nhint: ") != 1):
+    if row["status"] and (err.count("error: ") < 1 or err.count("\nhint: ") != 1):
         return "no sentence with a hint"
-    if one.get("seconds", 0) > PATIENCE / 2:
-        return f"{one['seconds']:.0f} s"
-    if one.get("leak"):
+    if row.get("seconds", 0) > PATIENCE / 2:
+        return f"{row['seconds']:.0f} s"
+    if row.get("leak"):
         return "something outside of the folder was read"
-    return f"{one['peak']:,} kB" if one.get("peak", 0) > PEAK else None
+    return f"{row['peak']:,} kB" if row.get("peak", 0) > PEAK else None
 
 
 def main(module: str, folder: Path, first: int, end: int) -> None:

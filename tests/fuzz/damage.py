@@ -156,14 +156,14 @@ def read(
         except ActkitError as caught:
             error = caught.message
             assert path.name in error and caught.hint and len(error) < 1000
-    assert [one.record_id for one in found] == list(range(len(found)))
-    assert {one.source for one in found} <= {str(path)}
-    lines = [one.line for one in found if one.line is not None]
+    assert [record.record_id for record in found] == list(range(len(found)))
+    assert {record.source for record in found} <= {str(path)}
+    lines = [record.line for record in found if record.line is not None]
     assert lines == sorted(lines)
-    for one in found:
-        if isinstance(one, Rejected):
-            assert one.reason and len(one.reason) < 400
-            one.reason.encode()
+    for record in found:
+        if isinstance(record, Rejected):
+            assert record.reason and len(record.reason) < 400
+            record.reason.encode()
     return found, error
 
 

@@ -114,9 +114,9 @@ def json_node(folder: Path, draw: random.Random) -> None:
 
 def top_level(folder: Path, draw: random.Random) -> None:
     """A size, a name or a switch at the top of a configuration, where it counts most."""
-    path = draw.choice([one for one in _files(folder, ".json") if one.name in ("config.json", "cfg.json")])
+    path = draw.choice([file for file in _files(folder, ".json") if file.name in ("config.json", "cfg.json")])
     document = json.loads(path.read_bytes())
-    within = draw.choice([document, *(one for one in document.values() if isinstance(one, dict))])
+    within = draw.choice([document, *(inner for inner in document.values() if isinstance(inner, dict))])
     within[draw.choice(sorted(within) or ["x"])] = draw.choice(WHATEVER)
     _write(path, json.dumps(document).encode())
 
@@ -181,7 +181,7 @@ def header(folder: Path, draw: random.Random) -> None:
     data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     about = json.loads(data[8 : 8 + length])
-    name = draw.choice([one for one in about if one != "__metadata__"])
+    name = draw.choice([entry for entry in about if entry != "__metadata__"])
     what = draw.randrange(9)
     lies: Any = draw.choice([[10**12], [2**62, 2], [-1], [], ["x"], [0], [1, 2, 3, 4], None, [1.5]])
     if what == 0:
@@ -209,7 +209,7 @@ def header(folder: Path, draw: random.Random) -> None:
 
 def index(folder: Path, draw: random.Random) -> None:
     """Weights in parts, of which the index tells where they are: outside of the folder, nowhere, or what is no name."""
-    path = draw.choice([one for one in _files(folder, ".safetensors") if one.name == "model.safetensors"])
+    path = draw.choice([file for file in _files(folder, ".safetensors") if file.name == "model.safetensors"])
     data = path.read_bytes()
     about = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
     secret = folder.parent / "secret.safetensors"
@@ -227,7 +227,7 @@ def index(folder: Path, draw: random.Random) -> None:
 
 def regex(folder: Path, draw: random.Random) -> None:
     """A tokenizer that splits, or replaces, by an expression that does not compile or takes long."""
-    path = draw.choice([one for one in _files(folder, ".json") if one.name == "tokenizer.json"])
+    path = draw.choice([file for file in _files(folder, ".json") if file.name == "tokenizer.json"])
     document = json.loads(path.read_bytes())
     pattern = {"Regex": draw.choice(REGEXES)}
     if draw.randrange(2):
@@ -259,9 +259,9 @@ def _nodes(value: Any, most: int) -> Any:
     inner = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
-    for key, one in inner[:most]:
+    for key, child in inner[:most]:
         yield value, key
-        yield from _nodes(one, 50)
+        yield from _nodes(child, 50)
 
 
 OF_MODELS: tuple[Step, ...] = (

@@ -143,7 +143,9 @@ def _column(run: Path, where: int, which: int, how: int) -> None:
             lambda: table.set_column(at, name, pa.nulls(n)),
             lambda: table.set_column(at, table.schema.field(at), pa.nulls(n, table.schema.field(at).type)),
             lambda: table.set_column(at, name, pa.array([[1.0]] * n)),
-            lambda: table.rename_columns([f"{one}\x1b[0m" if one == name else one for one in table.column_names]),
+            lambda: table.rename_columns(
+                [f"{column}\x1b[0m" if column == name else column for column in table.column_names]
+            ),
             lambda: table.append_column(name, table[at]),
             lambda: table.select([]),
             lambda: table.set_column(at, name, pa.array([{"a": 1}] * n)),
@@ -181,7 +183,7 @@ def _parents(run: Path, where: int, which: int, how: int) -> None:
     def change(table: pa.Table) -> pa.Table:
         ids = table["sequence_id"].to_pylist()
         at = table.schema.get_field_index("parent_id")
-        parents = [[one, 10**12, ids[-1], ids[0]][how % 4] for one in ids]
+        parents = [[number, 10**12, ids[-1], ids[0]][how % 4] for number in ids]
         return table.set_column(at, table.schema.field(at), pa.array(parents, type=pa.int64()))
 
     _rewrite(path, change)
@@ -246,9 +248,9 @@ def _nodes(value: Any) -> Any:
     inner = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
-    for key, one in inner:
+    for key, child in inner:
         yield value, key
-        yield from _nodes(one)
+        yield from _nodes(child)
 
 
 def _files(run: Path, suffix: str = "") -> list[Path]:
@@ -270,11 +272,11 @@ def _rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     with pq.ParquetFile(path) as file:
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
         whole = file.read()
-    made = [change(one) for one in groups] or [change(whole)]
+    made = [change(group) for group in groups] or [change(whole)]
     with pq.ParquetWriter(path, made[0].schema) as writer:
-        for one in made:
-            if one.schema.equals(made[0].schema) and len(one):
-                writer.write_table(one, row_group_size=len(one))
+        for group in made:
+            if group.schema.equals(made[0].schema) and len(group):
+                writer.write_table(group, row_group_size=len(group))
 
 
 def _extreme(kind: pa.DataType, number: int) -> Any:
@@ -293,6 +295,6 @@ def _extreme(kind: pa.DataType, number: int) -> Any:
     if pa.types.is_fixed_size_list(kind):
         return [float("nan")] * kind.list_size
     if pa.types.is_list(kind):
-        one = _extreme(kind.value_type, number // 5)
-        return [[], None, [one], [one] * 3][number % 4]
+        extreme = _extreme(kind.value_type, number // 5)
+        return [[], None, [extreme], [extreme] * 3][number % 4]
     return None

@@ -59,10 +59,10 @@ def test_a_file_of_any_name_that_is_text_is_read(tmp_path: Path, name: str, suff
     path = tmp_path / f"{name}.{suffix}"
     write(path)
     for found in (list(read_records(str(path))), list(read_documents(find_corpus(str(path))))):
-        (one,) = found
-        assert isinstance(one, Record) and one.source == str(path)
-        assert "one" in (one.value if isinstance(one.value, str) else one.value["text"])
-    assert [one.source for one in read_documents(find_corpus(str(tmp_path)))] == [str(path)]
+        (record,) = found
+        assert isinstance(record, Record) and record.source == str(path)
+        assert "one" in (record.value if isinstance(record.value, str) else record.value["text"])
+    assert [document.source for document in read_documents(find_corpus(str(tmp_path)))] == [str(path)]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -116,7 +116,9 @@ def test_a_pipe_is_read_as_a_file_is(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(pipe)
     threading.Thread(target=feed, args=[pipe, whole.read_bytes()], daemon=True).start()
     with no_hang():
-        assert [one.value for one in read_records(str(pipe))] == [one.value for one in read_records(str(whole))]
+        assert [record.value for record in read_records(str(pipe))] == [
+            record.value for record in read_records(str(whole))
+        ]
 
 
 def test_parquet_through_a_pipe_is_an_error_since_it_is_read_from_its_end(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_a_corpus_does_not_hold_the_runs_that_were_made_inside_it(tmp_path: Path
     make_run(tmp_path / "texts" / "x")
     files = find_corpus(str(tmp_path / "texts" / pattern)).files
     expected = {"a.json", "run.json", "runs/b.json"} if pattern != "*/*" else {"runs/b.json"}
-    assert {str(Path(one).relative_to(tmp_path / "texts")) for one in files} == expected
+    assert {str(Path(file).relative_to(tmp_path / "texts")) for file in files} == expected
 
 
 def test_the_tables_of_a_run_can_be_named_themselves(tmp_path: Path) -> None:

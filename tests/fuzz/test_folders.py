@@ -30,8 +30,8 @@ def test_what_somebody_else_made_ends_in_a_sentence(
         steps, arguments, leak = made.case(Path(), number)
         with no_hang():
             found = actkit(*arguments)
-        one = {"number": number, "status": found.status, "err": found.err, "leak": leak and found.status == 0}
-        assert wrong_with(one) is None, (steps, one)
+        call = {"number": number, "status": found.status, "err": found.err, "leak": leak and found.status == 0}
+        assert wrong_with(call) is None, (steps, call)
 
 
 @pytest.mark.slow
@@ -39,10 +39,10 @@ def test_what_somebody_else_made_ends_in_a_sentence(
 def test_what_thousands_made_ends_in_a_sentence(module: str, tmp_path: Path) -> None:
     """2,000 cases, the same ones each time, in processes that are bounded and watched."""
     ends, wrong = Counter[str](), []
-    for one in cases(f"tests.fuzz.{module}", tmp_path, 2000):
-        ends[str(one["status"])] += 1
-        what = wrong_with(one)
+    for case in cases(f"tests.fuzz.{module}", tmp_path, 2000):
+        ends[str(case["status"])] += 1
+        what = wrong_with(case)
         if what is not None:
-            wrong.append((what, one["number"], one.get("steps"), one["err"][-400:]))
+            wrong.append((what, case["number"], case.get("steps"), case["err"][-400:]))
     sys.stdout.write(f"{module}: {ends.total():,} cases, exit status {dict(ends)}\n")
     assert not wrong, f"{len(wrong)} of {ends.total()}: {wrong[:5]}"

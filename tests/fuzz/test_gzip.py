@@ -63,7 +63,7 @@ def unpacked(data: bytes) -> tuple[bytes, bool]:
 
 
 def values(found: list[Record | Rejected]) -> list[Any]:
-    return [(one.line, one.value if isinstance(one, Record) else one.reason) for one in found]
+    return [(record.line, record.value if isinstance(record, Record) else record.reason) for record in found]
 
 
 @pytest.mark.parametrize("cases", CASES)
@@ -112,7 +112,7 @@ def test_a_bomb_is_not_unpacked_into_memory(tmp_path: Path, monkeypatch: pytest.
     try:
         records = read_documents(find_corpus(str(path))) if name == "whole.txt" else read_records(str(path))
         found = list(records)
-        assert [one.reason for one in found if isinstance(one, Rejected)] == ["longer than 1,048,576 bytes"]
+        assert [record.reason for record in found if isinstance(record, Rejected)] == ["longer than 1,048,576 bytes"]
     except InputError as error:
         assert error.message.startswith(f"{path}:") and name.endswith(("json", "csv", "tsv"))
     finally:
@@ -129,5 +129,7 @@ def test_a_line_beyond_the_most_is_rejected_and_the_others_are_read(
     for line in ("x" * 99, "x" * 100, "x" * 101, "x" * 5000):
         path.write_text(f"one\n{line}\ntwo\n")
         found = list(read_records(str(path)))
-        assert [one.line for one in found] == [1, 2, 3] and isinstance(found[2], Record) and found[2].value == "two"
+        assert (
+            [record.line for record in found] == [1, 2, 3] and isinstance(found[2], Record) and found[2].value == "two"
+        )
         assert isinstance(found[1], Record) == (len(line) < 100)

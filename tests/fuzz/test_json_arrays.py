@@ -42,19 +42,19 @@ def test_arrays_are_read_up_to_the_damage_and_then_said_to_be_broken(
             return
         path.write_bytes(data)
         found, error = read(path)
-        for value, end, one in zip(values, ends, [*found, *[None] * len(values)], strict=False):
+        for value, end, record in zip(values, ends, [*found, *[None] * len(values)], strict=False):
             if end > common(whole, data):
                 break
-            assert isinstance(one, Record) and same(one.value, value)
+            assert isinstance(record, Record) and same(record.value, value)
         try:
             decoded = meant(data.decode("utf-8-sig"))
         except UnicodeDecodeError:
-            assert error is not None or any(not isinstance(one, Record) for one in found)
+            assert error is not None or any(not isinstance(record, Record) for record in found)
             return
         if decoded and isinstance(decoded[0], list):
             assert error is None
-            expected = [one if depth(one) <= 100 else None for one in decoded[0]]
-            assert same([one.value if isinstance(one, Record) else None for one in found], expected)
+            expected = [value if depth(value) <= 100 else None for value in decoded[0]]
+            assert same([record.value if isinstance(record, Record) else None for record in found], expected)
             return
         if data.removeprefix(b"\xef\xbb\xbf").strip() and not found:
             assert error is not None

@@ -39,7 +39,7 @@ def read_lines(path: Path, data: bytes) -> list[tuple[Record | Rejected, str | N
     if encoding_of(data[:LOOK]) is not None:
         return []
     expected = lines_in(data)
-    assert [one.line for one in found] == list(range(1, len(expected) + 1))
+    assert [record.line for record in found] == list(range(1, len(expected) + 1))
     return list(zip(found, expected, strict=True))
 
 
@@ -48,8 +48,8 @@ def test_every_line_of_a_text_is_a_record_or_rejected(tmp_path: Path, cases: int
     path = tmp_path / "t.txt"
 
     def check(data: bytes) -> None:
-        for one, line in read_lines(path, data):
-            assert (one.value if isinstance(one, Record) else None) == (line if line and line.strip() else None)
+        for record, line in read_lines(path, data):
+            assert (record.value if isinstance(record, Record) else None) == (line if line and line.strip() else None)
 
     fuzz(cases, LINES, check)
 
@@ -83,11 +83,11 @@ def test_every_line_of_jsonl_is_its_value_or_rejected(tmp_path: Path, cases: int
     path = tmp_path / "t.jsonl"
 
     def check(data: bytes) -> None:
-        for one, line in read_lines(path, data):
+        for record, line in read_lines(path, data):
             values = meant(line)
             if values and depth(values[0]) > 100:
                 values = []
-            assert isinstance(one, Record) == bool(values)
-            assert isinstance(one, Rejected) or same(one.value, values[0])
+            assert isinstance(record, Record) == bool(values)
+            assert isinstance(record, Rejected) or same(record.value, values[0])
 
     fuzz(cases, JSONL, check)

@@ -93,7 +93,7 @@ def test_every_row_is_a_record_or_rejected_or_the_file_is_an_error(tmp_path: Pat
 def test_values_that_python_has_are_records(tmp_path: Path, name: str) -> None:
     pq.write_table(pa.table({"a": COLUMNS[name]}), tmp_path / "t.parquet")
     found = list(read_records(str(tmp_path / "t.parquet")))
-    assert all(isinstance(one, Record) for one in found) and len(found) == 4
+    assert all(isinstance(record, Record) for record in found) and len(found) == 4
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,12 @@ def test_a_value_that_python_does_not_have_takes_its_own_row_only(
 ) -> None:
     pq.write_table(pa.table({"a": COLUMNS[name], "n": pa.array([0, 1, 2, 3])}), tmp_path / "t.parquet")
     found = list(read_records(str(tmp_path / "t.parquet")))
-    rejected = [one for one in found if isinstance(one, Rejected)]
-    assert [(one.record_id, one.field) for one in rejected] == [(number, "a") for number in bad]
-    assert all(one.reason.startswith(says) for one in rejected)
-    assert [one.value["n"] for one in found if isinstance(one, Record)] == [n for n in range(4) if n not in bad]
+    rejected = [record for record in found if isinstance(record, Rejected)]
+    assert [(record.record_id, record.field) for record in rejected] == [(number, "a") for number in bad]
+    assert all(record.reason.startswith(says) for record in rejected)
+    assert [record.value["n"] for record in found if isinstance(record, Record)] == [
+        n for n in range(4) if n not in bad
+    ]
 
 
 def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def prepared(recipe: Recipe) -> Iterator[Record | Rejected]:
         if isinstance(record, Record):
             try:
                 sequences = recipe.prepare(record).sequences
-                assert sequences and {one.record_id for one in sequences} == {record.record_id}
+                assert sequences and {sequence.record_id for sequence in sequences} == {record.record_id}
                 sequences_table(sequences, {record.record_id: record})
             except RecordError as error:
                 record = Rejected(record.record_id, record.source, record.line, error.field, error.reason)
@@ -144,11 +144,11 @@ def test_every_record_becomes_sequences_or_is_rejected(tmp_path: Path, cases: in
             except ActkitError as error:
                 assert command in ("dpo", "concept", "reward-detect") and error.hint and len(error.message) < 2000
                 return
-        assert [one.record_id for one in made] == list(range(len(made)))
-        if command == "concept" and any(isinstance(one, dict) and "statement" in one for one in values):
+        assert [record.record_id for record in made] == list(range(len(made)))
+        if command == "concept" and any(isinstance(value, dict) and "statement" in value for value in values):
             assert len(made) <= len(values) <= 2 * len(made)
         elif command != "sae-extract":
-            assert [one.line for one in made] == list(range(1, len(values) + 1))
+            assert [record.line for record in made] == list(range(1, len(values) + 1))
         else:
             assert len(made) >= len(values)
 

@@ -97,6 +97,6 @@ def test_a_hostile_unfinished_run_ends_in_a_sentence(
                     assert error.message and error.hint
             found, _ = manifests(run)
             good, wrong = finished_shards(run, unfinished=False)
-            assert len(good) <= len(found) and all(one.endswith("computed again") for one in wrong)
+            assert len(good) <= len(found) and all(text.endswith("computed again") for text in wrong)
 
     fuzz(count, cases, check)

@@ -49,10 +49,10 @@ def test_every_row_is_a_record_or_rejected_up_to_a_broken_quote(
             return
         path.write_bytes(data)
         found, error = read(path)
-        for (end, row), one in zip(rows, [*found, *[None] * len(rows)], strict=False):
+        for (end, row), record in zip(rows, [*found, *[None] * len(rows)], strict=False):
             if end > common(whole, data):
                 break
-            assert isinstance(one, Record) and list(one.value.values()) == row
+            assert isinstance(record, Record) and list(record.value.values()) == row
         expected, fails = rows_in(data, delimiter)
         if error is None or fails:
             assert len(found) == len(expected)
@@ -70,7 +70,7 @@ def rows_in(data: bytes, delimiter: str) -> tuple[list[list[str]], bool]:
     try:
         header = next(rows, None) or []
         named = [cell for cell in header if cell or len(header) == 1]  # a column without a name gets one
-        broken = any("\udc80" <= one <= "\udcff" for one in "".join(header))
+        broken = any("\udc80" <= character <= "\udcff" for character in "".join(header))
         if not header or len(set(named)) < len(named) or broken or not is_header(header):
             return [], True
         found.extend(rows)  # what comes before an error stays

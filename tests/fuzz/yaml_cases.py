@@ -189,8 +189,8 @@ def _bytes(lines: list[str], draw: random.Random) -> list[str]:
 
 
 def _nested(lines: list[str], draw: random.Random) -> list[str]:
-    one = draw.choice(["[", "{a: ", "- ", "? ", "!x "])
-    return [*lines, f"x: {one * draw.choice([100, 5_000, 50_000])}"]
+    choice = draw.choice(["[", "{a: ", "- ", "? ", "!x "])
+    return [*lines, f"x: {choice * draw.choice([100, 5_000, 50_000])}"]
 
 
 def _aliases(lines: list[str], draw: random.Random) -> list[str]:
@@ -198,4 +198,4 @@ def _aliases(lines: list[str], draw: random.Random) -> list[str]:
     bomb = ["a0: &a0 [lol, lol]"]
     bomb += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, draw.choice([3, 9, 30]))]
     key = draw.choice(["prompt", "layers", "model", "x", "sae", "hook_point"])
-    return [*bomb, *(one for one in lines if not one.startswith(f"{key}:")), f"{key}: *a{len(bomb) - 1}"]
+    return [*bomb, *(line for line in lines if not line.startswith(f"{key}:")), f"{key}: *a{len(bomb) - 1}"]

@@ -28,8 +28,8 @@ DOCUMENT = {
 def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """The same features, with the same activations but for rounding: another batch rounds otherwise."""
     assert found["num_active_features"] == expected["num_active_features"]
-    for one, other in zip(found["top_k_features"], expected["top_k_features"], strict=True):
-        assert one["id"] == other["id"] and one["activation"] == pytest.approx(other["activation"], rel=1e-4)
+    for feature, other in zip(found["top_k_features"], expected["top_k_features"], strict=True):
+        assert feature["id"] == other["id"] and feature["activation"] == pytest.approx(other["activation"], rel=1e-4)
 
 
 def test_its_command_lines(actkit: Run) -> None:

@@ -20,7 +20,7 @@ TEXTS = ("Once upon a time there was a hare.", "The river runs to the sea 🌊."
 
 
 def lines(path: str, records: list[Any]) -> str:
-    Path(path).write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    Path(path).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 
@@ -59,7 +59,7 @@ def test_pt_is_loaded_with_its_figures(tiny: actkit.ModelSpec) -> None:
         assert abs(own["norm"] / float(real.norm(dim=1).mean()) - 1) < 1e-6
     assert (d["num_layers"], d["captured_layers"]) == (4, [1, 3])
     assert [text.split()[0] for text in d["prompt"]] == ["Once", "The"]
-    assert [len(one) for one in d["tokens"]] == d["attention_mask"].sum(1).tolist()
+    assert [len(token) for token in d["tokens"]] == d["attention_mask"].sum(1).tolist()
 
 
 def test_the_merged_document_is_walked_by_result_and_variation(tiny: actkit.ModelSpec) -> None:
@@ -69,13 +69,13 @@ def test_the_merged_document_is_walked_by_result_and_variation(tiny: actkit.Mode
     path = actkit.save_results_to_json(actkit.SAEActivationExtractor(config, tiny).extract(document), "out.json")
     seen = 0
     for result in json.loads(path.read_text(encoding="utf-8"))["results"]:
-        for one in result["variations"]:
-            found = one["sae_activations"]["layer_2"]
+        for row in result["variations"]:
+            found = row["sae_activations"]["layer_2"]
             assert found["status"] == "success" and 0 < found["answer_start_position"] < found["total_tokens"]
             top = found["activations"]["last_token"]["top_k_features"]
             assert [set(feature) for feature in top] == [{"id", "activation"}] * 4
             assert found["activations"]["last_token"]["num_active_features"] >= 4
-            assert {name: one[name] for name in variation} == variation
+            assert {name: row[name] for name in variation} == variation
             seen += 1
     assert seen == 1
 
@@ -108,7 +108,7 @@ def test_reward_features_have_the_configuration_as_yaml(tiny: actkit.ModelSpec) 
     assert yaml.safe_load(Path("found.yaml").read_text(encoding="utf-8")) == {"command": "reward-detect", **given}
     assert given["top_k"] == 5 and given["pool"] == "max"
     assert len(d["features"]) == 5
-    assert d["reward_features"] == [one for one in d["features"] if one["responds_to"] == "positive"]
-    for one in d["features"]:
-        assert one["correlation_score"] > 0 and one["positive_activation"] > one["negative_activation"]
-        assert one["activation_strength"] > 0 and one["feature_index"] >= 0
+    assert d["reward_features"] == [feature for feature in d["features"] if feature["responds_to"] == "positive"]
+    for feature in d["features"]:
+        assert feature["correlation_score"] > 0 and feature["positive_activation"] > feature["negative_activation"]
+        assert feature["activation_strength"] > 0 and feature["feature_index"] >= 0

@@ -67,7 +67,7 @@ def test_what_is_left_is_told_once_by_what_was_written(tmp_path: Path, free: Cal
     match = NOTE.match(note)
     assert match and match[1] == "about" and match[3] == "0.1"  # 0.15 rounds to even
     tables = finished.facts["tables"]
-    whole = sum(one["bytes"] for name, one in tables.items() if name != "layer_stats")
+    whole = sum(table["bytes"] for name, table in tables.items() if name != "layer_stats")
     # After the first shard of ten, or the second where the first was still being written.
     assert any(float(match[2]) == pytest.approx(whole * left / 40 / 1e6, abs=0.06) for left in (36, 32))
 
@@ -76,7 +76,7 @@ def test_what_is_left_is_told_once_by_what_was_written(tmp_path: Path, free: Cal
 def test_a_disk_that_holds_it_is_not_mentioned(tmp_path: Path, free: Callable[[int], None]) -> None:
     (tmp_path / "in.txt").write_text(LINES)
     finished, _ = captured(tmp_path / "in.txt", tmp_path / "first")
-    free(sum(one["bytes"] for one in finished.facts["tables"].values()))
+    free(sum(table["bytes"] for table in finished.facts["tables"].values()))
     assert captured(tmp_path / "in.txt", tmp_path / "run")[1] == []
 
 
@@ -114,7 +114,7 @@ def test_the_command_line_says_it(
     tmp_path: Path, free: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = [{"prompt": f"Question {number}?", "response": " Yes."} for number in range(12)]
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     free(1000)
     options = ["--device", "cpu", "--shard-sequences", "3", "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as done:

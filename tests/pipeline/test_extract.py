@@ -316,9 +316,9 @@ def test_rejected_records_do_not_pile_up_in_one_shard(
         assert len(pd.read_parquet(part)) <= 3
     assert cut.facts["counts"] == whole.facts["counts"]
     for table in whole.facts["tables"]:
-        one, other = (pd.read_parquet(run.path / table) for run in (whole, cut))
+        mine, other = (pd.read_parquet(run.path / table) for run in (whole, cut))
         if table == "activations":  # each shard has its hook points one after another
             keys = ["hook_point", "sequence_id", "position"]
-            one, other = (each.sort_values(keys, ignore_index=True) for each in (one, other))
-        pd.testing.assert_frame_equal(one, other, atol=1e-5)  # another shard is another batch
+            mine, other = (each.sort_values(keys, ignore_index=True) for each in (mine, other))
+        pd.testing.assert_frame_equal(mine, other, atol=1e-5)  # another shard is another batch
     assert not verify(cut.path).problems

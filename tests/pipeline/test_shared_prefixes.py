@@ -123,7 +123,7 @@ def test_the_profile_says_where_the_time_went(tmp_path: Path) -> None:
     assert list(parts) == ["tokenize", "forward", "encode", "reduce", "order", "write", "wait", "finish"]
     assert parts["encode"] == {"seconds": 0.0, "tokens_per_second": None}
     assert parts["write"]["seconds"] > 0 and parts["forward"]["seconds"] > 0
-    spent = sum(one["seconds"] for part, one in parts.items() if part != "write")
+    spent = sum(row["seconds"] for part, row in parts.items() if part != "write")
     assert spent == pytest.approx(sum(facts["seconds"].values()), abs=0.01)
     speed = parts["forward"]["tokens_per_second"]
     assert speed == pytest.approx(facts["counts"]["tokens"] / parts["forward"]["seconds"], rel=0.2)

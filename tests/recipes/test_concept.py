@@ -39,7 +39,7 @@ def found(
 ) -> Finished:
     path.mkdir(exist_ok=True)
     file = path / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     dense = DenseSpec(ModelSpec(device="cpu"), OutputSpec(path / "run", overwrite=True), layers, saes=saes)
     return run_concept(ConceptSpec(str(file), **{"chat": False, **options}), dense)
 
@@ -104,10 +104,10 @@ def test_held_out_figures_are_those_of_the_tables_alone(finished: Finished) -> N
     assert (sequences.dropna(subset="split").groupby("group")["split"].nunique() == 1).all()
     rows = rows.merge(sequences[["sequence_id", "label", "split", "n_tokens"]], on="sequence_id")
     scores = table(finished, "direction_scores").set_index(["layer", "method"])
-    for _, one in table(finished, "directions").iterrows():
-        here = rows[rows["layer"] == one["layer"]]
-        projected = np.stack(here["activation"]).astype(float) @ one["direction"].astype(float)
-        row = scores.loc[(one["layer"], one["method"])]
+    for _, direction in table(finished, "directions").iterrows():
+        here = rows[rows["layer"] == direction["layer"]]
+        projected = np.stack(here["activation"]).astype(float) @ direction["direction"].astype(float)
+        row = scores.loc[(direction["layer"], direction["method"])]
         for name, part in (("train", "train"), ("validation", "validation"), ("heldout", "test")):
             mine = (here["split"] == part).to_numpy()
             expected = roc_auc_score((here["label"] == "positive")[mine], projected[mine])
@@ -119,25 +119,25 @@ def test_held_out_figures_are_those_of_the_tables_alone(finished: Finished) -> N
     features = table(finished, "feature_scores")
     pooled = table(finished, "pooled_features").set_index("sequence_id")
     labelled = sequences.dropna(subset="split")
-    for _, one in features.iloc[:: max(len(features) // 20, 1)].iterrows():
+    for _, feature in features.iloc[:: max(len(features) // 20, 1)].iterrows():
         value = [
-            dict(zip(*pooled.loc[n, ["feature_ids", "feature_activations"]], strict=True)).get(one["feature_id"], 0)
+            dict(zip(*pooled.loc[n, ["feature_ids", "feature_activations"]], strict=True)).get(feature["feature_id"], 0)
             for n in labelled["sequence_id"]
         ]
         for name, mine in (("auroc", labelled["split"] != "test"), ("auroc_heldout", labelled["split"] == "test")):
             expected = roc_auc_score((labelled["label"] == "positive")[mine], np.array(value)[mine])
-            assert one[name] == pytest.approx(expected)
+            assert feature[name] == pytest.approx(expected)
 
 
 def test_contrasts_are_differences_of_the_two_sides(finished: Finished) -> None:
     contrasts = table(finished, "contrasts")
     assert len(contrasts) == 2 * 32 and set(contrasts["template"]) == {"0", "1"}
     rows = table(finished, "activations").merge(table(finished, "sequences"), on="sequence_id")
-    for _, one in contrasts.iloc[::9].iterrows():
-        mine = rows[(rows["record_id"] == one["record_id"]) & (rows["layer"] == one["layer"])].set_index("label")
+    for _, row in contrasts.iloc[::9].iterrows():
+        mine = rows[(rows["record_id"] == row["record_id"]) & (rows["layer"] == row["layer"])].set_index("label")
         a, b = (mine.loc[side, "activation"].astype(float) for side in ("positive", "negative"))
-        assert one["diff_norm"] == pytest.approx(np.linalg.norm(a - b), rel=1e-5)
-        assert one["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-5)
+        assert row["diff_norm"] == pytest.approx(np.linalg.norm(a - b), rel=1e-5)
+        assert row["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-5)
     stats = table(finished, "pair_stats").set_index(["layer", "measure"])
     assert stats.loc[(2, "diff_norm"), "mean"] == pytest.approx(contrasts.query("layer == 2")["diff_norm"].mean())
 
@@ -175,7 +175,7 @@ def test_features_are_tested_and_those_nearest_to_a_direction_listed(finished: F
     scores = table(finished, "feature_scores")
     assert len(scores) and finished.facts["concept"]["features"]["saes"][0]["exchanged"] == "within-groups"
     pooled = table(finished, "pooled_features")
-    assert len(pooled) == 64 and all(len(one) for one in pooled["feature_ids"])
+    assert len(pooled) == 64 and all(len(ids) for ids in pooled["feature_ids"])
 
 
 def test_the_length_that_features_are_compared_with_is_the_whole_texts_and_not_the_one_token_read(
@@ -192,7 +192,7 @@ def test_a_special_last_token_is_read_where_it_is_the_last(tmp_path: Path) -> No
     tokens = table(done, "tokens").set_index(["sequence_id", "position"])
     kept = table(done, "activations").query("layer == 2")
     assert all(tokens.loc[(row["sequence_id"], row["position"]), "is_special"] for _, row in kept.iterrows())
-    assert all(len(one) for one in table(done, "pooled_features")["feature_ids"])
+    assert all(len(ids) for ids in table(done, "pooled_features")["feature_ids"])
 
 
 def test_too_few_stems_are_said_to_be_too_few_and_nothing_is_hidden(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_too_few_stems_are_said_to_be_too_few_and_nothing_is_hidden(tmp_path: Pa
     scores = table(done, "direction_scores")
     assert len(scores) == 6 and scores["auroc_heldout"].isna().all() and (scores["n_heldout"] == 0).all()
     assert len(table(done, "directions")) == 6
-    assert any("too few to hold pairs out" in one for one in done.facts["concept"]["warnings"])
+    assert any("too few to hold pairs out" in warning for warning in done.facts["concept"]["warnings"])
     assert done.facts["concept"]["chosen"] == {}
 
 
@@ -231,13 +231,13 @@ def test_answers_are_read_at_their_last_token_or_as_a_mean(tmp_path: Path) -> No
     mean = found(tmp_path / "mean", records, positions="response-mean")
     sequences = table(mean, "sequences").query("side == 'positive'")
     rows = table(mean, "activations").query("layer == 1")
-    for _, one in sequences.iterrows():
-        kept = rows[rows["sequence_id"] == one["sequence_id"]]["position"].tolist()
-        assert kept == list(range(int(one["response_start"]), one["n_tokens"])) and len(kept) > 2
-    one = table(last, "sequences").query("side == 'positive'").iloc[0]
+    for _, row in sequences.iterrows():
+        kept = rows[rows["sequence_id"] == row["sequence_id"]]["position"].tolist()
+        assert kept == list(range(int(row["response_start"]), row["n_tokens"])) and len(kept) > 2
+    row = table(last, "sequences").query("side == 'positive'").iloc[0]
     assert (
         table(last, "activations").query("sequence_id == @one.sequence_id")["position"].tolist()
-        == [one["n_tokens"] - 1] * 2
+        == [row["n_tokens"] - 1] * 2
     )
     with pytest.raises(Exception, match="nothing was kept"):
         found(tmp_path / "none", pairs(STEMS[:2]), positions="response-mean")
@@ -247,37 +247,37 @@ def test_answers_are_read_at_their_last_token_or_as_a_mean(tmp_path: Path) -> No
 def test_all_positions_are_stored_and_directions_are_of_the_last(tmp_path: Path) -> None:
     whole, last = (found(tmp_path / name, pairs(), positions=name) for name in ("all", "last"))
     assert len(table(whole, "activations")) > 4 * len(table(last, "activations"))
-    a, b = (np.stack(table(one, "directions")["direction"]) for one in (whole, last))
+    a, b = (np.stack(table(run, "directions")["direction"]) for run in (whole, last))
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_the_last_of_all_positions_of_an_answer_is_not_the_templates(tmp_path: Path) -> None:
     """After an answer a chat template has an end-of-turn token: `all` and `last` must mean the same place."""
     answers = ("answer_matching_behavior", "answer_not_matching_behavior")
-    records = [{"question": f"{one}?", **dict(zip(answers, (" Yes", " No"), strict=True))} for one in STEMS]
+    records = [{"question": f"{stem}?", **dict(zip(answers, (" Yes", " No"), strict=True))} for stem in STEMS]
     whole, last = (found(tmp_path / name, records, positions=name, chat=True) for name in ("all", "last"))
     sequences, rows = table(whole, "sequences"), table(whole, "activations")
     ends = sequences[sequences["side"] != "shared"].set_index("sequence_id")["n_tokens"] - 2
     assert rows.groupby("sequence_id")["position"].max().to_dict() == ends.to_dict()
-    a, b = (np.stack(table(one, "directions")["direction"]) for one in (whole, last))
+    a, b = (np.stack(table(run, "directions")["direction"]) for run in (whole, last))
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_stems_with_a_text_in_common_are_one(tmp_path: Path) -> None:
     """A statement that stands in two pairs would else be fitted on in one and held out in the other."""
-    texts = [(f"{one}, yes.", f"{one}, no.") for one in STEMS]
+    texts = [(f"{stem}, yes.", f"{stem}, no.") for stem in STEMS]
     crossed = [(texts[0][0], texts[1][1]), (texts[2][1], texts[3][0])]
-    done = found(tmp_path, [{"positive": one, "negative": other} for one, other in [*texts, *crossed]])
+    done = found(tmp_path, [{"positive": text, "negative": other} for text, other in [*texts, *crossed]])
     report = done.facts["concept"]
     assert (report["n_pairs"], report["n_stems"]) == (18, 14)
     assert any(said.startswith("4 stems have a text in common") for said in report["warnings"])
 
 
 def test_a_stem_written_in_two_ways_is_one(tmp_path: Path) -> None:
-    again = [one.upper().replace(" ", "  ") + " " for one in STEMS]
-    records = pairs() + [{**one, "stem": str(other)} for one, other in zip(pairs(), np.repeat(again, 2), strict=True)]
-    for number, one in enumerate(records[32:]):
-        one["positive"], one["negative"] = f"{number} {one['positive']}", f"{number} {one['negative']}"
+    again = [stem.upper().replace(" ", "  ") + " " for stem in STEMS]
+    records = pairs() + [{**pair, "stem": str(other)} for pair, other in zip(pairs(), np.repeat(again, 2), strict=True)]
+    for number, record in enumerate(records[32:]):
+        record["positive"], record["negative"] = f"{number} {record['positive']}", f"{number} {record['negative']}"
     report = found(tmp_path, records).facts["concept"]
     assert (report["n_pairs"], report["n_stems"]) == (64, 16)
     assert not any("in common" in said for said in report["warnings"])
@@ -289,13 +289,13 @@ def test_ones_own_wording_over_stems_of_a_file(tmp_path: Path) -> None:
     spec = ConceptSpec(None, Template("own", "Good: {stem}", "Bad: {stem}"), str(stems), chat=False)
     done = run_concept(spec, DenseSpec(ModelSpec(device="cpu"), OutputSpec(tmp_path / "run")))
     texts = table(done, "sequences").query("side == 'negative'")["text"].tolist()
-    assert texts == [f"Bad: {one}" for one in STEMS[:3]]
+    assert texts == [f"Bad: {stem}" for stem in STEMS[:3]]
     assert done.facts["counts"]["read"] == 3
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in pairs()), encoding="utf-8")
+    file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs()), encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
         main(["concept", str(file), "--layers", "recommended", "-o", str(tmp_path / "run"), "--device", "cpu"])
     assert ended.value.code == 0

@@ -20,7 +20,7 @@ Write = Callable[..., str]
 def write(tmp_path: Path) -> Write:
     def to(name: str, *records: Any) -> str:
         path = tmp_path / name
-        path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+        path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         return str(path)
 
     return to
@@ -33,9 +33,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"name": "a", "positive": "Be kind. {stem}", "negative": "Be rude. {stem}"},
         {"name": "b", "positive": "{stem} Answer kindly.", "negative": "{stem} Answer rudely."},
     ]
-    one = {"description": "Kindness.", "templates": templates, "stems": ["Who?", "What?", "Why?"]}
+    concept = {"description": "Kindness.", "templates": templates, "stems": ["Who?", "What?", "Why?"]}
     path = tmp_path / "concepts.json"
-    path.write_text(json.dumps({"concepts": {"kindness": one, "honesty": one}}), encoding="utf-8")
+    path.write_text(json.dumps({"concepts": {"kindness": concept, "honesty": concept}}), encoding="utf-8")
     monkeypatch.setattr(concepts, "CONCEPTS", path)
     concepts.concepts.cache_clear()
     yield
@@ -44,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def texts(found: Contrast) -> tuple[str, str, str | None, str, str | None]:
     """Both sides, what they answer, the stem and the template."""
-    sides = (str(one.messages[-1]["content"]) for one in (found.positive, found.negative))
+    sides = (str(side.messages[-1]["content"]) for side in (found.positive, found.negative))
     return (*sides, found.prompt, found.stem, found.template)  # type: ignore[return-value]
 
 
@@ -57,12 +57,12 @@ def read(what: str) -> tuple[str, list[Record | Rejected]]:
 def test_a_built_in_concept_has_every_template_for_every_stem() -> None:
     form, records = read("Kindness")
     assert form == "built-in concept"
-    found = [parse_contrast(one.value) for one in records if isinstance(one, Record)]
-    assert [(one.stem, one.template) for one in found] == [
+    found = [parse_contrast(record.value) for record in records if isinstance(record, Record)]
+    assert [(contrast.stem, contrast.template) for contrast in found] == [
         (stem, name) for stem in ("Who?", "What?", "Why?") for name in ("a", "b")
     ]
     assert texts(found[1]) == ("Who? Answer kindly.", "Who? Answer rudely.", None, "Who?", "b")
-    assert [one.record_id for one in records] == list(range(6))
+    assert [record.record_id for record in records] == list(range(6))
 
 
 @pytest.mark.usefixtures("small")
@@ -84,7 +84,7 @@ def test_pairs_and_answers(write: Write) -> None:
     persona = {"question": "Q?", "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No", "x": 1}
     form, records = read(write("a.jsonl", pair, {**pair, "stem": "s", "template": "t"}))
     assert form == "pairs"
-    first, second = (parse_contrast(one.value) for one in records if isinstance(one, Record))
+    first, second = (parse_contrast(record.value) for record in records if isinstance(record, Record))
     assert texts(first) == ("p", "n", None, "p\nn", None)
     assert texts(second) == ("p", "n", None, "s", "t")
     form, records = read(write("b.jsonl", persona))
@@ -108,15 +108,15 @@ def test_statements_are_paired_in_order_and_what_is_left_is_rejected(write: Writ
     values = [("t1", 1), ("t2", 1), ("f1", 0), ("", 0), ("t3", 1), ("f2", 0), ("x", "maybe")]
     form, records = read(write("s.jsonl", *({"statement": text, "label": label} for text, label in values)))
     assert form == "statements"
-    pairs = [one for one in records if isinstance(one, Record)]
-    assert [(one.value.positive, one.value.negative) for one in pairs] == [("t1", "f1"), ("t2", "f2")]
-    rejected = [one for one in records if isinstance(one, Rejected)]
-    assert [(one.line, one.field, one.reason) for one in rejected] == [
+    pairs = [record for record in records if isinstance(record, Record)]
+    assert [(pair.value.positive, pair.value.negative) for pair in pairs] == [("t1", "f1"), ("t2", "f2")]
+    rejected = [record for record in records if isinstance(record, Rejected)]
+    assert [(record.line, record.field, record.reason) for record in rejected] == [
         (4, "statement", "empty"),
         (7, "label", "neither positive nor negative"),
         (5, "label", "no statement of the other label is left for it"),
     ]
-    assert [one.record_id for one in records] == list(range(5))
+    assert [record.record_id for record in records] == list(range(5))
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_stems_of_a_file(tmp_path: Path, write: Write) -> None:
     lines = tmp_path / "stems.txt"
     lines.write_text("one\n\ntwo\n", encoding="utf-8")
     found = list(from_stems(template, str(lines)))
-    assert [one.value["negative"] for one in found if isinstance(one, Record)] == ["Rude: one!", "Rude: two!"]
-    assert [one.reason for one in found if isinstance(one, Rejected)] == ["empty line"]
+    assert [record.value["negative"] for record in found if isinstance(record, Record)] == ["Rude: one!", "Rude: two!"]
+    assert [record.reason for record in found if isinstance(record, Rejected)] == ["empty line"]
     objects = list(from_stems(template, write("stems.jsonl", {"stem": "one"}, {"other": 1})))
-    first, second = (one.value for one in objects if isinstance(one, Record))
+    first, second = (record.value for record in objects if isinstance(record, Record))
     assert parse_contrast(first).stem == "one"
     with pytest.raises(RecordError):
         parse_contrast(second)

@@ -40,7 +40,7 @@ def dataset_run(
     """A finished run over a path, or over records that are written as JSONL first."""
     if not isinstance(dataset, Path):
         path = tmp_path / "in.jsonl"
-        path.write_text("".join(json.dumps(one) + "\n" for one in dataset), encoding="utf-8")
+        path.write_text("".join(json.dumps(document) + "\n" for document in dataset), encoding="utf-8")
         dataset = path
     output = OutputSpec(tmp_path / "run", overwrite=True, max_records=options.pop("max_records", None))
     batch = BatchSpec(**options.pop("batch", {}))
@@ -112,7 +112,7 @@ def test_spans_slice_the_documents_of_six_scripts(udhr: Finished) -> None:
     documents = documents_of(DATA / "udhr")
     assert len(documents) == 6
     sequences = tables(udhr, "sequences")[0]
-    assert [str(one) for one in sequences.groupby("record_id")["source"].first()] == list(documents)
+    assert [str(sequence) for sequence in sequences.groupby("record_id")["source"].first()] == list(documents)
     check_spans(udhr, dict(enumerate(documents.values())))
 
 
@@ -193,7 +193,7 @@ def check_row(row: Any, values: torch.Tensor, threshold: float = 0.0, top_k: int
     expected = above[torch.argsort(values[above], descending=True, stable=True)].tolist()[:top_k]
     ids, found = row.feature_ids.tolist(), row.feature_activations.tolist()
     assert sorted(ids) == sorted(expected)
-    assert ids == [feature for _, feature in sorted(zip([-one for one in found], ids, strict=True))]
+    assert ids == [feature for _, feature in sorted(zip([-value for value in found], ids, strict=True))]
     assert found == pytest.approx(values[ids].tolist(), rel=1e-5)
     assert row.n_active == int((values > 0).sum())
 
@@ -373,12 +373,12 @@ def test_the_command_takes_what_the_recipe_takes(tmp_path: Path) -> None:
     assert command(str(tmp_path / "in" / "*.md"), *options, "--top-k", "4", "--target-layer", "2", "-o", out) == 0
     sequences, features = (pd.read_parquet(out / name) for name in ("sequences", "features"))
     facts = json.loads((out / "run.json").read_text())
-    assert sequences["source"].map(lambda one: Path(one).name).unique().tolist() == ["a.md", "b.md"]
+    assert sequences["source"].map(lambda source: Path(source).name).unique().tolist() == ["a.md", "b.md"]
     assert (facts["counts"]["read"], facts["documents"]["chunked_documents"]) == (2, 2)
     assert facts["documents"]["chunks"] == len(sequences) > 4
     assert sequences["n_tokens"].max() == 16 and not sequences["text"].str.contains("<").any()
     lists = features["feature_activations"]
-    assert lists.map(len).max() == 4 and min(one.min() for one in lists if len(one)) > 0.5
+    assert lists.map(len).max() == 4 and min(values.min() for values in lists if len(values)) > 0.5
     assert facts["options"]["activation_threshold"] == 0.5 and facts["options"]["context_size"] == 16
     assert command("--config", out / "config.yaml", "-o", tmp_path / "again") == 0
     assert pd.read_parquet(tmp_path / "again" / "features").equals(features)

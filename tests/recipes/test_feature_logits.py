@@ -34,9 +34,9 @@ def test_they_are_the_products_of_the_weights(
     assert [row["feature_id"] for row in rows] == list(range(len(decoder)))
     for row, own in list(zip(rows, logits, strict=True))[::97]:
         for end, order in (("top", np.argsort(-own)), ("bottom", np.argsort(own))):
-            assert [one["logit"] for one in row[end]] == pytest.approx(own[order[:10]], rel=1e-4)
-            assert own[[one["token_id"] for one in row[end]]] == pytest.approx(own[order[:10]], rel=1e-4)
-        assert row["norm_folded"] is False and all(isinstance(one["token"], str) for one in row["top"])
+            assert [token["logit"] for token in row[end]] == pytest.approx(own[order[:10]], rel=1e-4)
+            assert own[[token["token_id"] for token in row[end]]] == pytest.approx(own[order[:10]], rel=1e-4)
+        assert row["norm_folded"] is False and all(isinstance(token["token"], str) for token in row["top"])
 
 
 def test_what_would_take_long_is_left_out_and_says_so(

@@ -22,7 +22,7 @@ def records(values: list[Any]) -> Iterator[Record | Rejected]:
 
 
 def with_labels(*labels: Any) -> list[dict[str, Any]]:
-    return [{"text": "x", "label": one} for one in labels]
+    return [{"text": "x", "label": label} for label in labels]
 
 
 def parsed(value: Any, fields: FeedbackFields = FIELDS) -> Feedback:
@@ -56,7 +56,7 @@ def test_the_usual_labels(value: Any, label: str) -> None:
 
 def test_zero_is_neutral_beside_minus_one_and_negative_beside_one() -> None:
     for values, meaning in (([1, 0, -1], "neutral"), ([1, 0, 1], "negative")):
-        labels, again = labels_in(records([{"text": "x", "label": one} for one in values]), FIELDS)  # type: ignore[arg-type]
+        labels, again = labels_in(records([{"text": "x", "label": value} for value in values]), FIELDS)  # type: ignore[arg-type]
         assert labels.of(0, "label") == meaning
         assert len(list(again)) == 3
 
@@ -73,7 +73,7 @@ def test_minus_one_after_zero_was_taken_for_negative_is_refused() -> None:
     "values", [(1, 2, 5), ("0", "1.0", "4"), ([1], [3, 27]), (1, 0, -2), (0, 1, Decimal("3.00")), (True, 1, 10)]
 )
 def test_ratings_and_numbers_of_classes_are_refused_and_1_not_taken_for_positive(values: tuple[Any, ...]) -> None:
-    given = [{"text": "x", "rating": one} for one in values]
+    given = [{"text": "x", "rating": value} for value in values]
     with pytest.raises(InputError, match="rating has .*, so it is not clear what 1 means") as raised:
         labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
     assert "--positive" in raised.value.hint
@@ -83,7 +83,7 @@ def test_ratings_and_numbers_of_classes_are_refused_and_1_not_taken_for_positive
 
 
 def test_grades_are_listed_and_the_hint_names_the_outermost() -> None:
-    given = [{"text": "x", "rating": one} for one in (3, 1, 10, "none")]
+    given = [{"text": "x", "rating": rating} for rating in (3, 1, 10, "none")]
     with pytest.raises(InputError, match="rating has 1, 10, 3, none, so it is not clear") as raised:
         labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
     assert raised.value.hint.endswith("name the labels that count, such as --positive 10 --negative 1")
@@ -159,7 +159,7 @@ def test_rules_that_contradict_or_are_none_are_a_usage_error(
 def test_names_of_classes_are_read_and_their_numbers_can_be_named() -> None:
     """In Parquet's metadata 0 may be called positive; its number would be read the other way round."""
     first, second = ClassName("positive", 0), ClassName("negative", 1)
-    assert [parsed({"text": "x", "label": one}).label for one in (first, second)] == ["positive", "negative"]
+    assert [parsed({"text": "x", "label": label}).label for label in (first, second)] == ["positive", "negative"]
     ham = FeedbackFields(positive=("0",), negative=("Spam",))
     assert parsed({"text": "x", "label": ClassName("ham", 0)}, ham).label == "positive"
     assert parsed({"text": "x", "label": [ClassName("spam", 1)]}, ham).label == "negative"
@@ -237,7 +237,7 @@ def test_lines_with_a_label_around_them_or_in_their_files_name() -> None:
         Record(0, "a.zip/b/Pros.txt", 1, "   <Pros>Easy <b>use</b></Pros>\r"),
         Record(1, "x/neg.txt", 1, "No <Pros>."),
     ]
-    found = [one.value for one in labelled_lines(iter(lines))]  # type: ignore[arg-type, union-attr]
+    found = [line.value for line in labelled_lines(iter(lines))]  # type: ignore[arg-type, union-attr]
     assert found == [{"text": "Easy <b>use</b>", "label": "Pros"}, {"text": "No <Pros>.", "file": "neg", "folder": "x"}]
 
 
@@ -311,7 +311,7 @@ def test_a_weight_or_group_that_no_table_can_hold_is_named(name: str, value: Any
 
 
 def test_numbers_that_a_csv_file_spells_with_a_point_are_labels_as_numbers_are() -> None:
-    assert [parsed({"text": "a", "label": one}).label for one in ("1.0", " 0.00", "-1.0", "+1.")] == [
+    assert [parsed({"text": "a", "label": label}).label for label in ("1.0", " 0.00", "-1.0", "+1.")] == [
         "positive",
         "negative",
         "negative",
@@ -324,7 +324,7 @@ def test_numbers_that_a_csv_file_spells_with_a_point_are_labels_as_numbers_are()
 
 
 def test_decimals_of_a_parquet_file_are_labels_as_numbers_are() -> None:
-    assert [parsed({"text": "a", "feedback": Decimal(one)}).label for one in ("1.00", "0.00")] == [
+    assert [parsed({"text": "a", "feedback": Decimal(label)}).label for label in ("1.00", "0.00")] == [
         "positive",
         "negative",
     ]

@@ -35,7 +35,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(4)
         for wording, label in wordings
     ]
-    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
 
@@ -50,7 +50,7 @@ def contrasted(texts: Path, out: Path, layers: str, seed: int, saes: tuple[SaeSp
     pairs = [json.loads(line)["text"] for line in texts.read_text(encoding="utf-8").splitlines()]
     file = texts.with_name("pairs.jsonl")
     rows = ({"positive": good, "negative": bad} for good, bad in zip(pairs[::2], pairs[1::2], strict=True))
-    file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     dense = DenseSpec(ModelSpec(device="cpu"), OutputSpec(out), layers, saes=saes)
     return run_concept(ConceptSpec(str(file), seed=seed), dense)
 
@@ -75,7 +75,7 @@ def assert_same(again: Finished, fresh: Finished, to_the_byte: bool = True) -> N
     for name in ("statistics", "scores", "concept", "hook_points", "health", "counts", "rules", "detected", "saes"):
         assert again.facts.get(name) == fresh.facts.get(name), name
     for name in ("options", "fingerprint"):
-        own, other = ({k: v for k, v in one.facts[name].items() if k not in NOT_COMPARED} for one in (again, fresh))
+        own, other = ({k: v for k, v in run.facts[name].items() if k not in NOT_COMPARED} for run in (again, fresh))
         assert own == other
     assert set(again.facts) - set(fresh.facts) == {"made_from"}
     assert verify(again.path, deep=True).problems == []
@@ -89,7 +89,7 @@ def test_a_ranking_is_a_fresh_run_s(ranked: Finished, texts: Path, tmp_path: Pat
     again = rank_again(ranked.path, OutputSpec(tmp_path / "again"), changes)
     assert_same(again, fresh)
     names = ("features", "reward_features", "statistics", "warnings")
-    documents = [json.loads((one.path / "reward_features.json").read_text()) for one in (again, fresh)]
+    documents = [json.loads((run.path / "reward_features.json").read_text()) for run in (again, fresh)]
     assert all(documents[0][name] == documents[1][name] for name in names) and len(documents[0]["features"]) == 3
     assert again.facts["made_from"]["run"] == str(ranked.path)
     assert again.facts["scores"]["data"] != ranked.facts["scores"]["data"]  # it is another ranking than the source's
@@ -141,7 +141,7 @@ def test_a_damaged_source_is_named_and_nothing_is_left(ranked: Finished, tmp_pat
     path.write_bytes(data)
     with pytest.raises(RunError, match=f"{table}/part-00000"):
         rank_again(source, OutputSpec(tmp_path / "again"), {"q": 0.2})
-    assert [one.name for one in tmp_path.iterdir()] == ["source"]
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_from_the_command_line(ranked: Finished, tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:

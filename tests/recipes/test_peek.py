@@ -98,12 +98,12 @@ def test_every_line_that_is_printed_runs(
     name, text, command, options = FILES[kind]
     Path(name).write_text(text, encoding="utf-8")
     found = look(name)
-    first = next(one for one in found.readings if one.command == command)
+    first = next(reading for reading in found.readings if reading.command == command)
     assert shlex.split(first.line) == ["actkit", command, name, *options]
     assert first.kept == first.read > 0 and first.lengths and first.text
-    for one in found.readings:
-        if one.kept:
-            done = actkit(*shlex.split(one.line)[1:], "--plan")
+    for reading in found.readings:
+        if reading.kept:
+            done = actkit(*shlex.split(reading.line)[1:], "--plan")
             assert done.status == 0, done.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -149,7 +149,7 @@ def test_a_chat_is_shown_as_the_model_sees_it(tmp_path: Path) -> None:
     ]
     (tmp_path / "c.jsonl").write_text(jsonl(rows))
     found = look(tmp_path / "c.jsonl")
-    reading = next(one for one in found.readings if one.command == "capture")
+    reading = next(reading for reading in found.readings if reading.command == "capture")
     assert reading.text == "<|bos|><|user|>How do tides work?<|end|><|assistant|>The moon pulls the sea.<|end|>"
     assert found.roles == {"human": 4, "gpt": 4} and reading.fields_read == ["messages"]
 
@@ -158,8 +158,8 @@ def test_who_cannot_read_it_says_why(tmp_path: Path) -> None:
     (tmp_path / "c.parquet").touch()
     pa.parquet.write_table(pa.table({"prompt": pa.array([b"bytes"], pa.binary())}), tmp_path / "c.parquet")
     found = look(tmp_path / "c.parquet")
-    assert found.format == "Parquet" and found.records == 1 and not any(one.kept for one in found.readings)
-    assert all(one.why for one in found.readings)
+    assert found.format == "Parquet" and found.records == 1 and not any(reading.kept for reading in found.readings)
+    assert all(reading.why for reading in found.readings)
     with pytest.raises(InputError, match="peek reads a file several times"):
         look("-")
 
@@ -195,7 +195,7 @@ def test_files_that_nobody_prepared_get_the_line_that_reads_them(
     Path("a.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
     said = [{"speaker": "user", "utterance": "Well?"}, {"speaker": "bot", "utterance": "Well."}]
     chats = [{"convo_id": at * 37, "turns": said, "liked": at % 2 == 0} for at in range(8)]
-    Path("b.jsonl").write_text("".join(json.dumps(one) + "\n" for one in chats))
+    Path("b.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     scored = [{"ask": f"Question {at}, and a long one?", "reply": f"Reply {at}.", "score": at / 7} for at in range(24)]
     pq.write_table(pa.Table.from_pylist(scored), "c.parquet")
     lines = {

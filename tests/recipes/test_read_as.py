@@ -11,7 +11,7 @@ from tests.command_line import Run
 def test_statements_are_plain_text_unless_chat_is_asked_for(tmp_path: Path, actkit: Run) -> None:
     """As a user's message, whether a sentence is true shows in it less clearly."""
     lines = [{"statement": f"The city of X{n} is in country {n % 2}.", "label": n % 2} for n in range(12)]
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for more, chat in (((), False), (("--chat",), True)):
         out = tmp_path / str(chat)
         assert actkit("concept", tmp_path / "in.jsonl", "--layers", 1, "-o", out, *more).status == 0

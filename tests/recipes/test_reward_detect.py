@@ -48,7 +48,7 @@ def texts(n_neutral: int = 3) -> list[dict[str, Any]]:
 def detected(path: Path, records: list[dict[str, Any]], saes: tuple[SaeSpec, ...] = (SAE,), **options: Any) -> Finished:
     path.mkdir(exist_ok=True)
     file = path / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     settings = {key: options.pop(key) for key in list(options) if key in ScoreSettings.__dataclass_fields__}
     spec = RewardDetectSpec(str(file), scores=ScoreSettings(**{"draws": 500, "null_draws": 200, **settings}), **options)
     return run_reward_detect(spec, SparseSpec(ModelSpec(device="cpu"), saes, OutputSpec(path / "run", overwrite=True)))
@@ -127,7 +127,7 @@ def test_what_must_be_found_is_found_and_stands_in_praise(grouped: Finished) -> 
     assert first["auroc"] > 0.75 and first["q_value"] < 0.05
     document = json.loads((grouped.path / "reward_features.json").read_text(encoding="utf-8"))
     praise = {"Thank", "love", "good", "beautiful", "wonderful", "thank"}
-    shown = [one["before"] + one["token"] + one["after"] for one in document["features"][0]["contexts"]]
+    shown = [context["before"] + context["token"] + context["after"] for context in document["features"][0]["contexts"]]
     assert len(shown) == 3
     assert all(any(word in text for word in praise) for text in shown)
     assert document["features"][0]["feature_index"] == first["feature_id"]
@@ -143,8 +143,10 @@ def test_what_must_be_found_is_found_and_stands_in_praise(grouped: Finished) -> 
         "share_to_hold_out": 0.3,
     }
     assert document["statistics"]["saes"][0]["exchanged"] == "within-groups"
-    assert any("no cause" in one for one in document["warnings"])
-    assert [one for one in document["features"] if one["responds_to"] == "positive"] == document["reward_features"]
+    assert any("no cause" in warning for warning in document["warnings"])
+    assert [feature for feature in document["features"] if feature["responds_to"] == "positive"] == document[
+        "reward_features"
+    ]
 
 
 def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finished, tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finis
         assert held is not None
         assert not set(found.kin[held]) & set(found.kin[~held])
         assert set(found.positive[held]) == set(found.positive[~held]) == {True, False}
-    twice = [{"text": one["text"], "feedback": one["feedback"]} for one in texts(0)] * 2
+    twice = [{"text": text["text"], "feedback": text["feedback"]} for text in texts(0)] * 2
     found = read_texts(detected(tmp_path, twice).path)
     held = hold_out(found, 0.3, 0)
     assert held is not None
@@ -167,8 +169,8 @@ def test_a_shuffled_label_finds_nothing(tmp_path: Path) -> None:
     """TRAPS 30: with few texts the best of thousands of features looks strong, and is said to be chance."""
     rng = np.random.default_rng(0)
     records = texts(0)
-    for one, label in zip(records, rng.permutation(["positive", "negative"] * 24), strict=True):
-        one.update(feedback=str(label), group=None)
+    for record, label in zip(records, rng.permutation(["positive", "negative"] * 24), strict=True):
+        record.update(feedback=str(label), group=None)
     finished = detected(tmp_path, records)
     found = finished.facts["scores"]["found"]
     assert found["respond_to"] == found["significant"] == {"positive": 0, "negative": 0}
@@ -176,7 +178,7 @@ def test_a_shuffled_label_finds_nothing(tmp_path: Path) -> None:
     best = pd.read_parquet(finished.path / "feature_scores").iloc[0]
     assert best["auroc"] > 0.65 and best["p_largest"] > 0.05 and pd.isna(best["responds_to"])
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
-    assert any("no feature responds to feedback" in one for one in warnings)
+    assert any("no feature responds to feedback" in warning for warning in warnings)
 
 
 def test_too_few_texts_are_said_to_be_too_few(tmp_path: Path) -> None:
@@ -185,13 +187,13 @@ def test_too_few_texts_are_said_to_be_too_few(tmp_path: Path) -> None:
     assert scores["data"]["held_out"] is None and "dense_probe" not in scores["saes"][0]
     assert pd.read_parquet(finished.path / "feature_scores")["auroc_heldout"].isna().all()
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
-    assert any("too few texts to hold some out" in one for one in warnings)
-    assert any("too small to tell" in one for one in warnings)
+    assert any("too few texts to hold some out" in warning for warning in warnings)
+    assert any("too small to tell" in warning for warning in warnings)
 
 
 def test_one_label_alone_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="24 positive and 0 negative"):
-        detected(tmp_path, [one for one in texts(0) if one["feedback"] == "positive"])
+        detected(tmp_path, [text for text in texts(0) if text["feedback"] == "positive"])
 
 
 @pytest.mark.slow
@@ -210,14 +212,14 @@ def test_length_is_told_apart(tmp_path: Path) -> None:
     assert len(dense_ones)
     assert (dense_ones["auroc_length_adjusted"] < dense_ones["auroc"]).mean() > 0.9
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
-    assert any("length alone separates the classes" in one for one in warnings)
+    assert any("length alone separates the classes" in warning for warning in warnings)
 
 
 def test_length_strata_hold_texts_of_about_one_length() -> None:
     lengths = np.random.default_rng(0).integers(1, 500, size=400)
     strata = length_strata(lengths)
     assert 30 <= len(set(strata)) <= 50
-    ends = [(lengths[strata == one].min(), lengths[strata == one].max()) for one in sorted(set(strata))]
+    ends = [(lengths[strata == stratum].min(), lengths[strata == stratum].max()) for stratum in sorted(set(strata))]
     assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
     assert len(set(length_strata(np.full(500, 7)))) == 1  # equal lengths are one stratum, however many texts
 
@@ -239,7 +241,7 @@ def test_within_length_strata_length_itself_tells_little_where_it_makes_the_labe
 
 @pytest.mark.slow
 def test_too_few_texts_for_strata_have_no_length_adjusted_auroc(tmp_path: Path) -> None:
-    records = [one for one in texts(0) if one["group"].startswith(THINGS[:2])]
+    records = [text for text in texts(0) if text["group"].startswith(THINGS[:2])]
     finished = detected(tmp_path / "a", records)  # 12 texts of unequal length
     assert pd.read_parquet(finished.path / "feature_scores")["auroc_length_adjusted"].isna().all()
     assert finished.facts["scores"]["length_only"]["within_strata"] is None
@@ -252,7 +254,7 @@ def test_too_few_texts_for_strata_have_no_length_adjusted_auroc(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_held_out_text_that_also_chose_the_features_is_no_evidence(tmp_path: Path) -> None:
     """TRAPS 31: equal texts in groups of different names, as in a file that was put together of two."""
-    records = [{**one, "group": f"{copy}-{one['group']}"} for copy in "ab" for one in texts(0)]
+    records = [{**text, "group": f"{copy}-{text['group']}"} for copy in "ab" for text in texts(0)]
     finished = detected(tmp_path, records)
     about = finished.facts["scores"]["data"]
     split = read_texts(finished.path)
@@ -269,7 +271,7 @@ def test_a_held_out_text_that_also_chose_the_features_is_no_evidence(tmp_path: P
 
 @pytest.mark.slow
 def test_where_every_held_out_text_also_chose_the_features_nothing_counts_as_held_out(tmp_path: Path) -> None:
-    records = [{**one, "group": f"{copy}-{one['group']}"} for copy in range(12) for one in texts(0)[:12]]
+    records = [{**text, "group": f"{copy}-{text['group']}"} for copy in range(12) for text in texts(0)[:12]]
     finished = detected(tmp_path, records)
     assert finished.facts["scores"]["data"]["held_out"] is None
     assert pd.read_parquet(finished.path / "feature_scores")["auroc_heldout"].isna().all()
@@ -278,11 +280,11 @@ def test_where_every_held_out_text_also_chose_the_features_nothing_counts_as_hel
 @pytest.mark.slow
 def test_repeated_texts_are_counted_and_said_to_narrow_intervals(grouped: Finished, tmp_path: Path) -> None:
     assert grouped.facts["scores"]["data"]["repeated"] == 0
-    twice = [{"text": one["text"], "feedback": one["feedback"]} for one in texts(0)] * 2
+    twice = [{"text": text["text"], "feedback": text["feedback"]} for text in texts(0)] * 2
     finished = detected(tmp_path, twice)
     assert finished.facts["scores"]["data"]["repeated"] == 48
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
-    assert any("48 of 96 texts repeat" in one for one in warnings)
+    assert any("48 of 96 texts repeat" in warning for warning in warnings)
 
 
 def test_contexts_are_of_the_discovery_part_as_everything_that_is_not_held_out(grouped: Finished) -> None:
@@ -290,7 +292,7 @@ def test_contexts_are_of_the_discovery_part_as_everything_that_is_not_held_out(g
     held = hold_out(split, 0.3, 0)
     assert held is not None
     contexts = pd.read_parquet(grouped.path / "feature_scores")["contexts"].dropna()
-    shown = {one["sequence_id"] for row in contexts for one in row}
+    shown = {item["sequence_id"] for row in contexts for item in row}
     assert len(shown) > 10 and not shown & set(split.sequence_ids[held].tolist())
 
 
@@ -301,7 +303,7 @@ def test_nothing_held_out_on_request_is_not_called_too_few(tmp_path: Path) -> No
         finished = detected(tmp_path / str(share), texts(0)[: 48 if share == 0 else 10], held_out=share)
         assert finished.facts["scores"]["data"]["held_out"] is None
         document = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))
-        warnings[share] = [one for one in document["warnings"] if "no feature was checked" in one]
+        warnings[share] = [warning for warning in document["warnings"] if "no feature was checked" in warning]
     assert "nothing was held out" in warnings[0.0][0] and "too few" in warnings[0.3][0]
 
 
@@ -331,7 +333,9 @@ def test_preference_pairs_are_tested_within_pairs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_after_a_prompt_only_the_answer_is_pooled(tmp_path: Path) -> None:
-    records = [{"prompt": "What a day it was. ", "response": one["text"], "label": one["feedback"]} for one in texts(0)]
+    records = [
+        {"prompt": "What a day it was. ", "response": text["text"], "label": text["feedback"]} for text in texts(0)
+    ]
     finished = detected(tmp_path, records)
     sequences = pd.read_parquet(finished.path / "sequences").set_index("sequence_id")
     tokens = pd.read_parquet(finished.path / "tokens")
@@ -346,8 +350,8 @@ def test_after_a_prompt_only_the_answer_is_pooled(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_scores_weigh_means_and_correlation_but_no_rank(tmp_path: Path) -> None:
     plain, weighted = texts(0), texts(0)
-    for number, one in enumerate(weighted):
-        one["score"] = 1 + number % 3
+    for number, record in enumerate(weighted):
+        record["score"] = 1 + number % 3
     first, second = (
         detected(tmp_path / "a", plain),
         detected(tmp_path / "b", weighted, fields=FeedbackFields(score="score")),
@@ -358,7 +362,7 @@ def test_scores_weigh_means_and_correlation_but_no_rank(tmp_path: Path) -> None:
     weight = sequences["score"].to_numpy()[~held]
     label = (sequences["label"] == "positive").to_numpy()[~held]
     columns = ["sae", "feature_id"]
-    a, b = (pd.read_parquet(one.path / "feature_scores").set_index(columns) for one in (first, second))
+    a, b = (pd.read_parquet(run.path / "feature_scores").set_index(columns) for run in (first, second))
     pd.testing.assert_series_equal(a["auroc"], b["auroc"].loc[a.index])
     for (_, feature), row in b.iloc[:50].iterrows():
         mine = x[~held][:, feature]
@@ -375,7 +379,7 @@ def test_several_saes_are_ranked_together(tmp_path: Path) -> None:
     scores = pd.read_parquet(finished.path / "feature_scores")
     assert set(scores["sae"]) == {"tiny/blocks.1.hook_resid_post", "tiny/blocks.2.hook_resid_post"}
     np.testing.assert_allclose(scores["q_value"], stats.false_discovery_control(scores["p_value"]))
-    assert [one["sae"] for one in finished.facts["scores"]["saes"]] == sorted(set(scores["sae"]))
+    assert [sae["sae"] for sae in finished.facts["scores"]["saes"]] == sorted(set(scores["sae"]))
     one_alone = pd.read_parquet(detected(tmp_path / "one", texts(0)).path / "feature_scores")
     both = scores[scores["sae"] == "tiny/blocks.2.hook_resid_post"].set_index("feature_id")["auroc"]
     pd.testing.assert_series_equal(one_alone.set_index("feature_id")["auroc"].sort_index(), both.sort_index())
@@ -388,7 +392,7 @@ def test_thresholds_filter_and_the_nearest_are_shown_all_the_same(tmp_path: Path
         document = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))
         assert len(document["features"]) == 10
         assert bool(document["reward_features"]) == survivors
-        assert any("none by all of the evidence" in one for one in document["warnings"]) != survivors
+        assert any("none by all of the evidence" in warning for warning in document["warnings"]) != survivors
 
 
 def test_the_older_scripts_thresholds_are_a_column_and_no_condition(grouped: Finished) -> None:
@@ -446,7 +450,7 @@ def test_no_ranking_is_printed_where_the_sample_carries_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in texts(0)[:12]), encoding="utf-8")
+    file.write_text("".join(json.dumps(text) + "\n" for text in texts(0)[:12]), encoding="utf-8")
     with pytest.raises(SystemExit):
         main(["reward-detect", str(file), "-o", str(tmp_path / "run"), "--draws", "200", "--device", "cpu"])
     said = capsys.readouterr().err
@@ -460,7 +464,7 @@ def test_no_ranking_is_printed_where_the_sample_carries_none(
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in texts()), encoding="utf-8")
+    file.write_text("".join(json.dumps(text) + "\n" for text in texts()), encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
         main(["reward-detect", str(file), "-o", str(tmp_path / "run"), "--draws", "200", "--device", "cpu"])
     assert ended.value.code == 0
@@ -491,7 +495,9 @@ def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.slow
 def test_own_labels_leave_the_rest_out_and_count_it(tmp_path: Path) -> None:
-    records = [{**one, "feedback": ["praise", "x"] if one["feedback"] == "positive" else "blame"} for one in texts(0)]
+    records = [
+        {**text, "feedback": ["praise", "x"] if text["feedback"] == "positive" else "blame"} for text in texts(0)
+    ]
     records.append({"text": "Something else.", "feedback": "other"})
     finished = detected(tmp_path, records, fields=FeedbackFields(positive=("praise",), negative=("blame",)))
     assert finished.facts["counts"]["rejected"] == 1
@@ -520,8 +526,8 @@ def test_fields_and_labels_of_labelled_texts_do_not_fit_preference_pairs(tmp_pat
 def test_grades_are_refused_until_it_is_said_which_are_positive(tmp_path: Path) -> None:
     grades = {"positive": (5, 4), "negative": (1, 2), "neutral": (3, 3)}
     records = [
-        {"text": one["text"], "rating": grades[one["feedback"]][n // 2 % 2], "group": n}
-        for n, one in enumerate(texts())
+        {"text": text["text"], "rating": grades[text["feedback"]][n // 2 % 2], "group": n}
+        for n, text in enumerate(texts())
     ]
     with pytest.raises(InputError, match="not clear what 1 means"):
         detected(tmp_path / "a", records)
@@ -540,6 +546,6 @@ def test_an_error_of_the_statistics_is_not_called_nothing_to_compare(
     monkeypatch.setattr(feature_scores_module, "dense_probe", broken)
     with pytest.raises(ValueError, match="an array of no shape"):
         detected(tmp_path / "a", texts(0))
-    alike = [{**one, "feedback": "positive"} for one in texts(0)]
+    alike = [{**text, "feedback": "positive"} for text in texts(0)]
     with pytest.raises(RunError, match="nothing to compare: 48 positive and 0 negative texts"):
         detected(tmp_path / "b", alike)

@@ -33,12 +33,12 @@ SAMPLES = [
 
 def extracted(tmp_path: Path, samples: Any = SAMPLES, **options: Any) -> Finished:
     path = tmp_path / "in.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in samples), encoding="utf-8")
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
     sparse = {key: options.pop(key) for key in ("saes", "layer", "hook_name", "model") if key in options}
     saes = sparse.pop("saes", SAES)
     spec = SparseSpec(
         sparse.pop("model", ModelSpec(device="cpu")),
-        [replace(one, **sparse) for one in saes],
+        [replace(sae, **sparse) for sae in saes],
         OutputSpec(tmp_path / "run", overwrite=True),
     )
     return run_sae_extract(SaeExtractSpec(str(path), **options), spec)
@@ -63,7 +63,7 @@ def test_only_the_last_prompt_token_is_read_and_run(tmp_path: Path) -> None:
     finished = extracted(tmp_path, top_k=20)
     sequences = pd.read_parquet(finished.path / "sequences")
     features = pd.read_parquet(finished.path / "features")
-    assert features.groupby("sae").size().to_dict() == {f"tiny/{one.sae_id}": 3 for one in SAES}
+    assert features.groupby("sae").size().to_dict() == {f"tiny/{sae.sae_id}": 3 for sae in SAES}
     for row in features.itertuples():
         sequence = sequences.iloc[row.sequence_id]
         answered = pd.notna(sequence["response_start"])
@@ -86,8 +86,8 @@ def test_all_tokens(tmp_path: Path) -> None:
     finished = extracted(tmp_path, save_all_tokens=True)
     features = pd.read_parquet(finished.path / "features")
     sequences = pd.read_parquet(finished.path / "sequences")
-    one = features[features["sae"] == features["sae"][0]]
-    assert one.groupby("sequence_id")["position"].apply(list).tolist() == [
+    feature = features[features["sae"] == features["sae"][0]]
+    assert feature.groupby("sequence_id")["position"].apply(list).tolist() == [
         list(range(n)) for n in sequences["n_tokens"]
     ]
     health = finished.facts["health"]
@@ -192,8 +192,8 @@ def test_a_document_comes_back_with_features_and_nothing_lost(tmp_path: Path) ->
     assert list(good["activations"]) == ["last_token"]
     top = good["activations"]["last_token"]["top_k_features"]
     table = pd.read_parquet(tmp_path / "run2" / "features").iloc[0]
-    assert [one["id"] for one in top] == table["feature_ids"].tolist()
-    assert [one["activation"] for one in top] == pytest.approx(table["feature_activations"].tolist())
+    assert [row["id"] for row in top] == table["feature_ids"].tolist()
+    assert [row["activation"] for row in top] == pytest.approx(table["feature_activations"].tolist())
     assert good["activations"]["last_token"]["num_active_features"] == table["n_active"] >= len(top)
     assert slots[2]["layer_1"]["status"] == "error: empty"
     sequences = pd.read_parquet(tmp_path / "run1" / "sequences")
@@ -250,7 +250,7 @@ def test_a_second_sae_of_a_layer_does_not_replace_the_first_one_in_a_document(tm
         finished = extracted(tmp_path, [SAMPLES[0]], saes=saes)
         merge(finished.path, document, finished.facts)
     about = document["sae_extraction_metadata"]
-    assert {key: one["sae"] for key, one in about.items()} == {
+    assert {key: row["sae"] for key, row in about.items()} == {
         "layer_2": "tiny/blocks.2.hook_resid_post",
         "layer_2 twin": "twin",
     }
@@ -258,7 +258,7 @@ def test_a_second_sae_of_a_layer_does_not_replace_the_first_one_in_a_document(tm
     assert set(slots) == set(about)
     finished = extracted(tmp_path, [SAMPLES[0]], saes=(twin,))
     top = slots["layer_2 twin"]["activations"]["last_token"]["top_k_features"]
-    assert [one["id"] for one in top] == pd.read_parquet(finished.path / "features")["feature_ids"][0].tolist()
+    assert [row["id"] for row in top] == pd.read_parquet(finished.path / "features")["feature_ids"][0].tolist()
 
 
 def test_a_run_over_fewer_records_leaves_no_features_of_an_older_one_under_its_name(tmp_path: Path) -> None:
@@ -291,14 +291,14 @@ def test_without_a_response_there_is_no_response_start_and_a_document_says_where
     finished = extracted(tmp_path, samples, saes=SAES[:1])
     sequences = pd.read_parquet(finished.path / "sequences")
     assert sequences["response_start"].isna().tolist() == [False, True, True]
-    document: dict[str, Any] = {"results": [dict(one) for one in samples]}
+    document: dict[str, Any] = {"results": [dict(sample) for sample in samples]}
     merge(finished.path, document, finished.facts)
-    slots = [one["sae_activations"]["layer_1"] for one in document["results"]]
-    assert [one["answer_start_position"] == one["total_tokens"] for one in slots] == [False, True, True]
+    slots = [result["sae_activations"]["layer_1"] for result in document["results"]]
+    assert [slot["answer_start_position"] == slot["total_tokens"] for slot in slots] == [False, True, True]
     exported = json.loads(export(finished.path, "json", tmp_path / "x.json").read_text(encoding="utf-8"))
-    made = [one for result in exported["results"] for one in result["variations"]]
-    assert [one["sae_activations"]["layer_1"] for one in made] == slots
-    assert [(one["prompt"], one.get("response")) for one in made] == [
+    made = [variation for result in exported["results"] for variation in result["variations"]]
+    assert [row["sae_activations"]["layer_1"] for row in made] == slots
+    assert [(row["prompt"], row.get("response")) for row in made] == [
         (SAMPLES[0]["prompt"], SAMPLES[0]["response"]),
         ("No response here.", None),
         ("None yet.", None),
@@ -309,10 +309,10 @@ def test_how_texts_begin_is_warned_about_where_the_saes_differ_or_there_is_no_bo
     """TRAPS 22."""
     twin = saved("standard", tmp_path / "twin", hook_name="blocks.2.hook_resid_post", d_in=192, prepend_bos=False)
     finished = extracted(tmp_path, [SAMPLES[0]], saes=(SAES[1], SaeSpec(path=str(twin))))
-    said = [one for one in finished.facts["warnings"] if "begin" in one]
+    said = [warning for warning in finished.facts["warnings"] if "begin" in warning]
     assert len(said) == 1 and "twin without" in said[0] and "tiny/blocks.2.hook_resid_post with" in said[0]
     finished = extracted(tmp_path, [SAMPLES[0]], saes=(SaeSpec(path=str(twin)),))
-    assert not [one for one in finished.facts["warnings"] if "begin" in one]
+    assert not [warning for warning in finished.facts["warnings"] if "begin" in warning]
     about = describe(ModelSpec(device="cpu"))
     without = replace(about, tokenizer=SimpleNamespace(bos_token_id=None))  # type: ignore[arg-type]
     said = SaeReport([backend.load(SAES[1], "cpu")], without).warnings
@@ -324,7 +324,7 @@ def test_a_record_with_a_field_of_results_is_a_record_and_not_lost(tmp_path: Pat
     finished = extracted(tmp_path, samples, saes=SAES[:1])
     assert finished.facts["counts"]["read"] == finished.facts["counts"]["written"] == 2
     texts = pd.read_parquet(finished.path / "sequences")["text"].tolist()
-    assert texts == [one["prompt"] + one["response"] for one in SAMPLES[:2]]
+    assert texts == [sample["prompt"] + sample["response"] for sample in SAMPLES[:2]]
 
 
 def test_features_are_not_merged_into_variations_with_other_texts_whatever_their_fields_names(tmp_path: Path) -> None:

@@ -20,25 +20,29 @@ def side(name: str, text: str, first_read: int = -1) -> Branch:
 
 def test_the_shared_part_ends_where_the_texts_part() -> None:
     made = branches(4, [side("positive", "The sky is blue."), side("negative", "The sky is red today.")], None, "g")
-    assert [one.side for one in made] == ["shared", "positive", "negative"] and {one.record_id for one in made} == {4}
+    assert [sequence.side for sequence in made] == ["shared", "positive", "negative"] and {
+        record.record_id for record in made
+    } == {4}
     start = made[1].start
     assert start == made[2].start == len(made[0].encoding) > 1 and len(made[0].keep) == 0
-    ids = [one.encoding.token_ids.tolist() for one in made]
+    ids = [sequence.encoding.token_ids.tolist() for sequence in made]
     assert ids[1][:start] == ids[2][:start] == ids[0] and ids[1][start] != ids[2][start]
-    assert [one.parent for one in made] == [None, 0, 0]
+    assert [sequence.parent for sequence in made] == [None, 0, 0]
 
 
 def test_a_position_that_is_read_is_in_no_shared_part() -> None:
     """Where reading begins before the texts part, both sides hold it themselves."""
     texts = ("The sky is blue.", "The sky is red.")
     made = branches(0, [side(name, text, 2) for name, text in zip(("a", "b"), texts, strict=True)], None, None)
-    assert made[1].start == 2 and all(one.keep[0] == 2 for one in made[1:])
+    assert made[1].start == 2 and all(sequence.keep[0] == 2 for sequence in made[1:])
 
 
 def test_texts_that_begin_differently_share_nothing() -> None:
     first = [side("a", "One.", 0), side("b", "Two.", 0)]
     made = branches(0, first, None, None)
-    assert [one.side for one in made] == ["a", "b"] and [(one.parent, one.start) for one in made] == [(None, 0)] * 2
+    assert [sequence.side for sequence in made] == ["a", "b"] and [
+        (sequence.parent, sequence.start) for sequence in made
+    ] == [(None, 0)] * 2
 
 
 def test_a_side_beyond_the_context_is_named() -> None:

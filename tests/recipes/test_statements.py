@@ -13,7 +13,9 @@ from actkit.recipes.statements import StatementPair
 
 
 def statements(path: Path, labels: list[Any]) -> str:
-    path.write_text("".join(json.dumps({"statement": f"s{n}", "label": one}) + "\n" for n, one in enumerate(labels)))
+    path.write_text(
+        "".join(json.dumps({"statement": f"s{n}", "label": label}) + "\n" for n, label in enumerate(labels))
+    )
     return str(path)
 
 

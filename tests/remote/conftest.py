@@ -113,8 +113,8 @@ def s3(store_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
     yield client
-    for one in client.list_objects_v2(Bucket="bucket").get("Contents", ()):
-        client.delete_object(Bucket="bucket", Key=one["Key"])
+    for row in client.list_objects_v2(Bucket="bucket").get("Contents", ()):
+        client.delete_object(Bucket="bucket", Key=row["Key"])
     client.close()
     s3fs.S3FileSystem.clear_instance_cache()
 

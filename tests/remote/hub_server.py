@@ -88,20 +88,20 @@ def serving(hub: Hub) -> Iterator[Hub]:
             if kind == "preupload":
                 modes = [
                     {
-                        "path": one["path"],
-                        "uploadMode": "lfs" if one["path"].endswith(".parquet") else "regular",
+                        "path": file["path"],
+                        "uploadMode": "lfs" if file["path"].endswith(".parquet") else "regular",
                         "shouldIgnore": False,
                         "oid": None,
                     }
-                    for one in json.loads(body)["files"]
+                    for file in json.loads(body)["files"]
                 ]
                 return self.answer({"files": modes})
             if what.startswith("info/lfs"):
                 objects = [
-                    one
-                    if one["oid"] in hub.large
-                    else {**one, "actions": {"upload": {"href": f"{hub.url}/upload/{one['oid']}", "header": {}}}}
-                    for one in json.loads(body)["objects"]
+                    row
+                    if row["oid"] in hub.large
+                    else {**row, "actions": {"upload": {"href": f"{hub.url}/upload/{row['oid']}", "header": {}}}}
+                    for row in json.loads(body)["objects"]
                 ]
                 return self.answer({"transfer": "basic", "objects": objects})
             if kind == "commit":
@@ -120,16 +120,16 @@ def serving(hub: Hub) -> Iterator[Hub]:
             about = [self.about(name, data) for name, data in sorted(files.items())]
             if kind == "tree":
                 inside = rest.partition("/")[2]
-                return self.answer([one for one in about if one["path"].startswith(inside)])
+                return self.answer([entry for entry in about if entry["path"].startswith(inside)])
             if kind == "paths-info":
                 text = body.decode()
                 wanted = json.loads(text)["paths"] if text.startswith("{") else urllib.parse.parse_qs(text)["paths"]
                 folders = [
-                    {"type": "directory", "path": one, "oid": "0" * 40}
-                    for one in wanted
-                    if any(name.startswith(one + "/") for name in files)
+                    {"type": "directory", "path": folder, "oid": "0" * 40}
+                    for folder in wanted
+                    if any(name.startswith(folder + "/") for name in files)
                 ]
-                return self.answer([one for one in about if one["path"] in wanted] + folders)
+                return self.answer([entry for entry in about if entry["path"] in wanted] + folders)
             if kind == "resolve":
                 name = rest.partition("/")[2]
                 if name not in files:

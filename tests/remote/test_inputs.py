@@ -25,7 +25,7 @@ Put = Callable[[str, bytes], str]
 
 
 def values(where: str) -> list[Any]:
-    return [one.value for one in read_records(where) if isinstance(one, Record)]
+    return [record.value for record in read_records(where) if isinstance(record, Record)]
 
 
 def parquet(rows: int = 2) -> bytes:
@@ -149,7 +149,7 @@ class TestWeb:
     def test_what_breaks_off_goes_on_or_is_said(self, web: Web) -> None:
         text = b"".join(b'{"prompt": "%06d"}\n' % n for n in range(40_000))
         web.files, web.breaks_after = {"/a.jsonl": text}, 500_000
-        assert [one["prompt"] for one in values(f"{web.url}/a.jsonl")] == [f"{n:06}" for n in range(40_000)]
+        assert [value["prompt"] for value in values(f"{web.url}/a.jsonl")] == [f"{n:06}" for n in range(40_000)]
         web.ranges = False
         with pytest.raises(InputError, match="cut off after 500,000 of 840,000 bytes"):
             values(f"{web.url}/a.jsonl")
@@ -180,7 +180,7 @@ class TestWeb:
         where = f"http://me:pass%40word@{host}/a.jsonl?X-Amz-Signature=s3cr3t&version=2"
         result = actkit("capture", where, "-o", tmp_path / "run", "--layers", "1")
         assert result.status == 0, result.err
-        assert any(one.get("Authorization") == "Basic bWU6cGFzc0B3b3Jk" for one in web.headers)
+        assert any(header.get("Authorization") == "Basic bWU6cGFzc0B3b3Jk" for header in web.headers)
         everything = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
         assert b"version=2" in everything
         for secret in (b"s3cr3t", b"pass%40word", b"pass@word"):

@@ -33,7 +33,7 @@ def objects(s3: Any, at: str = AT) -> Files:
     prefix = at.removeprefix("s3://bucket/") + "/"
     found = s3.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", ())
     return {
-        one["Key"].removeprefix(prefix): s3.get_object(Bucket="bucket", Key=one["Key"])["Body"].read() for one in found
+        row["Key"].removeprefix(prefix): s3.get_object(Bucket="bucket", Key=row["Key"])["Body"].read() for row in found
     }
 
 
@@ -170,8 +170,8 @@ def test_one_process_at_a_time_writes_a_run(s3: Any, actkit: Run) -> None:
     for _ in range(8):
         racers.append(threading.Thread(target=lambda: won.append(store.put_new("s3://bucket/race", "x"))))
         racers[-1].start()
-    for one in racers:
-        one.join()
+    for racer in racers:
+        racer.join()
     assert sorted(won) == [False] * 7 + [True]
 
 

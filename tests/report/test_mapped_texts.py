@@ -51,9 +51,9 @@ def test_contexts_are_those_of_the_tables_and_no_part_of_the_texts_is_decoded(
             shown.__dict__["texts"] = live.texts if mapped else None
             read = _reads(monkeypatch)
             pages[mapped] = [shown.feature(0, number) for number in active]
-            assert any("tokens" in one or "sequences" in one for one in read) != mapped
+            assert any("tokens" in name or "sequences" in name for name in read) != mapped
         assert pages[True] == pages[False]
-        assert any("🦔" in one["text"] for page in pages[True] for one in page["contexts"])
+        assert any("🦔" in context["text"] for page in pages[True] for context in page["contexts"])
 
 
 def _reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -51,7 +51,7 @@ def test_every_page_draws_its_five_pictures_at_both_widths_in_both_themes(
             )
             wide = seen.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} wide"
-            for box in [one.bounding_box() for one in seen.page.locator(".plot").all()]:
+            for box in [plot.bounding_box() for plot in seen.page.locator(".plot").all()]:
                 assert box and box["width"] <= width and box["height"] > 100
             assert seen.page.locator(".picture details pre").count() == PICTURES
             assert not seen.problems, (name, seen.problems)
@@ -85,7 +85,7 @@ def test_a_feature_is_found_opened_hovered_and_followed(
         seen.settled(f"#/0/sequence/{context['sequence_id']}/0/{first['feature_id']}")
         assert "largest anywhere" in seen.page.inner_text("#key")
         whole = run.table("sequences").to_pylist()[int(context["sequence_id"])]["text"]
-        tokens = "".join(one for one in seen.page.locator(".strip .tok:not(.special)").all_inner_texts())
+        tokens = "".join(text for text in seen.page.locator(".strip .tok:not(.special)").all_inner_texts())
         assert tokens.replace("⏎", "").split() == whole.replace("\n", "").split()
         seen.page.locator(f".tok[data-position='{context['position']}']").click()
         assert f"{first['feature_id']}" in seen.page.locator("#chosen tbody tr a").all_inner_texts()
@@ -113,7 +113,7 @@ def test_search_finds_a_tokens_features_with_recall_and_precision(
             for row in seen.page.locator("#detail tbody tr").all_inner_texts()
         ]
         assert f"{found.n_tokens:,} tokens" in seen.page.inner_text("#detail")
-        best = max(range(len(found.hits)), key=lambda one: found.f1[one])
+        best = max(range(len(found.hits)), key=lambda index: found.f1[index])
         f1 = [found.f1[int(row[0])] for row in rows]
         assert f1 == sorted(f1, reverse=True) and f1[0] == pytest.approx(found.f1[best])
         for row in rows:
@@ -140,11 +140,11 @@ def test_a_pair_is_two_strips_under_what_they_share_and_a_click_opens_it(
         strips = seen.page.locator(".strip").all()
         assert len(strips) == 3
         shown = [
-            "".join(one.locator(".tok").all_inner_texts()).replace("⏎\n", "\n").replace("⏎", "\n") for one in strips
+            "".join(strip.locator(".tok").all_inner_texts()).replace("⏎\n", "\n").replace("⏎", "\n") for strip in strips
         ]
         for side, own in (("chosen", shown[1]), ("rejected", shown[2])):
             assert "".join((shown[0] + own).split()) == "".join(of.loc[side, "text"].split())
-        boxes = [one.bounding_box() for one in strips[1:]]
+        boxes = [strip.bounding_box() for strip in strips[1:]]
         assert boxes[0]["y"] == pytest.approx(boxes[1]["y"], abs=2), "side by side"
         assert seen.page.locator(".tok.branch").count() == 2
         assert not seen.problems
@@ -185,7 +185,7 @@ def test_the_same_run_gives_the_same_bytes_and_the_limit_holds_and_says_what_it_
     six_runs: Mapping[str, Path], tmp_path: Path, browser: Any
 ) -> None:
     run = open_run(six_runs["feature-dataset"])
-    first, second = (write_report([run], tmp_path / f"{one}.html").read_bytes() for one in "ab")
+    first, second = (write_report([run], tmp_path / f"{letter}.html").read_bytes() for letter in "ab")
     assert first == second and len(first) < 4e6
     small = write_report([run], tmp_path / "c.html", limit_mb=2.2)
     assert small.stat().st_size < len(first)
@@ -205,8 +205,8 @@ def attack(seen: Any, path: Path) -> list[str]:
     assert index is not None
     seen.to("#/0/features")
     features = seen.page.locator("#detail tbody a").all_inner_texts()[:6]
-    addresses += [f"#/0/sequence/{one}" for one in range(len(ATTACKS))]
-    addresses += [f"#/0/feature/0/{one}" for one in features]
+    addresses += [f"#/0/sequence/{index}" for index in range(len(ATTACKS))]
+    addresses += [f"#/0/feature/0/{feature}" for feature in features]
     for address in addresses:
         seen.page.evaluate("(address) => { location.hash = encodeURI(address) }", address)
         seen.page.wait_for_timeout(60)
@@ -264,7 +264,7 @@ def test_without_escaping_the_same_test_fails(
         except Exception as error:  # a page that is broken by it fails too
             found = [str(error)]
         if mutation == "labels":
-            found += [one for one in [seen.page.locator("svg a").count()] if one]
+            found += [count for count in [seen.page.locator("svg a").count()] if count]
         assert found, f"{mutation} is not noticed"
 
 

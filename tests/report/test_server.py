@@ -161,7 +161,9 @@ def test_a_text_and_a_feature_are_what_the_tables_hold(viewer: tuple[Viewer, int
     best = run.to_pandas("feature_stats").nlargest(1, "max").iloc[0]
     page = json.loads(ask(port, f"/feature?run=0&sae=0&id={best['feature_id']}", cookie=cookie)[2])
     assert page["n_active"] == best["n_active"] and page["max"] == pytest.approx(best["max"])
-    assert [one["position"] for one in page["contexts"]] == [one["position"] for one in best["contexts"]]
+    assert [context["position"] for context in page["contexts"]] == [
+        context["position"] for context in best["contexts"]
+    ]
     assert json.loads(ask(port, "/record?run=1&id=2", cookie=cookie)[2])["sequence"] is not None
 
 

@@ -63,7 +63,7 @@ def test_whatever_a_model_is_called_the_front_matter_is_yaml(run: Path) -> None:
     text = card({**facts, "model": {**facts["model"], "name": name}})
     about = yaml.safe_load(text.split("---\n")[1])
     assert about["pretty_name"] == f"actkit capture with {name}"
-    assert [one["config_name"] for one in about["configs"]] == list(facts["tables"])
+    assert [config["config_name"] for config in about["configs"]] == list(facts["tables"])
 
 
 def test_a_card_with_a_person_s_words_is_not_removed(run: Path, actkit: Run) -> None:

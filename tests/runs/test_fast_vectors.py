@@ -23,14 +23,14 @@ def table(n: int, width: int, dtype: str = "float32", point: str = "blocks.0.hoo
     lists = pa.FixedSizeListArray.from_arrays(pa.array(numbers, type=vector.value_type), width)
     columns = [pa.array(np.arange(n)), pa.array(np.arange(n)), pa.array(np.zeros(n, dtype=np.int32)), [point] * n]
     return pa.Table.from_arrays(
-        [pa.array(one) for one in columns] + [lists], schema=arrow_schema("activations", vector)
+        [pa.array(column) for column in columns] + [lists], schema=arrow_schema("activations", vector)
     )
 
 
 def write(path: Path, *tables: pa.Table, **options: Any) -> pq.FileMetaData:
     with pq.ParquetWriter(path, tables[0].schema, **{**PLAIN, **options}) as writer:
-        for one in tables:
-            writer.write_table(one)
+        for table in tables:
+            writer.write_table(table)
     return pq.ParquetFile(path).metadata
 
 
@@ -50,10 +50,10 @@ def test_the_values_are_those_that_arrow_reads(
     path = tmp_path / "part-00000.parquet"
     more = {"data_page_size": page, "write_page_checksum": checksums, "write_statistics": statistics}
     metadata = write(path, *tables, **more)
-    for group, one in enumerate(tables):
+    for group, row in enumerate(tables):
         found = vectors(path, metadata, group, "activation")
         assert found is not None and found.dtype == dtype
-        np.testing.assert_array_equal(found, one["activation"].combine_chunks().flatten().to_numpy())
+        np.testing.assert_array_equal(found, row["activation"].combine_chunks().flatten().to_numpy())
         found[:] = 0  # an array of its own, not the file
 
 
@@ -67,11 +67,11 @@ def test_the_values_are_those_that_arrow_reads(
     ],
 )
 def test_what_is_not_plain_is_left_to_arrow(options: dict[str, Any], tmp_path: Path) -> None:
-    one = table(300, 8)
+    row = table(300, 8)
     path = tmp_path / "part-00000.parquet"
-    assert vectors(path, write(path, one, **options), 0, "activation") is None
+    assert vectors(path, write(path, row, **options), 0, "activation") is None
     (rows,) = rows_of(path)
-    np.testing.assert_array_equal(rows.activations.ravel(), one["activation"].combine_chunks().flatten().to_numpy())
+    np.testing.assert_array_equal(rows.activations.ravel(), row["activation"].combine_chunks().flatten().to_numpy())
 
 
 def test_nulls_are_left_to_arrow(tmp_path: Path) -> None:

@@ -57,4 +57,4 @@ def test_every_file_of_a_run_is_in_it(
         assert (written.bytes, written.sha256) == (len(data), hashlib.sha256(data).hexdigest())
         assert (written.rows is not None) == name.endswith(".parquet")
     rows = json.loads(Path("x/run.json").read_text())["tables"]["tokens"]["rows"]
-    assert sum(one.rows or 0 for name, one in files.items() if name.startswith("tokens/")) == rows
+    assert sum(file.rows or 0 for name, file in files.items() if name.startswith("tokens/")) == rows

@@ -95,11 +95,11 @@ def test_of_many_that_take_over_at_once_one_succeeds(tmp_path: Path) -> None:
     program = HOLD + "print('taken', flush=True); sys.stdin.read()"
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     racers = [subprocess.Popen(python(program, tmp_path), **pipes, text=True) for _ in range(6)]
-    losers = [one for one in racers if one.stdout is not None and one.stdout.readline() == ""]
+    losers = [racer for racer in racers if racer.stdout is not None and racer.stdout.readline() == ""]
     assert len(losers) == 5
-    for one in racers:
-        _, err = one.communicate("")
-        assert one not in losers or "is being written by process" in err
+    for racer in racers:
+        _, err = racer.communicate("")
+        assert racer not in losers or "is being written by process" in err
 
 
 def test_without_flock_the_system_is_asked_for_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> actkit.Run:
     """Preference pairs in several shards, with the features of two SAEs."""
     folder = tmp_path_factory.mktemp("run")
     path = folder / "pairs.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in PAIRS), encoding="utf-8")
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), encoding="utf-8")
     saes = [actkit.SaeSpec("tiny", name) for name in HOOK_POINTS]
     output, batch = actkit.OutputSpec(folder / "run"), actkit.BatchSpec(shard_sequences=4)
     dense = actkit.DenseSpec(CPU, output, "1,3", batch=batch, saes=saes)
@@ -72,7 +72,7 @@ def test_features_are_those_of_the_table(run: actkit.Run, name: str) -> None:
     rows = run.to_pandas("features")
     rows = rows[rows["sae"] == name].sort_values(["sequence_id", "position"])
     matrix = run.features(name)
-    widths = {one["name"]: one["d_sae"] for one in run.facts["saes"]}
+    widths = {sae["name"]: sae["d_sae"] for sae in run.facts["saes"]}
     assert matrix.shape == (len(rows), widths[name]) and matrix.nnz == rows["feature_ids"].str.len().sum()
     for own, row in zip(matrix, rows.itertuples(), strict=True):
         assert np.array_equal(own.toarray()[0, row.feature_ids], row.feature_activations)

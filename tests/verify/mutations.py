@@ -137,8 +137,8 @@ def file_added(run: Path, draw: random.Random) -> None:
 
 
 OF_RUNS: dict[str, Mutate] = {
-    one.__name__.replace("_", " "): one
-    for one in (
+    mutation.__name__.replace("_", " "): mutation
+    for mutation in (
         all_manifests_lost,
         manifests_of_shards_lost,
         last_shard_lost,
@@ -172,7 +172,7 @@ def apply(run: Path, kind: str, change: str, draw: random.Random) -> str:
     if kind == "the run":
         OF_RUNS[change](run, draw)
         return "the run"
-    path = draw.choice([one for one in files(run) if kind_of(one, run) == kind])
+    path = draw.choice([file for file in files(run) if kind_of(file, run) == kind])
     fitting(path)[change](path, draw)
     return path.relative_to(run).as_posix()
 
@@ -184,8 +184,8 @@ def files(run: Path) -> list[Path]:
 
 def _leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in inner:
-        yield from _leaves(one, (*where, key)) if isinstance(one, (dict, list)) and one else [(*where, key)]
+    for key, child in inner:
+        yield from _leaves(child, (*where, key)) if isinstance(child, (dict, list)) and child else [(*where, key)]
 
 
 def _other(old: Any, draw: random.Random) -> Any:
@@ -209,7 +209,7 @@ def _changed(table: pa.Table, draw: random.Random) -> pa.Table:
 
 def is_empty(value: Any) -> bool:
     """Whether there is nothing in a value that could be changed: a null, no elements, or lists of no elements."""
-    return value is None or (isinstance(value, list) and all(is_empty(one) for one in value))
+    return value is None or (isinstance(value, list) and all(is_empty(item) for item in value))
 
 
 def different(old: Any, draw: random.Random) -> Any:
@@ -223,7 +223,7 @@ def different(old: Any, draw: random.Random) -> Any:
     if isinstance(old, str):
         return f"{old}x"
     if isinstance(old, dict):
-        key = draw.choice([name for name, one in old.items() if not is_empty(one)])
+        key = draw.choice([name for name, item in old.items() if not is_empty(item)])
         return {**old, key: different(old[key], draw)}
-    at = draw.choice([number for number, one in enumerate(old) if not is_empty(one)])
+    at = draw.choice([number for number, item in enumerate(old) if not is_empty(item)])
     return [*old[:at], different(old[at], draw), *old[at + 1 :]]

@@ -26,9 +26,9 @@ def change_part(path: Path, change: Change, group: int = 0) -> None:
     schema = groups[group].schema
     dictionary = [name for name in schema.names if name in DICTIONARY]
     with pq.ParquetWriter(path, schema, use_dictionary=dictionary) as writer:
-        for one in groups:
-            if len(one):
-                writer.write_table(one, row_group_size=len(one))
+        for batch in groups:
+            if len(batch):
+                writer.write_table(batch, row_group_size=len(batch))
 
 
 def put(column: str, row: int, value: Any) -> Change:
@@ -52,7 +52,7 @@ def seal(run: Path) -> None:
         save(run, Manifest(old.part, tables, old.state, old.progress, old.end, old.given, old.used), {})
     for table, about in facts["tables"].items():
         files = [written(path) for path in run.glob(f"{table}/*.parquet") if path.is_file()]
-        about |= {"rows": sum(one.rows or 0 for one in files), "bytes": sum(one.bytes for one in files)}
+        about |= {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.bytes for file in files)}
     (run / "run.json").write_text(json.dumps(facts))
     reseal(run)
 

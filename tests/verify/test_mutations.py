@@ -75,10 +75,10 @@ def test_every_change_of_a_run_is_detected(every: bool, finished: Callable[[str]
 @pytest.mark.parametrize("name", OVER_SHARDS)
 def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], Path]) -> None:
     findings = verify(finished(name), deep=True)
-    assert [str(one) for one in findings.problems] == []
+    assert [str(problem) for problem in findings.problems] == []
     check_weights(finished(name), facts_of(finished(name)), RecomputeSpec(0), findings)
-    assert [str(one) for one in findings.problems] == []
-    assert not [one for one in findings.notes if "checksums alone" in one]
+    assert [str(problem) for problem in findings.problems] == []
+    assert not [note for note in findings.notes if "checksums alone" in note]
 
 
 @pytest.mark.quick(4)
@@ -93,7 +93,7 @@ def test_a_table_over_the_shards_is_computed_again(
     rows = pq.read_table(part, partitioning=None)
     draw = random.Random(table)
     columns = ["split"] if table == "sequences" else rows.column_names
-    columns = [one for one in columns if not all(is_empty(value) for value in rows[one].to_pylist())]
+    columns = [column for column in columns if not all(is_empty(value) for value in rows[column].to_pylist())]
     for column in columns if every else draw.sample(columns, 1):
         shutil.rmtree(run)
         shutil.copytree(whole, run)
@@ -107,5 +107,5 @@ def test_a_table_over_the_shards_is_computed_again(
         findings = verify(run, deep=True)
         if not findings.problems:
             check_weights(run, facts_of(run), RecomputeSpec(0), findings)
-        found = [str(one) for one in findings.problems]
-        assert any(one.startswith(f"{table}/") or table in one for one in found), (column, found)
+        found = [str(problem) for problem in findings.problems]
+        assert any(text.startswith(f"{table}/") or table in text for text in found), (column, found)

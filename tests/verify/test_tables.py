@@ -39,8 +39,8 @@ def edit(run: Path, **changes: Any) -> None:
     for place, value in changes.items():
         *outer, name = place.split("__")
         inner = facts
-        for one in outer:
-            inner = inner[one]
+        for key in outer:
+            inner = inner[key]
         inner[name] = value
     (run / "run.json").write_text(json.dumps(facts))
     reseal(run)
@@ -61,20 +61,20 @@ def twice(table: pa.Table) -> pa.Table:
 
 
 def element(index: int, value: Any) -> Callable[[list[Any]], list[Any]]:
-    return lambda values: [value if at == index else one for at, one in enumerate(values)]
+    return lambda values: [value if at == index else item for at, item in enumerate(values)]
 
 
 def both(*changes: Change) -> Change:
     def change(table: pa.Table) -> pa.Table:
-        for one in changes:
-            table = one(table)
+        for change in changes:
+            table = change(table)
         return table
 
     return change
 
 
 def said(findings: Findings) -> str:
-    return "\n".join(f"{one.check}: {one}" for one in findings.problems)
+    return "\n".join(f"{problem.check}: {problem}" for problem in findings.problems)
 
 
 @pytest.mark.quick(3)
@@ -83,7 +83,7 @@ def test_an_undamaged_run_passes_and_everything_in_it_is_looked_at(name: str, fi
     findings = verify(finished(name))
     assert said(findings) == ""
     facts = json.loads((finished(name) / "run.json").read_text())
-    files = sum(one["parts"] for one in facts["tables"].values())
+    files = sum(table["parts"] for table in facts["tables"].values())
     assert findings.checked["files"] == findings.checked["schema"] == files
     assert findings.checked["sequences"] == facts["counts"]["sequences"]
     assert findings.checked["tokens"] == facts["counts"]["tokens"]
@@ -267,11 +267,11 @@ def test_damage_to_the_rows_of_a_table_is_named_with_its_file(what: str, copy: C
     (name, table), change, says = DAMAGE[what]
     run = copy(name)
     damage(run, table, change)
-    found = [str(one) for one in verify(run).problems]
-    hits = [one for one in found if says in one]
+    found = [str(problem) for problem in verify(run).problems]
+    hits = [problem for problem in found if says in problem]
     assert hits, found
-    assert all(f"{table}/part-00001.parquet: " in one for one in hits) or table in ("sequences",), hits
-    others = [one for one in found if "part-00000" in one or "part-00002" in one]
+    assert all(f"{table}/part-00001.parquet: " in hit for hit in hits) or table in ("sequences",), hits
+    others = [problem for problem in found if "part-00000" in problem or "part-00002" in problem]
     assert others == [], "shards that are whole are not blamed"
 
 
@@ -300,14 +300,19 @@ def test_a_file_that_is_truncated_flipped_garbled_or_missing_is_named_and_the_re
 def test_every_flipped_bit_of_a_shard_is_found(name: str, copy: Callable[[str], Path]) -> None:
     run = copy(name)
     for path in sorted(run.glob("*/part-00000.parquet")):
-        if not any(f"{path.parent.name}" in one.tables for one in map(read_manifest, run.glob("shards/*.json")) if one):
+        if not any(
+            f"{path.parent.name}" in entry.tables for entry in map(read_manifest, run.glob("shards/*.json")) if entry
+        ):
             continue
         data = path.read_bytes()
         for at in np.random.default_rng(0).integers(0, len(data), 3):
             flipped = bytearray(data)
             flipped[at] ^= 1 << int(at % 8)
             path.write_bytes(flipped)
-            assert any(one.where == path.relative_to(run).as_posix() for one in verify(run).problems), (path, at)
+            assert any(problem.where == path.relative_to(run).as_posix() for problem in verify(run).problems), (
+                path,
+                at,
+            )
         path.write_bytes(data)
 
 
@@ -436,8 +441,8 @@ def test_rows_of_one_hook_point_in_two_row_groups_are_named(copy: Callable[[str]
     with pq.ParquetFile(part(run, "activations")) as file:
         first, second = (file.read_row_group(index) for index in range(2))
     with pq.ParquetWriter(part(run, "activations"), first.schema) as writer:
-        for one in (first, second.slice(0, 5), second.slice(5)):
-            writer.write_table(one)
+        for table in (first, second.slice(0, 5), second.slice(5)):
+            writer.write_table(table)
     seal(run)
     assert "activations/part-00001.parquet: blocks.1.hook_resid_post has more than one row group" in said(verify(run))
 
@@ -473,7 +478,7 @@ def test_statistics_that_are_not_those_of_the_shards_are_named(
 ) -> None:
     run = copy(name)
     damage(run, table, put(column, 0, value), number=0)
-    problems = [str(one) for one in verify(run).problems]
+    problems = [str(problem) for problem in verify(run).problems]
     assert len(problems) == 1 and problems[0].startswith(f"{table}/part-00000.parquet: {says}")
 
 

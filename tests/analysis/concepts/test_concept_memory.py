@@ -26,10 +26,10 @@ def stored_run(path: Path, n: int) -> Path:
             "sequence_id": ids,
             "record_id": pairs,
             "label": np.array(["positive", "negative"])[side],
-            "group": [f"stem {one // 2}" for one in pairs],
-            "template": [str(one % 2) for one in pairs],
+            "group": [f"stem {pair // 2}" for pair in pairs],
+            "template": [str(pair % 2) for pair in pairs],
             "n_tokens": 6 + ids % 7,
-            "text": [f"text {one}" for one in ids],
+            "text": [f"text {number}" for number in ids],
         }
         vectors = (rng.normal(size=(len(ids), D)) - side[:, None] * shift).astype(np.float32)
         rows = {

@@ -31,4 +31,4 @@ def test_what_the_held_out_pairs_say_against_a_direction_is_said(low: float, hig
     row = {"method": SHOWN, "layer": 1, "choice_score": 0.9, "choice_error": 0.1, "auroc_transfer": None, **held}
     row |= {"spearman_length": None, "auroc_length_adjusted": None}
     warnings = _report([row], Split(every, every, every), pairs)["warnings"]
-    assert [said in one for one in warnings] == [True] if said else warnings == []
+    assert [said in warning for warning in warnings] == [True] if said else warnings == []

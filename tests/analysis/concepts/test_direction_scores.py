@@ -274,8 +274,8 @@ def test_length_is_held_against_each_direction(method: str) -> None:
     assert mine.spearman_length == pytest.approx(stats.spearmanr(projected, tokens).statistic)
     assert mine.auroc_length_only == pytest.approx(roc_auc_score(y, tokens))
     strata, wins, n = length_strata(tokens), 0.0, 0
-    for one in np.unique(strata):
-        above, below = projected[(strata == one) & y], projected[(strata == one) & ~y]
+    for stratum in np.unique(strata):
+        above, below = projected[(strata == stratum) & y], projected[(strata == stratum) & ~y]
         wins += (above[:, None] > below).sum() + (above[:, None] == below).sum() / 2
         n += len(above) * len(below)
     assert mine.auroc_length_adjusted == pytest.approx(wins / n) and 0 < n < test.sum() ** 2 / 2
@@ -295,15 +295,17 @@ def test_a_direction_of_length_is_nothing_within_texts_of_one_length_and_is_name
     row = {"method": "mean-diff", **asdict(mine)}
     about = {"held_out": {"value": mine.auroc_length_only}}
     said = list(about_choice({"mean-diff": row}, "mean-diff", about))
-    assert any("follows the length of the texts (Spearman 1.00" in one and "(0.5 is chance)" in one for one in said)
+    assert any(
+        "follows the length of the texts (Spearman 1.00" in warning and "(0.5 is chance)" in warning for warning in said
+    )
     turned = {**row, "spearman_length": 0.4}
-    assert not any("length" in one for one in about_choice({"mean-diff": turned}, "mean-diff", about))
+    assert not any("length" in warning for warning in about_choice({"mean-diff": turned}, "mean-diff", about))
 
 
 def test_the_earliest_layer_within_one_standard_error_is_chosen() -> None:
     def rows(*scores: tuple[int, float, float]) -> list[dict[str, Any]]:
         names = ("layer", "choice_score", "choice_error")
-        return [{"method": "pca", **dict(zip(names, one, strict=True))} for one in scores]
+        return [{"method": "pca", **dict(zip(names, score, strict=True))} for score in scores]
 
     assert (choose(rows((3, 0.97, 0.1), (9, 1.0, 0.02), (12, 1.0, 0.01)), "pca") or {})["layer"] == 9
     assert (choose(rows((3, 0.981, 0.1), (9, 1.0, 0.02), (12, 0.99, 0.2)), "pca") or {})["layer"] == 3
@@ -314,10 +316,10 @@ def test_the_earliest_layer_within_one_standard_error_is_chosen() -> None:
 
 def test_transfer_counts_where_there_are_two_templates() -> None:
     pairs = planted(stems=80, shift=2.0)
-    one, alone = scored(pairs), scored(replace(pairs, templates=np.zeros(160, dtype=np.int64)))
-    assert one.choice_score == (one.auroc_validation + one.auroc_transfer_validation) / 2
+    several, alone = scored(pairs), scored(replace(pairs, templates=np.zeros(160, dtype=np.int64)))
+    assert several.choice_score == (several.auroc_validation + several.auroc_transfer_validation) / 2
     assert alone.choice_score == alone.auroc_validation and np.isnan(alone.auroc_transfer_validation)
-    assert 0 < one.choice_error < 0.1
+    assert 0 < several.choice_error < 0.1
 
 
 def test_a_method_that_is_far_better_is_named() -> None:
@@ -338,8 +340,8 @@ def test_transfer_is_fitted_to_one_template_and_scored_on_the_others() -> None:
     pairs = planted(stems=40, templates=3, shift=1.5)
     split = split_of(pairs)
     by_hand: list[Floats] = []
-    for one in range(3):
-        fit, check = split.train & (pairs.templates == one), split.test & (pairs.templates != one)
+    for index in range(3):
+        fit, check = split.train & (pairs.templates == index), split.test & (pairs.templates != index)
         unit = pairs.positive[fit].mean(0) - pairs.negative[fit].mean(0)
         projected = np.concatenate([pairs.positive[check], pairs.negative[check]]) @ unit
         by_hand.append(roc_auc_score(np.repeat([1, 0], check.sum()), projected))
@@ -374,7 +376,7 @@ def test_what_the_training_pairs_say_does_not_depend_on_the_others(method: str) 
     pairs = planted(stems=24)
     split, noise = split_of(pairs), np.random.default_rng(1).normal(size=pairs.positive.shape) * 50
     moved = replace(pairs, positive=pairs.positive + np.where(split.train[:, None], 0, noise))
-    one, other = scored(pairs, method), scored(moved, method)
-    assert (one.auroc_train, one.accuracy_train) == (other.auroc_train, other.accuracy_train)
-    assert one.split_half_cosine == other.split_half_cosine
-    assert one.cohens_d != other.cohens_d
+    first, other = scored(pairs, method), scored(moved, method)
+    assert (first.auroc_train, first.accuracy_train) == (other.auroc_train, other.accuracy_train)
+    assert first.split_half_cosine == other.split_half_cosine
+    assert first.cohens_d != other.cohens_d

@@ -180,11 +180,13 @@ def test_no_stem_is_on_two_sides_of_a_split_and_every_pair_is_on_one(n_stems: in
 def test_a_split_depends_on_stems_and_seed_and_not_on_the_order_of_pairs() -> None:
     stems = np.repeat(np.arange(30), 3)
     order = np.random.default_rng(0).permutation(90)
-    one, again, moved, other = (split_pairs(*case) for case in ((stems, 4), (stems, 4), (stems[order], 4), (stems, 5)))
-    assert one and again and moved and other
-    assert np.array_equal(one.test, again.test)
-    assert np.array_equal(one.test[order], moved.test)
-    assert not np.array_equal(one.test, other.test)
+    first, again, moved, other = (
+        split_pairs(*case) for case in ((stems, 4), (stems, 4), (stems[order], 4), (stems, 5))
+    )
+    assert first and again and moved and other
+    assert np.array_equal(first.test, again.test)
+    assert np.array_equal(first.test[order], moved.test)
+    assert not np.array_equal(first.test, other.test)
 
 
 def test_fewer_than_twelve_stems_are_not_split() -> None:

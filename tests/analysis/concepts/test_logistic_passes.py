@@ -91,8 +91,8 @@ def test_fewer_texts_than_dimensions_are_fitted_in_a_rotation(n: int, shift: flo
     every, none = np.ones(2 * n, dtype=np.bool_), np.repeat([True, False], n)
     assert logistic(pairs, 1e-2)[0] == pytest.approx(by_scikit_learn(pairs, none, every, 1e-2), abs=1e-5)
     for found, labels, kept in [
-        *((one, np.concatenate([draw, ~draw]), every) for one, draw in zip(moved, draws.T, strict=True)),
-        *((one, none, np.tile(half, 2)) for one, half in zip(parts, halves.T, strict=True)),
+        *((targets, np.concatenate([draw, ~draw]), every) for targets, draw in zip(moved, draws.T, strict=True)),
+        *((part, none, np.tile(half, 2)) for part, half in zip(parts, halves.T, strict=True)),
     ]:
         expected = by_scikit_learn(pairs, labels, kept, 1e-2)
         assert found @ expected > 0.99999 * np.linalg.norm(found) * np.linalg.norm(expected)
@@ -160,7 +160,7 @@ def test_minima_are_found_from_far_where_the_hessian_says_little() -> None:
         return (loss * weights).sum(1), (np.tanh(apart) + 2e-3 * apart) * weights
 
     def hessian(at: Floats, which: Floats) -> list[Floats]:
-        return [np.diag((1 / np.cosh(one - targets[0]) ** 2 + 2e-3) * weights) for one in at]
+        return [np.diag((1 / np.cosh(index - targets[0]) ** 2 + 2e-3) * weights) for index in at]
 
     found = minimum(value, hessian, np.zeros(3, dtype=np.int64), np.zeros((3, 2)))  # type: ignore[arg-type]
     assert found == pytest.approx(targets, abs=1e-4)

@@ -39,16 +39,16 @@ def test_vectors_in_a_file_are_those_in_memory(
     again = np.random.default_rng(2).random(part.sum()) < 0.7
     units = np.random.default_rng(3).normal(size=(16, 2))
     with in_file(pairs, tmp_path) as stored:
-        one, other = (each.where(part).where(again) for each in (pairs, stored))
+        held, other = (each.where(part).where(again) for each in (pairs, stored))
         assert isinstance(other.positive, VectorFile) and other.positive.shape == (again.sum(), 16)
-        for expected, found in zip(one.blocks(), other.blocks(), strict=True):
+        for expected, found in zip(held.blocks(), other.blocks(), strict=True):
             assert expected[0] == found[0] and expected[0].stop - expected[0].start <= max(block // 16, 1)
             assert np.array_equal(expected[1], found[1]) and np.array_equal(expected[2], found[2])
         assert np.array_equal(np.concatenate([x for _, x, _ in other.blocks()]), pairs.positive[part][again])
         above, below = other.projected(units)
-        assert above == pytest.approx(one.positive @ units) and below == pytest.approx(one.negative @ units)
+        assert above == pytest.approx(held.positive @ units) and below == pytest.approx(held.negative @ units)
         assert other.projected(units[:, 0])[0] == pytest.approx(above[:, 0])
-        for (_, expected_block), (_, block_found) in zip(one.differences(), other.differences(), strict=True):
+        for (_, expected_block), (_, block_found) in zip(held.differences(), other.differences(), strict=True):
             assert np.array_equal(expected_block, block_found)
 
 

@@ -67,7 +67,7 @@ class World:
         self.random = np.random.default_rng(seed)
         self.n, self.planted = n, planted
         self.thresholds = norm.isf(self.random.uniform(0.3, 0.5, planted))
-        self.shifts = np.array([shift_for(0.65, one) for one in self.thresholds])
+        self.shifts = np.array([shift_for(0.65, threshold) for threshold in self.thresholds])
         rates = np.exp(self.random.uniform(np.log(0.002), np.log(0.5), d - planted))
         z = np.sqrt(0.8) * self.random.normal(size=(n, d - planted)) + np.sqrt(0.2) * self.random.normal(size=(n, 1))
         self.null = stacked(np.maximum(z - norm.isf(rates), 0))

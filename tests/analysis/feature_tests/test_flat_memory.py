@@ -56,7 +56,7 @@ def written(run: Path, n: int, words: int = 1) -> Path:
             "pooled_features": {
                 "sequence_id": ids,
                 "sae": ["sae"] * PART,
-                **{f"feature_{what}": pa.ListArray.from_arrays(ends, one.ravel()) for what, one in lists.items()},
+                **{f"feature_{what}": pa.ListArray.from_arrays(ends, matrix.ravel()) for what, matrix in lists.items()},
             },
             "pooled_activations": {
                 "sequence_id": ids,

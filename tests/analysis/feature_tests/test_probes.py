@@ -72,7 +72,7 @@ def test_a_probe_is_that_of_the_whole_matrix() -> None:
         model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
         return model.fit(train[of], y[of]).coef_[0]
 
-    tried = [roc_auc_score(y[inner], train[inner] @ weights(~inner, one)) for one in STRENGTHS]
+    tried = [roc_auc_score(y[inner], train[inner] @ weights(~inner, strength)) for strength in STRENGTHS]
     assert found.strength == STRENGTHS[int(np.argmax(tried))]
     scores = test @ weights(np.ones(len(y), dtype=bool), found.strength)
     assert found.auroc == pytest.approx(roc_auc_score(some.positive[held], scores), abs=1e-12)

@@ -65,7 +65,7 @@ def example(kind: str, seed: int, n: int = 9, d: int = 6) -> tuple[np.ndarray, n
 
 def enumerated(design: Design) -> np.ndarray:
     """[n, exchanges] every labelling that the design allows."""
-    members = [np.flatnonzero(design.stratum == one) for one in range(design.n_strata)]
+    members = [np.flatnonzero(design.stratum == index) for index in range(design.n_strata)]
     choices = (combinations(of, int(design.unit_labels[of].sum())) for of in members)
     found = []
     for chosen in product(*choices):
@@ -219,7 +219,7 @@ def test_the_limit_for_texts_allows_for_values_that_tie(weak: int, strong: int) 
         chances = np.where(labels, np.exp(random.uniform(-1, 1)), 1.0)
         active = random.choice(n, weak + strong, replace=False, p=chances / chances.sum())
         dense[active, j] = np.repeat([1.0, 2.0], [weak, strong])
-        want.append(tied_truth(weak, strong, labels, tuple(int(labels[dense[:, j] == one].sum()) for one in (1, 2))))
+        want.append(tied_truth(weak, strong, labels, tuple(int(labels[dense[:, j] == unit].sum()) for unit in (1, 2))))
     found = p_values(stacked(dense), labels, design_of(labels, np.arange(n)), random)
     assert set(found.method) == {"limit"} and min(want) < 1e-3
     ratio = found.p / want
@@ -414,7 +414,7 @@ def test_the_largest_under_null_is_the_largest_auroc_of_the_redrawn_labels(kind:
     assert kind != "within-groups" or labels[~design.used].any()
     found = largest_under_null(stacked(dense), labels, design, np.random.default_rng(6), 40)
     drawn = permuted(design, np.random.default_rng(6), 40)
-    want = [max(abs(roc_auc_score(one, scores) - 0.5) + 0.5 for scores in dense.T) for one in drawn.T]
+    want = [max(abs(roc_auc_score(relabelled, scores) - 0.5) + 0.5 for scores in dense.T) for relabelled in drawn.T]
     np.testing.assert_allclose(found, want, rtol=1e-12)
 
 

@@ -55,7 +55,7 @@ def test_too_few_controls_are_named() -> None:
 
 
 def test_numbers_as_in_a_text() -> None:
-    assert [spelled(one) for one in (0.29, -0.047, 1.5, 0.001, None)] == [".29", "−.05", "1.50", "0", "unknown"]
+    assert [spelled(number) for number in (0.29, -0.047, 1.5, 0.001, None)] == [".29", "−.05", "1.50", "0", "unknown"]
     assert spelled(0.3, sign=True) == "+.30"
 
 

@@ -130,7 +130,9 @@ DICTIONARIES: list[tuple[str, dict[str, Any], dict[str, Any], torch.Tensor]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "held", "trainer", "expected"), DICTIONARIES, ids=[one[0] for one in DICTIONARIES])
+@pytest.mark.parametrize(
+    ("kind", "held", "trainer", "expected"), DICTIONARIES, ids=[dictionary[0] for dictionary in DICTIONARIES]
+)
 def test_dictionary_learnings_classes(
     kind: str, held: dict[str, Any], trainer: dict[str, Any], expected: torch.Tensor, tmp_path: Path
 ) -> None:
@@ -178,7 +180,7 @@ def test_a_repository_in_any_format_is_read_from_the_cache_with_its_commit(hub: 
     for file in tiny.iterdir():
         (bundled / file.name).write_bytes(file.read_bytes())
 
-    found = {one: backend.load(SaeSpec("someone/saes", one), "cpu") for one in ("layers.1", "group/trainer_0")}
+    found = {sae_id: backend.load(SaeSpec("someone/saes", sae_id), "cpu") for sae_id in ("layers.1", "group/trainer_0")}
     check(found["layers.1"], top(torch.relu(PRE)))
     check(found["group/trainer_0"], torch.relu(PRE))
     own = backend.load(SaeSpec("someone/saes", "blocks.1"), "cpu")

@@ -41,9 +41,9 @@ def family(first: int, prefix: int, tails: list[int]) -> list[TokenSequence]:
 def read(batches: list[Batch]) -> list[tuple[int, int, int, int]]:
     """(sequence, position, token id, position id) of every kept row."""
     return sorted(
-        (int(one), int(position), int(batch.input_ids[row, column]), int(batch.positions[row, column]))
+        (int(number), int(position), int(batch.input_ids[row, column]), int(batch.positions[row, column]))
         for batch in batches
-        for row, column, one, position in zip(
+        for row, column, number, position in zip(
             batch.rows, batch.columns, batch.sequence_ids, batch.kept_positions, strict=True
         )
     )
@@ -66,18 +66,18 @@ def test_every_kept_position_is_read_behind_its_own_text(
         batches = list(plan(sequences, budget, share))
     finally:
         module.SHORTEST = before
-    expected = sorted((one.sequence_id, int(at)) for one in sequences for at in one.keep)
-    assert [one[:2] for one in read(batches)] == expected
+    expected = sorted((sequence.sequence_id, int(at)) for sequence in sequences for at in sequence.keep)
+    assert [kept_[:2] for kept_ in read(batches)] == expected
     for batch in batches:
         assert batch.input_ids.numel() <= max(budget, batch.input_ids.shape[1])
         assert share or batch.tree is None
         kept = zip(batch.rows, batch.columns, batch.sequence_ids, batch.kept_positions, strict=True)
-        for row, column, one, position in kept:
+        for row, column, record, position in kept:
             seen = np.arange(int(column) + 1) if batch.tree is None else batch.tree[row, column].nonzero()[:, 0].numpy()
             at = batch.positions[row][seen].numpy()
             assert sorted(at) == list(range(position + 1))
             ids = batch.input_ids[row][seen].numpy()[np.argsort(at)]
-            assert ids.tolist() == sequences[one].encoding.token_ids[: position + 1].tolist()
+            assert ids.tolist() == sequences[record].encoding.token_ids[: position + 1].tolist()
 
 
 @settings(max_examples=200, deadline=None)
@@ -87,16 +87,16 @@ def test_rows_are_the_cheapest_of_all_ways_to_cut(
 ) -> None:
     """Against every way to cut the ordered sequences, tried one by one."""
     sequences = [sequence(n, ids) for n, ids in enumerate(texts)]
-    ordered = sorted(sequences, key=lambda one: (one.encoding.token_ids.tolist(), one.sequence_id))
-    paths = [one.encoding.token_ids.tolist() for one in ordered]
+    ordered = sorted(sequences, key=lambda sequence: (sequence.encoding.token_ids.tolist(), sequence.sequence_id))
+    paths = [sequence.encoding.token_ids.tolist() for sequence in ordered]
 
     def cost(part: list[list[int]]) -> float:
         shared = [
             next((at for at, (a, b) in enumerate(zip(x, y, strict=False)) if a != b), min(len(x), len(y)))
             for x, y in itertools.pairwise(part)
         ]
-        length = len({tuple(one[: at + 1]) for one in part for at in range(len(one))})
-        branches = [n for n, one in zip(shared, part, strict=False) if n < len(one)]
+        length = len({tuple(path[: at + 1]) for path in part for at in range(len(path))})
+        branches = [n for n, path in zip(shared, part, strict=False) if n < len(path)]
         if branches and (length > longest or min(branches) < shortest):
             return float("inf")
         return (
@@ -114,7 +114,9 @@ def test_rows_are_the_cheapest_of_all_ways_to_cut(
     finally:
         module.SHORTEST = before
     assert sum(cost([m.encoding.token_ids.tolist() for m in row.members]) for row in rows) == pytest.approx(best)
-    assert [one.sequence_id for row in rows for one in row.members] == [one.sequence_id for one in ordered]
+    assert [member.sequence_id for row in rows for member in row.members] == [
+        sequence.sequence_id for sequence in ordered
+    ]
     for row in rows:
         assert len(row) == len({tuple(m.encoding.token_ids[: at + 1]) for m in row.members for at in range(end_of(m))})
 
@@ -136,7 +138,7 @@ def test_records_share_what_they_begin_with_at_every_level() -> None:
     sequences = [sequence(n, ids, [len(ids) - 1]) for n, ids in enumerate(texts + texts)]
     batches = list(plan(sequences, 1000, share_prefixes=True))
     assert sum(batch.input_ids.numel() for batch in batches) <= 70 + 60 + 10  # the shorter row is padded by 10
-    assert sorted(one[:2] for one in read(batches)) == [(n, len(ids) - 1) for n, ids in enumerate(texts + texts)]
+    assert sorted(kept_[:2] for kept_ in read(batches)) == [(n, len(ids) - 1) for n, ids in enumerate(texts + texts)]
     apart = list(plan(sequences, 1000, share_prefixes=False))
     assert sum(batch.input_ids.shape[0] for batch in apart) == 6
 

@@ -42,7 +42,7 @@ def reducing(monkeypatch: pytest.MonkeyPatch, instead: Callable[[int, Callable[[
 
 
 def test_only_cuda_computes_beside_the_host() -> None:
-    assert [beside.has_own_time(one) for one in ("cpu", "cuda", "cuda:1", "mps")] == [False, True, True, False]
+    assert [beside.has_own_time(device) for device in ("cpu", "cuda", "cuda:1", "mps")] == [False, True, True, False]
 
 
 def test_rows_are_the_same_and_made_in_another_thread(
@@ -167,8 +167,8 @@ def test_a_stream_waits_for_what_was_told_before_and_is_done_when_the_work_is(
             raise ValueError("no")
         return 3
 
-    with beside.OverlappedWorker("cuda") as one:
-        future = one.submit(work)
+    with beside.OverlappedWorker("cuda") as worker:
+        future = worker.submit(work)
         if fails:
             with pytest.raises(ValueError, match="no"):
                 future.result()

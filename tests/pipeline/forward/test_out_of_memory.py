@@ -222,7 +222,7 @@ def test_a_pair_that_fits_only_side_by_side_is_run_so(tmp_path: Path) -> None:
     assert longest_path < longest_tree
     finished = run_dpo(model(most=longest_path), tmp_path / "run")
     assert finished.facts["counts"] == whole.facts["counts"]
-    left, right = (pd.read_parquet(one.path / "activations") for one in (whole, finished))
+    left, right = (pd.read_parquet(run.path / "activations") for run in (whole, finished))
     pd.testing.assert_frame_equal(left.drop(columns="activation"), right.drop(columns="activation"))
     np.testing.assert_allclose(np.stack(left["activation"]), np.stack(right["activation"]), rtol=1e-4, atol=1e-4)
     rejecting = run_dpo(model(most=longest_path - 1), tmp_path / "less")

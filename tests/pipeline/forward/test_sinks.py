@@ -87,7 +87,9 @@ def test_a_sink_is_marked_whatever_the_batch_the_shard_and_the_order(
     token = int(plain.description.tokenizer(" sea", add_special_tokens=False)["input_ids"][0])
     model = Sinking(plain, token)
     whole = run(model, capturing(*PROMPTS), tmp_path / "whole", saes)
-    assert set(map(tuple, sinks_of(whole)[sinks_of(whole)["position"] == 0].values)) == {(one, 0) for one in PROMPTS}
+    assert set(map(tuple, sinks_of(whole)[sinks_of(whole)["position"] == 0].values)) == {
+        (prompt, 0) for prompt in PROMPTS
+    }
     assert len(sinks_of(whole)) == 4 + 2  # one token of a text too, if it is the only one
     facts = json.loads((whole / "run.json").read_text())
     assert facts["counts"]["sinks"] == 6
@@ -102,7 +104,7 @@ def test_what_is_not_read_is_not_known(plain: Model, saes: list[Sae], tmp_path: 
     tokens = pd.read_parquet(path / "tokens")
     read = pd.read_parquet(path / "activations")[["sequence_id", "position"]].merge(tokens)
     assert tokens["is_sink"].notna().sum() == len(read) == len(PROMPTS)
-    assert read["is_sink"].tolist() == [one == "The" for one in PROMPTS]
+    assert read["is_sink"].tolist() == [prompt == "The" for prompt in PROMPTS]
 
 
 def test_statistics_are_those_of_the_other_tokens(plain: Model, saes: list[Sae], tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_statistics_are_those_of_the_other_tokens(plain: Model, saes: list[Sae],
     model = Sinking(plain)
     path = run(model, capturing(*PROMPTS), tmp_path / "run", saes)
     vectors = pd.read_parquet(path / "activations")
-    norms = np.array([np.linalg.norm(one) for one in vectors["activation"]])
+    norms = np.array([np.linalg.norm(vector) for vector in vectors["activation"]])
     stats = pd.read_parquet(path / "layer_stats").set_index("special_tokens")
     assert stats.loc[False, "mean_norm"] == pytest.approx(norms[vectors["position"] > 0].mean(), rel=1e-5)
     assert stats.loc[True, "mean_norm"] > 20 * stats.loc[False, "mean_norm"]
@@ -121,7 +123,7 @@ def test_statistics_are_those_of_the_other_tokens(plain: Model, saes: list[Sae],
 
 
 def pooling(out: Path, records: list[dict[str, Any]]) -> Any:
-    out.write_text("".join(json.dumps(one) + "\n" for one in records))
+    out.write_text("".join(json.dumps(record) + "\n" for record in records))
     spec = reward_detect.RewardDetectSpec(str(out), FeedbackFields(), tokens=TokenSpec(bos="never"))
     return lambda made: reward_detect.recipe(spec, replace(made, reducers={}))
 
@@ -137,13 +139,13 @@ def test_a_text_is_pooled_without_its_sinks_and_refused_where_nothing_else_is_th
         "no token to pool but special ones and attention sinks"
     ]
     written = pd.read_parquet(path / "sequences")
-    assert sorted(written["text"]) == sorted(one for one in texts if one != "The")
+    assert sorted(written["text"]) == sorted(text for text in texts if text != "The")
     for table in ("pooled_features", "pooled_activations"):
         assert pd.read_parquet(path / table)["sequence_id"].tolist() == written["sequence_id"].tolist()
     features = pd.read_parquet(path / "pooled_features")
     assert all((positions > 0).all() for positions in features["feature_positions"])
     vectors = pd.read_parquet(path / "pooled_activations")["activation"]
-    assert max(np.linalg.norm(one) for one in vectors) < 200
+    assert max(np.linalg.norm(vector) for vector in vectors) < 200
     facts = json.loads((path / "run.json").read_text())
     assert (facts["counts"]["read"], facts["counts"]["written"], facts["counts"]["rejected"]) == (6, 5, 1)
 
@@ -171,7 +173,7 @@ def test_means_of_answers_are_without_sinks(plain: Model, saes: list[Sae], tmp_p
         {"question": f"Who {n}?", "answer_matching_behavior": " A.", "answer_not_matching_behavior": " B."}
         for n in "abc"
     ]
-    (tmp_path / "both.jsonl").write_text("".join(json.dumps(one) + "\n" for one in both))
+    (tmp_path / "both.jsonl").write_text("".join(json.dumps(record) + "\n" for record in both))
     asked = concept.ConceptSpec(str(tmp_path / "both.jsonl"), chat=False, positions="response-mean")
     path = run(
         Sinking(plain, token),

@@ -37,8 +37,13 @@ def write(folder: Path, texts: Mapping[str, str | bytes]) -> None:
 def read(where: Path | str, **options: Any) -> list[tuple[int, str, int | None, Any]]:
     """(record_id, file name, line, value) of every record, or of a rejected one its reason with a bang."""
     return [
-        (one.record_id, Path(one.source).name, one.line, one.value if isinstance(one, Record) else "!" + one.reason)
-        for one in read_documents(find_corpus(str(where)), **options)
+        (
+            document.record_id,
+            Path(document.source).name,
+            document.line,
+            document.value if isinstance(document, Record) else "!" + document.reason,
+        )
+        for document in read_documents(find_corpus(str(where)), **options)
     ]
 
 
@@ -85,7 +90,7 @@ def test_every_character_of_a_text_file_is_kept(tmp_path: Path, text: str) -> No
 
 def test_a_byte_order_mark_is_no_character_of_the_document(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": b"\xef\xbb\xbfone", "b.txt": b"\xef\xbb\xbf\xef\xbb\xbfone"})
-    assert [one[3] for one in read(tmp_path)] == ["one", "\ufeffone"]
+    assert [row[3] for row in read(tmp_path)] == ["one", "\ufeffone"]
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
@@ -441,5 +446,5 @@ def test_what_no_dataset_can_be_called_is_a_missing_file(where: str) -> None:
 
 def test_a_rejected_document_has_its_place(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": b"fine\n\xff"})
-    (one,) = read_documents(find_corpus(str(tmp_path)))
-    assert isinstance(one, Rejected) and one.place == f"{tmp_path / 'a.txt'}:2"
+    (record,) = read_documents(find_corpus(str(tmp_path)))
+    assert isinstance(record, Rejected) and record.place == f"{tmp_path / 'a.txt'}:2"

@@ -38,13 +38,17 @@ def write(folder: Path, name: str, data: str | bytes) -> str:
 def good(path: str, **options: Any) -> list[tuple[int, int | None, Any]]:
     """(record_id, line, value) of every record; none may be rejected."""
     found = list(read_records(path, **options))
-    assert all(isinstance(one, Record) and one.source == path for one in found)
-    return [(one.record_id, one.line, one.value) for one in found if isinstance(one, Record)]
+    assert all(isinstance(record, Record) and record.source == path for record in found)
+    return [(record.record_id, record.line, record.value) for record in found if isinstance(record, Record)]
 
 
 def bad(path: str) -> list[tuple[int, int | None, str | None, str]]:
     """(record_id, line, field, reason) of every rejected record."""
-    return [(one.record_id, one.line, one.field, one.reason) for one in read_records(path) if isinstance(one, Rejected)]
+    return [
+        (record.record_id, record.line, record.field, record.reason)
+        for record in read_records(path)
+        if isinstance(record, Rejected)
+    ]
 
 
 def error_of(path: str) -> InputError:
@@ -151,8 +155,8 @@ def test_standard_input_is_read_in_the_commands_own_format(
 ) -> None:
     standard_input(monkeypatch, data)
     found = list(read_records("-", default_format=default))
-    assert [(one.line, one.value) for one in found if isinstance(one, Record)] == expected
-    assert {one.source for one in found} == {"<stdin>"}
+    assert [(record.line, record.value) for record in found if isinstance(record, Record)] == expected
+    assert {record.source for record in found} == {"<stdin>"}
 
 
 def test_a_bad_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +177,11 @@ def test_a_named_pipe_can_be_read(tmp_path: Path) -> None:
 def test_bad_lines_of_text_are_rejected_and_the_others_read(tmp_path: Path) -> None:
     path = write(tmp_path, "t.txt", b"one\n\n \t\r\n\xff\xfe two\nthree \x00 four \n")
     assert bad(path) == [(1, 2, None, "empty line"), (2, 3, None, "empty line"), (3, 4, None, "not valid UTF-8")]
-    kept = [one for one in read_records(path) if isinstance(one, Record)]
-    assert [(one.record_id, one.line, one.value) for one in kept] == [(0, 1, "one"), (4, 5, "three \x00 four ")]
+    kept = [record for record in read_records(path) if isinstance(record, Record)]
+    assert [(record.record_id, record.line, record.value) for record in kept] == [
+        (0, 1, "one"),
+        (4, 5, "three \x00 four "),
+    ]
 
 
 def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
@@ -198,13 +205,13 @@ def test_bad_lines_of_jsonl_are_rejected_with_a_reason(tmp_path: Path) -> None:
     ]
     path = write(tmp_path, "t.jsonl", b"\n".join(lines))
     found = bad(path)
-    assert [one[:3] for one in found] == [(n, n + 1, None) for n in range(1, 8)]
+    assert [record[:3] for record in found] == [(n, n + 1, None) for n in range(1, 8)]
     reasons = [reason for *_, reason in found]
     assert reasons[0] == "empty line" and reasons[2] == "not valid UTF-8"
     assert reasons[4] == "not JSON: nested too deeply"
     assert all(reasons[n].startswith("not JSON: ") and ": line" not in reasons[n] for n in (1, 3, 5, 6))
-    kept = [one for one in read_records(path) if isinstance(one, Record)]
-    assert [(one.record_id, one.line, one.value) for one in kept] == [(0, 1, {"a": 1}), (8, 9, {"a": 4})]
+    kept = [record for record in read_records(path) if isinstance(record, Record)]
+    assert [(record.record_id, record.line, record.value) for record in kept] == [(0, 1, {"a": 1}), (8, 9, {"a": 4})]
 
 
 def test_bad_rows_of_csv_are_rejected_and_quoted_ones_counted_by_their_first_line(tmp_path: Path) -> None:
@@ -215,8 +222,8 @@ def test_bad_rows_of_csv_are_rejected_and_quoted_ones_counted_by_their_first_lin
         (3, 7, None, "3 fields where the header has 2"),
         (4, 8, "b", "not valid UTF-8"),
     ]
-    kept = [one for one in read_records(path) if isinstance(one, Record)]
-    assert [(one.record_id, one.line, one.value["b"]) for one in kept] == [
+    kept = [record for record in read_records(path) if isinstance(record, Record)]
+    assert [(record.record_id, record.line, record.value["b"]) for record in kept] == [
         (0, 2, 'x\n\n"y", z'),
         (5, 9, " 9"),
         (6, 10, "w" * 200_000),
@@ -263,7 +270,10 @@ def test_half_a_character_of_utf_16_is_rejected_with_its_line(tmp_path: Path) ->
 
 
 def good_and_bad(path: str) -> list[tuple[int, Any]]:
-    return [(one.record_id, one.value if isinstance(one, Record) else one.reason) for one in read_records(path)]
+    return [
+        (record.record_id, record.value if isinstance(record, Record) else record.reason)
+        for record in read_records(path)
+    ]
 
 
 @pytest.mark.parametrize("name", TEXT_FORMATS)
@@ -308,7 +318,7 @@ def test_a_broken_json_file_is_an_error_that_names_the_line(
 def test_an_element_with_bytes_that_are_no_utf_8_is_rejected_and_the_others_are_read(tmp_path: Path) -> None:
     path = write(tmp_path, "t.json", b'[1,\n{"a": "\xff"},\n"\xc3\xa9"]')
     assert bad(path) == [(1, 2, None, "not valid UTF-8")]
-    assert [one.value for one in read_records(path) if isinstance(one, Record)] == [1, "\u00e9"]
+    assert [record.value for record in read_records(path) if isinstance(record, Record)] == [1, "\u00e9"]
 
 
 @pytest.mark.parametrize("data", [b"\xef", b"\xef\xbb", b"[1\xef]"])
@@ -322,7 +332,7 @@ def test_bytes_that_are_no_utf_8_between_json_values_are_an_error(tmp_path: Path
 def test_a_key_that_stands_twice_is_rejected_since_one_value_would_be_lost(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, name, '{"a": 1}\n{"b": [{"text": "x", "text": "y"}]}\n{"a": 2}\n')
     assert bad(path) == [(1, 2, None, "the key 'text' stands twice in one object")]
-    assert [one.value["a"] for one in read_records(path) if isinstance(one, Record)] == [1, 2]
+    assert [record.value["a"] for record in read_records(path) if isinstance(record, Record)] == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
@@ -332,7 +342,7 @@ def test_a_record_nested_deeper_than_can_be_handled_later_is_rejected(tmp_path: 
     lines.append('{"a": "' + "[" * 500 + '"}')
     path = write(tmp_path, name, "1\n" + "\n".join(lines))
     assert bad(path) == [(2, 3, None, "nested too deeply"), (3, 4, None, "nested too deeply")]
-    assert [one.record_id for one in read_records(path) if isinstance(one, Record)] == [0, 1, 4]
+    assert [record.record_id for record in read_records(path) if isinstance(record, Record)] == [0, 1, 4]
 
 
 def test_what_stands_before_the_end_of_a_cut_off_gzip_file_is_read(tmp_path: Path) -> None:
@@ -340,7 +350,7 @@ def test_what_stands_before_the_end_of_a_cut_off_gzip_file_is_read(tmp_path: Pat
     path = tmp_path / "t.json.gz"
     path.write_bytes(gzip.compress(json.dumps(values).encode())[:-4])
     records = read_records(str(path))
-    assert [one.value for one in itertools.islice(records, len(values)) if isinstance(one, Record)] == values
+    assert [record.value for record in itertools.islice(records, len(values)) if isinstance(record, Record)] == values
     with pytest.raises(InputError, match="cut off"):
         next(records)
 
@@ -400,7 +410,7 @@ def test_two_compressed_files_one_after_the_other_are_read_as_one(tmp_path: Path
 def test_a_compressed_file_on_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BufferedReader(io.BytesIO(bz2.compress(b"one\ntwo\n")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
-    assert [one.value for one in read_records("-") if isinstance(one, Record)] == ["one", "two"]
+    assert [record.value for record in read_records("-") if isinstance(record, Record)] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -486,14 +496,14 @@ def test_every_line_of_jsonl_is_read_exactly_once(
         data += ending
     with tempfile.TemporaryDirectory() as folder:
         found = list(read_records(write(Path(folder), "t.jsonl", data)))
-    assert [one.record_id for one in found] == list(range(len(lines)))
-    assert [one.line for one in found] == list(range(1, len(lines) + 1))
-    for one, (kind, _, value) in zip(found, lines, strict=True):
-        assert isinstance(one, Record) == (kind == "good")
-        if isinstance(one, Record):
-            assert one.value == value
+    assert [record.record_id for record in found] == list(range(len(lines)))
+    assert [record.line for record in found] == list(range(1, len(lines) + 1))
+    for record, (kind, _, value) in zip(found, lines, strict=True):
+        assert isinstance(record, Record) == (kind == "good")
+        if isinstance(record, Record):
+            assert record.value == value
         else:
-            assert (one.reason == "empty line") == (kind == "blank")
+            assert (record.reason == "empty line") == (kind == "blank")
 
 
 @settings(max_examples=40, deadline=None)
@@ -555,7 +565,7 @@ def test_a_large_file_is_never_held_in_memory(tmp_path: Path, layout: str) -> No
     assert path.stat().st_size > 30_000_000
     tracemalloc.start()
     try:
-        number = sum(isinstance(one, Record) for one in read_records(str(path)))
+        number = sum(isinstance(record, Record) for record in read_records(str(path)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

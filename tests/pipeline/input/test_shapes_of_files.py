@@ -30,9 +30,9 @@ ROWS = [
 def values(where: Path | str, read: ReadSpec | None = None, default: str = "jsonl") -> list[Any]:
     """The values of all records, none of them rejected, numbered 0, 1, 2 …"""
     found = list(read_records(str(where), default, read))
-    assert [one.record_id for one in found] == list(range(len(found)))
-    assert not [one for one in found if isinstance(one, Rejected)]
-    return [one.value for one in found if isinstance(one, Record)]
+    assert [record.record_id for record in found] == list(range(len(found)))
+    assert not [record for record in found if isinstance(record, Rejected)]
+    return [record.value for record in found if isinstance(record, Record)]
 
 
 def error_of(where: Path | str, read: ReadSpec | None = None) -> InputError:
@@ -124,7 +124,7 @@ def test_columns_and_wrappers_are_never_held_in_memory(tmp_path: Path, shape: st
     (tmp_path / "t.json").write_text(made[shape]() if shape in made else frame.to_json(orient=shape))
     tracemalloc.start()
     try:
-        count = sum(isinstance(one, Record) for one in read_records(str(tmp_path / "t.json")))
+        count = sum(isinstance(record, Record) for record in read_records(str(tmp_path / "t.json")))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -357,7 +357,7 @@ def test_the_files_of_a_zip_archive_are_read_like_those_of_a_folder(tmp_path: Pa
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     path = archive(tmp_path / "t.zip", {"data/rows.jsonl": lines, "README.md": "# About", "__MACOSX/x.jsonl": "x"})
     assert values(path) == values(f"{path}/data/rows.jsonl") == values(f"{path}/data/*.jsonl") == ROWS
-    assert [one.place for one in read_records(str(path))][1] == f"{path}/data/rows.jsonl:2"
+    assert [record.place for record in read_records(str(path))][1] == f"{path}/data/rows.jsonl:2"
     error = error_of(f"{path}/data/row.jsonl")
     assert "no such file in the archive" in error.message and "data/rows.jsonl" in error.hint
     sheet = archive(tmp_path / "book.zip", {"xl/workbook.xml": "<x/>"})

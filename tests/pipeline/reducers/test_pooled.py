@@ -41,11 +41,11 @@ def brute(part: Kept, pool: Pool, positive: bool) -> dict[int, np.ndarray[Any, A
     x = part.activations[str(POINT)].numpy().astype(np.float64)  # type: ignore[union-attr]
     x = np.maximum(x, 0) if positive else x
     found = {}
-    for one in np.unique(part.sequence_ids):
-        rows = np.flatnonzero((part.sequence_ids == one) & ~part.is_special)
+    for sequence_id in np.unique(part.sequence_ids):
+        rows = np.flatnonzero((part.sequence_ids == sequence_id) & ~part.is_special)
         rows = rows[np.argsort(part.positions[rows])]
         made = {"max": x[rows].max(0), "mean": x[rows].mean(0), "last": x[rows[-1]], "sum": x[rows].sum(0)}
-        found[int(one)] = made[pool]
+        found[int(sequence_id)] = made[pool]
     return found
 
 

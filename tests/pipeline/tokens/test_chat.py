@@ -119,10 +119,10 @@ def test_white_space_around_an_answer_is_read_as_the_model_sees_it(shape: str, a
 @every_shape
 def test_contents_that_are_the_templates_own_words_are_told_apart(shape: str) -> None:
     messages = [{"role": "user", "content": "assistant"}, {"role": "assistant", "content": "user"}]
-    one, spans = encode_chat(tokenizer_of(shape), messages, False)
+    encoding, spans = encode_chat(tokenizer_of(shape), messages, False)
     other = [{"role": "user", "content": "QUESTIONS"}, {"role": "assistant", "content": "TOLD"}]
     assert encode_chat(tokenizer_of(shape), other, False)[1] == spans
-    assert [one.text[slice(*span)] for span in spans] == ["assistant", "user"]
+    assert [encoding.text[slice(*span)] for span in spans] == ["assistant", "user"]
 
 
 @every_shape

@@ -141,10 +141,10 @@ def check_streamed(
             patch.setattr(long_texts, name, value)
         streamed = list(chunks_of_text(tokenizer, text, size, bos))
     assert len(streamed) == len(pieces)
-    for (one, at), (other, where) in zip(streamed, pieces, strict=True):
+    for (chunk, at), (other, where) in zip(streamed, pieces, strict=True):
         assert at == where
         for name, value in vars(other).items():
-            assert np.array_equal(getattr(one, name), value), name
+            assert np.array_equal(getattr(chunk, name), value), name
 
 
 def check_widened(found: list[tuple[int, int]], own: list[tuple[int, int]]) -> None:

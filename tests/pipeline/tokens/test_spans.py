@@ -64,7 +64,7 @@ def test_every_byte_has_the_character_that_it_is_of(text: str) -> None:
             assert last == first + 1
             found.setdefault(first, []).append(int(name[3:5], 16))
     assert {text[at]: bytes(values).decode() for at, values in found.items()} == {text[at]: text[at] for at in found}
-    assert set(found) == {at for at, one in enumerate(text) if one not in LETTERS and one != " "}
+    assert set(found) == {at for at, letter in enumerate(text) if letter not in LETTERS and letter != " "}
 
 
 def test_bytes_of_a_text_that_was_changed_keep_the_span_that_they_have() -> None:

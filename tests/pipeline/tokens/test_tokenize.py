@@ -226,7 +226,9 @@ def _merging() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe = Tokenizer(models.BPE(vocab={one: index for index, one in enumerate([*letters, "ab"])}, merges=[("a", "b")]))
+    bpe = Tokenizer(
+        models.BPE(vocab={letter: index for index, letter in enumerate([*letters, "ab"])}, merges=[("a", "b")])
+    )
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=bpe)

@@ -70,7 +70,7 @@ def test_the_question_under_any_of_its_names(reader: str, name: str) -> None:
 )
 def test_system_and_history_stand_before_the_question(reader: str, record: dict[str, Any], before: str) -> None:
     messages, _ = READERS[reader]({**record, "prompt": Q}, FieldNames())
-    written = " / ".join(f"{one['role']}: {one['content']}" for one in messages)
+    written = " / ".join(f"{message['role']}: {message['content']}" for message in messages)
     assert written == (f"{before} / user: {Q}" if before else f"user: {Q}")
 
 
@@ -117,7 +117,7 @@ def test_context_that_is_not_read_rejects_its_record_unless_it_is_meant(reader: 
         READERS[reader](record, FieldNames())
     assert raised.value.field == field
     messages, _ = READERS[reader](record, FieldNames(ignore=(field,)))
-    assert [one["content"] for one in messages] == ["Be brief.", Q]
+    assert [message["content"] for message in messages] == ["Be brief.", Q]
 
 
 @every_reader
@@ -189,7 +189,7 @@ def test_what_cannot_be_used_is_named(reader: str, record: dict[str, Any], field
 )
 def test_a_dialogue_is_split_into_turns_and_a_text_about_one_is_not(text: str, turns: list[str] | None) -> None:
     found = read_prompt({"prompt": text}, FieldNames())
-    assert [one["content"] for one in found.messages] == (turns or [text])
+    assert [message["content"] for message in found.messages] == (turns or [text])
     assert found.plain == (text, None)  # without a template it is run as it is
 
 
@@ -224,7 +224,7 @@ def test_a_dialogue_is_split_into_turns_and_a_text_about_one_is_not(text: str, t
 )
 def test_messages_in_all_their_forms(value: Any, roles: str) -> None:
     found = text_or_messages(value, "f")
-    assert not isinstance(found, str) and "".join(one["role"][0] for one in found) == roles
+    assert not isinstance(found, str) and "".join(message["role"][0] for message in found) == roles
     assert parse_messages(found, "f") == found
 
 
@@ -261,7 +261,7 @@ def test_a_system_message_of_the_command_line_and_one_of_the_record() -> None:
     assert found.under("x") == found
     with pytest.raises(RecordError, match="another system message than --system"):
         found.under("y")
-    assert [one["role"] for one in Conversation((USER,), (Q, None)).under("x").messages] == ["system", "user"]
+    assert [message["role"] for message in Conversation((USER,), (Q, None)).under("x").messages] == ["system", "user"]
 
 
 def test_answers_with_what_they_answer() -> None:
@@ -293,6 +293,6 @@ def test_what_was_read_and_what_was_left() -> None:
 @pytest.mark.parametrize("text", ["null", "[]", "{}", " null "])
 def test_json_of_nothing_is_a_text_where_texts_stand_and_nothing_where_lists_do(text: str) -> None:
     answered = read_answered({"prompt": text, "response": text, "history": text, "tools": text}, FieldNames())
-    assert [one["content"] for one in answered.messages] == [text, text]
+    assert [message["content"] for message in answered.messages] == [text, text]
     pair = read_pair({"prompt": text, "chosen": text, "rejected": "An onion."}, PairsSpec(names=FieldNames()))
     assert pair.chosen[-1]["content"] == text and pair.chosen[0]["content"] == text

@@ -381,7 +381,7 @@ def test_messages_of_both_kinds_in_one_table_have_nulls_for_the_other_names() ->
 @pytest.mark.parametrize("field", ["chosen", "rejected", "prompt", "instruction", "input", "system", "conversations"])
 def test_a_wrong_type_anywhere_is_a_record_error_and_nothing_else(form: Any, broken: Any, field: str) -> None:
     """One strange record of a million must not end the run."""
-    record = next(record for one, record, *_ in RECORDS.values() if one == form)
+    record = next(record for name, record, *_ in RECORDS.values() if name == form)
     assert detect({**record, field: broken}) in (*BY_NAME, None)
     try:
         pair = parse({**record, field: broken}, form)

@@ -490,9 +490,9 @@ def test_pairs_of_ranked_answers(which: Which, expected: list[tuple[str, str]]) 
 
     spec = PairsSpec(which=which)
     found = list(one_a_pair(records(), spec))
-    assert [one.record_id for one in found] == list(range(len(expected) + 3))
-    pairs = [read_pair(one.value, spec) for one in found[: len(expected)] if isinstance(one, Record)]
-    assert [(one.chosen[-1]["content"], one.rejected[-1]["content"]) for one in pairs] == expected
+    assert [record.record_id for record in found] == list(range(len(expected) + 3))
+    pairs = [read_pair(record.value, spec) for record in found[: len(expected)] if isinstance(record, Record)]
+    assert [(pair.chosen[-1]["content"], pair.rejected[-1]["content"]) for pair in pairs] == expected
     assert isinstance(found[-3], Rejected) and isinstance(found[-2], Record)
     with pytest.raises(RecordError, match="a tie"):
         read_pair(found[-2].value, spec)
@@ -523,10 +523,10 @@ def tree(rows: bool) -> list[dict[str, Any]]:
     }
     if rows:
         return list(found.values())
-    for one in found.values():
-        one["replies"] = []
-        if one["parent_id"] is not None:
-            found[one["parent_id"]]["replies"].append(one)
+    for row in found.values():
+        row["replies"] = []
+        if row["parent_id"] is not None:
+            found[row["parent_id"]]["replies"].append(row)
     return [{"message_tree_id": "m0", "tree_state": "ready_for_export", "prompt": found["m0"]}]
 
 
@@ -535,14 +535,14 @@ def tree(rows: bool) -> list[dict[str, Any]]:
 def test_trees_of_messages(rows: bool, which: Which, n: int, tmp_path: Path, tiny: Any) -> None:
     lost = {**tree(True)[1], "message_tree_id": "other", "parent_id": "m1"}  # itself
     path = tmp_path / "t.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in (*tree(rows), lost, {"prompt": Q, **TEXTS})))
+    path.write_text("".join(json.dumps(record) + "\n" for record in (*tree(rows), lost, {"prompt": Q, **TEXTS})))
     spec = PairsSpec(which=which)
     found = list(pairs_in(str(path), spec))
-    assert [one.record_id for one in found] == list(range(n + 2))
-    assert [(one.field, one.reason) for one in found if isinstance(one, Rejected)] == [
+    assert [record.record_id for record in found] == list(range(n + 2))
+    assert [(record.field, record.reason) for record in found if isinstance(record, Rejected)] == [
         ("parent_id", "its parent message is not among its tree's records")
     ]
-    pairs = [read_pair(one.value, spec) for one in found if isinstance(one, Record)]
+    pairs = [read_pair(record.value, spec) for record in found if isinstance(record, Record)]
     assert rendered(tiny, pairs[0]) == (
         "<|bos|><|user|>Hi.<|end|><|assistant|>Hello.<|end|>",
         "<|bos|><|user|>Hi.<|end|><|assistant|>Go away.<|end|>",
