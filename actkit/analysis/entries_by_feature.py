@@ -29,6 +29,8 @@ CHUNK = 1 << 20
 """Entries that are sorted together: about 60 MB with what sorting takes."""
 RANGE = 1 << 20
 """Entries that are read together, and in one part of `feature_positions`: about 60 MB."""
+ENTRY_BYTES = 16
+"""Of an entry in the temporary file: its activation, sequence and position."""
 LEFT_OUT = np.int32(-(1 << 31))
 """The bit of a stored position that says: a special token or a sink."""
 DTYPES: tuple[npt.DTypeLike, ...] = (np.float32, np.int64, np.int32)

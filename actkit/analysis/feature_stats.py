@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from actkit.analysis.context_file import ContextFile
 from actkit.analysis.contexts import Windows, context_lists, stable_order
 from actkit.analysis.entries_by_feature import EntriesByFeature
-from actkit.analysis.feature_tally import BINS, Tally, first_sampled, tally
+from actkit.analysis.feature_tally import BINS, SAMPLED, SPARE, Tally, first_sampled, tally
 from actkit.runs.reader import Ints
 from actkit.schemas import arrow_schema
 from actkit.schemas.of_features import CO_ACTIVE, CONTEXTS
@@ -22,6 +22,8 @@ CONTEXTS_KEPT = 20
 QUANTILES = 5
 CO_KEPT, CO_FEWEST = 8, 10
 """Features listed as active together with one, which must be on so many of the tokens that are looked at."""
+CONTEXT_BYTES = 140
+"""About what the text around a token takes in a temporary file, where a character is a byte."""
 BLOCK = 8192
 """Features in one part of the table: their contexts' texts are in memory together."""
 
@@ -76,6 +78,11 @@ def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambd
                 "co_active": pa.array([together.get(int(one)) for one in block], type=CO_ACTIVE),
             }
             yield pa.table(columns, schema=arrow_schema("feature_stats"))
+
+
+def contexts_bytes(d_sae: int, n_entries: int) -> int:
+    """The most that the texts around the tokens of so many features take in temporary files, about."""
+    return min(d_sae * (CONTEXTS_KEPT + SPARE + SAMPLED), 2 * n_entries) * CONTEXT_BYTES
 
 
 class _Rows:

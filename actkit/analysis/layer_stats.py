@@ -40,15 +40,11 @@ class Moments:
         values: npt.NDArray[np.float64] = vectors.astype(np.float64)
         mean = float(values.mean())
         norms = np.sqrt(np.einsum("nd,nd->n", values, values))
-        return Moments(
-            len(values),
-            values.size,
-            mean,
-            float(np.square(values - mean).sum()),
-            float(norms.sum()),
-            float(values.min()),
-            float(values.max()),
-        )
+        # In place: to get memory for one array more takes as long as what is computed in it.
+        values -= mean
+        m2 = float(np.square(values, out=values).sum())
+        low, high = float(vectors.min()), float(vectors.max())
+        return Moments(len(values), values.size, mean, m2, float(norms.sum()), low, high)
 
     def merged(self, other: "Moments") -> "Moments":
         """The moments of both together."""

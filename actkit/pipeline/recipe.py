@@ -65,6 +65,9 @@ class Recipe:
     """Formats of `actkit export` that fit its runs."""
     stored: Mapping[str, TableSize] = field(default_factory=dict)
     """Table → how much of it there will be; only of those that the reducers make."""
+    temporary: Callable[[int, int], int | None] = lambda _sequences, _positions: 0
+    """Sequences and kept positions → about the most bytes of temporary files in the run at once while `finish` works;
+    None where that depends on what fires."""
     n_records: int | None = None
     """About how many records there are; None where that is not known before they are read."""
     steering: Steering | None = None

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.concepts.concept import concept_split, concept_tables
+from actkit.analysis.concepts.contrast import sides_bytes
 from actkit.analysis.concepts.direction_features import direction_features
 from actkit.analysis.concepts.projections import projections
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
@@ -118,6 +119,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},
         health=found.health,
+        temporary=lambda sequences, _positions: None if saes else sides_bytes(sequences, made.d_model),
         n_records=_about(spec, form),
         unit="pair",
         rules=Rules(spec.tokens.bos, chat, pooling=pooling if saes else None),

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis.entries_by_feature import EntriesByFeature
+from actkit.analysis.entries_by_feature import ENTRY_BYTES, EntriesByFeature
 from actkit.analysis.feature_positions import positions_of
-from actkit.analysis.feature_stats import stats_of
+from actkit.analysis.feature_stats import contexts_bytes, stats_of
 from actkit.backends.saes.sae import Sae
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import UsageError
@@ -119,6 +119,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
         kept_bytes=KEPT_BYTES * len(saes),
         splits=True,
         stored={"features": features_stored(saes, spec.top_k)},
+        temporary=lambda _sequences, kept: _temporary(saes, spec.top_k, kept),
         n_records=_about(corpus, spec.by_line),
         health=found.health,
         rules=Rules(spec.tokens.bos, top_k=spec.top_k, threshold=spec.threshold),
@@ -144,6 +145,14 @@ def _read_as(corpus: Source, by_line: bool) -> dict[str, str]:
     texts = [file for file in corpus.files if format_of(file) == "text"]
     each = "each line of a text file is" if by_line else "each text file is"
     return {"read_as": f"{each} a document{'' if by_line else '; --by-line: each line'}"} if texts else {}
+
+
+def _temporary(saes: Sequence[Sae], top_k: int | None, kept: int) -> int | None:
+    """Bytes of temporary files, one SAE at a time: entries in order of feature, and the texts of its contexts."""
+    if top_k is None:
+        return None
+    n_entries = kept * top_k
+    return n_entries * ENTRY_BYTES + max((contexts_bytes(sae.d_sae, n_entries) for sae in saes), default=0)
 
 
 def _about(corpus: Source, by_line: bool) -> int | None:

@@ -130,6 +130,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         found=lambda: {"scores": report, **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored=pooled_stored(saes),
+        temporary=lambda _sequences, _positions: None,
         n_records=records_about(str(spec.path or EXAMPLES), spec.read),
         health=found.health,
         rules=Rules(spec.tokens.bos, False if spec.chat is False else None, pooling=Pooling(spec.pool)),

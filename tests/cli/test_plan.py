@@ -187,3 +187,24 @@ def test_a_plan_says_that_weights_are_quantized(actkit: Call) -> None:
 )
 def test_positions_in_short(positions: list[int], shown: str) -> None:
     assert ranges(positions) == shown
+
+
+def test_temporary_files_at_the_end_are_stated_and_counted(actkit: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What depends on what fires is unknown; what is in memory takes nothing."""
+    samples = ["sae-extract", "samples.jsonl", "--target-layer", "2", "--top-k", "7", "--plan", "--json", "-o", "x"]
+    found = json.loads(actkit(*samples))
+    assert found["temporary_bytes"] == 5 * 7 * 16
+    corpus = ["feature-dataset", "texts.jsonl", "--by-line", "--target-layer", "2", "--plan", "--json", "-o", "x"]
+    assert json.loads(actkit(*corpus))["temporary_bytes"] is None
+    limited = json.loads(actkit(*corpus, "--top-k", "3"))
+    assert limited["temporary_bytes"] > 3 * 16 * limited["counts"]["kept"]
+    concept = ["concept", "honesty", "--max-samples", "12", "--layers", "2", "--plan", "--json", "-o", "x"]
+    assert json.loads(actkit(*concept))["temporary_bytes"] == 0
+    monkeypatch.setattr("actkit.analysis.concepts.contrast.IN_MEMORY", 100)
+    large = json.loads(actkit(*concept))
+    assert large["temporary_bytes"] == large["counts"]["sequences"] * 192 * 4
+    between = Usage(10**12, 0, large["bytes"] + large["temporary_bytes"] - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: between)
+    (warning,) = json.loads(actkit(*concept))["warnings"]
+    assert "with its temporary files" in warning
+    assert "temporary files at the end: unknown" in actkit(*corpus[:-3], "-o", "x")

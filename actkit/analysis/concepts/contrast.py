@@ -118,6 +118,11 @@ def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: 
     return Sides(layer, hook_point, Paired(*sides, pairs.stems, pairs.templates))
 
 
+def sides_bytes(n_texts: int, width: int) -> int:
+    """What the vectors of both sides take in a temporary file, a hook point at a time; 0 where they are in memory."""
+    return n_texts * width * 4 if n_texts * width > IN_MEMORY else 0
+
+
 def _room(n: int, width: int, file: Spill) -> tuple[Vectors, Vectors]:
     """Zeros [n, width] for each side, in memory or in a file."""
     if 2 * n * width <= IN_MEMORY:
@@ -139,7 +144,9 @@ def _means(rows: Rows, special: Ints | None) -> tuple[Ints, Floats]:
         return ids, rows.activations
     plain = ~is_special(rows, special)
     plain |= (np.bincount(at, weights=plain, minlength=len(ids)) == 0)[at]
-    total = np.zeros((len(ids), rows.activations.shape[1]))
-    np.add.at(total, at[plain], rows.activations[plain])
-    count = np.bincount(at[plain], minlength=len(ids))
+    own = np.flatnonzero(plain)
+    count = np.bincount(at[own], minlength=len(ids))
+    # A product with a matrix of ones and zeros adds up in float64, row after row.
+    of_each = sp.csr_array((np.ones(len(own)), (at[own], own)), shape=(len(ids), len(at)))
+    total = of_each @ rows.activations
     return ids, (total / count[:, None]).astype(np.float32)

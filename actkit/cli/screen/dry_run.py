@@ -37,6 +37,10 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     known = f"  about {size(facts['bytes'])} in all, {size(facts['free_bytes'])} free"
     open_ends = [name for name, table in facts["tables"].items() if table["bytes"] is None]
     screen.print(known + (f"; {', '.join(open_ends)} not counted" if open_ends else ""))
+    if facts["temporary_bytes"] is None:
+        screen.print("  temporary files at the end: unknown, they depend on what fires")
+    elif facts["temporary_bytes"]:
+        screen.print(f"  temporary files at the end: about {size(facts['temporary_bytes'])}")
     memory = facts["memory"]
     parts = ", ".join(f"{name} {size(used)}" for name, used in memory.items() if used)
     screen.print(f"  memory about {size(sum(memory.values()))}: {parts}")

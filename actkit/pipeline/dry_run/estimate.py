@@ -38,6 +38,8 @@ class DryRun:
     """Without those that are computed over the others at the end, which are small."""
     memory: Mapping[str, int]
     """About, in bytes: model, saes, batch, shards, libraries."""
+    temporary_bytes: int | None
+    """About what temporary files take beside them at the end; None where it depends on what fires."""
     free_bytes: int
     """Free where the run would be."""
     example: Example | None
@@ -50,9 +52,11 @@ class DryRun:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What would go wrong."""
-        if self.bytes <= self.free_bytes:
+        most = self.bytes + (self.temporary_bytes or 0)
+        if most <= self.free_bytes:
             return ()
-        return (f"the run takes about {self.bytes:,} bytes, but {self.free_bytes:,} are free where it would be",)
+        with_them = " with its temporary files" if self.temporary_bytes else ""
+        return (f"the run takes about {most:,} bytes{with_them}, but {self.free_bytes:,} are free where it would be",)
 
 
 def planned(
@@ -96,6 +100,7 @@ def planned(
         progress.reasons,
         seen.tables(recipe, progress),
         _memory(recipe, description, hook_points, batch, seen.kept),
+        recipe.temporary(seen.sequences, seen.kept),
         shutil.disk_usage(_existing(output.out)).free,
         seen.example,
     )
