@@ -113,7 +113,7 @@ def _run_shown(
     return finished
 
 
-def run_from(
+def make_from(
     make: "Callable[[Path, OutputSpec, Mapping[str, Any], OnProgress], Finished]",
     source: Path,
     changes: Mapping[str, Any],

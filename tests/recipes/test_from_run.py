@@ -115,6 +115,8 @@ def test_what_needs_the_model_is_refused_by_name(
         ("reward-detect", "--model", "other/model"): "--model other/model needs the model or the input again",
         ("reward-detect", "other.jsonl"): "--data other.jsonl needs the model or the input again",
         ("reward-detect", "--verify", "3"): "--verify beside --from",
+        ("reward-detect", "--shard", "0/2"): "--shard beside --from: no record is read",
+        ("concept", "--shard", "0/2"): "--shard beside --from: no record is read",
         ("concept", "--layers", "0,2"): "no activations of blocks.0.hook_resid_post",
         ("concept", "--positions", "all"): "--positions all needs",
     }

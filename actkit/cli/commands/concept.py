@@ -15,7 +15,7 @@ from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
-from actkit.cli.run_command import hand_over, run_command, run_from
+from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
@@ -140,7 +140,7 @@ def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool
     with starting(shared.quiet):
         from actkit.recipes.concept_again import choose_again
 
-    _told(run_from(choose_again, source, changes, shared), shared, steer)
+    _told(make_from(choose_again, source, changes, shared), shared, steer)
 
 
 def _told(finished: "Finished", shared: Shared, steer: bool) -> None:

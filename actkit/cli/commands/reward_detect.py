@@ -12,7 +12,7 @@ from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
-from actkit.cli.run_command import hand_over, run_command, run_from
+from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import say, starting
 from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
@@ -238,7 +238,7 @@ def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool
     with starting(shared.quiet):
         from actkit.recipes.reward_again import rank_again
 
-    _told(run_from(rank_again, source, changes, shared), shared, steer)
+    _told(make_from(rank_again, source, changes, shared), shared, steer)
 
 
 def _told(finished: "Finished", shared: Shared, steer: bool) -> None:

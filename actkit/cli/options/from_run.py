@@ -39,7 +39,13 @@ NOT_OF_ROWS = frozenset(
     )
 )
 """Options that say how a run is gone about, or what is done with it afterwards."""
-NOT_FROM = {"resume": "nothing is kept of one that was interrupted", "plan": "no text is read", "verify": "no model"}
+NOT_FROM = {
+    "resume": "nothing is kept of one that was interrupted",
+    "plan": "no text is read",
+    "verify": "no model is loaded",
+    "shard": "no record is read that tasks could share",
+}
+"""Option → why it has no meaning beside `--from`."""
 
 
 def changes_in(context: typer.Context) -> dict[str, Any]:
