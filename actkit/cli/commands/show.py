@@ -2,22 +2,20 @@
 
 import json as json_text
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.options.groups import at_home, option, with_option_groups
 from actkit.cli.run_argument import check_run
-from actkit.cli.screen.console import ENDLESS, counted, draw_table, say, size
+from actkit.cli.screen.console import ENDLESS, counted, say, size
 from actkit.cli.screen.summary import written_of
+from actkit.cli.screen.table_rows import draw_rows
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +28,6 @@ PIPED = 110
 """Columns of a token strip where there is no terminal to ask."""
 MOST_EXPLAINED = 6
 """Columns whose meanings are printed below a table; of more, the line that prints them."""
-WIDEST = 26
-"""Characters of a cell; longer ones are cut, since a row should fit a line."""
-GAP, INDENT = 2, 2
-"""Columns between two cells, and before the rest of a table that is too wide."""
 
 
 @with_option_groups
@@ -108,7 +102,7 @@ def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: boo
         title = f"  {counted(known['rows'], 'row')}, {size(known['bytes'])}  {run / name}"
         screen.print(Text.assemble("\n", (name, "bold"), title))
         if len(head):
-            _draw(head.column_names, head.to_pylist(), screen)
+            draw_rows(head.column_names, head.to_pylist(), screen)
     if strips:
         _show_strips(strips, screen, json=False)
 
@@ -163,7 +157,7 @@ def _show_table(
         return
     screen.print(Text.assemble((table, "bold"), f"  {len(found):,} of {counted(n, 'row')}  {run / table}"))
     if len(found):
-        _draw(found.column_names, found.to_pylist(), screen)
+        draw_rows(found.column_names, found.to_pylist(), screen)
         _explain(table, found.column_names, screen)
 
 
@@ -189,7 +183,7 @@ def _show_feature(run: Path, feature: int, screen: Console, json: bool) -> None:
             continue
         screen.print(Text.assemble((f"feature {feature}", "bold"), f"  {name}"))
         facts = {key: value for key, value in page.items() if isinstance(value, int | float | str) and key != "sae"}
-        _draw(list(facts), [facts], screen)
+        draw_rows(list(facts), [facts], screen)
         for context in page["contexts"]:
             screen.print(_context(context, page["scale"]))
 
@@ -207,53 +201,3 @@ def _context(context: Mapping[str, Any], scale: float) -> Text:
         style = "bold yellow" if number == context["at"] else "yellow" if context["levels"][number] else ""
         line.append(visible(piece), style=style)
     return line
-
-
-def _draw(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Console) -> None:
-    """The rows, in as many tables below one another as the width needs; columns without a value here are only named."""
-    empty = [column for column in columns if all(row[column] in (None, "") for row in rows)]
-    cells = {column: [column, *(_cell(row[column]) for row in rows)] for column in columns if column not in empty}
-    widths = {column: max(map(cell_len, of)) for column, of in cells.items()}
-    for number, band in enumerate(_bands(widths, screen.width - INDENT)):
-        drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, GAP // 2))
-        for column in band:
-            right = all(isinstance(row[column], (int, float)) for row in rows)
-            drawn.add_column(column, justify="right" if right else "left", no_wrap=True)
-        for at in range(1, len(rows) + 1):
-            drawn.add_row(*(Text(cells[column][at]) for column in band))
-        if number:
-            screen.print(Padding(drawn, (0, 0, 0, INDENT), expand=False))
-        else:
-            draw_table(drawn, screen)
-    if empty:
-        screen.print(f"[dim]no value in these rows:[/] {', '.join(empty)}")
-
-
-def _bands(widths: dict[str, int], most: int) -> Iterator[list[str]]:
-    """The columns in order, as many at a time as fit next to one another."""
-    band: list[str] = []
-    used = 0
-    for column, width in widths.items():
-        if band and used + GAP + width > most:
-            yield band
-            band = []
-        used = width if not band else used + GAP + width
-        band.append(column)
-    if band:
-        yield band
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        first = [
-            str(item) if isinstance(item, int) else f"{item:.3f}" for item in value[:3] if not isinstance(item, dict)
-        ]
-        of_texts = [_cell(f"'{item['token']}'") for item in value[:3] if isinstance(item, dict)]
-        return f"[{', '.join(first + of_texts)}{', …' if len(value) > 3 else ''}] × {len(value)}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, str):
-        text = json_text.dumps(value, ensure_ascii=False)[1:-1]
-    else:
-        text = "" if value is None else str(value)
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"

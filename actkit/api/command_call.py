@@ -1,0 +1,135 @@
+"""One call of a command from Python: where its run goes, what its options make, and the run as it is read."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
+from actkit.api.notebook_progress import notebook_bar
+from actkit.api.opened import Run, open_run
+from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
+from actkit.api.saes import AnySae, sae_specs
+from actkit.config import ModelSpec, OutputSpec
+from actkit.errors import InputError
+from actkit.pipeline.input.formats import format_of
+from actkit.pipeline.recipe import Finished
+from actkit.recipes.spec_of import check_options, spec_of
+from actkit.recipes.specs import DenseSpec, SparseSpec
+from actkit.runs import run as runs
+
+SAE_OPTIONS = ("sae_release", "sae_id", "sae", "target_layer", "hook_name")
+Where: TypeAlias = Path | str | None
+
+
+@contextmanager
+def location_asked(out: Where, overwrite: bool, options: dict[str, Any]) -> Iterator[RunLocation]:
+    """Where the run goes: `out`, or a directory that is removed when Python ends, or at once where the run fails."""
+    out = out if out is not None else options.pop("output", None)
+    if out is not None:
+        with placed(out, overwrite) as place:
+            yield place
+        return
+    folder = tempfile.mkdtemp(prefix="actkit-")
+    try:
+        with placed(Path(folder) / "run") as place:
+            yield place
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def file_of(given: Any, is_text: bool = False) -> str | None:
+    """The path that is meant; None for what is at hand. Raises InputError for a file that is not there."""
+    if isinstance(given, Path):
+        return str(given)
+    if not isinstance(given, str):
+        return None
+    if not is_text:
+        return given
+    if " " in given or "\n" in given:
+        return None
+    if Path(given).exists():
+        return given
+    if format_of(given) is not None and not given.startswith("."):
+        raise InputError(f"{given}: no such file", "check the path; a text that ends so is given in a list: [text]")
+    return None
+
+
+def path_of(given: Any, place: RunLocation) -> str:
+    """The file that is meant; records that are at hand are written beside the run. Errors: see `file_of`."""
+    found = file_of(given)
+    return place.write_input(rows_in(given)) if found is None else found
+
+
+def run_dense(
+    run: Callable[..., Finished], kind: Any, given: Mapping[str, Any], model: AnyModel, place: RunLocation, options: Any
+) -> Run:
+    """Run a command that stores activations, by a spec of `kind` with the fields `given`, and open its run.
+
+    Raises UsageError for an option that the command does not have, and what `run` raises.
+    """
+    layers: Layers = options.pop("layers", "all")
+    named = {name: options.pop(name) for name in SAE_OPTIONS if name in options}
+    spec = _model(model, options)
+    check_options(options, kind, DenseSpec)
+    saes = _saes(spec, named) if named else ()
+    dense = spec_of(
+        DenseSpec, options, model=spec, output=_output(place, options), layers=layers_text(layers), saes=saes
+    )
+    return _ran(run, _own(kind, options, given), dense)
+
+
+def run_sparse(
+    run: Callable[..., Finished], kind: Any, given: Mapping[str, Any], model: AnyModel, place: RunLocation, options: Any
+) -> Run:
+    """Run a command that stores SAE features alone; see `run_dense`."""
+    named = {name: options.pop(name) for name in SAE_OPTIONS if name in options}
+    spec = _model(model, options)
+    check_options(options, kind, SparseSpec)
+    sparse = spec_of(SparseSpec, options, model=spec, saes=_saes(spec, named), output=_output(place, options))
+    return _ran(run, _own(kind, options, given), sparse)
+
+
+def _own(kind: Any, options: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    positions = options.get("positions")
+    if positions is not None and not isinstance(positions, str):
+        options = {**options, "positions": layers_text(positions)}
+    return spec_of(kind, options, **given)
+
+
+def _model(model: AnyModel, options: Mapping[str, Any]) -> ModelSpec:
+    spec = model_spec(model)
+    if isinstance(model, (str, Path)):
+        return spec_of(ModelSpec, {**options, "model": spec.name})
+    return spec
+
+
+def _saes(spec: ModelSpec, named: Mapping[str, Any]) -> list[Any]:
+    sae: AnySae = named.get("sae")
+    layer, hook_name = named.get("target_layer"), named.get("hook_name")
+    return sae_specs(spec.name, named.get("sae_release"), named.get("sae_id"), None, layer, sae, hook_name)
+
+
+def _output(place: RunLocation, options: Mapping[str, Any]) -> OutputSpec:
+    return spec_of(OutputSpec, options, out=place.output.out, overwrite=place.output.overwrite)
+
+
+def make_from(make: Callable[..., Finished], source: Any, place: RunLocation, options: Mapping[str, Any]) -> Run:
+    """Make a run of the finished run `source` with other settings, and open it; `make` is such as `rank_again`."""
+    path = source.path if isinstance(source, runs.Run) else Path(source)
+    changes = {**options, **({"layers": layers_text(options["layers"])} if "layers" in options else {})}
+    with notebook_bar() as on_progress:
+        return open_run(make(path, place.output, changes, on_progress).path)
+
+
+def _ran(run: Callable[..., Finished], own: Any, common: DenseSpec | SparseSpec) -> Run:
+    with in_use(common.model), notebook_bar() as on_progress:
+        finished = run(own, common, on_progress)
+    found = open_run(finished.path)
+    warn_of(found.facts, own.tokens.max_length)
+    return found

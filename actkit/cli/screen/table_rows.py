@@ -1,0 +1,68 @@
+"""Rows of a table for a terminal: cells cut to a width, and a table that is too wide in several below one another."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from actkit.cli.screen.console import draw_table
+
+WIDEST = 26
+"""Characters of a cell; longer ones are cut, since a row should fit a line."""
+GAP, INDENT = 2, 2
+"""Columns between two cells, and before the rest of a table that is too wide."""
+
+
+def draw_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Console) -> None:
+    """The rows, in as many tables below one another as the width needs; columns without a value here are only named."""
+    empty = [column for column in columns if all(row[column] in (None, "") for row in rows)]
+    cells = {column: [column, *(_cell(row[column]) for row in rows)] for column in columns if column not in empty}
+    widths = {column: max(map(cell_len, of)) for column, of in cells.items()}
+    for number, band in enumerate(_bands(widths, screen.width - INDENT)):
+        drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, GAP // 2))
+        for column in band:
+            right = all(isinstance(row[column], (int, float)) for row in rows)
+            drawn.add_column(column, justify="right" if right else "left", no_wrap=True)
+        for at in range(1, len(rows) + 1):
+            drawn.add_row(*(Text(cells[column][at]) for column in band))
+        if number:
+            screen.print(Padding(drawn, (0, 0, 0, INDENT), expand=False))
+        else:
+            draw_table(drawn, screen)
+    if empty:
+        screen.print(f"[dim]no value in these rows:[/] {', '.join(empty)}")
+
+
+def _bands(widths: dict[str, int], most: int) -> Iterator[list[str]]:
+    """The columns in order, as many at a time as fit next to one another."""
+    band: list[str] = []
+    used = 0
+    for column, width in widths.items():
+        if band and used + GAP + width > most:
+            yield band
+            band = []
+        used = width if not band else used + GAP + width
+        band.append(column)
+    if band:
+        yield band
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        first = [
+            str(item) if isinstance(item, int) else f"{item:.3f}" for item in value[:3] if not isinstance(item, dict)
+        ]
+        of_texts = [_cell(f"'{item['token']}'") for item in value[:3] if isinstance(item, dict)]
+        return f"[{', '.join(first + of_texts)}{', …' if len(value) > 3 else ''}] × {len(value)}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str):
+        text = json.dumps(value, ensure_ascii=False)[1:-1]
+    else:
+        text = "" if value is None else str(value)
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
