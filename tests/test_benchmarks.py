@@ -1,5 +1,6 @@
 """The benchmark measures the same work on every side: all ways give the same numbers on a small input. No timing."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
-from tests.benchmarks import agreement, environments, libraries, memory, own, reference, start, ways, workloads
+from tests.benchmarks import agreement, environments, finish, libraries, memory, own, reference, start, ways, workloads
 from tests.benchmarks.__main__ import WORKLOADS, table
 from tests.benchmarks.asking import Asked, PeerError, write_inputs
 from tests.benchmarks.measure import Measured, measure, turns
@@ -300,3 +301,23 @@ def test_what_is_written_here_and_the_library_find_the_same(task: str, tmp_path:
         work, about = way(tmp_path / str(number), 0.05)
         found.append(about(work()))
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_the_table_of_many_shards_has_the_last_over_the_first() -> None:
+    lines = finish.table([{"shards": 2000, "the end, s": 1.5}, {"shards": 20000, "the end, s": 15.0}]).splitlines()
+    assert lines[0] == "| shards | 2,000 | 20,000 | last / first |"
+    assert lines[2] == "| the end, s | 1.5 | 15.0 | 10.0 |"
+
+
+@pytest.mark.slow
+def test_the_end_of_a_run_opens_each_part_a_few_times(tmp_path: Path) -> None:
+    """However many shards there are: what goes over all parts for each of something would show as more."""
+    found = {}
+    for count in (4, 12):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        line = [sys.executable, "-m", "tests.benchmarks.finish", "--shards", str(count), "--in", str(folder)]
+        subprocess.run(line, check=True, capture_output=True)
+        found[count] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    for name, most in (("the end, files opened", 12), ("--resume, files opened", 13)):
+        assert 0 < (found[12][name] - found[4][name]) / 8 <= most, name

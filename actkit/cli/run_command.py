@@ -82,7 +82,8 @@ def _made(
 ) -> "Finished":
     """The finished run, its rejected records in its log, and all of it in the store where it goes to one."""
     finished = run(own, common, on_progress)
-    if not finished.is_plan and not finished.was_complete:
+    rejected = finished.facts.get("counts", {}).get("rejected")
+    if rejected and not finished.is_plan and not finished.was_complete:
         _log_rejected(finished.path, log)
     return finished if publication is None else replace(finished, path=publication.finish())
 

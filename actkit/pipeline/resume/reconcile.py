@@ -28,14 +28,15 @@ def reconcile(run: Path, progress: Progress) -> None:
     is_cut = False
     numbers = {part_number(path) for table in ("sequences", "rejected") for path in parts(run, table)}
     for part in (f"{part_name(number)}.parquet" for number in sorted(one for one in numbers if one is not None)):
-        sequences, bad = _column(run / "sequences" / part, "record_id"), _column(run / "rejected" / part, "record_id")
-        good, chunks = np.unique(sequences), _column(run / "sequences" / part, "chunk")
+        sequences, chunks, n_truncated = _columns(run / "sequences" / part, "record_id", "chunk", "n_truncated")
+        (bad,) = _columns(run / "rejected" / part, "record_id")
+        good = np.unique(sequences)
         goes_on = len(sequences) > 0 and (sequences[0], chunks[0] - 1) == last
         good = good[goes_on:]
         both = np.sort(np.concatenate([good, bad]))
         if not np.array_equal(both, np.arange(read, read + len(both))):
             raise _defect(f"the records of {part} are not {read} to {read + len(both) - 1}, each once")
-        cut = np.unique(sequences[_column(run / "sequences" / part, "n_truncated") > 0])
+        cut = np.unique(sequences[n_truncated > 0])
         truncated += len(cut) - (goes_on and is_cut and last[0] in cut)
         if len(sequences):
             was_cut = is_cut and goes_on and sequences[0] == sequences[-1]
@@ -48,12 +49,12 @@ def reconcile(run: Path, progress: Progress) -> None:
         raise _defect(f"{names}: {', '.join(map(str, counted))} counted, {', '.join(map(str, found))} found")
 
 
-def _column(path: Path, name: str) -> Ints:
+def _columns(path: Path, *names: str) -> list[Ints]:
+    """Columns of a part, which is opened once: there may be very many. Of one that is not there, they are empty."""
     if not path.exists():
-        return np.zeros(0, dtype=np.int64)
-    found = pq.read_table(path, columns=[name], partitioning=None)[name]
-    column: Ints = pc.fill_null(found, NO_CHUNK).to_numpy()
-    return column
+        return [np.zeros(0, dtype=np.int64) for _ in names]
+    found = pq.read_table(path, columns=list(names), partitioning=None)
+    return [pc.fill_null(found[name], NO_CHUNK).to_numpy() for name in names]
 
 
 def _defect(message: str) -> RunError:
