@@ -49,7 +49,7 @@ guards: $(VENV)/.installed-dev  ## Those of the slow tests that CI runs: data, n
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not real' $(GUARDS)
 
 test-real: $(VENV)/.installed-dev  ## Tests on a real model, SmolLM2-135M-Instruct, in ACTKIT_REAL_MODEL, or else downloaded.
-	$(BIN)/python -m pytest -q -m real
+	$(BIN)/python -m pytest -q -rP -m real tests/real
 
 coverage: $(VENV)/.installed-dev  ## Which branches the quick tests reach.
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=actkit --cov-branch --cov-report=term:skip-covered

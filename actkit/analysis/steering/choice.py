@@ -1,4 +1,8 @@
-"""Which layer and strength: chosen on the validation split, to be reported once on the test split."""
+"""Which layer and strength: chosen on the validation split, to be reported once on the test split.
+
+Test texts do not undo a choice among directions: at one of many layers a direction of nothing is likely to do more than
+controls do there, on any texts. So what is chosen is compared with controls that had as many layers to do it at.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +20,7 @@ def choose(rows: Sequence[Mapping[str, Any]], n_layers: int) -> Mapping[str, Any
     in the last fifth of the layers. An earlier layer that is worse by no more than one standard error is preferred: the
     largest of several noisy numbers is partly noise. Strengths below zero count where there are no others.
     """
-    real = [row for row in rows if not row["is_control"] and row["split"] == "validation"]
-    real = [row for row in real if row["layer"] < LATE * n_layers] or real
-    if any(row["strength"] > 0 for row in real):
-        real = [row for row in real if row["strength"] > 0]
+    real = _candidates(rows, n_layers)
     allowed = [row for row in real if row.get("within_budget", True)]
     if not allowed:
         return None
@@ -28,6 +29,32 @@ def choose(rows: Sequence[Mapping[str, Any]], n_layers: int) -> Mapping[str, Any
     near = [row for row in allowed if _gain(row) >= _gain(best) - error]
     earliest = min(row["layer"] for row in near)
     return max((row for row in near if row["layer"] == earliest), key=_gain)
+
+
+def chosen_p_value(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], n_layers: int) -> float:
+    """The p-value of what was chosen, on the test split; `rows` are of one metric. NaN without controls.
+
+    (1 + controls that do as much at some layer that could have been chosen) / (1 + controls), at the chosen strength:
+    the first controls of all layers are one, and so on (Westfall & Young 1993). Times the number of methods.
+    """
+    tried = _candidates(rows, n_layers)
+    layers = sorted({row["layer"] for row in tried})
+    alike = [row for row in rows if row["split"] == "test" and row["strength"] == chosen["strength"]]
+    own = next(row for row in alike if row["intervention_id"] == chosen["intervention_id"])
+    at = [[abs(row["effect"]) for row in alike if row["is_control"] and row["layer"] == layer] for layer in layers]
+    n_controls = min(map(len, at))
+    if not n_controls:
+        return float("nan")
+    largest = np.max([each[:n_controls] for each in at], axis=0)
+    p = (1 + (largest >= abs(own["effect"])).sum()) / (1 + n_controls)
+    return float(min(p * len({row["source"] for row in tried}), 1.0))
+
+
+def _candidates(rows: Sequence[Mapping[str, Any]], n_layers: int) -> list[Mapping[str, Any]]:
+    """What may be chosen, whatever it costs: the validation split's rows, not late and of a positive strength."""
+    real = [row for row in rows if not row["is_control"] and row["split"] == "validation"]
+    real = [row for row in real if row["layer"] < LATE * n_layers] or real
+    return [row for row in real if row["strength"] > 0] or real
 
 
 def _gain(row: Mapping[str, Any]) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.steering.choice import choose
+from actkit.analysis.steering.choice import choose, chosen_p_value
 from actkit.analysis.steering.effects import Made, effect_rows
 from actkit.analysis.steering.samples import ANSWERS, COST, TEXTS, WORDS, Measured, read_samples
 from actkit.analysis.steering.verdict import is_shown, verdict
@@ -33,7 +33,7 @@ def steering_tables(
     measured = read_samples(run, len(made) + 1)
     rows = effect_rows(measured, made, budget)
     metric = next((name for name in ORDER if any(row["metric"] == name for row in rows)), None)
-    report.update(_report([row for row in rows if row["metric"] == metric], n_layers, budget))
+    report.update(report_of([row for row in rows if row["metric"] == metric], n_layers, budget))
     schema = arrow_schema("effects")
     yield (
         "effects",
@@ -94,7 +94,7 @@ def sample_table(measured: Measured, ids: Sequence[int]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _report(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[str, Any]:
+def report_of(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[str, Any]:
     """What was chosen on the validation split, and the verdict on the test split."""
     tested = [row for row in rows if row["split"] == TEST and not row["is_control"]]
     validated = any(row["split"] == "validation" for row in rows)
@@ -102,7 +102,8 @@ def _report(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[st
     if chosen is not None:
         for row in rows:
             row["chosen"] = row["intervention_id"] == chosen["intervention_id"]
-        reported = [row for row in tested if row["chosen"]]
+        among = {"p_chosen": chosen_p_value(rows, chosen, n_layers)}
+        reported = [{**row, **among} for row in tested if row["chosen"]]
     else:
         reported = [] if validated else tested
     found: dict[str, Any] = {
@@ -123,7 +124,7 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     names = ("intervention_id", "do", "source", "layer", "strength", "metric", "effect", "low", "high")
     more = ("effect_minus_control", "control_low", "control_high", "n_controls", "p_value", "q_value", "share_right")
     return {name: _known(row[name]) for name in (*names, *more)} | {
-        name: _known(row.get(name)) for name in ("delta_nll", "kl", "slope", "anti_steerable")
+        name: _known(row.get(name)) for name in ("p_chosen", "delta_nll", "kl", "slope", "anti_steerable")
     }
 
 

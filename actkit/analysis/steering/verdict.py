@@ -15,8 +15,15 @@ WHAT = {
 def is_shown(row: Mapping[str, Any]) -> bool:
     """Whether a row of `effects` shows an effect, in the direction that is expected.
 
-    Its interval leaves out 0, no more than 5 % of the controls do as much, and it is outside of what controls do.
+    Its interval leaves out 0, no more than 5 % of the controls do as much, and it is outside of what controls do. Of a
+    row that was chosen, `p_chosen` is also at most 5 %.
     """
+    among = _number(row.get("p_chosen"))
+    return _is_shown_there(row) and (among is None or among <= LEVEL)
+
+
+def _is_shown_there(row: Mapping[str, Any]) -> bool:
+    """The same, of a row for itself."""
     effect, low, high = (_number(row[name]) for name in ("effect", "low", "high"))
     if low is None or high is None or effect is None or low <= 0 <= high:
         return False
@@ -46,6 +53,9 @@ def verdict(row: Mapping[str, Any], budget: float) -> str:
     if cost is not None:
         over = "" if cost <= budget else f", over the budget of {spelled(budget)}"
         parts.append(f"costs {spelled(cost)} nats{over}" if cost > 0.005 else "costs nothing")
+    among = _number(row.get("p_chosen"))
+    if not shown and among is not None and _is_shown_there(row):
+        parts.append(f"p = {spelled(among)} among all layers and methods that were tried")
     few = _number(row["n_controls"]) or 0
     if not shown and 0 < few < 1 / LEVEL - 1:
         parts.append(f"{few:.0f} controls are too few for p <= {LEVEL}")
