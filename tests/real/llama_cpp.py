@@ -104,12 +104,12 @@ def in_float32(path: Path, out: Path) -> Path:
     reader = gguf.GGUFReader(path)
     writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
     left = ("general.architecture", "general.file_type", "general.quantization_version")
-    for name, one in reader.fields.items():
+    for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name in left:
             continue
-        kind = one.types[0]
-        of = one.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(name, one.contents(), kind, sub_type=of)
+        kind = field.types[0]
+        of = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field.contents(), kind, sub_type=of)
     writer.add_file_type(0)
     for tensor in reader.tensors:
         writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))

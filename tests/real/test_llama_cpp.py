@@ -42,7 +42,7 @@ def hooked(model: Any, vector: np.ndarray, special: set[int], everywhere: bool) 
     """[n_tokens, vocabulary] on the Hugging Face model: llama.cpp adds everywhere, `steer` not at the first token."""
 
     def logits(ids: Sequence[int]) -> Any:
-        where = [everywhere or (at > 0 and one not in special) for at, one in enumerate(ids)]
+        where = [everywhere or (at > 0 and token not in special) for at, token in enumerate(ids)]
 
         def after(_: Any, __: Any, output: Any) -> Any:
             hidden = (output[0] if isinstance(output, tuple) else output).clone()
@@ -73,7 +73,7 @@ def test_an_exported_vector_has_the_same_effect(
         found = []
         for prompt in PROMPTS:
             before = tokenizer(prompt)["input_ids"]
-            each = [scored(logits, before, tokenizer(one)["input_ids"]) for one in ANSWERS]
+            each = [scored(logits, before, tokenizer(answer)["input_ids"]) for answer in ANSWERS]
             found.append(each[0] - each[1])
         return float(np.mean(found))
 
@@ -104,7 +104,7 @@ def test_an_exported_vector_has_the_same_effect(
 def scored(logits: Callable[[Sequence[int]], Any], before: Sequence[int], after: Sequence[int]) -> float:
     """Mean log-probability of the tokens `after`, in nats a token."""
     rows = torch.log_softmax(torch.from_numpy(logits([*before, *after])).double(), -1)
-    return float(np.mean([float(rows[len(before) + at - 1, one]) for at, one in enumerate(after)]))
+    return float(np.mean([float(rows[len(before) + at - 1, token]) for at, token in enumerate(after)]))
 
 
 def written(logits: Callable[[Sequence[int]], Any], ids: Sequence[int]) -> list[int]:

@@ -54,9 +54,9 @@ def test_a_random_direction_shows_nothing(concept_at: Callable[[str, int], Path]
     (part,) = (run / "directions").glob("*.parquet")
     table = pq.read_table(part, partitioning=None)
     rng = np.random.default_rng(1)
-    drawn = [rng.normal(size=len(one)) for one in table["direction"].to_pylist()]
+    drawn = [rng.normal(size=len(unit)) for unit in table["direction"].to_pylist()]
     column = table.schema.get_field_index("direction")
-    units = pa.array([(one / np.linalg.norm(one)).tolist() for one in drawn], table.schema.field(column).type)
+    units = pa.array([(vector / np.linalg.norm(vector)).tolist() for vector in drawn], table.schema.field(column).type)
     pq.write_table(table.set_column(column, table.schema.field(column), units), part)
     (verdict,) = steered(run, tmp_path / "effects").facts["steer"]["verdicts"]
     assert not verdict["shown"], verdict["verdict"]

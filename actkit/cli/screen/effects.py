@@ -21,25 +21,41 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
     splits = {row["split"] for row in rows}
     split = "validation" if "validation" in splits else "test"
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("", "do", "source", "layer", "strength", "effect (95 %)", "chance", "right", "cost", "p", "q"):
-        shown.add_column(name, justify="left" if name in ("", "do", "source") else "right", no_wrap=True)
+    several = len({row["metric"] for row in rows}) > 1
+    for name in (
+        "",
+        "do",
+        "source",
+        *["measure"] * several,
+        "layer",
+        "strength",
+        "effect (95 %)",
+        "chance",
+        "right",
+        "cost",
+        "p",
+        "q",
+    ):
+        shown.add_column(name, justify="left" if name in ("", "do", "source", "measure") else "right", no_wrap=True)
     own = [row for row in rows if row["split"] == split]
     for row in own[:MOST]:
         shown.add_row(
             "→" if row["chosen"] else "",
             row["do"],
             row["source"],
+            *[row["metric"]] * several,
             str(row["layer"]),
             f"{row['strength']:g}",
             f"{_figure(row['effect'])} ({_figure(row['low'])} to {_figure(row['high'])})",
             f"{_figure(row['control_low'])} to {_figure(row['control_high'])}",
             "-" if row["share_right"] is None else f"{row['share_right']:.0%}",
             _figure(row["delta_nll"]),
-            _figure(row["p_value"]),
-            _figure(row["q_value"]),
+            _share(row["p_value"]),
+            _share(row["q_value"]),
             style="bold" if row["chosen"] else None,
         )
-    screen.print(f"on the {split} texts, in nats a token:" if own else "no effects", markup=False)
+    unit = "nats" if {row["metric"] for row in own} == {"words"} else "nats a token"
+    screen.print(f"on the {split} texts, in {unit}:" if own else "no effects", markup=False)
     draw_table(shown, screen)
     for verdict in about["verdicts"]:
         chosen = " (chosen on the validation texts)" if about["chosen"] else ""
@@ -55,6 +71,10 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
         )
     for text in about["warnings"]:
         say("note", text, screen=screen)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _figure(value: float | None) -> str:

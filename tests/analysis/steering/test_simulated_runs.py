@@ -51,14 +51,16 @@ def drawn(made: Sequence[Made], effect: float, rng: np.random.Generator) -> list
 
     `effect` comes on top of what the direction does, at all layers.
     """
-    of_direction = {one.family: rng.normal(0, 0.1) + (0 if one.is_control else effect) for one in made}
+    of_direction = {action.family: rng.normal(0, 0.1) + (0 if action.is_control else effect) for action in made}
     found = []
     for split in ("validation", "test"):
-        of_stems = {one.family: rng.normal(0, 0.25, N_STEMS) for one in made}
+        of_stems = {action.family: rng.normal(0, 0.25, N_STEMS) for action in made}
         change = np.zeros((2 * N_STEMS, len(made) + 1))
-        for one in made:
-            moved = one.strength / 2 * (of_direction[one.family] + of_stems[one.family]) + rng.normal(0, 0.05, N_STEMS)
-            change[:, one.intervention_id] = np.concatenate([moved, -moved]) / 2
+        for action in made:
+            moved = action.strength / 2 * (of_direction[action.family] + of_stems[action.family]) + rng.normal(
+                0, 0.05, N_STEMS
+            )
+            change[:, action.intervention_id] = np.concatenate([moved, -moved]) / 2
         stems = np.tile(np.arange(N_STEMS), 2)
         found.append(Samples(ANSWERS, split, stems, np.repeat([1, -1], N_STEMS), stems, change))
     return found
@@ -70,7 +72,7 @@ def test_a_choice_among_layers_makes_no_false_positives(layers: tuple[int, ...])
     """Chosen among more layers a random direction more often does more than the controls of one layer."""
     rng, made = np.random.default_rng(0), made_up(layers)
     nothing = [drawn(made, 0.0, rng) for _ in range(RUNS)]
-    false, naive = (sum(shown(one, made, plain) for one in nothing) / RUNS for plain in (False, True))
+    false, naive = (sum(shown(run, made, plain) for run in nothing) / RUNS for plain in (False, True))
     found = sum(shown(drawn(made, 0.4, rng), made) for _ in range(RUNS // 4)) / (RUNS // 4)
     print(
         f"{len(layers)} layers: shown in {false:.3f} of {RUNS} runs of nothing ({naive:.3f} without p_chosen), ", end=""
@@ -94,12 +96,12 @@ def row(number: int, layer: int, effect: float, **more: Any) -> dict[str, Any]:
 def test_what_is_chosen_is_compared_with_controls_that_had_as_many_layers() -> None:
     """The first controls do .1 and .5, the second .2 and .1: one of two does as much as .3 at some layer."""
     real = [row(1, 3, 0.3), row(2, 5, 0.1)]
-    real += [{**one, "split": "validation"} for one in real]
+    real += [{**each, "split": "validation"} for each in real]
     effects = {3: (0.1, -0.2), 5: (-0.5, 0.1)}
-    controls = [row(9, at, one, is_control=True) for at, both in effects.items() for one in both]
+    controls = [row(9, at, effect, is_control=True) for at, both in effects.items() for effect in both]
     assert chosen_p_value([*real, *controls], real[0], 10) == pytest.approx(2 / 3)
     assert chosen_p_value([*real, *controls], real[0], 5) == pytest.approx(1 / 3), "layer 5 of 5 may not be chosen"
-    twice = [*real, *({**one, "source": "other", "intervention_id": 7} for one in real)]
+    twice = [*real, *({**each, "source": "other", "intervention_id": 7} for each in real)]
     assert chosen_p_value([*twice, *controls], real[0], 5) == pytest.approx(2 / 3), "two methods were tried"
     assert np.isnan(chosen_p_value(real, real[0], 10))
 
@@ -112,7 +114,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Samples], l
     run: Path = steered(SteerSpec(str(concept), layers="1,2", strengths="1,2", random=100), folder / "run").path
     made = made_of(pq.read_table(run / "interventions", partitioning=None).to_pylist())
     samples = read_samples(run, len(made) + 1).samples
-    return [one for one in samples if one.metric == ANSWERS], made
+    return [sample for sample in samples if sample.metric == ANSWERS], made
 
 
 @pytest.mark.slow
@@ -121,19 +123,19 @@ def test_random_directions_and_shuffled_answers_show_nothing(measured: tuple[lis
     samples, made = measured
     rng, false = np.random.default_rng(0), 0
     groups: dict[int, list[Made]] = {}
-    for one in made:
-        groups.setdefault(one.control_group, []).extend([one] if one.is_control else [])
-    validated = ~np.isnan(next(one for one in samples if one.split == "validation").change[0])
-    usable = [at for at, one in enumerate(groups[0]) if validated[one.intervention_id]]
+    for action in made:
+        groups.setdefault(action.control_group, []).extend([action] if action.is_control else [])
+    validated = ~np.isnan(next(sample for sample in samples if sample.split == "validation").change[0])
+    usable = [at for at, sample in enumerate(groups[0]) if validated[sample.intervention_id]]
     for _ in range(RUNS):
         own = int(rng.choice(usable))
         others = rng.permutation([at for at in range(len(groups[0])) if at != own])[:20]
         chosen = [replace(group[own], is_control=False) for group in groups.values()]
         chosen += [group[int(at)] for group in groups.values() for at in others]
         exchanged = []
-        for one in samples:
-            records, at = np.unique(one.record_ids, return_inverse=True)
-            exchanged.append(replace(one, side=one.side * rng.choice([1, -1], len(records))[at]))
+        for sample in samples:
+            records, at = np.unique(sample.record_ids, return_inverse=True)
+            exchanged.append(replace(sample, side=sample.side * rng.choice([1, -1], len(records))[at]))
         false += shown(exchanged, chosen)
     print(f"shown in {false / RUNS:.3f} of {RUNS} runs of a random direction with shuffled answers")
     assert false / RUNS <= LEVEL
@@ -144,8 +146,8 @@ def test_intervals_hold_the_true_effect(measured: tuple[list[Samples], list[Made
     """On `tiny`: of runs whose stems are drawn from those there are, the effect over all of these is the true one."""
     samples, made = measured
     rng = np.random.default_rng(0)
-    changes = np.concatenate([one.of_records()[1] for one in samples])
-    ids = [one.intervention_id for one in made if not np.isnan(changes[:, one.intervention_id]).any()]
+    changes = np.concatenate([sample.of_records()[1] for sample in samples])
+    ids = [action.intervention_id for action in made if not np.isnan(changes[:, action.intervention_id]).any()]
     changes = changes[:, ids]
     truth, covered = changes.mean(0), np.zeros(len(ids))
     for _ in range(RUNS):
