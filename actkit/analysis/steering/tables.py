@@ -10,7 +10,7 @@ import pyarrow as pa
 from actkit.analysis.steering.choice import choose, chosen_p_value
 from actkit.analysis.steering.effects import Made, effect_rows
 from actkit.analysis.steering.samples import ANSWERS, COST, TEXTS, WORDS, Measured, read_samples
-from actkit.analysis.steering.verdict import is_shown, verdict
+from actkit.analysis.steering.verdict import LEVEL, is_shown, verdict
 from actkit.schemas import arrow_schema
 
 TEST = "test"
@@ -110,7 +110,7 @@ def report_of(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[
         "budget": budget,
         "chosen": None if chosen is None else _short(chosen),
         "verdicts": [{**_short(row), "shown": is_shown(row), "verdict": verdict(row, budget)} for row in reported],
-        "warnings": [],
+        "warnings": list(_about_several(sum(not np.isnan(row["p_value"]) for row in reported))),
     }
     if validated and chosen is None:
         found["verdicts"] = []
@@ -118,6 +118,15 @@ def report_of(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[
             f"not shown: on the validation texts every strength costs more than the budget of {budget:g} nats a token"
         )
     return found
+
+
+def _about_several(n_tested: int) -> Iterator[str]:
+    """What is to be said where several verdicts are given: each is at LEVEL for itself."""
+    if n_tested > 1:
+        yield (
+            f"{n_tested} interventions are reported, each tested at p <= {LEVEL:g}: chance alone would show up to "
+            f"{LEVEL * n_tested:.2g} of them; q is over all of them"
+        )
 
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,16 @@ def test_what_is_chosen_is_compared_with_controls_that_had_as_many_layers() -> N
     assert np.isnan(chosen_p_value(real, real[0], 10))
 
 
+def test_several_verdicts_say_how_many_chance_alone_would_show() -> None:
+    """Features one by one, say: nothing is chosen, and each is tested for itself."""
+    made = made_up((15,))
+    tested = drawn(made, 0.0, np.random.default_rng(0))[1:]
+    report = report_of(effect_rows(Measured(tested, np.full(len(made) + 1, np.nan)), made, 0.1), 30, 0.1)
+    (warning,) = report["warnings"]
+    assert len(report["verdicts"]) == 3 and warning.startswith("3 interventions") and "up to 0.15 of them" in warning
+    assert {each["p_chosen"] for each in report["verdicts"]} == {None}
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Samples], list[Made]]:
     """What 200 random directions at each of two layers of `tiny` do to the answers of a bundled concept."""
