@@ -35,18 +35,24 @@ def chosen_p_value(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any],
     """The p-value of what was chosen, on the test split; `rows` are of one metric. NaN without controls.
 
     (1 + controls that do as much at some layer that could have been chosen) / (1 + controls), at the chosen strength:
-    the first controls of all layers are one, and so on (Westfall & Young 1993). Times the number of methods.
+    the first controls of all layers are one, and so on (Westfall & Young 1993). "As much" is in the direction that is
+    expected, since nothing else would be shown. Times the number of methods.
     """
     tried = _candidates(rows, n_layers)
     layers = sorted({row["layer"] for row in tried})
     alike = [row for row in rows if row["split"] == "test" and row["strength"] == chosen["strength"]]
     own = next(row for row in alike if row["intervention_id"] == chosen["intervention_id"])
-    at = [[abs(row["effect"]) for row in alike if row["is_control"] and row["layer"] == layer] for layer in layers]
+    expected = own["expected"]
+
+    def size(row: Mapping[str, Any]) -> float:
+        return float(row["effect"] * expected if expected else abs(row["effect"]))
+
+    at = [[size(row) for row in alike if row["is_control"] and row["layer"] == layer] for layer in layers]
     n_controls = min(map(len, at))
     if not n_controls:
         return float("nan")
     largest = np.max([each[:n_controls] for each in at], axis=0)
-    p = (1 + (largest >= abs(own["effect"])).sum()) / (1 + n_controls)
+    p = (1 + (largest >= size(own)).sum()) / (1 + n_controls)
     return float(min(p * len({row["source"] for row in tried}), 1.0))
 
 

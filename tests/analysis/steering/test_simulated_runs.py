@@ -90,19 +90,21 @@ def row(number: int, layer: int, effect: float, **more: Any) -> dict[str, Any]:
         "split": "test",
         "effect": effect,
     }
-    return {**base, "is_control": False, **more}
+    return {**base, "is_control": False, "expected": 1, **more}
 
 
 def test_what_is_chosen_is_compared_with_controls_that_had_as_many_layers() -> None:
-    """The first controls do .1 and .5, the second .2 and .1: one of two does as much as .3 at some layer."""
+    """The first controls do .1 and .5, the second -.4 and .1: one of two does as much as .3 at some layer."""
     real = [row(1, 3, 0.3), row(2, 5, 0.1)]
     real += [{**each, "split": "validation"} for each in real]
-    effects = {3: (0.1, -0.2), 5: (-0.5, 0.1)}
+    effects = {3: (0.1, -0.4), 5: (0.5, 0.1)}
     controls = [row(9, at, effect, is_control=True) for at, both in effects.items() for effect in both]
     assert chosen_p_value([*real, *controls], real[0], 10) == pytest.approx(2 / 3)
     assert chosen_p_value([*real, *controls], real[0], 5) == pytest.approx(1 / 3), "layer 5 of 5 may not be chosen"
     twice = [*real, *({**each, "source": "other", "intervention_id": 7} for each in real)]
     assert chosen_p_value([*twice, *controls], real[0], 5) == pytest.approx(2 / 3), "two methods were tried"
+    either = [{**each, "expected": 0} for each in [*real, *controls]]
+    assert chosen_p_value(either, either[0], 5) == pytest.approx(2 / 3), "-.4 is as much where no sign is expected"
     assert np.isnan(chosen_p_value(real, real[0], 10))
 
 
