@@ -173,7 +173,7 @@ def _called(tokenizer: Any, text: str, special: bool, at: int = 0) -> Tokens:
     """What the tokenizer says of a text that begins at character `at`."""
     fields = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
     ids = list(fields["input_ids"])
-    offsets = counted(tokenizer, ids, [tuple(span) for span in fields["offset_mapping"]])
+    offsets = counted(tokenizer, ids, [tuple(span) for span in fields["offset_mapping"]], text)
     spans = np.array(offsets, dtype=np.int64).reshape(len(ids), 2) + at
     return Tokens(np.array(ids, dtype=np.int64), spans[:, 0].copy(), spans[:, 1].copy())
 

@@ -9,15 +9,17 @@ import numpy as np
 from actkit.pipeline.data import Bools, Ints
 
 Span = tuple[int, int]
+TOGETHER = 64
+"""Most characters that are normalized together: a letter may have any number of accents."""
 
 
-def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span]) -> Sequence[Span]:
-    """Offsets in which each byte token has the character that its byte is of.
+def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span], text: str) -> Sequence[Span]:
+    """Offsets in which each byte token has the character of `text` that its byte is of.
 
     Unigram models with byte fallback give every byte of a run of unknown characters the span of the whole run
     (tokenizers 0.23): a boundary inside of it could not be seen. A byte token is one byte, so the run's bytes say which
-    characters they are. Where they are not as many characters as the span has, a normalizer changed the text and the
-    offsets stay as they are.
+    characters they are. Where a normalizer made others of them, it is asked what is normalized together; where that is
+    not what the bytes say, or may be in several places, the offsets stay as they are.
     """
     byte_of = byte_tokens(tokenizer)
     if not byte_of:
@@ -32,9 +34,38 @@ def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span]) -> Sequ
         except UnicodeDecodeError:
             continue
         if len(characters) == end - begin:
-            of_byte = [begin + index for index, character in enumerate(characters) for _ in character.encode()]
-            found[first:last] = [(at, at + 1) for at in of_byte]
+            each: Sequence[Span] = [(at, at + 1) for at in range(begin, end)]
+        else:
+            each = _normalized(tokenizer, text, begin, end, characters)
+        found[first:last] = [span for span, character in zip(each, characters, strict=True) for _ in character.encode()]
     return found
+
+
+def _normalized(tokenizer: Any, text: str, begin: int, end: int, characters: str) -> Sequence[Span]:
+    """Of each of the characters that a normalizer made of text[begin:end], or of a part of it, what it was made of.
+
+    What is normalized together, such as a letter and its accent, has one span.
+    """
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    pieces: list[tuple[int, int, str]] = []
+    for at in range(begin, end) if normalizer is not None else ():
+        own = normalizer.normalize_str(text[at])
+        if pieces:
+            start, _, before = pieces[-1]
+            if at - start >= TOGETHER:
+                break
+            both = normalizer.normalize_str(text[start : at + 1])
+            if both != before + own:
+                pieces[-1] = (start, at + 1, both)
+                continue
+        pieces.append((at, at + 1, own))
+    spans = [(start, last) for start, last, piece in pieces for _ in piece]
+    made = "".join(piece for _, _, piece in pieces)
+    # A character of which several are made may be cut at the run's ends: others of them are in the vocabulary.
+    places = [at for at in range(len(made)) if made.startswith(characters, at)]
+    if len(places) != 1:
+        return [(begin, end)] * len(characters)
+    return spans[places[0] : places[0] + len(characters)]
 
 
 def _runs(is_byte: Sequence[bool], offsets: Sequence[Span]) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,12 @@
 """Spans of tokens that are bytes, tokens for what is unknown, and what a tokenizer puts after a text."""
 
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from actkit.recipes.prompt_response import encode_plain
 from tests.command_line import Run
 from tests.conftest import small_tokenizer
 from tests.look_alike_tokenizers import LETTERS, unigram, word_piece
+from tests.pipeline.tokens.test_chunks import sentencepiece
 
 ModelDir = Callable[[str], Path]
 
@@ -67,13 +70,68 @@ def test_every_byte_has_the_character_that_it_is_of(text: str) -> None:
     assert set(found) == {at for at, letter in enumerate(text) if letter not in LETTERS and letter != " "}
 
 
-def test_bytes_of_a_text_that_was_changed_keep_the_span_that_they_have() -> None:
-    """Composed by a normalizer, two characters are one: which byte is of which cannot be known."""
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("①の天", [(0, 1), (0, 1), *[(1, 2)] * 3, *[(2, 3)] * 3]),
+        ("e\u0301天", [(0, 1), *[(0, 2)] * 2, *[(2, 3)] * 3]),  # one letter of two characters
+        ("ｶﾞ天", [(0, 1), *[(0, 2)] * 3, *[(2, 3)] * 3]),
+        ("ﷺ天é", [*[(0, 1)] * 34, *[(1, 2)] * 3, *[(2, 3)] * 2]),  # eighteen characters of one, some in the vocabulary
+        ("\u1100\u1161\u11a8天", [(0, 1), *[(0, 3)] * 3, *[(3, 4)] * 3]),
+    ],
+)
+def test_bytes_of_a_text_that_was_normalized(text: str, spans: list[tuple[int, int]]) -> None:
+    """The tokenizer gives them the span of their whole run; characters are not as many as there were."""
+    from tokenizers import normalizers
+
+    composing = unigram()
+    composing.backend_tokenizer.normalizer = normalizers.NFKC()
+    found = encode_text(composing, text, "never")
+    assert list(zip(found.char_start.tolist(), found.char_end.tolist(), strict=True)) == spans
+
+
+def test_bytes_that_nothing_explains_keep_the_span_that_they_have() -> None:
+    """No normalizer, and not as many characters as the span has; or no characters at all."""
     bytewise = unigram()
     ids = [number for byte in "é".encode() if (number := bytewise.convert_tokens_to_ids(f"<0x{byte:02X}>"))]
-    assert counted(bytewise, ids, [(0, 2), (0, 2)]) == [(0, 2), (0, 2)]
+    assert counted(bytewise, ids, [(0, 2), (0, 2)], "e\u0301") == [(0, 2), (0, 2)]
     half = [ids[0], ids[0]]
-    assert counted(bytewise, half, [(0, 2), (0, 2)]) == [(0, 2), (0, 2)]
+    assert counted(bytewise, half, [(0, 2), (0, 2)], "e\u0301") == [(0, 2), (0, 2)]
+
+
+def bytes_in(tokenizer: Any, ids: list[int], text: str) -> list[tuple[int, int]]:
+    """Spans by another way: the bytes of all tokens, one after another, are the text's, but for a space before it."""
+    names = [tokenizer.backend_tokenizer.id_to_token(number) for number in ids]
+    raw = [bytes([int(name[3:5], 16)]) if name.startswith("<0x") else name.replace("▁", " ").encode() for name in names]
+    whole = b"".join(raw)
+    before = int(whole != text.encode())
+    assert whole == b" " * before + text.encode()
+    owner = [at - before for at, one in enumerate(whole.decode()) for _ in one.encode()]
+    ends = np.cumsum([len(one) for one in raw]).tolist()
+    return [(max(owner[end - len(one)], 0), max(owner[end - 1] + 1, 1)) for one, end in zip(raw, ends, strict=True)]
+
+
+LETTERS_OF_ALL = "a b é e\u0301 天 地 😀 👩\u200d👧 🏳️\u200d🌈 yes th 한국"
+MIXED = [*LETTERS_OF_ALL.split(), " ", "  ", "\n", "the water"]
+
+
+@pytest.mark.parametrize("kind", ["unigram", "spm with a space before", "spm"])
+def test_spans_are_where_the_bytes_are(kind: str) -> None:
+    """Unigram and BPE with byte fallback, characters split over tokens, on texts of many scripts."""
+    from tokenizers import normalizers
+
+    spaces = normalizers.Replace(" ", "▁")
+    prepend = normalizers.Sequence([normalizers.Prepend("▁"), spaces])
+    tokenizer = unigram() if kind == "unigram" else sentencepiece(spaces if kind == "spm" else prepend)
+    draw = random.Random(kind)
+    n_bytes = 0
+    for _ in range(200):
+        text = "".join(draw.choices(MIXED, k=draw.randrange(1, 14)))
+        found = encode_text(tokenizer, text, "never")
+        spans = list(zip(found.char_start.tolist(), found.char_end.tolist(), strict=True))
+        assert spans == bytes_in(tokenizer, found.token_ids.tolist(), text), text
+        n_bytes += sum(name.startswith("<0x") for name in tokenizer.convert_ids_to_tokens(found.token_ids.tolist()))
+    assert n_bytes > 1000
 
 
 @pytest.mark.parametrize("tokenizer", [word_piece(), unigram(byte_fallback=False)], ids=["wordpiece", "unigram"])
