@@ -15,6 +15,7 @@ from actkit.pipeline.input.reader import Records
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.reducers.table_sizes import TableSize
+from actkit.pipeline.rejections import remedy
 from actkit.pipeline.rules import Rules
 from actkit.runs.progress import Progress, reasons
 from actkit.runs.writer import Groups
@@ -114,5 +115,5 @@ def nothing_kept(progress: Progress) -> NothingKeptError:
         f"nothing was kept of {records}{reasons(progress)}; the first: {progress.first_rejected}",
         f"the labels are {listed}{more}: --positive and --negative name those that count, each repeatable"
         if labels
-        else "actkit peek FILE shows what the file has, and which command reads it",
+        else remedy(progress.first_rejected) or "actkit peek FILE shows what the file has, and which command reads it",
     )

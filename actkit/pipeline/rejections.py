@@ -20,6 +20,25 @@ def told(rejected: Rejected, value: Any) -> str:
     return f"{rejected.place}{field}: {rejected.reason}{found}{_there(rejected, value)}"
 
 
+REMEDIES = (
+    (
+        "not valid UTF-8",
+        "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW makes UTF-8 of what is in Latin-1 or Windows-1252",
+    ),
+    (
+        "but a list",
+        "a list's values have no names; jq names them: "
+        """jq -c 'if (.[0]|type) == "array" then .[] else . end | {text: .[0], label: .[1]}' FILE > NAMED.jsonl""",
+    ),
+)
+"""What a sentence about a rejected record says, and what makes a file of it that is read."""
+
+
+def remedy(said: str) -> str | None:
+    """What to do with a file whose records are all rejected so; None where nothing is known."""
+    return next((hint for part, hint in REMEDIES if part in said), None)
+
+
 def _there(rejected: Rejected, value: Any) -> str:
     reason = rejected.reason
     if not isinstance(value, Mapping) or not reason.startswith(("missing", "no field", "no ")):

@@ -21,7 +21,7 @@ from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template, concepts, pairs_of
 from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, side_in, wanted
 from actkit.recipes.conversations.context import Context, check_unused, read_context
-from actkit.recipes.conversations.fields import FieldNames, Fields
+from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.named_fields import listed
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.prompts import Conversation
@@ -122,8 +122,7 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
         read, left = value.read, value.left
         both = [Conversation((_user(text),), (text, None), shape=STATEMENTS, read=read, left=left) for text in sides]
         return Contrast(both[0], both[1], "\n".join(sides), None)
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not an object with fields")
+    object_of(value)
     fields = Fields(value, names or FieldNames())
     shape = shape_of(value)
     if shape is None or shape.form == STATEMENTS:

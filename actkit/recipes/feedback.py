@@ -5,12 +5,11 @@
 {"messages": […], "label"}           a conversation; its last message, the assistant's, is pooled
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.fields import FieldNames, lookup
+from actkit.recipes.conversations.fields import FieldNames, lookup, object_of
 from actkit.recipes.conversations.prompts import Conversation, read_answered
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
 from actkit.recipes.labels import Label, Labels, name_of
@@ -34,8 +33,7 @@ class Feedback:
 
 def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: FieldNames | None = None) -> Feedback:
     """The labelled text in one record. Raises RecordError, with the field, for what is missing or no use."""
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not an object with fields")
+    object_of(value)
     label, label_fields = labels.of_record(value)
     group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, ())
     group = lookup(value, group_name) if group_name else None

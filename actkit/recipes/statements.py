@@ -9,7 +9,7 @@ from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Records, Rejected
 from actkit.recipes.contrast_shapes import ContrastShape
 from actkit.recipes.conversations.context import check_unused
-from actkit.recipes.conversations.fields import FieldNames, Fields
+from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.prompt_response import text_in
 
@@ -84,8 +84,7 @@ def _pair(texts: Mapping[str, str], left: tuple[str, ...], shape: ContrastShape)
 
 def _labelled(record: Record, labels: Labels, shape: ContrastShape) -> tuple[str, Record] | Rejected:
     try:
-        if not isinstance(record.value, Mapping):
-            raise RecordError(None, "not an object with fields")
+        object_of(record.value)
         side = labels.of(record.value.get(shape.negative), shape.negative)
         if side == "neutral":
             raise RecordError(shape.negative, "neither positive nor negative", "neutral")

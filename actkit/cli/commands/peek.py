@@ -16,6 +16,7 @@ from actkit.cli.screen.console import counted, draw_table, starting
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import printable
 from actkit.pipeline.input import formats
+from actkit.pipeline.rejections import remedy
 
 if TYPE_CHECKING:
     from actkit.recipes.peeking.peek import Peek, Reading
@@ -98,6 +99,8 @@ def _draw(found: "Peek", model: str) -> None:
     screen.print(Text.assemble((found.path, "bold"), f": {found.format}, {count}"))
     if found.rejected:
         screen.print(f"  cannot be read: {found.rejected}", markup=False)
+        if (hint := remedy(found.rejected)) is not None:
+            screen.print(f"  {hint}", markup=False)
     if found.columns:
         draw_table(_columns(found), screen)
     if found.roles:

@@ -1,5 +1,6 @@
 """Stage 1, records, out of a Parquet file: a row is a record."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,11 @@ def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
             yield file
         return
     if inside(path):
-        raise InputError(f"{name_of(path)}: {what} is not read inside an archive", "unpack it")
+        archive, member = inside(path) or (path, "")
+        raise InputError(
+            f"{name_of(path)}: {what} is not read inside an archive",
+            f"unpack it: unzip {shlex.quote(archive)} {shlex.quote(member)}, and give {shlex.quote(member)}",
+        )
     if Path(path).is_fifo():
         raise InputError(f"{name_of(path)}: {what} cannot be read from a pipe", "it is read from its end; give a file")
     yield path

@@ -1,19 +1,26 @@
 """The records of a file of preference pairs, one a pair."""
 
-from collections.abc import Sequence
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from actkit.config import ReadSpec
-from actkit.errors import InputError, RecordError
+from actkit.errors import InputError, RecordError, in_short
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.pipeline.rejections import remedy
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.named_fields import check_named, listed
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
 from actkit.recipes.conversations.trees import from_trees
 
+BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)
+"""Parts of the names of fields that can say which of several answers is the best, by its number."""
 LOOK_AHEAD = 100
 """Records looked at before a file is given up on."""
 
@@ -67,7 +74,36 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
     if objects:
         reason = why_no_pair(Fields(objects[0], names))
         hint = f"{reason.field}: {reason.reason}; " if reason.field else hint
+        hint = _by_number(objects) or hint
+    elif reasons and (mend := remedy(reasons[0].reason)) is not None:
+        hint = f"{mend}; "
     return InputError(
         f"{name_of(path)}: no preference pairs in its first {len(looked_at)} records{seen}",
         f"{hint}actkit docs shapes lists what is read (trl, chatml, hh, sharegpt, …)",
     )
+
+
+def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
+    """What makes pairs of records that list answers and name the best by its number; None where they do not."""
+    lists = [name for name, value in objects[0].items() if isinstance(value, list) and len(value) > 1]
+    numbers = [name for name in objects[0] if BEST.search(name)]
+    for answers, best in product(lists, numbers):
+        if not all(_is_number_of(one.get(best), one.get(answers)) for one in objects):
+            continue
+        others = next((name for name, value in objects[0].items() if isinstance(value, str)), None)
+        kept = f"{json.dumps(others)}: .[{json.dumps(others)}], " if others else ""
+        each = f".[{json.dumps(answers)}]"
+        line = (
+            f"{each} as $a | .[{json.dumps(best)}] as $b | range($a | length) as $i | select($i != $b) | "
+            f'{{{kept}"chosen": $a[$b], "rejected": $a[$i]}}'
+        )
+        return (
+            f"{in_short(best)} gives the best of {in_short(answers)} by its number; jq makes pairs of it and each of "
+            f"the others: jq -c {shlex.quote(line)} FILE > PAIRS.jsonl; "
+        )
+    return None
+
+
+def _is_number_of(number: Any, answers: Any) -> bool:
+    counted = isinstance(number, int) and not isinstance(number, bool) and isinstance(answers, list)
+    return counted and 0 <= number < len(answers) and all(isinstance(one, str) for one in answers)

@@ -386,7 +386,10 @@ def shape_of(fields: Fields) -> Shape | None:
         own = Sides(names.chosen or "chosen", names.rejected or "rejected")
         return Shape("named-fields", "", (), own) if own.found(fields) else None
     if CHOSEN.found(fields):
-        return next((shape for shape in SHAPES if shape.answers is CHOSEN and shape.found(fields)), None)
+        known = next((shape for shape in SHAPES if shape.answers is CHOSEN and shape.found(fields)), None)
+        if known is None and names.prompt is not None and fields.has(names.prompt):
+            return Shape("named-fields", "", (), CHOSEN)
+        return known
     found = [shape for shape in SHAPES if shape.answers is not CHOSEN and shape.found(fields)]
     for kinds in ((LastOf,), (Sides,), (Judged, Ranked, InOrder)):
         own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]

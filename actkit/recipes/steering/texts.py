@@ -20,6 +20,7 @@ from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
+from actkit.recipes.conversations.fields import object_of
 from actkit.recipes.conversations.pairs import PairsSpec, detect, read_pair
 
 NEUTRAL = Path(__file__).with_name("neutral_texts.txt")
@@ -144,8 +145,7 @@ def _has_stem(value: Any, contrast: Contrast) -> bool:
 
 
 def _own(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not an object with fields")
+    object_of(value)
     if detect(value) is None:
         contrast = parse_contrast(value)
         if contrast.prompt is None:

@@ -1,0 +1,77 @@
+"""Files that are refused with the line that makes of them what is read: the line is run, where its program is there."""
+
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import Run
+
+ROWS = [["I really liked the tea.", "pos"], ["The lamp was broken.", "neg"]]
+ANSWERS = ["It's it.", "No.", "Perhaps?"]
+CHOICES = [{"q": f"What is {at}?", "answers": ANSWERS, "best_answer": at % 3} for at in range(4)]
+
+
+def mended(hint: str, folder: Path, made: str) -> list[Any]:
+    """The records of the file that a hint's line makes of the file `it`; none where its program is missing."""
+    line = re.search(r"(jq|iconv) -.* FILE > [A-Z]+(?:\.jsonl)?", hint)
+    assert line is not None, hint
+    if shutil.which(line[1]) is None:
+        return []
+    command = re.sub(r"FILE > \S+", f"it > {made}", line[0])
+    subprocess.run(["bash", "-c", command], cwd=folder, check=True, timeout=30)
+    return (folder / made).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_lists_of_values_are_named_by_the_line_in_the_hint(lines: bool, actkit: Run, tmp_path: Path) -> None:
+    text = "\n".join(json.dumps(row) for row in ROWS) if lines else json.dumps(ROWS)
+    (tmp_path / "it").write_text(text)
+    name = f"it.{'jsonl' if lines else 'json'}"
+    (tmp_path / name).write_text(text)
+    for command in ("reward-detect", "capture", "sae-extract"):
+        refused = actkit(command, tmp_path / name, "--target-layer", "2", "-o", tmp_path / "x", "-q")
+        assert refused.status == 1 and "not an object but a list" in refused.err
+    for row, named in zip(ROWS, mended(refused.err, tmp_path, "n.jsonl"), strict=False):
+        assert json.loads(named) == {"text": row[0], "label": row[1]}
+
+
+def test_a_file_that_is_not_in_utf8_says_how_to_make_it_so(actkit: Run, tmp_path: Path) -> None:
+    for name in ("it", "it.txt"):
+        (tmp_path / name).write_bytes("Où est le café ?\nÀ bientôt.\n".encode("latin-1"))
+    refused = actkit("capture", tmp_path / "it.txt", "-o", tmp_path / "x", "-q")
+    assert refused.status == 1 and "not valid UTF-8" in refused.err
+    assert mended(refused.err, tmp_path, "n.txt") in ([], ["Où est le café ?", "À bientôt."])
+    assert "iconv -f WINDOWS-1252" in actkit("dpo", tmp_path / "it.txt", "-o", tmp_path / "x", "-q").err
+    assert "iconv -f WINDOWS-1252" in actkit("peek", tmp_path / "it.txt").out
+
+
+def test_answers_whose_best_is_a_number_become_pairs_by_the_line_in_the_hint(actkit: Run, tmp_path: Path) -> None:
+    for name in ("it", "it.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in CHOICES))
+    refused = actkit("dpo", tmp_path / "it.jsonl", "-o", tmp_path / "x", "-q")
+    assert refused.status == 1 and "best_answer gives the best of answers by its number" in refused.err
+    pairs = [json.loads(one) for one in mended(refused.err.split("; actkit docs")[0], tmp_path, "n.jsonl")]
+    if pairs:
+        assert len(pairs) == 8
+        assert pairs[2] == {"q": "What is 1?", "chosen": "No.", "rejected": "It's it."}
+        assert actkit("dpo", tmp_path / "n.jsonl", "--prompt-field", "q", "-o", tmp_path / "x", "-q").status == 0
+    # A number that is no answer's, or counts something else, is no hint.
+    (tmp_path / "it.jsonl").write_text("".join(json.dumps({**row, "best_answer": 7}) + "\n" for row in CHOICES))
+    assert "by its number" not in actkit("dpo", tmp_path / "it.jsonl", "-o", tmp_path / "y", "-q").err
+
+
+def test_parquet_in_an_archive_says_how_to_get_it_out(actkit: Run, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["One."]}), tmp_path / "a b.parquet")
+    with zipfile.ZipFile(tmp_path / "it.zip", "w") as archive:
+        archive.write(tmp_path / "a b.parquet", "data/a b.parquet")
+    refused = actkit("feature-dataset", tmp_path / "it.zip", "--target-layer", "2", "-o", tmp_path / "x", "-q")
+    assert refused.status == 1
+    assert f"unzip {tmp_path}/it.zip 'data/a b.parquet', and give 'data/a b.parquet'" in refused.err
