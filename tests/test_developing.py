@@ -1,5 +1,6 @@
 """The developers' page: what it says to add is added, word for word, and works; the tree is the one that there is."""
 
+import ast
 import json
 import os
 import re
@@ -89,3 +90,21 @@ def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
     assert (rows["range"] == rows["max"] - rows["min"]).all()
     assert "range" in call("schema", "layer_stats")
     assert json.loads((tmp_path / "kv" / "run.json").read_text())["exports"][-1] == "safetensors"
+
+
+def test_no_name_is_one() -> None:
+    """A loop over records binds `record`, and so on: a name says what it stands for. `one` was bound 1,399 times."""
+    bound = []
+    for path in (*PACKAGE.rglob("*.py"), *Path(__file__).parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"\bone\b", text):
+            named = (getattr(node, "arg", None) or _stored(node) for node in ast.walk(ast.parse(text)))
+            bound += [path.name for name in named if name == "one"]
+    assert bound == []
+
+
+def _stored(node: ast.AST) -> str | None:
+    """The name that a node binds."""
+    if isinstance(node, ast.Name):
+        return node.id if isinstance(node.ctx, ast.Store) else None
+    return getattr(node, "name", None) or getattr(node, "asname", None)

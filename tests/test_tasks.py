@@ -34,8 +34,10 @@ def parts(run: Path) -> dict[str, bytes]:
 def check_same(single: Path, merged: Path) -> None:
     """Every part has the same bytes; counts and health are the same; no task has left anything."""
     assert parts(single) == parts(merged)
-    one, other = facts_of(single), facts_of(merged)
-    assert {name: (one.get(name), other.get(name)) for name in {*one, *other} if one.get(name) != other.get(name)} == {}
+    mine, other = facts_of(single), facts_of(merged)
+    assert {
+        name: (mine.get(name), other.get(name)) for name in {*mine, *other} if mine.get(name) != other.get(name)
+    } == {}
     assert [path.name for path in merged.parent.glob(f"{merged.name}*")] == [merged.name]
 
 

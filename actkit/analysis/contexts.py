@@ -88,13 +88,13 @@ class Strongest:
         if not self._count:
             return
         most = self._activations.shape[1]
-        every = tuple(np.concatenate(one) for one in zip(*self._waiting, strict=True))
+        every = tuple(np.concatenate(arrays) for arrays in zip(*self._waiting, strict=True))
         self._waiting, self._count = [], 0
         touched = np.flatnonzero(np.bincount(every[0], minlength=len(self._least)))
         known: tuple[npt.NDArray[Any], ...] = (self._activations, self._sequence_ids, self._positions, self._kinds)
         # Earlier ones come first, so that of equal ones they stay.
-        old = (np.repeat(touched, most), *(one[touched].reshape(-1) for one in known))
-        ids, values, sequences, places, kinds = (np.concatenate(one) for one in zip(old, every, strict=True))
+        old = (np.repeat(touched, most), *(array[touched].reshape(-1) for array in known))
+        ids, values, sequences, places, kinds = (np.concatenate(arrays) for arrays in zip(old, every, strict=True))
         # A positive float32 is ordered as its bits are.
         order = stable_order((ids << 32) | (np.int64(0x7FFFFFFF) - values.view(np.int32)))
         order = order[values[order] > 0]
@@ -103,9 +103,9 @@ class Strongest:
         ids = ids[order]
         rank = np.arange(len(ids)) - np.searchsorted(ids, ids, side="left")
         order, ids, rank = order[rank < most], ids[rank < most], rank[rank < most]
-        for one, new in zip(known, (values, sequences, places, kinds), strict=True):
-            one[touched] = 0
-            one[ids, rank] = new[order]
+        for array, new in zip(known, (values, sequences, places, kinds), strict=True):
+            array[touched] = 0
+            array[ids, rank] = new[order]
         self._least = self._activations[:, -1].copy()
 
 
@@ -176,8 +176,8 @@ def _pieces(lengths: Ints, data: Bytes) -> pa.LargeBinaryArray:
 
 def joined(windows: Sequence[Windows]) -> Windows:
     """Several after one another."""
-    lengths = [one.lengths for one in windows]
-    texts = [pa.array([], pa.large_binary()), *(one.texts for one in windows)]
+    lengths = [window.lengths for window in windows]
+    texts = [pa.array([], pa.large_binary()), *(window.texts for window in windows)]
     return Windows(pa.concat_arrays(texts), np.concatenate([np.zeros((0, 3), dtype=np.int64), *lengths]))
 
 
@@ -188,8 +188,8 @@ def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.
     there = activations > 0
     sequences, positions = strongest.sequence_ids[chosen][there], strongest.positions[chosen][there]
     found = list(texts_of(run, sequences, positions))
-    where = np.concatenate([np.zeros(0, dtype=np.int64), *(one for one, _ in found)])
-    texts = joined([one for _, one in found]).taken(np.argsort(where))
+    where = np.concatenate([np.zeros(0, dtype=np.int64), *(index for index, _ in found)])
+    texts = joined([window for _, window in found]).taken(np.argsort(where))
     ends = np.concatenate([[0], np.cumsum(there.sum(1))])
     return context_lists(ends, sequences, positions, activations[there], texts)
 
@@ -203,7 +203,7 @@ def context_lists(ends: Ints, sequences: Ints, positions: Ints, activations: Flo
             pa.array(activations),
             *texts.columns(),
         ],
-        names=[one.name for one in CONTEXTS.value_type],
+        names=[field.name for field in CONTEXTS.value_type],
     )
     return pa.ListArray.from_arrays(pa.array(ends.astype(np.int32)), rows).cast(CONTEXTS)
 

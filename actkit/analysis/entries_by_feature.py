@@ -92,7 +92,7 @@ class EntriesByFeature:
             waiting: list[tuple[npt.NDArray[Any], ...]] = []
             for some in self._read(table):
                 waiting.append(some)
-                if sum(len(one[0]) for one in waiting) >= CHUNK:
+                if sum(len(arrays[0]) for arrays in waiting) >= CHUNK:
                     self._append(waiting)
                     waiting = []
             self._append(waiting)
@@ -103,7 +103,7 @@ class EntriesByFeature:
     def ranges(self) -> Iterator[Entries]:
         """All entries, in order of feature."""
         for first, last, size in _ranges(self.counts):
-            starts = [self._file.read(one.starts + 4 * first, last - first + 1, np.int32) for one in self._chunks]
+            starts = [self._file.read(chunk.starts + 4 * first, last - first + 1, np.int32) for chunk in self._chunks]
             if size <= RANGE:
                 yield self._entries(first, starts)
                 continue
@@ -153,7 +153,7 @@ class EntriesByFeature:
     def _append(self, waiting: list[tuple[npt.NDArray[Any], ...]]) -> None:
         if not waiting:
             return
-        ids, values, sequences, positions = (np.concatenate(one) for one in zip(*waiting, strict=True))
+        ids, values, sequences, positions = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
         n = len(ids)
         # A matrix of one row in compressed columns is a stable counting sort.
         columns = csr_array((np.arange(n, dtype=np.int32), ids, np.array([0, n])), shape=(1, self.d_sae)).tocsc()
@@ -169,12 +169,12 @@ class EntriesByFeature:
         self.active += of_plain
         begin = self._file.write(starts.astype(np.int32, copy=False))
         self._chunks.append(
-            _Chunk(begin, tuple(self._file.write(one) for one in (values, sequences[order], positions)))
+            _Chunk(begin, tuple(self._file.write(array) for array in (values, sequences[order], positions)))
         )
 
     def _entries(self, first: int, starts: list[Int32s]) -> Entries:
         """The entries of the features from `first` on, of which each chunk has those between these [k + 1] places."""
-        counts = [np.diff(one).astype(np.int64) for one in starts]
+        counts = [np.diff(begins).astype(np.int64) for begins in starts]
         of_each = np.sum(counts, axis=0)
         found = [np.empty(int(of_each.sum()), dtype=dtype) for dtype in DTYPES]
         following = np.cumsum(of_each) - of_each
@@ -182,9 +182,9 @@ class EntriesByFeature:
             n = int(here.sum())
             if n:
                 to = np.repeat(following - (np.cumsum(here) - here), here) + np.arange(n)
-                for one, dtype, where in zip(found, DTYPES, chunk.arrays, strict=True):
+                for array, dtype, where in zip(found, DTYPES, chunk.arrays, strict=True):
                     at = where + int(begins[0]) * np.dtype(dtype).itemsize
-                    one[to] = self._file.read(at, n, dtype)
+                    array[to] = self._file.read(at, n, dtype)
             following += here
         values, sequences, stored = found
         features = np.repeat(np.arange(first, first + len(of_each), dtype=np.int32), of_each)
@@ -211,9 +211,9 @@ def _ranges(counts: Ints) -> Iterator[tuple[int, int, int]]:
 def _slice(starts: list[Int32s], begin: int, end: int) -> list[Int32s]:
     """The same places of one feature, for its entries [begin, end) alone."""
     found, before = [], 0
-    for one in starts:
-        n = int(one[1] - one[0])
+    for begins in starts:
+        n = int(begins[1] - begins[0])
         edges = np.clip(np.array([begin, end]) - before, 0, n)
-        found.append((one[0] + edges).astype(np.int32))
+        found.append((begins[0] + edges).astype(np.int32))
         before += n
     return found

@@ -44,5 +44,5 @@ def _groups(found: Entries, sae: str) -> dict[str, pa.Table]:
         if end - cuts[-1] >= GROUP or end == n:
             cuts.append(end)
     columns = [pa.repeat(sae, n), found.features, found.sequences, found.positions, found.values]
-    table = pa.table([pa.array(one) for one in columns], schema=arrow_schema("feature_positions"))
+    table = pa.table([pa.array(column) for column in columns], schema=arrow_schema("feature_positions"))
     return {str(number): table.slice(begin, end - begin) for number, (begin, end) in enumerate(pairwise(cuts))}

@@ -51,9 +51,9 @@ def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambd
     found, active, d_sae = tally(entries, CONTEXTS_KEPT), entries.active, entries.d_sae
     strong, shown = _strong_tokens(found), _sampled_tokens(found)
     together = _together(*entries.at_random.chosen(), d_sae)
-    every = [np.concatenate([one, other]) for one, other in zip(strong, shown, strict=True)]
+    every = [np.concatenate([best, other]) for best, other in zip(strong, shown, strict=True)]
     order = np.argsort(every[0] // BLOCK, kind="stable")
-    features, sequences, positions, bits = (one[order] for one in every)
+    features, sequences, positions, bits = (array[order] for array in every)
     with ContextFile(entries.run, sequences, positions, features // BLOCK, entries.scratch) as texts:
         for number, first in enumerate(range(0, d_sae, BLOCK)):
             block = np.arange(first, min(first + BLOCK, d_sae))
@@ -72,10 +72,10 @@ def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambd
                 "mean": pa.array(found.total[block] / np.maximum(active[block], 1), mask=~fired),
                 "max": pa.array(entries.largest[block].astype(np.float64), mask=~fired),
                 "histogram": counts.cast(pa.list_(pa.int64())),
-                "url": pa.array([url(int(one)) for one in block], type=pa.string()),
+                "url": pa.array([url(int(feature)) for feature in block], type=pa.string()),
                 "contexts": _contexts(rows.where(own[:n_strong]), block),
                 "quantile_contexts": _quantiles(rows.where(own[n_strong:]), block),
-                "co_active": pa.array([together.get(int(one)) for one in block], type=CO_ACTIVE),
+                "co_active": pa.array([together.get(int(feature)) for feature in block], type=CO_ACTIVE),
             }
             yield pa.table(columns, schema=arrow_schema("feature_stats"))
 
@@ -117,7 +117,7 @@ def _sampled_tokens(found: Tally) -> tuple[Ints, ...]:
     if not found.sampled:
         return tuple(np.zeros(0, dtype=np.int64) for _ in range(4))
     # Again over all: a feature of very many entries came in several ranges.
-    every = first_sampled(*(np.concatenate(one) for one in zip(*found.sampled, strict=True)))
+    every = first_sampled(*(np.concatenate(arrays) for arrays in zip(*found.sampled, strict=True)))
     features, sequences, positions, bits, _ = every
     order = stable_order(features << 32 | bits)
     return features[order], sequences[order], positions[order], bits[order]

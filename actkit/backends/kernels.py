@@ -42,10 +42,10 @@ def fast_modules(module: torch.nn.Module) -> Iterator[None]:
     In bfloat16 that rounds once where the parts round eight times, and is the closer to the exact value.
     """
     with ExitStack() as replaced:
-        for one in module.modules():
-            if type(one).__name__ in GELU_BY_PARTS and "forward" not in vars(one):  # else someone else replaced it
-                replaced.callback(delattr, one, "forward")
-                one.forward = functools.partial(_gelu, one.forward)
+        for inner in module.modules():
+            if type(inner).__name__ in GELU_BY_PARTS and "forward" not in vars(inner):  # else someone else replaced it
+                replaced.callback(delattr, inner, "forward")
+                inner.forward = functools.partial(_gelu, inner.forward)
         yield
 
 
@@ -101,12 +101,12 @@ _PRODUCTS: Mapping[Any, Callable[..., tuple[Any, Any, Any]]] = {
 def _fits(x: Any, weight: Any, bias: Any) -> bool:
     """Whether these are a plain product in float32 on the CPU, with nothing to be remembered for a gradient."""
     tensors = (x, weight) if bias is None else (x, weight, bias)
-    for one in tensors:
-        if not isinstance(one, torch.Tensor) or one.layout != torch.strided or one.is_mkldnn:
+    for tensor in tensors:
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_mkldnn:
             return False
-        if one.device.type != "cpu" or one.dtype != torch.float32 or not one.numel():
+        if tensor.device.type != "cpu" or tensor.dtype != torch.float32 or not tensor.numel():
             return False
-    if torch.is_grad_enabled() and any(one.requires_grad for one in tensors):
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return False
     if x.ndim < 2 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or (bias is not None and bias.ndim != 1):
         return False

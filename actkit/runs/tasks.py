@@ -152,7 +152,9 @@ def _share(out: Path, task: Task) -> Share:
             f"task {task}: {path / name} is {what}",
             f"compute it again: the same command with --shard {task.number}/{task.of} --resume",
         )
-    return Share(task, path, begun, about["shards"], about["end"], [one for one in found if one.part in due])
+    return Share(
+        task, path, begun, about["shards"], about["end"], [manifest for manifest in found if manifest.part in due]
+    )
 
 
 def _check_alike(out: Path, found: Sequence[Share]) -> None:

@@ -23,7 +23,7 @@ def added(entries: Sequence[Entry], n_features: int, most: int, parts: Sequence[
     """The entries of the sequences of each of `parts`, a part after another."""
     strongest = Strongest(n_features, most)
     for part in parts:
-        here = sorted((one for one in entries if one[2] in part), key=lambda one: one[2:])
+        here = sorted((entry for entry in entries if entry[2] in part), key=lambda context: context[2:])
         columns = list(zip(*here, strict=True)) if here else [(), (), (), ()]
         dtypes = (np.int64, np.float32, np.int64, np.int64)
         strongest.add(*(np.array(column, dtype=dtype) for column, dtype in zip(columns, dtypes, strict=True)))
@@ -42,7 +42,7 @@ def listed(strongest: Strongest, feature: int) -> list[tuple[float, int, int]]:
 def brute_force(entries: Sequence[Entry], feature: int, most: int) -> list[tuple[float, int, int]]:
     """The best token of each sequence, the first of equal ones; then the best sequences, the first of equal ones."""
     best: dict[int, tuple[float, int, int]] = {}
-    for _, value, sequence, place in sorted(one for one in entries if one[0] == feature):
+    for _, value, sequence, place in sorted(entry for entry in entries if entry[0] == feature):
         row = (value, sequence, place)
         if sequence not in best or (-value, place) < (-best[sequence][0], best[sequence][2]):
             best[sequence] = row
@@ -54,7 +54,7 @@ ENTRIES = st.lists(
         st.integers(0, 3), st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0, 7.0]), st.integers(0, 11), st.integers(0, 5)
     ),
     max_size=120,
-    unique_by=lambda one: (one[0], one[2], one[3]),
+    unique_by=lambda entry: (entry[0], entry[2], entry[3]),
 )
 
 
@@ -80,7 +80,7 @@ def test_a_sequence_counts_once_with_its_first_best_token() -> None:
 
 def test_equal_sequences_stay_in_order_and_a_later_one_does_not_push_out_an_earlier() -> None:
     entries = [(0, 1.0, sequence, 0) for sequence in range(6)]
-    for parts in ([range(6)], [range(2), range(2, 6)], [[one] for one in range(6)]):
+    for parts in ([range(6)], [range(2), range(2, 6)], [[index] for index in range(6)]):
         assert listed(added(entries, 1, 3, parts), 0) == [(1.0, 0, 0), (1.0, 1, 0), (1.0, 2, 0)]
 
 
@@ -108,13 +108,13 @@ def written(run: Path, shards: Sequence[Sequence[int]]) -> Path:
         sequences = {name: [None] * len(shard) for name in arrow_schema("sequences").names}
         sequences |= {
             "sequence_id": list(shard),
-            "char_offset": [OFFSETS[one] for one in shard],
-            "text": [TEXTS[one] for one in shard],
+            "char_offset": [OFFSETS[index] for index in shard],
+            "text": [TEXTS[index] for index in shard],
         }
         rows = [
-            (one, position, OFFSETS[one] + start, OFFSETS[one] + end)
-            for one in shard
-            for position, (start, end) in enumerate([(0, 0), SPANS[one]])
+            (index, position, OFFSETS[index] + start, OFFSETS[index] + end)
+            for index in shard
+            for position, (start, end) in enumerate([(0, 0), SPANS[index]])
         ]
         tokens: dict[str, Any] = {name: [None] * len(rows) for name in arrow_schema("tokens").names}
         names = ("sequence_id", "position", "char_start", "char_end")
@@ -129,17 +129,17 @@ def written(run: Path, shards: Sequence[Sequence[int]]) -> Path:
 @pytest.mark.parametrize("shards", [[[0, 1, 2, 3]], [[0], [], [1, 2], [3]]], ids=["one shard", "several"])
 def test_text_before_and_after_is_cut_at_60_characters_and_at_the_ends(tmp_path: Path, shards: list[list[int]]) -> None:
     """Positions are the document's and the text is the chunk's: the offset between them is taken off."""
-    strongest = added([(2, 1.0 + one, one, 1) for one in range(4)], 4, 3, [range(4)])
+    strongest = added([(2, 1.0 + index, index, 1) for index in range(4)], 4, 3, [range(4)])
     found = contexts_of(written(tmp_path, shards), strongest, [1, 2])
     assert found.type == CONTEXTS
     nothing, three = found.to_pylist()
     assert nothing == []
-    assert [(one["activation"], one["sequence_id"], one["position"]) for one in three] == [
+    assert [(row["activation"], row["sequence_id"], row["position"]) for row in three] == [
         (4.0, 3, 1),
         (3.0, 2, 1),
         (2.0, 1, 1),
     ]
-    assert [(one["before"], one["token"], one["after"]) for one in three] == [
+    assert [(token["before"], token["token"], token["after"]) for token in three] == [
         ("z" * AROUND, "TOKEN", "w" * AROUND),
         ("x" * 59, "TOKEN", "y" * 59),
         ("é", "😀", TEXTS[1][2 : 2 + AROUND]),

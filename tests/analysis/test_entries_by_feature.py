@@ -42,13 +42,13 @@ def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
         ranges = list(entries.ranges())
     found = [
         row
-        for one in ranges
+        for span in ranges
         for row in zip(
-            *(getattr(one, name).tolist() for name in ("features", "sequences", "positions", "values", "is_left_out")),
+            *(getattr(span, name).tolist() for name in ("features", "sequences", "positions", "values", "is_left_out")),
             strict=True,
         )
     ]
-    assert found == expected and all(len(one.features) <= most for one in ranges)
+    assert found == expected and all(len(span.features) <= most for span in ranges)
     plain = [row for row in expected if not row[4]]
     assert entries.active.tolist() == np.bincount([row[0] for row in plain], minlength=D_SAE).tolist()
     assert entries.largest.tolist() == [
@@ -62,9 +62,9 @@ def test_statistics_do_not_depend_on_chunks_and_ranges(run: Path, monkeypatch: p
     monkeypatch.setattr(module, "CHUNK", 100)
     monkeypatch.setattr(module, "RANGE", 40)
     cut = [row for table in feature_stats(run, SAE, D_SAE) for row in table.to_pylist()]
-    for one, other in zip(whole, cut, strict=True):
-        assert other.pop("mean") == pytest.approx(one.pop("mean"), rel=1e-12)
-        assert other == one
+    for mine, other in zip(whole, cut, strict=True):
+        assert other.pop("mean") == pytest.approx(mine.pop("mean"), rel=1e-12)
+        assert other == mine
     assert max(row["n_active"] for row in whole) > 120
 
 
@@ -105,4 +105,7 @@ def test_tokens_at_random_are_those_of_all_at_once(
     share = min(40, 2500 / (lengths[own].sum() / own.sum()) ** 2) / own.sum()
     wanted = np.flatnonzero(own & (priority_of(np.zeros(n, dtype=np.int64), positions) / (1 << 53) < share))
     assert counts.tolist() == lengths[wanted].tolist() and len(wanted) > 3
-    assert chosen.tolist() == np.concatenate([ids[ends[one] - lengths[one] : ends[one]] for one in wanted]).tolist()
+    assert (
+        chosen.tolist()
+        == np.concatenate([ids[ends[feature] - lengths[feature] : ends[feature]] for feature in wanted]).tolist()
+    )

@@ -35,9 +35,11 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished
     """Options' name → a run of one corpus: sentences said again and again (so that activations tie), special tokens
     typed inside, records that are rejected."""
     sentences = [
-        one for file in ("fra", "spa") for one in (DATA / "udhr" / f"{file}.txt").read_text("utf-8").split(".")
+        word for file in ("fra", "spa") for word in (DATA / "udhr" / f"{file}.txt").read_text("utf-8").split(".")
     ]
-    records: list[Any] = [one.strip() for one in sentences] + ["The sea was calm."] * 25 + ["a <|user|> b <|end|> c"]
+    records: list[Any] = (
+        [sentence.strip() for sentence in sentences] + ["The sea was calm."] * 25 + ["a <|user|> b <|end|> c"]
+    )
     records += [". ".join(sentences), "", "The sea was calm. " * 12]
     return cache(lambda name: dataset_run(tmp_path_factory.mktemp("stats"), records, context_size=40, **OPTIONS[name]))
 
@@ -88,7 +90,7 @@ def test_the_table_is_what_brute_force_finds(run_of: Callable[[str], Finished], 
     finished = run_of(name)
     rows = brute_force(finished.path)
     stats = pq.read_table(finished.path / "feature_stats").to_pylist()
-    by_feature = {(one["sae"], one["feature_id"]): one for one in stats}
+    by_feature = {(stat["sae"], stat["feature_id"]): stat for stat in stats}
     figures = rows.groupby(["sae", "feature_ids"]).agg(
         n=("activation", "size"), mean=("activation", "mean"), max=("activation", "max"), of=("n_tokens", "first")
     )
@@ -105,14 +107,14 @@ def test_the_table_is_what_brute_force_finds(run_of: Callable[[str], Finished], 
         silent = {"n_active": 0, "density": 0.0, "mean": None, "max": None, "contexts": []}
         silent |= {"histogram": [0] * 40, "quantile_contexts": [[]] * 5, "co_active": None}
         assert by_feature[key] == {"sae": key[0], "feature_id": key[1], "url": None, **silent}
-    assert any(len(one["contexts"]) == CONTEXTS_KEPT == 20 < one["n_active"] for one in stats)
+    assert any(len(stat["contexts"]) == CONTEXTS_KEPT == 20 < stat["n_active"] for stat in stats)
 
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_feature_of_every_sae_has_one_row_in_order(run_of: Callable[[str], Finished], name: str) -> None:
     stats = pq.read_table(run_of(name).path / "feature_stats", columns=["sae", "feature_id", "n_active"])
-    saes = [f"{one.release}/{one.sae_id}" for one in OPTIONS[name]["saes"]]
+    saes = [f"{sae.release}/{sae.sae_id}" for sae in OPTIONS[name]["saes"]]
     expected = [(sae, feature) for sae in saes for feature in range(NAMES[sae])]
     assert list(zip(stats["sae"].to_pylist(), stats["feature_id"].to_pylist(), strict=True)) == expected
     assert 0 in stats["n_active"].to_pylist()
@@ -125,10 +127,10 @@ def test_histograms_are_numpys_and_random_tokens_are_the_features_own(
 ) -> None:
     rows = brute_force(run_of(name).path)
     keys = ["sae", "feature_ids"]
-    values = {key: one["activation"].to_numpy() for key, one in rows.groupby(keys)}
+    values = {key: row["activation"].to_numpy() for key, row in rows.groupby(keys)}
     places = {
-        key: set(zip(one["sequence_id"], one["position"], one["activation"], one["token"], strict=True))
-        for key, one in rows.groupby(keys)
+        key: set(zip(row["sequence_id"], row["position"], row["activation"], row["token"], strict=True))
+        for key, row in rows.groupby(keys)
     }
     found = 0
     for row in pq.read_table(run_of(name).path / "feature_stats").to_pylist():
@@ -137,15 +139,17 @@ def test_histograms_are_numpys_and_random_tokens_are_the_features_own(
         assert row["histogram"] == np.histogram(mine, bins=40, range=(0, most or 1))[0].tolist()
         lists = row["quantile_contexts"]
         shown = [
-            (one["sequence_id"], one["position"], one["activation"], one["token"]) for part in lists for one in part
+            (token["sequence_id"], token["position"], token["activation"], token["token"])
+            for part in lists
+            for token in part
         ]
         assert len(lists) == 5 and len(set(shown)) == len(shown) >= min(20, len(mine)) and len(shown) <= 25
         assert set(shown) <= places.get((row["sae"], row["feature_id"]), set())
-        assert [one[2] for one in shown] == sorted(one[2] for one in shown)
+        assert [context[2] for context in shown] == sorted(context[2] for context in shown)
         if len(mine) > 60:
             found += 1
             assert len(shown) == 25 and {len(part) for part in lists} == {5}
-            assert abs((mine < np.median([one[2] for one in shown])).mean() - 0.5) < 0.45
+            assert abs((mine < np.median([context[2] for context in shown])).mean() - 0.5) < 0.45
     assert found > 10
 
 
@@ -167,12 +171,12 @@ def test_what_is_active_together_is_counted(run_of: Callable[[str], Finished]) -
         known += 1
         others = together[feature].copy()
         others[feature] = 0
-        best = sorted(np.flatnonzero(others).tolist(), key=lambda one: (-others[one], one))[:8]
-        assert [one["feature_id"] for one in row["co_active"]] == best
-        for one in row["co_active"]:
-            share = others[one["feature_id"]] / counts[feature]
-            assert one["share"] == pytest.approx(share)
-            assert one["lift"] == pytest.approx(share * n / counts[one["feature_id"]])
+        best = sorted(np.flatnonzero(others).tolist(), key=lambda other: (-others[other], other))[:8]
+        assert [partner["feature_id"] for partner in row["co_active"]] == best
+        for partner in row["co_active"]:
+            share = others[partner["feature_id"]] / counts[feature]
+            assert partner["share"] == pytest.approx(share)
+            assert partner["lift"] == pytest.approx(share * n / counts[partner["feature_id"]])
     assert known > 50
 
 
@@ -183,13 +187,13 @@ def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(
     found = 0
     for row in pq.read_table(run_of("one SAE").path / "feature_stats").to_pylist():
         contexts = row["contexts"]
-        assert len({one["sequence_id"] for one in contexts}) == len(contexts)
-        assert len({(one["before"], one["token"], one["after"]) for one in contexts}) == len(contexts)
-        for one, after in itertools.pairwise(contexts):
-            assert one["activation"] >= after["activation"]
-            if one["activation"] == after["activation"]:
+        assert len({context["sequence_id"] for context in contexts}) == len(contexts)
+        assert len({(context["before"], context["token"], context["after"]) for context in contexts}) == len(contexts)
+        for before, after in itertools.pairwise(contexts):
+            assert before["activation"] >= after["activation"]
+            if before["activation"] == after["activation"]:
                 found += 1
-                assert one["sequence_id"] < after["sequence_id"]
+                assert before["sequence_id"] < after["sequence_id"]
     assert found > 0
 
 
@@ -197,7 +201,7 @@ def test_shards_do_not_change_the_table(run_of: Callable[[str], Finished]) -> No
     for name in ("one SAE", "two SAEs"):
         whole, parts = run_of(name), run_of(f"{name}, many shards")
         assert whole.facts["tables"]["features"]["parts"] == 1 < 5 < parts.facts["tables"]["features"]["parts"]
-        tables = [pq.read_table(one.path / "feature_stats").to_pandas() for one in (whole, parts)]
+        tables = [pq.read_table(run.path / "feature_stats").to_pandas() for run in (whole, parts)]
         assert (tables[0]["n_active"] == tables[1]["n_active"]).all()
         for column in ("density", "mean", "max"):
             assert tables[0][column].tolist() == pytest.approx(tables[1][column].tolist(), rel=1e-5, nan_ok=True)
@@ -217,7 +221,7 @@ def test_special_tokens_are_left_out(run_of: Callable[[str], Finished]) -> None:
     assert len(special) == finished.facts["counts"]["sequences"] + 2
     for row in pq.read_table(finished.path / "feature_stats").to_pylist():
         assert row["n_active"] == pytest.approx(row["density"] * (len(tokens) - len(special)))
-        assert not special & {(one["sequence_id"], one["position"]) for one in row["contexts"]}
+        assert not special & {(context["sequence_id"], context["position"]) for context in row["contexts"]}
 
 
 def test_blocks_of_features_make_one_table(run_of: Callable[[str], Finished], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +249,7 @@ def test_features_link_to_neuronpedia_where_the_sae_has_an_id(tmp_path: Path, sa
     known = SaeSpec(path=str(saved("standard", tmp_path / "known", d_in=192, d_sae=32, neuronpedia_id=sae_id)))
     finished = dataset_run(tmp_path, ["The sea was calm."], [known, SAES[1]])
     stats = pq.read_table(finished.path / "feature_stats").to_pylist()
-    urls = [one["url"] for one in stats if one["sae"] == "known"]
+    urls = [stat["url"] for stat in stats if stat["sae"] == "known"]
     assert urls == [f"https://neuronpedia.org/{sae_id}/{number}" if sae_id else None for number in range(32)]
-    assert {one["url"] for one in stats if one["sae"] != "known"} == {None}
-    assert [one["neuronpedia_id"] for one in finished.facts["saes"]] == [sae_id, None]
+    assert {stat["url"] for stat in stats if stat["sae"] != "known"} == {None}
+    assert [sae["neuronpedia_id"] for sae in finished.facts["saes"]] == [sae_id, None]

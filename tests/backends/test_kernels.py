@@ -103,18 +103,18 @@ def test_gelu_by_parts_is_computed_at_once_and_put_back(model_dir: Callable[[str
     from transformers.activations import NewGELUActivation
 
     model = AutoModelForCausalLM.from_pretrained(model_dir("gpt2"))
-    parts = [one for one in model.modules() if isinstance(one, NewGELUActivation)]
+    parts = [module for module in model.modules() if isinstance(module, NewGELUActivation)]
     x = torch.linspace(-9, 9, 1001)
     expected = parts[0](x)
     with fast_modules(model):
         found, half, at_16 = parts[0](x), parts[0](x.bfloat16()), parts[0](x.half())
-        assert all("forward" in vars(one) for one in parts)
+        assert all("forward" in vars(part) for part in parts)
     assert relative_error(found, expected) <= 1e-6
     assert torch.equal(found, torch.nn.functional.gelu(x, approximate="tanh"))
     by_parts, exact = parts[0](x.bfloat16()), parts[0](x.bfloat16().double())
     assert (half - exact).abs().max() < (by_parts - exact).abs().max() < 0.1
     assert torch.equal(at_16, parts[0](x.half()))
-    assert not any("forward" in vars(one) for one in parts)
+    assert not any("forward" in vars(part) for part in parts)
     assert torch.equal(parts[0](x), expected)
 
 

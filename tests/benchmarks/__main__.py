@@ -43,35 +43,39 @@ WORKLOADS = {
 
 def table(measured: Mapping[str, Measured]) -> str:
     """Two Markdown tables, a row a workload: ratios to the reference, and how far numbers are from its own."""
-    names = list(dict.fromkeys(name for one in measured.values() for name in one.seconds if name != TUNED))
+    names = list(dict.fromkeys(name for found in measured.values() for name in found.seconds if name != TUNED))
     lines = [
         f"| work | {' | '.join(names)} | hand-tuned | tokens/s, actkit's work |",
         f"|---|{'---|' * (len(names) + 2)}",
     ]
-    for workload, one in measured.items():
-        ratios = (f"{one.seconds[name] / one.seconds[TUNED]:.2f}" if name in one.seconds else "–" for name in names)
-        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(ratios)} | 1 | {one.tokens / one.seconds[WORK]:,.0f} |")
-    whose = list(dict.fromkeys(name for one in measured.values() for name in one.agrees))
+    for workload, found in measured.items():
+        ratios = (
+            f"{found.seconds[name] / found.seconds[TUNED]:.2f}" if name in found.seconds else "–" for name in names
+        )
+        lines.append(
+            f"| {WORKLOADS[workload]} | {' | '.join(ratios)} | 1 | {found.tokens / found.seconds[WORK]:,.0f} |"
+        )
+    whose = list(dict.fromkeys(name for found in measured.values() for name in found.agrees))
     lines += ["", f"| numbers differ by at most | {' | '.join(whose)} |", f"|---|{'---|' * len(whose)}"]
-    for workload, one in measured.items():
-        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(one.agrees.get(name, '–') for name in whose)} |")
+    for workload, found in measured.items():
+        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(found.agrees.get(name, '–') for name in whose)} |")
     return "\n".join(lines) + "\n"
 
 
 def memory_table(folder: Path, names: Sequence[str]) -> str:
     """The most memory that actkit and the reference hold, each in a process of its own."""
     lines = ["| work | actkit, MB | hand-tuned, MB |", "|---|---|---|"]
-    for one in names:
+    for workload in names:
         held = [
             subprocess.run(
-                [sys.executable, "-m", "tests.benchmarks.once", str(folder), one, way],
+                [sys.executable, "-m", "tests.benchmarks.once", str(folder), workload, way],
                 check=True,
                 capture_output=True,
                 text=True,
             ).stdout.split()[-1]
             for way in ("actkit", "tuned")
         ]
-        lines.append(f"| {WORKLOADS[one]} | {' | '.join(held)} |")
+        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(held)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -106,8 +110,8 @@ def peers_for(inputs: workloads.Inputs, names: Sequence[str]) -> Iterator[tuple[
                 notes.append(f"{name} does not run: {error}")
         yield peers, notes
     finally:
-        for one in peers.values():
-            one.close()
+        for process in peers.values():
+            process.close()
 
 
 def main() -> None:
@@ -129,10 +133,10 @@ def main() -> None:
         inputs = workloads.make(Path(folder), size)
         measured = {}
         with peers_for(inputs, options.peers or options.peer or ()) as (peers, notes):
-            for one in names:
-                measured[one] = measure(inputs, one, options.rounds, not options.limit_only, peers)
-                notes += [f"{name}, {one}: {what}" for name, what in measured[one].failed.items()]
-                print(f"{one}: {measured[one].seconds}", file=sys.stderr, flush=True)
+            for workload in names:
+                measured[workload] = measure(inputs, workload, options.rounds, not options.limit_only, peers)
+                notes += [f"{name}, {workload}: {what}" for name, what in measured[workload].failed.items()]
+                print(f"{workload}: {measured[workload].seconds}", file=sys.stderr, flush=True)
         text = f"{machine()}\n\n{table(measured)}"
         if notes:
             text += "\n" + "".join(f"* {note}\n" for note in notes)

@@ -20,7 +20,9 @@ def difference(workload: str, found: Mapping[str, Any], expected: Mapping[Any, A
         _same_number(len(names), len(expected))
         pairs = [(found[f"{name}/values"], found[f"{name}/ids"], *expected[int(name)]) for name in names]
         columns = zip(*pairs, strict=True)
-        return _features(*(np.concatenate([np.asarray(one).reshape(-1, TOP_K) for one in each]) for each in columns))
+        return _features(
+            *(np.concatenate([np.asarray(column).reshape(-1, TOP_K) for column in each]) for each in columns)
+        )
     whole = {name: _wanted(workload, name, expected) for name in found}
     _same_number(len(found), len(expected) // 3 * 2 if workload == "pairs" else len(expected))
     error = max(float(np.abs(found[name] - wanted).max()) for name, wanted in whole.items())
@@ -35,7 +37,7 @@ def of_windows(found: Mapping[str, Any], model: Any, sae: Any) -> tuple[float, f
         values.append(top.values.numpy())
         ids.append(top.indices.numpy())
     every = (found["values"], found["ids"], np.concatenate(values), np.concatenate(ids))
-    return _features(*(one.reshape(-1, TOP_K) for one in every))
+    return _features(*(array.reshape(-1, TOP_K) for array in every))
 
 
 def shown(error: float, same: float | None) -> str:

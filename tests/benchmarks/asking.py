@@ -94,7 +94,7 @@ class Asked:
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         # What a library prints when it is imported is no answer.
-        line = next((one for one in self._process.stdout if one.startswith("{")), None)
+        line = next((text for text in self._process.stdout if text.startswith("{")), None)
         if line is None:
             self._process.wait()
         answer = json.loads(line) if line else {"error": self._last_line()}
@@ -104,5 +104,5 @@ class Asked:
         return dict(answer)
 
     def _last_line(self) -> str:
-        lines = [one for one in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if one.strip()]
+        lines = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else "it ended without a word"

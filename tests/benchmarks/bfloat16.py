@@ -63,9 +63,9 @@ def main() -> None:
     lines = ["| work | times as fast as float32 | the same as in float32 |", "|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         inputs = workloads.make(Path(folder), workloads.SMALL if options.small else workloads.FULL)
-        for one in options.only or WORKLOADS:
-            ratio, agrees = measure(inputs, one, options.rounds)
-            lines.append(f"| {WORKLOADS[one]} | {ratio:.2f} | {agrees} |")
+        for workload in options.only or WORKLOADS:
+            ratio, agrees = measure(inputs, workload, options.rounds)
+            lines.append(f"| {WORKLOADS[workload]} | {ratio:.2f} | {agrees} |")
     text = f"{machine()}\n\n" + "\n".join(lines) + "\n"
     report.show(text, options.out)
 

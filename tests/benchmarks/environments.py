@@ -108,5 +108,5 @@ def _call(call: Sequence[str], end: float) -> None:
     except subprocess.TimeoutExpired:
         raise NotInstalledError(f"not within {LIMIT} s") from None
     if done.returncode:
-        lines = [one for one in (done.stdout + done.stderr).splitlines() if one.strip() and "WARNING" not in one]
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and "WARNING" not in line]
         raise NotInstalledError(lines[-1] if lines else f"pip ended with {done.returncode}")

@@ -124,12 +124,12 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         inputs, spec = make(Path(folder), size if options.texts == 1 else replace(size, **counts), options.device)
-        for one in options.only or WORKLOADS:
-            found = measure(inputs, one, spec, options.rounds)
+        for workload in options.only or WORKLOADS:
+            found = measure(inputs, workload, spec, options.rounds)
             rates = " | ".join(f"{found['tokens'] / found[part]:,.0f}" for part in ("alone", "loop"))
             shares = " | ".join(f"{found['alone'] / found[part]:.2f}" for part in ("loop", "whole"))
             went = ", ".join(f"{part} {seconds:.2f}" for part, seconds in found["profile"].items())
-            lines.append(f"| {WORKLOADS[one]} | {rates} | {shares} | {went} |")
+            lines.append(f"| {WORKLOADS[workload]} | {rates} | {shares} | {went} |")
     device = torch.cuda.get_device_name() if options.device.startswith("cuda") else options.device
     text = f"{device}; {machine()}\n\n" + "\n".join(lines) + "\n"
     report.show(text, options.out)

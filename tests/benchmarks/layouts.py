@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         run, path = finished_run(options.texts, Path(name)), Path(name) / "x.parquet"
         vectors = run.activations(HOOK_POINT)
-        arrays = {str(one): vectors.astype(one) for one in ("float32", "float16")}
+        arrays = {str(dtype): vectors.astype(dtype) for dtype in ("float32", "float16")}
         ways = [(dtype, kind, codec) for dtype in arrays for kind in KINDS for codec in CODECS]
         seconds: dict[tuple[str, ...], list[tuple[float, float]]] = {way: [] for way in ways}
         sizes = {}
@@ -113,7 +113,7 @@ def main() -> None:
     for way, spent in seconds.items():
         size = arrays[way[0]].nbytes
         rates = (size / 1e6 / statistics.median(each) for each in zip(*spent, strict=True))
-        print(f"| {' | '.join(way)} | {' | '.join(f'{one:,.0f}' for one in rates)} | {sizes[way] / size:.2f} |")
+        print(f"| {' | '.join(way)} | {' | '.join(f'{rate:,.0f}' for rate in rates)} | {sizes[way] / size:.2f} |")
     print(f"\n`run.activations` of the run itself: {vectors.nbytes / 1e6 / statistics.median(own):,.0f} MB/s")
 
 

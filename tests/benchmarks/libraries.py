@@ -74,8 +74,8 @@ def _arrays(share: float) -> list[Any]:
             yield random.random((min(4096, n - first), width), dtype=np.float32)
 
     return [
-        Array(str(one), np.dtype(np.float32), (n, width), lambda one=one: pieces(one))  # type: ignore[misc]
-        for one in (0, 1)
+        Array(str(number), np.dtype(np.float32), (n, width), lambda number=number: pieces(number))  # type: ignore[misc]
+        for number in (0, 1)
     ]
 
 
@@ -83,7 +83,7 @@ def _loaded(path: Path) -> list[float]:
     import torch
 
     found = torch.load(path, weights_only=True, mmap=True)
-    return [float(one[-1, -1]) for one in found.values()] + [float(len(one)) for one in found.values()]
+    return [float(column[-1, -1]) for column in found.values()] + [float(len(column)) for column in found.values()]
 
 
 def tensors(folder: Path, share: float) -> tuple[Callable[[], Any], Callable[[Any], list[float]]]:
@@ -94,7 +94,7 @@ def tensors(folder: Path, share: float) -> tuple[Callable[[], Any], Callable[[An
     arrays, path = _arrays(share), folder / "x.pt"
 
     def work() -> Path:
-        save({one.name: one for one in arrays}, arrays, ExportJob(folder, {}, path))
+        save({array.name: array for array in arrays}, arrays, ExportJob(folder, {}, path))
         return path
 
     return work, _loaded
@@ -108,13 +108,13 @@ def tensors_torch(folder: Path, share: float) -> tuple[Callable[[], Any], Callab
 
     def work() -> Path:
         made = {}
-        for one in arrays:
-            mapped = np.memmap(folder / one.name, one.dtype, "w+", shape=one.shape)
+        for array in arrays:
+            mapped = np.memmap(folder / array.name, array.dtype, "w+", shape=array.shape)
             done = 0
-            for piece in one.pieces():
+            for piece in array.pieces():
                 mapped[done : done + len(piece)] = piece
                 done += len(piece)
-            made[one.name] = torch.from_numpy(mapped)
+            made[array.name] = torch.from_numpy(mapped)
         torch.save(made, path)
         return path
 
@@ -183,7 +183,7 @@ def values(folder: Path, share: float) -> tuple[Callable[[], Any], Callable[[Any
     from actkit.pipeline.input.reader import read_records
 
     path = str(_array(folder, share))
-    return lambda: sum(one.value["id"] for one in read_records(path)), lambda total: [float(total)]  # type: ignore[union-attr]
+    return lambda: sum(record.value["id"] for record in read_records(path)), lambda total: [float(total)]  # type: ignore[union-attr]
 
 
 def values_ijson(folder: Path, share: float) -> tuple[Callable[[], Any], Callable[[Any], list[float]]]:
@@ -194,7 +194,7 @@ def values_ijson(folder: Path, share: float) -> tuple[Callable[[], Any], Callabl
 
     def work() -> int:
         with path.open("rb") as file:
-            return sum(one["id"] for one in ijson.items(file, "item", use_float=True))
+            return sum(row["id"] for row in ijson.items(file, "item", use_float=True))
 
     return work, lambda total: [float(total)]
 
@@ -264,7 +264,7 @@ def regressions_sklearn(folder: Path, share: float) -> tuple[Callable[[], Any], 
 
 def _directions(weights: Any) -> list[float]:
     units = weights / np.linalg.norm(weights, axis=1, keepdims=True)
-    return [round(float(one), 2) for one in units[:2, :3].ravel()]
+    return [round(float(number), 2) for number in units[:2, :3].ravel()]
 
 
 TASKS: dict[str, tuple[Way, Way]] = {
@@ -279,7 +279,7 @@ TASKS: dict[str, tuple[Way, Way]] = {
 
 def measured(way: str, share: float) -> None:
     """One way, in this process: prints its figures as JSON."""
-    both = {one.__name__: one for pair in TASKS.values() for one in pair}
+    both = {task.__name__: task for pair in TASKS.values() for task in pair}
     with tempfile.TemporaryDirectory(prefix="actkit-bench-") as name:
         work, about = both[way](Path(name), share)
         before = peak_memory_mb() or 0.0
@@ -306,7 +306,7 @@ def compared(task: str, rounds: int, share: float) -> list[tuple[str, float, flo
             seconds, mb, said[way.__name__] = json.loads(done.stdout)
             old = least.get(way.__name__, [seconds, mb])
             least[way.__name__] = [min(seconds, old[0]), min(mb, old[1])]
-    if any(not np.allclose(one, next(iter(said.values())), rtol=1e-6) for one in said.values()):
+    if any(not np.allclose(numbers, next(iter(said.values())), rtol=1e-6) for numbers in said.values()):
         raise ValueError(f"{task}: the ways differ: {said}")
     names = {way.__name__: " ".join((way.__doc__ or "").split()).rstrip(".") for way in TASKS[task]}
     return [(names[way], *least[way]) for way in least]  # type: ignore[misc]

@@ -78,7 +78,7 @@ def measure(
         seconds, failed = turns(timed, rounds, list(doing))
         error, same = own.difference(inputs, workload, out, kept["expected"])
         agrees = {"actkit": agreement.shown(error, same if workload in ("documents", "answers") else None)}
-        for name in (one for one in doing if one not in failed):
+        for name in (doer for doer in doing if doer not in failed):
             try:
                 found = doing[name].result(workload)
                 packed = "tokens" in found
@@ -110,7 +110,7 @@ def turns(
                 continue
             if turn >= 0:
                 seconds[name].append(spent)
-    return {name: min(one) for name, one in seconds.items() if name not in failed}, failed
+    return {name: min(times) for name, times in seconds.items() if name not in failed}, failed
 
 
 def _clocked(way: Callable[[], object]) -> float:

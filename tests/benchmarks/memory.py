@@ -72,8 +72,10 @@ def table(held: dict[str, list[float]], counts: Sequence[int]) -> str:
         f"| command | {' | '.join(f'{count:,} records, MB' for count in counts)} | ratio |",
         f"|---|{'---|' * (len(counts) + 1)}",
     ]
-    for command, one in held.items():
-        lines.append(f"| `{command}` | {' | '.join(f'{mb:,.0f}' for mb in one)} | {one[-1] / one[0]:.2f} |")
+    for command, megabytes in held.items():
+        lines.append(
+            f"| `{command}` | {' | '.join(f'{mb:,.0f}' for mb in megabytes)} | {megabytes[-1] / megabytes[0]:.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -51,7 +51,7 @@ def difference(inputs: Inputs, workload: str, out: Path, expected: dict[Any, Any
     part = {"shared": 0, "chosen": 1, "rejected": 2}
     for number, table in rows.groupby("sequence_id"):
         about = record.loc[number]
-        by_layer = [np.stack(list(one["activation"])) for _, one in table.groupby("layer")]
+        by_layer = [np.stack(list(row["activation"])) for _, row in table.groupby("layer")]
         stored = torch.tensor(np.stack(by_layer))
         name = (about["record_id"], part[about["side"]]) if workload == "pairs" else about["record_id"]
         wanted = expected[name]

@@ -133,8 +133,8 @@ def _facts(path: Path, n_sequences: int) -> dict[str, Any]:
     tables = {}
     for name in ("sequences", "tokens", "features", "feature_positions", "feature_stats"):
         files = sorted((path / name).glob("*.parquet"))
-        rows = sum(pq.read_metadata(one).num_rows for one in files)
-        tables[name] = {"rows": rows, "parts": len(files), "bytes": sum(one.stat().st_size for one in files)}
+        rows = sum(pq.read_metadata(file).num_rows for file in files)
+        tables[name] = {"rows": rows, "parts": len(files), "bytes": sum(file.stat().st_size for file in files)}
     counts = dict.fromkeys(("rejected", "truncated", "special_in_text"), 0)
     counts |= {"read": n_sequences, "written": n_sequences, "sequences": n_sequences, "tokens": n_sequences * LENGTH}
     model = {"name": "synthetic", "revision": None, "dtype": "float32", "device": "cpu", "attn": "sdpa", "n_layers": 26}
@@ -165,12 +165,12 @@ def answered(run: Path) -> dict[str, str]:
     facts = json.loads((run / "run.json").read_text())
     generator, n = random.Random(0), facts["counts"]["sequences"]
     counts = pq.read_table(run / "feature_stats", columns=["n_active"])["n_active"].to_numpy()
-    ids = [one for one in np.argsort(-counts, kind="stable").tolist() if counts[one]]
+    ids = [feature for feature in np.argsort(-counts, kind="stable").tolist() if counts[feature]]
     paths = {
-        "feature": [f"/feature?run=0&sae=0&id={one}" for one in generator.sample(ids, min(ASKED, len(ids)))],
-        "dense feature": [f"/feature?run=0&sae=0&id={one}" for one in ids[:20]],
-        "text": [f"/sequence?run=0&id={one}" for one in generator.sample(range(n), min(ASKED, n))],
-        "record": [f"/record?run=0&id={one}" for one in generator.sample(range(n), min(ASKED, n))],
+        "feature": [f"/feature?run=0&sae=0&id={feature}" for feature in generator.sample(ids, min(ASKED, len(ids)))],
+        "dense feature": [f"/feature?run=0&sae=0&id={number}" for number in ids[:20]],
+        "text": [f"/sequence?run=0&id={number}" for number in generator.sample(range(n), min(ASKED, n))],
+        "record": [f"/record?run=0&id={number}" for number in generator.sample(range(n), min(ASKED, n))],
     }
     began = time.perf_counter()
     call = [sys.executable, "-m", "actkit.cli", "view", str(run), "--quiet"]
@@ -210,7 +210,7 @@ def made(run: Path, page: Path) -> dict[str, str]:
     """What a report of a run takes, and how soon a browser shows it."""
     call = [sys.executable, "-c", MAKE, str(run), str(page)]
     seconds, memory = subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()
-    tables = sum(one["bytes"] for one in json.loads((run / "run.json").read_text())["tables"].values())
+    tables = sum(table["bytes"] for table in json.loads((run / "run.json").read_text())["tables"].values())
     ready, drawn = opened(page)
     return {
         "tables, MB": f"{tables / 1e6:.0f}",

@@ -95,7 +95,7 @@ def measure(rounds: int, folder: Path) -> dict[str, float]:
         seconds[WHOLE].append(whole)
         shutil.rmtree(folder / "run")
         seconds[SCRIPT].append(alone([sys.executable, "-c", BARE], folder))
-    return {name: min(one) for name, one in seconds.items()}
+    return {name: min(times) for name, times in seconds.items()}
 
 
 def table(seconds: Mapping[str, float]) -> str:
@@ -107,8 +107,8 @@ def table(seconds: Mapping[str, float]) -> str:
         WHOLE: f"{RATIO_TARGET} × the script",
     }
     lines = ["| | seconds | of the script's | target |", "|---|---|---|---|"]
-    for name, one in seconds.items():
-        lines.append(f"| {name} | {one:.2f} | {one / seconds[SCRIPT]:.2f} | {targets.get(name, '–')} |")
+    for name, times in seconds.items():
+        lines.append(f"| {name} | {times:.2f} | {times / seconds[SCRIPT]:.2f} | {targets.get(name, '–')} |")
     return "\n".join(lines) + "\n"
 
 

@@ -37,8 +37,8 @@ def made_up(out: Path, n_tokens: int, d_sae: int, active: int) -> Path:
         n = min(SHARD, n_tokens - first)
         at = np.arange(first, first + n)
         ids = np.searchsorted(ends, draw.random((n, active + active // 4))).astype(np.int32).clip(max=d_sae - 1)
-        rows = [one[np.sort(np.unique(one, return_index=True)[1])][:active] for one in ids]
-        offsets = np.concatenate([[0], np.cumsum([len(one) for one in rows])]).astype(np.int32)
+        rows = [row[np.sort(np.unique(row, return_index=True)[1])][:active] for row in ids]
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
         values = -np.sort(-draw.exponential(1, (n, active)).astype(np.float32), axis=1)
         kept = np.arange(active) < np.diff(offsets)[:, None]
         features = {
@@ -78,7 +78,7 @@ def made_up(out: Path, n_tokens: int, d_sae: int, active: int) -> Path:
 def _filled(table: str, columns: dict[str, Any]) -> pa.Table:
     """A table of the schema, null where nothing is given."""
     schema, n = arrow_schema(table), len(next(iter(columns.values())))
-    return pa.table([columns.get(one.name, pa.nulls(n, one.type)) for one in schema], schema=schema)
+    return pa.table([columns.get(field.name, pa.nulls(n, field.type)) for field in schema], schema=schema)
 
 
 def seconds(work: Callable[[], Iterable[object]], rounds: int) -> float:

@@ -95,7 +95,9 @@ def write_inputs(folder: Path, size: Size, tokenizer: Any) -> None:
     ]
     asked = [text(draw.randint(15, 80)) for _ in range(size.contrasts)]
     contrasts = [
-        f"Pretend that you are {person} person and say: {one}" for one in asked for person in ("an honest", "a lying")
+        f"Pretend that you are {person} person and say: {question}"
+        for question in asked
+        for person in ("an honest", "a lying")
     ]
     (folder / "size.json").write_text(json.dumps(asdict(size)), encoding="utf-8")
     for name, rows in (("documents", documents), ("pairs", pairs), ("answers", answers)):
@@ -127,7 +129,7 @@ def read(folder: Path) -> Inputs:
             for row in pairs
         ],
         [(ids(row["prompt"]), ids(row["prompt"] + row["response"])) for row in answers],
-        [ids(one) for one in contrasts],
+        [ids(contrast) for contrast in contrasts],
     )
 
 

@@ -24,7 +24,7 @@ def concept_run(folder: Path, *more: str) -> Path:
         for number, (good, bad) in enumerate(WORDINGS)
     ]
     file = folder / "in.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return called("concept", str(file), "--layers", "1,2", *more, out=folder / "run")
 
 

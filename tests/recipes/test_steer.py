@@ -43,7 +43,7 @@ def plain_logprobs(text_ids: list[int], special: set[int], actions: pd.DataFrame
 
     model = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32).eval()
     ids = torch.tensor([text_ids])
-    where = torch.tensor([at > 0 and one not in special for at, one in enumerate(text_ids)])
+    where = torch.tensor([at > 0 and number not in special for at, number in enumerate(text_ids)])
     handles = []
     for _, row in actions.iterrows():
         vector = torch.tensor(np.array(row["vector"])) * float(row["strength"] * row["unit_norm"])
@@ -53,7 +53,7 @@ def plain_logprobs(text_ids: list[int], special: set[int], actions: pd.DataFrame
             hidden[0, where] += vector
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
-        blocks = next(one for one in model.modules() if isinstance(one, torch.nn.ModuleList))
+        blocks = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
         handles.append(blocks[int(row["layer"])].register_forward_hook(after))
     with torch.inference_mode():
         logits = model(input_ids=ids).logits[0].double()
@@ -71,15 +71,15 @@ def test_log_probabilities_are_those_of_the_plain_model_with_a_hook(finished: Fi
     assert (per_text["test"] == 1 + real + controls).all() and (per_text["neutral"] == 1 + real).all()
     assert (per_text["validation"] == 1 + real + controls / 2).all(), "one of each source's two"
     for _, row in logprobs.iloc[:: len(logprobs) // 7].iterrows():
-        one = sequences.loc[row["sequence_id"]]
+        whole = sequences.loc[row["sequence_id"]]
         own = tokens[tokens["sequence_id"] == row["sequence_id"]]
-        if pd.notna(one["parent_id"]):
-            head = tokens[(tokens["sequence_id"] == one["parent_id"]) & (tokens["position"] < one["start"])]
+        if pd.notna(whole["parent_id"]):
+            head = tokens[(tokens["sequence_id"] == whole["parent_id"]) & (tokens["position"] < whole["start"])]
             own = pd.concat([head, own])
         ids = own.sort_values("position")["token_id"].tolist()
         actions = done[(done["intervention_id"] == row["intervention_id"]) & (done["do"] != "none")]
         found = plain_logprobs(ids, special, actions)
-        first = int(one["response_start"]) if pd.notna(one["response_start"]) else 1
+        first = int(whole["response_start"]) if pd.notna(whole["response_start"]) else 1
         last = first + int(row["n_tokens"])
         after = own[own["position"] >= last]
         assert after["is_special"].any() or not len(after), "what follows the answer is the template's"
@@ -95,11 +95,11 @@ def test_effects_are_the_means_of_the_samples(finished: Finished) -> None:
         assert row["effect"] == pytest.approx(row["delta_positive"] - row["delta_negative"])
     joined = logprobs.merge(sequences[["sequence_id", "record_id", "side"]], on="sequence_id")
     joined["each"] = joined["logprob"] / joined["n_tokens"]
-    one = samples[samples["metric"] == "answers"].iloc[3]
-    of = joined[joined["record_id"] == one["record_id"]].set_index(["intervention_id", "side"])["each"]
-    number = one["intervention_id"]
+    sample = samples[samples["metric"] == "answers"].iloc[3]
+    of = joined[joined["record_id"] == sample["record_id"]].set_index(["intervention_id", "side"])["each"]
+    number = sample["intervention_id"]
     expected = of[number, "positive"] - of[0, "positive"] - of[number, "negative"] + of[0, "negative"]
-    assert one["effect"] == pytest.approx(expected)
+    assert sample["effect"] == pytest.approx(expected)
 
 
 def test_texts_are_held_out_stems_and_the_models_own_answers(finished: Finished, concept: Path) -> None:
@@ -129,7 +129,7 @@ def test_controls_have_the_layer_and_norm_of_what_they_are_compared_with(finishe
     for _, group in done[done["do"] != "none"].groupby("control_group"):
         assert sorted(group["source"]) == ["exchanged", "exchanged", "gaussian", "gaussian", "mean-diff"]
         assert group["layer"].nunique() == group["strength"].nunique() == 1
-        assert len({tuple(one) for one in group["vector"]}) == 5
+        assert len({tuple(vector) for vector in group["vector"]}) == 5
     real = effects[~effects["is_control"]]
     tested = real[real["split"] == "test"]
     assert (tested["n_controls"] == 4).all() and (tested["p_value"] >= 1 / 5).all()
@@ -223,17 +223,19 @@ ANSWERS = [
     {"prompt": "The king ate", "positive": " and was glad.", "negative": " and was sad."},
     {"prompt": "A sailor sang", "positive": " a happy song.", "negative": " a sad song."},
 ]
-PREFERENCES = [{"prompt": one["prompt"], "chosen": one["positive"], "rejected": one["negative"]} for one in ANSWERS]
+PREFERENCES = [
+    {"prompt": answer["prompt"], "chosen": answer["positive"], "rejected": answer["negative"]} for answer in ANSWERS
+]
 
 
 @pytest.mark.parametrize("records", [ANSWERS, PREFERENCES])
 def test_own_answers(records: list[dict[str, str]], concept: Path, tmp_path: Path) -> None:
     file = tmp_path / "abc.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in records))
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
     spec = SteerSpec(str(concept), answers=str(file), layers="1", strengths="2", random=2)
     run = steered(spec, tmp_path / "run")
     texts = table(run, "steered_texts")
-    assert texts["positive"].dropna().tolist() == [one["positive"] for one in ANSWERS]
+    assert texts["positive"].dropna().tolist() == [answer["positive"] for answer in ANSWERS]
     assert run.facts["steer"]["verdicts"][0]["metric"] == "answers"
 
 
@@ -256,7 +258,7 @@ def test_own_answers(records: list[dict[str, str]], concept: Path, tmp_path: Pat
 def test_what_cannot_be_steered(
     options: dict[str, Any], error: type[Exception], says: str, concept: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "few.jsonl").write_text("".join(json.dumps(one) + "\n" for one in ANSWERS))
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in ANSWERS))
     (tmp_path / "bad.jsonl").write_text(json.dumps(ANSWERS[0]) + '\n{"prompt": "a", "positive": "b"}\n')
     if "answers" in options:
         options = {**options, "answers": str(tmp_path / f"{options['answers']}.jsonl")}
@@ -279,7 +281,7 @@ def test_steering_ones_own_generation(concept: Path, tmp_path: Path) -> None:
     vector = torch.tensor(np.array(row["direction"])) * float(row["norm"]) * 40
     prompt = tokenizer("The king ate", return_tensors="pt")["input_ids"]
     special = torch.tensor(sorted(tokenizer.all_special_ids))
-    blocks = next(one for one in model.modules() if isinstance(one, torch.nn.ModuleList))
+    blocks = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
 
     def after(_: Any, __: Any, output: Any) -> Any:
         hidden = (output[0] if isinstance(output, tuple) else output).clone()
@@ -361,10 +363,10 @@ def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) 
 
     sequences, tokens = pd.read_parquet(feedback / "sequences"), pd.read_parquet(feedback / "tokens")
     found = stored_texts(feedback, sequences["sequence_id"][:5].tolist())
-    for number, one in found.items():
+    for number, sequence in found.items():
         own = tokens[tokens["sequence_id"] == number]
-        assert one.encoding.token_ids.tolist() == own["token_id"].tolist()
-        assert one.encoding.is_special.tolist() == own["is_special"].tolist()
+        assert sequence.encoding.token_ids.tolist() == own["token_id"].tolist()
+        assert sequence.encoding.is_special.tolist() == own["is_special"].tolist()
 
 
 @pytest.mark.quick(1)
@@ -384,7 +386,7 @@ def test_verify_computes_log_probabilities_again(
     assert not found.problems and found.vectors["log-probabilities"].n >= 4 * 2
     import actkit.verify.recompute.steered as module
 
-    monkeypatch.setattr(module, "steered_at", lambda one, _: np.ones(len(one.token_ids), dtype=np.bool_))
+    monkeypatch.setattr(module, "steered_at", lambda sequence, _: np.ones(len(sequence.token_ids), dtype=np.bool_))
     wrong, _ = recompute(run.path, facts_of(run.path), spec, Findings(run.path))
     assert "log-probabilities" in wrong.problems[0], "steering the first token too is noticed"
 
@@ -427,7 +429,7 @@ def test_controls_alone_are_rarely_shown(concept: Path, tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(len(rows))
     shown = 0
     for number, at in enumerate(order[:200]):
-        others = np.array([rows[one]["effect"] for one in np.roll(order, -number - 1)[:20]])
+        others = np.array([rows[index]["effect"] for index in np.roll(order, -number - 1)[:20]])
         low, high = band(others)
         row = {**rows[at], "control_low": low, "control_high": high, "p_value": p_value(rows[at]["effect"], others)}
         shown += is_shown({**row, "expected": 0})

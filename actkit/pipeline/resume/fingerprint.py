@@ -38,7 +38,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     recipe, about = job.recipe, job.model.description
     found: dict[str, Any] = {
         "command": recipe.command,
-        **{f"detected.{name}": one for name, one in recipe.detected.items()},
+        **{f"detected.{name}": value for name, value in recipe.detected.items()},
         "model": about.spec.name,
         "revision": about.revision,
         "dtype": about.spec.dtype,
@@ -51,7 +51,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "tokenizer": _of_tokenizer(about.tokenizer),
         "hook_points": [str(point) for point in job.hook_points],
         "saes": list(recipe.health),
-        **{f"sae.{name}": _of_sae(one.sae) for name, one in recipe.health.items()},
+        **{f"sae.{name}": _of_sae(health.sae) for name, health in recipe.health.items()},
         "store_dtype": job.output.store_dtype,
         "on_bad_record": job.output.on_bad_record,
         "max_samples": job.output.max_records,
@@ -61,8 +61,8 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "actkit": importlib.metadata.version("actkit"),
     }
     # Options of the same names are here as they were resolved.
-    own = {name: one for name, one in job.options.items() if name not in (*CHANGES_NO_ROW, *found)}
-    plain: dict[str, Any] = json.loads(canonical(found | {f"option.{name}": one for name, one in own.items()}))
+    own = {name: value for name, value in job.options.items() if name not in (*CHANGES_NO_ROW, *found)}
+    plain: dict[str, Any] = json.loads(canonical(found | {f"option.{name}": value for name, value in own.items()}))
     return plain
 
 

@@ -120,8 +120,8 @@ def _continued(run: Session, fingerprint: Mapping[str, Any], task: Task | None) 
     check_same(begun.fingerprint, fingerprint, str(partial))
     found, wrong = finished(partial, task=task)
     if found:
-        names = {f"{SHARDS}/{one.name}.json" for one in found}
-        clear(partial, {FINGERPRINT, LOG_FILE, *names, *(name for one in found for name in one.files())})
+        names = {f"{SHARDS}/{manifest.name}.json" for manifest in found}
+        clear(partial, {FINGERPRINT, LOG_FILE, *names, *(name for manifest in found for name in manifest.files())})
         _restore(run, found)
     run.replaces, run.sessions = begun.replaces, [*begun.sessions]
     run.progress.notes.extend(wrong)
@@ -156,7 +156,7 @@ def _restore(run: Session, found: list[Manifest]) -> None:
         name = f"{SHARDS}/{manifest.name}.json"
         path = run.directory.partial / name
         run.directory.files[name] = Written(path.stat().st_size, of_file(path))
-    run.done = {one.part: one.end for one in found}
+    run.done = {manifest.part: manifest.end for manifest in found}
 
 
 def _begun(partial: Path) -> Begun:

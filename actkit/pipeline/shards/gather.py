@@ -61,7 +61,7 @@ def gather_shards(
             part += 1
     if any(number >= part for number in done):
         read = gathering.digest.read
-        raise changed(f": it ends after {read:,} records, but {max(one.read for one in done.values()):,} were read")
+        raise changed(f": it ends after {read:,} records, but {max(end.read for end in done.values()):,} were read")
 
 
 @dataclass
@@ -152,22 +152,22 @@ class _Gathering:
             self.digest.add(record)
         return found
 
-    def _take(self, one: _Open, shard: Shard) -> None:
+    def _take(self, opened: _Open, shard: Shard) -> None:
         """Give a shard a record's sequences, as many as it has room for, and keep the record open for the next."""
-        about, record = one.about, one.about.record
-        first = self.next_id - one.passed  # a parent is named by its index among the record's sequences until here
-        before = one.passed
+        about, record = opened.about, opened.about.record
+        first = self.next_id - opened.passed  # a parent is named by its index among the record's sequences until here
+        before = opened.passed
         with self.progress.timed("tokenize"):
-            while one.passed < about.n and self._fits(about, shard):
-                sequence = next(one.left)
+            while opened.passed < about.n and self._fits(about, shard):
+                sequence = next(opened.left)
                 parent = None if sequence.parent is None else first + sequence.parent
                 shard.sequences.append(replace(sequence, sequence_id=self.next_id, parent=parent))
                 shard.kept += len(sequence.keep)
-                one.passed, self.next_id = one.passed + 1, self.next_id + 1
+                opened.passed, self.next_id = opened.passed + 1, self.next_id + 1
         shard.records[record.record_id] = record
-        if one.passed - before < about.n:
-            shard.shares[record.record_id] = (one.passed - before) / about.n
-        self.open = one if one.passed < about.n else None
+        if opened.passed - before < about.n:
+            shard.shares[record.record_id] = (opened.passed - before) / about.n
+        self.open = opened if opened.passed < about.n else None
 
     def _fits(self, about: Usable, shard: Shard) -> bool:
         """Whether there is room for another sequence of a record."""

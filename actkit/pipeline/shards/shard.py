@@ -37,13 +37,13 @@ class Shard:
     def take_out(self, rejected: Rejected, progress: Progress) -> None:
         """Make a record that was taken for usable a rejected one, as if it had been so from the beginning."""
         record_id = rejected.record_id
-        own = [one for one in self.sequences if one.record_id == record_id]
-        self.sequences = [one for one in self.sequences if one.record_id != record_id]
+        own = [sequence for sequence in self.sequences if sequence.record_id == record_id]
+        self.sequences = [sequence for sequence in self.sequences if sequence.record_id != record_id]
         del self.records[record_id]
         for rows in self.rows.values():
             rows.pop(record_id, None)
         self.rows = {table: rows for table, rows in self.rows.items() if rows}
-        self.rejected = sorted([*self.rejected, rejected], key=lambda one: one.record_id)
+        self.rejected = sorted([*self.rejected, rejected], key=lambda record: record.record_id)
         count(frozenset[str]().union(*map(marks_of, own)), progress, -1)
         progress.reject(rejected.reason)
 

@@ -52,15 +52,15 @@ def usable(recipe: Recipe, record: Record | Rejected, room: Room, vocabulary: in
         marks: frozenset[str] = frozenset()
         held: list[TokenSequence] = []
         is_long = False
-        for one in prepared.sequences:
-            n, kept, marks = n + 1, kept + len(one.keep), marks | marks_of(one)
-            longest = max(longest, len(one.keep))
-            largest = max(largest, int(one.encoding.token_ids.max(initial=0)))
+        for sequence in prepared.sequences:
+            n, kept, marks = n + 1, kept + len(sequence.keep), marks | marks_of(sequence)
+            longest = max(longest, len(sequence.keep))
+            largest = max(largest, int(sequence.encoding.token_ids.max(initial=0)))
             is_long = recipe.splits and not room.has(n, kept)
             if is_long:
                 held = []
             else:
-                held.append(one)
+                held.append(sequence)
         if vocabulary is not None and largest >= vocabulary:
             raise RecordError(
                 None,

@@ -22,26 +22,30 @@ def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: 
     if not wordings:
         return []
     tokenizer = model.description.tokenizer
-    asked = [text for one in wordings for text in (one.positive, one.negative)]
+    asked = [text for wording in wordings for text in (wording.positive, wording.negative)]
     ids = [_prompt_ids(text, spec, model, chat) for text in asked]
-    answers = [str(tokenizer.decode(one, skip_special_tokens=True)) for one in greedy(model, ids, spec.answer_tokens)]
+    answers = [
+        str(tokenizer.decode(answer, skip_special_tokens=True)) for answer in greedy(model, ids, spec.answer_tokens)
+    ]
     return [
-        {**_unanswered(one), "positive": positive, "negative": negative}
-        for one, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
+        {**_unanswered(wording), "positive": positive, "negative": negative}
+        for wording, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
     ]
 
 
 def generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[dict[str, str]]:
     """What the model says to the first test prompts, as it is and under an intervention."""
-    tested = [one for one in ready.texts if one["split"] == TEST]
-    prompts = list(dict.fromkeys(str(one.get("prompt") or one.get("text") or one["positive"]) for one in tested))
+    tested = [text for text in ready.texts if text["split"] == TEST]
+    prompts = list(dict.fromkeys(str(text.get("prompt") or text.get("text") or text["positive"]) for text in tested))
     prompts = prompts[: spec.show]
-    ids = [_prompt_ids(one, spec, model, ready.chat) for one in prompts]
-    edits = interventions_of([one for one in ready.actions if one.intervention_id == number], ready.saes)[0].edits
+    ids = [_prompt_ids(prompt, spec, model, ready.chat) for prompt in prompts]
+    edits = interventions_of([action for action in ready.actions if action.intervention_id == number], ready.saes)[
+        0
+    ].edits
     said = [
         [
-            str(model.description.tokenizer.decode(one, skip_special_tokens=True))
-            for one in greedy(model, ids, SHOWN, by)
+            str(model.description.tokenizer.decode(answer, skip_special_tokens=True))
+            for answer in greedy(model, ids, SHOWN, by)
         ]
         for by in ((), edits)
     ]
@@ -61,8 +65,8 @@ def _prompt_ids(text: str, spec: SteerSpec, model: Model, chat: bool) -> Any:
 def expected(wordings: Sequence[Wordings], spec: SteerSpec) -> list[dict[str, Any]]:
     """The stems with answers as long as the model may give them, for a plan: nothing is run for it."""
     filler = (ONE_PART * spec.answer_tokens).strip()
-    return [{**_unanswered(one), "positive": filler, "negative": f"{filler}."} for one in wordings]
+    return [{**_unanswered(wording), "positive": filler, "negative": f"{filler}."} for wording in wordings]
 
 
-def _unanswered(one: Wordings) -> dict[str, Any]:
-    return {"split": one.split, "stem": one.stem, "template": one.template, "prompt": one.stem}
+def _unanswered(wordings: Wordings) -> dict[str, Any]:
+    return {"split": wordings.split, "stem": wordings.stem, "template": wordings.template, "prompt": wordings.stem}

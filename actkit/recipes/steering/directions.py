@@ -71,7 +71,7 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Directi
     if not rows:
         raise RunError(f"{run} has no directions", "actkit steer is for runs of concept and of reward-detect")
     methods = sorted({row["method"] for row in rows})
-    missing = [one for one in plan.methods if one not in methods]
+    missing = [method for method in plan.methods if method not in methods]
     if missing:
         raise UsageError(f"{run} has no directions by {missing[0]}", f"--method: {', '.join(methods)}")
     norms = {row["hook_point"]: row["norm"] for row in rows if row["method"] == MEASURE}
@@ -88,24 +88,26 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Directi
         for row in rows
         if row["layer"] in wanted and row["method"] in plan.methods
     ]
-    flat = next((one for one in found if not one.unit.any() or not one.norm), None)
+    flat = next((direction for direction in found if not direction.unit.any() or not direction.norm), None)
     if flat is not None:
         raise RunError(f"{run}: at {flat.hook_point} the two sides do not differ, so there is no direction", "--layers")
-    return sorted(found, key=lambda one: (one.layer, one.hook_point, plan.methods.index(one.method)))
+    return sorted(
+        found, key=lambda direction: (direction.layer, direction.hook_point, plan.methods.index(direction.method))
+    )
 
 
 def actions_on(run: Path, directions: Sequence[Direction], plan: DirectionPlan) -> list[Action]:
     """The model as it is, every direction at every strength, and the controls of each layer and strength."""
-    controls = {one.hook_point: _controls(run, one, plan) for one in directions}
+    controls = {direction.hook_point: _controls(run, direction, plan) for direction in directions}
     if plan.every_layer:
         return [UNSTEERED, *_everywhere(directions, controls, plan)]
     found = [UNSTEERED]
     groups = [(point, strength) for point in controls for strength in plan.strengths]
-    for one in directions:
+    for direction in directions:
         for strength in plan.strengths:
-            group = groups.index((one.hook_point, strength))
-            found.append(_action(len(found), one, one.method, one.unit, strength, group, plan))
-    at = {one.hook_point: one for one in directions}
+            group = groups.index((direction.hook_point, strength))
+            found.append(_action(len(found), direction, direction.method, direction.unit, strength, group, plan))
+    at = {direction.hook_point: direction for direction in directions}
     for group, (point, strength) in enumerate(groups):
         for source, unit in controls[point]:
             found.append(_action(len(found), at[point], source, unit, strength, group, plan, is_control=True))
@@ -121,20 +123,20 @@ def _everywhere(
     for group, strength in enumerate(plan.strengths):
         for method in plan.methods:
             number += 1
-            own = [one for one in directions if one.method == method]
-            found += [_action(number, one, method, one.unit, strength, group, plan) for one in own]
-        at = {one.hook_point: one for one in directions}
+            own = [direction for direction in directions if direction.method == method]
+            found += [_action(number, direction, method, direction.unit, strength, group, plan) for direction in own]
+        at = {direction.hook_point: direction for direction in directions}
         for index in range(plan.n_controls):
             number += 1
-            for point, one in at.items():
+            for point, direction in at.items():
                 source, unit = controls[point][index]
-                found.append(_action(number, one, source, unit, strength, group, plan, is_control=True))
+                found.append(_action(number, direction, source, unit, strength, group, plan, is_control=True))
     return found
 
 
 def _action(
     number: int,
-    one: Direction,
+    direction: Direction,
     source: str,
     unit: Vector,
     strength: float,
@@ -146,13 +148,13 @@ def _action(
     return Action(
         number,
         plan.do,
-        one.hook_point,
-        one.layer,
+        direction.hook_point,
+        direction.layer,
         source,
         is_control,
         group,
         strength=strength,
-        unit_norm=None if removes else one.norm,
+        unit_norm=None if removes else direction.norm,
         expected=int(np.sign(strength)) * (-1 if removes else 1),
         positions=plan.positions,
         seed=plan.seed if is_control else None,
@@ -160,13 +162,13 @@ def _action(
     )
 
 
-def _controls(run: Path, one: Direction, plan: DirectionPlan) -> list[tuple[str, Vector]]:
+def _controls(run: Path, direction: Direction, plan: DirectionPlan) -> list[tuple[str, Vector]]:
     """`n_controls` directions of length 1 at one hook point: half Gaussian, then half exchanged."""
     n_exchanged = plan.n_controls // 2
-    rng = np.random.default_rng((plan.seed, OTHER_DRAWS, one.layer))
-    noise = rng.normal(size=(plan.n_controls - n_exchanged, len(one.unit)))
+    rng = np.random.default_rng((plan.seed, OTHER_DRAWS, direction.layer))
+    noise = rng.normal(size=(plan.n_controls - n_exchanged, len(direction.unit)))
     found = [("gaussian", _unit(row)) for row in noise]
-    return found + [("exchanged", _unit(row)) for row in _exchanged(run, one.hook_point, n_exchanged, plan.seed)]
+    return found + [("exchanged", _unit(row)) for row in _exchanged(run, direction.hook_point, n_exchanged, plan.seed)]
 
 
 def _exchanged(run: Path, hook_point: str, count: int, seed: int) -> Floats:

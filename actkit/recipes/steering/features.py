@@ -58,14 +58,14 @@ class Scored:
 
     def at(self, features: Sequence[int]) -> Ints:
         """[k] rows of some features. Raises UsageError for one that was active in no discovery text."""
-        where = {int(one): row for row, one in enumerate(self.ids)}
-        missing = [one for one in features if one not in where]
+        where = {int(feature_id): row for row, feature_id in enumerate(self.ids)}
+        missing = [feature for feature in features if feature not in where]
         if missing:
             raise UsageError(
                 f"--features: {self.sae} has no score for feature {missing[0]}",
                 "it is active in none of the discovery texts; actkit show lists features that are",
             )
-        return np.array([where[one] for one in features], dtype=np.int64)
+        return np.array([where[feature] for feature in features], dtype=np.int64)
 
 
 def scored_in(run: Path, plan: FeaturePlan) -> Scored:
@@ -81,7 +81,7 @@ def scored_in(run: Path, plan: FeaturePlan) -> Scored:
             f"{run}: which SAE?" if name is None else f"{run} has no SAE {name}", f"--sae-name: {', '.join(names)}"
         )
     table = table.filter(pa.compute.equal(table["sae"], name))
-    columns = {one: table[one].to_numpy().astype(np.float64) for one in ("auroc", "q_value", "n_active")}
+    columns = {name: table[name].to_numpy().astype(np.float64) for name in ("auroc", "q_value", "n_active")}
     ids = table["feature_id"].to_numpy().astype(np.int64)
     strength = table["activation_strength"].to_numpy().astype(np.float64)
     return Scored(name, ids, columns["auroc"], columns["q_value"], columns["n_active"], strength)
@@ -92,9 +92,9 @@ def chosen_features(text: str, scored: Scored) -> list[int]:
     kind, _, number = text.partition(":")
     if kind in ("top", "bottom") and number.isdigit() and int(number):
         order = np.lexsort((scored.ids, -scored.auroc if kind == "top" else scored.auroc))
-        return [int(one) for one in scored.ids[order[: int(number)]]]
-    pieces = [one.strip() for one in text.split(",")]
-    if not all(one.isdigit() for one in pieces):
+        return [int(feature_id) for feature_id in scored.ids[order[: int(number)]]]
+    pieces = [piece.strip() for piece in text.split(",")]
+    if not all(piece.isdigit() for piece in pieces):
         raise UsageError(f"--features {text} is not understood", "top:10, bottom:10, or ids such as 12,407")
     return list(dict.fromkeys(map(int, pieces)))
 
@@ -103,7 +103,7 @@ def feature_actions(scored: Scored, sae: Sae, plan: FeaturePlan) -> list[Action]
     """The model as it is, the features as a set or one by one, and the controls of each."""
     chosen = chosen_features(plan.features, scored)
     scored.at(chosen)
-    sets = [[one] for one in chosen] if plan.each else [chosen]
+    sets = [[feature] for feature in chosen] if plan.each else [chosen]
     strengths: Sequence[float] = plan.strengths if plan.do == "add" else (1.0,)
     found = [UNSTEERED]
     groups = [(features, strength) for features in sets for strength in strengths]
@@ -146,7 +146,7 @@ def matched(
             distance = np.abs(place[:, free] - place[:, [row]]).sum(0)
             near = np.argsort(distance, kind="stable")[:NEAREST]
             own.append(int(free.pop(int(rng.choice(near)))))
-        sets.append([int(one) for one in scored.ids[own]])
+        sets.append([int(feature_id) for feature_id in scored.ids[own]])
     return sets
 
 
@@ -166,10 +166,10 @@ def _action(
     values: tuple[float, ...] | None = None
     raises = 1.0
     if plan.do == "clamp":
-        values = tuple(float(one) for one in (mean if plan.value is None else np.full(len(rows), plan.value)))
+        values = tuple(float(value) for value in (mean if plan.value is None else np.full(len(rows), plan.value)))
         raises = 1.0 if sum(values) > 0 else -1.0
     elif plan.do == "add":
-        values, raises = tuple(float(one) for one in strength * mean), float(np.sign(strength))
+        values, raises = tuple(float(value) for value in strength * mean), float(np.sign(strength))
     else:
         raises = -1.0
     favours = float(np.sign((scored.auroc[rows] - 0.5).sum()))
@@ -181,7 +181,7 @@ def _action(
         source,
         is_control,
         group,
-        tuple(int(one) for one in features),
+        tuple(int(feature) for feature in features),
         sae.name,
         strength=strength,
         values=values,

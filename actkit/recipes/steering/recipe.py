@@ -81,8 +81,8 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         return Prepared(sequences, {"steered_texts": row})
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-        rows = [one.row() for one in ready.actions]
-        report["directions"] = [dict(one) for one in ready.directions]
+        rows = [action.row() for action in ready.actions]
+        report["directions"] = [dict(direction) for direction in ready.directions]
         yield from steering_tables(run, rows, **settings, report=report)
         if spec.show and report["verdicts"]:
             report["generated"] = ready.generate(int(report["verdicts"][0]["intervention_id"]))
@@ -91,7 +91,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         "steer",
         lambda: records_of(ready.texts, spec.run),  # type: ignore[arg-type,return-value]
         prepare,
-        {"logprobs": logprobs([one.intervention_id for one in interventions])},
+        {"logprobs": logprobs([intervention.intervention_id for intervention in interventions])},
         finish,
         statistics={"steering_tables": settings},
         detected={
@@ -121,12 +121,12 @@ def ids_by_kind(actions: Sequence[Action]) -> dict[int, list[int]]:
     Validation texts, which only choose, have two controls of each source for every twenty that are asked for; neutral
     texts, which say what the others cost, have none.
     """
-    real = sorted({one.intervention_id for one in actions if not one.is_control})
+    real = sorted({action.intervention_id for action in actions if not action.is_control})
     of_source: dict[tuple[int | None, str | None], list[int]] = {}
-    for one in actions:
-        if one.is_control:
-            own = of_source.setdefault((one.control_group, one.source), [])
-            own += [] if one.intervention_id in own else [one.intervention_id]
+    for action in actions:
+        if action.is_control:
+            own = of_source.setdefault((action.control_group, action.source), [])
+            own += [] if action.intervention_id in own else [action.intervention_id]
     few = [number for own in of_source.values() for number in own[: max(round(len(own) / 5), 1)]]
     return {KIND[VALIDATION]: sorted({*real, *few}), KIND[COST]: real}
 
@@ -155,9 +155,11 @@ def sequences_of(record: Record, spec: SteerSpec, ready: Ready) -> list[TokenSeq
     if np.array_equal(sides[0].answered.encoding.token_ids, sides[1].answered.encoding.token_ids):
         raise RecordError("negative", "both answers are the same tokens")
     found = branches(record.record_id, sides, ready.limit, key_of(str(value["stem"])), value.get("template"))
-    start = None if value.get("prompt") is None else min(one.answered.response_start for one in sides)
+    start = None if value.get("prompt") is None else min(side.answered.response_start for side in sides)
     kind = KIND[value["split"]]
-    return [replace(one, steered=steered_at(one.encoding, start, spec.positions), kind=kind) for one in found]
+    return [
+        replace(sequence, steered=steered_at(sequence.encoding, start, spec.positions), kind=kind) for sequence in found
+    ]
 
 
 def _answered(value: Mapping[str, Any], side: str, spec: SteerSpec, ready: Ready) -> PromptResponse:
@@ -199,7 +201,7 @@ def _digest(actions: Sequence[Action]) -> str:
     The vectors of controls follow from the rest, and may be rounded otherwise on another processor.
     """
     digest = hashlib.sha256()
-    for one in actions:
-        digest.update(canonical({**one.row(), "vector": None, "sink_norm": None}).encode())
-        digest.update(b"" if one.vector is None or one.is_control else one.vector.tobytes())
+    for action in actions:
+        digest.update(canonical({**action.row(), "vector": None, "sink_norm": None}).encode())
+        digest.update(b"" if action.vector is None or action.is_control else action.vector.tobytes())
     return digest.hexdigest()

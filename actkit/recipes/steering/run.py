@@ -79,7 +79,7 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
         return planned(recipe(own, ready), description, points, batch, output, on_progress)
     model = load(description, points)
     norms = sink_norms(model, points)
-    actions = [replace(one, sink_norm=norms.get(one.hook_point or "")) for one in ready.actions]
+    actions = [replace(action, sink_norm=norms.get(action.hook_point or "")) for action in ready.actions]
     texts = [*answered(wordings, own, model, ready.chat), *ready.texts]
     ready = replace(ready, texts=texts, actions=actions)
     made = recipe(own, replace(ready, generate=partial(generated, own, ready, model)))
@@ -113,7 +113,7 @@ def _prepared(spec: SteerSpec, source: Source, description: Description) -> tupl
         tuple(spec.method), spec.layers, strengths, do, spec.every_layer, spec.random, spec.positions, spec.seed
     )
     actions = actions_on(source.path, directions_in(source.path, plan, description.n_layers), plan)
-    several = len({one.intervention_id for one in actions if not one.is_control}) > 2
+    several = len({action.intervention_id for action in actions if not action.is_control}) > 2
     seed = int(source.options.get("seed") or 0)
     wordings: list[Wordings] = []
     if spec.answers is not None:
@@ -122,9 +122,9 @@ def _prepared(spec: SteerSpec, source: Source, description: Description) -> tupl
         form = "held-out stems"
         wordings, texts = held_out_of(source.path, source.options, seed)
         if not several:  # nothing is chosen, so there is no need of texts to choose with
-            wordings = [one for one in wordings if one.split == TEST]
-            texts = [one for one in texts if one["split"] == TEST]
-    directions = _aurocs(source.path, {one.hook_point for one in actions})
+            wordings = [wording for wording in wordings if wording.split == TEST]
+            texts = [text for text in texts if text["split"] == TEST]
+    directions = _aurocs(source.path, {action.hook_point for action in actions})
     ready = replace(ready, texts=[*texts, *neutral_texts()], actions=actions, form=form, directions=directions)
     return ready, wordings
 
@@ -164,8 +164,8 @@ def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Des
         stored = stored_texts(source.path, kept.sequence_ids[held].tolist())
         names = dict(zip(kept.sequence_ids.tolist(), kept.groups.tolist(), strict=True))
         texts = [
-            {"split": TEST, "stem": f"group {names[at]}", "text": one.encoding.text, "stored": at}
-            for at, one in sorted(stored.items())
+            {"split": TEST, "stem": f"group {names[at]}", "text": sequence.encoding.text, "stored": at}
+            for at, sequence in sorted(stored.items())
         ]
         form = "held-out texts"
     words = None if spec.words is None else _words(spec.words, description)
@@ -209,9 +209,9 @@ def _sae(source: Source, name: str, description: Description) -> Sae:
 
 def _points(actions: Sequence[Action]) -> list[HookPoint]:
     found = []
-    for one in actions:
-        if one.hook_point is not None:
-            _, layer, rest = one.hook_point.split(".", 2)
+    for action in actions:
+        if action.hook_point is not None:
+            _, layer, rest = action.hook_point.split(".", 2)
             found.append(HookPoint(int(layer), rest))
     return found
 

@@ -66,7 +66,7 @@ class SteerSpec:
         """The strengths, those that are usual where none are given. Raises UsageError for what is no number, or 0."""
         if self.strengths is None:
             return tuple(usual)
-        found = [_number(one, f"--strengths {self.strengths}") for one in self.strengths.split(",")]
+        found = [_number(strength, f"--strengths {self.strengths}") for strength in self.strengths.split(",")]
         if 0 in found:
             raise UsageError("--strengths: 0 is the model as it is", "such as --strengths=-4,-2,-1,1,2,4")
         return tuple(dict.fromkeys(found))

@@ -101,7 +101,7 @@ def own_answers(path: str, seed: int, choose: bool) -> list[dict[str, Any]]:
             field = f", field {error.field}" if error.field else ""
             hint = "a record has prompt, positive and negative, or chosen and rejected as preference pairs have them"
             raise InputError(f"{record.place}{field}: {error}", hint) from error
-    stems = list(dict.fromkeys(one["stem"] for one in found))
+    stems = list(dict.fromkeys(text["stem"] for text in found))
     if not choose:
         return found
     if len(stems) < FEWEST_STEMS:
@@ -110,8 +110,8 @@ def own_answers(path: str, seed: int, choose: bool) -> list[dict[str, Any]]:
             f"name both, such as --layers 15 --strengths 2; or give {FEWEST_STEMS} prompts",
         )
     order = np.random.default_rng(seed).permutation(len(stems))
-    chosen = {stems[one] for one in order[: len(stems) // 2]}
-    return [{**one, "split": VALIDATION if one["stem"] in chosen else TEST} for one in found]
+    chosen = {stems[index] for index in order[: len(stems) // 2]}
+    return [{**text, "split": VALIDATION if text["stem"] in chosen else TEST} for text in found]
 
 
 def steered_at(encoding: Encoding, response_start: int | None, positions: str) -> Bools:
@@ -159,9 +159,9 @@ def _own(value: Any) -> dict[str, Any]:
     before, answer, other = pair.chosen[:-1], pair.chosen[-1], pair.rejected[-1]
     if pair.rejected[:-1] != before:
         raise RecordError("rejected", "the two sides answer different prompts")
-    written = "\n".join(f"{one['role']}: {one['content']}" for one in before)
+    written = "\n".join(f"{message['role']}: {message['content']}" for message in before)
     found = _answers(written, str(answer["content"]), str(other["content"]), written, TEST)
-    return {**found, "messages": [dict(one) for one in before]}
+    return {**found, "messages": [dict(message) for message in before]}
 
 
 def _check_no_tools(template: Mapping[str, Any]) -> None:
@@ -181,4 +181,4 @@ def records_of(texts: Sequence[Mapping[str, Any]], source: str) -> Iterator[Reco
 
 def only_test(texts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The texts where nothing is to be chosen: all are reported on."""
-    return [{**one, "split": TEST} if one["split"] == VALIDATION else one for one in texts]
+    return [{**text, "split": TEST} if text["split"] == VALIDATION else text for text in texts]

@@ -96,7 +96,7 @@ def works_of(inputs, read):
 
     def pairs():
         states = read([side for pair in inputs.pairs for side in pair], list(range(inputs.n_layers)), False)
-        return None, {f"{index // 2}/{('chosen', 'rejected')[index % 2]}": one for index, one in enumerate(states)}
+        return None, {f"{index // 2}/{('chosen', 'rejected')[index % 2]}": state for index, state in enumerate(states)}
 
     def answers():
         states = read(inputs.answers, [inputs.sae_layer], True)
@@ -104,14 +104,14 @@ def works_of(inputs, read):
 
     def contrasts():
         states = read(inputs.contrasts, inputs.contrast_layers, True)
-        return None, {str(index): one[:, 0] for index, one in enumerate(states)}
+        return None, {str(index): state[:, 0] for index, state in enumerate(states)}
 
-    return {one.__name__: one for one in (documents, pairs, answers, contrasts)}
+    return {function.__name__: function for function in (documents, pairs, answers, contrasts)}
 
 
 def _features(top):
     parts = (("values", 0), ("ids", 1))
-    return {f"{index}/{name}": one[part] for index, one in enumerate(top) for name, part in parts}
+    return {f"{index}/{name}": arrays[part] for index, arrays in enumerate(top) for name, part in parts}
 
 
 def serve(package, make):
@@ -139,7 +139,7 @@ def serve(package, make):
                     say({"seconds": time.perf_counter() - start, "tokens": tokens})
                 else:
                     result = last[work]() if callable(last[work]) else last[work]
-                    np.savez(rest[0], **{name: np.asarray(one) for name, one in result.items()})
+                    np.savez(rest[0], **{name: np.asarray(value) for name, value in result.items()})
                     say({})
     except Exception as error:
         traceback.print_exc()

@@ -14,7 +14,7 @@ def make(inputs):
     def contrasts():
         states = batched_get_hiddens(model, tokenizer, inputs.texts, inputs.contrast_layers, 32)
         by_text = zip(*(states[layer] for layer in inputs.contrast_layers), strict=True)
-        return None, {str(index): one for index, one in enumerate(by_text)}
+        return None, {str(index): vectors for index, vectors in enumerate(by_text)}
 
     return {"contrasts": contrasts}
 

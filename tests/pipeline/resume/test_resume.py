@@ -168,7 +168,7 @@ def test_interrupted_again_and_again_it_still_ends(source: Path, tmp_path: Path)
     check_same(whole, out)
     assert len(shards) >= 3 and shards == sorted(shards)
     sessions = json.loads((out / "run.json").read_text())["sessions"]
-    assert [one["shards_before"] for one in sessions] == [0, *shards]
+    assert [session["shards_before"] for session in sessions] == [0, *shards]
 
 
 @pytest.mark.slow
@@ -447,11 +447,11 @@ def test_a_second_process_is_refused_and_told_the_first(source: Path, tmp_path: 
 
 def test_equal_values_have_one_digest_and_others_another() -> None:
     def of(*values: Any) -> str:
-        one = digest.InputDigest()
+        hashed = digest.InputDigest()
         for number, value in enumerate(values):
             rejected = isinstance(value, Rejected)
-            one.add(value if rejected else Record(number, "f", number, value))
-        return one.hex()
+            hashed.add(value if rejected else Record(number, "f", number, value))
+        return hashed.hex()
 
     bad = Rejected(0, "f", 1, None, "empty line")
     assert of({"a": 1, "b": [2.5, None]}) == of({"b": [2.5, None], "a": 1})

@@ -39,10 +39,10 @@ def run(folder: Path, name: str, lines: list[str] = LINES, **output: Any) -> Pat
 
 
 def manifests(path: Path) -> list[dict[str, Any]]:
-    found = [json.loads(one.read_text()) for one in sorted((path / "shards").glob("*.json"))]
-    for one in found:
-        del one["sha256"]  # of the manifest, which has seconds in it
-        one["progress"] = {key: one["progress"][key] for key in ("read", "written", "rejected", "reasons", "tokens")}
+    found = [json.loads(entry.read_text()) for entry in sorted((path / "shards").glob("*.json"))]
+    for row in found:
+        del row["sha256"]  # of the manifest, which has seconds in it
+        row["progress"] = {key: row["progress"][key] for key in ("read", "written", "rejected", "reasons", "tokens")}
     return found
 
 
@@ -101,7 +101,7 @@ def counting(made: list[int], error: Exception | None = None) -> Any:
 
 def test_shards_come_in_order_with_what_was_counted_up_to_them() -> None:
     progress = Progress(read=5)
-    assert [(one.kept, progress.read) for one in ahead(counting([]), progress)] == [(n, n + 6) for n in range(10)]
+    assert [(shard.kept, progress.read) for shard in ahead(counting([]), progress)] == [(n, n + 6) for n in range(10)]
 
 
 def test_never_more_than_one_shard_waits() -> None:
@@ -133,4 +133,6 @@ def test_nobody_reads_on_when_nobody_takes_any_more() -> None:
             break
         time.sleep(0.05)
     assert made[-1] == -1 and 9 not in made
-    assert not [one for one in threading.enumerate() if one.name == "read" and one.is_alive() and made[-1] != -1]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name == "read" and thread.is_alive() and made[-1] != -1
+    ]

@@ -73,27 +73,31 @@ def facts(run: Path) -> dict[str, Any]:
 def same(first: Path, second: Path) -> None:
     """The same bytes in the same parts, and the same counts."""
     assert files(first) == files(second)
-    one, other = facts(first), facts(second)
+    mine, other = facts(first), facts(second)
     for name in ("counts", "rejected_reasons", "health", "documents", "fields_read", "input_digest"):
-        assert one.get(name) == other.get(name), name
+        assert mine.get(name) == other.get(name), name
 
 
 def test_where_shards_end_changes_no_row(runs: Path) -> None:
     small, large = runs / "small", runs / "large"
     shards = [pq.read_table(path)["record_id"].to_numpy() for path in sorted((small / "sequences").iterdir())]
     assert max(map(len, shards)) == 7 and len(list((large / "sequences").iterdir())) == 1
-    crossing = [one[-1] for one, other in itertools.pairwise(shards) if one[-1] == other[0]]
+    crossing = [before[-1] for before, other in itertools.pairwise(shards) if before[-1] == other[0]]
     assert set(crossing) == {2, 5, 6} and crossing.count(2) > 4
-    assert any(len(np.unique(one)) > 1 and one[0] in crossing for one in shards), "what is left of a shard is used"
+    assert any(len(np.unique(shard)) > 1 and shard[0] in crossing for shard in shards), (
+        "what is left of a shard is used"
+    )
     for table, columns in TABLES.items():
-        one, other = (pd.concat(map(pd.read_parquet, sorted((run / table).iterdir()))) for run in (small, large))
-        columns = columns or list(one.columns)
-        pd.testing.assert_frame_equal(one[columns].reset_index(drop=True), other[columns].reset_index(drop=True))
+        mine, other = (pd.concat(map(pd.read_parquet, sorted((run / table).iterdir()))) for run in (small, large))
+        columns = columns or list(mine.columns)
+        pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), other[columns].reset_index(drop=True))
     assert facts(small)["counts"] == facts(large)["counts"]
     assert facts(small)["documents"] == facts(large)["documents"]
     assert facts(small)["counts"]["written"] == 7 and facts(small)["counts"]["rejected"] == 1
     counted = [manifest.read(path) for path in sorted((small / "shards").iterdir())]
-    assert sum(one.progress.read for one in counted) == 8 and any(one.progress.read == 0 for one in counted)
+    assert sum(manifest.progress.read for manifest in counted) == 8 and any(
+        manifest.progress.read == 0 for manifest in counted
+    )
 
 
 @pytest.mark.quick(1)
@@ -109,7 +113,7 @@ def test_a_document_of_several_shards_is_exported_as_one(here: Path, actkit: Run
             del line["activations"], line["active_features"]  # which are of batches of other shapes
     assert texts[0] == texts[1]
     written = [json.loads(line)["text"] for line in Path("in.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [one["text"] for one in texts[0]] == [one for one in written if one]
+    assert [text["text"] for text in texts[0]] == [text for text in written if text]
 
 
 @pytest.mark.slow
@@ -146,7 +150,7 @@ def test_stopped_in_the_middle_of_a_record_it_goes_on_to_the_same_bytes(
         patch.setattr(extract, "_write", stopping)
         assert actkit(*ARGUMENTS, *SMALL, "-o", "part").status == 130
     done = manifest.manifests(here / "part.partial")[0]
-    assert 0 < len(done) < at and any(one.end.within for one in done)
+    assert 0 < len(done) < at and any(manifest.end.within for manifest in done)
     assert actkit(*ARGUMENTS, *SMALL, "-o", "part", "--resume").status == 0
     same(here / "small", here / "part")
 
@@ -247,7 +251,7 @@ def test_a_record_that_does_not_go_on_as_it_should_is_found(here: Path, how: str
             return table.set_column(table.column_names.index("chunk"), table.field("chunk"), pa.array(chunks))
 
         rewritten(parts[3], change)
-    says = " ".join(f"{one.check} {one.what}" for one in verify(here / "small").problems)
+    says = " ".join(f"{problem.check} {problem.what}" for problem in verify(here / "small").problems)
     assert ("chunks of a record" in says) or ("each once" in says)
 
 
