@@ -98,7 +98,7 @@ def test_no_name_is_one() -> None:
     for path in (*PACKAGE.rglob("*.py"), *Path(__file__).parent.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         if re.search(
-            r"\bfor\b[^:]*\bone\b[^:]* in |\bone\b *(?:: [^=\n]+)?:?=|\bas one\b|^ *one:|(?:lambda|def)\b[^\n]*\bone\b",
+            r"\bfor\b[^:]*\bone\b[^:]* in |\bone\b *(?:: [^=\n]+)?:?=|\bas one\b|\n *one:|(?:lambda|def)\b[^\n]*\bone\b",
             text,
         ):
             named = (getattr(node, "arg", None) or _stored(node) for node in ast.walk(ast.parse(text)))

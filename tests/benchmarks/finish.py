@@ -50,15 +50,15 @@ def rows_of_then(real: Callable[..., Any]) -> Callable[..., Any]:
     known: dict[str, tuple[Mapping[str, Any], int]] = {}
 
     def tables(self: Any, shard: Any) -> Any:
-        (one,) = shard.sequences
-        text = one.encoding.text
+        (sequence,) = shard.sequences
+        text = sequence.encoding.text
         if text not in known:
-            known[text] = real(self, shard), one.sequence_id
+            known[text] = real(self, shard), sequence.sequence_id
             return known[text][0]
         found, first = known[text]
-        self.progress.tokens += len(one.own_ids)
+        self.progress.tokens += len(sequence.own_ids)
         self.progress.computed += 1
-        by = one.sequence_id - first
+        by = sequence.sequence_id - first
         return {table: {name: _shifted(rows, by) for name, rows in groups.items()} for table, groups in found.items()}
 
     return tables
@@ -154,12 +154,12 @@ def _now(opened: Opened) -> tuple[float, int, float]:
 def table(found: list[Mapping[str, float]]) -> str:
     """A Markdown table: a column a number of shards, and the last over the first."""
     names = [name for name in found[0] if name != "shards"]
-    counts = (f"{one['shards']:,.0f}" for one in found)
+    counts = (f"{row['shards']:,.0f}" for row in found)
     lines = [f"| shards | {' | '.join(counts)} | last / first |"]
     lines.append(f"|---|{'---|' * (len(found) + 1)}")
     for name in names:
         ratio = found[-1][name] / max(found[0][name], 1e-9)
-        values = (f"{one[name]:,.1f}" if name.endswith(" s") else f"{one[name]:,.0f}" for one in found)
+        values = (f"{row[name]:,.1f}" if name.endswith(" s") else f"{row[name]:,.0f}" for row in found)
         lines.append(f"| {name} | {' | '.join(values)} | {ratio:.1f} |")
     return "\n".join(lines) + "\n"
 

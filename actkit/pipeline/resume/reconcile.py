@@ -27,7 +27,9 @@ def reconcile(run: Path, progress: Progress) -> None:
     last = (-1, -1)
     is_cut = False
     numbers = {part_number(path) for table in ("sequences", "rejected") for path in parts(run, table)}
-    for part in (f"{part_name(number)}.parquet" for number in sorted(one for one in numbers if one is not None)):
+    for part in (
+        f"{part_name(number)}.parquet" for number in sorted(number for number in numbers if number is not None)
+    ):
         sequences, chunks, n_truncated = _columns(run / "sequences" / part, "record_id", "chunk", "n_truncated")
         (bad,) = _columns(run / "rejected" / part, "record_id")
         good = np.unique(sequences)
