@@ -18,6 +18,11 @@ PACKAGE = Path(actkit.__file__).parent
 PAGE = (PACKAGE / "docs" / "developing.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```py\n# (new file|in|at the end of) (\S+)(?: after `([^`]+)`)?\n(.*?)```", re.DOTALL)
 
+BINDS_ONE = re.compile(
+    r"\bfor\b[^:]*\bone\b[^:]* in |\bone\b *(?:: [^=\n]+)?:?=|\bas one\b|\n *one:|(?:lambda|def)\b[^\n]*\bone\b"
+)
+"""A text in which a name might be `one`; reading it as Python tells."""
+
 
 def followed(root: Path) -> None:
     """A copy of the package in `root`, with every block of the page where the page says."""
@@ -97,10 +102,7 @@ def test_no_name_is_one() -> None:
     bound = []
     for path in (*PACKAGE.rglob("*.py"), *Path(__file__).parent.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if re.search(
-            r"\bfor\b[^:]*\bone\b[^:]* in |\bone\b *(?:: [^=\n]+)?:?=|\bas one\b|\n *one:|(?:lambda|def)\b[^\n]*\bone\b",
-            text,
-        ):
+        if BINDS_ONE.search(text):
             named = (getattr(node, "arg", None) or _stored(node) for node in ast.walk(ast.parse(text)))
             bound += [path.name for name in named if name == "one"]
     assert bound == []
