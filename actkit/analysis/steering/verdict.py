@@ -6,8 +6,8 @@ from typing import Any
 LEVEL = 0.05
 WHAT = {
     "answers": ("answers", "nats a token", "prompts"),
-    "texts": ("texts", "nats a token", "texts"),
-    "words": ("the next word", "nats", "texts"),
+    "texts": ("positive texts against negative ones", "nats a token", "texts"),
+    "words": ("positive words against negative ones", "nats", "texts"),
 }
 """Metric → what is moved, in which unit, and of what there are so many."""
 

@@ -29,6 +29,18 @@ def test_an_effect_in_words() -> None:
     assert verdict(ROW, 0.1) == (
         "moves answers by +.29 nats a token (.15 to .43); chance −.12 to +.05; 77 % of prompts; costs .04 nats"
     )
+    words = {
+        **ROW,
+        "metric": "words",
+        "effect": -0.36,
+        "low": -0.43,
+        "high": -0.28,
+        "control_low": -0.2,
+        "expected": -1,
+    }
+    assert verdict(words, 0.1).startswith(
+        "moves positive words against negative ones by −.36 nats (−.43 to −.28); chance"
+    )
     assert verdict({**ROW, "delta_nll": 0.3}, 0.1).endswith("costs .30 nats, over the budget of .10")
     assert verdict({**ROW, "delta_nll": -0.2}, 0.1).endswith("; costs nothing")
 
@@ -47,6 +59,15 @@ def test_an_effect_in_words() -> None:
 def test_what_is_not_shown(other: dict[str, Any]) -> None:
     assert is_shown(ROW) and not is_shown({**ROW, **other})
     assert verdict({**ROW, **other}, 0.1).startswith("not shown: ")
+
+
+def test_of_what_was_chosen_the_layers_that_were_tried_count() -> None:
+    assert is_shown({**ROW, "p_chosen": 1 / 21}) and not is_shown({**ROW, "p_chosen": 2 / 21})
+    line = verdict({**ROW, "p_chosen": 2 / 21}, 0.1)
+    assert line.startswith("not shown: +.29") and line.endswith(
+        "; p = .10 among all layers and methods that were tried"
+    )
+    assert "among" not in verdict({**ROW, "p_chosen": 2 / 21, "low": -0.1}, 0.1), "another reason is enough"
 
 
 def test_too_few_controls_are_named() -> None:
