@@ -89,6 +89,9 @@ def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
     config = (tmp_path / "norms" / "config.yaml").read_text(encoding="utf-8")
     assert "command: norms\n" in config and "texts: in.txt\n" in config
     call("verify", "norms", "-q")
+    assert "length of the last token's vector" in call("plot", "norms")
+    call("plot", "norms", "layers", "-o", "norms.html")
+    assert "How long last tokens are" in (tmp_path / "norms.html").read_text(encoding="utf-8")
     call("capture", "in.kv", "--layers", "1", "-o", "kv", "--export", "txt", "-q")
     assert (tmp_path / "kv.txt").read_text(encoding="utf-8") == "One\nTwo\n"
     rows = pd.read_parquet(tmp_path / "kv" / "layer_stats")

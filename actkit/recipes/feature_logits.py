@@ -1,6 +1,6 @@
 """The table `feature_logits` for those of a run's SAEs for which it can be made in good time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from actkit.runs.writer import Groups
 
 MOST_CPU, MOST_GPU = 4e12, 1e15
 """Multiplications above which the table is left out: about a minute on two cores, seconds on a GPU."""
-Finish = Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]]
 
 
 def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:

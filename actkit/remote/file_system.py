@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from actkit.remote.failures import lacking, package_of
-from actkit.remote.url import as_url, is_web, scheme_of
+from actkit.remote.url import as_url, is_web
 
 WEB = "actkit-web"
 """The name by which fsspec, and pyarrow through it, knows `WebFileSystem`."""
@@ -47,10 +47,3 @@ def file_system(url: str) -> tuple[Any, str]:
 def for_arrow(url: str) -> str:
     """What pyarrow opens in place of a path: it asks fsspec for the file system."""
     return f"fsspec+{WEB}://{as_url(url)}" if is_web(url) else f"fsspec+{as_url(url)}"
-
-
-def is_store(url: str) -> bool:
-    """Whether an address is one of an object store, which can be written to."""
-    from actkit.remote.url import STORES
-
-    return scheme_of(url) in STORES

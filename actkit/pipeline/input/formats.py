@@ -61,8 +61,6 @@ class Format:
     read: Callable[[str, ReadSpec], Records]
     count: Callable[[Path], int | None] = count_lines
     """About how many records a file has, where that is told without reading it; may raise what pyarrow raises."""
-    packs: bool = True
-    """Whether a file may be compressed as a whole."""
 
 
 FORMATS = (
@@ -70,8 +68,8 @@ FORMATS = (
     Format("json", "JSON", (".json",), read_json, count_elements),
     Format("csv", "CSV", (".csv",), read_csv),
     Format("tsv", "TSV", (".tsv", ".tab"), read_tsv),
-    Format("parquet", "Parquet", (".parquet", ".pq"), read_parquet, count_parquet, packs=False),
-    Format("arrow", "Arrow", (".arrow", ".feather", ".ipc"), read_arrow, count_arrow, packs=False),
+    Format("parquet", "Parquet", (".parquet", ".pq"), read_parquet, count_parquet),
+    Format("arrow", "Arrow", (".arrow", ".feather", ".ipc"), read_arrow, count_arrow),
     Format("text", "text", (".txt", ".text", ".md"), read_lines),
 )
 RECORDS = tuple(form for form in FORMATS if form.name != "text")

@@ -17,7 +17,6 @@ DEEPEST = 100
 MOST = 10_000
 """Messages of one tree that are held in memory."""
 LOST = "its parent message is not among its tree's records"
-NONE_RANKED = "no question of the tree has two ranked replies"
 
 
 def is_row(value: Any) -> bool:

@@ -106,9 +106,9 @@ def bytes_in(tokenizer: Any, ids: list[int], text: str) -> list[tuple[int, int]]
     whole = b"".join(raw)
     before = int(whole != text.encode())
     assert whole == b" " * before + text.encode()
-    owner = [at - before for at, text in enumerate(whole.decode()) for _ in text.encode()]
-    ends = np.cumsum([len(text) for text in raw]).tolist()
-    return [(max(owner[end - len(text)], 0), max(owner[end - 1] + 1, 1)) for text, end in zip(raw, ends, strict=True)]
+    owner = [at - before for at, character in enumerate(whole.decode()) for _ in character.encode()]
+    ends = np.cumsum([len(piece) for piece in raw]).tolist()
+    return [(max(owner[end - len(piece)], 0), max(owner[end - 1] + 1, 1)) for piece, end in zip(raw, ends, strict=True)]
 
 
 LETTERS_OF_ALL = "a b é e\u0301 天 地 😀 👩\u200d👧 🏳️\u200d🌈 yes th 한국"
