@@ -46,6 +46,12 @@ def test_every_block_of_the_page_says_where_it_goes() -> None:
     assert len(BLOCK.findall(PAGE)) == PAGE.count("```py\n") > 10
 
 
+def test_every_line_after_which_something_goes_is_there_once() -> None:
+    for _, name, after, _ in BLOCK.findall(PAGE):
+        if after:
+            assert (PACKAGE.parent / name).read_text(encoding="utf-8").count(f"{after}\n") == 1, (name, after)
+
+
 def test_a_command_takes_four_files() -> None:
     section = PAGE.partition("## Add a command")[2].partition("\n## ")[0]
     assert len({name for _, name, _, _ in BLOCK.findall(section)}) == 4

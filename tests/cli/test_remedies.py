@@ -58,7 +58,7 @@ def test_answers_whose_best_is_a_number_become_pairs_by_the_line_in_the_hint(act
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in CHOICES))
     refused = actkit("dpo", tmp_path / "it.jsonl", "-o", tmp_path / "x", "-q")
     assert refused.status == 1 and "best_answer gives the best of answers by its number" in refused.err
-    pairs = [json.loads(one) for one in mended(refused.err.split("; actkit docs")[0], tmp_path, "n.jsonl")]
+    pairs = [json.loads(line) for line in mended(refused.err.split("; actkit docs")[0], tmp_path, "n.jsonl")]
     if pairs:
         assert len(pairs) == 8
         assert pairs[2] == {"q": "What is 1?", "chosen": "No.", "rejected": "It's it."}

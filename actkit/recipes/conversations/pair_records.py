@@ -88,7 +88,7 @@ def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
     lists = [name for name, value in objects[0].items() if isinstance(value, list) and len(value) > 1]
     numbers = [name for name in objects[0] if BEST.search(name)]
     for answers, best in product(lists, numbers):
-        if not all(_is_number_of(one.get(best), one.get(answers)) for one in objects):
+        if not all(_is_number_of(record.get(best), record.get(answers)) for record in objects):
             continue
         others = next((name for name, value in objects[0].items() if isinstance(value, str)), None)
         kept = f"{json.dumps(others)}: .[{json.dumps(others)}], " if others else ""
@@ -106,4 +106,4 @@ def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _is_number_of(number: Any, answers: Any) -> bool:
     counted = isinstance(number, int) and not isinstance(number, bool) and isinstance(answers, list)
-    return counted and 0 <= number < len(answers) and all(isinstance(one, str) for one in answers)
+    return counted and 0 <= number < len(answers) and all(isinstance(answer, str) for answer in answers)
