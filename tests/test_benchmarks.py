@@ -14,7 +14,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
-from tests.benchmarks import agreement, environments, finish, libraries, memory, own, reference, start, ways, workloads
+from tests.benchmarks import (
+    agreement,
+    environments,
+    finish,
+    libraries,
+    memory,
+    own,
+    reference,
+    roofline,
+    start,
+    ways,
+    workloads,
+)
 from tests.benchmarks.__main__ import WORKLOADS, table
 from tests.benchmarks.asking import Asked, PeerError, write_inputs
 from tests.benchmarks.measure import Measured, measure, turns
@@ -90,6 +102,25 @@ def test_the_table_holds_ratios_to_the_reference_and_a_dash_for_work_that_a_way_
         f"| {WORKLOADS['pairs']} | 1e-06 | 2e-01 |",
         f"| {WORKLOADS['contrasts']} | 0e+00 | – |",
     ]
+
+
+def test_the_roofline_counts_the_products_of_the_tokens_that_are_computed() -> None:
+    facts = {
+        "counts": {"tokens": 100},
+        "seconds": {"forward": 0.5, "encode": 0.25},
+        "saes": [{}],
+        "tables": {"features": {"rows": 90}},
+    }
+    forward, encode = roofline.reached(facts, "documents", SIZE)
+    assert forward == pytest.approx(2 * 12 * 64**2 * 3 * 100 / 0.5 / 1e9)  # layers 0 to 2
+    assert encode == pytest.approx(2 * 64 * 512 * 90 / 0.25 / 1e9)
+    answers, _ = roofline.reached(facts, "answers", SIZE)
+    assert answers == pytest.approx(forward * 2 / 3), "of the last block not all positions go through the MLP"
+    assert roofline.reached({**facts, "saes": []}, "pairs", SIZE) == (pytest.approx(forward * 4 / 3), None)
+    lines = roofline.table({"documents": [facts], "pairs": [{**facts, "saes": []}]}, SIZE, roofline.Peak(1.0, 1.0))
+    assert lines.splitlines()[2].count("|") == lines.splitlines()[3].count("|") == 6
+    most = roofline.peak(SIZE)
+    assert most.block > 0 and most.encoder > 0
 
 
 PLAIN = """

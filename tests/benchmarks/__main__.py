@@ -9,9 +9,10 @@
 3. Ratios to the reference are printed, of the least time of each (what else a machine does only ever adds), with
    tokens a second and how far actkit's numbers are from the reference's. actkit's `work` leaves out reading, tokenizing
    and the tables computed at the end; `whole` does not.
-4. With `--peers`, other tools take their turns, each in a process of its own, in an environment that is installed from
+4. Beside the machine's products alone stands how many operations a second actkit's runs reach (`roofline.py`).
+5. With `--peers`, other tools take their turns, each in a process of its own, in an environment that is installed from
    the registry the first time. How far their numbers are from the reference's is printed as well.
-5. With `--memory`, actkit and the reference are run once more, each in a process of its own, for the most memory held.
+6. With `--memory`, actkit and the reference are run once more, each in a process of its own, for the most memory held.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from tests.benchmarks import workloads
+from tests.benchmarks import roofline, workloads
 from tests.benchmarks.asking import Asked, PeerError, write_inputs
 from tests.benchmarks.environments import PEERS, NotInstalledError, cache, interpreter
 from tests.benchmarks.measure import TUNED, WORK, Measured, measure
@@ -137,7 +138,8 @@ def main() -> None:
                 measured[workload] = measure(inputs, workload, options.rounds, not options.limit_only, peers)
                 notes += [f"{name}, {workload}: {what}" for name, what in measured[workload].failed.items()]
                 print(f"{workload}: {measured[workload].seconds}", file=sys.stderr, flush=True)
-        text = f"{machine()}\n\n{table(measured)}"
+        facts = {workload: found.facts for workload, found in measured.items()}
+        text = f"{machine()}\n\n{table(measured)}\n{roofline.table(facts, size, roofline.peak(size))}"
         if notes:
             text += "\n" + "".join(f"* {note}\n" for note in notes)
         if options.memory:

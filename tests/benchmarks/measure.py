@@ -32,6 +32,8 @@ class Measured:
     """Of the workload, as such a script runs it."""
     failed: dict[str, str] = field(default_factory=dict)
     """Peers whose process failed, and what it said."""
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    """What actkit's runs said of themselves, a round each."""
 
 
 def measure(
@@ -56,10 +58,10 @@ def measure(
         with fast_modules(tuned), fast_products():
             of_reference(inputs, tuned, last)
 
-    work: list[float] = []
+    runs: list[dict[str, Any]] = []
 
     def actkit_way() -> None:
-        work.append(own.work_seconds(own.run(inputs, workload, spec, out)))
+        runs.append(own.run(inputs, workload, spec, out))
 
     timed = {
         name: partial(_clocked, way)
@@ -90,7 +92,7 @@ def measure(
                 agrees[name] = agreement.shown(*how_far)
             except (PeerError, ValueError) as problem:
                 failed[name] = str(problem)
-    return Measured({WORK: min(work), **seconds}, agrees, tokens, failed)
+    return Measured({WORK: min(map(own.work_seconds, runs)), **seconds}, agrees, tokens, failed, runs)
 
 
 def turns(
