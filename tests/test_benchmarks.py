@@ -284,9 +284,10 @@ def test_a_larger_file_begins_as_a_smaller_one_does(command: str) -> None:
 
 
 def test_the_memory_table_has_the_last_over_the_first() -> None:
-    lines = memory.table({"dpo": [1000.0, 1100.0]}, [2000, 50000]).splitlines()
-    assert lines[0] == "| command | 2,000 records, MB | 50,000 records, MB | ratio |"
-    assert lines[2] == "| `dpo` | 1,000 | 1,100 | 1.10 |"
+    held = {"dpo": [(1000.0, 9.0), (1100.0, 57.0)]}
+    lines = memory.table(held, [2000, 50000]).splitlines()
+    assert lines[0] == "| command | 2,000 records, MB | 50,000 records, MB | ratio | 2,000 to 50,000, ms a record |"
+    assert lines[2] == "| `dpo` | 1,000 | 1,100 | 1.10 | 1.00 |", "what the start takes is not a record's"
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
-"""The most memory that each command holds, for few and for many records of the same kind.
+"""The most memory that each command holds, and what a record costs, for few and for many records of the same kind.
 
-    python -m tests.benchmarks.memory [--records 2000 50000] [--only dpo] [--shard-sequences 256] [--out TABLE.md]
+    python -m tests.benchmarks.memory [--records 1000 10000 100000] [--only dpo] [--shard-sequences 256] [--out X.md]
 
 1. For each command and number of records a file is made: short texts out of the words of tests/data, from a seed, so
    that the larger file begins as the smaller one does.
 2. The command runs on it with `tiny`, one layer, in a process of its own, whose high-water mark is read.
 3. The table has the figures in MB (2^20 bytes), and the last over the first.
+4. Beside them stands the CPU time of a record, all threads together, from each number of records to the next: what it
+   takes to start is not in it.
 
 A run holds two shards, one that is computed and one that is written; 2,000 short texts are one shard or less. What
 grows with the dataset, and not only until shards are full, is told with `--shard-sequences 256`: both runs have full
@@ -18,8 +20,8 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,28 +56,37 @@ def records(command: str, count: int) -> Iterator[str]:
 
 
 def peak(command: str, count: int, folder: Path, shard_sequences: int | None = None) -> tuple[float, float]:
-    """The most MB that `command` holds on `count` records, and its seconds. Raises CalledProcessError if it fails."""
+    """The most MB that `command` holds on `count` records, and its CPU seconds.
+
+    Raises CalledProcessError if it fails.
+    """
     path = folder / f"{command}.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(records(command, count))
     call = [sys.executable, "-m", "tests.benchmarks.peak", command, str(path), *COMMANDS[command][1], "--model", "tiny"]
     call += ["--device", "cpu", "--out", str(folder / "run"), "--overwrite", "--quiet"]
     call += [] if shard_sequences is None else ["--shard-sequences", str(shard_sequences)]
-    start = time.perf_counter()
     done = subprocess.run(call, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    return float(done.stderr.split()[-1]), time.perf_counter() - start
+    mb, seconds = done.stderr.split()[-2:]
+    return float(mb), float(seconds)
 
 
-def table(held: dict[str, list[float]], counts: Sequence[int]) -> str:
-    """The Markdown table: a row a command, MB for each number of records, last over first."""
-    lines = [
-        f"| command | {' | '.join(f'{count:,} records, MB' for count in counts)} | ratio |",
-        f"|---|{'---|' * (len(counts) + 1)}",
-    ]
-    for command, megabytes in held.items():
-        lines.append(
-            f"| `{command}` | {' | '.join(f'{mb:,.0f}' for mb in megabytes)} | {megabytes[-1] / megabytes[0]:.2f} |"
-        )
+def table(held: dict[str, list[tuple[float, float]]], counts: Sequence[int]) -> str:
+    """The Markdown table: a row a command; MB for each number of records, last over first, and ms of CPU a record.
+
+    `held` has MB and CPU seconds for each of `counts`.
+    """
+    between = list(pairwise(counts))
+    steps = [f"{first:,} to {last:,}, ms a record" for first, last in between]
+    columns = [*(f"{count:,} records, MB" for count in counts), "ratio", *steps]
+    lines = [f"| command | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for command, figures in held.items():
+        memory = [f"{mb:,.0f}" for mb, _ in figures]
+        costs = [
+            f"{1000 * (after - before) / (last - first):.2f}"
+            for ((_, before), (_, after)), (first, last) in zip(pairwise(figures), between, strict=True)
+        ]
+        lines.append(f"| `{command}` | {' | '.join([*memory, f'{figures[-1][0] / figures[0][0]:.2f}', *costs])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -87,13 +98,13 @@ def main() -> None:
     parser.add_argument("--shard-sequences", type=int, help="most sequences in a shard; by default the command's own")
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
-    held: dict[str, list[float]] = {}
+    held: dict[str, list[tuple[float, float]]] = {}
     for command in options.only or COMMANDS:
         for count in options.records:
             with tempfile.TemporaryDirectory() as folder:
                 mb, seconds = peak(command, count, Path(folder), options.shard_sequences)
-            held.setdefault(command, []).append(mb)
-            print(f"{command}, {count:,} records: {mb:.0f} MB, {seconds:.0f} s", file=sys.stderr, flush=True)
+            held.setdefault(command, []).append((mb, seconds))
+            print(f"{command}, {count:,} records: {mb:.0f} MB, {seconds:.0f} CPU s", file=sys.stderr, flush=True)
     text = table(held, options.records)
     print(text)
     if options.out:
