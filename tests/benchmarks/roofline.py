@@ -68,7 +68,8 @@ def table(found: Mapping[str, Sequence[Mapping[str, Any]]], size: Size, most: Pe
     ]
     for workload, rounds in found.items():
         rates = [reached(facts, workload, size) for facts in rounds]
-        forward, encode = max(one for one, _ in rates), max((one for _, one in rates if one is not None), default=None)
+        forward = max(blocks for blocks, _ in rates)
+        encode = max((encoder for _, encoder in rates if encoder is not None), default=None)
         of_sae = "– | –" if encode is None else f"{encode:,.0f} | {encode / most.encoder:.2f}"
         lines.append(f"| {workload} | {forward:,.0f} | {forward / most.block:.2f} | {of_sae} |")
     return "\n".join(lines) + "\n"
