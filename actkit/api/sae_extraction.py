@@ -25,7 +25,7 @@ _AS_NAMED: Any = object()
 
 @dataclass
 class ExtractionConfig:
-    """What `SAEActivationExtractor` is asked for."""
+    """The options of `SAEActivationExtractor`."""
 
     model_name: str = "google/gemma-2-9b-it"
     sae_release: str | None = "gemma-scope-9b-pt-res-canonical"

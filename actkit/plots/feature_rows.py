@@ -1,4 +1,4 @@
-"""What pictures read of `features`, part by part: memory does not grow with the run."""
+"""Reads `features` part by part for pictures, so that memory does not grow with the run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

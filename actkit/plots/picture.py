@@ -1,4 +1,4 @@
-"""What a picture of a run is, and what it can be asked to show."""
+"""`Picture` is drawn of a run, `Pick` chooses the layer, SAE, feature, record or token, `Drawn` is the result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

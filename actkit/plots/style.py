@@ -1,4 +1,4 @@
-"""How every picture looks: colours that colour-blind readers can tell, light and dark, and labels that are only text."""
+"""The style of every picture: colours that colour-blind readers can tell, light and dark, and labels that are only text."""
 
 import html
 import unicodedata

@@ -1,1 +1,1 @@
-"""What is particular to one subcommand, one file each; `extract` in the pipeline does the work for all of them."""
+"""One recipe for each subcommand; `extract` in the pipeline calls its parts, and does the work for all of them."""

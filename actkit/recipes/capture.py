@@ -36,7 +36,7 @@ from actkit.runs.progress import OnProgress
 
 @dataclass(frozen=True)
 class CaptureSpec:
-    """What `capture` is asked for."""
+    """The options of `capture`."""
 
     command: ClassVar[str] = "capture"
     exports: ClassVar[tuple[ExportFormat, ...]] = (

@@ -45,7 +45,7 @@ from actkit.runs.progress import OnProgress
 
 @dataclass(frozen=True)
 class ConceptSpec:
-    """What `concept` is asked for."""
+    """The options of `concept`."""
 
     command: ClassVar[str] = "concept"
     exports: ClassVar[tuple[ExportFormat, ...]] = (

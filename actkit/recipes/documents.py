@@ -1,4 +1,4 @@
-"""What a record of a corpus holds: a text, or a chat as the model's template writes it."""
+"""Reads the text of a corpus record, or its chat as the model's template writes it."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -35,7 +35,7 @@ from actkit.runs.progress import OnProgress
 
 @dataclass(frozen=True)
 class DpoSpec:
-    """What `dpo` is asked for."""
+    """The options of `dpo`."""
 
     command: ClassVar[str] = "dpo"
     exports: ClassVar[tuple[ExportFormat, ...]] = (

@@ -46,7 +46,7 @@ from actkit.runs.writer import Groups
 
 @dataclass(frozen=True)
 class FeatureDatasetSpec:
-    """What `feature-dataset` is asked for."""
+    """The options of `feature-dataset`."""
 
     command: ClassVar[str] = "feature-dataset"
     exports: ClassVar[tuple[ExportFormat, ...]] = ("jsonl", "saedashboard")

@@ -45,13 +45,13 @@ class PromptResponse:
 
 
 TEMPLATE_TOKENS = "template_tokens"
-"""What is counted of a record whose one position is a token of the chat template's own."""
+"""The count of records whose one position is a token of the chat template."""
 
 
 def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
-    """That the last position that is read is the template's own, with its text: what follows a prompt in a chat.
+    """Count a record whose last position is a token of the chat template, with that token's text.
 
-    The same token stands there whatever the prompt is. Nothing for a token of the text.
+    The same token stands there whatever the prompt is. Empty for a token of the text.
     """
     if not len(sequence.keep):
         return {}
@@ -62,11 +62,11 @@ def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
 
 
 TOUCHING = "touching"
-"""What is counted of a record whose prompt and answer were joined without anything between."""
+"""The count of records whose prompt and answer were joined with nothing between them."""
 
 
 def touching(plain: tuple[str | None, str | None] | None, chat: bool) -> dict[str, list[str]]:
-    """That texts are joined as they are, and nothing stands between prompt and answer: `of France?Paris`."""
+    """Count a record whose prompt and answer are joined with nothing between them: `of France?Paris`."""
     prompt, answer = plain or (None, None)
     if chat or not prompt or not answer or prompt[-1].isspace() or answer[0].isspace():
         return {}

@@ -45,7 +45,7 @@ LOOK_AHEAD = 100
 
 @dataclass(frozen=True)
 class RewardDetectSpec:
-    """What `reward-detect` is asked for."""
+    """The options of `reward-detect`."""
 
     command: ClassVar[str] = "reward-detect"
     exports: ClassVar[tuple[ExportFormat, ...]] = ("json",)

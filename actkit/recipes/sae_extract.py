@@ -36,7 +36,7 @@ from actkit.runs.writer import Groups
 
 @dataclass(frozen=True)
 class SaeExtractSpec:
-    """What `sae-extract` is asked for."""
+    """The options of `sae-extract`."""
 
     command: ClassVar[str] = "sae-extract"
     exports: ClassVar[tuple[ExportFormat, ...]] = ("json", "saedashboard")

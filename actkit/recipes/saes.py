@@ -35,7 +35,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
 
 
 class SaeReport:
-    """What is found out about the SAEs on the way; called at the end, it is a part of `run.json`.
+    """Collects facts about the SAEs while a run goes on; called at the end, it returns them for `run.json`.
 
     Raises ModelError for an SAE that cannot read this model.
     """
@@ -100,7 +100,7 @@ def _check_fits(sae: Sae, description: Description) -> None:
 
 
 def _doubts(sae: Sae, description: Description) -> list[str]:
-    """What a reader of the table should know about this pairing of SAE and model."""
+    """Warnings about this pairing of SAE and model: sentences that `run.json` keeps."""
     found = [f"{sae.name}: {guess}" for guess in sae.guesses]
     if sae.predicts is not None:
         found.append(
@@ -116,7 +116,7 @@ def _doubts(sae: Sae, description: Description) -> list[str]:
 
 
 def _beginnings(saes: Sequence[Sae]) -> list[str]:
-    """That texts cannot begin as all of the SAEs' contexts did."""
+    """A warning where some SAEs were trained with BOS and others without: texts can begin in one way only."""
     if len({sae.prepend_bos for sae in saes}) < 2:
         return []
     each = ", ".join(f"{sae.name} {'with' if sae.prepend_bos else 'without'}" for sae in saes)

@@ -1,4 +1,4 @@
-"""How a record says which of its answers is better: here by the names of fields and by their order.
+"""Ranks a record's answers by the names of their fields and by their order.
 
 `judged` has verdicts on two answers, `ranked` lists with ranks or scores. Each kind is found in a record by its fields
 (`found`), and gives the answers with a rank each, lower is better, so that pairs are made of all kinds alike.

@@ -1,4 +1,4 @@
-"""What stands before an answer: system message, earlier turns, the question, the tools that the model is told of.
+"""Reads the context of an answer: system message, earlier turns, the question, the tools that the model is told of.
 
 1. The question is a prompt's text or messages; Alpaca's `input` is written below it.
 2. Earlier turns (`history`) and a system message of their own field go before it.

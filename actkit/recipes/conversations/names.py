@@ -1,4 +1,4 @@
-"""What fields are called that carry part of a conversation; a record may have each of them under one of these names."""
+"""The names under which fields of a record carry parts of a conversation."""
 
 SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "custom_system_prompt", "preamble")
 HISTORY = (

@@ -1,4 +1,4 @@
-"""What a field says of two answers: which one is better, or that neither is."""
+"""Reads a field's verdict on two answers: which of them is better, or that neither is."""
 
 import re
 from collections.abc import Callable, Mapping
