@@ -106,6 +106,24 @@ def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "kv" / "run.json").read_text())["exports"][-1] == "safetensors"
 
 
+def test_nothing_below_the_recipes_compares_the_name_of_a_command() -> None:
+    """What depends on the command stands in its recipe, and `run.json` keeps it; else a new one opens more files."""
+    names = re.compile(r"\"(?:dpo|capture|concept|sae-extract|feature-dataset|reward-detect|steer)\"")
+    compared = []
+    for package in ("analysis", "backends", "export", "pipeline", "plots", "remote", "report", "runs", "verify"):
+        for path in (PACKAGE / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if names.search(text):
+                found = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Compare)]
+                compared += [(path.name, test) for test in found if names.search(test.replace("'", '"'))]
+    assert compared == []
+
+
+def test_pipeline_and_cli_are_seen_at_a_glance() -> None:
+    for package, most in (("pipeline", 20), ("cli", 20)):
+        assert len([path for path in (PACKAGE / package).iterdir() if path.name != "__pycache__"]) <= most
+
+
 def test_no_name_is_one() -> None:
     """A loop over records binds `record`, and so on: a name says what it stands for. `one` was bound 1,399 times."""
     bound = []
