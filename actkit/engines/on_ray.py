@@ -19,7 +19,7 @@ from actkit.engines.shares import divided, finished_of, is_done, next_of, releas
 from actkit.errors import ActkitError, RunError, UsageError
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.resume.session import is_complete
+from actkit.pipeline.resume.session import asked_before, is_complete
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import source_of
 from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
@@ -203,12 +203,15 @@ def _room(ray: Any, workers: int | None) -> tuple[dict[str, float], int]:
 
 
 def _dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
-    """The same date for every worker, where a chat template asks for it."""
+    """The same date for every worker, where a chat template asks for it: that of the shares that are there already."""
+    output = common.output
+    known = divisions(output.out) if output.resume else {}
+    before = [asked_before(replace(output, task=Task(0, of)), "date") for of in known]
     tokens = getattr(own, "tokens", None)
     model = getattr(common, "model", None)
     if tokens is None or tokens.date is not None or not isinstance(model, ModelSpec):
         return own
-    tokenizer = DatedTokenizer(describe(model).tokenizer, date_of(None))
+    tokenizer = DatedTokenizer(describe(model).tokenizer, date_of(next(iter(before), None)))
     return replace(own, tokens=replace(tokens, date=tokenizer.date)) if tokenizer.reads_clock else own
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.engines import on_ray
 from actkit.pipeline.tokens import templates
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
@@ -106,3 +107,17 @@ def test_tasks_that_begin_on_different_days_are_one_run(
         assert actkit(*arguments, "-o", tmp_path / "run", "--shard", f"{number}/2", "-q").status == 0
     merged = actkit("merge", tmp_path / "run", "-q")
     assert merged.status == 0 and dates(tmp_path / "run") == {"01 Dec 2026"}, merged.err
+
+
+def test_workers_that_go_on_another_day_have_the_date_of_what_is_there(
+    dated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
+) -> None:
+    """Each share was begun with a date, and refuses another."""
+    turn("2026-12-01T23:59:00", monkeypatch)
+    model, out = ModelSpec(str(dated), device="cpu"), tmp_path / "run"
+    share = ("capture", "-p", "one", "--chat", "--model", dated, "--layers", "1", "-o", out, "--shard", "1/2", "-q")
+    assert actkit(*share).status == 0
+    turn("2026-12-02T00:01:00", monkeypatch)
+    for resume, date in ((True, "2026-12-01T23:59:00"), (False, "2026-12-02T00:01:00")):
+        common = DenseSpec(model, OutputSpec(out, resume=resume), layers="1")
+        assert on_ray._dated(CaptureSpec(prompts=("one",), chat=True), common).tokens.date == date
