@@ -21,15 +21,20 @@ def text(value: Any, longest: int | None = None) -> str:
     return html.escape(shown if longest is None or len(shown) <= longest else shown[: longest - 1] + "…")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], titles: Mapping[str, str] | None = None) -> str:
-    """Rows under their columns; `titles` are shown when the mouse rests on a column's name."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    titles: Mapping[str, str] | None = None,
+    longest: int | None = CELL,
+) -> str:
+    """Rows under their columns, texts cut after `longest`; `titles` are shown where the mouse rests on a column."""
     of = titles or {}
     head = "".join(f'<th {LEFT} title="{text(of.get(name, ""))}">{text(name)}</th>' for name in columns)
-    body = "".join("<tr>" + "".join(f"<td {LEFT}>{cell(item)}</td>" for item in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td {LEFT}>{cell(item, longest)}</td>" for item in row) + "</tr>" for row in rows)
     return f"<table {TABLE}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def cell(value: Any) -> str:
+def cell(value: Any, longest: int | None = CELL) -> str:
     """A value in a cell."""
     if value is None:
         return ""
@@ -38,13 +43,13 @@ def cell(value: Any) -> str:
     if isinstance(value, list):
         shown = ", ".join(f"{item:.3g}" if isinstance(item, float) else str(item) for item in value[:3])
         return text(f"[{shown}{', …' if len(value) > 3 else ''}] × {len(value)}", CELL)
-    return text(value, CELL)
+    return text(value, longest)
 
 
 def run_html(run: Any) -> str:
     """A run: its header, its warnings and its tables."""
     facts = run.facts
-    about = table(("", ""), header(run.path, facts))
+    about = table(("", ""), header(run.path, facts), longest=None)  # the line that runs it again is there to be copied
     tables = table(("table", "rows"), ((name, f"{table['rows']:,}") for name, table in facts["tables"].items()))
     warned = "".join(f"<p>⚠ {text(warning)}</p>" for warning in warnings_of(facts))
     return f"<div><b>{text(run.path.name)}</b>{about}{warned}{tables}</div>"

@@ -24,6 +24,7 @@ def test_tables_texts_features_and_pictures_of_a_run(six_runs: Mapping[str, Path
     assert len(table) == 4096 and table.to_pandas(["feature_id"])["feature_id"].tolist() == list(range(4096))
     assert pl.DataFrame(run["sequences"]).height == len(run["sequences"])
     assert run["tokens"].head(2).num_rows == 2
+    assert "feature-dataset/config.yaml --out AGAIN" in run._repr_html_(), "the line that runs it again is cut"
     best = run.to_pandas("feature_stats").nlargest(1, "density").iloc[0]
     feature = run.feature(int(best["feature_id"]))
     assert feature.page["n_active"] == best["n_active"] and len(feature.page["contexts"]) == len(best["contexts"])
