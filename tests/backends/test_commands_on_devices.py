@@ -103,10 +103,10 @@ def test_where_a_command_computes(
     with cuda_devices(monkeypatch):
         done = actkit(*line, "-o", tmp_path / "run")
         assert done.status == 0, done.err
-        again = actkit("verify", tmp_path / "run", "--recompute", "3")
+        first = "cuda:1" if place == "cuda:1" else "cuda:0"
+        assert seen["weights"] == DEVICES[place] and seen.get("sae", {first}) == {first}
+        again = actkit("verify", tmp_path / "run", "--recompute", "3")  # on the first device
         assert again.status == 0, again.err
-    first = "cuda:1" if place == "cuda:1" else "cuda:0"
-    assert seen["weights"] == DEVICES[place] and seen.get("sae", {first}) == {first}
     held = actkit("verify", tmp_path / "run", "--recompute", "3")
     assert held.status == 0, held.err + held.out
     assert command != "dpo" or "branching" in seen["rows"]
