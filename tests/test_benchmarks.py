@@ -18,6 +18,7 @@ from tests.benchmarks import (
     agreement,
     environments,
     finish,
+    finish_rate,
     libraries,
     memory,
     own,
@@ -353,3 +354,13 @@ def test_the_end_of_a_run_opens_each_part_a_few_times(tmp_path: Path) -> None:
         found[count] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     for name, most in (("the end, files opened", 12), ("--resume, files opened", 13)):
         assert 0 < (found[12][name] - found[4][name]) / 8 <= most, name
+
+
+def test_the_rate_of_entries_is_of_all_that_were_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish_rate, "SHARD", 256)
+    monkeypatch.setattr(finish_rate, "TEXT", 64)
+    monkeypatch.setattr(sys, "argv", ["finish_rate", "--tokens", "512", "--top-k", "5", "--width", "64"])
+    finish_rate.main()
+    assert capsys.readouterr().out.startswith("2,560 entries of 2 shards: feature_stats ")
