@@ -213,7 +213,7 @@ def test_memory_of_one_long_text_is_bounded(command: str, tmp_path: Path) -> Non
     peaks = []
     for name, text in (("short", SHORT), ("long", long)):
         path = tmp_path / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records(command, text)))
+        path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records(command, text)))
         plan = ["--plan"] if command == "feature-dataset" else []
         peaks.append(peak([command, str(path), "-o", str(tmp_path / name), "--quiet", *OPTIONS[command], *plan]))
     assert peaks[1] - peaks[0] < 1000
