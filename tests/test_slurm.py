@@ -74,7 +74,7 @@ def test_an_array_of_which_a_task_is_killed_and_requeued(
     assert single == merged and before > 0
     sessions = json.loads((tmp_path / "x" / "run.json").read_text(encoding="utf-8"))["sessions"]
     shards = len(list((tmp_path / "x" / "sequences").iterdir()))
-    assert any(0 < one["shards_before"] < shards for one in sessions), "it went on where it was"
+    assert any(0 < session["shards_before"] < shards for session in sessions), "it went on where it was"
     facts = facts_of(tmp_path / "x")
     assert facts["counts"] == facts_of(tmp_path / "single")["counts"]
     assert not list(tmp_path.glob("x.*")), "the tasks' folders are gone"

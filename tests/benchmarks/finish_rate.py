@@ -58,7 +58,7 @@ def write_shard(run: Path, part: int, top_k: int, width: int) -> None:
     }
     for table, found in columns.items():
         schema = arrow_schema(table)
-        rows = pa.table({name: pa.array(one).cast(schema.field(name).type) for name, one in found.items()})
+        rows = pa.table({name: pa.array(column).cast(schema.field(name).type) for name, column in found.items()})
         (run / table).mkdir(parents=True, exist_ok=True)
         pq.write_table(rows, run / table / f"{part_name(part)}.parquet", compression="zstd", use_dictionary=["sae"])
 
@@ -75,7 +75,7 @@ def main() -> None:
         for part in range(shards):
             write_shard(run, part, asked.top_k, asked.width)
         began = time.process_time()
-        rows = sum(len(one) for one in feature_stats(run, "made", asked.width, scratch=run))
+        rows = sum(len(row) for row in feature_stats(run, "made", asked.width, scratch=run))
         middle = time.process_time()
         for groups in feature_positions(run, "made", asked.width, run):
             rows += sum(map(len, groups.values()))
