@@ -107,5 +107,5 @@ def test_texts_are_read_without_being_held(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(labelled_module, "part_of", watched)
     read_texts(runs[-1])
-    # A part has 700 kB of text; Arrow may free one while the next is read.
-    assert len(held) == MANY // PART and max(held) - held[0] < 2 * PART * 1400
+    # A part has 700 kB of text, all have 11 MB; Arrow's threads may free a few while the next is read.
+    assert len(held) == MANY // PART and max(held) - held[0] < 5 * PART * 1400
