@@ -169,7 +169,10 @@ def records(command: str, text: str) -> list[dict[str, Any]]:
     others = range(12)
     return {
         "capture": [{"prompt": text}],
-        "dpo": [{"prompt": text, "chosen": "yes", "rejected": "no"}, {"prompt": "a", "chosen": text, "rejected": "no"}],
+        "dpo": [  # pairs that are longer than the context are rejected
+            *({"prompt": prompt, "chosen": "yes", "rejected": "no"} for prompt in (SHORT, text)),
+            {"prompt": "a", "chosen": text, "rejected": "no"},
+        ],
         "concept": [
             *({"positive": f"I love {n}", "negative": f"I hate {n}"} for n in others),
             {"positive": text, "negative": "no"},
