@@ -236,7 +236,7 @@ def test_answers_are_read_at_their_last_token_or_as_a_mean(tmp_path: Path) -> No
         assert kept == list(range(int(row["response_start"]), row["n_tokens"])) and len(kept) > 2
     row = table(last, "sequences").query("side == 'positive'").iloc[0]
     assert (
-        table(last, "activations").query("sequence_id == @one.sequence_id")["position"].tolist()
+        table(last, "activations").query("sequence_id == @row.sequence_id")["position"].tolist()
         == [row["n_tokens"] - 1] * 2
     )
     with pytest.raises(Exception, match="nothing was kept"):

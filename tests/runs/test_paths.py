@@ -35,7 +35,7 @@ def test_a_run_reconciles_beyond_part_99_999(tmp_path: Path) -> None:
     """As text, part-100000 is before part-99999: such runs failed at their end."""
     (tmp_path / "sequences").mkdir()
     for record, number in enumerate((99_998, 99_999, 100_000, 100_001)):
-        table = pa.table({"record_id": [record], "n_truncated": [0]})
+        table = pa.table({"record_id": [record], "chunk": pa.nulls(1, pa.int32()), "n_truncated": [0]})
         pq.write_table(table, tmp_path / "sequences" / f"{part_name(number)}.parquet")
     reconcile(tmp_path, Progress(read=4, written=4))
 
