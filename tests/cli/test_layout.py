@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.app import main
-from actkit.cli.screen.table_rows import _bands
 from actkit.cli.screen.console import counted, draw_error, draw_table, say
+from actkit.cli.screen.table_rows import _bands
 
 SENTENCE = "no feature passes the thresholds of activation and correlation; those listed are the nearest"
 
