@@ -91,7 +91,7 @@ class Recomputing:
         for part, records in drawn(run, n, seed, only).items():
             for first in range(0, len(records), AT_ONCE):
                 for record in read_records(run, part, records[first : first + AT_ONCE].tolist()):
-                    found.records += 1
+                    found.count(int(record[0].row["record_id"]))
                     self.texts.check(run, part, record, found.texts)
                     for sequence in record:
                         self._sequence(sequence, found)
@@ -162,7 +162,8 @@ class Recomputing:
 def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, Ints]:
     """Part → ids of the records drawn from it, ascending: `n` of all that have sequences, or all where there are fewer.
 
-    Of a record that stands in several shards, what one of them has counts as one. With `only`, of parts of those names.
+    Of a record that stands in several shards, what each of them has is drawn by itself. With `only`, of parts of those
+    names.
     """
     records = {part.name: records_in(part) for part in parts(run, "sequences") if not only or part.name in only}
     owner = np.repeat(np.arange(len(records)), [len(record) for record in records.values()])

@@ -27,6 +27,13 @@ class Recomputed:
     others: list[str] = field(default_factory=list)
     """What is wrong beside the numbers, such as another model under the same name."""
 
+    last_record: int = -1
+
+    def count(self, record_id: int) -> None:
+        """Count a record; what stands of it in the next shard is the same one."""
+        self.records += record_id != self.last_record
+        self.last_record = record_id
+
     @property
     def problems(self) -> list[str]:
         """Everything that is further off than rounding explains."""
