@@ -26,6 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return made_up(tmp_path_factory.mktemp("entries") / "run", 1500, D_SAE, 6)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("chunk", "most"), [(1 << 20, 1 << 20), (700, 50), (1, 7)])
 def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
     run: Path, chunk: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
