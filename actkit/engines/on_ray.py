@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from actkit.backends import describe
 from actkit.config import ModelSpec, OutputSpec, ReadSpec, Task
-from actkit.engines.shares import divided, finished_of, is_done, next_of, release
+from actkit.engines.shares import FinishedShards, divided, is_done, next_of, release
 from actkit.errors import ActkitError, RunError, UsageError
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished
@@ -45,7 +45,6 @@ class _Workers:
     begin: Callable[[Task, bool], Any]
     """Starts a worker; whether it goes on with a share that was begun."""
     output: OutputSpec
-    tasks: list[Task]
     running: dict[Any, Task] = field(default_factory=dict)
     deaths: dict[Task, tuple[int, int]] = field(default_factory=dict)
     """Task → the shard at which its worker died, and how often."""
@@ -68,7 +67,7 @@ class _Workers:
                 raise error
 
     def _died(self, task: Task, how: str) -> None:
-        shard = next_of(task, finished_of(self.output, [task])[task])
+        shard = next_of(self.output, task)
         before, times = self.deaths.get(task, (shard, 0))
         times = times + 1 if before == shard else 1
         self.deaths[task] = shard, times
@@ -83,8 +82,8 @@ class _Workers:
         self.start(task, again=True)
 
     def stop(self) -> None:
-        for value in self.running:
-            self.ray.cancel(value, force=True)
+        for worker in self.running:
+            self.ray.cancel(worker, force=True)
         if self.running:
             self.ray.wait(list(self.running), num_returns=len(self.running), timeout=10)
 
@@ -137,7 +136,7 @@ def _compute(
         return share.remote(run, own, replace(common, output=own_output), folder)
 
     tasks = divided(output.out, n) if output.resume else [Task(number, n) for number in range(n)]
-    made, progress = _Workers(ray, begin, output, tasks), Progress()
+    made, progress, shards = _Workers(ray, begin, output), Progress(), FinishedShards(output, tasks)
     progress.total, progress.part = _records(own, output), "forward"
     try:
         for task in tasks:
@@ -145,13 +144,9 @@ def _compute(
                 made.start(task, again=False)
         while made.running:
             ended, _ = ray.wait(list(made.running), timeout=EVERY)
-            for value in ended:
-                made.take(value)
-            every = [value.progress for found in finished_of(output, tasks).values() for value in found]
-            progress.computed, progress.tokens = (
-                sum(value.read for value in every),
-                sum(value.tokens for value in every),
-            )
+            for worker in ended:
+                made.take(worker)
+            progress.computed, progress.tokens = shards.counted()
             progress.notes = list(made.notes)
             on_progress(progress)
     finally:
@@ -204,13 +199,13 @@ def _room(ray: Any, workers: int | None) -> tuple[dict[str, float], int]:
 
 def _dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
     """The same date for every worker, where a chat template asks for it: that of the shares that are there already."""
-    output = common.output
-    known = divisions(output.out) if output.resume else {}
-    before = [asked_before(replace(output, task=Task(0, of)), "date") for of in known]
     tokens = getattr(own, "tokens", None)
     model = getattr(common, "model", None)
     if tokens is None or tokens.date is not None or not isinstance(model, ModelSpec):
         return own
+    output = common.output
+    known = divisions(output.out) if output.resume else {}
+    before = [asked_before(replace(output, task=Task(0, of)), "date") for of in known]
     tokenizer = DatedTokenizer(describe(model).tokenizer, date_of(next(iter(before), None)))
     return replace(own, tokens=replace(tokens, date=tokenizer.date)) if tokenizer.reads_clock else own
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from actkit.config import OutputSpec, Task
 from actkit.runs.lock import LOCK
-from actkit.runs.manifest import Manifest, manifests
-from actkit.runs.paths import TASK_FILE, partial_of, task_of
+from actkit.runs.manifest import manifests, read
+from actkit.runs.paths import SHARDS, TASK_FILE, numbered, partial_of, task_of
 from actkit.runs.tasks import divisions
 
 
@@ -27,14 +28,31 @@ def is_done(output: OutputSpec, task: Task) -> bool:
     return (share_of(output, task) / TASK_FILE).exists()
 
 
-def finished_of(output: OutputSpec, tasks: Sequence[Task]) -> dict[Task, list[Manifest]]:
-    """Task → the manifests of the shards that it has finished."""
-    return {task: manifests(share_of(output, task), task)[0] for task in tasks}
+@dataclass
+class FinishedShards:
+    """How many records and tokens are in the shards that the workers have finished so far."""
+
+    output: OutputSpec
+    tasks: Sequence[Task]
+    _counts: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    """Manifest → its records and tokens: each is read once, however often it is asked."""
+
+    def counted(self) -> tuple[int, int]:
+        """Records and tokens."""
+        for task in self.tasks:
+            for path in numbered(share_of(self.output, task) / SHARDS, ".json"):
+                if path not in self._counts:
+                    with suppress(OSError, ValueError):  # damaged: whoever goes on with the share computes it again
+                        counts = read(path).progress
+                        self._counts[path] = counts.read, counts.tokens
+        records, tokens = zip(*self._counts.values(), strict=True) if self._counts else ((), ())
+        return sum(records), sum(tokens)
 
 
-def next_of(task: Task, finished: Sequence[Manifest]) -> int:
+def next_of(output: OutputSpec, task: Task) -> int:
     """The first shard of a share that is not finished: where its worker was."""
-    have, number = {manifest.part for manifest in finished}, task.number
+    found, _ = manifests(share_of(output, task), task)
+    have, number = {manifest.part for manifest in found}, task.number
     while number in have:
         number += task.of
     return number
