@@ -35,7 +35,7 @@ from actkit.recipes.contrast_shapes import STATEMENTS
 from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.prompts import Conversation
-from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain
+from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain, touching
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
@@ -103,7 +103,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         if np.array_equal(first, second):
             raise RecordError("negative", "both sides are the same tokens")
         own = branches(record.record_id, sides, limit, key_of(_plainly(contrast.stem)), contrast.template)
-        return Prepared(own, said=contrast.positive.said)
+        return Prepared(own, said={**contrast.positive.said, **touching(contrast.positive.plain, chat)})
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         yield from concept_run_tables(run, spec, saes, report)

@@ -480,6 +480,9 @@ def test_a_prompt_and_an_answer_with_nothing_between_are_said(
     write_lines("in.jsonl", {"prompt": "Is 5 even?", "chosen": "No.", "rejected": "Yes."})
     assert said in actkit("dpo", *options, "--no-chat").err
     assert said not in actkit("dpo", *options).err
+    sides = [{"prompt": f"Is {n} even?", "positive": f"Yes, {n}.", "negative": f"No, {n}."} for n in range(12)]
+    write_lines("in.jsonl", *sides)
+    assert "prompts and answers of 12 records are joined" in actkit("concept", *options, "--no-chat").err
 
 
 def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
