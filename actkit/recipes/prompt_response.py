@@ -16,6 +16,7 @@ from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
 from actkit.recipes.conversations.dialogues import RENDERED
 from actkit.recipes.conversations.prompts import Conversation
+from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 PLAIN_TURNS = {
     "system": "\n\nSystem: ",
@@ -44,10 +45,6 @@ class PromptResponse:
         return self.response[0] if self.response else self.encoding.text_end
 
 
-TEMPLATE_TOKENS = "template_tokens"
-"""The count of records whose one position is a token of the chat template."""
-
-
 def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
     """Count a record whose last position is a token of the chat template, with that token's text.
 
@@ -59,10 +56,6 @@ def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
     if encoding.role[at] != TEMPLATE:
         return {}
     return {TEMPLATE_TOKENS: [encoding.text[int(encoding.char_start[at]) : int(encoding.char_end[at])]]}
-
-
-TOUCHING = "touching"
-"""The count of records whose prompt and answer were joined with nothing between them."""
 
 
 def touching(plain: tuple[str | None, str | None] | None, chat: bool) -> dict[str, list[str]]:

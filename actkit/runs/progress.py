@@ -9,6 +9,9 @@ COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_te
 MOST_NAMES = 1000
 """Names that are counted apart: records of which each has keys of its own must not fill the memory."""
 LONGEST, OTHERS = 200, "(others)"
+TEMPLATE_TOKENS, TOUCHING = "template_tokens", "touching"
+"""Kinds that are counted beside shapes and fields: records whose one position is a token of the chat template's own,
+and those whose prompt and answer were joined without anything between."""
 
 
 @dataclass(frozen=True)

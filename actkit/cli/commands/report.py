@@ -46,8 +46,8 @@ def report(
     Example: [b]actkit report runs/x -o x.html[/]
     """
     runs = [path for path in (run, other) if path is not None]
-    for opened in runs:
-        check_run(opened, "actkit report")
+    for folder in runs:
+        check_run(folder, "actkit report")
     path = out if out is not None else beside(runs)
     if str(path) == "-":
         raise UsageError("--out -: a page is a file, and is not written to standard output", "-o report.html")

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, say, size
 from actkit.errors import in_short
+from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
-TEMPLATE_TOKENS = "template_tokens"
-TOUCHING = "touching"
 MANY_REJECTED = 0.2
 """Share of the records that is too large to be passed over."""
 LISTED_THERE = "the table rejected has each record with its reason"

@@ -56,8 +56,8 @@ def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
         with remote_bytes(path, seeks=True) as file:
             yield file
         return
-    if inside(path):
-        archive, member = inside(path) or (path, "")
+    if (found := inside(path)) is not None:
+        archive, member = found
         raise InputError(
             f"{name_of(path)}: {what} is not read inside an archive",
             f"unpack it: unzip {shlex.quote(archive)} {shlex.quote(member)}, and give {shlex.quote(member)}",

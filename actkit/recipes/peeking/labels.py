@@ -75,10 +75,10 @@ def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
 
 def _better_and_worse(labels: Sequence[str]) -> tuple[str, str]:
     """Two labels to compare: by the grades that all begin with, by words that say good or bad, or the first two."""
-    grades = [LEADING.match(label) for label in labels]
-    if all(grades):
-        by_grade = sorted(labels, key=lambda label: float(LEADING.match(label)[1]))  # type: ignore[index]
-        return by_grade[-1], by_grade[0]
+    grades = {label: float(found[1]) for label in labels if (found := LEADING.match(label))}
+    if len(grades) == len(labels):
+        worst, *_, best = sorted(labels, key=grades.__getitem__)
+        return best, worst
     words = {label: re.findall(r"[\w+'’-]+", label.casefold()) for label in labels}
     praise = {label: set() if DENIED & {*words[label]} else {*map(WORDS.get, words[label])} for label in labels}
     better = [label for label in labels if "positive" in praise[label] and "negative" not in praise[label]]
