@@ -12,11 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, Task
+from actkit.engines import shares
 from actkit.errors import InputError, RunError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
+from actkit.runs.manifest import read
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
 from tests.faults.runs import COMMANDS, PATIENCE, call, ended, facts_of, line_in, start, write_input
@@ -72,6 +74,19 @@ def test_what_no_engine_can_be_asked(actkit: Run, monkeypatch: pytest.MonkeyPatc
     ):
         wrong = actkit("capture", *more)
         assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
+
+
+def test_the_manifest_of_a_finished_shard_is_read_once(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = actkit("capture", "in.jsonl", "-o", "x", "--layers", "0", "--shard", "0/2", "--shard-sequences", "20")
+    assert share.status == 0, share.err
+    made = sorted(Path("x.0-of-2.partial/shards").glob("*.json"))
+    asked: list[Path] = []
+    monkeypatch.setattr(shares, "read", lambda path: asked.append(path) or read(path))
+    known = shares.FinishedShards(OutputSpec(Path("x")), [Task(0, 2), Task(1, 2)])
+    counts = [manifest.progress for manifest in map(read, made)]
+    for _ in range(2):
+        assert known.counted() == (sum(shard.read for shard in counts), sum(shard.tokens for shard in counts))
+    assert len(made) > 1 and asked == made
 
 
 @needs_ray
