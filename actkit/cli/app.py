@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from inspect import signature
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -175,10 +176,16 @@ def _usage_hint(error: BaseException, said: str) -> str:
     return f"{quoting if 'unexpected extra argument' in said else ''}{command} --help lists the options"
 
 
+def _resumes() -> bool:
+    """Whether the command of this call takes `--resume`."""
+    called = next(iter(ARGUMENTS.get()), "")
+    return any("resume" in signature(function).parameters for name, function, _ in COMMANDS if name == called)
+
+
 def _leave(arrived: list[int]) -> NoReturn:
     """Exit before a run had begun, or after it was complete."""
     ended = next((Terminated(number) for number in arrived if number != signal.SIGINT), None)
-    draw_error(ended.says if ended else "interrupted", what_is_kept())
+    draw_error(ended.says if ended else "interrupted", what_is_kept(_resumes()))
     sys.exit(ended.exit_status if ended else INTERRUPTED)
 
 

@@ -65,13 +65,9 @@ def interruptible() -> Iterator[list[int]]:
             signal.signal(caught, handler)
 
 
-RESUMED = ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect", "steer")
-"""Commands that take `--resume`."""
-
-
-def what_is_kept() -> str:
-    """What a command leaves that was ended where nothing more is known of it: only runs are continued."""
-    if next(iter(ARGUMENTS.get()), "") in RESUMED:
+def what_is_kept(resumes: bool) -> str:
+    """What a command leaves that was ended where nothing more is known of it; `resumes`: it takes `--resume`."""
+    if resumes:
         return "what was finished is kept; with --resume, the command goes on"
     return "nothing that it had finished is lost, and no file is left half written; the same command begins anew"
 

@@ -1,6 +1,7 @@
 """Active features in order of feature: all of them once, with what is left out marked, however they are cut up."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_tokens_at_random_are_those_of_all_at_once(
     ids = np.arange(lengths.sum(), dtype=np.int32)
     own = positions % 7 > 0
     ends = np.cumsum(lengths)
-    with module.Spill(tmp_path) as file:
+    with closing(module.Spill(tmp_path)) as file:
         found = TokensAtRandom(file)
         for first in range(0, n, 100):
             here = slice(first, first + 100)

@@ -1,6 +1,7 @@
 """Numbers that wait in a temporary file come back as they were, and a disk that takes none is said so."""
 
 import errno
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class Full:
 
 def test_arrays_are_read_where_they_were_written(tmp_path: Path) -> None:
     first, second = np.arange(5, dtype=np.float32), np.arange(7, dtype=np.int64)
-    with Spill(tmp_path) as spill:
+    with closing(Spill(tmp_path)) as spill:
         places = spill.write(first), spill.write(second)
         spill.write(np.array([9], dtype=np.float32), at=4)
         assert places == (0, 20)
@@ -40,6 +41,6 @@ def test_a_disk_that_takes_nothing_is_an_error_that_names_the_folder(
     with pytest.raises(WriteError, match="cannot write a temporary file in .*nowhere: No such file"):
         Spill(tmp_path / "nowhere")
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
-    with Spill(tmp_path) as spill, pytest.raises(WriteError, match="No space left on device") as raised:
+    with closing(Spill(tmp_path)) as spill, pytest.raises(WriteError, match="No space left on device") as raised:
         spill.write(np.arange(3))
     assert str(tmp_path) in raised.value.message and "disk full" in raised.value.hint

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def columns(folder: Path, share: float) -> tuple[Callable[[], Any], Callable[[An
     n_rows, n_columns, parts = _texts(share)
 
     def work() -> list[float]:
-        with ColumnFile(parts, n_rows, n_columns, folder) as file:
+        with closing(ColumnFile(parts, n_rows, n_columns, folder)) as file:
             return [float(np.sum(block.values, dtype=np.float64)) for _, block in file.blocks()]
 
     return work, lambda sums: [round(sum(sums), 2)]

@@ -11,8 +11,8 @@ import typer
 import yaml
 
 from actkit.bundled import TINY
-from actkit.cli.app import app
-from actkit.cli.signals import ARGUMENTS, what_is_kept
+from actkit.cli.app import _leave, app
+from actkit.cli.signals import ARGUMENTS
 from tests.command_line import Run
 
 SMALL = ("--layers", "0", "--positions", "last")
@@ -164,10 +164,14 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
     }
 
 
-def test_only_commands_that_can_be_continued_say_so_when_they_are_interrupted() -> None:
+def test_only_commands_that_can_be_continued_say_so_when_they_are_interrupted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     commands: Any = typer.main.get_command(app)
     for name, command in commands.commands.items():
         continues = any("--resume" in getattr(param, "opts", ()) for param in command.params)
         token = ARGUMENTS.set((name, "x"))
-        assert ("--resume" in what_is_kept()) == continues, name
+        with pytest.raises(SystemExit):
+            _leave([])
+        assert ("--resume" in capsys.readouterr().err) == continues, name
         ARGUMENTS.reset(token)

@@ -1,6 +1,7 @@
 """`concept` from pairs to evidence: the common beginning is run once, and every number is that of the plain model."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_p
     of = read_pairs(finished.path)
     split = split_pairs(of.stems, 0)
     assert split is not None
-    with Spill(tmp_path) as file:
+    with closing(Spill(tmp_path)) as file:
         sides = read_sides(finished.path, of, "blocks.2.hook_resid_post", False, file).pairs
     mean = (sides.positive[:] - sides.negative[:])[split.train].astype(float).mean(0)
     row = table(finished, "directions").query("layer == 2 and method == 'mean-diff'").iloc[0]

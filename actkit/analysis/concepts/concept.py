@@ -1,6 +1,7 @@
 """The tables of `concept` over a run of contrast pairs: differences, directions, and the evidence for them."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def concept_tables(
     rows: list[dict[str, Any]] = []
     stats: list[dict[str, Any]] = []
     for hook_point in hook_points_of(run):
-        with Spill(run) as file:
+        with closing(Spill(run)) as file:
             sides = read_sides(run, pairs, hook_point, last_only, file)
             contrasts, size = contrast_rows(pairs, sides)
             stats += contrast_stats(contrasts)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -60,14 +59,6 @@ class ColumnFile:
     def close(self) -> None:
         """Remove the file."""
         self._spill.close()
-
-    def __enter__(self) -> "ColumnFile":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _fill(self, parts: Callable[[], Iterable[Part]]) -> None:
         """Write each part's nonzeros to where their blocks are, in the order in which they come."""

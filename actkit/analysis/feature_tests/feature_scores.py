@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from actkit.analysis.feature_tests.pooled import pooled_columns
 from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
 from actkit.analysis.feature_tests.ranking import finished, ranked
 from actkit.analysis.feature_tests.sample import about_texts, length_only
-from actkit.analysis.permutation.p_values import Exchange, design_of
+from actkit.analysis.permutation.design import design_of
+from actkit.analysis.permutation.p_values import Exchange
 from actkit.analysis.split_column import with_split
 from actkit.errors import RunError
 
@@ -73,7 +75,7 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
     }
     del every
     for sae in saes:
-        with pooled_columns(run, sae.name, sae.d_sae, texts.sequence_ids) as columns:
+        with closing(pooled_columns(run, sae.name, sae.d_sae, texts.sequence_ids)) as columns:
             table, about = _score(run, columns, sae, texts, discovery, held, settings)
             if held is not None:
                 order = np.argsort(-np.abs(table["auroc"].to_numpy() - 0.5), kind="stable")
@@ -140,7 +142,7 @@ def _score(
     design = design_of(discovery.positive, discovery.exchangeable())
     statistics = BlockStatistics(texts, discovery, held, design.kind == "within-groups")
     found: list[dict[str, Floats]] = []
-    with Exchange(discovery.positive, design, run) as exchange:
+    with closing(Exchange(discovery.positive, design, run)) as exchange:
         for _, block in columns.blocks():
             part = block if held is None else block.where(~held)
             exchange.add(part)

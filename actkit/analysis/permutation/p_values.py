@@ -4,20 +4,18 @@ The statistic is T = sum over positive texts of mid-rank less mean rank, over al
 change. p is two-sided: twice the smaller tail, at most 1.
 """
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.columns import BLOCK, Bools, Columns, Floats, Ints
+from actkit.analysis.columns import Bools, Columns, Floats, Ints
 from actkit.analysis.permutation.block_p_values import by_texts, by_units, exact_tails, two_sided
-from actkit.analysis.permutation.design import Design, design_of, permuted, scores_of
+from actkit.analysis.permutation.design import Design, scores_of
 from actkit.analysis.permutation.redraws import drawn_tails, largest_of_draws
 from actkit.analysis.permutation.score_blocks import ScoreBlocks
-
-__all__ = ["Design", "Exchange", "PValues", "design_of", "largest_under_null", "p_values", "permuted"]
 
 AGAIN = 20
 """Where fewer draws than about this are as extreme, ten times as many are made."""
@@ -35,7 +33,7 @@ class PValues:
 
 
 class Exchange:
-    """What exchanges of labels make of columns that come block by block; use it in a `with` statement.
+    """What exchanges of labels make of columns that come block by block; `close` it when done.
 
     Only scores are kept, in temporary files in `folder` where one is given: for the columns whose p has to be drawn,
     and for the largest AUROC under the null.
@@ -89,7 +87,7 @@ class Exchange:
         """Where a tenth of these draws had few that are as extreme, p is from so many fresh ones; valid either way."""
         small = p <= 20 * AGAIN / draws
         if small.any():
-            with self._to_draw.where(small) as again:
+            with closing(self._to_draw.where(small)) as again:
                 p[small] = two_sided(drawn_tails(again, self._labels, self._design, rng, draws))
         return p
 
@@ -97,33 +95,7 @@ class Exchange:
         """What `largest_of_draws` gives for all columns so far."""
         return largest_of_draws(self._every, self._design, rng, draws)
 
-    def __enter__(self) -> "Exchange":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Remove the files."""
         self._every.close()
         self._to_draw.close()
-
-
-def p_values(columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 10_000) -> PValues:
-    """Whether columns that are in memory tell positive from negative texts, by exchange of labels [n].
-
-    Raises ValueError where the labels are not an exchange of the design's own.
-    """
-    return _exchange(columns, labels, design).p_values(rng, draws)
-
-
-def largest_under_null(
-    columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 1000
-) -> Floats:
-    """What `largest_of_draws` gives for columns that are in memory; raises ValueError as `p_values` does."""
-    return _exchange(columns, labels, design).largest(rng, draws)
-
-
-def _exchange(columns: Columns, labels: Bools, design: Design) -> Exchange:
-    found = Exchange(labels, design)
-    for first, last in columns.blocks(BLOCK):
-        found.add(columns.slice(first, last))
-    return found

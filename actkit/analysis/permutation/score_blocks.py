@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -76,14 +75,6 @@ class ScoreBlocks:
         """Remove the file."""
         if self._spill is not None:
             self._spill.close()
-
-    def __enter__(self) -> "ScoreBlocks":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:

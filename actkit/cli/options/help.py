@@ -52,7 +52,7 @@ class Command(TyperCommand):
             end_with_reader()
             raise RunError(
                 "the other end of a pipe or connection was closed while actkit wrote to it",
-                what_is_kept(),
+                what_is_kept("resume" in ctx.params),
             ) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature

@@ -7,6 +7,7 @@ of such texts differ anyway, which a Gaussian direction does not, so that Gaussi
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +181,7 @@ def _exchanged(run: Path, hook_point: str, count: int, seed: int) -> Floats:
     split = split_pairs(pairs.stems, int(options.get("seed") or 0))
     # Where all positions were stored, directions are of the last one.
     last_only = options.get("positions") == "all"
-    with tempfile.TemporaryDirectory() as folder, Spill(Path(folder)) as file:
+    with tempfile.TemporaryDirectory() as folder, closing(Spill(Path(folder))) as file:
         sides = read_sides(run, pairs, hook_point, last_only, file).pairs
         train = sides if split is None else sides.where(split.train)
         draws = Exchanges.drawn(train.stems, count, seed + OTHER_DRAWS)

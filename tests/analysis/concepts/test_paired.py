@@ -1,5 +1,6 @@
 """Pairs in a file are those in memory, block by block, and what statistics hold does not grow with them."""
 
+from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_vectors_in_a_file_are_those_in_memory(
 
 def test_rows_are_written_where_they_belong_and_a_hole_is_zeros(tmp_path: Path) -> None:
     rows = np.arange(24, dtype=np.float64).reshape(6, 4)
-    with Spill(tmp_path) as file:
+    with closing(Spill(tmp_path)) as file:
         stored = VectorFile(file, 32, 4, np.arange(8))
         stored[np.array([5, 6, 7])] = rows[3:]
         stored[np.array([0, 1, 3])] = rows[:3]

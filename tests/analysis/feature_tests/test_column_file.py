@@ -1,6 +1,7 @@
 """`ColumnFile`: block by block the columns that `Columns` would have, whatever the parts, and no file is left."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_blocks_and_columns_are_those_of_the_matrix_in_memory(
             np.random.default_rng(seed).shuffle(order)
         parts = parts_of(dense, order, 7)
         whole = Columns.from_rows(parts, *dense.shape)
-        with ColumnFile(parts, *dense.shape, tmp_path) as columns:
+        with closing(ColumnFile(parts, *dense.shape, tmp_path)) as columns:
             following, seen = 0, []
             for first, found in columns.blocks():
                 assert first == following
@@ -60,7 +61,7 @@ def test_blocks_and_columns_are_those_of_the_matrix_in_memory(
 
 
 def test_a_matrix_of_nothing_has_its_columns(tmp_path: Path) -> None:
-    with ColumnFile(list, 5, 3, tmp_path) as columns:
+    with closing(ColumnFile(list, 5, 3, tmp_path)) as columns:
         assert [(first, found.n_rows, found.n_columns) for first, found in columns.blocks()] == [(0, 5, 3)]
         assert columns.column(2).tolist() == [0] * 5
 
@@ -94,18 +95,21 @@ def test_columns_that_change_places_within_a_block_are_an_error(tmp_path: Path) 
     def parts() -> list[Part]:
         return [(np.arange(2), np.full(2, next(readings)), np.ones(2))]
 
-    with ColumnFile(parts, 3, 2, tmp_path) as columns, pytest.raises(ValueError, match="the second time"):
+    with closing(ColumnFile(parts, 3, 2, tmp_path)) as columns, pytest.raises(ValueError, match="the second time"):
         list(columns.blocks())
 
 
 def test_two_values_at_one_place_are_an_error(tmp_path: Path) -> None:
     part = np.array([1, 1]), np.zeros(2, dtype=np.int64), np.array([1.0, 2.0])
-    with ColumnFile(lambda: [part], 3, 1, tmp_path) as columns, pytest.raises(ValueError, match="at one place"):
+    with (
+        closing(ColumnFile(lambda: [part], 3, 1, tmp_path)) as columns,
+        pytest.raises(ValueError, match="at one place"),
+    ):
         list(columns.blocks())
 
 
 def test_a_temporary_file_that_is_too_short_is_an_error(tmp_path: Path) -> None:
-    with Spill(tmp_path) as spill:
+    with closing(Spill(tmp_path)) as spill:
         at = [spill.write(np.arange(n, dtype=np.int64)) for n in (3, 0, 2)]
         assert at == [0, 24, 24]
         assert spill.read(24, 2, np.int64).tolist() == [0, 1] and spill.read(8, 2, np.int64).tolist() == [1, 2]

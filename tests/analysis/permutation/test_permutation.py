@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import combinations, product
 from pathlib import Path
 
@@ -17,19 +18,12 @@ from actkit.analysis.permutation import redraws as redraws_module
 from actkit.analysis.permutation import score_blocks as score_blocks_module
 from actkit.analysis.permutation.block_p_values import exact_tails
 from actkit.analysis.permutation.conditional import conditional_tails
-from actkit.analysis.permutation.design import scores_of
+from actkit.analysis.permutation.design import Design, design_of, permuted, scores_of
 from actkit.analysis.permutation.moments import cumulants, tails
-from actkit.analysis.permutation.p_values import (
-    Design,
-    Exchange,
-    PValues,
-    design_of,
-    largest_under_null,
-    p_values,
-    permuted,
-)
+from actkit.analysis.permutation.p_values import Exchange, PValues
 from actkit.analysis.permutation.redraws import drawn_tails
 from actkit.analysis.permutation.score_blocks import ScoreBlocks
+from tests.analysis.permutation.in_memory import largest_under_null, p_values
 
 KINDS = ("texts", "groups", "within-groups")
 
@@ -397,7 +391,7 @@ def test_blocks_of_columns_in_a_file_or_not_change_no_bit(
     assert set(whole.method) != {"limit"} and (kind == "texts" or "draws" in whole.method)
     monkeypatch.setattr(score_blocks_module, "PRODUCTS", 90)
     random = np.random.default_rng(0)
-    with Exchange(labels, design, tmp_path) as parted:
+    with closing(Exchange(labels, design, tmp_path)) as parted:
         for first, last in columns.blocks(30):
             parted.add(columns.slice(first, last))
         found, again = parted.p_values(random, 50), parted.largest(random, 300)
@@ -429,6 +423,7 @@ def test_fewer_draws_are_made_of_what_is_too_large(monkeypatch: pytest.MonkeyPat
 
 LARGE = """
 import sys, tempfile, time
+from contextlib import closing
 from pathlib import Path
 import numpy as np
 from actkit.analysis.auroc import column_aurocs
@@ -451,7 +446,8 @@ labels = (random.random(n) < 0.4)[groups] if sys.argv[1] == "groups" else random
 design = design_of(labels, groups)
 begin, nonzeros = time.perf_counter(), 0
 with tempfile.TemporaryDirectory() as folder:
-    with ColumnFile(parts, n, d, Path(folder)) as columns, Exchange(labels, design, Path(folder)) as exchange:
+    path = Path(folder)
+    with closing(ColumnFile(parts, n, d, path)) as columns, closing(Exchange(labels, design, path)) as exchange:
         for _, block in columns.blocks():
             column_aurocs(block, labels, groups)
             exchange.add(block)
