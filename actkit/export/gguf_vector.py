@@ -7,18 +7,15 @@ layers therefore get equal shares, which add up to the difference once.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from actkit.errors import RunError, UsageError
-from actkit.export.directions import METHOD, StoredDirection, directions_of
+from actkit.export.block_directions import SITE, at_blocks, chosen_layer, listed, named_layers, share_of
+from actkit.export.directions import METHOD
 from actkit.export.job import ExportJob
-from actkit.hooks import parse_layers
 
 ARCHITECTURE = "controlvector"
-SITE = "hook_resid_post"
-"""What a control vector moves: the residual stream after a block."""
 CLASS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|Model)$")
 NAMES = {
     "GPTNeoXForCausalLM": "gpt_neox",
@@ -40,23 +37,17 @@ def write(job: ExportJob, method: str | None = None, layers: str | None = None) 
     """
     import gguf
 
-    found = {
-        direction.layer: direction
-        for direction in directions_of(job.run, method)
-        if direction.hook_point.endswith(f".{SITE}")
-    }
+    found = at_blocks(job, method)
     usable = {layer: direction for layer, direction in found.items() if layer > 0}
     if not usable:
         raise RunError(f"{job.run} has no direction that llama.cpp can use", f"it needs {SITE} of layer 1 or later")
-    wanted = _asked(job, layers, found) if layers is not None else [_chosen(job, method, usable)]
+    wanted = named_layers(job, layers, found) if layers is not None else [chosen_layer(job, method, usable)]
     if 0 in wanted:
         job.note(f"blocks.0.{SITE}: left out, llama.cpp moves the output of block 1 and later ones only")
     kept = [usable[layer] for layer in wanted if layer > 0]
     if not kept:
-        raise UsageError("llama.cpp moves the output of block 1 and later ones only", f"--layers {_listed(usable)}")
-    share = 1 / len(kept)
-    if len(kept) > 1:
-        job.note(f"{len(kept)} layers: each adds {share:.3g} of its own measured difference, together one")
+        raise UsageError("llama.cpp moves the output of block 1 and later ones only", f"--layers {listed(usable)}")
+    share = share_of(job, len(kept))
     writer = gguf.GGUFWriter(job.out, ARCHITECTURE)
     writer.add_string(f"{ARCHITECTURE}.model_hint", _model_hint(job))
     writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(kept))
@@ -77,34 +68,6 @@ def write(job: ExportJob, method: str | None = None, layers: str | None = None) 
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _asked(job: ExportJob, layers: str, found: Mapping[int, StoredDirection]) -> Sequence[int]:
-    """The layers that were asked for. Raises UsageError for one that the run has no direction of."""
-    wanted = sorted(found) if layers == "all" else parse_layers(layers, int(job.facts["model"]["n_layers"]))
-    missing = [layer for layer in wanted if layer not in found]
-    if missing:
-        raise UsageError(
-            f"{job.run} has no direction of {SITE} at layer {_listed(missing)}", f"it has {_listed(found)}"
-        )
-    return wanted
-
-
-def _chosen(job: ExportJob, method: str | None, usable: Mapping[int, StoredDirection]) -> int:
-    """The layer that the run chose for a method, or the only one that it has."""
-    row = job.facts.get("concept", {}).get("chosen", {}).get(method or METHOD)
-    if row is not None and str(row["hook_point"]).endswith(f".{SITE}") and row["layer"] in usable:
-        return int(row["layer"])
-    if len(usable) == 1 and row is None:
-        return next(iter(usable))
-    what = f"it chose {row['hook_point']}" if row is not None else "too few stems to hold pairs out"
-    raise UsageError(
-        f"{job.run} chose no layer that llama.cpp can move ({what})", f"name layers: --layers {_listed(usable)}"
-    )
-
-
-def _listed(layers: Iterable[int]) -> str:
-    return ",".join(map(str, sorted(layers)))
 
 
 def _model_hint(job: ExportJob) -> str:
