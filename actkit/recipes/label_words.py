@@ -121,6 +121,15 @@ def parts_of(value: Any) -> list[str]:
     return [word_of(part.strip(" \t'\"")) for part in PRINTED.split(value.strip().strip("[]"))]
 
 
+def is_grade(word: str) -> bool:
+    """Whether a label is a number that is no sign."""
+    try:
+        number = float(word)
+    except ValueError:
+        return False
+    return isfinite(number) and number not in (-1, 0, 1)
+
+
 def word_of(value: Any) -> str:
     """A label as a word: True is true; 1, 1.0, a decimal 1.00 and the text "1.0", as CSV files have it, are 1."""
     if isinstance(value, bool):

@@ -16,6 +16,7 @@ from actkit.recipes.label_words import (
     WORDS,
     YES,
     check_apart,
+    is_grade,
     named,
     numbers_of,
     parts_of,
@@ -246,11 +247,15 @@ def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -
 
 
 def _check_signs(words: Sequence[str], seen: Sequence[str], field: str, source: str = "") -> None:
-    """Raise InputError for a number that is no sign: where there are grades from 1 to 5, 1 is the worst of them."""
-    grade = next((word for word in words if NUMBER.fullmatch(word) and abs(float(word)) > 1), None)
-    if grade is not None:
+    """Raise InputError for a number that is no sign: where there are grades from 1 to 5, 1 is the worst of them.
+
+    And where there are scores between 0 and 1, those that are just 0 or 1 are the fewest.
+    """
+    if any(is_grade(word) for word in words):
         numbers = sorted((word for word in seen if NUMBER.fullmatch(word)), key=float)
         such = f", such as --positive {numbers[-1]} --negative {numbers[0]}" if len(numbers) > 1 else ""
+        if any(is_grade(word) and abs(float(word)) < 1 for word in seen):
+            such = ", or say where they begin, such as --positive '>=0.5' --negative '<0.5'"
         raise InputError(
             f"{source}the field {field} has {', '.join(seen[:MOST_SHOWN])}, so it is not clear what 1 means",
             f"say it: --positive and --negative, each repeatable, name the labels that count{such}",

@@ -89,6 +89,16 @@ def test_grades_are_listed_and_the_hint_names_the_outermost() -> None:
     assert raised.value.hint.endswith("name the labels that count, such as --positive 10 --negative 1")
 
 
+@pytest.mark.parametrize("scores", [(0.0, 0.31, 1.0), ("1", "0.9"), (1e-05, 1.0), (0, Decimal("0.50"))])
+def test_scores_between_0_and_1_are_grades_of_which_those_at_the_ends_are_not_all(scores: tuple[Any, ...]) -> None:
+    given = [{"text": "x", "label": score} for score in scores]
+    with pytest.raises(InputError, match="label has .*, so it is not clear what 1 means") as raised:
+        labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+    assert "--positive '>=0.5' --negative '<0.5'" in raised.value.hint
+    labels, _ = labels_in(records(given), FeedbackFields(positive=(">=0.5",), negative=("<0.5",)), refuse_grades=True)  # type: ignore[arg-type]
+    assert labels.of(scores[-1], "label") == "positive"
+
+
 def test_a_rating_after_the_first_records_is_refused_too_where_1_has_been_taken_for_positive() -> None:
     labels, _ = labels_in(records(with_labels(0, 1)), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
     assert labels.of(1, "label") == "positive"
