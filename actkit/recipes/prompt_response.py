@@ -14,7 +14,7 @@ from actkit.pipeline.data import Encoding, TokenSequence
 from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
-from actkit.recipes.conversations.dialogues import RENDERED
+from actkit.recipes.conversations.dialogues import rendered_by
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
@@ -120,9 +120,8 @@ def encode_messages(
 
 def _check_not_rendered(messages: Sequence[Message]) -> None:
     """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it."""
-    found = RENDERED.match(messages[0]["content"]) if messages[0]["role"] == "user" else None
-    if found is not None:
-        mark = found["mark"].strip()
+    first = next((message["content"] for message in messages if message["role"] == "user"), "")
+    if (mark := rendered_by(first)) is not None:
         raise RecordError(
             "prompt", f"the prompt is written in a chat template already ({mark}); --no-chat runs it as it is"
         )

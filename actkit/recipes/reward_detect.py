@@ -24,7 +24,7 @@ from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.named_fields import check_named, with_fields
-from actkit.recipes.conversations.pair_records import one_a_pair
+from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers, one_a_pair
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
@@ -39,8 +39,6 @@ from actkit.runs.progress import OnProgress
 
 EXAMPLES = Path(__file__).with_name("feedback_examples.jsonl")
 EXAMPLE_SOURCE = "example data"
-LOOK_AHEAD = 100
-"""Records looked at to tell preference pairs from labelled texts."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +164,7 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
     paired = spec.pairs.form is not None or any(detect(value, spec.pairs.names) for value in values)
     if paired:
         check_named(values, spec.pairs.names.given())
+        check_numbers(values, spec.pairs.names)
     return paired, records
 
 

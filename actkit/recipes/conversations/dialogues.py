@@ -13,6 +13,11 @@ RENDERED = re.compile(
     r"(?P<mark>\[INST\]|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|prompter\|>|<\|(?:user|system)\|>\n)"
 )
 """How a prompt begins that a chat template has been applied to already."""
+ASKS = re.compile(r"(?:^|\n)(### (?:Response|Assistant|Output|Answer):?|(?:Assistant|AI|Bot):)\Z|(?<!\w)(ASSISTANT:)\Z")
+"""How a prompt ends that a template of plain text has been applied to already: Alpaca's, Vicuna's."""
+ASKED = re.compile(r"(?:^|\n)(?:### \w|(?:Human|HUMAN|User): )|(?:^|\s)USER: ")
+"""What such a prompt has before it."""
+LONGEST_END = 40
 ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -26,6 +31,15 @@ def is_dialogue(text: str) -> bool:
     if BEGINS.match(text):
         return bool(HH.match(text)) or len(HH.findall(text)) > 0
     return bool(ENDS.search(text)) and HH.search(text) is not None
+
+
+def rendered_by(prompt: str) -> str | None:
+    """The mark of the template, of a chat or of plain text, that a prompt is written in already; None for none."""
+    found = RENDERED.match(prompt)
+    if found is not None:
+        return found["mark"].strip()
+    end = ASKS.search(prompt.rstrip()[-LONGEST_END:])
+    return (end[1] or end[2]) if end is not None and ASKED.search(prompt) else None
 
 
 def turns_in(text: str, field: str) -> list[dict[str, str]]:

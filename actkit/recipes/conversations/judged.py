@@ -6,7 +6,7 @@ from typing import Any
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.answers import Answer
-from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages
 from actkit.recipes.conversations.values import as_number, plainly, texts_of
 from actkit.recipes.conversations.verdicts import Verdict, by_name
@@ -54,6 +54,16 @@ class Judged:
             raise RecordError(next(iter(said)), "a tie: neither answer is better")
         ranks = (0, 1) if verdict < 0 else (1, 0)
         return [Answer(self._said(fields, name), name, rank) for name, rank in zip(names[:2], ranks, strict=True)]
+
+    def numbers(self, fields: Fields) -> list[tuple[str, tuple[str, str], str]]:
+        """Verdicts that are numbers and not told by `first_is_better`: the field, both answers' names, the number."""
+        names = self._names(fields)
+        if names is None or fields.names.first_is_better:
+            return []
+        readers = {verdict.field: verdict.read for verdict in self.verdicts}
+        paths = [path for path in self._by(fields, names) if "{}" not in path and readers.get(path, by_name) is by_name]
+        said = [(path, plainly(lookup(fields.value, path))) for path in paths]
+        return [(path, (names[2], names[3]), word) for path, word in said if as_number(word) is not None]
 
     def _said(self, fields: Fields, name: str) -> Any:
         value = fields.take(name)

@@ -20,7 +20,10 @@ CALLERS = ("function_call", "tool_call")
 """Speakers whose text is the call of a tool as JSON (sharegpt)."""
 CALLS = {"assistant": ("tool_calls",), "tool": ("name", "tool_call_id")}
 """Parts beside the content that are left to the chat template, by role."""
-UNREAD = ("function_call", "reasoning_content", "thinking", "images", "audio")
+UNREAD = (
+    *("function_call", "reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts", "tool_plan"),
+    *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),
+)
 """Parts of a message that some templates write out, beside its content, and others leave out."""
 WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
 TURNS = (

@@ -4,7 +4,7 @@ import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from actkit.recipes.conversations.messages import CALLERS, ROLES
+from actkit.recipes.conversations.messages import CALLERS, ROLES, UNREAD
 from actkit.recipes.conversations.names import (
     BEGUN,
     HISTORY,
@@ -79,6 +79,12 @@ def _lines() -> Iterator[str]:
         "parts), lists of a question and its answer, an object of lists (`role` and `content` with a list each,",
         "as `datasets` and Parquet write them), JSON text of any of these, or one text of turns that begin with",
         "`Human:` and `Assistant:`. A Python list that was printed into a column is refused: it is no JSON.",
+    )
+    yield from _paragraph(
+        "A part of a message that would be lost rejects its record:",
+        f"{_names(UNREAD)}. So does, with a chat template, a prompt that is written in a template already (ChatML,",
+        "Llama's, Alpaca's `### Response:`, `USER: … ASSISTANT:`): `--no-chat` runs it as it is. A field `text` that",
+        "writes out the record's own question and answer or messages is left out in favour of them.",
     )
     roles = ((role, _names([name for name in ROLES if ROLES[name] == role])) for role in dict.fromkeys(ROLES.values()))
     yield from _table(("role", "names, in any case"), (*roles, ("the call of a tool, as JSON", _names(CALLERS))))

@@ -15,13 +15,15 @@ from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.pipeline.rejections import remedy
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
+from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.named_fields import check_named, listed
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
+from actkit.recipes.conversations.shapes import shape_of
 from actkit.recipes.conversations.trees import from_trees
 
 BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)
 """Parts of the names of fields that can say which of several answers is the best, by its number."""
-LOOK_AHEAD = 100
+LOOK_AHEAD = 1000
 """Records looked at before a file is given up on."""
 
 
@@ -34,9 +36,35 @@ def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Record
     looked_at, records = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
     values = [record.value for record in looked_at if isinstance(record, Record)]
     check_named(values, spec.names.given())
+    check_numbers(values, spec.names)
     if spec.form is None and not any(detect(value, spec.names) for value in values):
         raise _none_found(looked_at, path, spec.names)
     return one_a_pair(records, spec)
+
+
+def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
+    """Raise InputError where numbers say which of two answers is better, and it is not clear which number means which.
+
+    Of answers called 1 and 2, a 1 beside a 0 may be the second one's. Where both names occur, a third number is a tie
+    or none.
+    """
+    seen: dict[tuple[str, tuple[str, str]], dict[str, None]] = {}
+    for value in values:
+        fields = Fields(value, names) if isinstance(value, Mapping) else None
+        try:
+            shape = None if fields is None else shape_of(fields)
+        except RecordError:
+            continue
+        if fields is not None and shape is not None and isinstance(shape.answers, Judged):
+            for path, both, word in shape.answers.numbers(fields):
+                seen.setdefault((path, both), {})[word] = None
+    for (path, both), words in seen.items():
+        if len({*both} & {*words}) == 1 and not {*words} <= {*both}:
+            raise InputError(
+                f"the field {path} has {', '.join(words)}, and the answers are called {both[0]} and {both[1]}: which "
+                "one a number means is not clear",
+                f"--preference-field {path} --first-is-better VALUE says with which the first one is better",
+            )
 
 
 def one_a_pair(records: Records, spec: PairsSpec) -> Records:

@@ -4,6 +4,7 @@ A record of a preference pair has a prompt too: what both conversations begin wi
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -13,8 +14,8 @@ from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.context import Context, check_unused, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
-from actkit.recipes.conversations.messages import Message, text_or_messages
-from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
+from actkit.recipes.conversations.messages import Message, parse_messages, text_or_messages
+from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTION, SYSTEM
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair, with_answer
 from actkit.recipes.conversations.shapes import shape_of
 from actkit.recipes.conversations.trees import check_alone
@@ -23,6 +24,8 @@ PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "conte
 """Fields of a prompt, in the order in which they are looked for; `messages` and the like where none is there."""
 ANSWERS = ("text", "response", "answer", "completion", "output", "comment", "content")
 """Fields of a labelled text, likewise."""
+RENDERED = "text"
+"""Field of both that some data sets have beside the others, with all of them in it."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,10 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
         return of_text(value)
     fields = Fields(object_of(value), names)
     check_alone(fields.value, names.ignore)
+    _leave_rendering(fields, response)
     shape, found = _of_pair(fields) if names.prompt is None else ("", None)
     if found is None:
-        path = names.prompt or fields.first(PROMPTS)
+        path = names.prompt or fields.first([name for name in PROMPTS if name not in fields.repeated])
         if path is None and fields.first(MESSAGES) is None:
             empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
             raise RecordError(empty, "empty" if empty else f"no field {' or '.join((*PROMPTS[:5], *MESSAGES[:2]))}")
@@ -103,7 +107,9 @@ def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Con
     """
     fields = Fields(object_of(value), names)
     check_alone(fields.value, names.ignore)
-    path = text or fields.first(ANSWERS)
+    if text is None:
+        _leave_rendering(fields)
+    path = text or fields.first([name for name in ANSWERS if name not in fields.repeated])
     if path is not None:
         given = fields.take(path)
         if is_empty(given):
@@ -121,6 +127,27 @@ def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Con
     if not found.answered or not str(found.messages[-1]["content"]).strip():
         raise RecordError(listed, "no assistant's answer at the end")
     return found
+
+
+def _leave_rendering(fields: Fields, response: str | None = None) -> None:
+    """Leave `text` out where it is the record's own question and answer once more, in somebody's template.
+
+    tatsu-lab/alpaca has it beside instruction, input and output, and so have chats that were prepared for training.
+    """
+    written = fields.value.get(RENDERED)
+    if not isinstance(written, str) or RENDERED in (fields.names.prompt, response):
+        return
+    listed, asked = fields.first(MESSAGES), fields.first(QUESTION)
+    said: list[Any] = []
+    if asked is not None:
+        answer = next((name for name in ANSWERS if name != RENDERED and fields.has(name)), None)
+        said = [fields.value.get(name) for name in (asked, answer) if name is not None]
+    elif listed is not None:
+        with suppress(RecordError):
+            said = [message["content"] for message in parse_messages(fields.value.get(listed), listed)]
+    parts = [part.strip() for part in said if isinstance(part, str) and part.strip()]
+    if len(parts) > 1 and len(parts) == len(said) and all(part in written for part in parts):
+        fields.repeated[RENDERED] = None
 
 
 def _joined(

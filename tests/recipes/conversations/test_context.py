@@ -275,6 +275,30 @@ def test_answers_with_what_they_answer() -> None:
     assert read_answered({"comment": A, "question": Q}, FieldNames(), "comment").plain == (Q, A)
 
 
+RENDERINGS: tuple[tuple[dict[str, Any], tuple[dict[str, str], ...]], ...] = (
+    ({"instruction": Q, "input": "", "output": A, "text": f"### Instruction:\n{Q}\n\n### Response:\n{A}"}, (USER, BOT)),
+    ({"messages": [USER, BOT], "text": f"<|im_start|>user\n{Q}<|im_end|>\n<|im_start|>assistant\n{A}"}, (USER, BOT)),
+    ({"prompt": Q, "response": A, "text": f"{Q} {A}"}, (USER, BOT)),
+)
+
+
+@pytest.mark.parametrize(("record", "messages"), RENDERINGS)
+def test_a_text_that_writes_out_the_records_own_question_and_answer_is_neither(
+    record: dict[str, Any], messages: tuple[dict[str, str], ...]
+) -> None:
+    """It would be a question with its answer in it, or an answer that has the question in it once more."""
+    found = read_answered({**record, "label": 1}, FieldNames())
+    assert (found.messages, found.left) == (messages, ("label",))
+    asked = read_prompt(record, FieldNames(), "output")
+    assert asked.messages[:1] == messages[:1] and "text" not in asked.left
+    assert read_prompt(record, FieldNames(prompt="text", ignore=("messages", "instruction"))).plain is not None
+
+
+def test_a_text_that_says_something_else_is_read() -> None:
+    assert read_answered({"prompt": Q, "text": A}, FieldNames()).messages == (USER, BOT)
+    assert read_answered({"question": Q, "text": f"{Q} {A}"}, FieldNames()).messages[-1]["content"] == f"{Q} {A}"
+
+
 @pytest.mark.parametrize(
     ("path", "found"),
     [("a.b", 1), ("c.0.d", 2), ("c.-1.d", 3), ("e.f", 4), ("e.f.g", None), ("h.i", 5), ("c.2.d", None), ("x", None)],

@@ -345,7 +345,7 @@ def test_a_prompt_that_is_repeated_may_be_written_otherwise(prompt: Any) -> None
     assert (pair.chosen, pair.rejected) == (said(SYSTEM, USER, GOOD), said(USER, POOR))
 
 
-@pytest.mark.parametrize("part", ["function_call", "reasoning_content", "thinking"])
+@pytest.mark.parametrize("part", ["function_call", "reasoning_content", "thinking", "reasoning", "documents"])
 def test_a_part_of_a_message_that_is_not_read_is_not_dropped_in_silence(part: str) -> None:
     call = {"role": "assistant", "content": "", part: [{"name": "search"}]}
     record = {"chosen": [*chat(USER), call, *chat(("tool", "42"), GOOD)], "rejected": chat(USER, POOR)}

@@ -8,7 +8,7 @@ import pytest
 
 from actkit.backends import describe
 from actkit.config import ModelSpec
-from actkit.errors import RecordError
+from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
 from actkit.recipes.conversations import page
 from actkit.recipes.conversations.fields import FieldNames, Which
@@ -17,6 +17,7 @@ from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pai
 from actkit.recipes.conversations.prompts import read_prompt
 from actkit.recipes.conversations.shapes import SHAPES
 from actkit.recipes.prompt_response import encode_messages
+from actkit.recipes.reward_detect import RewardDetectSpec, _records
 
 Q, GOOD, POOR, FAIR = "Name a fruit.", "A plum.", "An onion.", "A tomato."
 ASKED = "<|bos|><|user|>Name a fruit.<|end|><|assistant|>"
@@ -647,7 +648,48 @@ def test_what_decides_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["<|im_start|>user\nHi<|im_end|>\n", "<s>[INST] Hi [/INST]", "<|user|>\nHi", "<start_of_turn>user\nHi"]
+    ("names", "field", "numbers", "fault"),
+    [
+        ("12", "label", (1, 0, 1), True),
+        ("12", "label", (1, 1.0, "1"), False),
+        ("12", "preference", (1, 2, 0), False),
+        ("01", "preference", (1, -1), True),
+        ("01", "better_response_id", (1, 0, -1), False),
+        ("ab", "winner", (1, 0), False),  # every one of them is refused by itself
+        ("12", "preference_strength", (1, -3), False),
+    ],
+)
+def test_a_number_that_may_mean_either_answer_ends_the_run(
+    names: str, field: str, numbers: tuple[Any, ...], fault: bool, tmp_path: Path
+) -> None:
+    both = {f"response_{name}": text for name, text in zip(names, (GOOD, POOR), strict=True)}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"prompt": Q, **both, field: number}) + "\n" for number in numbers))
+    if not fault:
+        assert len(list(pairs_in(str(path), PairsSpec()))) == len(numbers)
+        return
+    with pytest.raises(
+        InputError, match=rf"{field} has {numbers[0]}, {numbers[1]}, and the answers are called"
+    ) as raised:
+        pairs_in(str(path), PairsSpec())
+    assert "--first-is-better" in raised.value.hint
+    pairs_in(str(path), PairsSpec(names=FieldNames(preference=field, first_is_better=("1",))))
+    with pytest.raises(InputError, match="the answers are called"):
+        _records(RewardDetectSpec(str(path)))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<|im_start|>user\nHi<|im_end|>\n",
+        "<s>[INST] Hi [/INST]",
+        "<|user|>\nHi",
+        "<start_of_turn>user\nHi",
+        "Below is an instruction.\n\n### Instruction:\nHi\n\n### Response:\n",
+        "Human: Hi\nAssistant:",
+        "User: Hi\nAI: Hello.\nUser: Say more.\nAI: ",
+        "A chat between two. USER: Hi ASSISTANT:",
+    ],
 )
 def test_a_prompt_that_was_put_into_a_template_already_is_not_put_into_another(prompt: str, tiny: Any) -> None:
     pair = read_pair({"prompt": prompt, **TEXTS}, PairsSpec())
@@ -655,6 +697,19 @@ def test_a_prompt_that_was_put_into_a_template_already_is_not_put_into_another(p
         rendered(tiny, pair)
     plain = encode_messages(tiny, pair.chosen, False, plain=pair.plain_of(0))
     assert plain.encoding.text == f"{prompt}{GOOD}"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Who is the user: me?\nAnswer:", "Write a line for\nAssistant:", "### Heading\ntext"]
+)
+def test_a_prompt_that_only_names_a_speaker_is_in_no_template(prompt: str, tiny: Any) -> None:
+    rendered(tiny, read_pair({"prompt": prompt, **TEXTS}, PairsSpec()))
+
+
+def test_a_prompt_in_a_template_is_found_behind_a_system_message_too(tiny: Any) -> None:
+    pair = read_pair({"system": "Be brief.", "prompt": "<|im_start|>user\nHi", **TEXTS}, PairsSpec())
+    with pytest.raises(RecordError, match="written in a chat template already"):
+        rendered(tiny, pair)
 
 
 def test_fields_of_ones_own_with_dotted_paths(tiny: Any) -> None:
