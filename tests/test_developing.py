@@ -16,7 +16,9 @@ import actkit
 
 PACKAGE = Path(actkit.__file__).parent
 PAGE = (PACKAGE / "docs" / "developing.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"```py\n# (new file|in|at the end of) (\S+)(?: after `([^`]+)`)?\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"```py\n# (new file|in|at the end of) (\S+)(?: (after|before|in place of) `([^`]+)`)?\n(.*?)```", re.DOTALL
+)
 
 BINDS_ONE = re.compile(
     r"\bfor\b[^:]*\bone\b[^:]* in |\bone\b *(?:: [^=\n]+)?:?=|\bas one\b|\n *one:|(?:lambda|def)\b[^\n]*\bone\b"
@@ -28,7 +30,7 @@ def followed(root: Path) -> None:
     """A copy of the package in `root`, with every block of the page where the page says."""
     shutil.copytree(PACKAGE, root / "actkit", ignore=shutil.ignore_patterns("bundled", "__pycache__"))
     (root / "actkit" / "bundled").symlink_to(PACKAGE / "bundled")
-    for how, name, after, text in BLOCK.findall(PAGE):
+    for how, name, where, line, text in BLOCK.findall(PAGE):
         path = root / name
         if how == "new file":
             assert not path.exists(), name
@@ -38,30 +40,42 @@ def followed(root: Path) -> None:
         if how == "at the end of":
             path.write_text(old + text, encoding="utf-8")
             continue
-        assert old.count(f"{after}\n") == 1, f"{name} has no line, or several: {after}"
-        path.write_text(old.replace(f"{after}\n", f"{after}\n{text}"), encoding="utf-8")
+        assert old.count(f"{line}\n") == 1, f"{name} has no line, or several: {line}"
+        new = {"after": f"{line}\n{text}", "before": f"{text}{line}\n", "in place of": text}[where]
+        path.write_text(old.replace(f"{line}\n", new), encoding="utf-8")
 
 
 def test_every_block_of_the_page_says_where_it_goes() -> None:
     assert len(BLOCK.findall(PAGE)) == PAGE.count("```py\n") > 10
 
 
-def test_every_line_after_which_something_goes_is_there_once() -> None:
-    for _, name, after, _ in BLOCK.findall(PAGE):
-        if after:
-            assert (PACKAGE.parent / name).read_text(encoding="utf-8").count(f"{after}\n") == 1, (name, after)
+def test_every_line_where_something_goes_is_there_once() -> None:
+    for _, name, _, line, _ in BLOCK.findall(PAGE):
+        if line:
+            assert (PACKAGE.parent / name).read_text(encoding="utf-8").count(f"{line}\n") == 1, (name, line)
 
 
 def test_a_command_takes_four_files() -> None:
     section = PAGE.partition("## Add a command")[2].partition("\n## ")[0]
-    assert len({name for _, name, _, _ in BLOCK.findall(section)}) == 4
+    assert len({name for _, name, *_ in BLOCK.findall(section)}) == 4
 
 
 def test_the_tree_names_every_package_and_module_at_the_top() -> None:
     named = set(re.findall(r"^[├└]── (\S+)", PAGE, re.MULTILINE))
     there = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     there |= {path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
-    assert named - {"presets/"} == there
+    assert named == there | {"presets/"}
+
+
+def test_the_lines_of_what_a_library_nearly_does_are_about_those_that_there_are() -> None:
+    table = PAGE.partition("although a library does nearly the same")[2]
+    rows = re.findall(r"^\| (`.+?`) \| (\d+) \|", table, re.MULTILINE)
+    for pieces, lines in rows:
+        names = [name.rpartition("/")[2] for name in re.findall("`(.+?)`", pieces)]
+        files = [path for name in names for path in PACKAGE.rglob(f"{name}.py") if "recipes" not in path.parts]
+        there = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+        assert abs(there - int(lines)) <= 0.1 * there, (pieces, there)
+    assert len(rows) == 7
 
 
 def test_every_place_that_the_page_names_is_there() -> None:
@@ -104,6 +118,10 @@ def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
     assert (rows["range"] == rows["max"] - rows["min"]).all()
     assert "range" in call("schema", "layer_stats")
     assert json.loads((tmp_path / "kv" / "run.json").read_text())["exports"][-1] == "safetensors"
+    call("capture", "in.txt", "--backend", "toy", "--layers", "0-2", "--verify", "2", "-o", "toy", "-q")
+    facts = json.loads((tmp_path / "toy" / "run.json").read_text())
+    assert facts["model"]["backend"] == "ToyModel" and facts["options"]["backend"] == "toy"
+    assert facts["verify"]["records"] == 2 and len(facts["verify"]["hook_points"]) == 3
 
 
 def test_nothing_below_the_recipes_compares_the_name_of_a_command() -> None:

@@ -78,12 +78,12 @@ def check_known(module: Any, input_ids: torch.Tensor) -> None:
 
 
 class _Stop(Exception):  # noqa: N818 - it is no error
-    """Every tap has been calls: leave the forward pass."""
+    """Every tap has been served: leave the forward pass."""
 
 
 @dataclass
 class HookCalls:
-    """Which taps of one forward pass have been calls, each exactly once."""
+    """The taps of one forward pass, and how often each has been served: exactly once."""
 
     taps: Mapping[str, "HookFn"]
     shape: tuple[int, ...]
