@@ -89,7 +89,7 @@ for _name, _function, _panel in COMMANDS:
 @app.command("help", cls=Command, rich_help_panel=LOOK)
 def help_of(
     context: typer.Context,
-    command: Annotated[str, typer.Argument(metavar="COMMAND", help="One of actkit's commands.", show_default=False)],
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="One of actkit's commands.")],
 ) -> None:
     """What a command does, and all of its options.
 

@@ -10,6 +10,7 @@ import typer
 
 from actkit.cli.options.fields import Context
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
@@ -31,13 +32,10 @@ def capture(
         typer.Argument(
             metavar="PROMPTS",
             help=f"Text lines, {formats.HELP}, {formats.ALSO}; - reads standard input.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,
-    prompt: Annotated[
-        list[str] | None, option("--prompt", "-p", panel=READ, help="A prompt; may be repeated.", show_default=False)
-    ] = None,
+    prompt: Annotated[list[str] | None, option("--prompt", "-p", panel=READ, help="A prompt; may be repeated.")] = None,
     positions: Annotated[
         str, option("--positions", panel=READ, help="all, last, response, or numbers such as 0,5,-1.")
     ] = "all",
@@ -47,16 +45,13 @@ def capture(
     chat: Annotated[
         bool, option("--chat/--no-chat", panel=READ, help="Put prompts into the model's chat template.")
     ] = False,
-    system: Annotated[
-        str | None, option("--system", panel=READ, help="System message; implies --chat.", show_default=False)
-    ] = None,
+    system: Annotated[str | None, option("--system", panel=READ, help="System message; implies --chat.")] = None,
     concept: Annotated[
         str | None,
         option(
             "--concept",
             panel=READ,
             help="Both sides of a built-in concept's pairs, as actkit concept without directions.",
-            show_default=False,
         ),
     ] = None,
     directions: Annotated[
@@ -65,12 +60,11 @@ def capture(
             "--directions",
             panel=READ,
             help="A run of concept: each position is also projected on the directions that it chose (projections).",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,
     field: Annotated[str | None, hidden("--field")] = None,
-    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
+    input_alias: InputAlias = None,
 ) -> None:
     """Activations of prompts: all positions, the last one, the response, or positions by number.
 

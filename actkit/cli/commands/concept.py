@@ -43,26 +43,18 @@ def concept(
             callback=at_home,
             help="A built-in concept (see --list); or records of positive and negative, of statement and label, or of "
             f"question and answers that match a behaviour or do not: {formats.HELP}, {formats.ALSO}.",
-            show_default=False,
         ),
     ] = None,
     from_run: FromRun = None,
     list_concepts: Annotated[bool, typer.Option("--list", help="Show the built-in concepts.")] = False,
     positive: Annotated[
-        str | None,
-        option("--positive", panel=READ, help="Your own wording; {stem} is where the stem goes.", show_default=False),
+        str | None, option("--positive", panel=READ, help="Your own wording; {stem} is where the stem goes.")
     ] = None,
-    negative: Annotated[
-        str | None, option("--negative", panel=READ, help="Its opposite, likewise.", show_default=False)
-    ] = None,
+    negative: Annotated[str | None, option("--negative", panel=READ, help="Its opposite, likewise.")] = None,
     stems: Annotated[
         str | None,
         option(
-            "--stems",
-            panel=READ,
-            help="File of stems for --positive and --negative, one a line.",
-            show_default=False,
-            callback=at_home,
+            "--stems", panel=READ, help="File of stems for --positive and --negative, one a line.", callback=at_home
         ),
     ] = None,
     positions: Annotated[
@@ -77,7 +69,6 @@ def concept(
             "--chat/--no-chat",
             panel=READ,
             help="Use the model's chat template; by default if it has one, and not for statements with labels.",
-            show_default=False,
         ),
     ] = None,
     seed: Annotated[

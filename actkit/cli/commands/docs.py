@@ -12,8 +12,7 @@ from actkit.errors import UsageError
 
 def docs(
     page: Annotated[
-        str | None,
-        typer.Argument(metavar="PAGE", help="Name of a page; without one, all are listed.", show_default=False),
+        str | None, typer.Argument(metavar="PAGE", help="Name of a page; without one, all are listed.")
     ] = None,
 ) -> None:
     """The documentation: every page, rendered on a terminal, as Markdown in a pipe.

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from actkit.cli.options.fields import Answers, Context
-from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
-from actkit.cli.options.run import Chat
+from actkit.cli.options.groups import READ, at_home, option, with_option_groups
+from actkit.cli.options.run import Chat, InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_command import hand_over, run_command
@@ -29,13 +29,12 @@ def dpo(
         typer.Argument(
             metavar="PAIRS",
             help=f"Preference pairs: {formats.HELP}, {formats.ALSO}; - reads standard input.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,
     positions: Annotated[PairPositions, option("--positions", panel=READ, help="Which positions are kept.")] = "all",
     chat: Chat = None,
-    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
+    input_alias: InputAlias = None,
 ) -> None:
     """Activations of preference pairs, token by token, with the point where chosen and rejected diverge.
 

@@ -12,8 +12,7 @@ from actkit.errors import RunError, UsageError
 
 def examples(
     name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="One of the files; without it, all are listed.", show_default=False),
+        str | None, typer.Argument(metavar="NAME", help="One of the files; without it, all are listed.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:

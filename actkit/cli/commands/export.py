@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
+from actkit.cli.options.finished import OverwriteFile, QuietPath, RunPath
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console, say, size
@@ -20,10 +21,8 @@ FORMAT = "Of one format"
 
 @with_option_groups
 def export(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
-    to: Annotated[ExportFormat, typer.Option("--to", "-t", help="The format.", show_default=False)],
+    run: RunPath,
+    to: Annotated[ExportFormat, typer.Option("--to", "-t", help="The format.")],
     out: Annotated[
         Path | None,
         option(
@@ -31,21 +30,16 @@ def export(
             "-o",
             panel=OUTPUT,
             help="The file to write; by default beside the run, under its name.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,
-    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")] = False,
+    overwrite: OverwriteFile = False,
+    quiet: QuietPath = False,
     compression: Annotated[
-        Literal["gzip", "lzf", "none"] | None,
-        option("--compression", panel=FORMAT, help="h5: gzip if not given.", show_default=False),
+        Literal["gzip", "lzf", "none"] | None, option("--compression", panel=FORMAT, help="h5: gzip if not given.")
     ] = None,
     max_mb: Annotated[
-        int | None,
-        option(
-            "--max-mb", panel=FORMAT, min=1, help="pt: refuse a larger file; 2000 if not given.", show_default=False
-        ),
+        int | None, option("--max-mb", panel=FORMAT, min=1, help="pt: refuse a larger file; 2000 if not given.")
     ] = None,
     special: Annotated[
         bool, option("--special", panel=FORMAT, help="jsonl: also the BOS that each chunk begins with.")
@@ -56,7 +50,6 @@ def export(
             "--method",
             panel=FORMAT,
             help="npz, safetensors, gguf of concept: which directions; mean-diff if not given.",
-            show_default=False,
         ),
     ] = None,
     layers: Annotated[
@@ -65,7 +58,6 @@ def export(
             "--layers",
             panel=FORMAT,
             help="gguf: several layers with equal shares (all, 12-16, …); the chosen one if not given.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

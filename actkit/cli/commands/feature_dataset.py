@@ -28,7 +28,6 @@ def feature_dataset(
             metavar="DATASET",
             callback=at_home,
             help=f"Documents: text, {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
-            show_default=False,
         ),
     ] = None,
     activation_threshold: Annotated[
@@ -37,12 +36,7 @@ def feature_dataset(
     top_k: Annotated[
         int | None,
         option(
-            "--top-k",
-            "-k",
-            panel=SAE,
-            min=0,
-            help="Features kept of each token; 0, the default, keeps all active.",
-            show_default=False,
+            "--top-k", "-k", panel=SAE, min=0, help="Features kept of each token; 0, the default, keeps all active."
         ),
     ] = None,
     context_size: Annotated[
@@ -53,17 +47,11 @@ def feature_dataset(
             min=1,
             help="Most tokens a sequence, BOS included; what the SAE was trained on by default. Longer documents are "
             "cut into several sequences.",
-            show_default=False,
         ),
     ] = None,
     text_field: Annotated[
         str | None,
-        option(
-            "--text-field",
-            panel=READ,
-            help="Field or column of the text; by default text, content, document, …",
-            show_default=False,
-        ),
+        option("--text-field", panel=READ, help="Field or column of the text; by default text, content, document, …"),
     ] = None,
     by_line: Annotated[
         bool, option("--by-line", panel=READ, help="Each line of a text file is a document, not the whole file.")

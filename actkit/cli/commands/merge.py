@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.options.finished import QuietPath
 from actkit.cli.options.groups import OUTPUT, at_home, option
 from actkit.cli.screen.console import starting
 from actkit.errors import RunError
@@ -13,21 +14,15 @@ from actkit.errors import RunError
 
 def merge(
     context: typer.Context,
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="The --out of every task.", show_default=False, callback=at_home),
-    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of every task.", callback=at_home)],
     export: Annotated[
         list[str] | None, option("--export", panel=OUTPUT, help="Write the whole run in this format too.")
     ] = None,
     report: Annotated[bool, option("--report", panel=OUTPUT, help="Write the whole run's page too.")] = False,
     device: Annotated[
-        str | None,
-        option(
-            "--device", panel=OUTPUT, help="Where the model is put, if not where the tasks had it.", show_default=False
-        ),
+        str | None, option("--device", panel=OUTPUT, help="Where the model is put, if not where the tasks had it.")
     ] = None,
-    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")] = False,
+    quiet: QuietPath = False,
     json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object instead of the path.")] = False,
 ) -> None:
     """Put together what the tasks of `--shard` computed: the same run, byte for byte, as one process makes.

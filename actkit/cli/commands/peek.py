@@ -27,12 +27,7 @@ MOST_LABELS = 6
 
 
 def peek(
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help=f"{formats.HELP}; or {formats.ALSO}.", show_default=False, callback=at_home
-        ),
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=f"{formats.HELP}; or {formats.ALSO}.", callback=at_home)],
     model: ModelName = ModelSpec.name,
     split: Split = ReadSpec.split,
     columns: Columns = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.options.finished import OverwriteFile, RunPath
 from actkit.cli.options.groups import OUTPUT, READ, at_home, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
@@ -14,11 +15,9 @@ from actkit.errors import UsageError
 
 @with_option_groups
 def plot(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
+    run: RunPath,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Which picture; left out, they are listed.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Which picture; left out, they are listed.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -27,28 +26,18 @@ def plot(
             "-o",
             panel=OUTPUT,
             help="The file: .svg, .png, .pdf or .html; by default RUN-NAME.svg beside the run.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,
-    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")] = False,
+    overwrite: OverwriteFile = False,
     dark: Annotated[bool, option("--dark", panel=OUTPUT, help="Light on dark.")] = False,
     width: Annotated[int, option("--width", panel=OUTPUT, min=300, max=4000, help="Width in pixels.")] = 860,
-    layer: Annotated[
-        int | None, option("--layer", panel=READ, help="Of pictures of one layer: which.", show_default=False)
-    ] = None,
-    feature: Annotated[
-        int | None, option("--feature", panel=READ, help="Of pictures of one feature: which.", show_default=False)
-    ] = None,
-    sae: Annotated[
-        str | None,
-        option("--sae-name", panel=READ, help="Which SAE; the first by default.", show_default=False),
-    ] = None,
-    record: Annotated[
-        int | None, option("--record", panel=READ, help="Of pictures of one record: which.", show_default=False)
-    ] = None,
+    layer: Annotated[int | None, option("--layer", panel=READ, help="Of pictures of one layer: which.")] = None,
+    feature: Annotated[int | None, option("--feature", panel=READ, help="Of pictures of one feature: which.")] = None,
+    sae: Annotated[str | None, option("--sae-name", panel=READ, help="Which SAE; the first by default.")] = None,
+    record: Annotated[int | None, option("--record", panel=READ, help="Of pictures of one record: which.")] = None,
     token: Annotated[
-        str | None, option("--token", panel=READ, help="search: the token's text, spaces included.", show_default=False)
+        str | None, option("--token", panel=READ, help="search: the token's text, spaces included.")
     ] = None,
 ) -> None:
     """One picture of a finished run as a file: svg, png, pdf or html.

@@ -1,12 +1,12 @@
 """`actkit push`."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.options.finished import QuietAddress, RunPath
+from actkit.cli.options.groups import OUTPUT, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
 from actkit.cli.screen.progress import share_shown
@@ -14,24 +14,17 @@ from actkit.cli.screen.progress import share_shown
 
 @with_option_groups
 def push(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
-    to: Annotated[
-        str, typer.Argument(metavar="TO", help="hf://datasets/me/name, or s3://, gs://, az://.", show_default=False)
-    ],
+    run: RunPath,
+    to: Annotated[str, typer.Argument(metavar="TO", help="hf://datasets/me/name, or s3://, gs://, az://.")],
     licence: Annotated[
         str | None,
         option(
-            "--license",
-            panel=OUTPUT,
-            help="hf: of the tables, such as cc-by-4.0; the card states none of its own.",
-            show_default=False,
+            "--license", panel=OUTPUT, help="hf: of the tables, such as cc-by-4.0; the card states none of its own."
         ),
     ] = None,
     private: Annotated[bool, option("--private", panel=OUTPUT, help="hf: make a dataset that is not public.")] = False,
     overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace another run that is there.")] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the address and errors only.")] = False,
+    quiet: QuietAddress = False,
 ) -> None:
     """Put a finished run into a dataset of the Hugging Face hub, or into an object store.
 

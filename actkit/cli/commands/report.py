@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from actkit.cli.options.finished import OtherRun, OverwriteFile, QuietPath, RunPath
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
 from actkit.cli.run_argument import check_run
@@ -14,30 +13,18 @@ from actkit.errors import UsageError
 
 @with_option_groups
 def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
-    other: Annotated[
-        Path | None,
-        typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", show_default=False, callback=at_home),
-    ] = None,
+    run: RunPath,
+    other: OtherRun = None,
     out: Annotated[
         Path | None,
-        option(
-            "--out",
-            "-o",
-            panel=OUTPUT,
-            help="The page; by default RUN.html beside the run.",
-            show_default=False,
-            callback=at_home,
-        ),
+        option("--out", "-o", panel=OUTPUT, help="The page; by default RUN.html beside the run.", callback=at_home),
     ] = None,
     limit_mb: Annotated[
         float,
         option("--limit-mb", panel=OUTPUT, min=3, help="Size of the page in MB; what does not fit is said in it."),
     ] = LIMIT_MB,
-    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")] = False,
+    overwrite: OverwriteFile = False,
+    quiet: QuietPath = False,
 ) -> None:
     """One page of a finished run, or of two side by side: pictures, texts token by token, features with their contexts.
 

@@ -10,6 +10,7 @@ from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.fields import Answers, Context
 from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
+from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, make_from, run_command
@@ -41,7 +42,6 @@ def reward_detect(
             metavar="DATA",
             callback=at_home,
             help=f"Labelled texts or preference pairs: {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
-            show_default=False,
         ),
     ] = None,
     from_run: FromRun = None,
@@ -49,12 +49,10 @@ def reward_detect(
         bool, option("--use-example-data", panel=READ, help="The built-in texts, 200 of each sign, instead of a file.")
     ] = False,
     text_field: Annotated[
-        str | None,
-        option("--text-field", panel=READ, help="By default text, response, answer, …", show_default=False),
+        str | None, option("--text-field", panel=READ, help="By default text, response, answer, …")
     ] = None,
     label_field: Annotated[
-        str | None,
-        option("--label-field", panel=READ, help="By default feedback, label, …", show_default=False),
+        str | None, option("--label-field", panel=READ, help="By default feedback, label, …")
     ] = None,
     positive: Annotated[
         list[str] | None,
@@ -63,7 +61,6 @@ def reward_detect(
             panel=READ,
             help="A label that counts as positive, or a rule for grades such as '>=3'; may be repeated; by default "
             "positive, true, 1, …",
-            show_default=False,
         ),
     ] = None,
     negative: Annotated[
@@ -73,7 +70,6 @@ def reward_detect(
             panel=READ,
             help="A label that counts as negative, or a rule for grades such as '<=1'; may be repeated; by default "
             "negative, false, 0, -1, …",
-            show_default=False,
         ),
     ] = None,
     positive_column: Annotated[
@@ -82,7 +78,6 @@ def reward_detect(
             "--positive-column",
             panel=READ,
             help="A column of zeros and ones in which a one is positive, instead of a label; may be repeated.",
-            show_default=False,
         ),
     ] = None,
     negative_column: Annotated[
@@ -91,7 +86,6 @@ def reward_detect(
             "--negative-column",
             panel=READ,
             help="The same for negative; with columns of one sign alone, all zeros are the other.",
-            show_default=False,
         ),
     ] = None,
     group_field: Annotated[
@@ -100,17 +94,10 @@ def reward_detect(
             "--group-field",
             panel=READ,
             help="What belongs together in tests and split; by default group, question_id, or an equal prompt.",
-            show_default=False,
         ),
     ] = None,
     score_field: Annotated[
-        str | None,
-        option(
-            "--score-field",
-            panel=READ,
-            help="A weight in means and correlation; none by default.",
-            show_default=False,
-        ),
+        str | None, option("--score-field", panel=READ, help="A weight in means and correlation; none by default.")
     ] = None,
     chat: Annotated[
         bool | None,
@@ -118,7 +105,6 @@ def reward_detect(
             "--chat/--no-chat",
             panel=READ,
             help="Use the model's chat template; by default for messages and pairs, not for plain texts.",
-            show_default=False,
         ),
     ] = None,
     pool: Annotated[Pool, option("--pool", panel=SAE, help="How a text's tokens become one number a feature.")] = "max",
@@ -129,7 +115,6 @@ def reward_detect(
             panel=TEST,
             min=0.0,
             help="Require this mean activation where it is active; 0.5 in passes_thresholds.",
-            show_default=False,
         ),
     ] = None,
     correlation_threshold: Annotated[
@@ -140,7 +125,6 @@ def reward_detect(
             min=0.0,
             max=1.0,
             help="Require this correlation with the label; 0.6 in passes_thresholds.",
-            show_default=False,
         ),
     ] = None,
     q: Annotated[float, option("--q", panel=TEST, min=0.0, max=1.0, help="False-discovery rate.")] = 0.05,
@@ -159,7 +143,7 @@ def reward_detect(
         bool,
         option("--steer", panel=OUTPUT, help="Then measure what the top ten do, as actkit steer, in <run>-effects."),
     ] = False,
-    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
+    input_alias: InputAlias = None,
 ) -> None:
     """SAE features that respond to positive feedback, ranked, with held-out evidence and what chance would give.
 

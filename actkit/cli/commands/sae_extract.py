@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actkit.cli.options.fields import Context
-from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, option, with_option_groups
+from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
@@ -32,7 +33,6 @@ def sae_extract(
             callback=at_home,
             help=f"JSON document of results, or prompts and responses: {formats.HELP}, {formats.ALSO}; - for JSONL on "
             "standard input.",
-            show_default=False,
         ),
     ] = None,
     save_all_tokens: Annotated[
@@ -54,10 +54,9 @@ def sae_extract(
             panel=OUTPUT,
             callback=at_home,
             help="Write the input document with the features in it here; a second run, for another layer, joins them.",
-            show_default=False,
         ),
     ] = None,
-    input_alias: Annotated[str | None, hidden("--input", "--data", callback=at_home)] = None,
+    input_alias: InputAlias = None,
 ) -> None:
     """The largest SAE features at the last token of each prompt, or at all tokens of prompt and response.
 

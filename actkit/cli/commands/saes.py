@@ -23,8 +23,7 @@ MOST_NEAR = 5
 
 def saes(
     query: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="QUERY", help="Words that release, model or id contain.", show_default=False),
+        list[str] | None, typer.Argument(metavar="QUERY", help="Words that release, model or id contain.")
     ] = None,
     ids: Annotated[bool, typer.Option("--ids", help="One line an SAE instead of one a release.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

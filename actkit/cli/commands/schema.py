@@ -9,8 +9,7 @@ import typer
 
 def schema(
     table: Annotated[
-        str | None,
-        typer.Argument(metavar="TABLE", help="Name of a table; without one, all are listed.", show_default=False),
+        str | None, typer.Argument(metavar="TABLE", help="Name of a table; without one, all are listed.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from actkit.cli.options.groups import at_home, option, with_option_groups
+from actkit.cli.options.finished import RunPath
+from actkit.cli.options.groups import option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import ENDLESS, counted, say, size
 from actkit.cli.screen.summary import written_of
@@ -32,30 +33,19 @@ MOST_EXPLAINED = 6
 
 @with_option_groups
 def show(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
+    run: RunPath,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Rows shown of each table.")] = 3,
     sequences: Annotated[int, typer.Option("--sequences", "-s", min=0, help="Sequences shown token by token.")] = 2,
     json: Annotated[
         bool, typer.Option("--json", help="Print run.json, and those sequences, as one JSON object instead.")
     ] = False,
-    table: Annotated[
-        str | None, option("--table", "-t", panel=ONE, help="The rows of this table.", show_default=False)
-    ] = None,
-    columns: Annotated[
-        str | None, option("--columns", panel=ONE, help="Its columns, with commas between.", show_default=False)
-    ] = None,
+    table: Annotated[str | None, option("--table", "-t", panel=ONE, help="The rows of this table.")] = None,
+    columns: Annotated[str | None, option("--columns", panel=ONE, help="Its columns, with commas between.")] = None,
     sort: Annotated[
-        str | None,
-        option("--sort", panel=ONE, help="By this column, the smallest first; -NAME: the largest.", show_default=False),
+        str | None, option("--sort", panel=ONE, help="By this column, the smallest first; -NAME: the largest.")
     ] = None,
-    feature: Annotated[
-        int | None, option("--feature", panel=ONE, help="This SAE feature, with its contexts.", show_default=False)
-    ] = None,
-    sequence: Annotated[
-        int | None, option("--sequence", panel=ONE, help="This sequence, token by token.", show_default=False)
-    ] = None,
+    feature: Annotated[int | None, option("--feature", panel=ONE, help="This SAE feature, with its contexts.")] = None,
+    sequence: Annotated[int | None, option("--sequence", panel=ONE, help="This sequence, token by token.")] = None,
 ) -> None:
     """What a finished run holds: counts, tables, first rows, what it found, the first sequences token by token.
 

@@ -19,18 +19,12 @@ DO, TEST = "What is done", "How it is measured"
 def steer(
     follow: Follow,
     run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN", callback=at_home, help="A finished run of concept or reward-detect.", show_default=False
-        ),
+        str, typer.Argument(metavar="RUN", callback=at_home, help="A finished run of concept or reward-detect.")
     ],
     do: Annotated[
         str | None,
         option(
-            "--do",
-            panel=DO,
-            help="add or project-out for directions; zero, clamp, clamp:VALUE or add for features.",
-            show_default=False,
+            "--do", panel=DO, help="add or project-out for directions; zero, clamp, clamp:VALUE or add for features."
         ),
     ] = None,
     method: Annotated[
@@ -39,13 +33,7 @@ def steer(
     ] = None,
     layers: Annotated[
         str | None,
-        option(
-            "--layers",
-            "-l",
-            panel=DO,
-            help="Of the run's, as 11-19 or 15; three in the middle by default.",
-            show_default=False,
-        ),
+        option("--layers", "-l", panel=DO, help="Of the run's, as 11-19 or 15; three in the middle by default."),
     ] = None,
     strengths: Annotated[
         str | None,
@@ -53,20 +41,17 @@ def steer(
             "--strengths",
             panel=DO,
             help="In units of the difference measured at the layer, as --strengths=-4,-2,-1,1,2,4, the default.",
-            show_default=False,
         ),
     ] = None,
     every_layer: Annotated[
         bool, option("--every-layer", panel=DO, help="Project out at all of the run's layers at once.")
     ] = False,
     features: Annotated[
-        str | None,
-        option("--features", panel=DO, help="top:10, bottom:10 (by AUROC) or ids as 12,407.", show_default=False),
+        str | None, option("--features", panel=DO, help="top:10, bottom:10 (by AUROC) or ids as 12,407.")
     ] = None,
     each: Annotated[bool, option("--each", panel=DO, help="Features one by one, not as a set.")] = False,
     sae_name: Annotated[
-        str | None,
-        option("--sae-name", panel=DO, help="Whose features, where the run has several SAEs.", show_default=False),
+        str | None, option("--sae-name", panel=DO, help="Whose features, where the run has several SAEs.")
     ] = None,
     positions: Annotated[
         SteerPositions,
@@ -78,7 +63,6 @@ def steer(
             "--answers",
             panel=READ,
             help="File of prompt, positive and negative, or of preference pairs, in place of the run's held-out texts.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,
@@ -88,7 +72,6 @@ def steer(
             "--words",
             panel=TEST,
             help="For features: two files of words, as praise.txt,blame.txt, to be expected after each text.",
-            show_default=False,
         ),
     ] = None,
     random: Annotated[

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
+from actkit.cli.options.finished import RunPath
 from actkit.cli.options.groups import MODEL, OUTPUT, SAE, at_home, option, with_option_groups
-from actkit.cli.options.model import AllowPickle, TrustRemoteCode
+from actkit.cli.options.model import AllowPickle, Device, TrustRemoteCode
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console, counted, draw_table, say
 from actkit.cli.screen.progress import share_shown
@@ -31,9 +31,7 @@ MOST_SHOWN = 50
 
 @with_option_groups
 def verify(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
+    run: RunPath,
     recompute: Annotated[
         int,
         option(
@@ -56,27 +54,18 @@ def verify(
     seed: Annotated[int, option("--seed", panel=AGAIN, min=0, help="Of the draw.")] = 0,
     model: Annotated[
         str | None,
-        option(
-            "--model",
-            "-m",
-            panel=MODEL,
-            help="Where the model is, if not where it was.",
-            show_default=False,
-            callback=at_home,
-        ),
+        option("--model", "-m", panel=MODEL, help="Where the model is, if not where it was.", callback=at_home),
     ] = None,
     attn: Annotated[
-        Attention | None,
-        option("--attn", panel=MODEL, help="Attention implementation; the run's own if not given.", show_default=False),
+        Attention | None, option("--attn", panel=MODEL, help="Attention implementation; the run's own if not given.")
     ] = None,
-    device: Annotated[str, option("--device", panel=MODEL, help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     sae: Annotated[
         list[str] | None,
         option(
             "--sae",
             panel=SAE,
             help="Directory of an SAE of the run that is not where it was; may be repeated.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None,

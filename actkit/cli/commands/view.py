@@ -3,12 +3,10 @@
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.options.finished import OtherRun, QuietAddress, RunPath
+from actkit.cli.options.groups import OUTPUT, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
 from actkit.cli.signals import Terminated
@@ -17,17 +15,12 @@ from actkit.errors import UsageError
 
 @with_option_groups
 def view(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A finished run's directory.", show_default=False, callback=at_home)
-    ],
-    other: Annotated[
-        Path | None,
-        typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", show_default=False, callback=at_home),
-    ] = None,
+    run: RunPath,
+    other: OtherRun = None,
     port: Annotated[
         int, option("--port", panel=OUTPUT, min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")
     ] = 0,
-    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the address and errors only.")] = False,
+    quiet: QuietAddress = False,
 ) -> None:
     """The report of a run of any size in the browser: texts and features are read when they are looked at.
 

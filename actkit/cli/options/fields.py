@@ -22,14 +22,10 @@ class Context:
             panel=READ,
             help="What is asked: text or messages; by default prompt, instruction, question, query, input, …; a dotted "
             "path such as input.messages reaches into objects.",
-            show_default=False,
         ),
     ] = None
     system_field: Annotated[
-        str | None,
-        option(
-            "--system-field", panel=READ, help="System message; by default system, system_prompt, …", show_default=False
-        ),
+        str | None, option("--system-field", panel=READ, help="System message; by default system, system_prompt, …")
     ] = None
     history_field: Annotated[
         str | None,
@@ -37,7 +33,6 @@ class Context:
             "--history-field",
             panel=READ,
             help="Earlier turns: messages or [question, answer] pairs; by default history, …",
-            show_default=False,
         ),
     ] = None
     ignore_field: Annotated[
@@ -46,7 +41,6 @@ class Context:
             "--ignore-field",
             panel=READ,
             help="A field that carries context and is left out on purpose; may be repeated.",
-            show_default=False,
         ),
     ] = None
 
@@ -67,23 +61,18 @@ class Answers:
             "--input-format",
             panel=READ,
             help="A shape listed by actkit docs shapes; by default it is told of each record.",
-            show_default=False,
         ),
     ] = None
     chosen_field: Annotated[
-        str | None,
-        option("--chosen-field", panel=READ, help="The better answer, such as chosen.content.", show_default=False),
+        str | None, option("--chosen-field", panel=READ, help="The better answer, such as chosen.content.")
     ] = None
-    rejected_field: Annotated[
-        str | None, option("--rejected-field", panel=READ, help="The worse answer.", show_default=False)
-    ] = None
+    rejected_field: Annotated[str | None, option("--rejected-field", panel=READ, help="The worse answer.")] = None
     preference_field: Annotated[
         str | None,
         option(
             "--preference-field",
             panel=READ,
             help="What says which of two answers is better, or the score by which a list of them is ranked.",
-            show_default=False,
         ),
     ] = None
     first_is_better: Annotated[
@@ -92,7 +81,6 @@ class Answers:
             "--first-is-better",
             panel=READ,
             help="A value of that field with which the first answer is better, any other the second; may be repeated.",
-            show_default=False,
         ),
     ] = None
     make_pairs: Annotated[

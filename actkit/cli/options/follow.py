@@ -33,14 +33,7 @@ class Follow:
 
     model: Annotated[
         str | None,
-        option(
-            "--model",
-            "-m",
-            panel=MODEL,
-            help="Where the run's model is, if not where it was.",
-            show_default=False,
-            callback=at_home,
-        ),
+        option("--model", "-m", panel=MODEL, help="Where the run's model is, if not where it was.", callback=at_home),
     ] = None
     device: Device = ModelSpec.device
     batch_tokens: BatchTokens = BatchSpec.batch_tokens

@@ -15,7 +15,6 @@ FromRun: TypeAlias = Annotated[
         panel=READ,
         metavar="RUN",
         help="A finished run whose rows are taken: no model is run, other settings are as they were there.",
-        show_default=False,
         callback=at_home,
     ),
 ]

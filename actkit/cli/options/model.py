@@ -47,10 +47,7 @@ AllowPickle: TypeAlias = Annotated[
 Placed: TypeAlias = Annotated[
     DeviceMap | None,
     option(
-        "--device-map",
-        panel=MODEL,
-        help="Spread the weights over all GPUs, what does not fit on the CPU or the disk.",
-        show_default=False,
+        "--device-map", panel=MODEL, help="Spread the weights over all GPUs, what does not fit on the CPU or the disk."
     ),
 ]
 Quantized: TypeAlias = Annotated[
@@ -59,7 +56,6 @@ Quantized: TypeAlias = Annotated[
         "--quantize",
         panel=MODEL,
         help="Load the weights in 8 or 4 bits (CUDA, actkit\\[quantize]); changes the numbers.",
-        show_default=False,
     ),
 ]
 Preset: TypeAlias = Annotated[
@@ -71,6 +67,5 @@ Preset: TypeAlias = Annotated[
         callback=load_preset,
         autocompletion=among(NAMES),
         is_eager=True,
-        show_default=False,
     ),
 ]

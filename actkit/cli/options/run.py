@@ -7,9 +7,10 @@ import typer
 
 from actkit.cli.options.completion import export_formats
 from actkit.cli.options.config_file import load_config
-from actkit.cli.options.groups import BATCH, OUTPUT, READ, at_home, option
+from actkit.cli.options.groups import BATCH, OUTPUT, READ, at_home, hidden, option
 from actkit.config import Bos, OnBadRecord
 
+InputAlias: TypeAlias = Annotated[str | None, hidden("--input", "--data", callback=at_home)]
 MaxSamples: TypeAlias = Annotated[
     int | None,
     option("--max-samples", "--max-examples", panel=READ, min=1, help="Read no more than this many records."),
@@ -23,18 +24,11 @@ Columns: TypeAlias = Annotated[
         "--columns",
         panel=READ,
         help="Names for the columns of a CSV or TSV file without a header line, such as text,label,id.",
-        show_default=False,
     ),
 ]
 MaxLength: TypeAlias = Annotated[
     int | None,
-    option(
-        "--max-length",
-        panel=READ,
-        min=1,
-        help="Most tokens a sequence; the model's context by default.",
-        show_default=False,
-    ),
+    option("--max-length", panel=READ, min=1, help="Most tokens a sequence; the model's context by default."),
 ]
 LeadingBos: TypeAlias = Annotated[
     Bos, option("--bos", panel=READ, help="Leading BOS of plain text; auto leaves it to the tokenizer.")
@@ -45,17 +39,10 @@ Date: TypeAlias = Annotated[
         "--date",
         panel=READ,
         help="What a chat template that asks for the date is told, such as 2026-11-27; when the run begins by default.",
-        show_default=False,
     ),
 ]
 Chat: TypeAlias = Annotated[
-    bool | None,
-    option(
-        "--chat/--no-chat",
-        panel=READ,
-        help="Use the model's chat template; by default if it has one.",
-        show_default=False,
-    ),
+    bool | None, option("--chat/--no-chat", panel=READ, help="Use the model's chat template; by default if it has one.")
 ]
 BadRecords: TypeAlias = Annotated[
     OnBadRecord,
@@ -70,12 +57,7 @@ BatchTokens: TypeAlias = Annotated[
 Out: TypeAlias = Annotated[
     Path | None,
     option(
-        "--out",
-        "-o",
-        panel=OUTPUT,
-        help="Directory of the run; runs/<command>-<time> by default.",
-        show_default=False,
-        callback=at_home,
+        "--out", "-o", panel=OUTPUT, help="Directory of the run; runs/<command>-<time> by default.", callback=at_home
     ),
 ]
 Overwrite: TypeAlias = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing run.")]
@@ -99,7 +81,6 @@ EngineName: TypeAlias = Annotated[
         panel=OUTPUT,
         metavar="ray[:ADDRESS]",
         help="Share the run out among workers of a Ray cluster, or of this machine.",
-        show_default=False,
     ),
 ]
 WorkerCount: TypeAlias = Annotated[
@@ -133,7 +114,6 @@ ConfigFile: TypeAlias = Annotated[
         help="YAML file of options, such as a run's config.yaml; flags and ACTKIT_* come first.",
         callback=load_config,
         is_eager=True,
-        show_default=False,
     ),
 ]
 ExportTo: TypeAlias = Annotated[
@@ -142,7 +122,6 @@ ExportTo: TypeAlias = Annotated[
         "--export",
         panel=OUTPUT,
         help="Also write the run in a format of actkit export, beside it; may be repeated.",
-        show_default=False,
         autocompletion=export_formats,
     ),
 ]

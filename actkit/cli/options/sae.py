@@ -22,7 +22,6 @@ class Sparse:
             "--sae-release",
             panel=SAE,
             help="Release in SAELens's registry (actkit saes lists them), or a Hugging Face id; tiny's own by default.",
-            show_default=False,
         ),
     ] = None
     sae_id: Annotated[
@@ -31,7 +30,6 @@ class Sparse:
             "--sae-id",
             panel=SAE,
             help="SAE of that release, or without it RELEASE/ID; may be repeated, all in one pass.",
-            show_default=False,
         ),
     ] = None
     sae: Annotated[
@@ -40,7 +38,6 @@ class Sparse:
             "--sae",
             panel=SAE,
             help="Directory of an SAE in SAELens's, sparsify's or dictionary_learning's format; may be repeated.",
-            show_default=False,
             callback=at_home,
         ),
     ] = None
@@ -51,17 +48,11 @@ class Sparse:
             "--layer",
             panel=SAE,
             help="Choose the release's SAE by layer; an SAE that reads another is an error.",
-            show_default=False,
         ),
     ] = None
     hook_name: Annotated[
         str | None,
-        option(
-            "--hook-name",
-            panel=SAE,
-            help="The hook point that is meant; an SAE that reads another is an error.",
-            show_default=False,
-        ),
+        option("--hook-name", panel=SAE, help="The hook point that is meant; an SAE that reads another is an error."),
     ] = None
 
     def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":

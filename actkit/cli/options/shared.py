@@ -1,6 +1,6 @@
 """The options that commands share, as groups: dataclasses that `with_option_groups` turns into flags.
 
-Flags and help of what every command takes are in `model_options` and `run_options`, defaults here and in `config`.
+Flags and help of what every command takes are in `model` and `run`, defaults here and in `config`.
 """
 
 from dataclasses import dataclass
@@ -190,7 +190,6 @@ class Dense:
             "--hook-point",
             panel=READ,
             help="hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself.",
-            show_default=False,
         ),
     ] = None
     top_k: Annotated[
