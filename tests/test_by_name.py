@@ -127,7 +127,7 @@ def actkit(home: Path, *arguments: str | Path) -> Done:
         name: value for name, value in os.environ.items() if not name.startswith(("ACTKIT", "COV", "HF_", "PYTEST"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "actkit.cli", *map(str, arguments)],
+        [sys.executable, "-m", "actkit", *map(str, arguments)],
         env={**kept, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         check=False,

@@ -93,7 +93,7 @@ def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
 
     def call(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "actkit.cli", *arguments],
+            [sys.executable, "-m", "actkit", *arguments],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

@@ -42,7 +42,7 @@ def test_an_array_of_which_a_task_is_killed_and_requeued(
     line = (*COMMANDS["feature-dataset"], "--shard-sequences", "3", "-q", "-o", "x")
     shim = tmp_path / "bin" / "actkit"
     shim.parent.mkdir()
-    shim.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} -m actkit.cli "$@"\n')
+    shim.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} -m actkit "$@"\n')
     shim.chmod(0o755)
     own = {**cluster, "PATH": f"{shim.parent}:{cluster['PATH']}", "OMP_NUM_THREADS": "1"}
     script = actkit("sbatch", "-n", str(TASKS), "--slurm", "--time=1:00:00", *line)

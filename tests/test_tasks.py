@@ -183,7 +183,7 @@ def test_the_script_for_slurm_runs_the_tasks_and_then_merges(actkit: Run, tmp_pa
     )
     fake.chmod(0o755)
     shell = tmp_path / "bin" / "actkit"
-    shell.write_text('#!/usr/bin/env bash\nexec "$ACTKIT_PYTHON" -m actkit.cli "$@"\n')
+    shell.write_text('#!/usr/bin/env bash\nexec "$ACTKIT_PYTHON" -m actkit "$@"\n')
     shell.chmod(0o755)
     import sys
 

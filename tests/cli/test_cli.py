@@ -215,7 +215,7 @@ def test_rejected_records_are_counted_with_their_reason(actkit: Run) -> None:
 def test_colours_only_on_a_terminal_and_not_under_no_color(environment: dict[str, str], coloured: bool) -> None:
     parent, child = pty.openpty()
     environment = {"TERM": "xterm-256color", **environment}
-    process("-m", "actkit.cli", "show", "nothing", environment=environment, stdout=subprocess.DEVNULL, stderr=child)
+    process("-m", "actkit", "show", "nothing", environment=environment, stdout=subprocess.DEVNULL, stderr=child)
     os.close(child)
     shown = everything(parent)
     assert "nothing: no finished run" in shown
@@ -227,7 +227,7 @@ def test_colours_only_on_a_terminal_and_not_under_no_color(environment: dict[str
 def test_a_terminal_hears_at_once_that_something_happens(quiet: list[str], said: bool) -> None:
     """Before torch is there, which takes a second or several."""
     parent, child = pty.openpty()
-    process("-m", "actkit.cli", "dpo", "nothing.jsonl", *quiet, environment={"TERM": "xterm"}, stderr=child)
+    process("-m", "actkit", "dpo", "nothing.jsonl", *quiet, environment={"TERM": "xterm"}, stderr=child)
     os.close(child)
     shown = everything(parent)
     assert "nothing.jsonl: no such file" in shown

@@ -50,7 +50,7 @@ def start(arguments: tuple[str, ...], folder: Path, **options: Any) -> "subproce
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACTKIT", "COV", "PYTEST"))}
     environment = kept | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-m", "actkit.cli", *arguments]
+    command = [sys.executable, "-m", "actkit", *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **options)
 
 

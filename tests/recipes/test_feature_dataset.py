@@ -410,7 +410,7 @@ def test_a_dataset_of_the_hub_becomes_a_run(tmp_path: Path) -> None:
 
     def called(*more: str) -> subprocess.CompletedProcess[str]:
         arguments = ["feature-dataset", "some/stories", "--split", "test", "--target-layer", "2", "--device", "cpu"]
-        call = [sys.executable, "-m", "actkit.cli", *arguments, "-q", "-o", str(tmp_path / "run"), *more]
+        call = [sys.executable, "-m", "actkit", *arguments, "-q", "-o", str(tmp_path / "run"), *more]
         return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300)
 
     with fake_hub(tmp_path / "home") as environment:

@@ -194,7 +194,7 @@ def test_the_command_says_what_is_missing(
 def test_the_address_that_view_prints_answers_at_once_and_ctrl_c_ends_it_without_a_complaint(
     six_runs: Mapping[str, Path],
 ) -> None:
-    call = [sys.executable, "-m", "actkit.cli", "view", str(six_runs["capture"]), "--quiet"]
+    call = [sys.executable, "-m", "actkit", "view", str(six_runs["capture"]), "--quiet"]
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stderr is not None
         address = urlsplit(server.stdout.readline().strip())

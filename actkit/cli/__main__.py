@@ -1,5 +1,0 @@
-"""`python -m actkit.cli` is `actkit`."""
-
-from actkit.cli import main
-
-main()
