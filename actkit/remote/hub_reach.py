@@ -10,16 +10,19 @@ from pathlib import Path
 from actkit.bundled import NAME
 from actkit.errors import ModelError, in_short
 
-PATIENCE = 2.0
-"""Seconds to connect within."""
-NOT_THERE = ("ConnectError", "ConnectTimeout", "ConnectionError", "ProxyError")
-"""Exceptions of a client that found nobody; any other says that somebody was there."""
+PATIENCE = (2.0, 5.0, 2.0, 2.0)
+"""Seconds within which to connect, to get an answer, to send, and to get a place among the client's connections."""
+NOT_THERE = {"TransportError", "ConnectionError"}
+"""Exceptions, and all that derive from them, of a client that got no answer; any other says that somebody was there."""
 REMEMBERED = 60
 """Seconds for which an answer holds."""
 
 
 def is_reachable() -> bool:
-    """Whether something answers at the hub's address, through the proxies that its client uses."""
+    """Whether something answers at the hub's address, through the proxies that its client uses.
+
+    A proxy or a firewall may take the connection and then say nothing, so that connecting alone proves nothing.
+    """
     return _answers(int(time.monotonic()) // REMEMBERED)
 
 
@@ -30,7 +33,7 @@ def _answers(_minute: int) -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=PATIENCE)
     except Exception as error:  # the hub's client has changed its library of requests, and keeps their names
-        return type(error).__name__ not in NOT_THERE
+        return not NOT_THERE & {kind.__name__ for kind in type(error).__mro__}
     return True
 
 

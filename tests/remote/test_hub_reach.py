@@ -1,8 +1,10 @@
 """A hub that nobody answers at is told of before anything that takes seconds is imported."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,28 @@ def test_an_unreachable_hub_is_said_without_importing_torch(tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (1, "[]\n"), done.stderr
     assert done.stderr.startswith("error: gpt2: the hub cannot be reached and the model is not in the local cache")
     assert "--model tiny" in done.stderr and "--model DIR" in done.stderr
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["silent", "closed at once"])
+def test_an_address_that_takes_connections_and_says_nothing_is_no_hub(
+    closes: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A proxy or a firewall; the hub's client waits ten seconds for each of five tries."""
+    from huggingface_hub import constants
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # whose connections nobody takes up
+        if closes:
+            threading.Thread(target=lambda: listening.accept()[0].close(), daemon=True).start()
+        monkeypatch.setenv("NO_PROXY", "*")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setattr(hub_reach, "PATIENCE", (0.5, 0.2, 0.5, 0.5))
+        hub_reach._answers.cache_clear()
+        with pytest.raises(ModelError, match="cannot be reached") as raised:
+            hub_reach.check_model("gpt2")
+        assert "--model tiny" in raised.value.hint and "--model DIR" in raised.value.hint
+    hub_reach._answers.cache_clear()
 
 
 def test_what_may_be_in_the_cache_or_on_this_machine_is_left_to_whoever_loads_it(
