@@ -36,6 +36,7 @@ from actkit.cli.commands import (
     view,
 )
 from actkit.cli.options.help import Command
+from actkit.cli.options.overview import Commands
 from actkit.cli.screen.console import draw_error
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible, what_is_kept
 from actkit.cli.streams import end_with_reader, prepare, silence
@@ -43,8 +44,13 @@ from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError
 from actkit.pipeline.input.files import check_name, shown
 
-TABLES, LOOK = "From data to tables", "What a run holds"
+START, TABLES = "Start here", "From data to tables"
+RUN, MACHINES, KNOWN = "What to do with a run", "Several machines", "What there is"
 COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
+    ("demo", demo.demo, START),
+    ("examples", examples.examples, START),
+    ("peek", peek.peek, START),
+    ("docs", docs.docs, START),
     ("dpo", dpo.dpo, TABLES),
     ("capture", capture.capture, TABLES),
     ("concept", concept.concept, TABLES),
@@ -52,31 +58,29 @@ COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
     ("feature-dataset", feature_dataset.feature_dataset, TABLES),
     ("reward-detect", reward_detect.reward_detect, TABLES),
     ("steer", steer.steer, TABLES),
-    ("merge", merge.merge, TABLES),
-    ("sbatch", sbatch.sbatch, TABLES),
-    ("saes", saes.saes, TABLES),
-    ("peek", peek.peek, LOOK),
-    ("show", show.show, LOOK),
-    ("plot", plot.plot, LOOK),
-    ("report", report.report, LOOK),
-    ("view", view.view, LOOK),
-    ("verify", verify.verify, LOOK),
-    ("export", export.export, LOOK),
-    ("push", push.push, LOOK),
-    ("schema", schema.schema, LOOK),
-    ("docs", docs.docs, LOOK),
-    ("demo", demo.demo, LOOK),
-    ("examples", examples.examples, LOOK),
+    ("show", show.show, RUN),
+    ("plot", plot.plot, RUN),
+    ("report", report.report, RUN),
+    ("view", view.view, RUN),
+    ("verify", verify.verify, RUN),
+    ("export", export.export, RUN),
+    ("push", push.push, RUN),
+    ("merge", merge.merge, MACHINES),
+    ("sbatch", sbatch.sbatch, MACHINES),
+    ("saes", saes.saes, KNOWN),
+    ("schema", schema.schema, KNOWN),
 )
 """Name, function and panel of each command, in the order of `actkit --help`."""
 PASSED_ON = {"sbatch": {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}}
 """Commands that take the command line of another one."""
 app = typer.Typer(
     name="actkit",
+    cls=Commands,
     help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.\n\n"
-    "Start here: [b]actkit demo[/], which needs no file; [b]actkit examples[/] has one for each command, and "
-    "[b]actkit peek FILE[/] says what can be done with yours.",
-    epilog="Every run is a directory of Parquet tables; its path is the only thing printed on standard output.",
+    "[b]actkit demo[/] needs no file. [b]actkit peek FILE[/] says what can be done with yours, and "
+    "[b]actkit docs quickstart[/] goes on from there.",
+    epilog="actkit COMMAND --help has examples. Every run is a directory of Parquet tables; its path is the only thing "
+    "printed on standard output.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -86,7 +90,7 @@ for _name, _function, _panel in COMMANDS:
     app.command(_name, cls=Command, rich_help_panel=_panel, context_settings=PASSED_ON.get(_name))(_function)
 
 
-@app.command("help", cls=Command, rich_help_panel=LOOK)
+@app.command("help", cls=Command, rich_help_panel=KNOWN)
 def help_of(
     context: typer.Context,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="One of actkit's commands.")],

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -301,6 +302,20 @@ def test_help_has_every_option_whole_however_narrow_the_terminal_is(
         assert {flag, f"{flag},"} & set(names), flag
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_first_help_says_where_to_start_and_has_every_command(
+    columns: int, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = actkit("--help").out
+    assert max(map(len, shown.splitlines())) <= columns
+    assert shown.index("Start here") < shown.index("  demo") < shown.index("From data to tables") < shown.index("  dpo")
+    group: Any = typer.main.get_command(app)
+    for name in group.commands:
+        assert re.search(rf"^  {name}( +[A-Z].*)?$", shown, flags=re.MULTILINE), name
+    assert "<" not in shown  # a flag takes no value
+
+
 # How far it is
 
 
@@ -503,14 +518,11 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(
 
     from actkit.remote import hub_reach
 
-    class ConnectError(Exception):
-        pass
-
     asked: list[str] = []
 
     def nobody(*_: Any, **__: Any) -> None:
         asked.append("asked")
-        raise ConnectError
+        raise ConnectionError
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=nobody))

@@ -7,7 +7,6 @@ draws every option in boxes.
 import inspect
 import types
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from actkit.bundled import NAME
+from actkit.cli.options.help_lines import table, typed, wrapped
 from actkit.cli.run_argument import explained
 from actkit.cli.signals import what_is_kept
 from actkit.cli.streams import end_with_reader
@@ -27,9 +27,6 @@ PANELS = ("What is read", "Model", "Sparse autoencoder", "Statistics", "Computin
 """The order of groups, the same for every command; groups of a command's own come after them."""
 LINES = 44
 """Most lines of the short help at 80 columns."""
-NARROW = 60
-"""Columns below which the text of an option stands under its name."""
-MARGIN = 2
 EXAMPLE = "Example:"
 """How a paragraph of a command's docstring begins that is a line to type."""
 
@@ -97,34 +94,34 @@ def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set
     """The help, line by line."""
     from rich.text import Text
 
-    lines: list[Any] = [*_wrapped(Text(" ".join(command.get_usage(ctx).split()), style="bold"), width, 0)]
+    lines: list[Any] = [*wrapped(Text(" ".join(command.get_usage(ctx).split()), style="bold"), width, 0)]
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     for paragraph in (each for each in paragraphs if not each.startswith(EXAMPLE)):
-        lines += [Text(), *_wrapped(Text.from_markup(" ".join(paragraph.split())), width, 0)]
+        lines += [Text(), *wrapped(Text.from_markup(" ".join(paragraph.split())), width, 0)]
     examples = [each.removeprefix(EXAMPLE).strip() for each in paragraphs if each.startswith(EXAMPLE)]
     if examples:
         lines += [Text(), Text("Examples", style="bold")]
-        lines += [Text(line, style="cyan") for each in examples for line in _typed(Text.from_markup(each).plain, width)]
+        lines += [Text(line, style="cyan") for each in examples for line in typed(Text.from_markup(each).plain, width)]
     hints = typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True)  # type: ignore[arg-type]
     params = [each for each in command.get_params(ctx) if not getattr(each, "hidden", False) and each.name in hints]
     arguments = [each for each in params if each.param_type_name == "argument"]
     options = [each for each in params if each.param_type_name == "option"]
     if arguments:
-        lines += [Text(), *_table([row_of(each, hints, True) for each in arguments], width)]
+        lines += [Text(), *table([row_of(each, hints, True) for each in arguments], width)]
     if everything:
         for title in sorted({panel_of(each) for each in options}, key=_order):
             rows = [row_of(each, hints, True) for each in options if panel_of(each) == title]
-            lines += [Text(), Text(title, style="bold"), *_table(rows, width)]
+            lines += [Text(), Text(title, style="bold"), *table(rows, width)]
         return lines
     most = [row_of(each, hints, False) for name in MOST_USED for each in options if each.name == name]
     own = sorted(
         (each for each in options if each.name not in {*shared, *MOST_USED}), key=lambda each: _order(panel_of(each))
     )
-    below = [Text(), Text("Most used of the others", style="bold"), *_table(most, width), Text()]
+    below = [Text(), Text("Most used of the others", style="bold"), *table(most, width), Text()]
     lines += [Text(), Text(f"Options of {command.name}", style="bold")]
     shown = 0
     for each in own:
-        row = list(_table([row_of(each, hints, False)], width))
+        row = list(table([row_of(each, hints, False)], width))
         if width >= 80 and len(lines) + len(row) + len(below) + 1 > LINES:
             break
         lines += row
@@ -133,19 +130,8 @@ def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set
     return [
         *lines,
         *below,
-        *_wrapped(Text(f"{left} more, and what each takes: {ctx.command_path} --help-all"), width, 0),
+        *wrapped(Text(f"{left} more, and what each takes: {ctx.command_path} --help-all"), width, 0),
     ]
-
-
-def _typed(line: str, width: int) -> Iterator[str]:
-    """A line to type, on several that a shell takes as one where it is longer than the terminal is wide."""
-    written = " " * MARGIN
-    for word in line.split(" "):
-        if len(written) + len(word) + 2 > width and written.strip():
-            yield f"{written.rstrip()} \\"
-            written = " " * (2 * MARGIN)
-        written += f"{word} "
-    yield written.rstrip()
 
 
 def _order(title: str) -> tuple[int, str]:
@@ -204,41 +190,3 @@ def taken(hint: Any) -> str:
         least, most = getattr(bounds, "min", None), getattr(bounds, "max", None)
         return f"{least:g}-{most:g}" if least is not None and most is not None else "N"
     return "PATH" if isinstance(hint, type) and issubclass(hint, Path) else "TEXT"
-
-
-def _table(rows: list[tuple[str, str]], width: int) -> Iterator[Any]:
-    """Names on the left, texts on the right; a name that is too long for its column has a line of its own."""
-    from rich.text import Text
-
-    column = 0 if width < NARROW else 28
-    for names, text in rows:
-        if not column or len(names) > column - MARGIN - 2:
-            for line in _broken(names, width - MARGIN):
-                yield Text(" " * MARGIN + line, style="cyan")
-            yield from _wrapped(Text(text), width, column or 2 * MARGIN)
-            continue
-        lines = list(_wrapped(Text(text), width, column)) or [Text()]
-        head = Text((" " * MARGIN + names).ljust(column), style="cyan")
-        yield Text.assemble(head, lines[0].plain.strip())
-        yield from lines[1:]
-
-
-def _broken(names: str, width: int) -> Iterator[str]:
-    """Names and choices on as many lines as they need, broken after a comma, a space or a bar."""
-    line = ""
-    for piece in names.replace(", ", ",\0").replace("|", "|\0").replace(" ", " \0").split("\0"):
-        if line and len(line) + len(piece.rstrip()) > width:
-            yield line.rstrip()
-            line = "  "
-        line += piece if not piece.endswith(",") else f"{piece} "
-    yield line.rstrip()
-
-
-def _wrapped(text: Any, width: int, indent: int) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(width=max(width - indent, 20))
-    for line in text.wrap(console, max(width - indent, 20)):
-        line.rstrip()
-        yield Text.assemble(" " * indent, line)

@@ -1,0 +1,58 @@
+"""Lines of a help: names on the left with their texts, sentences and lines to type, broken where a terminal ends."""
+
+from collections.abc import Iterator
+from typing import Any
+
+NARROW = 60
+"""Columns below which the text of an option stands under its name."""
+MARGIN = 2
+
+
+def wrapped(text: Any, width: int, indent: int) -> Iterator[Any]:
+    """A text broken between words, `indent` columns in from the left."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=max(width - indent, 20))
+    for line in text.wrap(console, max(width - indent, 20)):
+        line.rstrip()
+        yield Text.assemble(" " * indent, line)
+
+
+def typed(line: str, width: int) -> Iterator[str]:
+    """A line to type, on several that a shell takes as one where it is longer than the terminal is wide."""
+    written = " " * MARGIN
+    for word in line.split(" "):
+        if len(written) + len(word) + 2 > width and written.strip():
+            yield f"{written.rstrip()} \\"
+            written = " " * (2 * MARGIN)
+        written += f"{word} "
+    yield written.rstrip()
+
+
+def table(rows: list[tuple[str, str]], width: int, column: int = 28) -> Iterator[Any]:
+    """Names on the left, texts from `column` on; a name that is too long for its column has a line of its own."""
+    from rich.text import Text
+
+    column = 0 if width < NARROW else column
+    for names, text in rows:
+        if not column or len(names) > column - MARGIN - 2:
+            for line in _broken(names, width - MARGIN):
+                yield Text(" " * MARGIN + line, style="cyan")
+            yield from wrapped(Text(text), width, column or 2 * MARGIN)
+            continue
+        lines = list(wrapped(Text(text), width, column)) or [Text()]
+        head = Text((" " * MARGIN + names).ljust(column), style="cyan")
+        yield Text.assemble(head, lines[0].plain.strip())
+        yield from lines[1:]
+
+
+def _broken(names: str, width: int) -> Iterator[str]:
+    """Names and choices on as many lines as they need, broken after a comma, a space or a bar."""
+    line = ""
+    for piece in names.replace(", ", ",\0").replace("|", "|\0").replace(" ", " \0").split("\0"):
+        if line and len(line) + len(piece.rstrip()) > width:
+            yield line.rstrip()
+            line = "  "
+        line += piece if not piece.endswith(",") else f"{piece} "
+    yield line.rstrip()
