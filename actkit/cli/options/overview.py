@@ -19,7 +19,7 @@ class Commands(TyperGroup):
 
         console = Console(highlight=False)
         width = min(console.width, MOST_COLUMNS)
-        lines: list[Any] = [*wrapped(Text("actkit COMMAND [OPTIONS] …", style="bold"), width, 0)]
+        lines: list[Any] = [*wrapped(Text("Usage: actkit COMMAND [OPTIONS] …", style="bold"), width, 0)]
         for paragraph in (self.help or "").split("\n\n"):
             lines += [Text(), *wrapped(Text.from_markup(paragraph), width, 0)]
         panels: dict[str, list[tuple[str, str]]] = {}
