@@ -1,5 +1,6 @@
 """`concept` from pairs to evidence: the common beginning is run once, and every number is that of the plain model."""
 
+import io
 import json
 from contextlib import closing
 from pathlib import Path
@@ -7,19 +8,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from actkit.backends import describe
 from actkit.backends.saes import sae_lens as backend
 from actkit.cli.app import main
+from actkit.cli.screen.directions import show_directions
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.concept import ConceptSpec, run_concept
 from actkit.recipes.concepts import Template
 from actkit.recipes.specs import DenseSpec
+from actkit.schemas import arrow_schema
 
 WHO = ("The king", "A sailor", "My aunt", "The fox")
 STEMS = [f"{who} {what}" for who in WHO for what in ("ate", "sang", "ran", "slept")]
@@ -209,6 +215,30 @@ def test_one_pair_has_differences_and_no_direction(tmp_path: Path) -> None:
     done = found(tmp_path, pairs(STEMS[:1])[:1])
     assert len(table(done, "contrasts")) == 2
     assert "directions" not in done.facts["tables"]
+    warnings = done.facts["concept"]["warnings"]
+    assert warnings[0] == "1 pair is too few to fit a direction to (it takes 2)"
+    assert not any("these directions" in warning for warning in warnings)
+    screen = Console(file=io.StringIO(), width=160)
+    show_directions(done.path, done.facts, screen)
+    assert "layer" not in screen.file.getvalue()  # type: ignore[attr-defined] # no table without rows
+
+
+def test_the_error_that_is_printed_beside_a_choice_is_the_best_layers_own(tmp_path: Path) -> None:
+    scores = [(1, 0.90, 0.30), (2, 0.95, 0.06), (3, 0.93, 0.01)]
+    names = set(arrow_schema("direction_scores").names)
+    rows = [
+        dict.fromkeys(names)
+        | {"layer": layer, "hook_point": f"h{layer}", "method": "pca", "choice_score": value, "choice_error": error}
+        | dict.fromkeys(("auroc_validation", "auroc_heldout"), value)
+        for layer, value, error in scores
+    ]
+    (tmp_path / "direction_scores").mkdir()
+    table = pa.Table.from_pylist(rows, schema=arrow_schema("direction_scores"))
+    pq.write_table(table, tmp_path / "direction_scores" / "part-00000.parquet")
+    about = {"method": "pca", "chosen": {"pca": rows[0]}, "length_only": None, "warnings": []}
+    screen = Console(file=io.StringIO(), width=160)
+    show_directions(tmp_path, {"concept": about}, screen)
+    assert "AUROC 0.900; the earliest within 0.060 of the best, layer 2" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_bad_pairs_are_rejected_with_their_field(tmp_path: Path) -> None:

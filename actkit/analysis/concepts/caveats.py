@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actkit.analysis.concepts.contrast import Pairs
-from actkit.analysis.concepts.directions import FEWEST_STEMS, Split
+from actkit.analysis.concepts.directions import FEWEST_PAIRS, FEWEST_STEMS, Split
 
 FOLLOWS_LENGTH = 0.5
 """Above this correlation with the number of tokens, of either sign, a direction is said to follow length."""
@@ -14,9 +14,12 @@ CARRIES_OVER = 0.6
 
 def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
     """What is to be said of the pairs, whatever was found in them."""
-    if split is None:
+    if len(pairs.stems) < FEWEST_PAIRS:
+        yield f"{len(pairs.stems)} pair is too few to fit a direction to (it takes {FEWEST_PAIRS})"
+    elif split is None:
+        stems = "1 stem is" if pairs.n_stems == 1 else f"{pairs.n_stems} stems are"
         yield (
-            f"{pairs.n_stems} stems are too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
+            f"{stems} too few to hold pairs out (it takes {FEWEST_STEMS}): whether these directions "
             "hold for others is unknown"
         )
     if pairs.n_joined:
@@ -49,13 +52,13 @@ def _length(chosen: Mapping[str, Any], length: Mapping[str, Any] | None) -> Iter
     found, left = chosen["spearman_length"], chosen["auroc_length_adjusted"]
     if found is None or abs(found) <= FOLLOWS_LENGTH or length is None:
         return
-    rest = "too few texts are of about equal length to say what is left"
+    rest = "too few texts are of about equal length to say what is left of its own"
     if left is not None:
-        rest = f"AUROC {left:.2f} is left"
+        rest = f"within texts of about equal length its own is {left:.2f}"
     yield (
         f"the chosen direction follows the length of the texts (Spearman {found:.2f} with their number of tokens): "
         f"length alone separates the held-out sides with AUROC {length['held_out']['value']:.2f} (0.5 is chance), and "
-        f"within texts of about equal length {rest}"
+        f"{rest}"
     )
 
 

@@ -15,6 +15,7 @@ from actkit.analysis.concepts.contrast_tables import contrast_rows, contrast_sta
 from actkit.analysis.concepts.direction_refits import both
 from actkit.analysis.concepts.direction_scores import Background, Evidence, score
 from actkit.analysis.concepts.directions import (
+    FEWEST_PAIRS,
     METHODS,
     Direction,
     Split,
@@ -56,7 +57,7 @@ def concept_tables(
             if not with_directions:
                 continue
             fit = sides.pairs if split is None else sides.pairs.where(split.train)
-            if len(fit.stems) < 2:
+            if len(fit.stems) < FEWEST_PAIRS:
                 continue
             found = {method: direction(method, fit) for method in METHODS}
             yield "directions", _directions(found, sides, size)

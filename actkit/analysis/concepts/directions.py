@@ -11,6 +11,8 @@ from actkit.analysis.concepts.logistic_direction import logistic
 from actkit.analysis.concepts.paired import Paired
 
 METHODS = ("mean-diff", "pca", "logistic")
+FEWEST_PAIRS = 2
+"""Pairs below which no direction is fitted."""
 FEWEST_STEMS = 12
 """Stems below which nothing is held out."""
 

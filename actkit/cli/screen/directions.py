@@ -1,6 +1,6 @@
 """What `actkit concept` prints: a line a layer, with a bar for the held-out evidence and the chosen layer marked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,10 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
     screen = screen or console()
     chosen = about["chosen"].get(about["method"])
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in (
-        "",
-        "layer",
-        "method",
-        "held out (95 %)",
-        "",
-        "chance",
-        "transfer",
-        "length ρ",
-        "adjusted",
-        "d",
-        "norm",
-    ):
+    for name in COLUMNS:
         shown.add_column(name, justify="left" if name in ("", "method") else "right", no_wrap=True)
-    for row in pq.read_table(path / "direction_scores").to_pylist():
+    rows = pq.read_table(path / "direction_scores").to_pylist()
+    for row in rows:
         if row["method"] != about["method"]:
             continue
         marked = chosen is not None and row["hook_point"] == chosen["hook_point"]
@@ -59,11 +48,12 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             _figure(row["relative_norm"]),
             style="bold" if marked else None,
         )
-    draw_table(shown, screen)
+    if rows:
+        draw_table(shown, screen)
     for row in about["chosen"].values():
         screen.print(
             f"{'→' if row is chosen else ' '} {row['method']}: layer {row['layer']}, chosen on the validation pairs "
-            f"({_choice(row)}); on the test pairs {row['auroc_heldout']:.3f}"
+            f"({_choice(row, rows)}); on the test pairs {row['auroc_heldout']:.3f}"
         )
     if about["length_only"]:
         found = about["length_only"]["held_out"]
@@ -71,17 +61,22 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             f"length alone separates the sides of the test pairs with AUROC "
             f"{_interval(found['value'], found['low'], found['high'])}; 0.5 is chance"
         )
-    for line in LEGEND:
+    for line in LEGEND if rows else ():
         screen.print(f"[dim]{line}[/]")
     for text in about["warnings"]:
         say("note", text, screen=screen)
 
 
-def _choice(row: Mapping[str, Any]) -> str:
-    """What the layer was chosen by; the earliest within one standard error of the best is taken."""
+def _choice(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the layer was chosen by; the earliest within one standard error of the best, which is the best one's own."""
     transfer = row["auroc_transfer_validation"]
     both = "" if transfer is None else f", in other templates {transfer:.3f}"
-    return f"AUROC {row['auroc_validation']:.3f}{both}; the earliest within {row['choice_error']:.3f} of the best"
+    said = f"AUROC {row['auroc_validation']:.3f}{both}"
+    own = [other for other in rows if other["method"] == row["method"] and other["choice_score"] is not None]
+    best = max(own, key=lambda other: (other["choice_score"], -other["layer"]))
+    if best["hook_point"] == row["hook_point"]:
+        return f"{said}; the best" if len(own) > 1 else said
+    return f"{said}; the earliest within {best['choice_error']:.3f} of the best, layer {best['layer']}"
 
 
 def _bar(value: float | None) -> str:
