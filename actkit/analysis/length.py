@@ -8,6 +8,9 @@ from scipy.stats import rankdata
 from actkit.analysis.auroc import Auroc, auroc
 from actkit.analysis.columns import Bools, Floats, Ints
 
+LEFT = 0.05
+"""Further than this from 0.5, what length tells within classes of about equal length counts: it is adjusted in part."""
+
 
 def length_strata(lengths: Ints, most: int = 50, fewest: int = 8) -> Ints:
     """[n] which of at most `most` classes of about equal length each text is in, each of some `fewest` texts.

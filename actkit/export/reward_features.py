@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.analysis.feature_tests.sample import left_of_length
 from actkit.runs.reader import parts
 
 COLUMNS = {
@@ -37,8 +38,6 @@ COLUMNS = {
 """Column of `feature_scores` → name in the document."""
 LARGE_BY_CHANCE = 0.8
 """When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
-LEFT_OF_LENGTH = 0.05
-"""Further than this from 0.5, what length tells within classes of about equal length is said."""
 MANY_REPEATED = 0.05
 """When more than this share of the texts repeats others, readers are told."""
 
@@ -120,10 +119,10 @@ def _about_length(length: Mapping[str, Any]) -> list[str]:
         return []
     says = f"length alone separates the classes with AUROC {found['value']:.2f} over all texts (0.5 is chance)"
     if left is None:
-        return [f"{says}, and there are too few texts to adjust for it"]
+        return [f"{says}, and no texts of both labels are of about equal length: no feature is said to respond"]
     said = [f"{says}: read auroc_length_adjusted"]
-    if abs(left - 0.5) > LEFT_OF_LENGTH:
+    if left_of_length(length):
         said.append(
-            f"length alone still has AUROC {left:.2f} among texts of about equal length: it is adjusted in part"
+            f"length alone still has AUROC {left:.2f} among texts of about equal length: what responds has more there"
         )
     return said

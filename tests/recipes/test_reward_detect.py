@@ -17,8 +17,9 @@ from actkit.analysis.columns import Columns
 from actkit.analysis.feature_tests import feature_scores as feature_scores_module
 from actkit.analysis.feature_tests.block_statistics import class_means
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
-from actkit.analysis.feature_tests.labelled import hold_out, read_texts
+from actkit.analysis.feature_tests.labelled import Texts, hold_out, read_texts
 from actkit.analysis.feature_tests.ranking import ranked
+from actkit.analysis.feature_tests.sample import left_of_length, length_only
 from actkit.analysis.length import length_strata
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
@@ -433,6 +434,30 @@ def test_a_verdict_takes_all_evidence(values: dict[str, float], verdict: str | N
     assert (row["responds_to"], row["heldout_agrees"], row["passes_thresholds"]) == (verdict, agrees, False)
     assert sum(found["respond_to"].values()) == (verdict is not None)
     assert ranked({"sae": row_of(**values)}, 0.05, None, 0.4)[0]["responds_to"].to_pylist() == [None]
+
+
+def test_where_labels_differ_in_length_throughout_no_feature_is_said_to_respond_by_more_than_length() -> None:
+    """In the classes of about equal length that straddle both, length tells the labels apart as well as anything."""
+    n = 40
+    positive = np.arange(n) % 2 == 1
+    alone, ones = np.arange(n), np.ones(n)
+    parts = np.zeros(n, dtype=np.int8)
+
+    def left(lengths: Any) -> float:
+        texts = Texts(alone, positive, alone, alone, alone, ones, lengths, parts, 0, grouped=False)
+        return left_of_length(length_only(texts, texts, None))
+
+    apart = left(np.where(positive, 30, 3))
+    assert apart == left(np.where(positive, 30, 3) + alone // 8) == 0.5
+    assert left(np.where(alone % 4 > 1, 30, 3)) == 0.0  # lengths differ, but not between the labels
+    perfect = {"sae": row_of(auroc=1.0, auroc_heldout=1.0, auroc_length_adjusted=1.0)}
+    assert ranked(perfect, 0.05, None, None)[0]["responds_to"].to_pylist() == ["positive"]
+    for adjusted in (1.0, np.nan):
+        perfect = {"sae": row_of(auroc=1.0, auroc_heldout=1.0, auroc_length_adjusted=adjusted)}
+        assert ranked(perfect, 0.05, None, None, apart)[0]["responds_to"].to_pylist() == [None]
+    for adjusted, verdict in ((0.72, "positive"), (0.62, None)):
+        row = {"sae": row_of(auroc_length_adjusted=adjusted)}
+        assert ranked(row, 0.05, None, None, 0.18)[0]["responds_to"].to_pylist() == [verdict]
 
 
 def test_a_feature_that_is_the_label_has_a_correlation_of_one_and_no_more() -> None:

@@ -22,7 +22,7 @@ from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, divided
 from actkit.analysis.feature_tests.pooled import pooled_columns
 from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
 from actkit.analysis.feature_tests.ranking import finished, ranked
-from actkit.analysis.feature_tests.sample import about_texts, length_only
+from actkit.analysis.feature_tests.sample import about_texts, left_of_length, length_only
 from actkit.analysis.permutation.design import design_of
 from actkit.analysis.permutation.p_values import Exchange
 from actkit.analysis.split_column import with_split
@@ -86,7 +86,8 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
             about["dense_probe"] = asdict(dense_probe(run, sae.hook_point, texts, held, settings.seed))
         report["saes"].append(about)
         found[sae.name] = table
-    table, report["found"] = ranked(found, settings.q, settings.activation_threshold, settings.correlation_threshold)
+    thresholds = settings.activation_threshold, settings.correlation_threshold
+    table, report["found"] = ranked(found, settings.q, *thresholds, left_of_length(report["length_only"]))
     return finished(run, table, {sae.name: sae.url for sae in saes}, discovery.sequence_ids), report
 
 

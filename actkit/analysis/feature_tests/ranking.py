@@ -26,14 +26,20 @@ Url = Callable[[int], str | None]
 
 
 def ranked(
-    tables: Mapping[str, pa.Table], q: float, activation_threshold: float | None, correlation_threshold: float | None
+    tables: Mapping[str, pa.Table],
+    q: float,
+    activation_threshold: float | None,
+    correlation_threshold: float | None,
+    left_of_length: float = 0.0,
 ) -> tuple[pa.Table, dict[str, Any]]:
     """All SAEs' rows (SAE → rows) by AUROC, largest first, with rank, q over all of them, and the verdict on each.
 
     A feature responds to texts of one label where all evidence says so: q is small enough; its AUROC is further from
     0.5 than the SAE's best feature gets by chance in 19 of 20 exchanges of labels; and its AUROC in the held-out texts
-    and the one among texts of about equal length are on the same side of 0.5, where they are known. Thresholds are
-    conditions where they are given. Returns the rows and how many were found.
+    and the one among texts of about equal length are on the same side of 0.5, where they are known. The last must be
+    known, and further off than the AUROC of length itself is there (`left_of_length`), where length tells labels apart:
+    texts that differ in it throughout are not made equal. Thresholds are conditions where they are given. Returns the
+    rows and how many were found.
     """
     named = [part.append_column("sae", pa.array([name] * len(part), pa.string())) for name, part in tables.items()]
     table = pa.concat_tables(named)
@@ -45,7 +51,8 @@ def ranked(
     agrees = side * (later - 0.5) > 0
     significant = columns["q_value"] <= q
     beyond_chance = columns["p_largest"] <= BY_CHANCE
-    holds = (agrees | np.isnan(later)) & (np.isnan(adjusted) | (side * (adjusted - 0.5) > 0))
+    not_length = np.where(np.isnan(adjusted), left_of_length == 0, side * (adjusted - 0.5) > left_of_length)
+    holds = (agrees | np.isnan(later)) & not_length
     least = activation_threshold, correlation_threshold
     passes = _passes(
         columns, side, *(usual if given is None else given for given, usual in zip(least, THRESHOLDS, strict=True))

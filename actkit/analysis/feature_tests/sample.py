@@ -1,12 +1,13 @@
 """What is said of the labelled texts as a sample: how many, how many repeat, and what their length alone tells."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from actkit.analysis.feature_tests.labelled import Bools, Texts
-from actkit.analysis.length import LengthCheck
+from actkit.analysis.length import LEFT, LengthCheck
 
 
 def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any]:
@@ -39,6 +40,19 @@ def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str,
     if held is not None:
         found["held_out"] = asdict(_check(texts.where(held)).only)
     return found
+
+
+def left_of_length(found: Mapping[str, Any]) -> float:
+    """How far from 0.5 the AUROC of length is among texts of about equal length, where it tells labels apart at all.
+
+    Zero where that is no more than `LEFT`; 0.5, which nothing is beyond, where no text of one label is about as long as
+    one of the other. `found` is what `length_only` gives.
+    """
+    every, within = found["all"], found["within_strata"]
+    if every["low"] <= 0.5 <= every["high"]:
+        return 0.0
+    off = 0.5 if within is None else abs(float(within) - 0.5)
+    return off if off > LEFT else 0.0
 
 
 def _check(texts: Texts) -> LengthCheck:
