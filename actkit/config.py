@@ -1,4 +1,4 @@
-"""What a run is asked to do: frozen dataclasses; every default and unit lives here once.
+"""Specs of a run, as frozen dataclasses: every default and unit stands here, and nowhere else.
 
 A field's metadata say which option it is, where that has another name; see `recipes.asked`.
 """
@@ -105,7 +105,7 @@ class TokenSpec:
 
 @dataclass(frozen=True)
 class ReadSpec:
-    """What an input is read as, where it does not say so itself."""
+    """How an input is read where it does not say so itself."""
 
     split: str = "train"
     """Which split of a dataset, or of a file that has several."""

@@ -1,4 +1,4 @@
-"""What can go wrong for a reason that a user can act on.
+"""Errors that a user can act on, as a tree.
 
     ActkitError             an expected failure: one sentence and a hint; exit status 1
     ├── UsageError          an option or a configuration file is wrong; exit status 2

@@ -20,7 +20,7 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Moments:
-    """What is known of some vectors: enough to merge with others without going back to them."""
+    """Moments of some vectors, which can be merged with others without going back to the vectors."""
 
     n_positions: int = 0
     n: int = 0

@@ -1,4 +1,4 @@
-"""What the length of texts alone tells of their labels, and what a score tells beside it."""
+"""How well the length of texts alone tells their labels, and how well a score does within equal lengths."""
 
 from dataclasses import dataclass
 

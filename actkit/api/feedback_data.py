@@ -112,7 +112,7 @@ class FeedbackDataLoader:
         Raises UsageError for lists of different lengths.
 
             data = actkit.FeedbackDataLoader.from_lists(["Thank you!", "This is wrong."], [1, 0])
-            [one["feedback"] for one in data]
+            [record["feedback"] for record in data]
         """
         columns = {"text": texts, "feedback": labels, "prompt": prompts, "group": groups, "score": scores}
         given = {name: list(column) for name, column in columns.items() if column is not None}

@@ -32,7 +32,7 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Action:
-    """What one intervention does at one hook point; fields are the columns of `interventions`."""
+    """One intervention at one hook point; fields are the columns of `interventions`."""
 
     intervention_id: int
     do: str

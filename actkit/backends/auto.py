@@ -1,4 +1,4 @@
-"""What `auto` stands for: the device, the dtype and the attention implementation of this machine and this model."""
+"""Resolve `auto`: the device, the dtype and the attention implementation of this machine and this model."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ FeatureDo = Literal["zero", "clamp", "add"]
 
 @dataclass(frozen=True)
 class Edit:
-    """What is done at one hook point."""
+    """A change at one hook point."""
 
     hook_point: HookPoint
     change: Change

@@ -1,4 +1,4 @@
-"""What can go wrong while a model or an SAE is loaded, in one sentence and a hint."""
+"""Turn what goes wrong while a model or an SAE is loaded into one sentence and a hint."""
 
 import json
 import logging

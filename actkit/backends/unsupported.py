@@ -1,4 +1,4 @@
-"""What was taken for a model and is something else: an adapter, GGUF files, a dataset, a model of another kind."""
+"""Name what was taken for a model and is something else: an adapter, GGUF files, a dataset, a model of another kind."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What cannot be asked of a run, said before anything is loaded: places, formats, and options that fight."""
+"""Refuse what cannot be asked of a run, before anything is loaded: places, formats, options that contradict."""
 
 from collections.abc import Sequence
 from pathlib import Path

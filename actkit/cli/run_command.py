@@ -1,4 +1,4 @@
-"""What every command does around its recipe: name the run, show progress, print the result, say how to go on."""
+"""`run_command` runs a command's function: names the run, shows progress, prints the result, says how to go on."""
 
 import json
 import logging

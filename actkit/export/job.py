@@ -1,4 +1,4 @@
-"""What a format writer is given: the run, where to write, and how to say how far it is."""
+"""`ExportJob`: the run, where to write, and how to say how far it is, as every format's writer gets them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class ExportJob:
 
     run: Path
     facts: Mapping[str, Any]
-    """What the run's `run.json` holds."""
+    """The contents of the run's `run.json`."""
     out: Path
     """A temporary place; the name is the final one's, and a second file is written beside it."""
     progress: Callable[[float], None] = lambda _share: None

@@ -86,7 +86,7 @@ def too_small(scores: Mapping[str, Any]) -> str | None:
 
 
 def caveats(scores: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before believing the ranking, in sentences."""
+    """Sentences that a reader must know before believing the ranking."""
     found = scores["found"]
     said = ["an association with feedback is no cause of it"]
     if not any(found["significant"].values()):

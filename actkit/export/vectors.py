@@ -25,7 +25,7 @@ Vectors = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Held:
-    """What a run holds of one hook point."""
+    """One hook point of a run."""
 
     hook_point: str
     layer: int
@@ -73,7 +73,7 @@ def even(job: ExportJob) -> list[Held]:
 
 
 def contents(run: Path) -> list[Held]:
-    """What the table `activations` of a run holds, by layer and name of the hook point."""
+    """The hook points of the table `activations`, by layer and name."""
     found: dict[str, Held] = {}
     for part in parts(run, "activations"):
         with pq.ParquetFile(part) as file:

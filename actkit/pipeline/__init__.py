@@ -1,1 +1,1 @@
-"""records ─▶ tokenize ─▶ plan ─▶ forward ─▶ reduce ─▶ sink: one file a stage, and `extract` runs them."""
+"""input ─▶ tokens ─▶ shards ─▶ forward ─▶ reducers: a package a stage, and `extract` runs them into a run directory."""

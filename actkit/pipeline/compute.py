@@ -36,7 +36,7 @@ NOTHING_TO_POOL = "no token to pool but special ones and attention sinks"
 
 @dataclass(frozen=True)
 class Rows:
-    """What was made of one batch: rows of each table, and which of the positions are attention sinks."""
+    """The result of one batch: rows of each table, and which positions are attention sinks."""
 
     tables: Mapping[str, Groups]
     sinks: Ints
@@ -45,7 +45,7 @@ class Rows:
 
 @dataclass
 class Computing:
-    """What computing a shard needs beside the shard."""
+    """Computes shards of one job; `tables` makes every table of one."""
 
     job: Job
     budget: Budget
@@ -143,7 +143,7 @@ class Computing:
         return reduced, np.concatenate(sinks)
 
     def _kept(self, batch: Batch, shard: Shard, plan: BatchPlan) -> Kept | None:
-        """What is kept of one batch; None where memory ran out."""
+        """Run one batch; None where memory ran out."""
         steering = self.job.recipe.steering
 
         def told(share: float) -> None:

@@ -26,7 +26,7 @@ def watching(output: OutputSpec, n_records: int | None, on_progress: OnProgress)
 
 
 class DiskSpaceWatch:
-    """What the finished shards of a run took, read as each of them is finished."""
+    """Sums the bytes of a run's finished shards, each read as soon as it is finished."""
 
     def __init__(self, output: OutputSpec, n_records: int | None) -> None:
         most = output.max_records
@@ -38,7 +38,7 @@ class DiskSpaceWatch:
         self._said = False
 
     def note(self) -> str | None:
-        """What to say, the first time that there is something to say."""
+        """The warning that the rest will not fit, once; None before and after."""
         found = None if self._said else self._finished()
         if found is None:
             return None

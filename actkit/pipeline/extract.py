@@ -38,7 +38,7 @@ from actkit.runs.writer import Groups, RunDirectory
 
 
 class ShardCheck(Protocol):
-    """What looks at finished shards while the run goes on: `--verify N`."""
+    """Checks finished shards while the run goes on: `--verify N`."""
 
     @property
     def is_due(self) -> bool:
@@ -46,7 +46,7 @@ class ShardCheck(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What came of it, for `run.json`; empty where nothing was asked for."""
+        """Its result, for `run.json`; empty where nothing was asked for."""
 
     def check(self, run: Path, part: int, progress: Progress) -> None:
         """Look at one finished shard. Raises RunError where it is not right."""

@@ -1,4 +1,4 @@
-"""What is to be done: one command's recipe on one model, and where its rows go."""
+"""`Job`: one command's recipe on one model, and where its rows go."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

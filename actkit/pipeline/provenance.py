@@ -1,4 +1,4 @@
-"""What a run says about itself, so that its numbers can be traced: model, versions, machine, memory."""
+"""Provenance of a run, by which its numbers can be traced: model, versions, machine, memory."""
 
 import importlib.metadata
 import platform
@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 def file_metadata(job: Job) -> dict[str, str]:
-    """What every Parquet file of a run carries, so that it can be read alone."""
+    """Metadata of every Parquet file of a run, by which each can be read alone."""
     description = job.model.description
     return {
         "actkit.command": job.recipe.command,
@@ -41,7 +41,7 @@ def file_metadata(job: Job) -> dict[str, str]:
 
 
 def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """What `run.json` holds."""
+    """The contents of `run.json`."""
     recipe, progress, directory = job.recipe, run.progress, run.directory
     return {
         "schema_version": SCHEMA_VERSION,

@@ -23,7 +23,7 @@ from actkit.runs.writer import Groups
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a recipe makes of one record: its sequences, and a row for each table that has one row a record."""
+    """One record, prepared: its sequences, and a row for each table that has one row a record."""
 
     sequences: Iterable[TokenSequence]
     """Gone through more than once: either held, or made anew each time."""
@@ -34,7 +34,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is particular to one command."""
+    """The parts of one command that `extract` calls."""
 
     command: str
     records: Callable[[], Records]

@@ -1,4 +1,4 @@
-"""What is told of a rejected record: its place, field and reason, and for what is missing the fields that are there."""
+"""Sentences about a rejected record: its place, field and reason, and where a field is missing those that are there."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a command's recipe decides of its rows, as plain values: `run.json` keeps it, so that `verify` can go by it."""
+"""`Rules`: how a recipe decides on its rows, as plain values that `run.json` keeps and `verify` goes by."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Rules:
-    """What rows depend on beside text, model and SAEs, as it was resolved."""
+    """Settings that rows depend on beside text, model and SAEs, as they were resolved."""
 
     bos: Bos = "auto"
     """How plain text begins: where SAEs were trained with BOS, or without, as they were."""

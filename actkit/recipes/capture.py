@@ -121,7 +121,7 @@ def _onto(spec: CaptureSpec, made: Ingredients) -> RunDirections | None:
 
 
 def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Table]]:
-    """The tables over a finished run: statistics per layer, and and projections on directions `onto`."""
+    """The tables over a finished run: statistics per layer, and projections on directions `onto`."""
     yield "layer_stats", layer_stats(run)
     if onto is not None:
         yield "directions", onto.table

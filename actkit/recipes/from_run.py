@@ -40,7 +40,7 @@ Settings: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Again:
-    """What is made again, and how."""
+    """Which tables are made again, and how."""
 
     made: Collection[str]
     """Tables of the source that are not taken over."""
@@ -57,7 +57,7 @@ class Again:
 
 
 def source_facts(run: Path, command: str) -> dict[str, Any]:
-    """What `run.json` of the source holds. Raises RunError for a run of another command or version."""
+    """The contents of the source's `run.json`. Raises RunError for a run of another command or version."""
     facts = facts_of(run)
     if facts.get("command") != command:
         raise RunError(f"{run} is a run of {facts.get('command')}, not of {command}", f"--from takes runs of {command}")

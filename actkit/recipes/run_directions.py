@@ -18,7 +18,7 @@ from actkit.schemas import arrow_schema
 
 @dataclass(frozen=True)
 class RunDirections:
-    """What is taken over from the run."""
+    """The directions that are taken over from a run."""
 
     chosen: Mapping[str, Mapping[str, Any]]
     """Method → `layer` and `hook_point` of its direction."""

@@ -30,7 +30,7 @@ from actkit.verify.recompute.while_running import Verifying
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a recipe is made of beside its command's spec."""
+    """A recipe is made of these and its command's spec."""
 
     tokenizer: Tokenizer
     context_length: int | None
@@ -52,7 +52,7 @@ def ingredients(
     points: Sequence[HookPoint] = (),
     store_dtype: StoreDtype = "float32",
 ) -> Ingredients:
-    """What recipes are made of, for a model as it is described. `points` are the hook points that are stored whole."""
+    """The ingredients for a model as it is described. `points` are the hook points that are stored whole."""
     store = activations(points, _width(points, description), store_dtype)
     return Ingredients(
         description.tokenizer,

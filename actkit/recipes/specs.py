@@ -1,4 +1,4 @@
-"""What commands are asked beside their own spec: which model and SAEs, and where the run goes."""
+"""Specs that commands have beside their own: which model and SAEs, and where the run goes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from actkit.hooks import HookPoint, parse_hook_points
 
 
 class OwnSpec(Protocol):
-    """What is particular to one command: a frozen dataclass such as `DpoSpec`."""
+    """The spec of one command: a frozen dataclass such as `DpoSpec`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     command: ClassVar[str]

@@ -1,4 +1,4 @@
-"""What the libraries behind the addresses raise, as one sentence and a hint."""
+"""Turn errors of the libraries behind addresses into one sentence and a hint."""
 
 import re
 import socket

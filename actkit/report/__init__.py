@@ -1,1 +1,1 @@
-"""Figures and token views of finished runs."""
+"""The page of a finished run, the viewer that serves it, and HTML for notebooks."""

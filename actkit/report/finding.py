@@ -1,4 +1,4 @@
-"""What a run found, in a sentence: that of its first picture."""
+"""The finding of a run, in a sentence: that of its first picture."""
 
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import drawn, pictures_of

@@ -1,4 +1,4 @@
-"""What stands at the top of every page: what was run, on what, what became of the records, and how to run it again."""
+"""The top of every page: what was run, on what, what became of the records, and how to run it again."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""What a page carries of a run, so that a browser can only ever read it as data."""
+"""Pack what a page carries of a run so that a browser can only ever read it as data."""
 
 import base64
 import gzip

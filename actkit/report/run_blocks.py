@@ -1,4 +1,4 @@
-"""What a page holds of one run: blocks of whole texts, blocks of feature pages, and an index of both.
+"""The part of a page that holds one run: blocks of whole texts, blocks of feature pages, and an index of both.
 
 Texts come first, until their share of the limit is used; contexts in them need no text of their own. Features follow,
 the densest first (of a ranking: those at either end), until the limit is reached. What is left out is said.

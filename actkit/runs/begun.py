@@ -1,4 +1,4 @@
-"""What a run was begun with: `fingerprint.json`, there from its first moment on."""
+"""`fingerprint.json` says what a run was begun with; it is there from the run's first moment on."""
 
 import json
 from collections.abc import Mapping, Sequence

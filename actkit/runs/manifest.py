@@ -1,4 +1,4 @@
-"""What is known of a finished shard: `shards/part-00007.json`, written last, so that a shard with one is whole.
+"""The manifest of a finished shard, `shards/part-00007.json`: written last, so that a shard with one is whole.
 
 * part: number of the shard, the one in its files' names
 * tables: table → rows, bytes and sha256 of its part file

@@ -1,4 +1,4 @@
-"""What may be in a run's way, and what is removed: only what is provably a run of actkit's, and nothing beside it.
+"""Remove what is in a run's way: only what is provably a run of actkit's, and nothing beside it.
 
 A directory is removed where it is no link, its `run.json` or `fingerprint.json` can be read and is one of actkit's, and
 every file in it is called like one that actkit makes. Then those files are removed one by one, never a tree.

@@ -1,4 +1,4 @@
-"""What a column of a table is."""
+"""`Column`: one column of a table."""
 
 from dataclasses import dataclass
 

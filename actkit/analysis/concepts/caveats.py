@@ -1,4 +1,4 @@
-"""What must be known before a direction is believed, in sentences."""
+"""Sentences that must be known before a direction is believed."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ CARRIES_OVER = 0.6
 
 
 def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
-    """What is to be said of the pairs, whatever was found in them."""
+    """Sentences about the pairs, whatever was found in them."""
     if len(pairs.stems) < FEWEST_PAIRS:
         yield f"{len(pairs.stems)} pair is too few to fit a direction to (it takes {FEWEST_PAIRS})"
     elif split is None:

@@ -1,4 +1,4 @@
-"""What chance achieves where a direction is scored: sides exchanged at random, and directions drawn at random."""
+"""Chance where a direction is scored: sides exchanged at random, and directions drawn at random."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

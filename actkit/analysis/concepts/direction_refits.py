@@ -1,4 +1,4 @@
-"""What comes of a direction that is fitted to other pairs: one template's, or half of the stems."""
+"""Fit a direction again to other pairs: those of one template, or of half of the stems."""
 
 from typing import TypeVar
 

@@ -19,7 +19,7 @@ from actkit.analysis.length import LengthCheck
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one direction; NaN where it cannot be known. Held out: the test pairs."""
+    """The evidence for one direction; NaN where there is none. Held out: the test pairs."""
 
     auroc_train: float
     auroc_validation: float

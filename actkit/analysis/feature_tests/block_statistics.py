@@ -1,4 +1,4 @@
-"""What is said of each column of a block but its p: means, AUROCs, and how these hold on other texts and lengths."""
+"""Statistics of each column of a block but its p: means, AUROCs, and how these hold on other texts and lengths."""
 
 import numpy as np
 

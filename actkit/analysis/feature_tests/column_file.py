@@ -14,7 +14,7 @@ NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
 class ColumnFile:
     """[n_rows, n_columns], of which a block of columns with about `BLOCK` nonzeros is in memory at a time.
 
-    Use it in a `with` statement: the file is gone at its end. On disk a nonzero takes 12 bytes.
+    `close` removes the file, in which a nonzero takes 12 bytes.
     """
 
     def __init__(self, parts: Callable[[], Iterable[Part]], n_rows: int, n_columns: int, folder: Path) -> None:

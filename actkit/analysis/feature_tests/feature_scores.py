@@ -31,7 +31,7 @@ from actkit.errors import RunError
 
 @dataclass(frozen=True)
 class ScoredSae:
-    """What is asked about an SAE here."""
+    """The facts of an SAE that scores need."""
 
     name: str
     d_sae: int

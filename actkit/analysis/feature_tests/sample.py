@@ -1,4 +1,4 @@
-"""What is said of the labelled texts as a sample: how many, how many repeat, and what their length alone tells."""
+"""Describe the labelled texts as a sample: how many, how many repeat, and what their length alone tells."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -33,7 +33,7 @@ class PValues:
 
 
 class Exchange:
-    """What exchanges of labels make of columns that come block by block; `close` it when done.
+    """Tests columns that come block by block against exchanges of their labels; `close` it when done.
 
     Only scores are kept, in temporary files in `folder` where one is given: for the columns whose p has to be drawn,
     and for the largest AUROC under the null.

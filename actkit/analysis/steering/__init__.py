@@ -1,1 +1,1 @@
-"""What interventions do: effects with intervals, what chance does, the choice on validation texts, the verdict."""
+"""Effects of interventions: estimates with intervals, what chance does, the choice on validation texts, the verdict."""

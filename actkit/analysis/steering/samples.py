@@ -1,4 +1,4 @@
-"""What interventions changed of each text, read back from a run's log-probabilities."""
+"""The change that each intervention made to each text, read back from a run's log-probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an intervention comes to, in words."""
+"""The verdict on an intervention, in words."""
 
 from collections.abc import Mapping
 from typing import Any

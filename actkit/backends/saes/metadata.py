@@ -1,4 +1,4 @@
-"""What a SAELens SAE says of itself, held as `Sae`; and which architectures a token at a time cannot be read with.
+"""The metadata of a SAELens SAE, read into `Sae`; and which architectures cannot encode a token at a time.
 
 SAELens's metadata answers None for any misspelt name, so every field is read here, once.
 """
@@ -100,7 +100,7 @@ def _check_kinds(name: str, facts: dict[str, Any]) -> None:
 
 
 class _Computed(NamedTuple):
-    """What an SAE computes, on activations as they come off the model."""
+    """The functions of an SAE, on activations as they come off the model."""
 
     encode: Callable[[torch.Tensor], torch.Tensor]
     reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

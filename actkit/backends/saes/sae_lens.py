@@ -1,7 +1,7 @@
 """SAELens: its registry and its SAEs. Only this file imports sae_lens.
 
 An SAE is read before the model, since it says which hook point of which model it reads and how: with BOS or without,
-with centred weights, with heads laid side by side (`described_sae`).
+with centred weights, with heads laid side by side (`metadata`).
 """
 
 import copy

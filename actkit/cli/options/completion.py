@@ -1,4 +1,4 @@
-"""What Tab completes beside options and their fixed choices; nothing here may import what takes long."""
+"""Completions for Tab beside options and their fixed choices; nothing here may import what takes long."""
 
 import json
 from collections.abc import Callable, Iterable

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Follow:
-    """What such a command takes; the rest of how the model is loaded is the run's."""
+    """Options of such a command; how the model is loaded otherwise is the run's affair."""
 
     model: Annotated[
         str | None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sparse:
-    """What commands that store SAE features take besides."""
+    """Further options of commands that store SAE features."""
 
     sae_release: Annotated[
         str | None,

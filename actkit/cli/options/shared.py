@@ -72,7 +72,7 @@ def format_of_file(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Shared:
-    """What every command that runs a model takes."""
+    """Options of every command that runs a model."""
 
     model: ModelName = ModelSpec.name
     revision: Revision = None
@@ -139,7 +139,7 @@ class Shared:
         return TokenSpec(self.max_length, self.bos, self.date)
 
     def read_spec(self) -> ReadSpec:
-        """What the input is read as, where it does not say so itself."""
+        """How the input is read where it does not say so itself."""
         return ReadSpec(self.split, self.columns)
 
     @property
@@ -179,7 +179,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Dense:
-    """What commands that store whole activations take besides."""
+    """Further options of commands that store whole activations."""
 
     layers: Annotated[
         str, option("--layers", "-l", panel=READ, help="all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.")

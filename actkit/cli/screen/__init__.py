@@ -1,1 +1,1 @@
-"""What a person sees on standard error: progress, tables, summaries, errors."""
+"""Progress, tables, summaries and errors, drawn for a person on standard error."""

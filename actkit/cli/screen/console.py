@@ -1,4 +1,4 @@
-"""What a person sees, all of it on standard error: progress, tables, errors, and how numbers are written."""
+"""Print for a person, on standard error: lines, tables, errors, and how numbers are written."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""What `actkit concept` prints: a line a layer, with a bar for the held-out evidence and the chosen layer marked."""
+"""The output of `actkit concept`: a line a layer, with a bar for the held-out evidence and the chosen layer marked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `actkit steer` prints: effects by layer and strength beside what chance does, and the verdict in words."""
+"""The output of `actkit steer`: effects by layer and strength beside what chance does, and the verdict in words."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `actkit reward-detect` prints: the ranking, its contexts, and what it must be read beside."""
+"""The output of `actkit reward-detect`: the ranking, its contexts, and what it must be read beside."""
 
 import json
 from collections.abc import Iterator, Mapping

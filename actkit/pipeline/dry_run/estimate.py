@@ -1,4 +1,4 @@
-"""What a run would be: records, tokens, shards, bytes a table, memory, the first example; the model is not loaded."""
+"""Estimate a run without loading its model: records, tokens, shards, bytes a table, memory, the first example."""
 
 import shutil
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ BLOCK_WIDTH = 24
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run would be."""
+    """The estimate of a run."""
 
     command: str
     unit: str
@@ -46,12 +46,12 @@ class DryRun:
 
     @property
     def bytes(self) -> int:
-        """What all tables of known size take."""
+        """Bytes of all tables whose size is known."""
         return sum(table.bytes or 0 for table in self.tables.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What would go wrong."""
+        """Sentences about what would go wrong: too little memory, too little disk."""
         most = self.bytes + (self.temporary_bytes or 0)
         if most <= self.free_bytes:
             return ()

@@ -1,4 +1,4 @@
-"""What the shards of a run would hold, counted as they go by: rows, bytes, the first example."""
+"""Count the shards of a run as they go by: rows, bytes, the first example."""
 
 from dataclasses import dataclass, field
 
@@ -42,7 +42,7 @@ class Example:
 
 @dataclass
 class Tally:
-    """What the shards had, so far."""
+    """Counts of the shards so far."""
 
     shards: int = 0
     sequences: int = 0

@@ -1,8 +1,8 @@
 """Stage 3, plan: token sequences of one shard become batches under a token budget.
 
 1. Sequences with a common beginning share a row where that saves work, whatever record they are of, and the beginning
-   stands in it once (a tree: each part attends to itself and to what it goes on from; see `families`). Where the model
-   cannot, a row is one text, and what is the same or another's beginning is read from it.
+   stands in it once (a tree: each part attends to itself and to what it goes on from; see `prefix_trees`). Where the
+   model cannot, a row is one text, and what is the same or another's beginning is read from it.
 2. Rows are sorted by length, longest first, so that little is padded and running out of memory shows at once, and
    packed so that rows × longest row <= `batch_tokens`. A longer row is a batch of its own. Rows that branch are not in
    one batch with others, which need no mask.
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from actkit.pipeline.data import Batch, Bools, Ints, TokenSequence
-from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, longest_first, stretches
+from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, longest_first, segments
 
 
 @dataclass
@@ -104,7 +104,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
     steered = np.zeros((len(rows), width), dtype=np.bool_) if _any_steered(rows) else None
     kept: list[tuple[Ints, Ints, Ints, Ints, Bools, Ints]] = []
     for number, row in enumerate(rows):
-        parts, paths = stretches(row)
+        parts, paths = segments(row)
         for part in parts:
             columns = slice(part.column, part.column + part.end - part.first)
             ids[number, columns] = part.sequence.encoding.token_ids[part.first : part.end]

@@ -66,7 +66,7 @@ class Segment:
     column: int
     """Where in the row it begins."""
     sees: tuple[tuple[int, int, int], ...]
-    """The stretches on its path, itself last: index, and the positions [from, to) that the path has of each."""
+    """The segments on its path, itself last: index, and the positions [from, to) that the path has of each."""
 
 
 def end_of(sequence: TokenSequence) -> int:
@@ -126,7 +126,7 @@ def _common(before: TokenSequence, after: TokenSequence) -> int:
     return int(differing[0]) if len(differing) else n
 
 
-def stretches(row: Row) -> tuple[list[Segment], list[tuple[tuple[int, int, int], ...]]]:
+def segments(row: Row) -> tuple[list[Segment], list[tuple[tuple[int, int, int], ...]]]:
     """The row's parts in order of columns, and for each member its path: parts, and the positions it has of each."""
     parts: list[Segment] = []
     paths: list[tuple[tuple[int, int, int], ...]] = []

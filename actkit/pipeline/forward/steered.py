@@ -25,7 +25,7 @@ AT_ONCE = 1 << 26
 
 @dataclass(frozen=True)
 class Steering:
-    """What a recipe wants done to each batch: the interventions, and what is read of the logits."""
+    """The interventions that each batch is run under, and what is read of the logits."""
 
     actions: Sequence[Action]
     """What is done, as the table `interventions` has it."""

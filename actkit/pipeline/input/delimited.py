@@ -32,7 +32,7 @@ def delimited(path: str, read: ReadSpec, usual: str) -> Records:
     """The rows after the header line, or all where `read` names the columns.
 
     Raises InputError for a header that is missing or cannot be used, quotes that do not close, and a line beyond
-    `opened.MOST`.
+    `files.MOST`.
     """
     name = name_of(path)
     csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are

@@ -1,4 +1,4 @@
-"""What readers yield: every record of an input once, as read or as rejected. Nothing heavy is imported for it."""
+"""`Record` and `Rejected`: readers yield every record of an input once, as one or the other; imports nothing heavy."""
 
 from collections.abc import Generator
 from dataclasses import dataclass

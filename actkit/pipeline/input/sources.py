@@ -1,4 +1,4 @@
-"""What the name of an input means: a file or `-`, a folder, a glob, files in an archive, or a dataset of the hub."""
+"""`find` tells what an input's name means: a file or `-`, a folder, a glob, files in an archive, a dataset of the hub."""
 
 import difflib
 import fnmatch

@@ -1,4 +1,4 @@
-"""What must be the same for a run to be continued: all that its rows depend on, but for the input, which has digests.
+"""`fingerprint`: all that the rows of a run depend on, which must be the same to continue it; the input has digests.
 
 The device and the batch budget are no part of it: they change no row beyond rounding.
 """

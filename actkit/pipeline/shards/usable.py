@@ -1,4 +1,4 @@
-"""What a recipe makes of a record, gone through once before any is in a shard: it is usable as a whole or not."""
+"""Prepare a record and go through all of its sequences before any is in a shard: it is usable as a whole or not."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ Which = Literal["best-worst", "adjacent", "all"]
 
 @dataclass(frozen=True)
 class ContextFields:
-    """What a command is asked of the fields that stand beside a prompt; None looks for the usual names."""
+    """Options that name the fields beside a prompt; None looks for the usual names."""
 
     system_field: str | None = None
     history_field: str | None = None
@@ -24,7 +24,7 @@ class ContextFields:
 
 @dataclass(frozen=True)
 class PairFields:
-    """What a command is asked of the fields that hold two answers, and which of them is better."""
+    """Options that name the fields of two answers, and how the better one is told."""
 
     chosen_field: str | None = None
     rejected_field: str | None = None

@@ -1,4 +1,4 @@
-"""What the columns of some records are: types, examples, labels with their counts, roles of messages."""
+"""Describe the columns of some records: types, examples, labels with their counts, roles of messages."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -49,7 +49,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class DirectionPlan:
-    """What is done with directions."""
+    """Which directions, at which layers and strengths, and how many controls."""
 
     methods: Sequence[str] = (MEASURE,)
     layers: str | None = None

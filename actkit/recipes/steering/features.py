@@ -27,7 +27,7 @@ NEAREST = 10
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """What is done with features."""
+    """Which features, what is done to them, and how many controls."""
 
     features: str = "top:10"
     """`top:N` or `bottom:N` by AUROC, or ids with commas."""

@@ -1,4 +1,4 @@
-"""What `steer` is asked for, and which of it contradicts itself."""
+"""`SteerSpec`, the options of `steer`, and which of them contradict one another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from actkit.errors import RunError, UsageError
 
 @dataclass(frozen=True)
 class SteerSpec:
-    """What `steer` is asked for."""
+    """The options of `steer`."""
 
     command: ClassVar[str] = "steer"
     exports: ClassVar[tuple[ExportFormat, ...]] = ("gguf", "steering-vectors", "persona")

@@ -41,7 +41,7 @@ Read = Mapping[HookPoint, torch.Tensor]
 
 @dataclass(frozen=True)
 class Recomputing:
-    """What computing records again needs beside the run."""
+    """Computes records of runs again: model, SAEs, and how the rows were made."""
 
     model: PlainModel
     saes: Mapping[str, Sae]

@@ -1,4 +1,4 @@
-"""What came of computing records again: how far each hook point and SAE is off, and what is no rounding."""
+"""`Recomputed`: how far each hook point and SAE is off when records are computed again, and what is no rounding."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -76,7 +76,7 @@ class Retokenizer:
         return [self.ids(sequence.row["text"], "never" if way else self.bos) for way in wanted]
 
     def ids(self, text: str, bos: Bos) -> Ints:
-        """The token ids of a text: in one piece, so that those made in windows are held against something else."""
+        """The token ids of a text: in one piece, so that those made in windows are compared with another way."""
         special = bos != "never"
         if len(text) > IN_ONE_PIECE:
             found = tokens_in(self.tokenizer, text, special, len(text))[0].ids

@@ -90,13 +90,13 @@ def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, find
     saes, without = _saes(facts, spec, "cpu" if description is None else description.spec.device)
     lacking |= without
     for name, why in lacking.items():
-        findings.wrong("derived", name, f"cannot be loaded, and {', '.join(needed)} held against it ({why})")
+        findings.wrong("derived", name, f"cannot be loaded, and {', '.join(needed)} not compared with it ({why})")
     tokenizer = None if description is None else description.tokenizer
     check_of_weights(run, facts, Weights(saes, lacking, module, tokenizer), findings)
 
 
 def _not_held(found: Recomputed) -> list[str]:
-    """What is stored and could not be held against anything; that only a bridge computes it is a limit of the check."""
+    """Stored numbers that could not be compared with anything; that only a bridge computes them is a limit of the check."""
     missing = [
         f"{name} was not computed again: {why}" for name, why in found.not_recomputed.items() if why != NO_MODULE
     ]

@@ -1,6 +1,6 @@
 """Tables over the shards that come of weights, computed again: the features nearest to directions, logits of features.
 
-Addresses of features' pages, which SAEs tell, are held against the SAEs here too.
+Addresses of features' pages, which SAEs tell, are compared with the SAEs here too.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What `run.json` must hold, and of which kind, for anything to be read by it."""
+"""The entries that `run.json` must have, and their kinds, for anything to be read by it."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a check of a run has looked at and what it found wrong: one line a file and kind of mistake."""
+"""`Findings`: how much a check of a run has looked at, and its problems, one line a file and kind of mistake."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What has been looked at so far, and what is wrong with it."""
+    """How much has been looked at so far, and the problems found."""
 
     run: Path
     checked: dict[str, int] = field(default_factory=dict)
