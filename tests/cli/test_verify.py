@@ -347,7 +347,7 @@ def test_what_there_is_nothing_to_hold_against_is_a_problem(tmp_path: Path, actk
     (tmp_path / "a").mkdir()
     (tmp_path / "mine").rename(tmp_path / "a" / "mine")
     gone = actkit("verify", tmp_path / "run", "--deep", "-q")
-    assert gone.status == 1 and "mine: cannot be loaded, and feature_logits held against it" in gone.err, gone.err
+    assert gone.status == 1 and "mine: cannot be loaded, and feature_logits not compared with it" in gone.err, gone.err
     assert actkit("verify", tmp_path / "run", "--deep", "--sae", tmp_path / "a" / "mine", "-q").status == 0
 
 

@@ -1,4 +1,4 @@
-"""`find` tells what an input's name means: a file or `-`, a folder, a glob, files in an archive, a dataset of the hub."""
+"""`find` tells what an input's name means: a file or `-`, a folder, a glob, files in an archive, a hub dataset."""
 
 import difflib
 import fnmatch

@@ -96,7 +96,7 @@ def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, find
 
 
 def _not_held(found: Recomputed) -> list[str]:
-    """Stored numbers that could not be compared with anything; that only a bridge computes them is a limit of the check."""
+    """Stored numbers that were compared with nothing; that only a bridge computes them is a limit of the check."""
     missing = [
         f"{name} was not computed again: {why}" for name, why in found.not_recomputed.items() if why != NO_MODULE
     ]
