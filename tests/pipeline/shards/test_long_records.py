@@ -125,7 +125,7 @@ def test_verify_finds_such_a_run_in_order_and_its_texts_again(here: Path, actkit
 
 @pytest.mark.slow
 def test_verify_while_it_runs(here: Path, actkit: Run) -> None:
-    """Of a document that goes on, what is not there yet cannot be tokenized; the vectors are compared with the model's."""
+    """Of a document that goes on, what is not there yet cannot be tokenized; vectors are compared with the model."""
     assert actkit(*ARGUMENTS, *SMALL, "-o", "checked", "--verify", "4").status == 0
     assert files(Path("checked")) == files(Path("small"))
 
