@@ -19,6 +19,7 @@ import actkit
 from actkit.cli.app import app, main
 from actkit.cli.generate_docs import PAGES as MADE
 from actkit.docs import pages, title
+from actkit.plots.pictures import OF_COMMAND
 from actkit.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +44,12 @@ def test_every_command_and_every_table_is_named() -> None:
         assert any(f"`{table}" in text for name, text in PAGES.items() if name not in MADE), table
     for name, path in pages().items():
         assert f"* [{name}](actkit/docs/{path.name}): {title(path)}\n" in README, name
+
+
+def test_the_page_of_runs_has_every_table_and_that_of_pictures_every_picture() -> None:
+    assert [table for table in TABLES if f"`{table}/`" not in PAGES["runs"]] == []
+    for command, pictures in OF_COMMAND.items():
+        assert f"| `{command}` | {' '.join(f'`{picture.name}`' for picture in pictures)} |" in PAGES["looking"]
 
 
 def test_the_readme_is_read_in_a_minute() -> None:
