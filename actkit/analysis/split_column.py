@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from actkit.runs.part import read_part
 from actkit.runs.reader import Ints, parts, places
 from actkit.schemas import arrow_schema
 
@@ -31,7 +31,7 @@ def with_split(
     order = np.argsort(sequence_ids, kind="stable")
     ids, numbers = sequence_ids[order], part_of[order]
     for path in parts(run, "sequences"):
-        table = pq.read_table(path, partitioning=None)
+        table = read_part(path)
         at, there = places(ids, table["sequence_id"].to_numpy())
         taken = pa.array(numbers[np.where(there, at, 0)] if len(numbers) else at, mask=~there)
         column = pa.array(list(names), pa.string()).take(taken)

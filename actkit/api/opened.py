@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.report.feature_views import pages_of_feature
 from actkit.report.static_html import feature_html, run_html, table, text_html
 from actkit.report.text_views import scales_of, views_of
 from actkit.runs import run as runs
+from actkit.runs.part import open_part, schema_of_part
 from actkit.runs.reader import parts
 from actkit.schemas import TABLES, described
 
@@ -36,7 +36,7 @@ class RunTable:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of its columns."""
-        return tuple(pq.read_schema(parts(self.path, self.name)[0]).names)
+        return tuple(schema_of_part(parts(self.path, self.name)[0]).names)
 
     def to_arrow(self, columns: "list[str] | None" = None) -> pa.Table:
         """The table, or some of its columns."""
@@ -56,12 +56,12 @@ class RunTable:
         actkit.open_run("runs/pairs")["tokens"].describe()
         """
         known = {row["name"]: row for row in described(self.name)} if self.name in TABLES else {}
-        schema = pq.read_schema(parts(self.path, self.name)[0])
+        schema = schema_of_part(parts(self.path, self.name)[0])
         return _frame([known.get(field.name) or {"name": field.name, "type": str(field.type)} for field in schema])
 
     def head(self, rows: int = HEAD) -> pa.Table:
         """The first rows; only those are read."""
-        with pq.ParquetFile(parts(self.path, self.name)[0]) as file:
+        with open_part(parts(self.path, self.name)[0]) as file:
             first = next(file.iter_batches(batch_size=rows), None)
             return pa.Table.from_batches([first] if first is not None else [], file.schema_arrow)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from actkit.backends.actions import Action, action_of, edit_of
@@ -21,6 +20,7 @@ from actkit.recipes.steering.directions import DirectionPlan, actions_on, direct
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.facts import facts_of
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 from actkit.runs.run import Run
 
@@ -184,4 +184,4 @@ def _special(run: Path) -> torch.Tensor:
 
 
 def _table(run: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    return pa.concat_tables([pq.read_table(part, columns=columns, partitioning=None) for part in parts(run, name)])
+    return pa.concat_tables([read_part(part, columns) for part in parts(run, name)])

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from actkit.errors import ActkitError, RunError, in_short
 from actkit.remote.path import RemotePath, path_of
 from actkit.runs.paths import is_run
 
+READ = ("run", "other", "from_run", "directions")
+"""Parameters of commands that are runs."""
 NAMED = 3
 """Runs that an error names."""
 
@@ -47,23 +49,38 @@ def check_run(path: Path, command: str) -> None:
 
 
 @contextmanager
-def explained(run: Any) -> Iterator[None]:
+def explained(given: Mapping[str, Any]) -> Iterator[None]:
     """Turn what reading a damaged run ends in into a sentence: what `verify` finds wrong with it.
 
-    An error over a run that is in order is a defect of actkit, and stays what it is. `run` may be None.
+    `given` are a command's parameters, of which those in `READ` may be runs. An error over runs that are in order is a
+    defect of actkit, and stays what it is.
     """
     try:
         yield
     except Exception as error:
-        expected = isinstance(error, (ActkitError, typer.Exit, typer.Abort)) or hasattr(error, "format_message")
-        if expected or not isinstance(run, (str, Path)):
+        if isinstance(error, (ActkitError, typer.Exit, typer.Abort)) or hasattr(error, "format_message"):
             raise
-        from actkit.runs.age import check_age
-        from actkit.verify.tables.run import verify
+        for run in (path_of(given[name]) for name in READ if isinstance(given.get(name), (str, Path))):
+            what = _damage(run)
+            if what is not None:
+                hint = f"actkit verify {shlex.quote(str(run))} names all of it"
+                raise RunError(f"{run} is damaged: {in_short(what)}", hint) from error
+        raise
 
-        check_age(path_of(run))
-        problems = verify(path_of(run)).problems
-        if not problems:
-            raise
-        what = in_short(str(problems[0]))
-        raise RunError(f"{run} is damaged: {what}", f"actkit verify {shlex.quote(str(run))} names all of it") from error
+
+def _damage(run: Path) -> str | None:
+    """The first thing that is wrong with a run; None of one that is in order, and of what is no folder.
+
+    Raises RunError for a folder that is no run.
+    """
+    from actkit.runs.age import check_age
+    from actkit.verify.tables.run import verify
+
+    try:
+        if not run.is_dir():
+            return None
+    except (OSError, ValueError):  # nothing that can be a name
+        return None
+    check_age(run)
+    problems = verify(run).problems
+    return str(problems[0]) if problems else None

@@ -161,12 +161,11 @@ def _say_toy(own: "OwnSpec", shared: Shared) -> None:
 
 def _log_rejected(run: Path, log: RunLog) -> None:
     """Have each rejected record in the log, and on the console where that shows everything."""
-    import pyarrow.parquet as pq
-
+    from actkit.runs.part import read_part
     from actkit.runs.reader import parts
 
-    for part in parts(run, "rejected"):
-        for row in pq.read_table(part, partitioning=None).to_pylist():
+    for part in parts(run, "rejected"):  # which may be as many as the input has records
+        for row in read_part(part).to_pylist():
             at = f":{row['line']}" if row["line"] is not None else f", record {row['record_id']}"
             field = f", field {row['field']}" if row["field"] else ""
             text = f"rejected: {row['source']}{at}{field}: {row['reason']}"

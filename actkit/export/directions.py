@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError, UsageError
 from actkit.runs.facts import facts_of
-from actkit.runs.reader import parts
+from actkit.runs.reader import parts, rows_of_table
 
 METHOD = "mean-diff"
 """The method that is taken where none is named."""
@@ -44,8 +41,7 @@ def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
     """
     if not parts(run, "directions") and parts(run, "interventions"):
         return _steered(run, method)
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "directions")]
-    rows: list[dict[str, Any]] = pa.concat_tables(tables).to_pylist() if tables else []
+    rows = rows_of_table(run, "directions")
     if not rows:
         raise RunError(f"{run} has no directions", "actkit show lists what it has")
     wanted = METHOD if method is None else method
@@ -66,10 +62,8 @@ def _steered(run: Path, method: str | None) -> list[StoredDirection]:
     reported = about["chosen"] or (about["verdicts"][0] if len(about["verdicts"]) == 1 else None)
     if reported is None:
         raise RunError(f"{run} chose no layer and strength", "export the concept run that it is of")
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "interventions")]
-    rows = [
-        row for row in pa.concat_tables(tables).to_pylist() if row["intervention_id"] == reported["intervention_id"]
-    ]
+    every = rows_of_table(run, "interventions")
+    rows = [row for row in every if row["intervention_id"] == reported["intervention_id"]]
     if any(row["do"] != "add" or row["vector"] is None for row in rows):
         raise RunError(f"{run} did not add a direction, but {rows[0]['do']}", "a control vector can only be added")
     if method is not None and method != rows[0]["source"]:

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.errors import InputError
+from actkit.runs.part import open_part
 from actkit.runs.reader import parts
 
 METADATA = "sae_extraction_metadata"
@@ -160,6 +159,6 @@ def answer_start(row: Mapping[str, Any]) -> int:
 
 def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:
     for part in parts(run, table):
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 yield from batch.to_pylist()

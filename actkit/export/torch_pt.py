@@ -13,13 +13,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from actkit.errors import RunError
 from actkit.export.job import ExportJob
 from actkit.export.padded import batch_of, sequences_of, tensors_of
 from actkit.export.torch_file import save
 from actkit.export.vectors import Held, even, span
+from actkit.runs.part import read_part
 from actkit.runs.reader import part_of, parts
 
 MB = 10**6
@@ -87,7 +86,7 @@ def _statistics(run: Path, keys: dict[str, int | str]) -> dict[str, Any]:
     """Key in `activations` → what `layer_stats` says of it; `norm` is the mean Euclidean norm of its vectors."""
     found: dict[str, Any] = {}
     for part in parts(run, "layer_stats"):
-        for row in pq.read_table(part, partitioning=None).to_pylist():
+        for row in read_part(part).to_pylist():
             if row["hook_point"] not in keys:
                 continue
             figures = {

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.export.job import ExportJob
+from actkit.runs.part import open_part
 from actkit.runs.reader import Ints, parts
 
 ROWS = 256
@@ -76,7 +77,7 @@ def contents(run: Path) -> list[Held]:
     """The hook points of the table `activations`, by layer and name."""
     found: dict[str, Held] = {}
     for part in parts(run, "activations"):
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             for group in range(file.num_row_groups):
                 name, layer = _names(file, group)
                 if name is None:
@@ -93,7 +94,7 @@ def contents(run: Path) -> list[Held]:
 
 def blocks(part: Path, wanted: Collection[str]) -> Iterator[Block]:
     """The rows of one part of `activations`, one hook point of `wanted` after the other; empty ones are left out."""
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for group in range(file.num_row_groups):
             name, _ = _names(file, group)
             if name is None or name not in wanted:
@@ -105,7 +106,7 @@ def blocks(part: Path, wanted: Collection[str]) -> Iterator[Block]:
 
 def kept_rows(part: Path) -> tuple[Ints, Ints]:
     """[n] sequences and [n] positions of the rows of one part: the same for each of its hook points."""
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for group in range(file.num_row_groups):
             if file.metadata.row_group(group).num_rows:
                 table = file.read_row_group(group, columns=["sequence_id", "position"])

@@ -90,12 +90,12 @@ def columns_of(run: Source, table: str) -> list[str]:
 
 
 def _named(run: Source, table: str) -> list[str]:
-    import pyarrow.parquet as pq
 
+    from actkit.runs.part import schema_of_part
     from actkit.runs.reader import parts
 
     found = parts(run.path, table)
-    return list(pq.read_schema(found[0]).names) if found else []
+    return list(schema_of_part(found[0]).names) if found else []
 
 
 def sql(text: str) -> str:

@@ -5,8 +5,6 @@ A new command's pictures are a module with `PICTURES` here, and a line in `OF_CO
 
 import re
 
-import pyarrow as pa
-
 from actkit.errors import UsageError
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source
@@ -42,7 +40,7 @@ def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
     """The picture. Raises LackingError where the run lacks what it needs, a column that came later included."""
     try:
         found = picture.draw(run, pick)
-    except (KeyError, pa.ArrowInvalid) as error:
+    except KeyError as error:
         named = re.search(r"[\"'(](\w+)[\"')]", str(error))
         raise LackingError(
             f"This run has no column {named[1] if named else 'for it'}, which an older actkit did not write.",

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.entries_by_feature import ENTRY_BYTES, EntriesByFeature
 from actkit.analysis.feature_positions import positions_of
@@ -39,6 +38,7 @@ from actkit.recipes.conversations.fields import ContextFields
 from actkit.recipes.documents import read_document
 from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.specs import SparseSpec
+from actkit.runs.part import read_part
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import parts
 from actkit.runs.writer import Groups
@@ -165,7 +165,7 @@ def _chunks(run: Path) -> dict[str, int]:
     """How many sequences the documents became, and how many of them were cut: counted from what was written."""
     found = {"chunked_documents": 0, "chunks": 0}
     for part in parts(run, "sequences"):
-        chunk = pq.read_table(part, columns=["chunk"], partitioning=None)["chunk"].to_numpy()
+        chunk = read_part(part, ["chunk"])["chunk"].to_numpy()
         found["chunks"] += len(chunk)
         found["chunked_documents"] += int((chunk == 1).sum())  # each has one second chunk
     return found

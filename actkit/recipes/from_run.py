@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.split_column import without_split
 from actkit.config import OutputSpec
@@ -28,6 +27,7 @@ from actkit.runs.begun import Begun
 from actkit.runs.checksums import of_file
 from actkit.runs.facts import facts_of
 from actkit.runs.lock import locked
+from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, MANIFEST
 from actkit.runs.progress import OnProgress, Progress, profile
 from actkit.runs.reader import parts
@@ -137,7 +137,7 @@ def _take_over(source: Path, directory: RunDirectory, again: Again) -> None:
 
 def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
     """The row groups of a part: of activations those of some hook points, of sequences all, without a split."""
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
         empty = file.schema_arrow.empty_table()
     if table == "sequences":

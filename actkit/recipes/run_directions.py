@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError, UsageError
 from actkit.runs.facts import facts_of
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 from actkit.schemas import arrow_schema
 
@@ -42,7 +42,7 @@ def directions_of(run: Path, captured: Collection[str], d_model: int) -> RunDire
     """
     facts = facts_of(run)
     chosen = facts.get("concept", {}).get("chosen") or {}
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "directions")]
+    tables = [read_part(part) for part in parts(run, "directions")]
     if not chosen or not tables:
         raise RunError(
             f"{run} has no directions: it is a run of {facts.get('command')}", "--directions takes a run of concept"

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.report.mapped_texts import MappedTexts
@@ -24,6 +23,7 @@ from actkit.report.text_views import Scale
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import TokenizedText, sequences_of, sequences_of_part
 from actkit.runs.facts import facts_of
+from actkit.runs.part import open_part, read_part
 from actkit.runs.reader import parts
 
 AROUND = 24
@@ -115,7 +115,7 @@ def cut_all(run: Path, windows: Iterable[Window]) -> None:
     for part in parts(run, "sequences"):
         if not left:
             return
-        ids = set(pq.read_table(part, columns=["sequence_id"], partitioning=None)["sequence_id"].to_pylist())
+        ids = set(read_part(part, ["sequence_id"])["sequence_id"].to_pylist())
         if not ids & left:
             continue
         for text in sequences_of_part(run, part):
@@ -196,7 +196,7 @@ def _rows_of_features(
 ) -> Iterator[dict[str, Any]]:
     ids = pa.array(sorted(features), type=pa.int32())
     for part in parts(run, table):
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             names = [column for name in ("sae", "feature_id", *columns) for column in _read(file.schema, name)]
             at = file.schema_arrow.names.index("feature_id")
             for group in range(file.num_row_groups):

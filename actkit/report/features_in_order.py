@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.feature_positions import feature_positions
+from actkit.runs.part import open_part
 from actkit.runs.reader import parts
 
 
@@ -36,7 +36,7 @@ def features_in_order(run: Path, sae: str, d_sae: int) -> Iterator[tuple[int, pa
 def _tables(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
     if parts(run, "feature_positions"):
         for part in parts(run, "feature_positions"):
-            with pq.ParquetFile(part) as file:
+            with open_part(part) as file:
                 for group in range(file.num_row_groups):
                     named = file.metadata.row_group(group).column(file.schema_arrow.names.index("sae")).statistics
                     if named is None or named.min == sae:

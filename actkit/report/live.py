@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from actkit.errors import RunError
 from actkit.report.feature_views import one_feature
 from actkit.report.features_in_order import features_in_order
@@ -16,6 +14,7 @@ from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures, ordered_feat
 from actkit.report.text_views import Scale, scales_of, views_of
 from actkit.report.token_index import token_index
 from actkit.runs.by_sequence import sequence_of_record
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 from actkit.runs.run import Run
 
@@ -92,7 +91,7 @@ class LiveRun:
         columns = ["sequence_id", "record_id", "side", "label", "n_tokens", "parent_id", "text"]
         n = 0
         for part in parts(self.run.path, "sequences"):
-            rows = pq.read_table(part, columns=columns, partitioning=None).to_pylist()
+            rows = read_part(part, columns).to_pylist()
             parents = {row["parent_id"] for row in rows}
             for row in rows:
                 if row["sequence_id"] in parents:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.plots.concept_sides import chosen
 from actkit.plots.dpo import MOST_PAIRS, layer_of
 from actkit.plots.pair_vectors import differences_at, halves
 from actkit.plots.picture import LackingError, Pick
+from actkit.runs.part import read_part
 from actkit.runs.reader import part_of, parts, rows_of
 from actkit.runs.run import Run
 
@@ -48,7 +48,7 @@ def projections_of(run: Run) -> list[Projection]:
 
 
 def _stored(run: Run) -> list[Projection]:
-    first = pq.read_table(parts(run.path, "projections")[0], columns=["layer", "method"], partitioning=None)
+    first = read_part(parts(run.path, "projections")[0], ["layer", "method"])
     kinds = sorted({(row["method"], row["layer"]) for row in first.to_pylist()})
 
     def reads(method: str, layer: int) -> Callable[[str], Values]:

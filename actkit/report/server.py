@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from actkit.errors import ActkitError, RunError
+from actkit.errors import ActkitError, RunError, in_short
 from actkit.report.live import LiveRun
 from actkit.report.pack import safe_json
 from actkit.report.write import FOOTNOTES, block_elements, page_parts, policy, script_text
@@ -71,6 +71,9 @@ def application(viewer: Viewer) -> Starlette:
                 found = await run_in_threadpool(read, viewer.runs[asked["run"]], asked)
             except ActkitError as error:
                 return _json({"error": error.message}, 404 if isinstance(error, RunError) else 400)
+            except Exception as error:  # whatever reading a file ends in that was damaged since the page was made
+                what = in_short(f"{type(error).__name__}: {error}")
+                return _json({"error": f"{what}; actkit verify says whether the run is damaged"}, 500)
             return _json(found, 200)
 
         return answer

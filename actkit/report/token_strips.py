@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from actkit.runs.by_sequence import rows_of_sequences, sequences_of
 from actkit.runs.facts import facts_of
+from actkit.runs.part import open_part
 from actkit.runs.reader import parts, path_of
 
 TOP = 3
@@ -140,14 +141,14 @@ def _rows(
             rows.extend(batch.to_pylist())
             if limit is not None and len(rows) >= limit:
                 return rows[:limit]
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             if wanted is not None and _last(file) >= max(wanted, default=-1):
                 break
     return rows
 
 
 def _batches(part: Path, wanted: list[int] | None, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for batch in file.iter_batches(batch_size=1024, columns=columns):
             if wanted is not None:
                 batch = batch.filter(pc.is_in(batch["sequence_id"], pa.array(wanted, type=pa.int64())))

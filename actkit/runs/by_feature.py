@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from actkit.runs.part import open_part
 from actkit.runs.reader import parts, sae_groups
 from actkit.schemas import arrow_schema
 
@@ -45,7 +45,7 @@ def _of_part(part: Path, sae: str, feature: int, wanted: npt.NDArray[np.int64] |
     chosen = [group for group in groups if group.first <= (sae, feature) <= group.last and group.has_any(wanted)]
     if not chosen:
         return
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for group in chosen:
             alone = group.first == group.last
             rows = file.read_row_group(group.number, columns=[*COLUMNS, *(() if alone else ("feature_id",))])
@@ -72,7 +72,7 @@ class _Group:
 
 @lru_cache(maxsize=1 << 12)
 def _groups(part: Path, _changed: int, _bytes: int) -> tuple[_Group, ...]:
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         names = file.schema_arrow.names
         found = []
         for number in range(file.num_row_groups):

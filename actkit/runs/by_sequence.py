@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError
+from actkit.runs.part import open_part, read_part
 from actkit.runs.reader import part_of, parts, path_of
 
 OWN = ("sequence_id", "position", "token_id", "token", "char_start", "char_end", "role", "is_special")
@@ -135,7 +135,7 @@ def tables_of_sequences(
         groups = [number for number, ends in enumerate(_ids(part)) if _any_within(wanted, *ends)]
         if not groups:
             continue
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             for group in groups:
                 read = file.read_row_group(group, columns=columns and list(columns))
                 chosen = read.filter(pc.is_in(read["sequence_id"], ids))
@@ -158,7 +158,7 @@ def sequence_of_record(run: Path, record: int) -> int | None:
     for part in parts(run, "sequences"):
         if not any(low <= record <= high for low, high in _ids(part, "record_id")):
             continue
-        rows = pq.read_table(part, columns=["sequence_id", "record_id", "parent_id"], partitioning=None)
+        rows = read_part(part, ["sequence_id", "record_id", "parent_id"])
         here = rows.filter(pc.equal(rows["record_id"], record)).to_pylist()
         parents = {row["parent_id"] for row in here}
         found = next((int(row["sequence_id"]) for row in here if row["sequence_id"] not in parents), None)
@@ -175,7 +175,7 @@ def _ids(part: Path, column: str = "sequence_id") -> tuple[tuple[int, int], ...]
 @lru_cache(maxsize=1 << 16)
 def _known_ids(part: Path, column: str, _changed: int, _bytes: int) -> tuple[tuple[int, int], ...]:
     """First and last number of a column in each row group, as the part's metadata has it."""
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         at = file.metadata.schema.names.index(column)
         found = []
         for number in range(file.num_row_groups):

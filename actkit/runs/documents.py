@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from actkit.runs import manifest
+from actkit.runs.part import read_part
 from actkit.runs.paths import SHARDS, part_name, part_number
 
 
@@ -35,7 +34,7 @@ def shards_of(run: Path, part: Path, record_id: int) -> list[Path] | None:
 
 def _goes_on(part: Path, record_id: int) -> bool:
     """Whether a part begins in the middle of a document."""
-    first = pq.read_table(part, columns=["record_id", "chunk"], partitioning=None).slice(0, 1).to_pylist()
+    first = read_part(part, ["record_id", "chunk"]).slice(0, 1).to_pylist()
     return bool(first and first[0]["record_id"] == record_id and first[0]["chunk"])
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
+from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, RUN_FILE
 from actkit.runs.reader import parts
 
@@ -35,6 +35,6 @@ def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
     for table in facts_of(run)["tables"]:
         files = parts(run, table)
         if files:
-            with pq.ParquetFile(files[0]) as file:
+            with open_part(files[0]) as file:
                 first = next(file.iter_batches(batch_size=rows), None)
                 yield table, pa.Table.from_batches([first] if first else [], file.schema_arrow)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.errors import writing
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 
 
@@ -47,7 +47,7 @@ def mapped_table(
     with tempfile.TemporaryDirectory(prefix="actkit-") as folder:
         path = Path(folder, f"{table}.arrow")
         with writing(f"a temporary file in {tempfile.gettempdir()}"):
-            read = (pq.read_table(part, columns=list(columns), partitioning=None) for part in parts(run, table))
+            read = (read_part(part, columns) for part in parts(run, table))
             _lay_out(path, map(kept, read))
         if not path.exists():
             return MappedTable((), ())

@@ -4,8 +4,6 @@ actkit stores vectors, ids and texts plainly, and dictionaries for names alone; 
 in their footer, and a run of equal values takes no room at all.
 """
 
-from pathlib import Path
-
 import pyarrow.parquet as pq
 
 from actkit.runs.parquet_footer import contradiction
@@ -18,12 +16,12 @@ RATIO = 64
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
 
 
-def implausible(path: Path, metadata: pq.FileMetaData) -> str | None:
+def implausible(metadata: pq.FileMetaData) -> str | None:
     """Why a file is not read, in a few words; None where nothing speaks against it.
 
-    `metadata` is its footer as Arrow reads it. Raises ValueError for one that is damaged, and OSError.
+    `metadata` is its footer as Arrow reads it. Raises ValueError for one that is damaged.
     """
-    why = contradiction(path, metadata)
+    why = contradiction(metadata)
     if why is not None:
         return why
     rows = 0

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from actkit.errors import RunError
 from actkit.runs.fast_vectors import vectors
 from actkit.runs.json_file import is_regular
+from actkit.runs.part import open_part, read_part, schema_of_part
 from actkit.runs.paths import numbered
 
 LEFT_OUT = ("is_special", "is_sink")
@@ -46,13 +47,18 @@ def parts(run: Path, table: str) -> list[Path]:
 
 def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The part of `table` that belongs to the same shard as `part`; all of its columns, or those named."""
-    return pq.read_table(run / table / part.name, columns=columns and list(columns), partitioning=None)
+    return read_part(run / table / part.name, columns)
+
+
+def rows_of_table(run: Path, table: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Every row of a small table, part after part; none of a table that the run does not have."""
+    return [row for part in parts(run, table) for row in read_part(part, columns).to_pylist()]
 
 
 def hook_points_of(run: Path) -> list[str]:
     """The hook points of a run's activations, in order: each has its row groups; a shard may have no rows at all."""
     for part in parts(run, "activations"):
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             at = file.schema_arrow.get_field_index("hook_point")
             groups = (file.metadata.row_group(number).column(at) for number in range(file.num_row_groups))
             found = [str(group.statistics.min) for group in groups if group.statistics is not None]
@@ -66,7 +72,7 @@ def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
 
     Of one `hook_point` alone, only its bytes are read.
     """
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         column = file.schema_arrow.get_field_index("hook_point")
         for group in range(file.num_row_groups):
             known = file.metadata.row_group(group).column(column).statistics
@@ -105,7 +111,7 @@ def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> It
 
     All columns, or those named; nothing but the name is read of other SAEs' row groups.
     """
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for group in range(file.num_row_groups):
             named = file.read_row_group(group, columns=["sae"])["sae"]
             if len(named) and named[0].as_py() == sae:
@@ -126,7 +132,7 @@ def tokens_of(run: Path, part: Path, columns: Sequence[str]) -> pa.Table:
 
     Runs of an older actkit have no `is_sink`.
     """
-    there = pq.read_schema(run / "tokens" / part.name).names
+    there = schema_of_part(run / "tokens" / part.name).names
     return part_of(run, "tokens", part, [*columns, *(name for name in LEFT_OUT if name in there)])
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.errors import UsageError
 from actkit.runs.facts import facts_of
+from actkit.runs.part import open_part, schema_of_part
 from actkit.runs.reader import parts
 
 
@@ -23,7 +23,7 @@ def sorted_rows(
     if table not in known:
         raise UsageError(f"{run}: no table {table}", f"it has {', '.join(known)}")
     files = parts(run, table)
-    schema = pq.read_schema(files[0])
+    schema = schema_of_part(files[0])
     names = list(columns or schema.names)
     by = None if sort is None else sort.removeprefix("-")
     for name in (*names, *([by] if by else [])):
@@ -34,7 +34,7 @@ def sorted_rows(
     order = "descending" if sort is not None and sort.startswith("-") else "ascending"
     best = schema.empty_table().select(list(dict.fromkeys([*names, *([by] if by else [])])))
     for part in files:
-        with pq.ParquetFile(part) as file:
+        with open_part(part) as file:
             for batch in file.iter_batches(batch_size=65_536, columns=best.column_names):
                 best = pa.concat_tables([best, pa.Table.from_batches([batch]).cast(best.schema)])
                 if by is not None:

@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-import pyarrow.parquet as pq
-
 from actkit.errors import RunError
 from actkit.runs.atomic_files import Written, write_whole
 from actkit.runs.checksums import BLOCK, difference
 from actkit.runs.last_manifest import sealed
 from actkit.runs.manifest import vouch_for
+from actkit.runs.part import schema_of_part
 from actkit.runs.paths import MANIFEST, SHARDS, part_number
 from actkit.runs.writer import Groups, RunDirectory
 
@@ -33,7 +32,7 @@ def about_of(run: Path) -> dict[str, str]:
     if part is None:
         raise RunError(f"{run} has no table sequences", HINT)
     _check(run, part, files[part])
-    metadata = pq.read_schema(run / part).metadata or {}
+    metadata = schema_of_part(run / part).metadata or {}
     about = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"actkit.")}
     return {key: value for key, value in about.items() if key not in ("actkit.table", "actkit.schema_version")}
 

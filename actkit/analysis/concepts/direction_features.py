@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from actkit.backends.saes.sae import Sae
-from actkit.runs.reader import parts
+from actkit.runs.reader import rows_of_table
 from actkit.schemas import arrow_schema
 
 NEAREST = 20
@@ -17,9 +16,7 @@ NEAREST = 20
 
 def direction_features(run: Path, saes: Sequence[Sae]) -> pa.Table:
     """Of each SAE the features whose decoder rows are closest to the directions at its hook point."""
-    directions = [
-        row for part in parts(run, "directions") for row in pq.read_table(part, partitioning=None).to_pylist()
-    ]
+    directions = rows_of_table(run, "directions")
     rows = []
     for sae in saes:
         here = [row for row in directions if row["hook_point"] == str(sae.hook_point)]

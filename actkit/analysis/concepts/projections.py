@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts, rows_of
 from actkit.schemas import arrow_schema
 
@@ -20,7 +20,7 @@ def projections(run: Path, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[
     directions = {
         (row["hook_point"], row["method"]): np.array(row["direction"])
         for part in parts(run, "directions")
-        for row in pq.read_table(part, partitioning=None).to_pylist()
+        for row in read_part(part).to_pylist()
     }
     wanted = [(method, directions.get((row["hook_point"], method)), row) for method, row in chosen.items()]
     schema = arrow_schema("projections")

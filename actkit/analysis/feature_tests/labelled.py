@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.split_column import HELD_OUT
+from actkit.runs.part import schema_of_part
 from actkit.runs.reader import Ints, part_of, parts
 
 Bools = npt.NDArray[np.bool_]
@@ -106,7 +106,7 @@ def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
 
 def _columns(part: Path) -> list[str]:
     """READ, without what a run of an earlier version does not have."""
-    there = pq.read_schema(part).names
+    there = schema_of_part(part).names
     return [name for name in READ if name in there]
 
 

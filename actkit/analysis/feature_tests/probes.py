@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.analysis.auroc import auroc
 from actkit.analysis.feature_tests.column_file import ColumnFile
 from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out
+from actkit.runs.part import read_part
 from actkit.runs.reader import Ints, parts, places
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -97,7 +97,7 @@ def dense_rows(run: Path, hook_point: str, sequence_ids: Ints) -> npt.NDArray[np
     """[n, d_model]: the pooled activations of these sequences, ids ascending."""
     found = np.zeros((len(sequence_ids), _width(run, hook_point)), dtype=np.float32)
     for part in parts(run, "pooled_activations"):
-        table = pq.read_table(part, columns=["sequence_id", "hook_point", "activation"], partitioning=None)
+        table = read_part(part, ["sequence_id", "hook_point", "activation"])
         table = table.filter(pc.equal(table["hook_point"], hook_point))
         at, there = places(sequence_ids, table["sequence_id"].to_numpy())
         wanted = np.flatnonzero(there)
@@ -108,7 +108,7 @@ def dense_rows(run: Path, hook_point: str, sequence_ids: Ints) -> npt.NDArray[np
 
 def _width(run: Path, hook_point: str) -> int:
     for part in parts(run, "pooled_activations"):
-        table = pq.read_table(part, columns=["hook_point", "activation"], partitioning=None)
+        table = read_part(part, ["hook_point", "activation"])
         table = table.filter(pc.equal(table["hook_point"], hook_point))
         if len(table):
             return len(table["activation"][0])

@@ -42,7 +42,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
         try:
-            with explained(ctx.params.get("run")):
+            with explained(ctx.params):
                 check_model(ctx.params.get("model") or NAME)
                 return super().invoke(ctx)
         except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.screen.console import console, draw_table, say
+from actkit.runs.reader import rows_of_table
 
 BAR = 12
 """Characters of a full bar: an AUROC of 1; half of it is chance."""
@@ -29,7 +29,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in COLUMNS:
         shown.add_column(name, justify="left" if name in ("", "method") else "right", no_wrap=True)
-    rows = pq.read_table(path / "direction_scores").to_pylist()
+    rows = rows_of_table(path, "direction_scores")
     for row in rows:
         if row["method"] != about["method"]:
             continue

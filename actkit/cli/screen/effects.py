@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.screen.console import console, draw_table, say
+from actkit.runs.reader import rows_of_table
 
 MOST = 40
 """Rows shown; all are in the table `effects`."""
@@ -17,7 +17,7 @@ MOST = 40
 def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
     """Each intervention's effect on the test texts, its controls, its cost; then what was chosen, and what it shows."""
     about, screen = facts["steer"], screen or console()
-    rows = [row for row in pq.read_table(path / "effects").to_pylist() if not row["is_control"]]
+    rows = [row for row in rows_of_table(path, "effects") if not row["is_control"]]
     splits = {row["split"] for row in rows}
     split = "validation" if "validation" in splits else "test"
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))

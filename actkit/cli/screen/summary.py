@@ -189,13 +189,13 @@ def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
 
 
 def _layers(path: Path) -> Table:
-    import pyarrow.parquet as pq
+    from actkit.runs.reader import rows_of_table
 
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     shown.title, shown.title_justify = "without special tokens and sinks", "left"
     for name in ("hook point", "positions", "mean", "std", "mean norm", "min", "max"):
         shown.add_column(name, justify="left" if name == "hook point" else "right")
-    for row in pq.read_table(path / "layer_stats").to_pylist():
+    for row in rows_of_table(path, "layer_stats"):
         if not row["special_tokens"] and row["n_positions"]:
             figures = (f"{row[name]:.3f}" for name in ("mean", "std", "mean_norm", "min", "max"))
             shown.add_row(row["hook_point"], f"{row['n_positions']:,}", *figures)

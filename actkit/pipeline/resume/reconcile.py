@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.errors import RunError
 from actkit.pipeline.data import Ints
+from actkit.runs.part import read_part
 from actkit.runs.paths import part_name, part_number
 from actkit.runs.progress import Progress
 from actkit.runs.reader import parts
@@ -55,7 +55,7 @@ def _columns(path: Path, *names: str) -> list[Ints]:
     """Columns of a part, which is opened once: there may be very many. Of one that is not there, they are empty."""
     if not path.exists():
         return [np.zeros(0, dtype=np.int64) for _ in names]
-    found = pq.read_table(path, columns=list(names), partitioning=None)
+    found = read_part(path, names)
     return [pc.fill_null(found[name], NO_CHUNK).to_numpy() for name in names]
 
 

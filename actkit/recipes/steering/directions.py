@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.columns import Floats
 from actkit.analysis.concepts.contrast import read_pairs, read_sides
@@ -24,7 +22,7 @@ from actkit.backends.actions import UNSTEERED, Action, Vector
 from actkit.errors import RunError, UsageError
 from actkit.hooks import parse_layers
 from actkit.runs.facts import facts_of
-from actkit.runs.reader import parts
+from actkit.runs.reader import rows_of_table
 
 DEPTHS = (0.37, 0.5, 0.63)
 """Shares of the depth whose layers are tried where none are named: the middle steers most."""
@@ -67,8 +65,7 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Directi
 
     Raises RunError for a run without directions, UsageError for a layer or method that it does not have.
     """
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "directions")]
-    rows = pa.concat_tables(tables).to_pylist() if tables else []
+    rows = rows_of_table(run, "directions")
     if not rows:
         raise RunError(f"{run} has no directions", "actkit steer is for runs of concept and of reward-detect")
     methods = sorted({row["method"] for row in rows})

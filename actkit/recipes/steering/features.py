@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.columns import Floats, Ints
 from actkit.backends.actions import UNSTEERED, Action
 from actkit.backends.saes.sae import Sae
 from actkit.errors import RunError, UsageError
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 
 UNRELATED = 0.5
@@ -70,7 +70,7 @@ class Scored:
 
 def scored_in(run: Path, plan: FeaturePlan) -> Scored:
     """The scored features of the SAE that is meant. Raises RunError without any, UsageError where it is not clear."""
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "feature_scores")]
+    tables = [read_part(part) for part in parts(run, "feature_scores")]
     if not tables:
         raise RunError(f"{run} has no feature scores", "actkit steer is for runs of concept and of reward-detect")
     table = pa.concat_tables(tables)

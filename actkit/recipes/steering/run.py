@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
 from actkit.backends import Description, describe, load
@@ -36,7 +35,7 @@ from actkit.recipes.stored_texts import stored_texts
 from actkit.remote.path import path_of
 from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress
-from actkit.runs.reader import parts
+from actkit.runs.reader import rows_of_table
 from actkit.runs.removal import check_out
 from actkit.verify.recompute.run import sae_spec
 from actkit.verify.recompute.while_running import Verifying
@@ -132,8 +131,7 @@ def _prepared(spec: SteerSpec, source: Source, description: Description) -> tupl
 def _aurocs(run: Path, hook_points: Collection[str | None]) -> list[dict[str, Any]]:
     """How well the run's directions at some hook points tell held-out pairs apart."""
     columns = ["layer", "hook_point", "method", "auroc_heldout"]
-    tables = [pq.read_table(part, columns=columns, partitioning=None) for part in parts(run, "direction_scores")]
-    return [row for table in tables for row in table.to_pylist() if row["hook_point"] in hook_points]
+    return [row for row in rows_of_table(run, "direction_scores", columns) if row["hook_point"] in hook_points]
 
 
 def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Description) -> Ready:

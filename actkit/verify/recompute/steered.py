@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from actkit.backends.actions import Action, action_of, interventions_of
@@ -20,7 +19,7 @@ from actkit.backends.placement import input_device
 from actkit.backends.reference import PlainModel
 from actkit.backends.saes.sae import Sae
 from actkit.pipeline.data import Bools
-from actkit.runs.reader import parts
+from actkit.runs.reader import rows_of_table
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.stored import StoredSequence
 
@@ -31,8 +30,7 @@ MOST = 3
 
 def stored_actions(run: Path) -> list[Action]:
     """The interventions of a finished run; none of a run that has none."""
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "interventions")]
-    return [action_of(row) for row in pa.concat_tables(tables).to_pylist()] if tables else []
+    return [action_of(row) for row in rows_of_table(run, "interventions")]
 
 
 def interventions_in(actions: Sequence[Action], saes: Mapping[str, Sae]) -> dict[int, tuple[Intervention, str]]:

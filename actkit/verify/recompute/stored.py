@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actkit.pipeline.data import Bools, Ints
 from actkit.runs.documents import shards_of
+from actkit.runs.part import open_part, read_part
 
 TABLES = ("activations", "features", "pooled_activations", "pooled_features", "logprobs")
 
@@ -38,7 +38,7 @@ class StoredSequence:
 
 def records_in(part: Path) -> Ints:
     """The ids of the records that have sequences in a part of `sequences`, ascending."""
-    return np.unique(pq.read_table(part, columns=["record_id"], partitioning=None)["record_id"].to_numpy())
+    return np.unique(read_part(part, ["record_id"])["record_id"].to_numpy())
 
 
 def read_records(
@@ -46,10 +46,10 @@ def read_records(
 ) -> list[list[StoredSequence]]:
     """The sequences of each of these `records` of one shard, whose part files are called `part`; values of `tables`."""
     wanted = pa.array(sorted(records), type=pa.int64())
-    rows = _of(pq.read_table(run / "sequences" / part, partitioning=None), "record_id", wanted).to_pylist()
+    rows = _of(read_part(run / "sequences" / part), "record_id", wanted).to_pylist()
     ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
     columns = ["sequence_id", "position", "token_id", "is_special", "is_sink", "role"]
-    tokens = _of(pq.read_table(run / "tokens" / part, columns=columns, partitioning=None), "sequence_id", ids)
+    tokens = _of(read_part(run / "tokens" / part, columns), "sequence_id", ids)
     values: dict[int, dict[str, dict[str, pa.Table]]] = {row["sequence_id"]: {} for row in rows}
     for table in tables:
         for name, group in _groups(run / table / part):
@@ -99,7 +99,7 @@ def _groups(part: Path) -> Iterator[tuple[str, pa.Table]]:
     """Hook point or SAE → its rows, one row group in memory at a time."""
     if not part.exists():
         return
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number)
             if len(table):

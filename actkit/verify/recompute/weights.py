@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from actkit.analysis.concepts.direction_features import direction_features
@@ -18,7 +17,8 @@ from actkit.analysis.feature_logits import feature_logits
 from actkit.backends.saes.sae import Sae
 from actkit.backends.unembedding import unembedding
 from actkit.errors import ActkitError
-from actkit.runs.reader import parts
+from actkit.runs.part import open_part, read_part
+from actkit.runs.reader import parts, rows_of_table
 from actkit.verify.recompute.nearest import differing, logit_score, of_directions, of_logits
 from actkit.verify.tables.derived import BY_CHECKSUMS
 from actkit.verify.tables.findings import Findings
@@ -54,7 +54,7 @@ def check_of_weights(run: Path, facts: Mapping[str, Any], weights: Weights, find
 
 def _check_directions(run: Path, weights: Weights, findings: Findings) -> None:
     again = of_directions(direction_features(run, list(weights.saes.values())))
-    tables = [pq.read_table(part, partitioning=None) for part in parts(run, "direction_features")]
+    tables = [read_part(part) for part in parts(run, "direction_features")]
     table = pa.concat_tables(tables)
     findings.count("derived", len(table))
     stored = {key: direction for key, direction in of_directions(table).items() if key[0] not in weights.lacking}
@@ -82,7 +82,7 @@ def _check_directions(run: Path, weights: Weights, findings: Findings) -> None:
 def _cosines(run: Path, weights: Weights, key: tuple[Any, ...]) -> torch.Tensor:
     """[d_sae] of one direction with an SAE's decoder rows."""
     name, _, hook_point, method = key
-    rows = [row for part in parts(run, "directions") for row in pq.read_table(part, partitioning=None).to_pylist()]
+    rows = rows_of_table(run, "directions")
     direction = next(row["direction"] for row in rows if (row["hook_point"], row["method"]) == (hook_point, method))
     sae = weights.saes[name]
     assert sae.cosines is not None
@@ -109,7 +109,7 @@ def _check_logits(run: Path, facts: Mapping[str, Any], weights: Weights, finding
             findings.wrong("derived", "feature_logits", f"{len(stored[name])} parts of {name}, not {len(again)}")
             continue
         for part, table in zip(stored[name], again, strict=True):
-            _check_part(part, pq.read_table(part, partitioning=None), table, sae, head, weights.tokenizer, findings)
+            _check_part(part, read_part(part), table, sae, head, weights.tokenizer, findings)
 
 
 def _check_part(
@@ -144,7 +144,7 @@ def _names(table: pa.Table, end: str, tokenizer: Any) -> Iterator[str]:
 def _check_urls(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
     for table in facts["tables"]:
         for part in parts(run, table):
-            with pq.ParquetFile(part) as file:
+            with open_part(part) as file:
                 if not {"url", "sae", "feature_id"} <= set(file.schema_arrow.names):
                     break
                 rows = file.read(columns=["url", "sae", "feature_id"]).to_pylist()
@@ -157,6 +157,6 @@ def _check_urls(run: Path, facts: Mapping[str, Any], weights: Weights, findings:
 
 
 def _sae_of(part: Path) -> str:
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         names = file.read_row_group(0, columns=["sae"])["sae"] if file.num_row_groups else []
     return str(names[0]) if len(names) else ""

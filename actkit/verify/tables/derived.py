@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.analysis.concepts.concept import concept_split, concept_tables
 from actkit.analysis.concepts.projections import projections
@@ -23,7 +22,8 @@ from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.analysis.steering.tables import steering_tables
 from actkit.errors import ActkitError
 from actkit.export.reward_features import reward_features
-from actkit.runs.reader import parts
+from actkit.runs.part import read_part
+from actkit.runs.reader import parts, rows_of_table
 from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, compare
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import UNREADABLE, line
@@ -65,7 +65,7 @@ def check_derived(
                 if part is None:
                     findings.wrong("derived", name, "fewer parts than the shards give")
                 else:
-                    compare(part, pq.read_table(part, partitioning=None), table, findings, close)
+                    compare(part, read_part(part), table, findings, close)
         except (*UNREADABLE, ActkitError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
             findings.wrong("derived", "tables over the shards", f"cannot be computed again ({line(error)})")
             return
@@ -143,11 +143,11 @@ def _check_split(run: Path, facts: Mapping[str, Any], findings: Findings) -> Non
     for part, table in zip(parts(run, "sequences"), again, strict=False):
         made = True
         findings.count("derived", len(table))
-        stored = pq.read_table(part, columns=["split"], partitioning=None)
+        stored = read_part(part, ["split"])
         compare(part, stored, table.select(["split"]), findings)
     if not made:
         for part in parts(run, "sequences"):
-            stored = pq.read_table(part, columns=["split"], partitioning=None)
+            stored = read_part(part, ["split"])
             if stored["split"].null_count != len(stored):
                 findings.wrong("derived", part, "split is not what the shards give (there is none)")
 
@@ -179,7 +179,7 @@ def _scores(run: Path, facts: Mapping[str, Any], settings: Settings) -> Made:
 
 
 def _steering(run: Path, settings: Settings) -> Made:
-    rows = [row for part in parts(run, "interventions") for row in pq.read_table(part, partitioning=None).to_pylist()]
+    rows = rows_of_table(run, "interventions")
     yield from steering_tables(run, rows, **settings, report={})
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from actkit.runs.part import open_part, read_part
 from actkit.runs.reader import Ints
 from actkit.verify.tables.findings import Findings
 
@@ -90,7 +90,7 @@ class Group:
 
 def columns_of(part: Path, columns: Sequence[str]) -> pa.Table:
     """Some columns of one part. Raises ArrowInvalid for a null where there can be none."""
-    return _without_nulls(pq.read_table(part, columns=list(columns), partitioning=None))
+    return _without_nulls(read_part(part, columns))
 
 
 def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[Group]:
@@ -98,7 +98,7 @@ def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[
 
     Raises ArrowInvalid for a null, which these tables do not have.
     """
-    with pq.ParquetFile(part) as file:
+    with open_part(part) as file:
         for number in range(file.num_row_groups):
             table = _without_nulls(file.read_row_group(number))
             findings.count(CHECK_OF[part.parent.name], len(table))

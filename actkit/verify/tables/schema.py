@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from actkit.runs.part import schema_of_part
 from actkit.schemas import TABLES, arrow_schema
 from actkit.verify.tables.findings import Findings
 
@@ -28,7 +28,7 @@ def of_one_schema(table: str, parts: list[Part], findings: Findings) -> list[Par
     vector: pa.DataType | None = None
     for part in parts:
         findings.count("schema")
-        schema = pq.read_schema(part.path).remove_metadata()
+        schema = schema_of_part(part.path).remove_metadata()
         own = _vector_of(schema)
         expected = arrow_schema(table, vector or own or pa.list_(pa.float32()))
         if schema.equals(expected):

@@ -1,0 +1,86 @@
+"""A part of a run's table, opened: the one place where Arrow is asked for a run's Parquet file.
+
+A file may be damaged, or of somebody else's making. Over some footers Arrow ends the process, and some files claim more
+than any memory holds: what speaks against a file is looked for once, before anything is read of it.
+"""
+
+import stat
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actkit.errors import RunError, in_short
+from actkit.remote.path import RemotePath
+from actkit.runs.plausible import implausible
+
+KNOWN = 1 << 16
+"""Files of which is remembered whether anything speaks against them."""
+
+
+def open_part(part: Path) -> pq.ParquetFile:
+    """A part, to read its row groups and what its footer says of them.
+
+    Raises RunError for what is no regular file or no Parquet, contradicts itself or claims too much; FileNotFoundError.
+    """
+    if isinstance(part, RemotePath):
+        return _remote(part)
+    about = part.stat()
+    # Opening a pipe waits for whoever writes to it.
+    why = "no regular file"
+    if stat.S_ISREG(about.st_mode):
+        why = _against(part, about.st_mtime_ns, about.st_size)
+    if why is not None:
+        raise _refused(part, why)
+    return pq.ParquetFile(part)
+
+
+def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part as a table; all of its columns, or those named.
+
+    Raises what `open_part` does, and ArrowKeyError for a column that it lacks, which Arrow would pass over.
+    """
+    with open_part(part) as file:
+        if columns is None:
+            return file.read()
+        lacking = [name for name in columns if name not in file.schema_arrow.names]
+        if lacking:
+            raise pa.ArrowKeyError(f"{part} has no column {lacking[0]!r}")
+        return file.read(list(columns))
+
+
+def schema_of_part(part: Path) -> pa.Schema:
+    """The columns of a part, and its metadata. Raises what `open_part` does."""
+    with open_part(part) as file:
+        return file.schema_arrow
+
+
+@lru_cache(maxsize=KNOWN)
+def _against(part: Path, _changed: int, _bytes: int) -> str | None:
+    """Why a file is not read; `_changed` and `_bytes` tell it from another that is put in its place."""
+    try:
+        return implausible(pq.read_metadata(part))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError) as error:  # ArrowInvalid is one
+        return str(error)
+
+
+def _remote(part: RemotePath) -> pq.ParquetFile:
+    """Of a file elsewhere the footer is fetched once: to look twice costs less than to ask twice."""
+    file = pq.ParquetFile(part)
+    try:
+        why = implausible(file.metadata)
+    except ValueError as error:
+        why = str(error)
+    if why is not None:
+        file.close()
+        raise _refused(part, why)
+    return file
+
+
+def _refused(part: Path, why: str) -> RunError:
+    line = next(iter(why.splitlines()), "cannot be read")
+    return RunError(f"{part}: {in_short(line)}", f"actkit verify {part.parent.parent} says what else is wrong with it")
