@@ -63,7 +63,7 @@ def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
 
 def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
     """The first rows of the ranking, under the document's names."""
-    tables = [read_part(part, COLUMNS) for part in parts(run, "feature_scores")]
+    tables = [read_part(part, list(COLUMNS)) for part in parts(run, "feature_scores")]
     rows = pa.concat_tables(tables).slice(0, most).to_pylist()
     # `feature_idx` is what the older script's readers look for.
     return [{"feature_idx": row["feature_id"], **{COLUMNS[name]: row[name] for name in row}} for row in rows]

@@ -1,4 +1,4 @@
-"""A Parquet file's footer, taken apart without Arrow, for what Arrow 26 ends the process over when it is asked of it.
+"""A Parquet file's footer, read without Arrow, for what Arrow 26 ends the process over when it is asked of it.
 
 Where a row group's metadata contradicts the schema, C++ throws an exception that `RowGroupMetaData.column` and
 `ColumnChunkMetaData.statistics` let through, and the process is aborted: whoever opens a file that may be damaged asks
@@ -6,13 +6,16 @@ Where a row group's metadata contradicts the schema, C++ throws an exception tha
 numbers are those of `parquet.thrift` (apache/parquet-format).
 """
 
+import os
+from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 TAIL = 8
 """Bytes of the length and the magic after the footer."""
+AT_ONCE = 1 << 16
+"""Bytes that are read from a file's end, in the hope that its footer is in them: one elsewhere is asked once."""
 DEEPEST = 32
 TYPES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 WIDTHS = (1, 4, 8, 12, 4, 8, None, None)
@@ -21,12 +24,12 @@ Struct = dict[int, Any]
 Part = TypeVar("Part")
 
 
-def contradiction(metadata: pq.FileMetaData) -> str | None:
+def contradiction(path: Path, metadata: pq.FileMetaData) -> str | None:
     """What in a file's footer contradicts its schema, in a few words; None where nothing does.
 
-    Raises ValueError for a footer that is no Thrift.
+    Raises ValueError for a footer that is no Thrift, and OSError.
     """
-    about = _Compact(_footer(metadata)).struct()
+    about = _Compact(_footer(path)).struct()
     schema = metadata.schema
     groups = _part(about, 4, list)
     if len(groups) != metadata.num_row_groups:
@@ -70,13 +73,18 @@ def _part(of: Any, number: int, kind: type[Part]) -> Part:
     return found if isinstance(found, kind) else kind()
 
 
-def _footer(metadata: pq.FileMetaData) -> bytes:
-    """The footer as Arrow has understood it, written anew: a file elsewhere is not asked a second time."""
-    sink = pa.BufferOutputStream()
-    metadata.write_metadata_file(sink)
-    written = sink.getvalue().to_pybytes()
-    length = int.from_bytes(written[-TAIL : -TAIL + 4], "little")
-    return bytes(written[-TAIL - length : -TAIL])
+def _footer(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - AT_ONCE, 0))
+        end = bytes(file.read())
+        length = int.from_bytes(end[-TAIL:-4], "little")
+        if length + TAIL > size:
+            raise ValueError(f"a footer of {length:,} bytes in {size:,}")
+        if length + TAIL > len(end):
+            file.seek(size - TAIL - length)
+            end = bytes(file.read())
+        return end[-TAIL - length : -TAIL]
 
 
 class _Compact:

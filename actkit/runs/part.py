@@ -25,15 +25,16 @@ def open_part(part: Path) -> pq.ParquetFile:
 
     Raises RunError for what is no regular file or no Parquet, contradicts itself or claims too much; FileNotFoundError.
     """
-    if isinstance(part, RemotePath):
-        return _remote(part)
-    about = part.stat()
-    # Opening a pipe waits for whoever writes to it.
-    why = "no regular file"
-    if stat.S_ISREG(about.st_mode):
-        why = _against(part, about.st_mtime_ns, about.st_size)
+    if isinstance(part, RemotePath):  # which nobody changes while it is read
+        why = _against(part, 0, 0)
+    else:
+        about = part.stat()
+        is_file = stat.S_ISREG(about.st_mode)  # opening a pipe waits for whoever writes to it
+        why = _against(part, about.st_mtime_ns, about.st_size) if is_file else "no regular file"
     if why is not None:
-        raise _refused(part, why)
+        line = next(iter(why.splitlines()), "cannot be read")
+        hint = f"actkit verify {part.parent.parent} says what else is wrong with it"
+        raise RunError(f"{part}: {in_short(line)}", hint)
     return pq.ParquetFile(part)
 
 
@@ -61,26 +62,8 @@ def schema_of_part(part: Path) -> pa.Schema:
 def _against(part: Path, _changed: int, _bytes: int) -> str | None:
     """Why a file is not read; `_changed` and `_bytes` tell it from another that is put in its place."""
     try:
-        return implausible(pq.read_metadata(part))
+        return implausible(part, pq.read_metadata(part))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, EOFError) as error:  # ArrowInvalid is one
         return str(error)
-
-
-def _remote(part: RemotePath) -> pq.ParquetFile:
-    """Of a file elsewhere the footer is fetched once: to look twice costs less than to ask twice."""
-    file = pq.ParquetFile(part)
-    try:
-        why = implausible(file.metadata)
-    except ValueError as error:
-        why = str(error)
-    if why is not None:
-        file.close()
-        raise _refused(part, why)
-    return file
-
-
-def _refused(part: Path, why: str) -> RunError:
-    line = next(iter(why.splitlines()), "cannot be read")
-    return RunError(f"{part}: {in_short(line)}", f"actkit verify {part.parent.parent} says what else is wrong with it")

@@ -4,6 +4,8 @@ actkit stores vectors, ids and texts plainly, and dictionaries for names alone; 
 in their footer, and a run of equal values takes no room at all.
 """
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 
 from actkit.runs.parquet_footer import contradiction
@@ -13,15 +15,17 @@ ALWAYS = 128 << 20
 """Bytes that a column of one row group may have in memory, however small it is on disk."""
 RATIO = 64
 """Most bytes in memory for one on disk, beyond that."""
+REPEATED = 1 << 30
+"""Bytes that a column may have in memory whose every value may be the whole dictionary: no file of actkit's has one."""
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
 
 
-def implausible(metadata: pq.FileMetaData) -> str | None:
+def implausible(path: Path, metadata: pq.FileMetaData) -> str | None:
     """Why a file is not read, in a few words; None where nothing speaks against it.
 
-    `metadata` is its footer as Arrow reads it. Raises ValueError for one that is damaged.
+    `metadata` is its footer as Arrow reads it. Raises ValueError for one that is damaged, and OSError.
     """
-    why = contradiction(metadata)
+    why = contradiction(path, metadata)
     if why is not None:
         return why
     rows = 0
@@ -45,8 +49,9 @@ def _of_column(column: pq.ColumnChunkMetaData, rows: int) -> str | None:
     if column.physical_type == "BYTE_ARRAY":
         wide = max(wide, column.total_uncompressed_size)
         if column.has_dictionary_page:
-            if name.partition(".")[0] not in DICTIONARY:
-                return f"{name} has a dictionary, as no file of actkit's has"
+            most = column.num_values * column.total_uncompressed_size
+            if name.partition(".")[0] not in DICTIONARY and most > REPEATED:
+                return f"{name} has a dictionary, as no file of actkit's has, whose values may be any number of bytes"
             if column.total_uncompressed_size > ALWAYS:
                 return f"{name} claims a dictionary of {column.total_uncompressed_size:,} bytes"
     if wide > max(ALWAYS, RATIO * size):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.runs import parquet_footer
 from actkit.runs.parquet_footer import contradiction
 
 
@@ -51,9 +52,15 @@ def changed(path: Path, old: bytes, new: bytes) -> Path:
 
 
 def test_a_sound_file_contradicts_nothing(sound: Path) -> None:
-    assert contradiction(pq.read_metadata(sound)) is None
+    assert contradiction(sound, pq.read_metadata(sound)) is None
     pq.write_table(table().slice(0, 0), sound)
-    assert contradiction(pq.read_metadata(sound)) is None
+    assert contradiction(sound, pq.read_metadata(sound)) is None
+
+
+def test_a_footer_longer_than_what_is_read_at_once(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_footer, "AT_ONCE", 1000)
+    length = int.from_bytes(sound.read_bytes()[-8:-4], "little")
+    assert length > 1000 and contradiction(sound, pq.read_metadata(sound)) is None
 
 
 ASKED = """
@@ -62,7 +69,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from actkit.runs.parquet_footer import contradiction
 path = Path(sys.argv[1])
-print(contradiction(pq.read_metadata(path)))
+print(contradiction(path, pq.read_metadata(path)))
 """
 
 
@@ -115,7 +122,7 @@ for number in range(1500):
     print(number, flush=True)
     try:
         about = pq.read_metadata(path)
-        if contradiction(about) is None:
+        if contradiction(path, about) is None:
             for group in range(about.num_row_groups):
                 for column in range(about.num_columns):
                     about.row_group(group).column(column).statistics

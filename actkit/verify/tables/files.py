@@ -133,7 +133,7 @@ def _opened(path: Path, findings: Findings) -> Part | None:
         return None
     try:
         with pq.ParquetFile(path) as file:
-            why = implausible(file.metadata)
+            why = implausible(path, file.metadata)
             rows = file.metadata.num_rows
     except UNREADABLE as error:
         findings.wrong("files", path, f"cannot be opened ({line(error)}; {path.stat().st_size:,} bytes)")
