@@ -139,7 +139,7 @@ def _read(path: str, names: FieldNames, read: ReadSpec) -> Records:
         return with_fields(read_records(path, read=read), names.given())
     if names.given():
         return with_fields(read_records(path, "jsonl", read), names.given())
-    first, records = look_ahead(read_records(path, read=read), 1)
+    first, records, _ = look_ahead(read_records(path, read=read), 1)
     return as_json(records) if first and _has_prompt(first[0]) else records
 
 

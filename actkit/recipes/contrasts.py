@@ -76,7 +76,7 @@ def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]
         raise UsageError(
             f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
         )
-    first, records = look_ahead(read_records(what, "jsonl", read), LOOK_AHEAD)
+    first, records, _ = look_ahead(read_records(what, "jsonl", read), LOOK_AHEAD)
     values = [record.value for record in first if isinstance(record, Record)]
     shape = next((shape for value in values if (shape := shape_of(value)) is not None), None)
     if shape is None:

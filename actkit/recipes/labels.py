@@ -153,7 +153,7 @@ def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = Fa
     With `refuse_grades`, raises InputError where they are grades or numbers of classes, of which 1 need not be the
     positive one: for input whose labels can be named instead.
     """
-    first, again = look_ahead(records, LOOK_AHEAD)
+    first, again, _ = look_ahead(records, LOOK_AHEAD)
     if fields.columns:
         return Labels(fields), again
     seen: dict[str, str] = {}

@@ -89,10 +89,10 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     labels, records = _read(spec)
     about: dict[str, Any] = {"input_format": "preference pairs" if labels is None else "labelled texts"}
     if labels is not None:
-        first, records = look_ahead(records, LABELS_LOOKED_AT)
+        first, records, are_all = look_ahead(records, LABELS_LOOKED_AT)
         meant = meant_in(labels, first)
         about |= {"labels": meant, "weights": spec.fields.score}
-        if len(first) < LABELS_LOOKED_AT and not spec.fields.columns:
+        if are_all and not spec.fields.columns:
             check_both(counts_in(labels, first), meant["field"])
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
@@ -159,7 +159,7 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
         return False, (replace(record, source=EXAMPLE_SOURCE) for record in records)
     if spec.fields.label is None:  # else each message of a tree is a labelled text
         records = from_trees(records)
-    first, records = look_ahead(records, LOOK_AHEAD)
+    first, records, _ = look_ahead(records, LOOK_AHEAD)
     values = [record.value for record in first if isinstance(record, Record)]
     paired = spec.pairs.form is not None or any(detect(value, spec.pairs.names) for value in values)
     if paired:

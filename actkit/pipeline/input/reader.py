@@ -26,6 +26,8 @@ from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import version_of
 from actkit.remote.url import scheme_of
 
+MOST_AHEAD = 1 << 25
+"""Characters of records that are held to be looked at before the first of them is used."""
 MOST_VERSIONS = 200
 """Files of an input elsewhere whose versions a run keeps."""
 
@@ -68,15 +70,26 @@ def _rows(dataset: str, rows: Iterable[object]) -> Records:
             yield Record(index, dataset, None, row)
 
 
-def look_ahead(records: Records, most: int) -> tuple[list[Record | Rejected], Records]:
-    """The first records, at most `most`, and all of them: standard input cannot be read twice."""
-    first = list(itertools.islice(records, most))
+def look_ahead(
+    records: Records, most: int, most_text: int = MOST_AHEAD
+) -> tuple[list[Record | Rejected], Records, bool]:
+    """The first records, all records, and whether the first ones are all: standard input cannot be read twice.
+
+    They are at most `most`, and no more once they hold `most_text` characters.
+    """
+    first: list[Record | Rejected] = []
+    left = most_text
+    for record in records:
+        first.append(record)
+        left -= len(str(record.value)) if isinstance(record, Record) else 0
+        if len(first) == most or left < 0:
+            break
 
     def again() -> Records:
         yield from first
         yield from records
 
-    return first, again()
+    return first, again(), len(first) < most and left >= 0
 
 
 def records_about(where: str, read: ReadSpec | None = None) -> int | None:

@@ -26,7 +26,7 @@ def with_fields(
     wanted = [name for name in named if name is not None]
     if not wanted:
         return records
-    first, again = look_ahead(records, LOOK_AHEAD)
+    first, again, _ = look_ahead(records, LOOK_AHEAD)
     check_named([fields_of(record.value) for record in first if isinstance(record, Record)], wanted)
     return again
 

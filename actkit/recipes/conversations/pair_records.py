@@ -33,7 +33,7 @@ def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Record
     Raises InputError when none of the first ones is in a known shape, or a field that was named is in none of them.
     """
     check_form(spec.form)
-    looked_at, records = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
+    looked_at, records, _ = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
     values = [record.value for record in looked_at if isinstance(record, Record)]
     check_named(values, spec.names.given())
     check_numbers(values, spec.names)

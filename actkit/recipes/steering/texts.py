@@ -88,7 +88,7 @@ def own_answers(path: str, seed: int, choose: bool) -> list[dict[str, Any]]:
     With `choose` half of the prompts are for choosing layer and strength. Raises InputError for a file of neither form
     or with a bad record, UsageError where there are too few prompts to choose with.
     """
-    first, records = look_ahead(read_records(path, default_format="jsonl"), 1)
+    first, records, _ = look_ahead(read_records(path, default_format="jsonl"), 1)
     if not first:
         raise InputError(f"{name_of(path)}: the input has no records", "is the file, or what is piped in, empty?")
     found = []

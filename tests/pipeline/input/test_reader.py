@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input import json_stream
-from actkit.pipeline.input.reader import read_records
+from actkit.pipeline.input.reader import look_ahead, read_records
 
 
 def write(folder: Path, name: str, data: str | bytes) -> str:
@@ -628,3 +628,18 @@ def test_a_column_named_at_length_does_not_fill_the_screen(tmp_path: Path) -> No
     with pytest.raises(InputError) as caught:
         list(read_records(str(tmp_path / "in.csv")))
     assert len(caught.value.message) < 150 + len(str(tmp_path))
+
+
+def test_looking_ahead_holds_few_long_records_and_loses_none() -> None:
+    taken: list[int] = []
+
+    def long() -> Any:
+        for number in range(9):
+            taken.append(number)
+            yield Record(number, "x.jsonl", number + 1, {"text": "a" * 400})
+
+    first, records, are_all = look_ahead(long(), 5, 1000)
+    assert [record.record_id for record in first] == taken == [0, 1, 2] and not are_all
+    assert [record.record_id for record in records] == list(range(9))
+    first, records, are_all = look_ahead(iter(list(long())[:2]), 5)
+    assert len(first) == 2 and are_all and len(list(records)) == 2
