@@ -27,6 +27,12 @@ class HookPoint:
     layer: int
     name: str
 
+    @classmethod
+    def of(cls, text: str) -> "HookPoint":
+        """The hook point of a full name. Raises ValueError for a text that is none."""
+        _, layer, name = text.split(".", 2)
+        return cls(int(layer), name)
+
     def __str__(self) -> str:
         return f"blocks.{self.layer}.{self.name}"
 

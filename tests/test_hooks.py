@@ -145,3 +145,10 @@ def test_what_is_no_name_of_a_hook_point_is_refused(name: str) -> None:
 def test_a_full_name_with_a_missing_layer_is_refused() -> None:
     with pytest.raises(UsageError, match=r"hook_points blocks.9.hook_mlp_out: there is no layer 9"):
         parse_hook_points(["blocks.9.hook_mlp_out"], "all", 4)
+
+
+def test_a_full_name_is_read_back() -> None:
+    for point in (HookPoint(3, "hook_mlp_out"), HookPoint(11, "attn.hook_z")):
+        assert HookPoint.of(str(point)) == point
+    with pytest.raises(ValueError, match=r"invalid literal|not enough"):
+        HookPoint.of("hook_embed")

@@ -44,6 +44,14 @@ def stratified_auroc(scores: Floats, labels: Bools, strata: Ints) -> float:
     return wins / pairs if pairs else float("nan")
 
 
+def spearman(scores: Floats, lengths: Floats | Ints) -> float:
+    """Spearman's correlation of scores [n] with lengths [n]; NaN where either does not vary."""
+    if not (np.ptp(scores) and np.ptp(lengths)):
+        return float("nan")
+    found = float(np.corrcoef(rankdata(scores), rankdata(lengths))[0, 1])
+    return min(max(found, -1.0), 1.0)
+
+
 @dataclass(frozen=True)
 class LengthCheck:
     """The lengths of texts of both labels, which scores of the same texts are compared with."""
@@ -63,10 +71,7 @@ class LengthCheck:
 
     def spearman(self, scores: Floats) -> float:
         """Spearman's correlation of scores [n] with the number of tokens; NaN where either does not vary."""
-        if not (np.ptp(scores) and np.ptp(self.lengths)):
-            return float("nan")
-        found = float(np.corrcoef(rankdata(scores), rankdata(self.lengths))[0, 1])
-        return min(max(found, -1.0), 1.0)
+        return spearman(scores, self.lengths)
 
     def adjusted(self, scores: Floats) -> float:
         """AUROC of scores [n] within texts of about equal length; NaN where too few are."""

@@ -82,10 +82,9 @@ def interventions_of(actions: Sequence[Action], saes: Mapping[str, Sae]) -> list
 def edit_of(action: Action, saes: Mapping[str, Sae]) -> Edit:
     """What an action does to a model."""
     assert action.hook_point is not None
-    _, layer, name = action.hook_point.split(".", 2)
     change = _change(action, saes)
     spared = change if action.sink_norm is None else sparing(change, action.sink_norm)
-    return Edit(HookPoint(int(layer), name), spared)
+    return Edit(HookPoint.of(action.hook_point), spared)
 
 
 def _change(action: Action, saes: Mapping[str, Sae]) -> Change:

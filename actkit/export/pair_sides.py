@@ -34,7 +34,7 @@ def side_of(run: Run, side: str) -> dict[str, Any]:
         ids[row, :length] = torch.from_numpy(table["token_id"].astype(np.int64))
         special[row, :length] = torch.from_numpy(table["left_out"].astype(np.int64))
         mask[row, :length] = 1
-    points = [_point(name) for name in run.hook_points]
+    points = [HookPoint.of(name) for name in run.hook_points]
     alone = len({point.layer for point in points}) == len(points)
     order = np.array([row["sequence_id"] for row in own], dtype=np.int64)
     at, positions = _places(run, side, order)
@@ -55,11 +55,6 @@ def side_of(run: Run, side: str) -> dict[str, Any]:
         "captured_layers": sorted({point.layer for point in points}),
         "n_truncated": [row["n_truncated"] for row in own],
     }
-
-
-def _point(name: str) -> HookPoint:
-    _, layer, rest = name.split(".", 2)
-    return HookPoint(int(layer), rest)
 
 
 def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[Any]]]:

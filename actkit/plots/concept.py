@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from actkit.analysis.length import spearman
 from actkit.plots.concept_sides import chosen, projected
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, columns_of, needs
 from actkit.plots.style import (
@@ -162,7 +163,7 @@ def length(run: Source, pick: Pick) -> Drawn:
         )
     made.update_xaxes(title="tokens of the text")
     made.update_yaxes(title=f"projection on {label(of.method)} at layer {of.layer}")
-    r = _spearman(np.concatenate([of.positive, of.negative]), np.concatenate(of.tokens))
+    r = float(np.nan_to_num(spearman(np.concatenate([of.positive, of.negative]), np.concatenate(of.tokens))))
     row = chosen(run, pick)
     adjusted = row.get("auroc_length_adjusted")
     said = f" Within texts of about equal length the AUROC is {adjusted:.3f}." if adjusted is not None else ""
@@ -294,9 +295,3 @@ def _auroc(positive: Any, negative: Any) -> float:
     from scipy.stats import mannwhitneyu
 
     return float(mannwhitneyu(positive, negative).statistic) / (len(positive) * len(negative))
-
-
-def _spearman(first: Any, second: Any) -> float:
-    from scipy.stats import spearmanr
-
-    return 0.0 if len(set(second.tolist())) < 2 else float(spearmanr(first, second).statistic)

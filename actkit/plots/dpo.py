@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
+from actkit.analysis.length import spearman
 from actkit.plots.layer_choice import layer_shown
 from actkit.plots.pair_vectors import SIDES, differences_at, drifts, halves, layer_differences
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
@@ -134,7 +135,7 @@ def pca(run: Source, pick: Pick) -> Drawn:
         left, sizes, _ = np.linalg.svd(values, full_matrices=False)
         scores = left[:, :2] * sizes[:2]
         share = sizes[:2] ** 2 / max(float((sizes**2).sum()), 1e-30)
-        shares.append(abs(_spearman(scores[:, 0], longer)))
+        shares.append(abs(float(np.nan_to_num(spearman(scores[:, 0], longer)))))
         marker = {
             "color": longer,
             "colorscale": DIVERGING,
@@ -294,9 +295,3 @@ def _projections(run: Source, sequence: int, point: str, direction: Any) -> dict
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-def _spearman(first: Any, second: Any) -> float:
-    from scipy.stats import spearmanr
-
-    return 0.0 if len(set(second.tolist())) < 2 else float(spearmanr(first, second).statistic)

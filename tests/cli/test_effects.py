@@ -24,7 +24,7 @@ def printed(metrics: tuple[str, ...], folder: Path) -> list[str]:
     rows = effect_rows(Measured(samples, np.zeros(4)), made, 0.1)
     (folder / "effects").mkdir(parents=True)
     pq.write_table(
-        pa.Table.from_pylist([{"delta_nll": None, **row} for row in rows]), folder / "effects" / "part-0.parquet"
+        pa.Table.from_pylist([{"delta_nll": None, **row} for row in rows]), folder / "effects" / "part-00000.parquet"
     )
     screen = Console(file=io.StringIO(), width=120)
     report = report_of([row for row in rows if row["metric"] == metrics[0]], 30, 0.1)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from actkit.cli.screen.console import draw_table
+from actkit.cli.screen.console import draw_table, headed
 from actkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,9 +48,8 @@ def saes(
                 line = {"release": release.name, "model": release.model, "repository": release.repository}
                 sys.stdout.write(json_text.dumps({**line, "sae_id" if ids else "sae_ids": row}) + "\n")
         return
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("release", "model", "sae_id" if ids else "SAEs"):
-        shown.add_column(column, no_wrap=True)
+    columns = ("release", "model", "sae_id" if ids else "SAEs")
+    shown = headed(*columns, left=columns)
     for release, matching in found:
         for cell in matching if ids else [f"{len(matching)}, such as {matching[0]}"]:
             shown.add_row(release.name, release.model, cell)

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.options.finished import RunPath
 from actkit.cli.options.groups import MODEL, OUTPUT, SAE, at_home, option, with_option_groups
 from actkit.cli.options.model import AllowPickle, Device, TrustRemoteCode
 from actkit.cli.run_argument import check_run
-from actkit.cli.screen.console import console, counted, draw_table, say
+from actkit.cli.screen.console import console, counted, draw_table, headed, say
 from actkit.cli.screen.progress import share_shown
 from actkit.config import Attention
 from actkit.errors import RunError
@@ -134,10 +133,7 @@ def verify(
 def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, problems: list[str]) -> None:
     """The checks and what came of them, then each problem on a line."""
     screen = console()
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("check")
-    shown.add_column("looked at", justify="right")
-    shown.add_column("result")
+    shown = headed("check", "looked at", "result", left=("check", "result"))
     wrong = [problem.check for problem in findings.problems]
     facts = findings.facts()["checked"]
     for name in [*facts, *(name for name in dict.fromkeys(wrong) if name not in facts)]:
@@ -164,10 +160,8 @@ def _show_again(again: Mapping[str, Any]) -> None:
         f"{counted(again['tokens'], 'token')}; {texts['same']:,} of {counted(texts['sequences'], 'text')} give the "
         "same tokens"
     )
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("computed again", overflow="fold")
-    for name in ("rows", "worst error", "allowed", "same rows", "same features"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    figures = ("rows", "worst error", "allowed", "same rows", "same features")
+    shown = headed("computed again", *figures, left=("computed again",))
     for name, row in again["hook_points"].items():
         shown.add_row(name, f"{row['vectors']:,}", f"{row['worst_error']:.1e}", f"{row['tolerance']:.0e}")
     for name, row in again["saes"].items():

@@ -3,7 +3,7 @@
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,14 @@ def draw_table(table: Table, screen: Console | None = None) -> None:
     for line in Text.from_ansi(drawn.get()).split("\n"):
         line.rstrip()  # or the blanks of a short line would run on
         screen.print(line, soft_wrap=True)
+
+
+def headed(*columns: str, left: Collection[str], narrow: bool = False) -> Table:
+    """A table without lines, its columns to the right but for those in `left`; `narrow` where they are many."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0) if narrow else (0, 1))
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
 
 
 def counted(number: int, singular: str, many: str = "") -> str:

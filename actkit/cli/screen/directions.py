@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from actkit.cli.screen.console import console, draw_table, say
+from actkit.cli.screen.console import console, draw_table, headed, say
 from actkit.runs.reader import rows_of_table
 
 BAR = 12
@@ -26,9 +25,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
     about = facts["concept"]
     screen = screen or console()
     chosen = about["chosen"].get(about["method"])
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in COLUMNS:
-        shown.add_column(name, justify="left" if name in ("", "method") else "right", no_wrap=True)
+    shown = headed(*COLUMNS, left=("", "method"), narrow=True)
     rows = rows_of_table(path, "direction_scores")
     for row in rows:
         if row["method"] != about["method"]:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from actkit.cli.screen.console import size
-from actkit.cli.screen.summary import written_of
+from actkit.cli.screen.console import counted, draw_table, headed, size
+from actkit.cli.screen.summary import show_reasons, written_of
 from actkit.cli.screen.token_strip import BOUNDARY, drawn
 from actkit.report.token_strips import Strip, Token
 
@@ -20,20 +20,17 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     """Counts, tables, memory, and the first example with its token ids and read positions."""
     counts, model = facts["counts"], facts["model"]
     how = ", ".join(model[key] for key in ("dtype", "quantize", "device") if key in model)
-    sequences = "1 sequence" if counts["sequences"] == 1 else f"{counts['sequences']:,} sequences"
-    shards = "1 shard" if counts["shards"] == 1 else f"{counts['shards']:,} shards"
     screen.print(
         f"plan of [bold]{facts['command']}[/] with {model['name']} ({how}): "
-        f"{written_of(facts)}, {sequences}, "
-        f"{counts['tokens']:,} tokens, {counts['kept']:,} positions stored, {shards}"
+        f"{written_of(facts)}, {counted(counts['sequences'], 'sequence')}, "
+        f"{counts['tokens']:,} tokens, {counts['kept']:,} positions stored, {counted(counts['shards'], 'shard')}"
     )
     if counts["truncated"]:
         screen.print(f"  {counts['truncated']:,} truncated")
-    for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
-        screen.print(f"  {count:,} rejected: {reason}", markup=False)
+    show_reasons(facts, screen)
     points = facts["hook_points"]
     screen.print(f"  reads {', '.join(points) if len(points) < 4 else f'{points[0]} … {points[-1]} ({len(points)})'}")
-    screen.print(_tables(facts["tables"]))
+    draw_table(_tables(facts["tables"]), screen)
     known = f"  about {size(facts['bytes'])} in all, {size(facts['free_bytes'])} free"
     open_ends = [name for name, table in facts["tables"].items() if table["bytes"] is None]
     screen.print(known + (f"; {', '.join(open_ends)} not counted" if open_ends else ""))
@@ -52,10 +49,7 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("table")
-    shown.add_column("rows", justify="right")
-    shown.add_column("size", justify="right")
+    shown = headed("table", "rows", "size", left=("table",))
     for name, table in tables.items():
         known = "unknown" if table["bytes"] is None else size(table["bytes"])
         shown.add_row(name, f"{table['rows']:,}", f"at most {known}" if table["at_most"] and table["bytes"] else known)

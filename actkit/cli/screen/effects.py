@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from actkit.cli.screen.console import console, draw_table, say
+from actkit.cli.screen.console import console, draw_table, headed, say
 from actkit.runs.reader import rows_of_table
 
 MOST = 40
@@ -20,23 +19,10 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
     rows = [row for row in rows_of_table(path, "effects") if not row["is_control"]]
     splits = {row["split"] for row in rows}
     split = "validation" if "validation" in splits else "test"
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     several = len({row["metric"] for row in rows}) > 1
-    for name in (
-        "",
-        "do",
-        "source",
-        *["measure"] * several,
-        "layer",
-        "strength",
-        "effect (95 %)",
-        "chance",
-        "right",
-        "cost",
-        "p",
-        "q",
-    ):
-        shown.add_column(name, justify="left" if name in ("", "do", "source", "measure") else "right", no_wrap=True)
+    words = ("", "do", "source", *["measure"] * several)
+    figures = ("layer", "strength", "effect (95 %)", "chance", "right", "cost", "p", "q")
+    shown = headed(*words, *figures, left=words, narrow=True)
     own = [row for row in rows if row["split"] == split]
     for row in own[:MOST]:
         shown.add_row(

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from actkit.cli.screen.console import console, draw_table, say
+from actkit.cli.screen.console import console, draw_table, headed, say
 
 TOLD = 5
 """Features whose contexts are printed."""
@@ -50,9 +50,7 @@ def show_ranking(path: Path, screen: Console | None = None) -> None:
 
 
 def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in (*COLUMNS, *(("SAE",) if several else ())):
-        shown.add_column(name, justify="left" if name == "SAE" else "right", no_wrap=True)
+    shown = headed(*COLUMNS, *(("SAE",) if several else ()), left=("SAE",), narrow=True)
     for row in rows:
         low, high = (f"{row[f'auroc_{end}']:.2f}".lstrip("0") for end in ("low", "high"))
         cells = [

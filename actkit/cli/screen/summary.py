@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.screen.console import console, counted, draw_table, say, size
+from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
 from actkit.errors import in_short
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
@@ -108,8 +108,7 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(f"  {sinks} (is_sink in the table tokens): left out of statistics, as special tokens are")
     _show_template_tokens(facts, screen)
     _show_touching(facts, screen)
-    for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
-        screen.print(f"  {count:,} rejected: {reason}", markup=False)
+    show_reasons(facts, screen)
     if len(facts["rejected_reasons"]) > 5:
         screen.print("  more reasons are in the table rejected")
     if facts.get("first_rejected"):
@@ -117,6 +116,12 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
     if counts["rejected"] >= MANY_REJECTED * counts["read"] > 0:
         share = f"{counts['rejected'] / counts['read']:.0%} of the {facts['unit']}s were rejected"
         say("warning", f"{share}: {'; '.join(kept_by(facts['rejected_reasons']))}", screen=screen)
+
+
+def show_reasons(facts: Mapping[str, Any], screen: Console) -> None:
+    """The five commonest reasons why records were rejected."""
+    for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
+        screen.print(f"  {count:,} rejected: {reason}", markup=False)
 
 
 def _show_template_tokens(facts: Mapping[str, Any], screen: Console) -> None:
@@ -179,10 +184,7 @@ def verified(found: Mapping[str, Any]) -> str:
 
 
 def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("table")
-    shown.add_column("rows", justify="right")
-    shown.add_column("size", justify="right")
+    shown = headed("table", "rows", "size", left=("table",))
     for name, facts in tables.items():
         shown.add_row(name, f"{facts['rows']:,}", size(facts["bytes"]))
     return shown
@@ -191,10 +193,9 @@ def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
 def _layers(path: Path) -> Table:
     from actkit.runs.reader import rows_of_table
 
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    names = ("hook point", "positions", "mean", "std", "mean norm", "min", "max")
+    shown = headed(*names, left=("hook point",), narrow=True)
     shown.title, shown.title_justify = "without special tokens and sinks", "left"
-    for name in ("hook point", "positions", "mean", "std", "mean norm", "min", "max"):
-        shown.add_column(name, justify="left" if name == "hook point" else "right")
     for row in rows_of_table(path, "layer_stats"):
         if not row["special_tokens"] and row["n_positions"]:
             figures = (f"{row[name]:.3f}" for name in ("mean", "std", "mean_norm", "min", "max"))
@@ -204,10 +205,7 @@ def _layers(path: Path) -> Table:
 
 def show_profile(facts: Mapping[str, Any]) -> None:
     """Where a run's time went: seconds, and tokens a second, of each part."""
-    table = Table(box=None)
-    table.add_column("part")
-    table.add_column("seconds", justify="right")
-    table.add_column("tokens/s", justify="right")
+    table = headed("part", "seconds", "tokens/s", left=("part",))
     for part, spent in facts.get("profile", {}).items():
         speed = spent["tokens_per_second"]
         table.add_row(part, f"{spent['seconds']:,.2f}", "" if speed is None else f"{speed:,.0f}")

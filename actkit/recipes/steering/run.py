@@ -206,12 +206,7 @@ def _sae(source: Source, name: str, description: Description) -> Sae:
 
 
 def _points(actions: Sequence[Action]) -> list[HookPoint]:
-    found = []
-    for action in actions:
-        if action.hook_point is not None:
-            _, layer, rest = action.hook_point.split(".", 2)
-            found.append(HookPoint(int(layer), rest))
-    return found
+    return [HookPoint.of(action.hook_point) for action in actions if action.hook_point is not None]
 
 
 def _words(text: str, description: Description) -> tuple[Any, Any]:

@@ -100,7 +100,9 @@ class Recomputing:
 
     def _sequence(self, sequence: StoredSequence, found: Recomputed) -> None:
         wanted = {
-            point_of(name) for table in ("activations", "pooled_activations") for name in sequence.values.get(table, ())
+            HookPoint.of(name)
+            for table in ("activations", "pooled_activations")
+            for name in sequence.values.get(table, ())
         }
         for name in (name for table in ("features", "pooled_features") for name in sequence.values.get(table, ())):
             if name in self.saes:
@@ -120,8 +122,8 @@ class Recomputing:
         read = self.model.read(sequence.token_ids, points)
         for name, table in sequence.values.get("activations", {}).items():
             stored, positions = matrix(table), table["position"].to_numpy()
-            if point_of(name) in read and stored is not None:
-                again = read[point_of(name)].cpu().to(torch.float64).numpy()[positions]
+            if HookPoint.of(name) in read and stored is not None:
+                again = read[HookPoint.of(name)].cpu().to(torch.float64).numpy()[positions]
                 found.vectors_of(name).compare(stored, again, [f"{sequence.place}, position {at}" for at in positions])
         for name, table in sequence.values.get("features", {}).items():
             if name in self.saes and self.saes[name].hook_point in read:
@@ -149,8 +151,8 @@ class Recomputing:
             return
         for name, table in sequence.values.get("pooled_activations", {}).items():
             stored = matrix(table)
-            if point_of(name) in read and stored is not None:
-                again = pooled_vector(read[point_of(name)][torch.tensor(positions)])
+            if HookPoint.of(name) in read and stored is not None:
+                again = pooled_vector(read[HookPoint.of(name)][torch.tensor(positions)])
                 found.vectors_of(f"pooled {name}").compare(stored, again, [sequence.place])
         for name, table in sequence.values.get("pooled_features", {}).items():
             if name in self.saes and self.saes[name].hook_point in read:
@@ -171,9 +173,3 @@ def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, I
     chosen = np.sort(np.random.default_rng(seed).permutation(len(every))[:n])
     found = {name: every[chosen[owner[chosen] == number]] for number, name in enumerate(records)}
     return {name: table for name, table in found.items() if len(table)}
-
-
-def point_of(name: str) -> HookPoint:
-    """The hook point of a full name, such as blocks.3.hook_mlp_out."""
-    _, layer, rest = name.split(".", 2)
-    return HookPoint(int(layer), rest)
