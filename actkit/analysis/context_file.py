@@ -5,8 +5,8 @@ from types import TracebackType
 
 import numpy as np
 
-from actkit.analysis.contexts import Windows, joined, texts_of
 from actkit.analysis.scratch_file import Spill
+from actkit.analysis.windows import Windows, texts_of, windows_of
 from actkit.runs.reader import Ints
 
 
@@ -21,29 +21,23 @@ class ContextFile:
         n_blocks = int(blocks.max(initial=-1)) + 1
         self._firsts = np.searchsorted(blocks, np.arange(n_blocks + 1))
         self._files = [Spill(scratch) for _ in range(n_blocks)]
-        self._kept: list[list[tuple[Ints, int, Ints]]] = [[] for _ in range(n_blocks)]
-        """Of each block, part by part: which tokens, where their texts begin in the file, and their lengths."""
+        self._kept: list[list[tuple[Ints, Ints]]] = [[] for _ in range(n_blocks)]
+        """Of each block, part by part: which tokens, and the lengths of their texts."""
         try:
-            for where, texts in texts_of(run, sequences, positions):
-                for number in np.unique(blocks[where]).tolist():
-                    mine = np.flatnonzero(blocks[where] == number)
-                    own = texts.taken(mine)
-                    begin = self._files[number].write(own.to_bytes())
-                    self._kept[number].append((where[mine], begin, own.lengths))
+            for where, data, lengths in texts_of(run, sequences, positions, blocks):
+                number = int(blocks[where[0]])
+                self._files[number].write(data)
+                self._kept[number].append((where - self._firsts[number], lengths))
         except BaseException:
             self.close()
             raise
 
     def block(self, number: int) -> Windows:
         """The texts of one block's tokens, in their order."""
-        if number >= len(self._files):
-            return joined([])
-        found, tokens = [], []
-        for where, begin, lengths in self._kept[number]:
-            data = self._files[number].read(begin, int(lengths.sum()), np.uint8)
-            found.append(Windows.from_bytes(data, lengths))
-            tokens.append(where)
-        return joined(found).taken(np.argsort(np.concatenate(tokens)))
+        kept = self._kept[number] if number < len(self._kept) else []
+        n_bytes = sum(int(lengths.sum()) for _, lengths in kept)
+        data = self._files[number].read(0, n_bytes, np.uint8) if kept else np.zeros(0, dtype=np.uint8)
+        return windows_of([own for own, _ in kept], [lengths for _, lengths in kept], data)
 
     def close(self) -> None:
         """Remove the files."""

@@ -1,7 +1,6 @@
-"""Where features are strongest: the best tokens of each, gathered part by part, and the text around them."""
+"""Where features are strongest: the best tokens of each, gathered part by part, with the text around them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.runs.reader import Ints, keys_of, part_of, parts
+from actkit.analysis.windows import Windows, texts_of, windows_of
+from actkit.runs.reader import Ints
 from actkit.schemas import CONTEXTS
 
-AROUND = 60
-"""Characters of text before and after the token."""
 AT_ONCE = 1 << 20
 """Entries that are looked at together."""
 WAITING = 1 << 14
 """Entries after which what waits is taken in; more where there are very many features."""
-CUT = 1 << 12
-"""Windows that are cut out of a text together."""
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
 
 class Strongest:
@@ -63,7 +58,7 @@ class Strongest:
         feature_ids: npt.NDArray[np.integer],
         activations: Floats,
         sequence_ids: Ints,
-        positions: Ints,
+        positions: npt.NDArray[np.integer],
         kinds: Ints | None = None,
         tokens: npt.NDArray[np.integer] | None = None,
     ) -> None:
@@ -131,56 +126,6 @@ def _first_of_kind(ids: Ints, kinds: Ints) -> Ints:
     return np.sort(order[first])
 
 
-@dataclass(frozen=True)
-class Windows:
-    """The texts around tokens [n], in UTF-8."""
-
-    texts: pa.LargeBinaryArray
-    lengths: Ints
-    """[n, 3] bytes before the token, of itself, after it."""
-
-    @classmethod
-    def from_bytes(cls, data: Bytes, lengths: Ints) -> "Windows":
-        """Of texts end to end."""
-        return cls(_pieces(lengths.sum(1), data), lengths)
-
-    def taken(self, some: Ints) -> "Windows":
-        """Those of the texts with these numbers [k], in this order."""
-        return Windows(self.texts.take(pa.array(some)), self.lengths[some])
-
-    def to_bytes(self) -> Bytes:
-        """The texts end to end."""
-        ends = np.frombuffer(self.texts.buffers()[1], dtype=np.int64)[self.texts.offset :][: len(self.texts) + 1]
-        data = np.frombuffer(self.texts.buffers()[2] or b"", dtype=np.uint8)
-        return data[ends[0] : ends[-1]]
-
-    def codes(self) -> Ints:
-        """[n] numbers that are equal where texts are, and where the token stands in them."""
-        texts = self.texts.dictionary_encode().indices.to_numpy().astype(np.int64)
-        _, spans = np.unique(self.lengths[:, 0] << 32 | self.lengths[:, 1], return_inverse=True)
-        return np.unique(texts * (int(spans.max(initial=0)) + 1) + spans, return_inverse=True)[1]
-
-    def columns(self) -> Iterator[pa.Array]:
-        """The text before the tokens, the tokens' own, and the text after them."""
-        pieces = _pieces(self.lengths.reshape(-1), self.to_bytes())
-        for part in range(3):
-            yield pieces.take(pa.array(np.arange(part, len(pieces), 3))).cast(pa.string())
-
-
-def _pieces(lengths: Ints, data: Bytes) -> pa.LargeBinaryArray:
-    """Bytes cut into pieces [n] of these lengths."""
-    ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(data))]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(lengths), buffers)
-
-
-def joined(windows: Sequence[Windows]) -> Windows:
-    """Several after one another."""
-    lengths = [window.lengths for window in windows]
-    texts = [pa.array([], pa.large_binary()), *(window.texts for window in windows)]
-    return Windows(pa.concat_arrays(texts), np.concatenate([np.zeros((0, 3), dtype=np.int64), *lengths]))
-
-
 def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.Array:
     """For each of `features` the list of its strongest tokens with the text around them; type `schemas.CONTEXTS`."""
     chosen = np.asarray(features, dtype=np.int64)
@@ -188,8 +133,8 @@ def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.
     there = activations > 0
     sequences, positions = strongest.sequence_ids[chosen][there], strongest.positions[chosen][there]
     found = list(texts_of(run, sequences, positions))
-    where = np.concatenate([np.zeros(0, dtype=np.int64), *(index for index, _ in found)])
-    texts = joined([window for _, window in found]).taken(np.argsort(where))
+    data = np.concatenate([np.zeros(0, dtype=np.uint8), *(data for _, data, _ in found)])
+    texts = windows_of([own for own, _, _ in found], [lengths for _, _, lengths in found], data)
     ends = np.concatenate([[0], np.cumsum(there.sum(1))])
     return context_lists(ends, sequences, positions, activations[there], texts)
 
@@ -206,57 +151,3 @@ def context_lists(ends: Ints, sequences: Ints, positions: Ints, activations: Flo
         names=[field.name for field in CONTEXTS.value_type],
     )
     return pa.ListArray.from_arrays(pa.array(ends.astype(np.int32)), rows).cast(CONTEXTS)
-
-
-def texts_of(run: Path, sequences: Ints, positions: Ints) -> Iterator[tuple[Ints, Windows]]:
-    """Part by part, which of the tokens [n] are in it, and the texts around them.
-
-    One pass over `sequences` and `tokens`, of which a part is in memory. Characters are counted in bytes all at once.
-    """
-    order = np.lexsort((positions, sequences))
-    ranked = sequences[order]
-    for part in parts(run, "sequences"):
-        ids = part_of(run, "sequences", part, ["sequence_id"])["sequence_id"].to_numpy()
-        if not len(ids):
-            continue
-        low, high = np.searchsorted(ranked, [ids[0], ids[-1] + 1])
-        wanted = order[low:high]
-        if not len(wanted):
-            continue
-        table = part_of(run, "sequences", part, ["char_offset", "text"])
-        tokens = part_of(run, "tokens", part, ["sequence_id", "position", "char_start", "char_end"])
-        keys = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
-        row = np.searchsorted(keys, keys_of(sequences[wanted], positions[wanted]))
-        owner = np.searchsorted(ids, sequences[wanted])
-        offset = table["char_offset"].to_numpy()[owner]
-        start, end = (tokens[name].to_numpy()[row] - offset for name in ("char_start", "char_end"))
-        yield wanted, _around(table["text"], owner, start, end)
-
-
-def _around(texts: pa.ChunkedArray, owner: Ints, start: Ints, end: Ints) -> Windows:
-    """The texts around characters [start, end) of those of `texts` that are `owner` [n]."""
-    whole = texts.cast(pa.large_string()).combine_chunks()
-    whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-    ends = np.frombuffer(whole.buffers()[1], dtype=np.int64)[whole.offset : whole.offset + len(whole) + 1]
-    data = np.frombuffer(whole.buffers()[2] or b"", dtype=np.uint8)[: ends[-1]]
-    # A byte that does not go on with a character begins one.
-    begins = np.append(np.flatnonzero((data & 0xC0) != 0x80), len(data))
-    first, last = np.searchsorted(begins, ends[owner]), np.searchsorted(begins, ends[owner + 1])
-    edges = [
-        begins[np.clip(first + at, first, last)] for at in (np.maximum(start - AROUND, 0), start, end, end + AROUND)
-    ]
-    lengths = np.diff(np.stack(edges, axis=1), axis=1)
-    return Windows.from_bytes(_cut(data, edges[0], edges[3]), lengths)
-
-
-def _cut(data: Bytes, begins: Ints, ends: Ints) -> Bytes:
-    """The bytes [begin, end) of each of `begins` and `ends`, which may overlap, end to end."""
-    found = [np.zeros(0, dtype=np.uint8)]
-    for first in range(0, len(begins), CUT):
-        begin, lengths = begins[first : first + CUT], (ends - begins)[first : first + CUT]
-        width = int(lengths.max())
-        # All as long as the longest, and what is too much taken off: a copy a row, not one a byte.
-        padded = np.concatenate([data, np.zeros(width, dtype=np.uint8)]) if (begin + width > len(data)).any() else data
-        rows = np.lib.stride_tricks.sliding_window_view(padded, max(width, 1))[begin]
-        found.append(rows[np.arange(max(width, 1)) < lengths[:, None]])
-    return np.concatenate(found)

@@ -1,15 +1,18 @@
 """What `features` holds of one SAE in order of feature, in a temporary file: tables that say something of each feature.
 
-1. Go over `features` once. About CHUNK entries at a time are sorted by feature, which takes a counting sort, and
-   appended with where each feature begins among them.
-2. Cut the features into ranges of about RANGE entries. What each chunk has of a range is read and put where it belongs:
-   entries came in order of sequence and position, and stay so within a feature.
+1. Go over `features` once. About CHUNK entries at a time are a sparse matrix, tokens by features; it is turned into one
+   of features by tokens, which is a counting sort, and appended. What is said of a token is appended once, not for each
+   of its entries.
+2. What is counted of features is counted chunk by chunk (`chunks`): nothing needs to be put together for it.
+3. For all entries of a feature after one another (`ranges`), the features are cut into ranges of about RANGE entries.
+   What each chunk has of a range is read and put where it belongs: entries came in order of sequence and position, and
+   stay so within a feature.
 
-A chunk and a range are in memory, however many entries there are; a feature of more than a range comes in slices.
+A chunk or a range is in memory, however many entries there are; a feature of more than a range comes in slices.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,25 +21,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import csr_array
 
+from actkit.analysis.entry_chunk import Chunk, FeatureRows, Floats, Int32s, by_feature
 from actkit.analysis.scratch_file import Spill
-from actkit.analysis.tokens_at_random import TokensAtRandom
+from actkit.analysis.tokens_at_random import TokensAtRandom, priority_of
 from actkit.errors import RunError
 from actkit.runs.reader import Ints, keys_of, parts, places, sae_groups, special_keys
 
 CHUNK = 1 << 20
-"""Entries that are sorted together: about 60 MB with what sorting takes."""
+"""Entries that are sorted together: about 40 MB with what sorting takes."""
 RANGE = 1 << 20
 """Entries that are read together, and in one part of `feature_positions`: about 60 MB."""
-ENTRY_BYTES = 16
-"""Of an entry in the temporary file: its activation, sequence and position."""
-LEFT_OUT = np.int32(-(1 << 31))
-"""The bit of a stored position that says: a special token or a sink."""
-DTYPES: tuple[npt.DTypeLike, ...] = (np.float32, np.int64, np.int32)
-"""Of activations, sequences and positions in the file."""
-Int32s = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -47,25 +42,6 @@ class Entries:
     sequences: Ints
     positions: Int32s
     values: Floats
-    is_left_out: npt.NDArray[np.bool_]
-    """Of a special token or a sink, over which there are no statistics."""
-
-    def plain(self) -> "Entries":
-        """Those that statistics are over."""
-        if not self.is_left_out.any():
-            return self
-        own = ~self.is_left_out
-        return Entries(
-            self.features[own], self.sequences[own], self.positions[own], self.values[own], self.is_left_out[own]
-        )
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Where a chunk lies in the temporary file: the arrays' first bytes, that of where features begin first."""
-
-    starts: int
-    arrays: tuple[int, ...]
 
 
 class EntriesByFeature:
@@ -74,25 +50,27 @@ class EntriesByFeature:
     Of the table `pooled_features` an entry is where a feature is strongest in a text, and none is left out.
 
     Raises WriteError where the temporary file in `scratch` cannot be written, RunError for a feature that the SAE
-    does not have.
+    does not have and for an activation that is not above zero.
     """
 
     def __init__(self, run: Path, sae: str, d_sae: int, scratch: Path, table: str = "features") -> None:
         self.run, self.sae, self.d_sae, self.scratch = run, sae, d_sae, scratch
         self.counts = np.zeros(d_sae, dtype=np.int64)
-        """[d_sae] entries, those that are left out included."""
+        """[d_sae] entries, those that statistics leave out included: of special tokens and sinks."""
         self.active = np.zeros(d_sae, dtype=np.int64)
         """[d_sae] entries without them."""
         self.largest = np.zeros(d_sae, dtype=np.float32)
         """[d_sae] largest activation of these; 0 where there is none."""
-        self._file = Spill(scratch)
-        self._chunks: list[_Chunk] = []
+        self.total = np.zeros(d_sae)
+        """[d_sae] sum of them, added up in order of sequence and position."""
+        self._file, self._of_tokens = Spill(scratch), table == "features"
+        self._chunks: list[Chunk] = []
         self.at_random = TokensAtRandom(self._file)
         try:
-            waiting: list[tuple[npt.NDArray[Any], ...]] = []
+            waiting: list[FeatureRows] = []
             for some in self._read(table):
                 waiting.append(some)
-                if sum(len(arrays[0]) for arrays in waiting) >= CHUNK:
+                if sum(len(rows.ids) for rows in waiting) >= CHUNK:
                     self._append(waiting)
                     waiting = []
             self._append(waiting)
@@ -100,10 +78,14 @@ class EntriesByFeature:
             self.close()
             raise
 
+    def chunks(self) -> Iterator[Chunk]:
+        """All entries as they were read together, each chunk in order of feature."""
+        yield from self._chunks
+
     def ranges(self) -> Iterator[Entries]:
         """All entries, in order of feature."""
         for first, last, size in _ranges(self.counts):
-            starts = [self._file.read(chunk.starts + 4 * first, last - first + 1, np.int32) for chunk in self._chunks]
+            starts = [chunk.starts(first, last) for chunk in self._chunks]
             if size <= RANGE:
                 yield self._entries(first, starts)
                 continue
@@ -122,10 +104,10 @@ class EntriesByFeature:
     ) -> None:
         self.close()
 
-    def _read(self, table: str) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-        """Ids, activations, sequences and positions of about CHUNK entries or fewer."""
+    def _read(self, table: str) -> Iterator[FeatureRows]:
+        """Rows of about CHUNK entries or fewer."""
         for part in parts(self.run, table):
-            special = special_keys(self.run, part) if table == "features" else np.zeros(0, dtype=np.int64)
+            special = special_keys(self.run, part) if self._of_tokens else np.zeros(0, dtype=np.int64)
             for group in sae_groups(part, self.sae, _columns(table)):
                 lengths = pc.list_value_length(group["feature_ids"]).to_numpy()
                 ends = np.cumsum(lengths, dtype=np.int64)
@@ -134,7 +116,7 @@ class EntriesByFeature:
                     if end > begin:
                         yield self._of_rows(group.slice(begin, end - begin), lengths[begin:end], special)
 
-    def _of_rows(self, rows: pa.Table, lengths: npt.NDArray[Any], special: Ints) -> tuple[npt.NDArray[Any], ...]:
+    def _of_rows(self, rows: pa.Table, lengths: npt.NDArray[Any], special: Ints) -> FeatureRows:
         ids = pc.list_flatten(rows["feature_ids"]).to_numpy()
         values = pc.list_flatten(rows["feature_activations"]).to_numpy()
         sequences = rows["sequence_id"].to_numpy()
@@ -142,53 +124,63 @@ class EntriesByFeature:
             raise RunError(f"{self.run}: {len(ids)} feature ids and {len(values)} activations", "the run is damaged")
         if len(ids) and not 0 <= ids.min() <= ids.max() < self.d_sae:
             raise RunError(f"{self.run}: a feature of {self.sae} is not among its {self.d_sae:,}", "the run is damaged")
-        if "position" not in rows.column_names:
-            return ids, values, np.repeat(sequences, lengths), pc.list_flatten(rows["feature_positions"]).to_numpy()
+        if len(ids) and not 0 < values.min() <= values.max() < np.inf:
+            raise RunError(f"{self.run}: an activation of {self.sae} is not a number above zero", "the run is damaged")
+        if not self._of_tokens:
+            positions = pc.list_flatten(rows["feature_positions"]).to_numpy()
+            return FeatureRows(ids, values, lengths, sequences, positions, np.zeros(0, dtype=np.uint64))
         positions = rows["position"].to_numpy()
         left_out = places(special, keys_of(sequences, positions))[1]
-        self.at_random.add(ids, lengths, sequences, positions, ~left_out)
-        stored = np.where(left_out, positions.astype(np.int32) | LEFT_OUT, positions.astype(np.int32))
-        return ids, values, np.repeat(sequences, lengths), np.repeat(stored, lengths)
+        priorities = priority_of(sequences, positions)
+        self.at_random.add(ids, lengths, priorities, ~left_out)
+        if left_out.any():
+            values = np.where(np.repeat(left_out, lengths), -values, values)
+        return FeatureRows(ids, values, lengths, sequences, positions, priorities)
 
-    def _append(self, waiting: list[tuple[npt.NDArray[Any], ...]]) -> None:
+    def _append(self, waiting: list[FeatureRows]) -> None:
         if not waiting:
             return
-        ids, values, sequences, positions = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
-        n = len(ids)
-        # A matrix of one row in compressed columns is a stable counting sort.
-        columns = csr_array((np.arange(n, dtype=np.int32), ids, np.array([0, n])), shape=(1, self.d_sae)).tocsc()
-        starts, order = columns.indptr, columns.data
-        values, positions = values[order], positions[order]
-        plain = positions >= 0
-        of_plain = np.diff(starts) if plain.all() else np.bincount(ids[order][plain], minlength=self.d_sae)
-        there = np.flatnonzero(np.diff(starts))
-        if n:
-            most = np.maximum.reduceat(np.where(plain, values, 0), starts[:-1][there])
-            self.largest[there] = np.maximum(self.largest[there], most)
-        self.counts += np.diff(starts)
-        self.active += of_plain
-        begin = self._file.write(starts.astype(np.int32, copy=False))
-        self._chunks.append(
-            _Chunk(begin, tuple(self._file.write(array) for array in (values, sequences[order], positions)))
+        rows = FeatureRows(
+            *(np.concatenate([getattr(some, of.name) for some in waiting]) for of in fields(FeatureRows))
         )
+        starts, own, values = by_feature(rows, self.d_sae, rows.values)
+        counts, n = np.diff(starts), len(rows.ids)
+        there = np.flatnonzero(counts)
+        if n:
+            most = np.maximum.reduceat(values, starts[:-1][there])
+            self.largest[there] = np.maximum(self.largest[there], most)
+        self.counts += counts
+        self.active += counts - np.bincount(rows.ids[rows.values < 0], minlength=self.d_sae)
+        np.add.at(self.total, rows.ids.astype(np.intp), np.maximum(rows.values, 0).astype(np.float64))
+        positions = rows.positions.astype(np.int32, copy=False)
+        if not self._of_tokens:
+            positions = by_feature(rows, self.d_sae, positions)[2]
+        arrays = (starts, values, own, rows.sequences, positions, rows.priorities)
+        places = tuple(self._file.write(array) for array in arrays)
+        self._chunks.append(Chunk(self._file, n, len(rows.lengths), self._of_tokens, places))
 
     def _entries(self, first: int, starts: list[Int32s]) -> Entries:
         """The entries of the features from `first` on, of which each chunk has those between these [k + 1] places."""
         counts = [np.diff(begins).astype(np.int64) for begins in starts]
         of_each = np.sum(counts, axis=0)
-        found = [np.empty(int(of_each.sum()), dtype=dtype) for dtype in DTYPES]
+        n = int(of_each.sum())
+        found = Entries(
+            np.repeat(np.arange(first, first + len(of_each), dtype=np.int32), of_each),
+            np.empty(n, dtype=np.int64),
+            np.empty(n, dtype=np.int32),
+            np.empty(n, dtype=np.float32),
+        )
         following = np.cumsum(of_each) - of_each
         for chunk, begins, here in zip(self._chunks, starts, counts, strict=True):
-            n = int(here.sum())
-            if n:
-                to = np.repeat(following - (np.cumsum(here) - here), here) + np.arange(n)
-                for array, dtype, where in zip(found, DTYPES, chunk.arrays, strict=True):
-                    at = where + int(begins[0]) * np.dtype(dtype).itemsize
-                    array[to] = self._file.read(at, n, dtype)
+            begin, size = int(begins[0]), int(begins[-1] - begins[0])
+            if size:
+                to = np.repeat(following - (np.cumsum(here) - here), here) + np.arange(size)
+                rows = chunk.rows(begin, size)
+                found.sequences[to] = chunk.sequences()[rows]
+                found.positions[to] = chunk.positions(rows, begin)
+                found.values[to] = np.abs(chunk.values(begin, size))
             following += here
-        values, sequences, stored = found
-        features = np.repeat(np.arange(first, first + len(of_each), dtype=np.int32), of_each)
-        return Entries(features, sequences, stored & ~LEFT_OUT, values, stored < 0)
+        return found
 
 
 def _columns(table: str) -> list[str]:

@@ -37,14 +37,12 @@ class TokensAtRandom:
         self,
         ids: npt.NDArray[np.int32],
         lengths: npt.NDArray[np.integer],
-        sequences: Ints,
-        positions: Ints,
+        priority: npt.NDArray[np.uint64],
         own: npt.NDArray[np.bool_],
     ) -> None:
         """Add tokens [n] and their features, one token's after another's; those that are not `own` do not count."""
         self.n_tokens += int(own.sum())
         self.n_entries += int(lengths[own].sum())
-        priority = priority_of(sequences, positions)
         some = np.flatnonzero(own & (priority < CO_TOKENS / max(self.n_tokens, 1) * (1 << 53)))
         if not len(some):
             return

@@ -15,7 +15,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.entries_by_feature import ENTRY_BYTES, EntriesByFeature
+from actkit.analysis.entries_by_feature import EntriesByFeature
+from actkit.analysis.entry_chunk import temporary_bytes
 from actkit.analysis.feature_positions import positions_of
 from actkit.analysis.feature_stats import contexts_bytes, stats_of
 from actkit.backends.saes.sae import Sae
@@ -152,7 +153,7 @@ def _temporary(saes: Sequence[Sae], top_k: int | None, kept: int) -> int | None:
     if top_k is None:
         return None
     n_entries = kept * top_k
-    return n_entries * ENTRY_BYTES + max((contexts_bytes(sae.d_sae, n_entries) for sae in saes), default=0)
+    return temporary_bytes(kept, top_k) + max((contexts_bytes(sae.d_sae, n_entries) for sae in saes), default=0)
 
 
 def _about(corpus: Source, by_line: bool) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from actkit.analysis.entries_by_feature import ENTRY_BYTES
+from actkit.analysis.entry_chunk import temporary_bytes
 from actkit.analysis.feature_positions import feature_positions
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
@@ -92,7 +92,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
         found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},
-        temporary=lambda _sequences, kept: None if spec.top_k is None else kept * spec.top_k * ENTRY_BYTES,
+        temporary=lambda _sequences, kept: None if spec.top_k is None else temporary_bytes(kept, spec.top_k),
         n_records=records_about(spec.path, spec.read),
         health=found.health,
         rules=Rules(spec.tokens.bos, top_k=spec.top_k),

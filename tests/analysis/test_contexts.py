@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actkit.analysis.contexts import AROUND, Strongest, contexts_of
+from actkit.analysis.contexts import Strongest, contexts_of
+from actkit.analysis.windows import AROUND
 from actkit.schemas import CONTEXTS, arrow_schema
 
 Entry = tuple[int, float, int, int]

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.analysis import entries_by_feature as module
-from actkit.analysis import tokens_at_random
+from actkit.analysis import feature_tally, tokens_at_random
 from actkit.analysis.entries_by_feature import EntriesByFeature
 from actkit.analysis.feature_stats import feature_stats
+from actkit.analysis.feature_tally import tally
 from actkit.analysis.tokens_at_random import TokensAtRandom, priority_of
 from actkit.errors import RunError
 from tests.benchmarks.statistics import SAE, made_up
@@ -35,7 +36,7 @@ def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
     monkeypatch.setattr(module, "CHUNK", chunk)
     monkeypatch.setattr(module, "RANGE", most)
     expected = sorted(
-        (feature, row["sequence_id"], row["position"], value, row["position"] == 0)
+        (feature, row["sequence_id"], row["position"], value)
         for part in sorted((run / "features").iterdir())
         for row in pq.read_table(part, partitioning=None).to_pylist()
         for feature, value in zip(row["feature_ids"], row["feature_activations"], strict=True)
@@ -46,12 +47,12 @@ def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
         row
         for span in ranges
         for row in zip(
-            *(getattr(span, name).tolist() for name in ("features", "sequences", "positions", "values", "is_left_out")),
+            *(getattr(span, name).tolist() for name in ("features", "sequences", "positions", "values")),
             strict=True,
         )
     ]
     assert found == expected and all(len(span.features) <= most for span in ranges)
-    plain = [row for row in expected if not row[4]]
+    plain = [row for row in expected if row[2]]
     assert entries.active.tolist() == np.bincount([row[0] for row in plain], minlength=D_SAE).tolist()
     assert entries.largest.tolist() == [
         max([row[3] for row in plain if row[0] == feature], default=0) for feature in range(D_SAE)
@@ -70,19 +71,49 @@ def test_statistics_do_not_depend_on_chunks_and_ranges(run: Path, monkeypatch: p
     assert max(row["n_active"] for row in whole) > 120
 
 
+def test_the_strongest_are_the_same_however_many_tokens_are_looked_at_first(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all that was looked at is of too few texts, more is looked at: of equal texts only one is ever found."""
+    with EntriesByFeature(run, SAE, D_SAE, tmp_path) as entries:
+        monkeypatch.setattr(feature_tally, "digests_of", lambda texts: np.zeros((len(texts), 2), dtype=np.uint64))
+        few = tally(entries, 4).strongest
+        assert (few.activations[:, 1] == 0).all() and (few.activations[:, 0] == entries.largest).all()
+        monkeypatch.undo()
+        expected = tally(entries, 4).strongest
+        monkeypatch.setattr(feature_tally, "ENOUGH", 1 / 14)
+        found = tally(entries, 4).strongest
+    for name in ("activations", "sequence_ids", "positions"):
+        assert (getattr(found, name) == getattr(expected, name)).all()
+    assert (expected.activations > 0).sum() > 3 * D_SAE
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_activation_that_is_not_above_zero_is_a_damaged_run(run: Path, wrong: float, tmp_path: Path) -> None:
+    damaged = _damaged(run, tmp_path, "feature_activations", pa.list_(pa.float32()), wrong)
+    with pytest.raises(RunError, match=re.escape(f"an activation of {SAE} is not a number above zero")):
+        EntriesByFeature(damaged, SAE, D_SAE, tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [D_SAE, -1])
 def test_a_feature_that_the_sae_does_not_have_is_a_damaged_run(run: Path, wrong: int, tmp_path: Path) -> None:
+    damaged = _damaged(run, tmp_path, "feature_ids", pa.list_(pa.int32()), wrong)
+    with pytest.raises(RunError, match=re.escape(f"a feature of {SAE} is not among its {D_SAE}")):
+        EntriesByFeature(damaged, SAE, D_SAE, tmp_path)
+
+
+def _damaged(run: Path, tmp_path: Path, column: str, kind: pa.DataType, wrong: float) -> Path:
+    """A part of the run in which the last entry of each token is something else."""
     damaged = tmp_path / "run"
     for name in ("features", "tokens", "sequences"):
         (damaged / name).mkdir(parents=True)
         part = sorted((run / name).iterdir())[0]
         table = pq.read_table(part, partitioning=None)
         if name == "features":
-            ids = [[*row[:-1], wrong] for row in table["feature_ids"].to_pylist()]
-            table = table.set_column(3, "feature_ids", pa.array(ids, pa.list_(pa.int32())))
+            rows = [[*row[:-1], wrong] for row in table[column].to_pylist()]
+            table = table.set_column(table.column_names.index(column), column, pa.array(rows, kind))
         pq.write_table(table, damaged / name / part.name)
-    with pytest.raises(RunError, match=re.escape(f"a feature of {SAE} is not among its {D_SAE}")):
-        EntriesByFeature(damaged, SAE, D_SAE, tmp_path)
+    return damaged
 
 
 @pytest.mark.parametrize("per_token", [1, 9])
@@ -102,7 +133,8 @@ def test_tokens_at_random_are_those_of_all_at_once(
         for first in range(0, n, 100):
             here = slice(first, first + 100)
             entries = slice(int(ends[first] - lengths[first]), int(ends[first + 99]))
-            found.add(ids[entries], lengths[here], np.zeros(100, dtype=np.int64), positions[here], own[here])
+            priority = priority_of(np.zeros(100, dtype=np.int64), positions[here])
+            found.add(ids[entries], lengths[here], priority, own[here])
         chosen, counts = found.chosen()
     share = min(40, 2500 / (lengths[own].sum() / own.sum()) ** 2) / own.sum()
     wanted = np.flatnonzero(own & (priority_of(np.zeros(n, dtype=np.int64), positions) / (1 << 53) < share))
