@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from actkit.runs.reader import Floats, is_special, parts, rows_of, special_keys
+from actkit.runs.reader import Floats, Rows, is_special, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
-BLOCK = 1 << 20
-"""Numbers taken at once: 8 MB an array in float64, of which a few are needed."""
+BLOCK = 1 << 16
+"""Numbers taken at once: half a MB in float64, which stays in the processor's cache while it is gone over."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,42 @@ class Moments:
         )
 
 
+class LayerStats:
+    """The table `layer_stats`, from the rows of hook points as they come.
+
+    Special tokens and the others are apart, and put together at the end: each vector is looked at once.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, str], list[Moments]] = {}
+
+    def add(self, rows: Rows, plain: npt.NDArray[np.bool_]) -> None:
+        """Add the activations of one hook point in one shard; `plain` [n] are those of tokens that are not special."""
+        found = self._found.setdefault((rows.layer, rows.hook_point), [Moments(), Moments()])
+        step = max(BLOCK // max(rows.activations.shape[1], 1), 1)
+        for start in range(0, len(plain), step):
+            vectors, own = rows.activations[start : start + step], plain[start : start + step]
+            for number, some in enumerate((own, ~own)):
+                found[number] = found[number].merged(Moments.of(vectors if some.all() else vectors[some]))
+
+    def table(self) -> pa.Table:
+        """The table of all that was added."""
+        rows = [
+            _row(*key, special, plain.merged(others) if special else plain)
+            for key, (plain, others) in sorted(self._found.items())
+            for special in (False, True)
+        ]
+        return pa.Table.from_pylist(rows, schema=arrow_schema("layer_stats"))
+
+
 def layer_stats(run: Path) -> pa.Table:
     """The table `layer_stats` of a run, read shard by shard."""
-    found: dict[tuple[int, str, bool], Moments] = {}
+    found = LayerStats()
     for part in parts(run, "activations"):
         special = special_keys(run, part)
         for rows in rows_of(part):
-            plain = ~is_special(rows, special)
-            every, without = (found.get((rows.layer, rows.hook_point, special), Moments()) for special in (True, False))
-            # Some rows at a time: in float64, and with its deviations, a shard would be in memory five times over.
-            step = max(BLOCK // max(rows.activations.shape[1], 1), 1)
-            for start in range(0, len(plain), step):
-                vectors = rows.activations[start : start + step]
-                every = every.merged(Moments.of(vectors))
-                without = without.merged(Moments.of(vectors[plain[start : start + step]]))
-            found[(rows.layer, rows.hook_point, True)] = every
-            found[(rows.layer, rows.hook_point, False)] = without
-    return pa.Table.from_pylist(
-        [_row(*key, moments) for key, moments in sorted(found.items())], schema=arrow_schema("layer_stats")
-    )
+            found.add(rows, ~is_special(rows, special))
+    return found.table()
 
 
 def _row(layer: int, hook_point: str, special_tokens: bool, moments: Moments) -> dict[str, object]:

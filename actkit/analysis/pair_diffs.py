@@ -6,52 +6,40 @@ after it left out: an end-of-turn token is the same on both sides, and of a shor
 Special tokens and attention sinks are left out of the means too, since their norms are many times as large.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from actkit.runs.reader import Rows, is_special, part_of, parts, rows_of, special_keys
+from actkit.analysis.pair_vectors import SIDES, Bools, Pairs, Vectors, divergence_rows, pairs_of, response_means
+from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
 MEASURES = ("divergence_diff_norm", "divergence_cosine", "response_diff_norm", "response_cosine")
-Vector = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class PairPlace:
-    """Where one pair's sequences are, where its responses stand, and where its divergence begins."""
+def pair_diffs(run: Path, also: Callable[[Rows, Bools], None] = lambda _rows, _plain: None) -> Iterator[pa.Table]:
+    """One row a pair and hook point; one table a shard.
 
-    record_id: int
-    sequences: Mapping[str, int]
-    """side → sequence_id."""
-    response: Mapping[str, tuple[int, int]]
-    """side → positions [first, last) of its response."""
-    divergence: Mapping[str, int | None]
-
-
-def pair_diffs(run: Path) -> Iterator[pa.Table]:
-    """One row a pair and hook point; one table a shard."""
+    `also` gets what is read of each hook point, so that nothing is read twice, and which rows [n] are not special.
+    """
+    schema = arrow_schema("pair_diffs")
     for part in parts(run, "activations"):
-        pairs = list(pairs_of(run, part))
-        special = special_keys(run, part)
-        found: list[dict[str, Any]] = []
+        pairs, special = pairs_of(run, part), special_keys(run, part)
+        of_points = []
         for rows in rows_of(part):
-            slices, plain = slices_of(rows), ~is_special(rows, special)
-            found.extend(_row(pair, rows, slices, plain) for pair in pairs)
-        found.sort(key=lambda row: (row["record_id"], row["layer"], row["hook_point"]))
-        yield pa.Table.from_pylist(found, schema=arrow_schema("pair_diffs"))
+            plain = ~is_special(rows, special)
+            also(rows, plain)
+            of_points.append(_of_point(pairs, rows, plain))
+        found = pa.concat_tables([schema.empty_table(), *of_points])
+        yield found.sort_by([(name, "ascending") for name in ("record_id", "layer", "hook_point")])
 
 
 def pair_stats(diffs: Sequence[pa.Table]) -> pa.Table:
     """Each hook point's measures over all pairs that have them, from the tables of `pair_diffs`."""
-    values: dict[tuple[int, str], dict[str, list[Vector]]] = {}
+    values: dict[tuple[int, str], dict[str, list[Vectors]]] = {}
     for table in diffs:
         points = table["hook_point"].to_numpy(zero_copy_only=False)
         layers = table["layer"].to_numpy()
@@ -68,7 +56,7 @@ def pair_stats(diffs: Sequence[pa.Table]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema("pair_stats"))
 
 
-def _summary(values: Vector) -> dict[str, Any]:
+def _summary(values: Vectors) -> dict[str, Any]:
     if not len(values):
         return {"n_pairs": 0}
     return {
@@ -81,77 +69,40 @@ def _summary(values: Vector) -> dict[str, Any]:
     }
 
 
-def pairs_of(run: Path, part: Path) -> Iterator[PairPlace]:
-    """The pairs of the shard of `part`, in order."""
-    of_record: dict[int, dict[str, int]] = {}
-    for row in part_of(run, "sequences", part).select(["record_id", "side", "sequence_id"]).to_pylist():
-        of_record.setdefault(row["record_id"], {})[row["side"]] = row["sequence_id"]
-    answered = _answered(run, part)
-    for row in part_of(run, "pairs", part).to_pylist():
-        sides, sequences = ("chosen", "rejected"), of_record[row["record_id"]]
-        ends = {side: max(answered.get(sequences.get(name, -1), 0) for name in ("shared", side)) for side in sides}
-        yield PairPlace(
-            row["record_id"],
-            sequences,
-            {side: (row[f"{side}_response_start"], ends[side]) for side in sides},
-            {side: row[f"{side}_divergence"] for side in sides},
-        )
+def _of_point(pairs: Pairs, rows: Rows, plain: Bools) -> pa.Table:
+    """The rows of one hook point, in order of pairs."""
+    n = len(pairs.record_ids)
+    values, missing = np.zeros((n, len(MEASURES))), np.ones((n, len(MEASURES)), dtype=np.bool_)
+    counts = np.zeros((n, len(SIDES)), dtype=np.int64)
+    at = [divergence_rows(pairs, side, rows) for side in SIDES]
+    for here, means, of_each in response_means(pairs, rows, plain):
+        chosen, rejected = (rows.activations[own[here]].astype(np.float64) for own in at)
+        stored: Bools = (at[0][here] >= 0) & (at[1][here] >= 0)
+        divergence = _compared(chosen, rejected, stored)
+        response = _compared(means[:, 0], means[:, 1], (of_each > 0).all(axis=1))
+        counts[here] = of_each
+        for found, both in zip((values, missing), zip(divergence, response, strict=True), strict=True):
+            found[here] = np.concatenate(both, axis=1)
+    columns = {"record_id": pairs.record_ids, "layer": np.full(n, rows.layer), "hook_point": [rows.hook_point] * n}
+    columns |= {name: pa.array(values[:, number], mask=missing[:, number]) for number, name in enumerate(MEASURES)}
+    for number, side in enumerate(SIDES):
+        columns[f"{side}_response_positions"] = counts[:, number]
+    return pa.table(columns, schema=arrow_schema("pair_diffs"))
 
 
-def _answered(run: Path, part: Path) -> dict[int, int]:
-    """sequence_id → one past its last position that is an assistant's."""
-    tokens = part_of(run, "tokens", part, ["sequence_id", "position", "role"])
-    said = tokens.filter(pc.equal(tokens["role"], "assistant"))
-    # Positions of a sequence ascend, so that the last one stays.
-    return dict(zip(said["sequence_id"].to_pylist(), pc.add(said["position"], 1).to_pylist(), strict=True))
+def _compared(chosen: Vectors, rejected: Vectors, there: Bools) -> tuple[Vectors, Bools]:
+    """[n, 2] norms of the differences of vectors [n, d_model] and their cosines; whether each is missing.
+
+    Missing are both where a side is not `there`, and the cosine with a zero vector.
+    """
+    apart = chosen - rejected
+    norms = np.sqrt(_products(chosen, chosen)) * np.sqrt(_products(rejected, rejected))
+    cosines = _products(chosen, rejected) / np.where(norms > 0, norms, 1)
+    values = np.stack([np.sqrt(_products(apart, apart)), cosines], axis=1)
+    return values, np.stack([~there, ~there | (norms == 0)], axis=1)
 
 
-def slices_of(rows: Rows) -> dict[int, slice]:
-    """sequence_id → its rows, which stand together."""
-    ids, starts = np.unique(rows.sequence_ids, return_index=True)
-    ends = [*starts[1:].tolist(), len(rows.sequence_ids)]
-    return {int(sequence_id): slice(int(start), end) for sequence_id, start, end in zip(ids, starts, ends, strict=True)}
-
-
-def _row(pair: PairPlace, rows: Rows, slices: Mapping[int, slice], plain: Bools) -> dict[str, Any]:
-    at = {side: at_divergence(pair, side, rows, slices) for side in ("chosen", "rejected")}
-    means = {side: response_mean(pair, side, rows, slices, plain) for side in ("chosen", "rejected")}
-    row: dict[str, Any] = {"record_id": pair.record_id, "layer": rows.layer, "hook_point": rows.hook_point}
-    row["divergence_diff_norm"], row["divergence_cosine"] = _compare(at["chosen"], at["rejected"])
-    row["response_diff_norm"], row["response_cosine"] = _compare(means["chosen"][0], means["rejected"][0])
-    for side in ("chosen", "rejected"):
-        row[f"{side}_response_positions"] = means[side][1]
-    return row
-
-
-def at_divergence(pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, slice]) -> Vector | None:
-    """The side's vector [d_model] at the divergence; None where it has no token there or none is stored."""
-    position, where = pair.divergence[side], slices.get(pair.sequences.get(side, -1))
-    if position is None or where is None:
-        return None
-    found = rows.activations[where][rows.positions[where] == position]
-    return found[0].astype(np.float64) if len(found) else None
-
-
-def response_mean(
-    pair: PairPlace, side: str, rows: Rows, slices: Mapping[int, slice], plain: Bools
-) -> tuple[Vector | None, int]:
-    """The mean [d_model] of the side's answer over its rows that are `plain` [n], and how many; None without any."""
-    total, n = np.zeros(rows.activations.shape[1]), 0
-    first, last = pair.response[side]
-    for part in ("shared", side):
-        where = slices.get(pair.sequences.get(part, -1))
-        if where is not None:
-            positions = rows.positions[where]
-            response = rows.activations[where][(positions >= first) & (positions < last) & plain[where]]
-            total += response.sum(axis=0, dtype=np.float64)
-            n += len(response)
-    return (total / n if n else None), n
-
-
-def _compare(chosen: Vector | None, rejected: Vector | None) -> tuple[float | None, float | None]:
-    """Norm of the difference, and cosine; None where a side is missing, and no cosine with a zero vector."""
-    if chosen is None or rejected is None:
-        return None, None
-    norms = float(np.linalg.norm(chosen) * np.linalg.norm(rejected))
-    return float(np.linalg.norm(chosen - rejected)), float(chosen @ rejected) / norms if norms else None
+def _products(first: Vectors, second: Vectors) -> Vectors:
+    """[n] inner products of vectors [n, d_model]."""
+    found: Vectors = np.matmul(first[:, None, :], second[:, :, None])[:, 0, 0]
+    return found

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.pair_diffs import pairs_of, response_mean, slices_of
+from actkit.analysis.pair_vectors import SIDES, Pairs, pairs_of, response_means
 from actkit.plots.picture import LackingError, Source
-from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
+from actkit.runs.reader import Rows, is_special, keys_of, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
 SIGNS = 400
 """Random exchanges of sides that a null band is made of."""
-SIDES = ("chosen", "rejected")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def layer_differences(run: Source) -> list[LayerDifferences]:
     """Every hook point's mean difference and what chance gives; memory does not grow with the pairs."""
     sums: dict[tuple[int, str], dict[str, Any]] = {}
     for part in parts(run.path, "activations"):
-        pairs, special = list(pairs_of(run.path, part)), special_keys(run.path, part)
+        pairs, special = pairs_of(run.path, part), special_keys(run.path, part)
         for rows in rows_of(part):
             records, differences, scale = _differences(pairs, rows, special)
             if not len(records):
@@ -60,7 +59,7 @@ def differences_at(run: Source, hook_point: str, most: int) -> tuple[npt.NDArray
     """record_id [n] and chosen − rejected [n, d_model] of the first `most` pairs, of the response means."""
     ids, vectors, n = [], [], 0
     for part in parts(run.path, "activations"):
-        pairs, special = list(pairs_of(run.path, part)), special_keys(run.path, part)
+        pairs, special = pairs_of(run.path, part), special_keys(run.path, part)
         for rows in rows_of(part, hook_point):
             records, differences, _ = _differences(pairs, rows, special)
             ids.append(records)
@@ -89,21 +88,21 @@ def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats], most
     """Both sides of the first `most` pairs, each on the direction that its own half of the pairs did not make."""
     n = 0
     for part in parts(run.path, "activations"):
-        pairs = list(pairs_of(run.path, part))
+        pairs = pairs_of(run.path, part)
         for rows in rows_of(part, hook_point):
-            slices = slices_of(rows)
-            for pair in pairs:
+            keys = keys_of(rows.sequence_ids, rows.positions)
+            for number, record in enumerate(pairs.record_ids.tolist()):
                 if n >= most:
                     return
                 n += 1
                 for side in SIDES:
-                    first, where = pair.divergence[side], slices.get(pair.sequences.get(side, -1))
-                    if first is None or where is None:
+                    first, sequence = int(pairs.divergence[side][number]), pairs.sequences[side][number]
+                    if first < 0 or sequence < 0:
                         continue
-                    positions = rows.positions[where]
-                    here = (positions >= first) & (positions < pair.response[side][1])
-                    values = rows.activations[where][here].astype(np.float64) @ directions[pair.record_id % 2]
-                    yield Drift(pair.record_id, side, positions[here] - first, values)
+                    window = np.array([first, max(first, int(pairs.response[side][1][number]))])
+                    here = slice(*np.searchsorted(keys, keys_of(np.repeat(sequence, 2), window)).tolist())
+                    values = rows.activations[here].astype(np.float64) @ directions[record % 2]
+                    yield Drift(record, side, rows.positions[here] - first, values)
 
 
 def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats, Floats]:
@@ -117,17 +116,16 @@ def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats,
 
 
 def _differences(
-    pairs: list[Any], rows: Rows, special: npt.NDArray[np.int64]
+    pairs: Pairs, rows: Rows, special: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], Floats, float]:
-    plain = ~is_special(rows, special)
-    slices, ids, found, scale = slices_of(rows), [], [], 0.0
-    for pair in pairs:
-        chosen, rejected = (response_mean(pair, side, rows, slices, plain)[0] for side in SIDES)
-        if chosen is not None and rejected is not None:
-            ids.append(pair.record_id)
-            found.append(chosen - rejected)
-            scale += float(np.linalg.norm(chosen) + np.linalg.norm(rejected)) / 2
-    return np.array(ids, dtype=np.int64), np.array(found).reshape(len(ids), -1), scale
+    ids, found, scale = [], [], 0.0
+    for here, means, counts in response_means(pairs, rows, ~is_special(rows, special)):
+        both = (counts > 0).all(axis=1)
+        ids.append(pairs.record_ids[here][both])
+        found.append(means[both, 0] - means[both, 1])
+        scale += float(np.linalg.norm(means[both], axis=2).sum()) / 2
+    width = rows.activations.shape[1]
+    return np.concatenate([np.zeros(0, np.int64), *ids]), np.concatenate([np.zeros((0, width)), *found]), scale
 
 
 def _signs(records: npt.NDArray[np.int64]) -> Floats:

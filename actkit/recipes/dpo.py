@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.layer_stats import layer_stats
+from actkit.analysis.layer_stats import LayerStats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.config import ExportFormat, PairPositions, ReadSpec, TokenSpec
 from actkit.errors import RecordError
@@ -102,11 +102,11 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
     """The tables over a finished run: statistics per layer, differences per pair, and their summary."""
-    yield "layer_stats", layer_stats(run)
-    diffs = []
-    for table in pair_diffs(run):
+    layers, diffs = LayerStats(), []
+    for table in pair_diffs(run, layers.add):
         diffs.append(table)
         yield "pair_diffs", table
+    yield "layer_stats", layers.table()
     yield "pair_stats", pair_stats(diffs)
 
 

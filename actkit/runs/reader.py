@@ -143,7 +143,7 @@ def left_out(tokens: pa.Table) -> pa.ChunkedArray:
 
 
 def special_keys(run: Path, part: Path) -> Ints:
-    """One number for each token in the shard of `part` that statistics leave out: special ones and attention sinks."""
+    """[n] ascending: a number for each token of a shard that statistics leave out: special ones and sinks."""
     tokens = tokens_of(run, part, ["sequence_id", "position"])
     special = tokens.filter(left_out(tokens))
     return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
@@ -151,7 +151,7 @@ def special_keys(run: Path, part: Path) -> Ints:
 
 def is_special(rows: Rows, special: Ints) -> npt.NDArray[np.bool_]:
     """[n] whether each row is a special token's."""
-    return np.isin(keys_of(rows.sequence_ids, rows.positions), special)
+    return places(special, keys_of(rows.sequence_ids, rows.positions))[1]
 
 
 def keys_of(sequence_ids: Ints, positions: Ints) -> Ints:

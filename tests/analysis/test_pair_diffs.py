@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 import actkit
-from actkit.analysis.pair_diffs import MEASURES
+from actkit.analysis import pair_vectors
+from actkit.analysis.pair_diffs import MEASURES, pair_diffs
+from actkit.analysis.pair_vectors import pairs_of
+from actkit.runs.reader import is_special, parts, rows_of, special_keys
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 PREFIX = [
@@ -88,6 +91,47 @@ def test_pair_diffs_equal_an_independent_computation(finished: Path) -> None:
     expected = expected_diffs(finished)
     assert len(found) == len(pd.read_parquet(finished / "pairs")) * 4
     pd.testing.assert_frame_equal(found, expected[found.columns], check_dtype=False, rtol=1e-9)
+
+
+def one_by_one(finished: Path) -> list[dict[str, Any]]:
+    """The rows, a pair and a hook point after another: sums in order of position, norms and products of vectors."""
+    found = []
+    for part in parts(finished, "activations"):
+        pairs, special = pairs_of(finished, part), special_keys(finished, part)
+        for rows in rows_of(part):
+            plain = ~is_special(rows, special)
+            for at, record in enumerate(pairs.record_ids.tolist()):
+                row = {"record_id": record, "layer": rows.layer, "hook_point": rows.hook_point}
+                vectors: dict[str, list[Any]] = {"divergence": [], "response": []}
+                for side in ("chosen", "rejected"):
+                    own = rows.sequence_ids == pairs.sequences[side][at]
+                    vectors["divergence"].append(rows.activations[own & (rows.positions == pairs.divergence[side][at])])
+                    first, last = (edge[at] for edge in pairs.response[side])
+                    answer = (rows.positions >= first) & (rows.positions < last) & plain
+                    shared = answer & (rows.sequence_ids == pairs.sequences["shared"][at])
+                    sums = [rows.activations[some].sum(axis=0, dtype=np.float64) for some in (shared, answer & own)]
+                    row[f"{side}_response_positions"] = n = int(shared.sum() + (answer & own).sum())
+                    vectors["response"].append([(sums[0] + sums[1]) / n] if n else [])
+                for name, (chosen, rejected) in vectors.items():
+                    if len(chosen) and len(rejected):
+                        one, other = (np.asarray(side[0], dtype=np.float64) for side in (chosen, rejected))
+                        row[f"{name}_diff_norm"] = np.linalg.norm(one - other)
+                        row[f"{name}_cosine"] = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+                found.append(row)
+    return sorted(found, key=lambda row: (row["record_id"], row["layer"], row["hook_point"]))
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("block", [1 << 20, 192 * 30])
+def test_all_pairs_at_once_are_what_one_after_another_is(
+    finished: Path, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair_vectors, "BLOCK", block)
+    found = [row for table in pair_diffs(finished) for row in table.to_pylist()]
+    expected = [{name: row.get(name) for name in found[0]} for row in one_by_one(finished)]
+    assert len(found) == len(expected)
+    for row, wanted in zip(found, expected, strict=True):  # the same to the last bit where norms take the same kernel
+        assert row == {name: pytest.approx(value, rel=1e-13) for name, value in wanted.items()}
 
 
 def test_pair_stats_equal_pandas_over_pair_diffs(finished: Path) -> None:
