@@ -77,9 +77,9 @@ def _of_point(pairs: Pairs, rows: Rows, plain: Bools) -> pa.Table:
     at = [divergence_rows(pairs, side, rows) for side in SIDES]
     for here, means, of_each in response_means(pairs, rows, plain):
         chosen, rejected = (rows.activations[own[here]].astype(np.float64) for own in at)
-        stored: Bools = (at[0][here] >= 0) & (at[1][here] >= 0)
+        stored = (at[0][here] >= 0) & (at[1][here] >= 0)
         divergence = _compared(chosen, rejected, stored)
-        response = _compared(means[:, 0], means[:, 1], (of_each > 0).all(axis=1))
+        response = _compared(means[:, 0], means[:, 1], np.asarray((of_each > 0).all(axis=1)))
         counts[here] = of_each
         for found, both in zip((values, missing), zip(divergence, response, strict=True), strict=True):
             found[here] = np.concatenate(both, axis=1)
