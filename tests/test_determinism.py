@@ -42,7 +42,7 @@ def test_another_process_writes_the_same_bytes(
     assert not ended.value.code, capsys.readouterr().err
     # Another hash seed: no order may come from a set.
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "1"}
-    there = [sys.executable, "-m", "actkit.cli", *arguments, "--out", str(tmp_path / "there")]
+    there = [sys.executable, "-m", "actkit", *arguments, "--out", str(tmp_path / "there")]
     subprocess.run(there, check=True, env=environment, capture_output=True)
     first, second = digests(tmp_path / "here"), digests(tmp_path / "there")
     assert len(first) >= 3

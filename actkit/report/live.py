@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from actkit.errors import RunError
+from actkit.report.feature_order import ordered_features
 from actkit.report.feature_views import one_feature
 from actkit.report.features_in_order import features_in_order
 from actkit.report.mapped_texts import MappedTexts, mapped_texts
 from actkit.report.projections import Projection, projections_of
-from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures, ordered_features
+from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures
 from actkit.report.text_views import Scale, scales_of, views_of
 from actkit.report.token_index import token_index
 from actkit.runs.by_sequence import sequence_of_record

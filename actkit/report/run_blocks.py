@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from actkit.plots.picture import Drawn, LackingError, Pick
 from actkit.plots.pictures import drawn, pictures_of
+from actkit.report.feature_order import ordered_features
 from actkit.report.feature_views import PLACES, Window, cut_all, feature_view, known_of, logits_of, windows_of
 from actkit.report.features_in_order import features_in_order
 from actkit.report.pack import packed
@@ -233,36 +234,3 @@ def _write_pages(
             windows.pop(feature)
         used += write(name, packed(pages))
     return used
-
-
-def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
-    """Features in the order in which they are given pages, and their rows for the page's table."""
-    rows: dict[int, list[Any]] = {}
-    for feature in np.flatnonzero(scale.maxima > 0).tolist():
-        rows[feature] = [feature, None, None, float(scale.maxima[feature]), None, None, None, None]
-    for number, n, density in _stats(run, scale.sae):
-        if number in rows and n:
-            rows[number][1:3] = [n, density]
-    order = sorted(rows, key=lambda feature: (-(rows[feature][2] or 0), feature))
-    ranked = list(_ranked(run, scale.sae))
-    for number, rank, auroc, q in ranked:
-        if number in rows:
-            rows[number][5:8] = [rank, auroc, q]
-    if ranked:
-        far = {number: abs(auroc - 0.5) for number, _, auroc, _ in ranked}
-        order = sorted(rows, key=lambda feature: (-far.get(feature, -1), feature))
-    return order, [rows[feature] for feature in order]
-
-
-def _stats(run: Run, sae: str) -> Iterator[tuple[int, int, float]]:
-    if "feature_stats" in run.tables:
-        table = run.table("feature_stats", ["sae", "feature_id", "n_active", "density"])
-        of = table.filter(pc.equal(table["sae"], sae))
-        yield from zip(*(of[name].to_pylist() for name in ("feature_id", "n_active", "density")), strict=True)
-
-
-def _ranked(run: Run, sae: str) -> Iterator[tuple[int, int, float, float]]:
-    if "feature_scores" in run.tables:
-        table = run.table("feature_scores", ["sae", "feature_id", "rank", "auroc", "q_value"])
-        of = table.filter(pc.equal(table["sae"], sae))
-        yield from zip(*(of[name].to_pylist() for name in ("feature_id", "rank", "auroc", "q_value")), strict=True)

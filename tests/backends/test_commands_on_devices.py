@@ -19,6 +19,7 @@ from actkit.backends.saes.sae_lens import load as load_sae
 from actkit.backends.site_table import block_sites
 from actkit.config import ModelSpec, SaeSpec
 from actkit.hooks import HookPoint
+from actkit.pipeline import compute
 from actkit.pipeline.forward import run_batch, steered
 from actkit.runs.run import open_run
 from actkit.verify.recompute.nearest import logit_score
@@ -80,7 +81,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
         return metadata._Computed(watched, reconstruct, cosines)
 
-    monkeypatch.setattr("actkit.pipeline.compute.forward", forward)
+    monkeypatch.setattr(compute, "forward", forward)
     monkeypatch.setattr(steered._Read, "of", read)
     monkeypatch.setattr(metadata, "_computed", computed)
     return found

@@ -253,7 +253,7 @@ def test_a_hub_name_loads_from_the_local_cache_with_its_commit(model_dir: ModelD
     command = [
         sys.executable,
         "-m",
-        "actkit.cli",
+        "actkit",
         "capture",
         "-p",
         "Hi",

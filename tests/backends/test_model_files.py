@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actkit.backends import describe, load
+from actkit.backends import describe, hugging_face, load
 from actkit.backends.saes.sae_lens import load as load_sae
 from actkit.bundled import SAES
 from actkit.config import ModelSpec, SaeSpec
@@ -100,8 +100,13 @@ def test_a_model_that_cannot_be_built_without_memory_is_loaded_all_the_same(
     def fail(_: object) -> int:
         raise NotImplementedError("Cannot copy out of meta tensor")
 
-    monkeypatch.setattr("actkit.backends.hugging_face.whole_bytes", fail)
-    load(describe(ModelSpec(str(model_dir("llama")), device="cpu")), [HookPoint(0, "hook_resid_post")])
+    def loaded() -> str:
+        description = describe(ModelSpec(str(model_dir("llama")), device="cpu"))
+        return load(description, [HookPoint(0, "hook_resid_post")]).weights_digest()
+
+    usual = loaded()
+    monkeypatch.setattr(hugging_face, "whole_bytes", fail)
+    assert loaded() == usual
 
 
 SAYS = json.loads((SAES / "blocks.1.hook_resid_post" / "cfg.json").read_text())["metadata"]

@@ -12,6 +12,7 @@ import torch
 from actkit.backends import describe, load
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
+from actkit.pipeline import compute
 from actkit.pipeline.data import Ragged
 from actkit.pipeline.forward import run_batch
 from actkit.runs.run import open_run
@@ -74,7 +75,7 @@ def test_where_each_tensor_of_a_run_lives(
         seen.append((batch.tree is not None, {name: str(tensor.device) for name, tensor in of.items()}))
         return kept
 
-    monkeypatch.setattr("actkit.pipeline.compute.forward", forward)
+    monkeypatch.setattr(compute, "forward", forward)
     with cuda_devices(monkeypatch):
         result = actkit(*asked, *PLACES[place], "-o", tmp_path / "there")
     assert result.status == 0, result.err

@@ -1,5 +1,6 @@
 """The plain model, by which runs are verified: each hook point is the tensor of its name."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,5 @@ def test_the_residual_stream_before_and_after_each_block_is_what_the_block_takes
 def test_a_run_of_a_mamba_is_verified(mamba: Path, tmp_path: Path, actkit: Run) -> None:
     done = actkit("capture", "-p", "One.", "-p", "Two, three.", "-m", mamba, "--verify", "2", "-o", tmp_path / "run")
     assert done.status == 0, done.err
+    found = json.loads((tmp_path / "run" / "run.json").read_text())["verify"]
+    assert found["records"] == 2 and len(found["hook_points"]) == 3

@@ -173,7 +173,7 @@ def answered(run: Path) -> dict[str, str]:
         "record": [f"/record?run=0&id={number}" for number in generator.sample(range(n), min(ASKED, n))],
     }
     began = time.perf_counter()
-    call = [sys.executable, "-m", "actkit.cli", "view", str(run), "--quiet"]
+    call = [sys.executable, "-m", "actkit", "view", str(run), "--quiet"]
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as server, ended(server):
         assert server.stdout is not None
         address = urlsplit(server.stdout.readline().strip())

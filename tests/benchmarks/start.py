@@ -43,7 +43,7 @@ HELP_TARGET, FIRST_TARGET, RATIO_TARGET = 0.4, 1.0, 1.25
 def actkit() -> list[str]:
     """What starts the command line: the console script beside this interpreter, or the module."""
     script = Path(sys.executable).with_name("actkit")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "actkit.cli"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "actkit"]
 
 
 def on_terminal(call: Sequence[str], folder: Path) -> tuple[float, float]:

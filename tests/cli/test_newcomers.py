@@ -174,6 +174,7 @@ def test_a_field_of_plain_text_is_refused(arguments: list[str], says: str, actki
 def test_a_field_of_a_file_of_no_known_kind_is_read_as_json(actkit: Run) -> None:
     Path("p.log").write_text(json.dumps({"say": "One."}) + "\n")
     assert actkit("capture", "p.log", "--field", "say", "-o", "x", *SMALL).status == 0
+    assert json.loads(Path("x/run.json").read_text())["input"]["fields_read"] == {"say": 1}
 
 
 # A run, and what lies in it

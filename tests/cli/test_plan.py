@@ -14,6 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from actkit.analysis.concepts import contrast
 from actkit.backends import describe, load, weight_bytes
 from actkit.backends import hugging_face as backend
 from actkit.cli.app import main
@@ -200,7 +201,7 @@ def test_temporary_files_at_the_end_are_stated_and_counted(actkit: Call, monkeyp
     assert limited["temporary_bytes"] > 3 * 16 * limited["counts"]["kept"]
     concept = ["concept", "honesty", "--max-samples", "12", "--layers", "2", "--plan", "--json", "-o", "x"]
     assert json.loads(actkit(*concept))["temporary_bytes"] == 0
-    monkeypatch.setattr("actkit.analysis.concepts.contrast.IN_MEMORY", 100)
+    monkeypatch.setattr(contrast, "IN_MEMORY", 100)
     large = json.loads(actkit(*concept))
     assert large["temporary_bytes"] == large["counts"]["sequences"] * 192 * 4
     between = Usage(10**12, 0, large["bytes"] + large["temporary_bytes"] - 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from actkit import schemas
 from actkit.cli.app import main
 from actkit.cli.streams import ESCAPED, prepare
 
@@ -22,7 +23,7 @@ PROMPT = "Ünïcode ─ 日本 😀"
 def process(arguments: Sequence[str], shell: str = "", cwd: Path | None = None, **environment: str) -> Any:
     """A process of its own, its streams redirected as `shell` says."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("ACTKIT", "PYTHON", "LC_"))}
-    line = ["bash", "-c", f'"$0" -m actkit.cli "$@" {shell}', sys.executable, *arguments]
+    line = ["bash", "-c", f'"$0" -m actkit "$@" {shell}', sys.executable, *arguments]
     return subprocess.run(line, env=plain | environment, cwd=cwd, capture_output=True, check=False, timeout=60)
 
 
@@ -126,7 +127,7 @@ def test_another_pipe_that_is_closed_is_an_error_and_ends_no_process(
         finally:
             os.close(pipe)
 
-    monkeypatch.setattr("actkit.schemas.get_close_matches", written_to_a_closed_pipe)
+    monkeypatch.setattr(schemas, "get_close_matches", written_to_a_closed_pipe)
     with pytest.raises(SystemExit) as ended:
         main(["schema", "nothing"])
     assert ended.value.code == 1 and "the other end of a pipe or connection was closed" in capfd.readouterr().err

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 import actkit
@@ -51,6 +52,7 @@ def test_arrays_are_written_without_torch(capture_run: Path, tmp_path: Path) -> 
         "assert not {'torch', 'h5py', 'gguf'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(capture_run), str(tmp_path / "x.npz")], check=True, timeout=100)
+    assert {"sequence_ids", "positions"} < set(np.load(tmp_path / "x.npz").files)
 
 
 def test_without_out_the_file_stands_beside_the_run(concept_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

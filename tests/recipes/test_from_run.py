@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.backends.hooked import HuggingFaceModel
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
@@ -85,7 +86,7 @@ def assert_same(again: Finished, fresh: Finished, to_the_byte: bool = True) -> N
 def test_a_ranking_is_a_fresh_run_s(ranked: Finished, texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
     changes = {"q": 0.2, "held_out": 0.5, "seed": 7, "correlation_threshold": 0.1, "listed": 3}
     fresh = rewarded(texts, tmp_path / "fresh", **changes)
-    monkeypatch.setattr("actkit.backends.hugging_face.HuggingFaceModel.run", None)
+    monkeypatch.setattr(HuggingFaceModel, "run", None)
     again = rank_again(ranked.path, OutputSpec(tmp_path / "again"), changes)
     assert_same(again, fresh)
     names = ("features", "reward_features", "statistics", "warnings")
@@ -102,7 +103,7 @@ def test_directions_are_a_fresh_run_s(
     concept: Finished, texts: Path, tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = contrasted(texts, tmp_path / "fresh", **{"layers": "1,2", **changes})
-    monkeypatch.setattr("actkit.backends.hugging_face.HuggingFaceModel.run", None)
+    monkeypatch.setattr(HuggingFaceModel, "run", None)
     again = choose_again(concept.path, OutputSpec(tmp_path / "again"), changes)
     assert_same(again, fresh, to_the_byte="layers" not in changes)
 

@@ -150,7 +150,7 @@ def test_a_lock_of_an_earlier_version_is_understood(tmp_path: Path) -> None:
     ended.wait()
     write(tmp_path, {"pid": ended.pid, "host": socket.gethostname(), "started": None})
     with locked(tmp_path):
-        pass
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
     write(tmp_path, {"pid": os.getpid(), "host": socket.gethostname(), "started": None})
     refused(tmp_path)
 

@@ -38,6 +38,8 @@ def test_a_run_reconciles_beyond_part_99_999(tmp_path: Path) -> None:
         table = pa.table({"record_id": [record], "chunk": pa.nulls(1, pa.int32()), "n_truncated": [0]})
         pq.write_table(table, tmp_path / "sequences" / f"{part_name(number)}.parquet")
     reconcile(tmp_path, Progress(read=4, written=4))
+    with pytest.raises(RunError):
+        reconcile(tmp_path, Progress(read=5, written=5))
 
 
 def test_a_part_that_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_next_batch_runs_before_the_rows_of_the_last_are_there(
         raise AssertionError("the second batch never ran")
 
     reducing(monkeypatch, wait)
-    run(limited, tmp_path / "run", LENGTHS)
+    assert run(limited, tmp_path / "run", LENGTHS).facts["counts"]["written"] == len(LENGTHS)
 
 
 @pytest.mark.slow

@@ -324,8 +324,10 @@ def test_another_input_is_refused(number: int, line: str | None, source: Path, t
 def test_the_same_records_elsewhere_are_the_same_input(source: Path, tmp_path: Path) -> None:
     make = recipe_of("capture", source)
     interrupted(make, tmp_path / "part", at=6)
+    kept = {name: data for name, data in contents(tmp_path / "part.partial").items() if name.endswith(".parquet")}
     moved = source.rename(tmp_path / "moved.jsonl")
     run(recipe_of("capture", moved), tmp_path / "part", resume=True)
+    assert kept and kept.items() <= contents(tmp_path / "part").items()
 
 
 @pytest.mark.parametrize(

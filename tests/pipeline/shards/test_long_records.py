@@ -16,6 +16,7 @@ import pytest
 from actkit.errors import RunError
 from actkit.pipeline import extract
 from actkit.pipeline.resume.reconcile import reconcile
+from actkit.pipeline.shards import gather
 from actkit.pipeline.shards import usable as usable_records
 from actkit.recipes import feature_dataset
 from actkit.runs import manifest
@@ -224,7 +225,7 @@ def test_a_reason_to_reject_a_long_record_is_found_before_any_of_it_is_written(
         last = 4095 if record.record_id != 2 else 50
         return real(recipe, record, room, last)
 
-    monkeypatch.setattr("actkit.pipeline.shards.gather.usable", with_fewer_embeddings)
+    monkeypatch.setattr(gather, "usable", with_fewer_embeddings)
     assert actkit(*ARGUMENTS, *SMALL, "-o", "other").status == 0
     assert set(pd.read_parquet("other/sequences")["record_id"]) == {0, 3, 4, 5, 6, 7}
     assert pd.read_parquet("other/rejected")["record_id"].tolist() == [1, 2]

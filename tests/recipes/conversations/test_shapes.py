@@ -703,7 +703,8 @@ def test_a_prompt_that_was_put_into_a_template_already_is_not_put_into_another(p
     "prompt", ["Who is the user: me?\nAnswer:", "Write a line for\nAssistant:", "### Heading\ntext"]
 )
 def test_a_prompt_that_only_names_a_speaker_is_in_no_template(prompt: str, tiny: Any) -> None:
-    rendered(tiny, read_pair({"prompt": prompt, **TEXTS}, PairsSpec()))
+    for side in rendered(tiny, read_pair({"prompt": prompt, **TEXTS}, PairsSpec())):
+        assert side.count(prompt) == 1
 
 
 def test_a_prompt_in_a_template_is_found_behind_a_system_message_too(tiny: Any) -> None:
