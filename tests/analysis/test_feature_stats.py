@@ -197,6 +197,7 @@ def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(
     assert found > 0
 
 
+@pytest.mark.slow
 def test_shards_do_not_change_the_table(run_of: Callable[[str], Finished]) -> None:
     for name in ("one SAE", "two SAEs"):
         whole, parts = run_of(name), run_of(f"{name}, many shards")

@@ -26,6 +26,7 @@ def written(path: str = "in.jsonl") -> Path:
     return Path(path)
 
 
+@pytest.mark.slow
 def test_it_finds_what_the_command_writes(tiny: actkit.ModelSpec, tmp_path: Path) -> None:
     spec = actkit.RewardDetectSpec(str(written()), pool="mean", top_k=7)
     saes = [actkit.SaeSpec("tiny", "blocks.1.hook_resid_post")]

@@ -87,7 +87,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", CALLS)
 @pytest.mark.parametrize("place", ["map", "cuda:1", "cuda"])
 def test_where_a_command_computes(

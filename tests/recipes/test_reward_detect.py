@@ -70,6 +70,7 @@ def dense(path: Path, sae: str = "tiny/blocks.2.hook_resid_post") -> tuple[pd.Da
     return sequences, x
 
 
+@pytest.mark.slow
 def test_every_figure_is_brute_force(grouped: Finished) -> None:
     sequences, x = dense(grouped.path)
     settings = ScoreSettings()
