@@ -109,6 +109,8 @@ def _status(error: BaseException) -> int | None:
     else:
         found = getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
         found = found or getattr(response, "status_code", None)
+    if found is None and type(error) is OSError and str(error).startswith("Forbidden: "):  # gcsfs's
+        return 403
     return found if isinstance(found, int) and 300 <= found < 600 else None
 
 

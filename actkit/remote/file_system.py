@@ -1,6 +1,7 @@
 """The file systems of fsspec, one a kind of store: with how patient they are, and what of a file they read ahead."""
 
 import importlib
+import os
 from typing import Any
 
 from actkit.remote.failures import lacking, package_of
@@ -17,6 +18,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "abfs": {"default_cache_type": "none"},
 }
 """What is set where the user's own configuration of fsspec sets nothing."""
+BEFORE_IMPORT = {"gcsfs": ("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")}
+"""Package → a variable of the environment that it reads when it is imported, and what it is unless it is set.
+
+gcsfs else asks a second service, over gRPC, of what kind each bucket is: where that is not allowed or not reached, it
+asks again before every request, for a minute each, and goes on without.
+"""
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -33,6 +40,8 @@ def file_system(url: str) -> tuple[Any, str]:
 
             fsspec.register_implementation(WEB, WebFileSystem, clobber=True)
             return fsspec.filesystem(WEB), as_url(url)
+        if package in BEFORE_IMPORT:
+            os.environ.setdefault(*BEFORE_IMPORT[package])
         importlib.import_module(package)
     except ImportError as error:
         raise lacking(url, package) from error
