@@ -1,4 +1,4 @@
-"""`--engine ray`: the run of several workers is the one of a single process; workers that die are begun again."""
+"""`--engine ray` and `--shard auto`: the run of several workers is the one of a single process, whatever ends them."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import pytest
 
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, Task
 from actkit.engines import shares
+from actkit.engines.children import run_on_children
 from actkit.errors import InputError, RunError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
@@ -26,6 +27,8 @@ from tests.faults.runs import COMMANDS, PATIENCE, call, ended, facts_of, line_in
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 SMALL = ("--shard-sequences", "6", "-q")
 RAY = ("--engine", "ray", "--workers", "2")
+OWN = ("--shard", "auto", "--workers", "2")
+ENGINES = [pytest.param(OWN, id="own"), pytest.param(RAY, marks=needs_ray, id="ray")]
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,11 @@ def test_what_no_engine_can_be_asked(actkit: Run, monkeypatch: pytest.MonkeyPatc
     for more, says in (
         (("in.jsonl", "-o", "x", "--engine", "dask"), "--engine dask is not known"),
         (("in.jsonl", "-o", "x", "--workers", "2"), "--workers without --engine"),
+        (("in.jsonl", "-o", "x", "--workers", "2", "--shard", "0/2"), "--workers without --engine"),
+        (("-", "-o", "x", "--shard", "auto", "--workers", "2"), "standard input"),
+        (("in.jsonl", "-o", "s3://b/x", "--shard", "auto", "--workers", "2"), "a folder that all of them see"),
+        (("in.jsonl", "-o", "x", "--shard", "auto", "--device", "cuda:1"), "--device cuda:1 names one"),
+        (("in.jsonl", "-o", "x", "--shard", "auto", "--device", "cpu"), "no GPU"),
     ):
         wrong = actkit("capture", *more)
         assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
@@ -89,12 +97,12 @@ def test_the_manifest_of_a_finished_shard_is_read_once(actkit: Run, monkeypatch:
     assert len(made) > 1 and asked == made
 
 
-@needs_ray
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_begun_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_worker_that_is_killed_is_begun_again(engine: tuple[str, ...], tmp_path: Path) -> None:
     arguments = (*COMMANDS["feature-dataset"], *SMALL)
     assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    process = start((*arguments, "-o", "x", *RAY), tmp_path)
+    process = start((*arguments, "-o", "x", *engine), tmp_path)
     os.kill(owner_of("x.1-of-2.partial", 1, process), signal.SIGKILL)
     status, out, err = ended(process)
     assert (status, out) == (0, "x\n"), err
@@ -102,29 +110,41 @@ def test_a_worker_that_is_killed_is_begun_again(tmp_path: Path) -> None:
     check_same("single", "x")
 
 
-@needs_ray
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    "arguments", [COMMANDS["sae-extract"], COMMANDS["reward-detect"], ("concept", "honesty", "--layers", "1,2")]
+    "arguments",
+    [
+        COMMANDS["sae-extract"],
+        COMMANDS["reward-detect"],
+        COMMANDS["capture"],
+        ("concept", "honesty", "--layers", "1,2"),
+        ("steer", "found", "--layers", "2", "--strengths", "1", "--random", "4", "--answer-tokens", "4"),
+    ],
+    ids=lambda arguments: arguments[0],
 )
-def test_other_commands_have_the_run_of_one_process(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_other_commands_have_the_run_of_one_process(
+    arguments: tuple[str, ...], engine: tuple[str, ...], tmp_path: Path
+) -> None:
+    if arguments[0] == "steer":
+        assert call(("concept", "honesty", "--layers", "1,2", "-q", "-o", "found"), tmp_path)[0] == 0
     arguments = (*arguments, "--shard-sequences", "20", "-q")
     assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    status, out, err = call((*arguments, "-o", "x", *RAY), tmp_path)
+    status, out, err = call((*arguments, "-o", "x", *engine), tmp_path)
     assert (status, out) == (0, "x\n"), err
     check_same("single", "x")
 
 
-@needs_ray
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupted_run_goes_on(engine: tuple[str, ...], tmp_path: Path) -> None:
     arguments = (*COMMANDS["dpo"], *SMALL)
     assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    process = start((*arguments, "-o", "x", *RAY), tmp_path)
+    process = start((*arguments, "-o", "x", *engine), tmp_path)
     worker = owner_of("x.0-of-2.partial", 1, process)
     process.send_signal(signal.SIGINT)
     status, _, err = ended(process)
-    assert status == 130 and "finished shard" in err and "--engine ray" in err, err
+    assert status == 130 and "finished shard" in err and " ".join(engine) in err, err
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     status, _, err = call(line_in(err), tmp_path)
@@ -148,23 +168,29 @@ def dying(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finis
     return run_capture(own, common, watch)
 
 
-@needs_ray
 @pytest.mark.slow
-def test_a_shard_that_ends_its_workers_is_named_and_an_error_of_a_worker_is_ours() -> None:
-    from actkit.engines.on_ray import run_on_ray
-
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_shard_that_ends_its_workers_is_named_and_an_error_of_a_worker_is_ours(engine: tuple[str, ...]) -> None:
+    run_on = shared_out(engine)
     seen: list[float] = []
 
     def watch(progress: Progress) -> None:
         seen.append(progress.computed)
 
     with pytest.raises(RunError, match=r"shard \d+ of x ended its worker 3 times"):
-        run_on_ray(
-            dying, None, 2, CaptureSpec(path="in.jsonl"), dense("x"), lambda progress: seen.append(progress.computed)
-        )
+        run_on(dying, CaptureSpec(path="in.jsonl"), dense("x"), watch)
     assert max(seen) > 0
     with pytest.raises(InputError, match=r"in\.jsonl:4"):
-        run_on_ray(run_capture, None, 2, CaptureSpec(path="in.jsonl"), dense("y", on_bad_record="fail"))
+        run_on(run_capture, CaptureSpec(path="in.jsonl"), dense("y", on_bad_record="fail"))
+
+
+def shared_out(engine: tuple[str, ...]) -> Any:
+    """Two workers of Ray's or of our own, for a command's function."""
+    if engine == RAY:
+        from actkit.engines.on_ray import run_on_ray
+
+        return lambda run, *more: run_on_ray(run, None, 2, *more)
+    return lambda run, *more: run_on_children(run, 2, *more)
 
 
 def lose(cluster: Any, node: Any) -> None:
@@ -184,10 +210,10 @@ def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.Monke
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
-    from actkit.engines import on_ray
+    from actkit.engines import driver
     from actkit.engines.on_ray import run_on_ray
 
-    monkeypatch.setattr(on_ray, "EVERY", 0.02)
+    monkeypatch.setattr(driver, "EVERY", 0.02)
     run_capture(CaptureSpec(path="in.jsonl"), dense("single", 1))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:

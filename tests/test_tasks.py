@@ -141,6 +141,13 @@ def test_what_one_task_cannot_be_asked(actkit: Run) -> None:
     ):
         wrong = actkit("capture", *more, "--shard", "0/2")
         assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
+    for command in (
+        ("concept", "honesty", "--steer"),
+        ("reward-detect", "--use-example-data", "--steer"),
+        ("sae-extract", "in.jsonl", "--merge-into", "x.json"),
+    ):
+        wrong = actkit(*command, "-o", "x", "--shard", "0/2")
+        assert wrong.status == 2 and "a share is no run yet" in wrong.err, (command, wrong.err)
 
 
 def test_schedulers_say_which_task_this_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actkit.cli.options.engine import engine_of
+from actkit.cli.options.engine import Engine, engine_of
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.errors import RunError, UsageError
 from actkit.remote.path import RemotePath
@@ -17,11 +17,11 @@ def check_asked(own: "OwnSpec", shared: Shared) -> None:
     """Raise UsageError or RunError for options of a run that cannot be meant, or not together."""
     check_exports(shared, own.command, own.exports)
     check_places(shared)
-    engine_of(shared.engine, shared.workers)
-    if shared.shard is not None:
+    engine = engine_of(shared.engine, shared.workers, shared.shard)
+    if engine is not None:
+        _check_workers(engine, own, shared)
+    elif shared.shard is not None:
         _check_share(own, shared)
-    if shared.engine is not None:
-        _check_workers(own, shared)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:
@@ -71,14 +71,20 @@ def _check_share(own: "OwnSpec", shared: Shared) -> None:
         raise UsageError("--shard: a share is not exported", "give --export or --report to actkit merge")
 
 
-def _check_workers(own: "OwnSpec", shared: Shared) -> None:
+def check_whole(flag: str, wanted: bool, shared: Shared) -> None:
+    """Raise UsageError for what an option does with a whole run, where one task of several makes its share."""
+    if wanted and shared.shard is not None and engine_of(shared.engine, shared.workers, shared.shard) is None:
+        raise UsageError(f"{flag} with --shard: a share is no run yet", "leave it out, and do that after actkit merge")
+
+
+def _check_workers(engine: Engine, own: "OwnSpec", shared: Shared) -> None:
     """Raise UsageError for what workers of an engine cannot do."""
-    _check_input("--engine", own)
-    if shared.shard is not None:
+    _check_input(engine.flag, own)
+    if engine.is_ray and shared.shard is not None:
         raise UsageError("--engine and --shard were both given", "--engine ray shares the run out itself")
     if isinstance(shared.directory, RemotePath):
         raise UsageError(
-            f"--engine with --out {shared.directory}: workers meet in a folder that all of them see",
+            f"{engine.flag} with --out {shared.directory}: workers meet in a folder that all of them see",
             f"give -o such a folder, then: actkit push FOLDER {shared.directory}",
         )
 

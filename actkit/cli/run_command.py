@@ -63,13 +63,17 @@ def run_command(
 def _spread(
     run: "Callable[[Own, Common, OnProgress], Finished]", shared: Shared
 ) -> "Callable[[Own, Common, OnProgress], Finished]":
-    """The command's function, or where there is an engine one that shares its work out among the engine's workers."""
-    engine = engine_of(shared.engine, shared.workers)
+    """The command's function, or one that shares its work out among workers where that is asked for."""
+    engine = engine_of(shared.engine, shared.workers, shared.shard)
     if engine is None:
         return run
-    from actkit.engines.on_ray import run_on_ray
+    if engine.is_ray:
+        from actkit.engines.on_ray import run_on_ray
 
-    return partial(run_on_ray, run, engine.address, engine.workers)
+        return partial(run_on_ray, run, engine.address, engine.workers)
+    from actkit.engines.children import run_on_children
+
+    return partial(run_on_children, run, engine.workers)
 
 
 def _made(

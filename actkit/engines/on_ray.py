@@ -1,95 +1,23 @@
-"""`--engine ray`: tasks of Ray Core compute the shares of a run, each with a model of its own; then they are merged.
-
-A worker does what `--shard I/N --resume` does, so that nothing of a table passes through Ray. One that dies, or whose
-node is lost, is begun again where there is room, and goes on after its last finished shard.
-"""
+"""`--engine ray`: tasks of Ray Core are the workers, on a cluster or on this machine."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from actkit.backends import describe
-from actkit.config import ModelSpec, OutputSpec, ReadSpec, Task
-from actkit.engines.shares import FinishedShards, divided, is_done, next_of, release
-from actkit.errors import ActkitError, RunError, UsageError
-from actkit.pipeline.input.reader import records_about
+from actkit.engines.driver import Common, Own, Pool, RunCommand, run_shared
+from actkit.engines.work import DiedError, Work
+from actkit.errors import ActkitError, UsageError
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.resume.session import asked_before, is_complete
-from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
-from actkit.recipes.asked import source_of
-from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
-from actkit.runs.paths import is_unfinished_run, partial_of, task_of
-from actkit.runs.progress import OnProgress, Progress
-from actkit.runs.removal import check_out
-from actkit.runs.tasks import divisions, gather, remove_shares
-
-DEATHS = 3
-"""So many workers may die of a share without a shard finished in between; then the run stops."""
-EVERY = 1.0
-"""Seconds between looks at how far the workers are."""
-
-Own = TypeVar("Own", bound=OwnSpec)
-Common = TypeVar("Common", bound=CommonSpec | FollowSpec)
-
-
-@dataclass
-class _Workers:
-    """The workers of a run that is going on."""
-
-    ray: Any
-    begin: Callable[[Task, bool], Any]
-    """Starts a worker; whether it goes on with a share that was begun."""
-    output: OutputSpec
-    running: dict[Any, Task] = field(default_factory=dict)
-    deaths: dict[Task, tuple[int, int]] = field(default_factory=dict)
-    """Task → the shard at which its worker died, and how often."""
-    notes: list[str] = field(default_factory=list)
-
-    def start(self, task: Task, again: bool) -> None:
-        self.running[self.begin(task, again)] = task
-
-    def take(self, ended: Any) -> None:
-        """What became of a worker that has ended. Raises what it was ended by, unless it is begun again."""
-        task = self.running.pop(ended)
-        try:
-            error = self.ray.get(ended)
-        except self.ray.exceptions.RayTaskError:
-            raise
-        except self.ray.exceptions.RayError as died:
-            self._died(task, type(died).__name__)
-        else:
-            if error is not None:
-                raise error
-
-    def _died(self, task: Task, how: str) -> None:
-        shard = next_of(self.output, task)
-        before, times = self.deaths.get(task, (shard, 0))
-        times = times + 1 if before == shard else 1
-        self.deaths[task] = shard, times
-        if times >= DEATHS:
-            raise RunError(
-                f"shard {shard} of {self.output.out} ended its worker {times} times ({how})",
-                f"what it holds, or memory, may be the cause; alone: the same command with --shard {task} --resume "
-                "in place of --engine",
-            )
-        self.notes.append(f"the worker of task {task} ended at shard {shard} ({how}); another one goes on with it")
-        release(self.output, task)
-        self.start(task, again=True)
-
-    def stop(self) -> None:
-        for worker in self.running:
-            self.ray.cancel(worker, force=True)
-        if self.running:
-            self.ray.wait(list(self.running), num_returns=len(self.running), timeout=10)
+from actkit.runs.progress import OnProgress
 
 
 def run_on_ray(
-    run: Callable[[Own, Common, OnProgress], Finished],
+    run: RunCommand[Own, Common],
     address: str | None,
     workers: int | None,
     own: Own,
@@ -98,73 +26,46 @@ def run_on_ray(
 ) -> Finished:
     """Run a command's function on the cluster at `address`, or on this machine, and merge what its workers made.
 
-    Raises UsageError without Ray and where there is no such cluster, RunError for a shard that ends its worker again
-    and again, and the ActkitError that a worker met.
+    Raises UsageError without Ray and where there is no such cluster, and what `run_shared` raises.
     """
-    output = common.output
-    if output.plan_only or is_complete(output):
-        return run(own, common, on_progress)
-    check_out(output.out, output.overwrite, output.resume)
-    if is_unfinished_run(partial_of(output.out)):  # all shares were there, and were being merged
-        if not divisions(output.out):
-            raise RunError(f"{partial_of(output.out)} was begun by one process", "continue it without --engine")
-    else:
-        own = _dated(own, common)
-        with _cluster(address, workers) as ray:
-            _compute(ray, run, own, common, workers, on_progress)
-    gather(output.out)
-    finished = run(own, replace(common, output=replace(output, resume=True, overwrite=False)), on_progress)
-    remove_shares(output.out)
-    return finished
+    return run_shared(partial(_cluster, address, workers), "--engine", run, own, common, on_progress)
 
 
-def _compute(
-    ray: Any,
-    run: Callable[[Own, Common, OnProgress], Finished],
-    own: Own,
-    common: Common,
-    workers: int | None,
-    on_progress: OnProgress,
-) -> None:
-    output, each, n = common.output, *_room(ray, workers)
-    folder, share = str(Path.cwd()), ray.remote(max_retries=0, **each)(_share)
+@dataclass
+class _Tasks:
+    """A pool whose workers are tasks of Ray."""
 
-    def begin(task: Task, again: bool) -> Any:
-        out = task_of(output.out, task.number, task.of)
-        resume = partial_of(out).exists() if again else output.resume
-        own_output = replace(output, out=out, task=task, resume=resume, overwrite=output.overwrite and not resume)
-        return share.remote(run, own, replace(common, output=own_output), folder)
+    ray: Any
+    remote: Any
+    workers: int
+    running: list[Any] = field(default_factory=list)
 
-    tasks = divided(output.out, n) if output.resume else [Task(number, n) for number in range(n)]
-    made, progress, shards = _Workers(ray, begin, output), Progress(), FinishedShards(output, tasks)
-    progress.total, progress.part = _records(own, output), "forward"
-    try:
-        for task in tasks:
-            if not (output.resume and is_done(output, task)):
-                made.start(task, again=False)
-        while made.running:
-            ended, _ = ray.wait(list(made.running), timeout=EVERY)
-            for worker in ended:
-                made.take(worker)
-            progress.computed, progress.tokens = shards.counted()
-            progress.notes = list(made.notes)
-            on_progress(progress)
-    finally:
-        made.stop()
+    def begin(self, work: Work) -> Any:
+        self.running.append(self.remote.remote(work))
+        return self.running[-1]
 
+    def ended(self, seconds: float) -> Collection[Any]:
+        done, self.running = self.ray.wait(self.running, timeout=seconds)
+        return list(done)
 
-def _share(run: Any, own: Any, common: Any, folder: str) -> ActkitError | None:
-    """What a worker does; an error of ours is returned, since Ray would wrap it."""
-    os.chdir(folder)
-    try:
-        run(own, common, lambda _progress: None)
-    except ActkitError as error:
+    def result(self, worker: Any) -> ActkitError | None:
+        try:
+            error: ActkitError | None = self.ray.get(worker)
+        except self.ray.exceptions.RayTaskError:
+            raise
+        except self.ray.exceptions.RayError as died:
+            raise DiedError(type(died).__name__) from died
         return error
-    return None
+
+    def stop(self) -> None:
+        for worker in self.running:
+            self.ray.cancel(worker, force=True)
+        if self.running:
+            self.ray.wait(self.running, num_returns=len(self.running), timeout=10)
 
 
 @contextmanager
-def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
+def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
@@ -183,7 +84,8 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
             signal.signal(number, handler)
         # Ray prints what became of a worker to standard output, which is the run's path alone.
         with redirect_stdout(StringIO()):
-            yield ray
+            each, n = _room(ray, workers)
+            yield _Tasks(ray, ray.remote(max_retries=0, **each)(Work.done), n)
     finally:
         ray.shutdown()
 
@@ -195,23 +97,3 @@ def _room(ray: Any, workers: int | None) -> tuple[dict[str, float], int]:
     n = workers or gpus or cpus
     each: dict[str, float] = {"num_cpus": max(cpus // max(n, 1), 1)}
     return (each | {"num_gpus": 1} if gpus else each), n
-
-
-def _dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
-    """The same date for every worker, where a chat template asks for it: that of the shares that are there already."""
-    tokens = getattr(own, "tokens", None)
-    model = getattr(common, "model", None)
-    if tokens is None or tokens.date is not None or not isinstance(model, ModelSpec):
-        return own
-    output = common.output
-    known = divisions(output.out) if output.resume else {}
-    before = [asked_before(replace(output, task=Task(0, of)), "date") for of in known]
-    tokenizer = DatedTokenizer(describe(model).tokenizer, date_of(next(iter(before), None)))
-    return replace(own, tokens=replace(tokens, date=tokenizer.date)) if tokenizer.reads_clock else own
-
-
-def _records(own: OwnSpec, output: OutputSpec) -> int | None:
-    """About how many records there are."""
-    source = source_of(own)
-    about = records_about(source, getattr(own, "read", ReadSpec())) if source is not None else None
-    return min((number for number in (about, output.max_records) if number is not None), default=None)

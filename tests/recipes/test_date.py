@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
-from actkit.engines import on_ray
+from actkit.engines import driver
 from actkit.pipeline.tokens import templates
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
@@ -120,4 +120,4 @@ def test_workers_that_go_on_another_day_have_the_date_of_what_is_there(
     turn("2026-12-02T00:01:00", monkeypatch)
     for resume, date in ((True, "2026-12-01T23:59:00"), (False, "2026-12-02T00:01:00")):
         common = DenseSpec(model, OutputSpec(out, resume=resume), layers="1")
-        assert on_ray._dated(CaptureSpec(prompts=("one",), chat=True), common).tokens.date == date
+        assert driver.dated(CaptureSpec(prompts=("one",), chat=True), common).tokens.date == date

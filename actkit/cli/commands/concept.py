@@ -15,6 +15,7 @@ from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import ContrastPositions
@@ -103,6 +104,7 @@ def concept(
     if from_run is not None:
         _again(from_run, changes_in(call), shared, steer)
         return
+    check_whole("--steer", steer, shared)
     name = what or input_alias
     wording = _template(template, positive, negative, stems)
     if (name is None) == (wording is None):
@@ -137,7 +139,7 @@ def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool
 def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
     from actkit.cli.screen.directions import show_directions
 
-    if not shared.quiet and finished.facts["options"]["directions"]:
+    if not shared.quiet and finished.task is None and finished.facts["options"]["directions"]:
         show_directions(finished.path, finished.facts)
     if steer:
         steer_after(finished.path, shared)

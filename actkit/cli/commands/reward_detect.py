@@ -13,6 +13,7 @@ from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
+from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import say, starting
 from actkit.cli.screen.ranking import show_ranking
@@ -161,6 +162,7 @@ def reward_detect(
         renamed = {new: changes.pop(old) for old, new in RENAMED.items() if old in changes}
         _again(from_run, changes | renamed, shared, steer)
         return
+    check_whole("--steer", steer, shared)
     path = data or input_alias
     if (path is None) == (not use_example_data):
         what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
@@ -226,7 +228,7 @@ def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool
 
 
 def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
-    if not shared.quiet:
+    if not shared.quiet and finished.task is None:
         show_ranking(finished.path)
     if steer:
         steer_after(finished.path, shared, features="top:10")

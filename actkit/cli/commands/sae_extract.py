@@ -12,6 +12,7 @@ from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, option, with_o
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
+from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import InputError, UsageError
@@ -76,6 +77,7 @@ def sae_extract(
         from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+    check_whole("--merge-into", merge_into is not None, shared)
     if merge_into is not None:
         texts = context.prompt_field or "prompt", response_field
         _document(path, merge_into, texts)  # whatever is wrong with it is said now

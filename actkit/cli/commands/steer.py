@@ -127,7 +127,7 @@ def steer(
     )
     shared = follow.shared()
     finished = run_command(run_steer, spec, follow.spec(spec.command), shared)
-    if not shared.quiet:
+    if not shared.quiet and finished.task is None:
         show_effects(finished.path, finished.facts)
     hand_over(finished, shared)
 
@@ -144,6 +144,9 @@ def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
         out=run.with_name(f"{run.name}-effects"),
         overwrite=shared.overwrite,
         resume=shared.resume,
+        shard=shared.shard,
+        engine=shared.engine,
+        workers=shared.workers,
         quiet=shared.quiet,
     )
     spec = SteerSpec(str(run), features=features)

@@ -9,6 +9,7 @@ from actkit.cli.options.model import Device
 from actkit.cli.options.run import (
     BatchTokens,
     ConfigFile,
+    EngineName,
     ExportTo,
     Json,
     Out,
@@ -19,6 +20,7 @@ from actkit.cli.options.run import (
     Resume,
     Share,
     Verify,
+    WorkerCount,
 )
 from actkit.cli.options.shared import Shared
 from actkit.config import BatchSpec, ModelSpec
@@ -41,6 +43,8 @@ class Follow:
     overwrite: Overwrite = False
     resume: Resume = False
     shard: Share = None
+    engine: EngineName = None
+    workers: WorkerCount = None
     plan: PlanOnly = False
     verify: Verify = 0
     profile: Profile = False

@@ -70,7 +70,8 @@ Share: TypeAlias = Annotated[
         "--shard",
         panel=OUTPUT,
         metavar="I/N",
-        help="Be task I (from 0) of N that compute the run together, or auto under a scheduler; then: actkit merge.",
+        help="Be task I (from 0) of N that compute the run together; then: actkit merge. Or auto: the task that a "
+        "scheduler says; without one, the whole run with a process a GPU.",
         show_default=False,
     ),
 ]
@@ -86,7 +87,11 @@ EngineName: TypeAlias = Annotated[
 WorkerCount: TypeAlias = Annotated[
     int | None,
     option(
-        "--workers", panel=OUTPUT, min=1, help="With --engine: how many; one a GPU, else one a CPU.", show_default=False
+        "--workers",
+        panel=OUTPUT,
+        min=1,
+        help="With --engine and --shard auto: how many, if not one a GPU, or for --engine without one, one a CPU.",
+        show_default=False,
     ),
 ]
 PlanOnly: TypeAlias = Annotated[

@@ -155,7 +155,7 @@ class Shared:
 
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes. Raises UsageError for a `--shard` that is none, or of a run that has no name."""
-        task = task_of_text(self.shard)
+        task = task_of_text(self.shard, self.workers)
         out = self.directory or named_after(command)
         if task is not None and self.directory is None:
             raise UsageError("--shard without --out", "give -o, the same for every task, such as -o runs/x")

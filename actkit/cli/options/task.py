@@ -1,4 +1,4 @@
-"""`--shard`: which of several tasks this process is, as said or as its scheduler says."""
+"""`--shard`: which of several tasks this process is, as said or as its scheduler says; or that it starts its own."""
 
 import os
 import re
@@ -17,11 +17,14 @@ SCHEDULERS: tuple[tuple[str, str, str | None], ...] = (
 """The variables that say which process this is, of how many, and with what number the first begins (0 without one)."""
 
 
-def task_of_text(text: str | None) -> Task | None:
-    """`2/8`, counted from 0, or `auto`. Raises UsageError for what is neither, and for auto where no scheduler says."""
-    if text is None:
+def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
+    """`2/8`, counted from 0, or `auto`: what a scheduler says; None where this process starts `workers` of its own.
+
+    Raises UsageError for what is neither.
+    """
+    if text is None or starts_workers(text, workers):
         return None
-    if text.strip().lower() == "auto":
+    if _is_auto(text):
         return _scheduled(os.environ)
     found = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     if found is None or not int(found[2]):
@@ -32,7 +35,22 @@ def task_of_text(text: str | None) -> Task | None:
     return Task(number, of)
 
 
-def _scheduled(variables: Mapping[str, str]) -> Task:
+def starts_workers(text: str | None, workers: int | None) -> bool:
+    """Whether this process is to start workers: `auto`, and no scheduler has started several tasks already.
+
+    A job of one task that has all GPUs of a machine says how many workers it is to start.
+    """
+    if text is None or not _is_auto(text):
+        return False
+    task = _scheduled(os.environ)
+    return task is None or (task.of == 1 and workers is not None)
+
+
+def _is_auto(text: str) -> bool:
+    return text.strip().lower() == "auto"
+
+
+def _scheduled(variables: Mapping[str, str]) -> Task | None:
     for own, count, first in SCHEDULERS:
         said = [variables.get(name, "") for name in (own, count, *([first] if first else []))]
         if not all(each.isdigit() for each in said):
@@ -44,5 +62,4 @@ def _scheduled(variables: Mapping[str, str]) -> Task:
         raise UsageError(
             f"--shard auto: {own} is {said[0]}, {count} {said[1]}", "give the share itself, such as --shard 0/4"
         )
-    known = ", ".join(own for own, _, _ in SCHEDULERS)
-    raise UsageError(f"--shard auto: no scheduler says which task this is ({known})", "--shard 0/4 says it")
+    return None

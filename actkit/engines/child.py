@@ -1,0 +1,44 @@
+"""A process that `children` starts: reads from standard input what it is to do, and leaves its answer in a file."""
+
+import os
+import pickle
+import sys
+import traceback
+from pathlib import Path
+from threading import Thread
+
+
+def main() -> None:
+    """Do what is asked; the answer is None, or the exception that ended it."""
+    given = sys.stdin.buffer
+    sys.path[:] = pickle.load(given)
+    work = pickle.load(given)
+    Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        answer = work.done()
+    except Exception as error:
+        answer = _portable(error)
+    Path(sys.argv[1]).write_bytes(pickle.dumps(answer))
+
+
+def _end_with_parent() -> None:
+    """End once nobody holds the other end of standard input: whoever is to merge the shares is gone."""
+    while os.read(0, 1 << 16):  # not through `sys.stdin`, whose lock would be held when this process ends
+        continue
+    os._exit(1)
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception that another process can be given, with the traceback that it has here."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(str(error))
+    error.__cause__ = None
+    error.add_note(f"in a worker:\n{text}")
+    return error
+
+
+if __name__ == "__main__":
+    main()

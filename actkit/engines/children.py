@@ -1,0 +1,197 @@
+"""`--shard auto` on one machine: processes of it are the workers, one a GPU.
+
+A child has a GPU of its own by `CUDA_VISIBLE_DEVICES`, and a session of its own, so that Ctrl-C reaches this process
+alone, which ends it. What it is asked goes to its standard input, which it also listens to from then on: once nobody
+holds the other end, it ends too. What it answers, and what it prints, are files in a folder of its own.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+from actkit.engines import child as program
+from actkit.engines.driver import Common, Own, Pool, RunCommand, run_shared
+from actkit.engines.work import DiedError, Work
+from actkit.errors import ActkitError, UsageError
+from actkit.pipeline.recipe import Finished
+from actkit.runs.progress import OnProgress
+from actkit.runs.tasks import divisions
+
+ANSWER, PRINTED = "answer", "printed"
+"""Files in a child's folder."""
+VISIBLE, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
+PAUSE = 0.05
+"""Seconds between looks at which children have ended."""
+SAID = 200
+"""Characters of what a child printed last that are repeated where it died."""
+FLAG = "--shard auto"
+
+
+def run_on_children(
+    run: RunCommand[Own, Common],
+    workers: int | None,
+    own: Own,
+    common: Common,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Run a command's function with a process a GPU, or `workers` of them, and merge what they made.
+
+    Where there is a single GPU, and the run is not divided already, this process does it all. Raises UsageError
+    without a GPU where the number of workers is not said, and what `run_shared` raises.
+    """
+    spec = getattr(common, "model", None)
+    device = str(getattr(common, "device", None) or getattr(spec, "device", "auto"))
+    if device.startswith("cuda:"):
+        raise UsageError(
+            f"{FLAG} gives each process a GPU of its own, and --device {device} names one",
+            f"leave out --device; {VISIBLE} says which GPUs are taken",
+        )
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
+    if not gpus and workers is None:
+        raise UsageError(
+            f"{FLAG}: no scheduler says which task this is, and there is no GPU to have a process each",
+            f"{FLAG} --workers 4 starts four processes; or --shard 0/4 is the first of four tasks",
+        )
+    output = common.output
+    if len(gpus) == 1 and workers in (None, 1) and not divisions(output.out):
+        return run(own, common, on_progress)
+    return run_shared(partial(_children, rooms(gpus, workers)), FLAG, run, own, common, on_progress)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, each as `CUDA_VISIBLE_DEVICES` names it."""
+    import torch
+
+    named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    count = torch.cuda.device_count()
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
+def rooms(gpus: Sequence[str], workers: int | None) -> list[dict[str, str]]:
+    """What the environment of each worker says: its GPUs, where there are any, and its part of the processors.
+
+    Of more GPUs than workers each has several; of fewer, some share one.
+    """
+    n = workers or len(gpus)
+    own = {} if THREADS in os.environ else {THREADS: str(max(_processors() // n, 1))}
+    if not gpus:
+        return [own] * n
+    each = max(len(gpus) // n, 1)
+    first = [number * each % len(gpus) for number in range(n)]
+    return [{**own, VISIBLE: ",".join(gpus[at : at + each])} for at in first]
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _children(rooms: Sequence[Mapping[str, str]]) -> Iterator[Pool]:
+    with tempfile.TemporaryDirectory(prefix="actkit-children-", ignore_cleanup_errors=True) as folder:
+        yield _Children(Path(folder), deque(rooms), len(rooms))
+
+
+@dataclass
+class _Child:
+    process: "subprocess.Popen[bytes]"
+    room: Mapping[str, str]
+
+    def end(self) -> int:
+        """Wait until it has ended; its status."""
+        cast("IO[bytes]", self.process.stdin).close()
+        return self.process.wait()
+
+
+@dataclass
+class _Children:
+    """A pool whose workers are processes of this machine; one waits where every room is taken."""
+
+    folder: Path
+    rooms: "deque[Mapping[str, str]]"
+    workers: int
+    waiting: "deque[tuple[int, Work]]" = field(default_factory=deque)
+    running: dict[int, _Child] = field(default_factory=dict)
+    statuses: dict[int, int] = field(default_factory=dict)
+    begun: int = 0
+
+    def begin(self, work: Work) -> Any:
+        self.begun += 1
+        self.waiting.append((self.begun, work))
+        self._fill()
+        return self.begun
+
+    def ended(self, seconds: float) -> Collection[Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            done = [number for number, child in self.running.items() if child.process.poll() is not None]
+            for number in done:
+                child = self.running.pop(number)
+                self.statuses[number] = child.end()
+                self.rooms.append(child.room)
+            self._fill()
+            if done or time.monotonic() >= deadline:
+                return done
+            time.sleep(PAUSE)
+
+    def result(self, worker: Any) -> ActkitError | None:
+        status, folder = self.statuses.pop(worker), self.folder / str(worker)
+        if status != 0 or not (folder / ANSWER).exists():
+            raise DiedError(_how(status, (folder / PRINTED).read_bytes()))
+        answer: BaseException | None = pickle.loads((folder / ANSWER).read_bytes())
+        if answer is None or isinstance(answer, ActkitError):
+            return answer
+        raise answer
+
+    def stop(self) -> None:
+        self.waiting.clear()
+        for child in self.running.values():
+            child.process.kill()
+        for child in self.running.values():
+            child.end()
+        self.running.clear()
+
+    def _fill(self) -> None:
+        while self.waiting and self.rooms:
+            number, work = self.waiting.popleft()
+            room = self.rooms.popleft()
+            self.running[number] = _Child(self._started(number, work, room), room)
+
+    def _started(self, number: int, work: Work, room: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        folder = self.folder / str(number)
+        folder.mkdir()
+        with (folder / PRINTED).open("wb") as printed:
+            process = subprocess.Popen(
+                # -P: a file in this folder that is called as a library's is not imported in its place.
+                [sys.executable, "-P", program.__file__, str(folder / ANSWER)],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **room},
+                start_new_session=True,
+            )
+        with suppress(BrokenPipeError):  # it has ended already, and is found so
+            cast("IO[bytes]", process.stdin).write(pickle.dumps(sys.path) + pickle.dumps(work))
+        return process
+
+
+def _how(status: int, printed: bytes) -> str:
+    """How a child ended, with the last line that it printed."""
+    how = f"exit status {status}"
+    if status < 0:
+        with suppress(ValueError):
+            how = signal.Signals(-status).name
+        how += ", as where memory runs out" if -status == signal.SIGKILL else ""
+    lines = [line.strip() for line in printed.decode("utf-8", "replace").splitlines() if line.strip()]
+    return f"{how}: {lines[-1][:SAID]}" if lines else how

@@ -1,0 +1,186 @@
+"""A run shared out among workers, each with a share as of `--shard I/N` and a model of its own; then it is merged.
+
+Whoever runs workers is a `Pool`: Ray's tasks (`on_ray`), or processes of this machine (`children`). Nothing of a table
+passes through it. A worker that ends early is begun again, and goes on after its last finished shard.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from actkit.backends import describe
+from actkit.config import ModelSpec, OutputSpec, ReadSpec, Task
+from actkit.engines.shares import FinishedShards, divided, is_done, next_of, release
+from actkit.engines.work import DiedError, Work
+from actkit.errors import ActkitError, RunError
+from actkit.pipeline.input.reader import records_about
+from actkit.pipeline.recipe import Finished
+from actkit.pipeline.resume.session import asked_before, is_complete
+from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
+from actkit.recipes.asked import source_of
+from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
+from actkit.runs.paths import is_unfinished_run, partial_of, task_of
+from actkit.runs.progress import OnProgress, Progress
+from actkit.runs.removal import check_out
+from actkit.runs.tasks import divisions, gather, remove_shares
+
+DEATHS = 3
+"""So many workers may die of a share without a shard finished in between; then the run stops."""
+EVERY = 1.0
+"""Seconds between looks at how far the workers are."""
+
+Own = TypeVar("Own", bound=OwnSpec)
+Common = TypeVar("Common", bound=CommonSpec | FollowSpec)
+RunCommand = Callable[[Own, Common, OnProgress], Finished]
+
+
+class Pool(Protocol):
+    """What runs workers."""
+
+    workers: int
+    """Into how many shares a run is divided."""
+
+    def begin(self, work: Work) -> Any:
+        """Begin a worker, now or as soon as there is room for it; what it is known by."""
+
+    def ended(self, seconds: float) -> Collection[Any]:
+        """Workers that have ended, each once, waited for no longer than this."""
+
+    def result(self, worker: Any) -> ActkitError | None:
+        """What a worker that has ended answered. Raises DiedError, and whatever else it was ended by."""
+
+    def stop(self) -> None:
+        """End all workers at once: what they have finished is on disk."""
+
+
+@dataclass
+class _Workers:
+    """The workers of a run that is going on."""
+
+    pool: Pool
+    work_of: Callable[[Task, bool], Work]
+    """What a worker is to do; whether it goes on with a share that was begun."""
+    output: OutputSpec
+    flag: str
+    running: dict[Any, Task] = field(default_factory=dict)
+    deaths: dict[Task, tuple[int, int]] = field(default_factory=dict)
+    """Task → the shard at which its worker died, and how often."""
+    notes: list[str] = field(default_factory=list)
+
+    def start(self, task: Task, again: bool) -> None:
+        self.running[self.pool.begin(self.work_of(task, again))] = task
+
+    def take(self, ended: Any) -> None:
+        """What became of a worker that has ended. Raises what it was ended by, unless it is begun again."""
+        task = self.running.pop(ended)
+        try:
+            error = self.pool.result(ended)
+        except DiedError as died:
+            self._died(task, died.how)
+        else:
+            if error is not None:
+                raise error
+
+    def _died(self, task: Task, how: str) -> None:
+        shard = next_of(self.output, task)
+        before, times = self.deaths.get(task, (shard, 0))
+        times = times + 1 if before == shard else 1
+        self.deaths[task] = shard, times
+        if times >= DEATHS:
+            raise RunError(
+                f"shard {shard} of {self.output.out} ended its worker {times} times ({how})",
+                "what it holds, or memory, may be the cause; alone: the same command with "
+                f"--shard {task.number}/{task.of} --resume in place of {self.flag}",
+            )
+        self.notes.append(f"the worker of task {task} ended at shard {shard} ({how}); another one goes on with it")
+        release(self.output, task)
+        self.start(task, again=True)
+
+
+def run_shared(
+    pool_of: Callable[[], AbstractContextManager[Pool]],
+    flag: str,
+    run: RunCommand[Own, Common],
+    own: Own,
+    common: Common,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Finished:
+    """Run a command's function with the workers of a pool, and merge what they made; errors name the option `flag`.
+
+    Raises RunError for a shard that ends its worker again and again, the ActkitError that a worker met, and what
+    `pool_of` raises.
+    """
+    output = common.output
+    if output.plan_only or is_complete(output):
+        return run(own, common, on_progress)
+    check_out(output.out, output.overwrite, output.resume)
+    if is_unfinished_run(partial_of(output.out)):  # all shares were there, and were being merged
+        if not divisions(output.out):
+            raise RunError(f"{partial_of(output.out)} was begun by one process", f"continue it without {flag}")
+    else:
+        own = dated(own, common)
+        with pool_of() as pool:
+            _compute(pool, flag, run, own, common, on_progress)
+    gather(output.out)
+    finished = run(own, replace(common, output=replace(output, resume=True, overwrite=False)), on_progress)
+    remove_shares(output.out)
+    return finished
+
+
+def _compute(
+    pool: Pool,
+    flag: str,
+    run: RunCommand[Own, Common],
+    own: Own,
+    common: Common,
+    on_progress: OnProgress,
+) -> None:
+    output, folder = common.output, str(Path.cwd())
+
+    def work_of(task: Task, again: bool) -> Work:
+        out = task_of(output.out, task.number, task.of)
+        resume = partial_of(out).exists() if again else output.resume
+        own_output = replace(output, out=out, task=task, resume=resume, overwrite=output.overwrite and not resume)
+        return Work(run, own, replace(common, output=own_output), folder)
+
+    tasks = (
+        divided(output.out, pool.workers) if output.resume else [Task(at, pool.workers) for at in range(pool.workers)]
+    )
+    made, progress, shards = _Workers(pool, work_of, output, flag), Progress(), FinishedShards(output, tasks)
+    progress.total, progress.part = _records(own, common), "forward"
+    try:
+        for task in tasks:
+            if not (output.resume and is_done(output, task)):
+                made.start(task, again=False)
+        while made.running:
+            for worker in pool.ended(EVERY):
+                made.take(worker)
+            progress.computed, progress.tokens = shards.counted()
+            progress.notes = list(made.notes)
+            on_progress(progress)
+    finally:
+        pool.stop()
+
+
+def dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
+    """The same date for every worker, where a chat template asks for it: that of the shares that are there already."""
+    tokens = getattr(own, "tokens", None)
+    model = getattr(common, "model", None)
+    if tokens is None or tokens.date is not None or not isinstance(model, ModelSpec):
+        return own
+    output = common.output
+    known = divisions(output.out) if output.resume else {}
+    before = [asked_before(replace(output, task=Task(0, of)), "date") for of in known]
+    tokenizer = DatedTokenizer(describe(model).tokenizer, date_of(next(iter(before), None)))
+    return replace(own, tokens=replace(tokens, date=tokenizer.date)) if tokenizer.reads_clock else own
+
+
+def _records(own: OwnSpec, common: CommonSpec | FollowSpec) -> int | None:
+    """About how many records there are; None where what the command reads is a run."""
+    if isinstance(common, FollowSpec):
+        return None
+    source = source_of(own)
+    about = records_about(source, getattr(own, "read", ReadSpec())) if source is not None else None
+    return min((number for number in (about, common.output.max_records) if number is not None), default=None)

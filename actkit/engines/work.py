@@ -1,0 +1,35 @@
+"""What a worker is asked and what becomes of it; imports nothing that takes its time, for a process starts with it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actkit.errors import ActkitError
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is asked: a command's function, its specs, and the folder that it was called in."""
+
+    run: Callable[..., Any]
+    own: Any
+    common: Any
+    folder: str
+
+    def done(self) -> ActkitError | None:
+        """Do it; an error of ours is returned, since what carries it home might wrap it."""
+        os.chdir(self.folder)
+        try:
+            self.run(self.own, self.common, lambda _progress: None)
+        except ActkitError as error:
+            return error
+        return None
+
+
+class DiedError(Exception):
+    """A worker ended before it had answered; `how`, in a few words."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
