@@ -8,8 +8,10 @@ second norm. Post-norm architectures (Gemma 2, OLMo 2) and parallel ones (GPT-Ne
 import copy
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 
@@ -64,9 +66,15 @@ def alias_of(name: str) -> str:
 def block_sites(config: Any, architecture: str, names: Sequence[str]) -> Mapping[str, Site]:
     """Which of the hook points `names` of a block are the input or output of which Hugging Face module.
 
-    Raises ModelError for an architecture that TransformerLens does not map.
+    Raises ModelError for an architecture that TransformerLens does not map, and for one without blocks.
     """
-    blocks = _without_weights(_as_mapped(config), architecture).adapter.component_mapping["blocks"]
+    mapped = _without_weights(_as_mapped(config), architecture).adapter.component_mapping
+    if "blocks" not in mapped:
+        raise ModelError(
+            f"{in_short(architecture)} has no blocks that follow one another, but {', '.join(mapped)}",
+            "actkit reads the hook points of such blocks",
+        )
+    blocks = mapped["blocks"]
     found = {name: _resolve(blocks, name, f"{blocks.name}.{{layer}}") for name in names}
     return {name: site for name, site in found.items() if site is not None}
 
@@ -143,9 +151,10 @@ def wrapped(module: torch.nn.Module, device: str) -> Any:
 
     logging.getLogger("transformer_lens").setLevel(logging.ERROR)
     try:
-        return TransformerBridge.boot_transformers(
-            "model", hf_model=module, tokenizer=_placeholder_tokenizer(), device=device
-        )
+        with _without_processors(module.config):
+            return TransformerBridge.boot_transformers(
+                "model", hf_model=module, tokenizer=_placeholder_tokenizer(), device=device
+            )
     except ValueError as error:
         architecture = (getattr(module.config, "architectures", None) or ["this"])[0]
         raise ModelError(
@@ -158,6 +167,31 @@ def wrapped(module: torch.nn.Module, device: str) -> Any:
             f"{str(error).splitlines()[0] if str(error) else ''})",
             "read hook points that are a module's input or output, such as hook_resid_post: they need no bridge",
         ) from error
+
+
+@contextmanager
+def _without_processors(config: Any) -> Iterator[None]:
+    """Inside, TransformerLens finds no image or audio processor missing, which nothing here needs.
+
+    For a model with images it asks the hub for one, and where that fails it installs torchvision by pip into the
+    environment that it runs in, whatever that does to torch (3.9).
+    """
+    if config.get_text_config() is config:
+        yield
+        return
+    import transformers
+
+    none = _NoProcessor
+    with patch.multiple(transformers, AutoProcessor=none, AutoImageProcessor=none, AutoFeatureExtractor=none):
+        yield
+
+
+class _NoProcessor:
+    """What stands for the classes of processors meanwhile."""
+
+    @staticmethod
+    def from_pretrained(*_args: Any, **_options: Any) -> None:
+        """No processor."""
 
 
 def _placeholder_tokenizer() -> Any:

@@ -1,5 +1,6 @@
 """Architectures whose layout a configuration changes, and models that must be refused rather than read wrongly."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,36 @@ def test_a_model_that_sees_later_tokens_is_refused(prefix: str, options: dict[st
         load(description, [HookPoint(0, "hook_resid_post")])
     with pytest.raises(ModelError, match="is not causal"):
         load(description, [HookPoint(0, "attn.hook_pattern")])
+
+
+def test_a_model_with_images_is_read_without_installing_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TransformerLens would ask the hub for a processor, and then install torchvision by pip."""
+    import transformers
+
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    text = {**GROUPED, **IDS, "head_dim": 8, "sliding_window": 8}
+    options = {"text_config": text, "vision_config": {**vision, "image_size": 28, "patch_size": 14}}
+    started: list[Any] = []
+
+    def asked(*given: Any, **_options: Any) -> None:
+        started.append(given)
+        raise OSError("not to be asked for")
+
+    monkeypatch.setattr(subprocess, "check_call", asked)
+    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", asked)
+    description = made(tmp_path / "model", "Gemma3", {**options, "mm_tokens_per_image": 4})
+    found, states = captured(description, PARALLEL), plain_states(description)
+    assert not started and transformers.AutoProcessor.from_pretrained is asked  # the class is in its place again
+    for layer in range(3):
+        assert relative_error(found[f"blocks.{layer}.hook_resid_pre"], states[layer]) <= TOLERANCE
+
+
+def test_a_model_without_a_row_of_blocks_is_refused(tmp_path: Path) -> None:
+    description = made(tmp_path / "model", "HrmText", {**SMALL, "intermediate_size": 48, "num_layers_per_stack": 1})
+    with pytest.raises(ModelError, match="has no blocks that follow one another, but embed, .*L_blocks"):
+        load(description, [HookPoint(0, "hook_resid_post")])
 
 
 def test_blocks_of_another_kind_are_named(tmp_path: Path) -> None:
