@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actkit.errors import in_short
+from actkit.pipeline.input.field_paths import leaves
 from actkit.pipeline.input.records import Rejected
 
 SHOWN = 12
@@ -21,6 +22,7 @@ def told(rejected: Rejected, value: Any) -> str:
 
 
 REMEDIES = (
+    ("unknown role", "actkit docs shapes lists what speakers may be called; jq or sed renames yours"),
     (
         "not valid UTF-8",
         "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW makes UTF-8 of what is in Latin-1 or Windows-1252",
@@ -43,7 +45,7 @@ def _there(rejected: Rejected, value: Any) -> str:
     reason = rejected.reason
     if not isinstance(value, Mapping) or not reason.startswith(("missing", "no field", "no ")):
         return ""
-    names = [in_short(str(name)[:LONGEST]) for name in value]
+    names = [in_short(path[:LONGEST]) for path in leaves(value)]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     there = f"; it has {', '.join(names[:SHOWN])}{more}" if names else "; it has no fields"
     wanted = (

@@ -23,7 +23,7 @@ from actkit.pipeline.input.reader import Records, look_ahead, read_records, reco
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
-from actkit.recipes.conversations.fields import ContextFields, FieldNames, names_of
+from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
@@ -72,7 +72,9 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
         _numbers(spec.positions)
     # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
     names = names_of(spec.prompt_field, spec.context)
-    more = _read(spec.path, names, spec.read) if spec.path is not None else None
+    usual = CaptureSpec.response_field  # need not be there
+    own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
+    more = _read(spec.path, own, spec.read) if spec.path is not None else None
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
 
     def prepare(record: Record) -> Prepared:
@@ -129,16 +131,16 @@ def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Tabl
             yield "projections", table
 
 
-def _read(path: str, names: FieldNames, read: ReadSpec) -> Records:
+def _read(path: str, named: Sequence[str], read: ReadSpec) -> Records:
     """The records of a file or of standard input.
 
     Where no suffix says what they are, lines are JSON if a field of them is asked for, or if the first is an object
     that has a prompt: the object itself would be run as text else, braces and all.
     """
     if path != STDIN and format_of(path) is not None:
-        return with_fields(read_records(path, read=read), names.given())
-    if names.given():
-        return with_fields(read_records(path, "jsonl", read), names.given())
+        return with_fields(read_records(path, read=read), named)
+    if named:
+        return with_fields(read_records(path, "jsonl", read), named)
     first, records, _ = look_ahead(read_records(path, read=read), 1)
     return as_json(records) if first and _has_prompt(first[0]) else records
 

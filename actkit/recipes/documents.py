@@ -33,7 +33,7 @@ def read_document(
     fields = Fields(value, names_of(None, context))
     name = text_field or next((field for field in FIELDS if field in value and not fields.ignored(field)), None)
     if name is None:
-        name = fields.first(MESSAGES)
+        name = fields.messages()
         if name is None:
             return _answered(value, context, tokenizer, bos)
     given = fields.take(name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.fields import FieldNames, lookup, object_of
+from actkit.recipes.conversations.fields import FieldNames, lookup, object_of, top_of
 from actkit.recipes.conversations.prompts import Conversation, read_answered
 from actkit.recipes.labels import FeedbackFields as FeedbackFields
 from actkit.recipes.labels import Label, Labels, name_of
@@ -41,7 +41,7 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
     score = _score(lookup(value, score_name), score_name) if score_name else None
     said = read_answered(value, names or FieldNames(fields.prompt), fields.text)
     used = [name for name in (*label_fields, group_name, score_name) if name is not None]
-    left = tuple(name for name in said.left if name not in {*used, *(path.partition(".")[0] for path in used)})
+    left = tuple(name for name in said.left if name not in {*used, *(top_of(path) for path in used)})
     return Feedback(label, replace(said, read=(*said.read, *used), left=left), group, score)
 
 

@@ -15,7 +15,7 @@ import pytest
 from actkit.backends import Description, describe
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import InputError
-from actkit.recipes.peeking.columns import columns_of
+from actkit.recipes.peeking.columns import LONGEST, columns_of
 from actkit.recipes.peeking.labels import label_options
 from actkit.recipes.peeking.peek import Peek, peek
 from tests.command_line import Run
@@ -200,7 +200,7 @@ def test_files_that_nobody_prepared_get_the_line_that_reads_them(
     pq.write_table(pa.Table.from_pylist(scored), "c.parquet")
     lines = {
         "a.tsv": "--label-field label --positive joy --negative anger --columns column_1,label,text",
-        "b.jsonl": "--text-field turns --label-field liked",
+        "b.jsonl": "--label-field liked",
         "c.parquet": "--text-field reply --label-field score --positive '>2.24' --negative '<=1.05'",
     }
     for file, options in lines.items():
@@ -208,3 +208,36 @@ def test_files_that_nobody_prepared_get_the_line_that_reads_them(
         assert f"\nactkit reward-detect {file} {options}\n" in f"\n{found.out}", found.out
         kept = shlex.split(next(line for line in found.out.splitlines() if line.startswith("actkit reward-detect")))
         assert actkit(*kept[1:], "--plan", "-q").status == 0
+
+
+def test_fields_within_objects_are_found_and_ids_are_no_texts(tmp_path: Path, actkit: Run) -> None:
+    """Of a log of calls it proposed `--text-field custom_id` alone."""
+    calls = [
+        {
+            "custom_id": f"req-{at}",
+            "channel": "the web",
+            "request": {"messages": [{"role": "user", "content": f"Is it {at}?"}]},
+            "response": {"choices": [{"message": {"role": "assistant", "content": f"It is {at}."}}]},
+            "verdict": {"label": ("gut", "schlecht")[at % 2]},
+        }
+        for at in range(12)
+    ]
+    path = tmp_path / "calls.jsonl"
+    path.write_text(jsonl(calls))
+    found = {reading.command: reading for reading in look(path).readings}
+    asked = "--prompt-field request.messages --response-field response.choices.0.message"
+    assert found["capture"].line == f"actkit capture {path} {asked}"
+    assert "Is it 0?" in found["capture"].text and "It is 0." in found["capture"].text
+    rewards = found["reward-detect"]
+    assert "--label-field verdict.label" in rewards.line and "channel" not in rewards.line and rewards.guessed
+    assert "exchange them" in actkit("peek", str(path)).out
+    path.write_text(jsonl({"row": {"prompt": "One?", "chosen": f"Yes {at}.", "rejected": "No."}} for at in range(6)))
+    line = next(reading.line for reading in look(path).readings if reading.command == "dpo")
+    assert line.endswith("--prompt-field row.prompt --chosen-field row.chosen --rejected-field row.rejected")
+    assert actkit(*shlex.split(line)[1:], "--plan", "-q").status == 0
+
+
+def test_two_texts_beginning_alike_are_one_example_and_objects_are_written_as_json() -> None:
+    texts = columns_of({"text": f"{'x' * LONGEST} {at}", "more": {"a": "é", "b": None}} for at in range(3))
+    assert [len(column.examples) for column in texts] == [1, 1, 0]
+    assert columns_of([{"a": [{"role": "user", "content": "é"}]}])[0].examples == ['[{"role": "user", "content": "é"}]']

@@ -78,6 +78,7 @@ def _reading(reading: "Reading") -> dict[str, Any]:
         "fields_left": reading.fields_left,
         "tokens": _tokens(reading),
         "labels": reading.labels,
+        "labels_guessed": reading.guessed,
         "text": reading.text or None,
     }
 
@@ -134,6 +135,8 @@ def _draw_reading(reading: "Reading", model: str, screen: Console) -> None:
             screen.print(f"  {name}: {', '.join(values)}", markup=False)
     if reading.labels:
         screen.print(f"  labels: {', '.join(f'{label} ({n:,})' for label, n in reading.labels.items())}", markup=False)
+    if reading.guessed:
+        screen.print("  which label is the positive one is not told by their words: exchange them if it is the other")
     if reading.why:
         screen.print(f"  the first rejected: {reading.why}", markup=False)
     text = reading.text if len(reading.text) <= WIDEST else f"{reading.text[:WIDEST]}…"

@@ -111,6 +111,8 @@ def _header(row: list[str] | None, given: Sequence[str], name: str, line: int) -
     return columns, None
 
 
+WORDS = 3
+"""Of a label: a longer cell beside the longest is a text too."""
 CLASS = 3
 """Characters of the number of a class, or of a grade."""
 
@@ -137,7 +139,8 @@ def _proposed(row: Sequence[str]) -> list[str]:
     digits = [number for number in short if row[number].replace(",", "").strip("+-").isdigit()]
     classes = [number for number in digits if all(len(value) <= CLASS for value in row[number].split(","))]
     words = [number for number in short if row[number].strip().replace("_", "").isalpha()]
-    label = next(iter((*classes, *words, *digits, *short)), None)
+    brief = [number for number in short if len(row[number].split()) <= WORDS]
+    label = next(iter((*classes, *words, *digits, *brief)), None)
     names = {longest: "text", label: "label"}
     return [names.get(number, f"column_{number + 1}") for number in range(len(row))]
 

@@ -8,9 +8,11 @@ import bz2
 import gzip
 import io
 import lzma
+import shlex
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, cast
 
 from actkit.errors import InputError
@@ -73,8 +75,11 @@ DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 """What the unpackers raise beside an OSError without a number."""
 BZIP2 = 10
 """How many bytes of a bzip2 file are the same in all: `BZh`, the level, and the number pi."""
+ZIP, OFFICE = b"PK\x03\x04", b"[Content_Types].xml"
+SHEETS, DOCUMENTS = (".xlsx", ".xlsm", ".ods"), (".docx", ".odt", ".pptx")
+"""Zip archives of office programs, and the file that those of one begin with."""
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"PK\x03\x04", "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
+    (0, ZIP, "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
     (0, b"PAR1\x15", "Parquet", "Parquet is read from files whose name ends in .parquet"),
     (0, b"ARROW1\x00\x00", "Arrow", "Arrow is read from files whose name ends in .arrow or .feather"),
     (0, b"\xff\xff\xff\xff", "an Arrow stream", "Arrow is read from files whose name ends in .arrow"),
@@ -127,10 +132,22 @@ def _begins(start: bytes, packing: Packing) -> bool:
 
 
 def check_text(start: bytes, name: str) -> None:
-    """Raise InputError for bytes that begin as one of `BINARY`."""
+    """Raise InputError for bytes that begin as one of `BINARY`, or as an office program's document."""
+    if start.startswith(ZIP) and (name.lower().endswith((*SHEETS, *DOCUMENTS)) or OFFICE in start):
+        raise _office(name)
     for at, begins, what, hint in BINARY:
         if start[at:].startswith(begins):
             raise InputError(f"{name}: this is {what}", hint)
+
+
+def _office(name: str) -> InputError:
+    if name.lower().endswith(DOCUMENTS):
+        return InputError(f"{name}: this is a document of an office program", "save it as text")
+    written = Path(name).with_suffix(".jsonl").name
+    code = f"import pandas; pandas.read_excel({name!r}).to_json({written!r}, orient='records', lines=True)"
+    quoted = shlex.quote(code) if set('"$`\\') & {*code} else f'"{code}"'
+    line = f"pip install openpyxl && python -c {quoted}"
+    return InputError(f"{name}: this is a workbook", f"save the sheet as CSV, or make {written} of it: {line}")
 
 
 def damaged(name: str, packing: str, why: object) -> InputError:

@@ -129,7 +129,8 @@ def _system(fields: Fields) -> tuple[str, str] | None:
     if path is None or is_empty(fields.take(path)):
         return None
     said = fields.take(path)
-    return path, text_of(said, path)
+    parts = said.get("parts") if isinstance(said, Mapping) else None  # Gemini's
+    return path, text_of(said if parts is None else parts, path)
 
 
 def _history(fields: Fields) -> tuple[Message, ...]:

@@ -1,15 +1,19 @@
 """One record's fields: looked up by dotted paths, and remembered, so that a run can say what it read and left."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actkit.errors import RecordError
+from actkit.pipeline.input.field_paths import are_messages
 from actkit.recipes.conversations.messages import kind_of
-from actkit.recipes.conversations.names import CONTEXT, LISTED, QUESTION
+from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, QUESTION
 
 Which = Literal["best-worst", "adjacent", "all"]
+INDEX = re.compile(r"\[(-?\d+)\]")
+"""A place in a list as jq and Python write it."""
 
 
 @dataclass(frozen=True)
@@ -104,29 +108,51 @@ class Fields:
         """The first of some fields that holds something."""
         return next((path for path in paths if self.has(path)), None)
 
+    def messages(self) -> str | None:
+        """The field of a conversation: one of the usual names, or the only one that holds messages, whatever it is."""
+        usual = self.first(MESSAGES)
+        if usual is not None:
+            return usual
+        taken = {*self.read, *self.repeated}
+        found = [name for name, value in self.value.items() if are_messages(value) and name not in taken]
+        return found[0] if len(found) == 1 and not self.ignored(found[0]) else None
+
     @property
     def left(self) -> list[str]:
         """Fields of the record that hold something and were not read."""
-        seen = {path.partition(".")[0] for path in (*self.read, *self.repeated)} | {*self.read, *self.repeated}
+        seen = {top_of(path) for path in (*self.read, *self.repeated)} | {*self.read, *self.repeated}
         return [name for name, value in self.value.items() if name not in seen and not self._says_nothing(name, value)]
 
     def unused_context(self) -> Iterator[str]:
         """Fields known to carry context that hold something, and were neither read nor left out on purpose."""
-        seen = {*self.read, *self.repeated, *(path.partition(".")[0] for path in self.read)}
+        seen = {*self.read, *self.repeated, *(top_of(path) for path in self.read)}
         if self.names.prompt is not None:  # it was said which of them is the question
             seen |= {*QUESTION}
         yield from (name for name in CONTEXT if name not in seen and self.has(name))
 
 
 def lookup(value: Any, path: str) -> Any:
-    """What stands at a dotted path; None where nothing does. A key that has dots in it is found as it is."""
+    """What stands at a path, `answers.0.text` or `answers[0].text`; None where nothing does.
+
+    A key that has dots or brackets in it is found as it is.
+    """
+    found = _at(value, path)
+    return _at(value, INDEX.sub(r".\1", path)) if found is None and "[" in path else found
+
+
+def top_of(path: str) -> str:
+    """The record's own field that a path begins with."""
+    return INDEX.sub(r".\1", path).partition(".")[0]
+
+
+def _at(value: Any, path: str) -> Any:
     if isinstance(value, Mapping):
         if path in value:
             return value[path]
         head, dot, rest = path.partition(".")
         while dot:
             if head in value:
-                return lookup(value[head], rest)
+                return _at(value[head], rest)
             more, dot, rest = rest.partition(".")
             head = f"{head}.{more}"
         return None
@@ -134,10 +160,10 @@ def lookup(value: Any, path: str) -> Any:
         head, _, rest = path.partition(".")
         if not head.lstrip("-").isdigit() or not -len(value) <= int(head) < len(value):
             return None
-        return lookup(value[int(head)], rest) if rest else value[int(head)]
+        return _at(value[int(head)], rest) if rest else value[int(head)]
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a column of objects, as CSV has it
         try:
-            return lookup(json.loads(value), path)
+            return _at(json.loads(value), path)
         except (ValueError, RecursionError):
             return None
     return None

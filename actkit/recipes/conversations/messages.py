@@ -11,8 +11,8 @@ Message = Mapping[str, Any]
 """`role` and `content`, both text; calls of tools as they were given."""
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai"), "assistant"),
+    **dict.fromkeys(("user", "human", "prompter", "customer", "client"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai", "agent"), "assistant"),
     **dict.fromkeys(("tool", "observation", "function", "tool_response", "ipython"), "tool"),
 }
 """What speakers are called, in small letters → the role that chat templates know."""
@@ -25,7 +25,7 @@ UNREAD = (
     *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),
 )
 """Parts of a message that some templates write out, beside its content, and others leave out."""
-WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance")
+WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
 TURNS = (
     ("input", "output"),
     ("user", "assistant"),

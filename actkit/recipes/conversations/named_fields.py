@@ -6,6 +6,7 @@ from typing import Any
 
 from actkit.errors import InputError
 from actkit.pipeline.data import Record
+from actkit.pipeline.input.field_paths import leaves
 from actkit.pipeline.input.reader import Records, look_ahead
 from actkit.recipes.conversations.fields import lookup
 
@@ -37,7 +38,7 @@ def check_named(values: Sequence[Any], named: Sequence[str]) -> None:
     for path in named:
         if objects and not any(path in value or lookup(value, path) is not None for value in objects):
             among = f" (of the first {len(objects):,})" if len(objects) == LOOK_AHEAD else ""
-            near = difflib.get_close_matches(path, [str(name) for name in objects[0]], n=1)
+            near = difflib.get_close_matches(path, leaves(objects[0]), n=1)
             meant = f"did you mean {near[0][:60]}? " if near else ""
             raise InputError(
                 f"no record has a field {path[:60]}{among}", f"{meant}the first one has {listed(objects[0]) or 'none'}"
@@ -45,6 +46,6 @@ def check_named(values: Sequence[Any], named: Sequence[str]) -> None:
 
 
 def listed(value: Mapping[Any, Any]) -> str:
-    """The names of a record's fields, as far as an error shows them."""
-    names = [str(name)[:60] for name in value]
+    """The paths of a record's fields, as far as an error shows them."""
+    names = [path[:60] for path in leaves(value)]
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,6 +1,9 @@
 """The names under which fields of a record carry parts of a conversation."""
 
-SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "custom_system_prompt", "preamble")
+SYSTEM = (
+    *("system", "system_prompt", "system_message", "system_instruction", "systemInstruction"),
+    *("custom_system_prompt", "preamble"),
+)
 HISTORY = (
     "history",
     "chat_history",

@@ -43,6 +43,12 @@ PROMPT_SHAPES: tuple[PromptShape, ...] = (
     ),
     PromptShape('{"conversation": [{"input", "output"}]}', ("LDJnr/Capybara",), CHATS),
     PromptShape('{"conversation": [{"role", "content"}]}', ("lmsys/lmsys-chat-1m", "allenai/WildChat"), CHATS),
+    PromptShape('{"contents": [{"role", "parts": [{"text"}]}]}, with "systemInstruction"', ("Gemini tuning",), CHATS),
+    PromptShape(
+        '{"turns": [{"speaker", "utterance"}]}: the only field that holds messages, whatever its name',
+        ("logs of one's own",),
+        CHATS,
+    ),
     PromptShape(
         r'{"text": "### Human: …### Assistant: …"}, or "\n\nHuman: …\n\nAssistant: …"',
         ("timdettmers/openassistant-guanaco", "Anthropic/hh-rlhf"),

@@ -89,12 +89,13 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     shape, found = _of_pair(fields) if names.prompt is None else ("", None)
     if found is None:
         path = names.prompt or fields.first([name for name in PROMPTS if name not in fields.repeated])
-        if path is None and fields.first(MESSAGES) is None:
+        path = path or fields.messages()
+        if path is None:
             empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
             raise RecordError(empty, "empty" if empty else f"no field {' or '.join((*PROMPTS[:5], *MESSAGES[:2]))}")
         found = read_context(fields, path)
     answer = None
-    if response is not None and response not in fields.read and not is_empty(fields.value.get(response)):
+    if response is not None and response not in fields.read and fields.has(response):
         answer = text_or_messages(fields.take(response), response)
     whole = _joined(fields, found, answer, response)
     return replace(whole, shape=shape) if shape else whole
@@ -119,7 +120,7 @@ def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Con
         has_more = fields.first((*SYSTEM, *HISTORY)) is not None
         context = read_context(fields) if asked is not None or has_more else Context()
         return _joined(fields, context, answer, path)
-    listed = fields.first(MESSAGES)
+    listed = fields.messages()
     if listed is None:
         empty = next((name for name in (*ANSWERS, *MESSAGES) if name in fields.value), text)
         raise RecordError(empty, "empty" if empty in fields.value else f"no field {text or ' or '.join(ANSWERS)}")

@@ -1,11 +1,13 @@
 """Describe the columns of some records: types, examples, labels with their counts, roles of messages."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actkit.pipeline.input.class_names import ClassName
+from actkit.pipeline.input.field_paths import are_messages, is_message, leaves
 from actkit.recipes.conversations.messages import WHAT, WHO
 
 EXAMPLES = 2
@@ -37,17 +39,18 @@ class Column:
     characters: int = 0
     """Of all texts."""
     conversations: int = 0
-    """Lists of messages."""
+    """Lists of messages, or single ones."""
 
     def add(self, value: Any) -> None:
         """Count one value."""
         kind = KINDS.get(type(value).__name__, "number" if isinstance(value, (int, float)) else type(value).__name__)
         self.kinds[kind] += 1
-        text = " ".join(str(value).split())
-        if kind != "null" and len(self.examples) < EXAMPLES and text not in self.examples:
-            self.examples.append(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+        text = " ".join(_written(value).split())
+        example = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+        if kind != "null" and len(self.examples) < EXAMPLES and example not in self.examples:
+            self.examples.append(example)
         self.characters += len(value) if isinstance(value, str) else 0
-        self.conversations += _is_conversation(value)
+        self.conversations += are_messages(value) or is_message(value)
         number = _number(value)
         if number is not None:
             self.numbers.append(number)
@@ -55,6 +58,16 @@ class Column:
             self.values[f"{text} (class {value.number})" if isinstance(value, ClassName) else text] += 1
             if len(self.values) > MOST_LABELS or len(text) > LONGEST or kind in ("object", "list"):
                 self.values = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all records have the same value."""
+        return self.values is not None and len(self.values) == 1 < sum(self.values.values())
+
+    @property
+    def is_names(self) -> bool:
+        """Whether its texts look like ids or names: none of those shown has a blank."""
+        return not any(" " in example for example in self.examples)
 
     @property
     def labels(self) -> dict[str, int]:
@@ -70,11 +83,11 @@ class Column:
 
 
 def columns_of(values: Iterable[Any]) -> list[Column]:
-    """The columns of some records, in the order in which they come; records without fields have none."""
+    """The columns of some records, in the order in which they come, those within objects under dotted paths."""
     found: dict[str, Column] = {}
     for value in values:
-        for name, cell in value.items() if isinstance(value, Mapping) else ():
-            found.setdefault(str(name), Column(str(name))).add(cell)
+        for path, cell in leaves(value).items() if isinstance(value, Mapping) else ():
+            found.setdefault(path, Column(path)).add(cell)
     return list(found.values())
 
 
@@ -95,17 +108,19 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
 
 
 def texts_first(columns: Iterable[Column]) -> list[str]:
-    """Names of the columns of conversations and of text, that with the longest texts first."""
-    texts = [column for column in columns if (column.kinds.get("text") and not column.labels) or column.conversations]
-    return [column.name for column in sorted(texts, key=lambda column: (-column.conversations, -column.characters))]
+    """Names of the columns of conversations and of text, that with the longest texts first, what may be ids last."""
+    texts = [
+        column
+        for column in columns
+        if column.conversations or (column.kinds.get("text") and not column.labels and not column.is_constant)
+    ]
+    texts.sort(key=lambda column: (column.is_names, -column.conversations, -column.characters))
+    return [column.name for column in texts]
 
 
-def _is_conversation(value: Any) -> bool:
-    messages = isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and bool(value)
-    return messages and all(
-        isinstance(message, Mapping) and any(name in message for name in WHO) and any(name in message for name in WHAT)
-        for message in value
-    )
+def _written(value: Any) -> str:
+    """A value as it is in a file: objects and lists as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (Mapping, list)) else str(value)
 
 
 def _number(value: Any) -> float | None:

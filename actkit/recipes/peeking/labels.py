@@ -41,7 +41,7 @@ def label_options(columns: Sequence[Column], values: Sequence[Any]) -> Iterator[
 
 def _likely(column: Column) -> int:
     """Columns that are called as labels are come first, then grades, then words."""
-    return 0 if column.name in LABEL_FIELDS else 1 if column.numbers else 2
+    return 0 if column.name.rpartition(".")[2] in LABEL_FIELDS else 1 if column.numbers else 2
 
 
 def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -71,6 +71,14 @@ def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
             (*name, "--positive", first, "--negative", second),
             {"label": column.name, "positive": (first,), "negative": (second,)},
         )
+
+
+def is_guess(positive: Sequence[str], negative: Sequence[str]) -> bool:
+    """Whether neither words nor grades say which of two labels is the positive one."""
+    if any(LEADING.match(label.lstrip("<>=")) for label in (*positive, *negative)):
+        return False
+    meant = {WORDS.get(word) for label in (*positive, *negative) for word in re.findall(r"[\w+'’-]+", label.casefold())}
+    return bool(positive and negative) and not meant & {"positive", "negative"}
 
 
 def _better_and_worse(labels: Sequence[str]) -> tuple[str, str]:

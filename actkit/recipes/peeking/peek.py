@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from actkit.backends import Description
@@ -25,6 +25,7 @@ from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.rejections import told
 from actkit.recipes.conversations.fields import ContextFields
 from actkit.recipes.peeking.columns import Column, columns_of, roles_of
+from actkit.recipes.peeking.labels import is_guess
 from actkit.recipes.peeking.tries import Try, tries_of
 from actkit.recipes.runner import Ingredients, ingredients
 
@@ -32,6 +33,8 @@ LOOKED_AT = 1000
 """Records whose columns are looked at."""
 IGNORED = re.compile(r"--ignore-field (\S+)")
 """What an error says of context that the model's template leaves out."""
+ENDS = ("--positive", "--negative")
+EMPTY = "empty line"
 TRIED = 200
 """Records that each command prepares."""
 
@@ -53,6 +56,8 @@ class Reading:
     lengths: list[int] = field(default_factory=list)
     """Tokens of each sequence."""
     labels: dict[str, int] = field(default_factory=dict)
+    guessed: bool = False
+    """Whether nothing says which of the two labels of its line is the positive one."""
     text: str = ""
     """The first sequence as the model would see it."""
 
@@ -82,7 +87,7 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
     first = list(islice(read_records(path, _default(source), read), LOOKED_AT + 1))
     values = [record.value for record in first if isinstance(record, Record)]
     columns = columns_of(values[:LOOKED_AT])
-    bad = next((record for record in first if isinstance(record, Rejected)), None)
+    bad = next((record for record in first if isinstance(record, Rejected) and record.reason != EMPTY), None)
     exact = len(first) <= LOOKED_AT
     options = (*given, *(() if model == "tiny" else ("--model", model)))
     made = ingredients(description)
@@ -153,6 +158,9 @@ def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, g
         except ActkitError as error:
             found.why = f"{error.message}: {error.hint}" if error.hint else error.message
         if found.kept and (command != "reward-detect" or {"positive", "negative"} <= set(found.labels)):
+            found.guessed = command == "reward-detect" and is_guess(
+                *([word for flag, word in pairwise(attempt.options) if flag == end] for end in ENDS)
+            )
             return found
         if found.kept:
             found.kept, found.why = 0, f"only {', '.join(found.labels) or 'unlabelled'} texts among the first records"

@@ -373,3 +373,18 @@ def test_a_broken_quote_further_on_does_not_make_text_of_the_quotes_before_it(tm
     good, broken = read_records(str(path), default_format="tsv")
     assert isinstance(good, Record) and good.value == {"a": "one", "b": ""}
     assert isinstance(broken, Rejected) and "1 fields where the header has 2" in broken.reason
+
+
+def test_a_workbook_is_refused_with_a_line_that_makes_records_of_it(tmp_path: Path) -> None:
+    """It was called a zip archive, to be unpacked or renamed."""
+    for name, said in (("my sheet.xlsx", "a workbook"), ("letter.docx", "a document of an office program")):
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr("[Content_Types].xml", "<Types/>")
+        assert f"this is {said}" in error_of(tmp_path / name).message
+    hint = error_of(tmp_path / "my sheet.xlsx").hint
+    assert f"read_excel('{tmp_path}/my sheet.xlsx').to_json('my sheet.jsonl', orient='records', lines=True)\"" in hint
+
+
+def test_two_columns_of_texts_are_no_text_and_its_label(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("It is easy to use, and cheap.\tIt broke on the first day, and was dear.\n" * 3)
+    assert error_of(tmp_path / "t.tsv").hint.endswith("--columns column_1,text")
