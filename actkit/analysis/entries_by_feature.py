@@ -4,9 +4,8 @@
    of features by tokens, which is a counting sort, and appended. What is said of a token is appended once, not for each
    of its entries.
 2. What is counted of features is counted chunk by chunk (`chunks`): nothing needs to be put together for it.
-3. For all entries of a feature after one another (`ranges`), the features are cut into ranges of about RANGE entries.
-   What each chunk has of a range is read and put where it belongs: entries came in order of sequence and position, and
-   stay so within a feature.
+3. For all entries of a feature after one another, the features are cut into ranges of about RANGE entries, for which
+   all chunks are read: see `ranges_of_chunks`.
 
 A chunk or a range is in memory, however many entries there are; a feature of more than a range comes in slices.
 """
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.analysis.entry_chunk import Chunk, FeatureRows, Floats, Int32s, by_feature
+from actkit.analysis.ranges_of_chunks import ranges
 from actkit.analysis.scratch_file import Spill
 from actkit.analysis.tokens_at_random import TokensAtRandom, priority_of
 from actkit.errors import RunError
@@ -83,14 +83,9 @@ class EntriesByFeature:
         yield from self._chunks
 
     def ranges(self) -> Iterator[Entries]:
-        """All entries, in order of feature."""
-        for first, last, size in _ranges(self.counts):
-            starts = [chunk.starts(first, last) for chunk in self._chunks]
-            if size <= RANGE:
-                yield self._entries(first, starts)
-                continue
-            for begin in range(0, size, RANGE):
-                yield self._entries(first, _slice(starts, begin, begin + RANGE))
+        """All entries, in order of feature. Raises WriteError where there are very many and `scratch` has no room."""
+        for features, arrays in ranges(self._chunks, self.counts, RANGE, self.scratch):
+            yield Entries(features, *arrays)
 
     def close(self) -> None:
         """Remove the temporary file."""
@@ -159,53 +154,7 @@ class EntriesByFeature:
         places = tuple(self._file.write(array) for array in arrays)
         self._chunks.append(Chunk(self._file, n, len(rows.lengths), self._of_tokens, places))
 
-    def _entries(self, first: int, starts: list[Int32s]) -> Entries:
-        """The entries of the features from `first` on, of which each chunk has those between these [k + 1] places."""
-        counts = [np.diff(begins).astype(np.int64) for begins in starts]
-        of_each = np.sum(counts, axis=0)
-        n = int(of_each.sum())
-        found = Entries(
-            np.repeat(np.arange(first, first + len(of_each), dtype=np.int32), of_each),
-            np.empty(n, dtype=np.int64),
-            np.empty(n, dtype=np.int32),
-            np.empty(n, dtype=np.float32),
-        )
-        following = np.cumsum(of_each) - of_each
-        for chunk, begins, here in zip(self._chunks, starts, counts, strict=True):
-            begin, size = int(begins[0]), int(begins[-1] - begins[0])
-            if size:
-                to = np.repeat(following - (np.cumsum(here) - here), here) + np.arange(size)
-                rows = chunk.rows(begin, size)
-                found.sequences[to] = chunk.sequences()[rows]
-                found.positions[to] = chunk.positions(rows, begin)
-                found.values[to] = np.abs(chunk.values(begin, size))
-            following += here
-        return found
-
 
 def _columns(table: str) -> list[str]:
     own = "position" if table == "features" else "feature_positions"
     return ["sequence_id", own, "feature_ids", "feature_activations"]
-
-
-def _ranges(counts: Ints) -> Iterator[tuple[int, int, int]]:
-    """First feature, the one after the last, and entries of each range; one of more than RANGE has one feature."""
-    ends = np.cumsum(counts)
-    first, before = 0, 0
-    while first < len(counts):
-        last = max(int(np.searchsorted(ends, before + RANGE, side="right")), first + 1)
-        size = int(ends[last - 1]) - before
-        if size:
-            yield first, last, size
-        first, before = last, before + size
-
-
-def _slice(starts: list[Int32s], begin: int, end: int) -> list[Int32s]:
-    """The same places of one feature, for its entries [begin, end) alone."""
-    found, before = [], 0
-    for begins in starts:
-        n = int(begins[1] - begins[0])
-        edges = np.clip(np.array([begin, end]) - before, 0, n)
-        found.append((begins[0] + edges).astype(np.int32))
-        before += n
-    return found

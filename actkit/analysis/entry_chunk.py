@@ -68,6 +68,11 @@ class Chunk:
         own: Int32s = self._read(4, np.int32, 0, self.n_rows)[rows]
         return own
 
+    def entries(self, begin: int, end: int) -> tuple[npt.NDArray[Any], ...]:
+        """Sequences, positions and activations of the entries from `begin` to `end`, whoever leaves them out."""
+        rows = self.rows(begin, end - begin)
+        return self.sequences()[rows], self.positions(rows, begin), np.abs(self.values(begin, end - begin))
+
     def priorities(self) -> Priorities:
         """[rows]."""
         return self._read(5, np.uint64, 0, self.n_rows)

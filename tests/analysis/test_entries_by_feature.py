@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.analysis import entries_by_feature as module
-from actkit.analysis import feature_tally, tokens_at_random
+from actkit.analysis import feature_tally, ranges_of_chunks, tokens_at_random
 from actkit.analysis.entries_by_feature import EntriesByFeature
 from actkit.analysis.feature_stats import feature_stats
 from actkit.analysis.feature_tally import tally
@@ -29,10 +29,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.quick(2)
-@pytest.mark.parametrize(("chunk", "most"), [(1 << 20, 1 << 20), (700, 50), (1, 7)])
+@pytest.mark.parametrize(("chunk", "most", "fan"), [(1 << 20, 1 << 20, 9), (700, 50, 5), (700, 50, 512), (1, 7, 512)])
 def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
-    run: Path, chunk: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, chunk: int, most: int, fan: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ranges_of_chunks, "FAN", fan)
     monkeypatch.setattr(module, "CHUNK", chunk)
     monkeypatch.setattr(module, "RANGE", most)
     expected = sorted(

@@ -1,9 +1,10 @@
 """How many features of tokens a second go into the tables over a finished run of `feature-dataset`.
 
-    python -m tests.benchmarks.finish_rate [--tokens 131072] [--top-k 50] [--width 16384]
+    python -m tests.benchmarks.finish_rate [--tokens 131072] [--top-k 50] [--width 16384] [--chunk 1048576]
 
 Shards of 32,768 tokens are made from a seed, each token with `--top-k` of `--width` features, few of them frequent and
-most of them rare; then `feature_stats` and `feature_positions` are made of them. Processor seconds are counted.
+most of them rare; then `feature_stats` and `feature_positions` are made of them. Processor seconds are counted. With
+chunks of fewer entries there are as many of them as many more tokens would make.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actkit.analysis import entries_by_feature
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.runs.paths import part_name
@@ -69,7 +71,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4 * SHARD)
     parser.add_argument("--top-k", type=int, default=50)
     parser.add_argument("--width", type=int, default=16384)
+    parser.add_argument("--chunk", type=int, default=entries_by_feature.CHUNK)
     asked = parser.parse_args()
+    entries_by_feature.CHUNK = entries_by_feature.RANGE = asked.chunk
     with tempfile.TemporaryDirectory() as name:
         run, shards = Path(name), max(asked.tokens // SHARD, 1)
         for part in range(shards):
