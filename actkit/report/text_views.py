@@ -14,12 +14,11 @@ from actkit.report.projections import Projection, Values
 from actkit.runs.by_sequence import (
     TokenizedText,
     parts_of_sequence,
-    rows_of_sequences,
     sequences_of,
     sequences_of_part,
     tables_of_sequences,
 )
-from actkit.runs.reader import parts, path_of, sae_groups
+from actkit.runs.reader import parts, sae_groups
 
 MOST_FEATURES = 32
 """Features shown of a token: the strongest."""
@@ -48,10 +47,10 @@ class Scale:
 
 
 def text_view(
-    text: TokenizedText, path: Sequence[int], of_saes: Sequence[Places], coloured: Sequence[tuple[str, Values]] = ()
+    text: TokenizedText, of_saes: Sequence[Places], coloured: Sequence[tuple[str, Values]] = ()
 ) -> dict[str, Any]:
-    """One sequence; `path` are the ids of it and of those that it continues, nearest first."""
-    boxes = text.boxes
+    """One sequence."""
+    boxes, path = text.boxes, text.path
     view: dict[str, Any] = {name: text.row[name] for name in KEPT if text.row.get(name) is not None}
     view |= {
         "start": text.row["start"],
@@ -97,22 +96,14 @@ def views_of(
 ) -> list[dict[str, Any]]:
     """Some sequences. Raises RunError for an id that there is not."""
     texts = sequences_of(run, wanted)
-    paths = {}
-    for sequence_id, text in texts.items():
-        path, parent = [sequence_id], text.row["parent_id"]
-        while parent is not None:
-            path.append(parent)
-            (row,) = rows_of_sequences(run, "sequences", [parent], ["sequence_id", "parent_id"])
-            parent = row["parent_id"]
-        paths[sequence_id] = path
-    ids = sorted({sequence_id for path in paths.values() for sequence_id in path})
+    ids = sorted({sequence_id for text in texts.values() for sequence_id in text.path})
     found = [_places(run, scale, ids) for scale in scales]
     names = sorted({part.name for sequence_id in ids for part in parts_of_sequence(run, "sequences", sequence_id)})
     coloured = [
         (projection.name, {place: v for name in names for place, v in projection.of_part(name).items()})
         for projection in projections
     ]
-    return [text_view(texts[sequence_id], paths[sequence_id], found, coloured) for sequence_id in wanted]
+    return [text_view(texts[sequence_id], found, coloured) for sequence_id in wanted]
 
 
 def views_of_part(
@@ -122,11 +113,10 @@ def views_of_part(
     found = [_places_of_part(run, part, scale) for scale in scales]
     coloured = [(projection.name, projection.of_part(part.name)) for projection in projections]
     texts = list(sequences_of_part(run, part))
-    rows = {text.row["sequence_id"]: text.row for text in texts}
-    parents = {row["parent_id"] for row in rows.values()}
+    parents = {text.row["parent_id"] for text in texts}
     for text in texts:
         if text.row["sequence_id"] not in parents:
-            yield text_view(text, path_of(text.row["sequence_id"], rows), found, coloured)
+            yield text_view(text, found, coloured)
 
 
 def _places(run: Path, scale: Scale, ids: Sequence[int]) -> Places:

@@ -42,6 +42,11 @@ class TokenizedText:
     """Rows of `tokens`, those of the sequences that it continues included; spans count in `row["text"]`."""
 
     @property
+    def path(self) -> list[int]:
+        """Ids of the sequence and of those that it continues, as far as tokens of theirs are here, nearest first."""
+        return list(dict.fromkeys([self.row["sequence_id"], *(own["sequence_id"] for own in reversed(self.tokens))]))
+
+    @property
     def boxes(self) -> tuple[Box, ...]:
         """The tokens, those that share a character joined; together the boxes are the whole text."""
         return tuple(_boxes(self.row["text"] or "", self.tokens))
@@ -133,14 +138,15 @@ def tables_of_sequences(
     ids = pa.array(wanted, type=pa.int64())
     for part in parts(run, table):
         groups = [number for number, ends in enumerate(_ids(part)) if _any_within(wanted, *ends)]
-        if not groups:
-            continue
-        with open_part(part) as file:
-            for group in groups:
-                read = file.read_row_group(group, columns=columns and list(columns))
-                chosen = read.filter(pc.is_in(read["sequence_id"], ids))
-                if len(chosen):
-                    yield chosen
+        if groups:
+            with open_part(part) as file:
+                for group in groups:
+                    read = file.read_row_group(group, columns=columns and list(columns))
+                    chosen = read.filter(pc.is_in(read["sequence_id"], ids))
+                    if len(chosen):
+                        yield chosen
+        if max((last for _, last in _ids(part)), default=-1) >= wanted[-1]:
+            return  # sequences are numbered from shard to shard
 
 
 def parts_of_sequence(run: Path, table: str, sequence: int) -> list[Path]:
