@@ -241,6 +241,22 @@ def test_the_error_that_is_printed_beside_a_choice_is_the_best_layers_own(tmp_pa
     assert "AUROC 0.900; the earliest within 0.060 of the best, layer 2" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_letters_that_are_always_the_answer_of_one_side_are_said_to_tell_the_sides_apart(
+    exchanged: bool, tmp_path: Path
+) -> None:
+    sides = "answer_matching_behavior", "answer_not_matching_behavior"
+    records = [
+        {"question": f"{stem}?", **dict(zip(sides, (" (A)", " (B)")[:: -1 if exchanged and n % 2 else 1], strict=True))}
+        for n, stem in enumerate(STEMS[:6])
+    ]
+    said = [text for text in found(tmp_path, records).facts["concept"]["warnings"] if "same few words" in text]
+    assert bool(said) != exchanged
+    assert (
+        exchanged or "'A' is positive 6 times and negative 0 times), and these alone tell 100% of the sides" in said[0]
+    )
+
+
 def test_bad_pairs_are_rejected_with_their_field(tmp_path: Path) -> None:
     bad = [{"positive": "x"}, {"positive": "x", "negative": "x"}, {"positive": "x", "negative": ""}, 5]
     done = found(tmp_path, [*pairs(STEMS[:1]), *bad])

@@ -6,6 +6,8 @@ from typing import Any
 from actkit.analysis.concepts.contrast import Pairs
 from actkit.analysis.concepts.directions import FEWEST_PAIRS, FEWEST_STEMS, Split
 
+TOLD_BY_WORDS = 0.6
+"""Above this share of the sides, what words alone tell of them is said."""
 FOLLOWS_LENGTH = 0.5
 """Above this correlation with the number of tokens, of either sign, a direction is said to follow length."""
 CARRIES_OVER = 0.6
@@ -26,6 +28,13 @@ def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
         yield (
             f"{pairs.n_joined} stems have a text in common with another: they are counted as one with it, so that no "
             "text is fitted on and held out too"
+        )
+    if (told := pairs.answers.told) > TOLD_BY_WORDS:
+        word, times = pairs.answers.positive.most_common(1)[0]
+        yield (
+            f"the two answers differ by the same few words in all pairs ({word!r} is positive {times:,} times and "
+            f"negative {pairs.answers.negative[word]:,} times), and these alone tell {told:.0%} of the sides: a "
+            "direction of the words cannot be told from one of what they stand for"
         )
     if len(pairs.template_names) < 2:
         yield "there is one template, so that wording and concept cannot be told apart"

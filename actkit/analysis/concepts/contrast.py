@@ -1,6 +1,6 @@
 """Contrast pairs read back from a run: which belong together, and one vector a side and hook point."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from actkit.analysis.concepts.answers import AnswerWords
 from actkit.analysis.concepts.paired import Paired, VectorFile
 from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.scratch_file import Spill
@@ -36,6 +37,7 @@ class Pairs:
     template_names: tuple[str | None, ...]
     lengths: Ints
     """[2, n_pairs] tokens of the positive and of the negative text."""
+    answers: AnswerWords = field(default_factory=AnswerWords)
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,15 @@ def read_pairs(run: Path) -> Pairs:
 
     Stems that have a text in common are one: else a text that was fitted on could be held out too.
     """
-    columns = ["sequence_id", "record_id", "label", "group", "template", "n_tokens", "text"]
+    columns = ["sequence_id", "record_id", "label", "group", "template", "n_tokens", "response_start", "text"]
+    answers = AnswerWords()
     sides: list[tuple[pa.Table, pa.Table]] = []
     names, texts = [], []
     for part in parts(run, "sequences"):
         table = part_of(run, "sequences", part, columns)
         both = [table.filter(pc.equal(table["label"], side)) for side in ("positive", "negative")]
+        answered = [table["text"].filter(pc.is_valid(table["response_start"])).to_pylist() for table in both]
+        answers.count(zip(*answered, strict=False))
         names.append(digests_of(pc.fill_null(both[0]["group"], "")))
         texts.append([digests_of(table["text"]) for table in both])
         sides.append(tuple(table.select(["sequence_id", "record_id", "template", "n_tokens"]) for table in both))
@@ -77,6 +82,7 @@ def read_pairs(run: Path) -> Pairs:
         int(groups.max(initial=-1)) + 1 - n_stems,
         tuple(encoded.dictionary.to_pylist()),
         np.stack([positive["n_tokens"].to_numpy(), negative["n_tokens"].to_numpy()]),
+        answers,
     )
 
 
