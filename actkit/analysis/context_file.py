@@ -1,7 +1,6 @@
 """The texts around the tokens that a table's features are shown by: gathered in one pass, and read block by block."""
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -43,11 +42,3 @@ class ContextFile:
         """Remove the files."""
         for file in self._files:
             file.close()
-
-    def __enter__(self) -> "ContextFile":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

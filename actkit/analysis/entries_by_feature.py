@@ -13,7 +13,6 @@ A chunk or a range is in memory, however many entries there are; a feature of mo
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -90,14 +89,6 @@ class EntriesByFeature:
     def close(self) -> None:
         """Remove the temporary file."""
         self._file.close()
-
-    def __enter__(self) -> "EntriesByFeature":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self, table: str) -> Iterator[FeatureRows]:
         """Rows of about CHUNK entries or fewer."""

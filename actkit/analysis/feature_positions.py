@@ -1,6 +1,7 @@
 """The table `feature_positions`: what `features` holds, in order of feature, so that one is read without the others."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def feature_positions(
 
     Errors: see `EntriesByFeature`.
     """
-    with EntriesByFeature(run, sae, d_sae, scratch, table) as entries:
+    with closing(EntriesByFeature(run, sae, d_sae, scratch, table)) as entries:
         yield from positions_of(entries)
 
 

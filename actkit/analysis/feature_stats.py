@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def feature_stats(
 
     Errors: see `EntriesByFeature`.
     """
-    with EntriesByFeature(run, sae, d_sae, Path(tempfile.gettempdir()) if scratch is None else scratch) as entries:
+    folder = Path(tempfile.gettempdir()) if scratch is None else scratch
+    with closing(EntriesByFeature(run, sae, d_sae, folder)) as entries:
         yield from stats_of(entries, url)
 
 
@@ -54,7 +56,7 @@ def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambd
     every = _Tokens(*(np.concatenate(arrays) for arrays in zip(*(tokens.arrays() for tokens in both), strict=True)))
     order = np.argsort(groups, kind="stable")
     every, groups = every.where(order), groups[order]
-    with ContextFile(entries.run, every.sequences, every.positions, groups, entries.scratch) as texts:
+    with closing(ContextFile(entries.run, every.sequences, every.positions, groups, entries.scratch)) as texts:
         for number, first in enumerate(range(0, d_sae, BLOCK)):
             block = np.arange(first, min(first + BLOCK, d_sae))
             fired = active[block] > 0

@@ -1,7 +1,7 @@
 """Models run through TransformerLens's bridge, for hook points that are no module's input or output."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,18 +51,10 @@ class BridgedModel:
             raise ValueError("the bridge runs one sequence a row")
         check_known(self.module, input_ids)
         calls = HookCalls(taps, tuple(input_ids.shape))
-        hooks = [(name, _serving(calls, name)) for name in taps]
+        hooks = [(name, calls.hook(name)) for name in taps]
         with torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks), calls.stopping():
             self.bridge(input_ids.to(self.description.spec.device), return_type=None, use_cache=False)
         calls.check()
-
-
-def _serving(calls: HookCalls, name: str) -> Callable[..., None]:
-    def hook(tensor: torch.Tensor, hook: Any) -> None:  # the bridge passes its hook point under this name
-        del hook
-        calls.serve(name, tensor)
-
-    return hook
 
 
 def load(description: "Description") -> "BridgedModel":

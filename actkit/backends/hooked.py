@@ -1,6 +1,6 @@
 """Running a Hugging Face module with hooks on its own modules, as far as the last hook point that is wanted."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,15 @@ class HookCalls:
             self.taps[name](tensor.reshape(*self.shape, -1) if flat else tensor)
         if len(self.times) == len(self.taps):
             raise _Stop
+
+    def hook(self, name: str) -> Callable[..., None]:
+        """A hook of TransformerLens's that serves a tensor under this name."""
+
+        def serve(tensor: torch.Tensor, hook: Any) -> None:  # it passes its hook point under this name
+            del hook
+            self.serve(name, tensor)
+
+        return serve
 
     @contextmanager
     def stopping(self) -> Iterator[None]:

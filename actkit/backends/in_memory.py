@@ -78,7 +78,7 @@ class TransformerLensModel:
         else:
             check_known(self.module.original_model, input_ids)
         calls = HookCalls(taps, tuple(input_ids.shape))
-        hooks = [(name, _serving(calls, name)) for name in taps]
+        hooks = [(name, calls.hook(name)) for name in taps]
         ids = input_ids.to(self.description.spec.device)
         # Said to be all there, else a tokenizer that pads on the left has tokens masked that look like padding.
         whole = torch.ones_like(ids)
@@ -99,17 +99,9 @@ def check_hook_points(model: Any, points: list[str]) -> None:
                 f"the nearest are {', '.join(near)}" if near else "its hook_dict lists them",
             )
         try:
-            with model.hooks(fwd_hooks=[(point, _serving(HookCalls({}, ()), point))]):
+            with model.hooks(fwd_hooks=[(point, HookCalls({}, ()).hook(point))]):
                 pass
         except ValueError as error:
             raise ModelError(
                 f"{type(model).__name__} is not set to compute {point} ({in_short(str(error))})", "set it before"
             ) from error
-
-
-def _serving(calls: HookCalls, name: str) -> Any:
-    def hook(tensor: torch.Tensor, hook: Any) -> None:  # TransformerLens passes its hook point under this name
-        del hook
-        calls.serve(name, tensor)
-
-    return hook

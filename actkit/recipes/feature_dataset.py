@@ -7,6 +7,7 @@ as they take.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
         counts.update(_chunks(run))
         for sae in saes:
-            with EntriesByFeature(run, sae.name, sae.d_sae, run) as entries:
+            with closing(EntriesByFeature(run, sae.name, sae.d_sae, run)) as entries:
                 for table in stats_of(entries, sae.feature_url):
                     yield "feature_stats", table
                 for groups in positions_of(entries):

@@ -42,7 +42,7 @@ def test_every_entry_is_there_once_whatever_the_chunks_and_ranges(
         for row in pq.read_table(part, partitioning=None).to_pylist()
         for feature, value in zip(row["feature_ids"], row["feature_activations"], strict=True)
     )
-    with EntriesByFeature(run, SAE, D_SAE, tmp_path) as entries:
+    with closing(EntriesByFeature(run, SAE, D_SAE, tmp_path)) as entries:
         ranges = list(entries.ranges())
     found = [
         row
@@ -76,7 +76,7 @@ def test_the_strongest_are_the_same_however_many_tokens_are_looked_at_first(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where all that was looked at is of too few texts, more is looked at: of equal texts only one is ever found."""
-    with EntriesByFeature(run, SAE, D_SAE, tmp_path) as entries:
+    with closing(EntriesByFeature(run, SAE, D_SAE, tmp_path)) as entries:
         monkeypatch.setattr(feature_tally, "digests_of", lambda texts: np.zeros((len(texts), 2), dtype=np.uint64))
         few = tally(entries, 4).strongest
         assert (few.activations[:, 1] == 0).all() and (few.activations[:, 0] == entries.largest).all()

@@ -4,24 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from actkit.cli.options import model as of_model
+from actkit.cli.options import run as of_run
 from actkit.cli.options.groups import MODEL, at_home, hidden, option
-from actkit.cli.options.model import Device
-from actkit.cli.options.run import (
-    BatchTokens,
-    ConfigFile,
-    EngineName,
-    ExportTo,
-    Json,
-    Out,
-    Overwrite,
-    PlanOnly,
-    Profile,
-    Quiet,
-    Resume,
-    Share,
-    Verify,
-    WorkerCount,
-)
 from actkit.cli.options.shared import Shared
 from actkit.config import BatchSpec, ModelSpec
 
@@ -37,21 +22,21 @@ class Follow:
         str | None,
         option("--model", "-m", panel=MODEL, help="Where the run's model is, if not where it was.", callback=at_home),
     ] = None
-    device: Device = ModelSpec.device
-    batch_tokens: BatchTokens = BatchSpec.batch_tokens
-    out: Out = None
-    overwrite: Overwrite = False
-    resume: Resume = False
-    shard: Share = None
-    engine: EngineName = None
-    workers: WorkerCount = None
-    plan: PlanOnly = False
-    verify: Verify = 0
-    profile: Profile = False
-    config: ConfigFile = None
-    export: ExportTo = None
-    quiet: Quiet = False
-    json: Json = False
+    device: of_model.Device = ModelSpec.device
+    batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens
+    out: of_run.Out = None
+    overwrite: of_run.Overwrite = False
+    resume: of_run.Resume = False
+    shard: of_run.Share = None
+    engine: of_run.EngineName = None
+    workers: of_run.WorkerCount = None
+    plan: of_run.PlanOnly = False
+    verify: of_run.Verify = 0
+    profile: of_run.Profile = False
+    config: of_run.ConfigFile = None
+    export: of_run.ExportTo = None
+    quiet: of_run.Quiet = False
+    json: of_run.Json = False
     output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None
     shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
     shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb

@@ -8,43 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from actkit.bundled import NAME
+from actkit.cli.options import model as of_model
+from actkit.cli.options import run as of_run
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option
-from actkit.cli.options.model import (
-    AllowPickle,
-    Attn,
-    Device,
-    Dtype,
-    ModelName,
-    Placed,
-    Preset,
-    Quantized,
-    Revision,
-    TrustRemoteCode,
-)
-from actkit.cli.options.run import (
-    BadRecords,
-    BatchTokens,
-    Columns,
-    ConfigFile,
-    Date,
-    EngineName,
-    ExportTo,
-    Json,
-    LeadingBos,
-    MaxLength,
-    MaxSamples,
-    Out,
-    Overwrite,
-    PlanOnly,
-    Profile,
-    Quiet,
-    ReportToo,
-    Resume,
-    Share,
-    Split,
-    Verify,
-    WorkerCount,
-)
 from actkit.cli.options.task import task_of_text
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
 from actkit.errors import UsageError
@@ -74,38 +40,38 @@ def format_of_file(path: Path) -> str:
 class Shared:
     """Options of every command that runs a model."""
 
-    model: ModelName = ModelSpec.name
-    revision: Revision = None
-    device: Device = ModelSpec.device
-    dtype: Dtype = ModelSpec.dtype
-    attn: Attn = "auto"
-    trust_remote_code: TrustRemoteCode = False
-    allow_pickle: AllowPickle = False
-    device_map: Placed = None
-    quantize: Quantized = None
-    max_samples: MaxSamples = None
-    split: Split = ReadSpec.split
-    columns: Columns = None
-    max_length: MaxLength = None
-    bos: LeadingBos = "auto"
-    date: Date = None
-    on_bad_record: BadRecords = "skip"
-    batch_tokens: BatchTokens = BatchSpec.batch_tokens
-    out: Out = None
-    overwrite: Overwrite = False
-    resume: Resume = False
-    shard: Share = None
-    engine: EngineName = None
-    workers: WorkerCount = None
-    plan: PlanOnly = False
-    verify: Verify = 0
-    profile: Profile = False
-    config: ConfigFile = None
-    preset: Preset = None
-    export: ExportTo = None
-    report: ReportToo = False
-    quiet: Quiet = False
-    json: Json = False
+    model: of_model.ModelName = ModelSpec.name
+    revision: of_model.Revision = None
+    device: of_model.Device = ModelSpec.device
+    dtype: of_model.Dtype = ModelSpec.dtype
+    attn: of_model.Attn = "auto"
+    trust_remote_code: of_model.TrustRemoteCode = False
+    allow_pickle: of_model.AllowPickle = False
+    device_map: of_model.Placed = None
+    quantize: of_model.Quantized = None
+    max_samples: of_run.MaxSamples = None
+    split: of_run.Split = ReadSpec.split
+    columns: of_run.Columns = None
+    max_length: of_run.MaxLength = None
+    bos: of_run.LeadingBos = "auto"
+    date: of_run.Date = None
+    on_bad_record: of_run.BadRecords = "skip"
+    batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens
+    out: of_run.Out = None
+    overwrite: of_run.Overwrite = False
+    resume: of_run.Resume = False
+    shard: of_run.Share = None
+    engine: of_run.EngineName = None
+    workers: of_run.WorkerCount = None
+    plan: of_run.PlanOnly = False
+    verify: of_run.Verify = 0
+    profile: of_run.Profile = False
+    config: of_run.ConfigFile = None
+    preset: of_model.Preset = None
+    export: of_run.ExportTo = None
+    report: of_run.ReportToo = False
+    quiet: of_run.Quiet = False
+    json: of_run.Json = False
     output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None
     use_hooks: Annotated[bool, hidden("--use-hooks")] = False
     verbose: Annotated[bool, hidden("--verbose")] = False
