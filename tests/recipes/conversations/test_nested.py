@@ -75,7 +75,7 @@ def test_an_answer_within_an_object_is_run_and_one_that_is_nowhere_is_an_error(a
 )
 def test_the_only_field_of_messages_is_the_conversation(record: dict[str, Any]) -> None:
     asked = read_prompt({**record, "csat": 5}, FieldNames())
-    assert [(one["role"], one["content"]) for one in asked.messages][-2:] == [
+    assert [(message["role"], message["content"]) for message in asked.messages][-2:] == [
         ("user", "Is it late?"),
         ("assistant", "Yes."),
     ]
