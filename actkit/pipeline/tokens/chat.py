@@ -9,6 +9,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -147,7 +148,7 @@ def _placed(
             {**message, "content": marked[at][0]} if at in marked else message for at, message in enumerate(messages)
         ]
         try:
-            shape = render(tokenizer, shown, how)
+            shape = _shape(tokenizer, shown, how)
         except RecordError:
             continue
         # A thought may be left out, an answer may not.
@@ -159,6 +160,23 @@ def _placed(
             ends = [(found[pieces[0][0]][0], found[pieces[-1][0]][1], len(pieces) > 1) for pieces in kept]
             return [(with_tag(text, start) if thought else start, end) for start, end, thought in ends]
     return None
+
+
+def _shape(tokenizer: Tokenizer, shown: Sequence[Message], how: Rendering) -> str:
+    """The rendering of placeholders, the same for all chats of the same roles: kept where nothing else is said.
+
+    Raises what `render` does.
+    """
+    plain = all(message.keys() == {"role", "content"} for message in shown) and how.tools is None and not how.options
+    if not plain or not isinstance(tokenizer.chat_template, str):
+        return render(tokenizer, shown, how)
+    said = tuple((str(message["role"]), str(message["content"])) for message in shown)
+    return _kept_shape(tokenizer, tokenizer.chat_template, said, how.add_generation_prompt)
+
+
+@lru_cache(maxsize=64)
+def _kept_shape(tokenizer: Tokenizer, _template: str, said: tuple[tuple[str, str], ...], asks: bool) -> str:
+    return render(tokenizer, [{"role": role, "content": content} for role, content in said], Rendering(asks))
 
 
 def _alone(tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: str, how: Rendering) -> Span:

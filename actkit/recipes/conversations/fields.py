@@ -87,7 +87,9 @@ class Fields:
 
     def has(self, path: str) -> bool:
         """Whether there is such a field and it holds something."""
-        return not self.ignored(path) and not self._says_nothing(path, lookup(self.value, path))
+        value = lookup(self.value, path)
+        # Most fields that are looked for are not there: that is seen first.
+        return value is not None and not self.ignored(path) and not self._says_nothing(path, value)
 
     def take(self, path: str) -> Any:
         """What a field holds, None where it is not there; remembered as read unless it is empty."""
@@ -101,6 +103,8 @@ class Fields:
 
     def ignored(self, path: str) -> bool:
         """Whether a field, or one that it lies in, is left out on purpose."""
+        if not self.names.ignore:
+            return False
         parts = path.split(".")
         return any(".".join(parts[: end + 1]) in self.names.ignore for end in range(len(parts)))
 

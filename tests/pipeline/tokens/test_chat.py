@@ -104,6 +104,25 @@ def test_the_response_is_the_last_answer_and_begins_where_generation_would(shape
     assert first >= asked.response_start
 
 
+def test_placeholders_of_the_same_roles_are_rendered_once_and_a_changed_template_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer = tokenizer_of(SHAPES[0])
+    rendered: list[str] = []
+    own = tokenizer.apply_chat_template
+    monkeypatch.setattr(
+        tokenizer, "apply_chat_template", lambda messages, **how: rendered.append(str(messages)) or own(messages, **how)
+    )
+    for number in range(3):
+        messages = [{**TURNS[0], "content": f"question {number}"}, {**TURNS[1], "content": f"answer {number}"}]
+        encoding, spans = encode_chat(tokenizer, messages, False)
+        assert [encoding.text[first:last] for first, last in spans] == [f"question {number}", f"answer {number}"]
+    assert len(rendered) == 4
+    tokenizer.chat_template = f"<s>{tokenizer.chat_template}"
+    encode_chat(tokenizer, messages, False)
+    assert len(rendered) == 6
+
+
 @every_shape
 @pytest.mark.parametrize("answer", [" \n spaced", "trailing \n", "\nboth "])
 def test_white_space_around_an_answer_is_read_as_the_model_sees_it(shape: str, answer: str) -> None:
