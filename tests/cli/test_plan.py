@@ -194,11 +194,11 @@ def test_temporary_files_at_the_end_are_stated_and_counted(actkit: Call, monkeyp
     """What depends on what fires is unknown; what is in memory takes nothing."""
     samples = ["sae-extract", "samples.jsonl", "--target-layer", "2", "--top-k", "7", "--plan", "--json", "-o", "x"]
     found = json.loads(actkit(*samples))
-    assert found["temporary_bytes"] == 5 * 7 * 16
+    assert found["temporary_bytes"] == 5 * (7 * 8 + 20), "8 bytes a feature, 20 a token"
     corpus = ["feature-dataset", "texts.jsonl", "--by-line", "--target-layer", "2", "--plan", "--json", "-o", "x"]
     assert json.loads(actkit(*corpus))["temporary_bytes"] is None
     limited = json.loads(actkit(*corpus, "--top-k", "3"))
-    assert limited["temporary_bytes"] > 3 * 16 * limited["counts"]["kept"]
+    assert limited["temporary_bytes"] > (3 * 8 + 20) * limited["counts"]["kept"]
     concept = ["concept", "honesty", "--max-samples", "12", "--layers", "2", "--plan", "--json", "-o", "x"]
     assert json.loads(actkit(*concept))["temporary_bytes"] == 0
     monkeypatch.setattr(contrast, "IN_MEMORY", 100)
