@@ -16,7 +16,7 @@ options by their flags. From Python, `str(error)`, which is what a traceback sho
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,3 +120,8 @@ def in_short(name: str | Path) -> str:
     text = str(name)
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """`a, b and 4 more`: some names, of which `most` are shown."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

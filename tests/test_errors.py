@@ -7,7 +7,7 @@ import pytest
 import actkit
 from actkit.api.run_location import warn_of
 from actkit.cli.app import main
-from actkit.errors import ActkitError, RunError, WriteError, in_python
+from actkit.errors import ActkitError, RunError, WriteError, in_python, listed
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,12 @@ def test_a_disk_that_is_full_is_an_error_of_the_run() -> None:
     assert issubclass(WriteError, RunError)
     with pytest.raises(WriteError, match="cannot write x: No space left on device"), writing("x"):
         raise OSError(28, "as the system says it")
+
+
+def test_names_are_listed_as_far_as_they_are_shown() -> None:
+    assert [listed(names, 2) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a, b",
+        "a, b and 1 more",
+    ]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from actkit.errors import UsageError
-from actkit.export.pair_sides import left_out
+from actkit.runs.reader import left_out
 from actkit.runs.run import Run
 
 KEYS = (

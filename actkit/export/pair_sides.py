@@ -8,15 +8,11 @@ import pyarrow.compute as pc
 import torch
 
 from actkit.hooks import HookPoint
+from actkit.runs.reader import left_out
 from actkit.runs.run import Run
 
 Ints = npt.NDArray[np.int64]
 TOKEN = ["sequence_id", "position", "token_id", "token"]
-
-
-def left_out(tokens: Any) -> Any:
-    """[n] the tokens that statistics leave out: special ones and attention sinks."""
-    return pc.or_(tokens["is_special"], pc.fill_null(tokens["is_sink"], False))
 
 
 def side_of(run: Run, side: str) -> dict[str, Any]:

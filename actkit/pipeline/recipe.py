@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from actkit.config import Task
-from actkit.errors import RunError, in_short
+from actkit.errors import RunError, in_short, listed
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.reader import Records
@@ -109,11 +109,10 @@ def nothing_kept(progress: Progress) -> NothingKeptError:
     records = "1 record" if progress.read == 1 else f"{progress.read:,} records"
     labels = progress.seen.get("rejected_labels", {})
     most = sorted(labels.items(), key=lambda item: -item[1])
-    listed = ", ".join(f"{in_short(label)} ({count:,})" for label, count in most[:MOST_LABELS])
-    more = f" and {len(most) - MOST_LABELS} more" if len(most) > MOST_LABELS else ""
+    there = listed([f"{in_short(label)} ({count:,})" for label, count in most], MOST_LABELS)
     return NothingKeptError(
         f"nothing was kept of {records}{reasons(progress)}; the first: {progress.first_rejected}",
-        f"the labels are {listed}{more}: --positive and --negative name those that count, each repeatable"
+        f"the labels are {there}: --positive and --negative name those that count, each repeatable"
         if labels
         else remedy(progress.first_rejected) or "actkit peek FILE shows what the file has, and which command reads it",
     )

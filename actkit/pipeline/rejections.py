@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actkit.errors import in_short
+from actkit.errors import in_short, listed
 from actkit.pipeline.input.field_paths import leaves
 from actkit.pipeline.input.records import Rejected
 
@@ -46,8 +46,7 @@ def _there(rejected: Rejected, value: Any) -> str:
     if not isinstance(value, Mapping) or not reason.startswith(("missing", "no field", "no ")):
         return ""
     names = [in_short(path[:LONGEST]) for path in leaves(value)]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    there = f"; it has {', '.join(names[:SHOWN])}{more}" if names else "; it has no fields"
+    there = f"; it has {listed(names, SHOWN) or 'no fields'}"
     wanted = (
         reason.removeprefix("no field ").split(" or ") if reason.startswith("no field ") else [rejected.field or ""]
     )

@@ -22,7 +22,7 @@ from actkit.recipes.concepts import Template, concepts, pairs_of
 from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, side_in, wanted
 from actkit.recipes.conversations.context import Context, check_unused, read_context
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
-from actkit.recipes.conversations.named_fields import listed
+from actkit.recipes.conversations.named_fields import fields_shown
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.feedback import named
@@ -88,7 +88,7 @@ def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]
 
 
 def _there(values: Sequence[Any]) -> str:
-    fields = next((listed(value) for value in values if isinstance(value, Mapping)), None)
+    fields = next((fields_shown(value) for value in values if isinstance(value, Mapping)), None)
     return "" if fields is None else f"; the first record has the fields {fields}"
 
 

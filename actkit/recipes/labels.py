@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actkit.errors import InputError, RecordError, RunError, UsageError
+from actkit.errors import InputError, RecordError, RunError, UsageError, listed
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.reader import Records, look_ahead
 from actkit.recipes.conversations.fields import lookup
@@ -221,11 +221,10 @@ def check_both(counts: Mapping[str, Counter[str]], field: str | None) -> None:
     if min(n.values()) or not max(n.values()):  # of an input without any sign the run says more
         return
     every = sorted(sum(counts.values(), Counter[str]()).items(), key=lambda item: (-item[1], item[0]))
-    more = f" and {len(every) - MOST_SHOWN} more" if len(every) > MOST_SHOWN else ""
-    there = ", ".join(f"{label} ({count:,})" for label, count in every[:MOST_SHOWN])
+    there = listed([f"{label} ({count:,})" for label, count in every], MOST_SHOWN)
     raise RunError(
         f"there is nothing to compare: {n['positive']:,} positive and {n['negative']:,} negative texts",
-        f"the labels{f' in {field}' if field else ''} are {there}{more}: --positive and --negative name those that "
+        f"the labels{f' in {field}' if field else ''} are {there}: --positive and --negative name those that "
         "count, each repeatable",
     )
 

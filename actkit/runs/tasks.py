@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actkit.config import Task
-from actkit.errors import RunError, writing
+from actkit.errors import RunError, listed, writing
 from actkit.runs.atomic_files import sync, write_text
 from actkit.runs.begun import Begun, differing, read_begun
 from actkit.runs.json_file import read_object
@@ -204,9 +204,7 @@ def _linked(source: Path, target: Path) -> None:
 
 
 def _named(what: str, numbers: Sequence[int]) -> str:
-    some = ", ".join(map(str, numbers[:NAMED]))
-    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
-    return f"{what}{'s' if len(numbers) > 1 else ''} {some}{more}"
+    return f"{what}{'s' if len(numbers) > 1 else ''} {listed([str(number) for number in numbers], NAMED)}"
 
 
 def _is(numbers: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from actkit.cli.options.model import ModelName
 from actkit.cli.options.run import Columns, Split
 from actkit.cli.screen.console import counted, draw_table, starting
 from actkit.config import ModelSpec, ReadSpec
-from actkit.errors import printable
+from actkit.errors import listed, printable
 from actkit.pipeline.input import formats
 from actkit.pipeline.rejections import remedy
 
@@ -115,9 +115,7 @@ def _columns(found: "Peek") -> Table:
         table.add_column(title, overflow="fold")
     for column in found.columns:
         kinds = ", ".join(kind if len(column.kinds) == 1 else f"{kind} ({n:,})" for kind, n in column.kinds.items())
-        labels = list(column.labels.items())
-        more = f" and {len(labels) - MOST_LABELS} more" if len(labels) > MOST_LABELS else ""
-        shown = ", ".join(f"{label} ({n:,})" for label, n in labels[:MOST_LABELS]) + more
+        shown = listed([f"{label} ({n:,})" for label, n in column.labels.items()], MOST_LABELS)
         table.add_row(Text(column.name), Text(kinds), Text(shown or " | ".join(column.examples)))
     return table
 

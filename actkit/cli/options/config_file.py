@@ -9,7 +9,7 @@ import typer
 from actkit.cli.options.groups import at_home
 from actkit.cli.options.presets import beneath
 from actkit.cli.options.yaml_file import read_options
-from actkit.errors import UsageError, in_short
+from actkit.errors import UsageError, in_short, listed
 
 NOT_REPLAYED = (
     "config",
@@ -58,8 +58,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
 
 def _listed(names: Sequence[str]) -> str:
     """Names that somebody made up, on one line."""
-    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(in_short(name) for name in names[:MOST_NAMED]) + more
+    return listed([in_short(name) for name in names], MOST_NAMED)
 
 
 MOST_NAMED = 20

@@ -93,6 +93,11 @@ def starting(quiet: bool) -> Iterator[None]:
         yield
 
 
+def figure(value: float | None, form: str = ".2f") -> str:
+    """A number in this form; `-` for none."""
+    return "-" if value is None else format(value, form)
+
+
 def size(n: float) -> str:
     """A number of bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from actkit.cli.screen.console import console, draw_table, headed, say
+from actkit.cli.screen.console import console, draw_table, figure, headed, say
 from actkit.runs.reader import rows_of_table
 
 BAR = 12
@@ -38,11 +38,11 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             _interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
             _bar(row["auroc_heldout"]),
             _band(row["shuffled_low"], row["shuffled_high"]),
-            _figure(row["auroc_transfer"]),
-            _figure(row.get("spearman_length")),
-            _figure(row.get("auroc_length_adjusted")),
-            _figure(row["cohens_d"]),
-            _figure(row["relative_norm"]),
+            figure(row["auroc_transfer"]),
+            figure(row.get("spearman_length")),
+            figure(row.get("auroc_length_adjusted")),
+            figure(row["cohens_d"]),
+            figure(row["relative_norm"]),
             style="bold" if marked else None,
         )
     if rows:
@@ -91,7 +91,3 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
 
 def _band(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{low:.2f}-{high:.2f}"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

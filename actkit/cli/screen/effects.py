@@ -6,9 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from actkit.cli.screen.console import console, draw_table, headed, say
+from actkit.cli.screen.console import console, draw_table, figure, headed, say
 from actkit.runs.reader import rows_of_table
 
+SIGNED = "+.2f"
 MOST = 40
 """Rows shown; all are in the table `effects`."""
 
@@ -32,12 +33,12 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
             *[row["metric"]] * several,
             str(row["layer"]),
             f"{row['strength']:g}",
-            f"{_figure(row['effect'])} ({_figure(row['low'])} to {_figure(row['high'])})",
-            f"{_figure(row['control_low'])} to {_figure(row['control_high'])}",
+            f"{figure(row['effect'], SIGNED)} ({figure(row['low'], SIGNED)} to {figure(row['high'], SIGNED)})",
+            f"{figure(row['control_low'], SIGNED)} to {figure(row['control_high'], SIGNED)}",
             "-" if row["share_right"] is None else f"{row['share_right']:.0%}",
-            _figure(row["delta_nll"]),
-            _share(row["p_value"]),
-            _share(row["q_value"]),
+            figure(row["delta_nll"], SIGNED),
+            figure(row["p_value"], ".3f"),
+            figure(row["q_value"], ".3f"),
             style="bold" if row["chosen"] else None,
         )
     unit = "nats" if {row["metric"] for row in own} == {"words"} else "nats a token"
@@ -57,11 +58,3 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
         )
     for text in about["warnings"]:
         say("note", text, screen=screen)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"

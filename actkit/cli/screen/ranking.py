@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from actkit.cli.screen.console import console, draw_table, headed, say
+from actkit.cli.screen.console import console, draw_table, figure, headed, say
 
 TOLD = 5
 """Features whose contexts are printed."""
@@ -57,21 +57,17 @@ def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
             f"{row['rank']}",
             f"{row['feature_index']}",
             f"{row['auroc']:.3f} ({low}-{high})",
-            _figure(row["auroc_heldout"], 3),
-            _figure(row["auroc_length_adjusted"], 3),
+            figure(row["auroc_heldout"], ".3f"),
+            figure(row["auroc_length_adjusted"], ".3f"),
             f"{row['q_value']:.0e}" if row["q_value"] else "<1e-300",
-            _figure(row["correlation_score"], 2),
-            _figure(row["activation_strength"], 2),
-            _figure(row["positive_activation"], 2),
-            _figure(row["negative_activation"], 2),
+            figure(row["correlation_score"]),
+            figure(row["activation_strength"]),
+            figure(row["positive_activation"]),
+            figure(row["negative_activation"]),
             row["responds_to"] or "",
         ]
         shown.add_row(*cells, *((row["sae"],) if several else ()))
     return shown
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _beside(statistics: Mapping[str, Any]) -> list[str]:

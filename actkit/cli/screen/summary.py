@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
-from actkit.errors import in_short
+from actkit.errors import in_short, listed
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
@@ -80,9 +80,8 @@ def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
         if kind in (TEMPLATE_TOKENS, TOUCHING):
             continue
         named = sorted(counts.items(), key=lambda item: -item[1])
-        shown = [in_short(name) + ("" if count == written else f" ({count:,})") for name, count in named[:MOST_FIELDS]]
-        more = f" and {len(named) - MOST_FIELDS} more" if len(named) > MOST_FIELDS else ""
-        screen.print(f"  {kind.replace('_', ' ')}: {', '.join(shown) or 'none'}{more}", markup=False)
+        shown = [in_short(name) + ("" if count == written else f" ({count:,})") for name, count in named]
+        screen.print(f"  {kind.replace('_', ' ')}: {listed(shown, MOST_FIELDS) or 'none'}", markup=False)
 
 
 def _show_records(facts: Mapping[str, Any], screen: Console) -> None:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from actkit.errors import InputError
+from actkit.errors import InputError, listed
 from actkit.pipeline.data import Record
 from actkit.pipeline.input.field_paths import leaves
 from actkit.pipeline.input.reader import Records, look_ahead
@@ -41,11 +41,11 @@ def check_named(values: Sequence[Any], named: Sequence[str]) -> None:
             near = difflib.get_close_matches(path, leaves(objects[0]), n=1)
             meant = f"did you mean {near[0][:60]}? " if near else ""
             raise InputError(
-                f"no record has a field {path[:60]}{among}", f"{meant}the first one has {listed(objects[0]) or 'none'}"
+                f"no record has a field {path[:60]}{among}",
+                f"{meant}the first one has {fields_shown(objects[0]) or 'none'}",
             )
 
 
-def listed(value: Mapping[Any, Any]) -> str:
+def fields_shown(value: Mapping[Any, Any]) -> str:
     """The paths of a record's fields, as far as an error shows them."""
-    names = [path[:60] for path in leaves(value)]
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return listed([path[:60] for path in leaves(value)], SHOWN)

@@ -16,7 +16,7 @@ from actkit.pipeline.input.reader import Records, look_ahead, read_records
 from actkit.pipeline.rejections import remedy
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged
-from actkit.recipes.conversations.named_fields import check_named, listed
+from actkit.recipes.conversations.named_fields import check_named, fields_shown
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
 from actkit.recipes.conversations.shapes import shape_of
 from actkit.recipes.conversations.trees import from_trees
@@ -97,7 +97,7 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
     reasons = [record for record in looked_at if not isinstance(record, Record)]
     objects = [record.value for record in looked_at if isinstance(record, Record) and isinstance(record.value, dict)]
     why = f" ({reasons[0].place}: {reasons[0].reason})" if reasons else ""
-    seen = f"; the first record has the fields {listed(dict(sorted(objects[0].items())))}" if objects else why
+    seen = f"; the first record has the fields {fields_shown(dict(sorted(objects[0].items())))}" if objects else why
     hint = "--chosen-field and --rejected-field name the answers, --prompt-field what they answer; "
     if objects:
         reason = why_no_pair(Fields(objects[0], names))
