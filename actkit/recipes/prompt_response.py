@@ -6,12 +6,13 @@ there is none. Which tokens are the answer's is read off the character spans.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from actkit.config import Bos
 from actkit.errors import RecordError
 from actkit.pipeline.data import Encoding, TokenSequence
-from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat
+from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat, render
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
 from actkit.recipes.conversations.dialogues import rendered_by
@@ -103,7 +104,7 @@ def encode_messages(
     if not chat and told and told.get("tools"):
         raise RecordError("tools", "tools need a chat template; --ignore-field tools does without them")
     if chat:
-        _check_not_rendered(messages)
+        _check_not_rendered(tokenizer, messages)
         options = {name: value for name, value in (told or {}).items() if name != "tools"}
         encoding, spans = encode_chat(tokenizer, messages, Rendering(not answered, (told or {}).get("tools"), options))
     elif plain is not None:
@@ -118,13 +119,25 @@ def encode_messages(
     return _answered(encoding, spans[-1]) if answered else PromptResponse(encoding)
 
 
-def _check_not_rendered(messages: Sequence[Message]) -> None:
+def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> None:
     """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it."""
     first = next((message["content"] for message in messages if message["role"] == "user"), "")
-    if (mark := rendered_by(first)) is not None:
+    mark = rendered_by(first) or next(filter(first.lstrip().startswith, _marks_of(tokenizer)), None)
+    if mark is not None:
         raise RecordError(
             "prompt", f"the prompt is written in a chat template already ({mark}); --no-chat runs it as it is"
         )
+
+
+@lru_cache(maxsize=1)
+def _marks_of(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The special tokens that the model's chat template writes around a question."""
+    try:
+        text = render(tokenizer, [{"role": "user", "content": "\ue000"}], Rendering(True))
+    except RecordError:
+        return ()
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return tuple(str(token) for token in added if token.special and str(token) in text)
 
 
 def encode_conversation(tokenizer: Tokenizer, found: Conversation, chat: bool, bos: Bos) -> PromptResponse:

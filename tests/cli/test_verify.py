@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -500,3 +501,14 @@ def test_a_run_that_cannot_be_written_to_is_checked_all_the_same(
     result = actkit("verify", run)
     assert result.status == 0 and not (run / "verify.json").exists()
     assert "verify.json is not left in the run: cannot write verify.json: Read-only file system" in result.err
+
+
+@pytest.mark.parametrize("command", ["capture", "feature-dataset"])
+def test_a_text_that_begins_with_a_bos_of_its_own_has_no_second_one(command: str, actkit: Run, tmp_path: Path) -> None:
+    """As a chat has that somebody rendered; the BOS of a document's first chunk is then its own."""
+    file, run = tmp_path / "in.txt", tmp_path / "run"
+    file.write_text("<|bos|>Once upon a time.\n", encoding="utf-8")
+    assert actkit(command, file, "-o", run, "--device", "cpu").status == 0
+    tokens = pd.read_parquet(run / "tokens")["token_id"].tolist()
+    assert tokens[0] == 1 and tokens.count(1) == 1
+    assert actkit("verify", run, "--recompute", "1").status == 0

@@ -37,10 +37,11 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
     """A document's encoding, made without BOS, in pieces of at most `size` tokens, each begun with `bos` if given.
 
     Yields each piece, whose text is its part of the document's, and where in the document that part begins. Where a
-    character is split between two pieces, it is in both.
+    character is split between two pieces, it is in both. A BOS that the document itself begins with is not in its text.
     """
     step = size - (bos is not None)
-    for first in range(0, len(encoding), step):
+    own = int(len(encoding) > 0 and encoding.token_ids[0] == bos)  # the text's own BOS is that of its first piece
+    for first in range(own, len(encoding), step):
         part = slice(first, min(first + step, len(encoding)))
         tokens = Tokens(encoding.token_ids[part], encoding.char_start[part], encoding.char_end[part])
         about = encoding.is_special[part], encoding.role[part], encoding.unknown_id
@@ -57,10 +58,12 @@ def chunks_of_text(
     """
     check_text(text)
     special, unknown = special_ids(tokenizer, tuple(tokenizer.all_special_ids)), unknown_id(tokenizer)
-    step, n = size - (bos is not None), 0
+    step, n, begun = size - (bos is not None), 0, False
     left = Tokens.none()
     for part in covered(parts_of(tokenizer, text), len(text)):
         left = Tokens.joined([left, part])
+        if len(left) and not begun:  # the text's own BOS is that of its first piece
+            left, begun = left.part(int(left.ids[0] == bos)), True
         whole = len(left) // step * step
         for first in range(0, whole, step):
             piece = left.part(first, first + step)

@@ -42,6 +42,7 @@ class Tokenizer(Protocol):
 def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto", hold: int = MOST_TOKENS) -> Encoding:
     """Tokenize plain text; `bos` decides on the leading BOS, of which there is never more than one.
 
+    A text that begins with a BOS of its own, as rendered chats do, gets no second one before it.
     Of a text with many more than `hold` tokens the further ones are counted alone. Raises RecordError when nothing is
     left to run, and for a long text that cannot be tokenized in parts.
     """
@@ -50,6 +51,8 @@ def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto", hold: int = 
     begin = leading_bos(tokenizer, bos) if bos == "always" else None
     if begin is not None and tokens.ids[:1].tolist() != [begin]:
         tokens = Tokens(*(np.concatenate([[first], array]) for first, array in zip((begin, 0, 0), tokens, strict=True)))
+    if len(tokens) > 1 and (tokens.ids[:2] == tokenizer.bos_token_id).all() and tokens.end[0] == 0 < tokens.end[1]:
+        tokens = tokens.part(1)
     return encoding_of(tokenizer, text, tokens, beyond, typed=((0, len(text)),))
 
 

@@ -83,6 +83,9 @@ class Retokenizer:
         else:
             fields = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=False)
             found = np.array(fields["input_ids"], dtype=np.int64)
+        own = self.tokenizer.bos_token_id
+        if special and own is not None and found[:2].tolist() == [own, own]:  # a text that begins with BOS itself
+            found = found[1:]
         begin = leading_bos(self.tokenizer, bos) if bos == "always" else None
         return np.concatenate([[begin], found]) if begin is not None and found[:1].tolist() != [begin] else found
 

@@ -122,6 +122,10 @@ def test_at_most_one_leading_bos(tiny: Any) -> None:
         assert (encoding.token_ids == tiny.bos_token_id).sum() == 1
         assert encoding.token_ids[0] == tiny.bos_token_id
     assert tiny.bos_token_id not in encode_text(tiny, "Hi", "never").token_ids
+    for bos in ("auto", "always", "never"):  # it has one already, as chats have that somebody rendered
+        typed = encode_text(tiny, f"{tiny.bos_token}Hi", bos)  # type: ignore[arg-type]
+        assert typed.token_ids.tolist() == [tiny.bos_token_id, *encode_text(tiny, "Hi", "never").token_ids]
+        assert typed.char_start.tolist()[:2] == [0, len(tiny.bos_token)] and typed.special_in_text == 1
     without = small_tokenizer(adds_bos=False)
     assert encode_text(without, "Hi", "auto").token_ids[0] != without.bos_token_id
     assert encode_text(without, "Hi", "always").token_ids[0] == without.bos_token_id

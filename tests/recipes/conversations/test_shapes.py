@@ -689,6 +689,8 @@ def test_a_number_that_may_mean_either_answer_ends_the_run(
         "Human: Hi\nAssistant:",
         "User: Hi\nAI: Hello.\nUser: Say more.\nAI: ",
         "A chat between two. USER: Hi ASSISTANT:",
+        "<|bos|><|user|>Hi<|end|><|assistant|>",
+        " <|user|>Hi<|end|>",
     ],
 )
 def test_a_prompt_that_was_put_into_a_template_already_is_not_put_into_another(prompt: str, tiny: Any) -> None:
