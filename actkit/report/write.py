@@ -6,7 +6,6 @@ second is unpacked into a `blob:`. All else is text that jinja escapes, or base6
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -167,11 +166,7 @@ def plotly_packed() -> str:
 
 def _element(name: str, base64_text: str) -> bytes:
     """A block: an element that a browser neither runs nor shows."""
-    buffer = io.StringIO()
-    buffer.write(f'<script type="text/plain" id="b-{name}">')
-    buffer.write(base64_text)
-    buffer.write("</script>\n")
-    return buffer.getvalue().encode("ascii")
+    return f'<script type="text/plain" id="b-{name}">{base64_text}</script>\n'.encode("ascii")
 
 
 def block_elements(blocks: dict[str, Any]) -> bytes:

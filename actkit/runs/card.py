@@ -157,10 +157,6 @@ def _options(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{_code(name)}`" for name in names)
-
-
 def _is_path(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(("/", "~", "./", "../"))
 

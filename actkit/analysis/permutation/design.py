@@ -155,10 +155,3 @@ def permuted_units(
         rng.permuted(drawn, axis=-1, out=drawn)
         found[order[starts[strata][:, None] + np.arange(size)]] = drawn.transpose(0, 2, 1)
     return found
-
-
-def permuted(design: Design, rng: np.random.Generator, draws: int) -> Bools:
-    """[n, draws] labels exchanged at random, every allowed exchange as likely as any other."""
-    found = np.repeat(design.labels[:, None], draws, axis=1)
-    found[design.used] = permuted_units(design, rng, draws)[design.unit]
-    return found
