@@ -1,12 +1,11 @@
 """What the labels of feedback mean: words, numbers of two or three signs, or labels that a user names."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actkit.errors import InputError, RecordError, RunError, UsageError, listed
-from actkit.pipeline.data import Record, Rejected
+from actkit.errors import InputError, RecordError, UsageError
+from actkit.pipeline.data import Record
 from actkit.pipeline.input.reader import Records, look_ahead
 from actkit.recipes.conversations.fields import lookup
 from actkit.recipes.label_words import (
@@ -167,66 +166,6 @@ def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = Fa
         for word, name in seen.items():
             _check_signs([word], sorted(known for known in seen if seen[known] == name), name, source)
     return labels, again
-
-
-def meant_in(labels: Labels, first: Sequence[Record | Rejected]) -> dict[str, Any]:
-    """What the labels of the first records were taken for, to be shown and kept: field, and sign → labels.
-
-    `neither` counts those that mean nothing, or both.
-    """
-    fields = labels.fields
-    if fields.columns:
-        return {"positive": list(fields.positive_columns), "negative": list(fields.negative_columns), "field": None}
-    found: dict[str, Counter[str]] = {sign: Counter() for sign in ("positive", "negative", "neutral", "neither")}
-    names: Counter[str] = Counter()
-    for record in first:
-        value = record.value if isinstance(record, Record) else None
-        if not isinstance(value, Mapping):
-            continue
-        name = name_of(value, fields.label, LABEL_FIELDS)
-        if name is None:
-            continue
-        names[name] += 1
-        label = lookup(value, name)
-        meant = labels.meanings(label)
-        sign: str = meant.pop() if len(meant) == 1 else "neither"
-        for each in label if isinstance(label, (list, tuple)) else [label]:
-            found[sign][shown(each)] += 1
-    told: dict[str, Any] = {"field": names.most_common(1)[0][0] if names else fields.label}
-    for sign, counts in found.items():
-        if counts:
-            most = [label for label, _ in counts.most_common(MOST_SHOWN)]
-            told[sign] = {label: counts[label] for label in most} if sign == "neither" else most
-    return told
-
-
-def counts_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, Counter[str]]:
-    """Sign, or `neither` → label → how many of the records have it."""
-    found: dict[str, Counter[str]] = {sign: Counter() for sign in ("positive", "negative", "neutral", "neither")}
-    for record in records:
-        value = record.value if isinstance(record, Record) else None
-        if not isinstance(value, Mapping):
-            continue
-        name = name_of(value, labels.fields.label, LABEL_FIELDS)
-        if name is not None:
-            meant = labels.meanings(lookup(value, name))
-            sign = next(iter(meant)) if len(meant) == 1 else "neither"
-            found[sign].update([shown(lookup(value, name))])
-    return found
-
-
-def check_both(counts: Mapping[str, Counter[str]], field: str | None) -> None:
-    """Raise RunError where all records are of one sign, with the labels that there are and how many have each."""
-    n = {sign: counts[sign].total() for sign in ("positive", "negative")}
-    if min(n.values()) or not max(n.values()):  # of an input without any sign the run says more
-        return
-    every = sorted(sum(counts.values(), Counter[str]()).items(), key=lambda item: (-item[1], item[0]))
-    there = listed([f"{label} ({count:,})" for label, count in every], MOST_SHOWN)
-    raise RunError(
-        f"there is nothing to compare: {n['positive']:,} positive and {n['negative']:,} negative texts",
-        f"the labels{f' in {field}' if field else ''} are {there}: --positive and --negative name those that "
-        "count, each repeatable",
-    )
 
 
 def shown(label: Any) -> str:

@@ -28,9 +28,10 @@ from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers,
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
+from actkit.recipes.label_counts import check_both, meant_in
 from actkit.recipes.labelled_lines import labelled_lines
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
-from actkit.recipes.labels import Labels, check_both, counts_in, meant_in
+from actkit.recipes.labels import Labels
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.prompt_response import touching
 from actkit.recipes.runner import Ingredients, run
@@ -93,7 +94,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         meant = meant_in(labels, first)
         about |= {"labels": meant, "weights": spec.fields.score}
         if are_all and not spec.fields.columns:
-            check_both(counts_in(labels, first), meant["field"])
+            check_both(labels, first, meant["field"])
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat

@@ -1,0 +1,63 @@
+"""Count what the labels of records mean: to be shown and kept, and to refuse records of one sign alone."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from actkit.errors import RunError, listed
+from actkit.pipeline.data import Record, Rejected
+from actkit.recipes.conversations.fields import lookup
+from actkit.recipes.labels import LABEL_FIELDS, MOST_SHOWN, Labels, name_of, shown
+
+KINDS = ("positive", "negative", "neutral", "neither")
+"""`neither` is a label that means nothing, or both."""
+
+
+def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, Any]:
+    """The labels of some records by what they were taken for: `field`, and kind → labels, the commonest first.
+
+    Those of `neither` have their counts.
+    """
+    fields = labels.fields
+    if fields.columns:
+        return {"positive": list(fields.positive_columns), "negative": list(fields.negative_columns), "field": None}
+    found: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    names: Counter[str] = Counter()
+    for name, label, kind in _labels_of(labels, records):
+        names[name] += 1
+        found[kind].update(shown(each) for each in (label if isinstance(label, (list, tuple)) else [label]))
+    told: dict[str, Any] = {"field": names.most_common(1)[0][0] if names else fields.label}
+    for kind, counts in found.items():
+        if counts:
+            most = dict(counts.most_common(MOST_SHOWN))
+            told[kind] = most if kind == "neither" else list(most)
+    return told
+
+
+def check_both(labels: Labels, records: Sequence[Record | Rejected], field: str | None) -> None:
+    """Raise RunError where all records are of one sign, with the labels that there are and how many have each."""
+    n: Counter[str] = Counter()
+    every: Counter[str] = Counter()
+    for _, label, kind in _labels_of(labels, records):
+        n[kind] += 1
+        every[shown(label)] += 1
+    if bool(n["positive"]) == bool(n["negative"]):  # of an input without any sign the run says more
+        return
+    commonest = sorted(every.items(), key=lambda item: (-item[1], item[0]))
+    there = listed([f"{label} ({count:,})" for label, count in commonest], MOST_SHOWN)
+    raise RunError(
+        f"there is nothing to compare: {n['positive']:,} positive and {n['negative']:,} negative texts",
+        f"the labels{f' in {field}' if field else ''} are {there}: --positive and --negative name those that "
+        "count, each repeatable",
+    )
+
+
+def _labels_of(labels: Labels, records: Sequence[Record | Rejected]) -> Iterator[tuple[str, Any, str]]:
+    """Field, label and kind of each record that has a label."""
+    for record in records:
+        value = record.value if isinstance(record, Record) else None
+        name = name_of(value, labels.fields.label, LABEL_FIELDS) if isinstance(value, Mapping) else None
+        if name is not None:
+            label = lookup(value, name)
+            meant = labels.meanings(label)
+            yield name, label, next(iter(meant)) if len(meant) == 1 else "neither"
