@@ -4,7 +4,7 @@ SAELens's metadata answers None for any misspelt name, so every field is read he
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +54,7 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
     architecture = sae.cfg.architecture()
     if architecture in REFUSED:
         raise ModelError(f"{name} is a {architecture} SAE: {REFUSED[architecture]}", "choose another SAE")
+    _check_numbers(name, sae.state_dict())
     point, predicts = _reads(name, facts), _predicts(name, architecture, facts)
     if sae.cfg.reshape_activations == "hook_z":
         sae.turn_off_forward_pass_hook_z_reshaping()  # heads arrive side by side already
@@ -79,6 +80,18 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
         sae.state_dict(),
         predicts,
     )
+
+
+def _check_numbers(name: str, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise ModelError for weights that are no numbers: a feature would silently never fire, or have no meaning.
+
+    A threshold may be infinite: a feature that is dead.
+    """
+    for key, tensor in weights.items():
+        # One pass and no copy, where isfinite would make a tensor of the same size.
+        bad = tensor.isnan().any() if key == "threshold" else not tensor.sum(dtype=torch.float64).isfinite()
+        if bad:
+            raise ModelError(f"{name}: its {key} holds NaN or infinity", "fetch its files again, or train it anew")
 
 
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -186,7 +199,11 @@ def _assumed(sae: Any, facts: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
     guesses = [f"option {key} of the model's loading has no effect here" for key in sorted(set(wants) - set(HARMLESS))]
     if "prepend_bos" not in facts:
         guesses.append("prepend_bos is not stated and assumed true")
+    # SAELens folds the factor or the matrix into the weights where it knows it; then the configuration says `none`.
     if sae.cfg.normalize_activations == "expected_average_only_in":
-        # SAELens folds the factor into the weights where it knows it; then the configuration says `none`.
         guesses.append("it was trained on scaled activations, the factor is not stated, and they are read unscaled")
+    if sae.cfg.normalize_activations == "covariance_whitening":
+        guesses.append(
+            "it was trained on whitened activations, the matrix is not stated, and they are read as they are"
+        )
     return centred, tuple(guesses)

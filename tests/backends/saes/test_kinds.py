@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from actkit.backends.saes import sae_lens as backend
 from actkit.backends.saes.sae import Sae
@@ -98,6 +99,33 @@ def test_encode_and_reconstruction_are_the_saes_own(
         others = torch.arange(11) != 4
         assert torch.allclose(found[others], own(folder)(x)[others], rtol=1e-4, atol=1e-4)
     assert any("unscaled" in guess for guess in sae.guesses) == (normalisation == "expected_average_only_in")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "refused"),
+    [
+        ("W_enc", "nan", True),
+        ("W_dec", "nan", True),
+        ("b_enc", "inf", True),
+        ("threshold", "nan", True),  # nothing is above it, so that the feature never fires
+        ("threshold", "inf", False),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused(tensor: str, value: str, refused: bool, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "sae", "JumpReLU")
+    weights = load_file(folder / "sae_weights.safetensors")
+    weights[tensor].view(-1)[3] = float(value)
+    save_file(weights, folder / "sae_weights.safetensors")
+    if not refused:
+        assert not load(folder).encode(torch.randn(50, D_IN))[:, 3].any()
+        return
+    with pytest.raises(ModelError, match=f"its {tensor} holds NaN or infinity"):
+        load(folder)
+
+
+def test_whitening_that_is_not_in_the_weights_is_guessed_about(tmp_path: Path) -> None:
+    sae = load(saved(tmp_path / "sae", "Standard", normalize_activations="covariance_whitening"))
+    assert any("whitened" in guess for guess in sae.guesses)
 
 
 @pytest.mark.parametrize("subtracted", [True, False])
