@@ -20,6 +20,7 @@ from actkit.backends.model_files import check_files, check_size, count_of, setti
 from actkit.backends.saes.formats import converter
 from actkit.backends.saes.hub import commit_of, fetched
 from actkit.backends.saes.metadata import REFUSED, described
+from actkit.backends.saes.older_config import check_activation, says_bos
 from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeSpec
@@ -148,8 +149,10 @@ def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | No
     check_files(path, in_short(path))
     with explained_sae(in_short(path), "fetch its files again"):
         if found is None:
-            _check_own(path)
+            about = _check_own(path)
             sae = SAE.load_from_disk(path, device=device, dtype="float32")
+            if not says_bos(about):
+                vars(sae.cfg.metadata).pop("prepend_bos", None)
         else:
             sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found[1])
         return _tried(described(sae, name, dict(facts or {})))
@@ -169,21 +172,24 @@ def _tried(sae: Sae) -> Sae:
     return sae
 
 
-def _check_own(path: Path) -> None:
-    """Raise ModelError for sizes that the weights' file cannot hold.
+def _check_own(path: Path) -> Mapping[str, Any]:
+    """The configuration of an SAE in SAELens's own format.
 
-    And for a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once.
+    Raises ModelError for sizes that the weights' file cannot hold, for an activation function that is not read, and for
+    a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once.
     """
     about = settings(path / "cfg.json", in_short(path))
     check_size(
         4 * count_of(about, "d_in", str(path), MOST) * count_of(about, "d_sae", str(path), MOST), path, str(path)
     )
+    check_activation(about, str(path))
     architecture = str(about.get("architecture"))
     if "batchtopk" in architecture:
         raise ModelError(
             f"{path} is a {architecture} SAE in training: which features it keeps depends on the batch",
             "SAELens's save_inference_model writes one whose threshold is fixed",
         )
+    return about
 
 
 def _from_registry(release: str, sae_id: str, device: str, repository: str) -> Sae:

@@ -123,6 +123,34 @@ def test_weights_that_are_no_numbers_are_refused(tensor: str, value: str, refuse
         load(folder)
 
 
+@pytest.mark.parametrize("function", ["relu", "topk", "tanh-relu"])
+def test_an_older_configurations_activation_function_is_read_or_refused(function: str, tmp_path: Path) -> None:
+    """SAELens 6 takes all but TopK for ReLU."""
+    folder = saved(tmp_path / "sae", "Standard")
+    config = json.loads((folder / "cfg.json").read_text())
+    about = {"activation_fn_str": function, "activation_fn_kwargs": {"k": K}, **config.pop("metadata")}
+    (folder / "cfg.json").write_text(json.dumps({**config, **about, "sae_lens_version": "3.1.0"}))
+    if function == "tanh-relu":
+        with pytest.raises(ModelError, match="its activation function tanh-relu is not read"):
+            load(folder)
+        return
+    active = (load(folder).encode(torch.randn(50, D_IN)) > 0).sum(1)
+    assert bool((active == K).all()) == (function == "topk")
+    (folder / "cfg.json").write_text(json.dumps({**config, **about, "activation_fn_kwargs": {}}))
+    if function == "topk":
+        with pytest.raises(ModelError, match="does not say its k"):
+            load(folder)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_an_older_configuration_that_does_not_state_prepend_bos_is_a_guess(stated: bool, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "sae", "Standard")
+    config = json.loads((folder / "cfg.json").read_text())
+    about = {key: value for key, value in config.pop("metadata").items() if stated or key != "prepend_bos"}
+    (folder / "cfg.json").write_text(json.dumps({**config, **about, "sae_lens_version": "3.1.0"}))
+    assert any("prepend_bos" in guess for guess in load(folder).guesses) != stated
+
+
 def test_whitening_that_is_not_in_the_weights_is_guessed_about(tmp_path: Path) -> None:
     sae = load(saved(tmp_path / "sae", "Standard", normalize_activations="covariance_whitening"))
     assert any("whitened" in guess for guess in sae.guesses)
