@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from actkit.recipes.dpo import run_dpo as run_dpo
     from actkit.recipes.feature_dataset import FeatureDatasetSpec as FeatureDatasetSpec
     from actkit.recipes.feature_dataset import run_feature_dataset as run_feature_dataset
-    from actkit.recipes.feedback import FeedbackFields as FeedbackFields
+    from actkit.recipes.labels import FeedbackFields as FeedbackFields
     from actkit.recipes.reward_detect import RewardDetectSpec as RewardDetectSpec
     from actkit.recipes.reward_detect import run_reward_detect as run_reward_detect
     from actkit.recipes.sae_extract import SaeExtractSpec as SaeExtractSpec
@@ -118,7 +118,7 @@ _NAMES = {
     "actkit.recipes.conversations.fields": "ContextFields PairFields",
     "actkit.recipes.dpo": "DpoSpec run_dpo",
     "actkit.recipes.feature_dataset": "FeatureDatasetSpec run_feature_dataset",
-    "actkit.recipes.feedback": "FeedbackFields",
+    "actkit.recipes.labels": "FeedbackFields",
     "actkit.recipes.reward_detect": "RewardDetectSpec run_reward_detect",
     "actkit.recipes.sae_extract": "SaeExtractSpec run_sae_extract",
     "actkit.recipes.specs": "DenseSpec SparseSpec",

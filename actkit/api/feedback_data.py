@@ -10,8 +10,7 @@ from actkit.api.run_location import rows_in
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.data import Rejected
 from actkit.pipeline.input.reader import read_records
-from actkit.recipes.feedback import FeedbackFields
-from actkit.recipes.labels import check_labels
+from actkit.recipes.labels import FeedbackFields, check_labels
 from actkit.recipes.reward_detect import EXAMPLES
 
 

@@ -5,6 +5,6 @@ The rest of actkit sees `Model`: something that runs token ids and hands the ten
 
 from actkit.backends.footprint import weight_bytes
 from actkit.backends.loading import describe, load
-from actkit.backends.model import Description, HookFn, Model
+from actkit.backends.model import Description, Model
 
-__all__ = ["Description", "HookFn", "Model", "describe", "load", "weight_bytes"]
+__all__ = ["Description", "Model", "describe", "load", "weight_bytes"]

@@ -16,7 +16,7 @@ import typer
 from actkit.bundled import NAME
 from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.engine import engine_of
-from actkit.cli.options.presets import near_names
+from actkit.cli.options.presets import OF_SCRIPTS, near_names
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
 from actkit.cli.run_checks import check_asked, check_exports, check_places
@@ -146,21 +146,12 @@ def make_from(
         return finished
 
 
-TOY = {
-    "capture": "mistral-7b-instruct",
-    "concept": "mistral-7b-instruct",
-    "dpo": "gemma-2-2b",
-    "sae-extract": "gemma-2-9b-it",
-    "feature-dataset": "gpt2-small",
-    "reward-detect": "gemma-2-2b",
-}
-"""Command → the preset of the model that the older script took where none was named."""
-
-
 def _say_toy(own: "OwnSpec", shared: Shared) -> None:
     """Say that the bundled model is for trying things, and how a real one is asked for."""
-    if shared.model == NAME and own.command in TOY:
-        console().print(f"model: tiny, a toy for trying things; a real one: --preset {TOY[own.command]}", markup=False)
+    if shared.model == NAME and own.command in OF_SCRIPTS:
+        console().print(
+            f"model: tiny, a toy for trying things; a real one: --preset {OF_SCRIPTS[own.command]}", markup=False
+        )
 
 
 def _log_rejected(run: Path, log: RunLog) -> None:

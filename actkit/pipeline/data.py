@@ -9,9 +9,7 @@ import numpy.typing as npt
 import torch
 
 from actkit.pipeline.input.records import Record as Record
-from actkit.pipeline.input.records import Records as Records
 from actkit.pipeline.input.records import Rejected as Rejected
-from actkit.pipeline.input.records import place_of as place_of
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ from actkit.config import Task
 from actkit.errors import RunError, in_short, listed
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.forward.steered import Steering
-from actkit.pipeline.input.reader import Records
+from actkit.pipeline.input.records import Records
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.reducers.table_sizes import TableSize

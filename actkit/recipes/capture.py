@@ -19,7 +19,8 @@ from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.lines import as_json
-from actkit.pipeline.input.reader import Records, look_ahead, read_records, records_about
+from actkit.pipeline.input.reader import look_ahead, read_records, records_about
+from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from actkit.pipeline.data import Record, Records
+from actkit.pipeline.data import Record
+from actkit.pipeline.input.records import Records
 
 CONCEPTS = Path(__file__).with_name("concepts.json")
 STEM = "{stem}"

@@ -17,7 +17,8 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of, shown
-from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.pipeline.input.reader import look_ahead, read_records
+from actkit.pipeline.input.records import Records
 from actkit.recipes.concepts import Template, concepts, pairs_of
 from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, side_in, wanted
 from actkit.recipes.conversations.context import Context, check_unused, read_context

@@ -11,9 +11,8 @@ from typing import Any
 from actkit.errors import RecordError
 from actkit.recipes.conversations.fields import FieldNames, lookup, object_of, top_of
 from actkit.recipes.conversations.prompts import Conversation, read_answered
-from actkit.recipes.labels import FeedbackFields as FeedbackFields
-from actkit.recipes.labels import Label, Labels, name_of
-from actkit.recipes.labels import labels_in as labels_in
+from actkit.recipes.label_words import Label
+from actkit.recipes.labels import FeedbackFields, Labels, name_of
 
 GROUP_FIELDS = ("group", "question_id")
 """Fields looked for, in this order, when none is given. A weight is read from no field that is not named: `score` is

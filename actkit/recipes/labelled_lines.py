@@ -8,7 +8,8 @@ import re
 from dataclasses import replace
 from pathlib import PurePath
 
-from actkit.pipeline.data import Record, Records
+from actkit.pipeline.data import Record
+from actkit.pipeline.input.records import Records
 
 TAGGED = re.compile(r"\s*<([A-Za-z][\w-]*)>(.*)</\1>\s*", re.DOTALL)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record
-from actkit.pipeline.input.reader import Records, look_ahead
+from actkit.pipeline.input.reader import look_ahead
+from actkit.pipeline.input.records import Records
 from actkit.recipes.conversations.fields import lookup
 from actkit.recipes.label_words import (
     NO,
@@ -14,6 +15,7 @@ from actkit.recipes.label_words import (
     SIGNS,
     WORDS,
     YES,
+    Label,
     check_apart,
     is_grade,
     named,
@@ -21,7 +23,6 @@ from actkit.recipes.label_words import (
     parts_of,
     words_of,
 )
-from actkit.recipes.label_words import Label as Label
 
 LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment", "kto_tag")
 """Fields looked for, in this order, when none is given."""

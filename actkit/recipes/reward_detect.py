@@ -16,7 +16,8 @@ from actkit.config import ExportFormat, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
-from actkit.pipeline.input.reader import Records, look_ahead, read_records, records_about
+from actkit.pipeline.input.reader import look_ahead, read_records, records_about
+from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
@@ -27,11 +28,11 @@ from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers, one_a_pair
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
-from actkit.recipes.feedback import FeedbackFields, labels_in, parse_feedback
+from actkit.recipes.feedback import parse_feedback
 from actkit.recipes.label_counts import check_both, meant_in
 from actkit.recipes.labelled_lines import labelled_lines
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
-from actkit.recipes.labels import Labels
+from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.prompt_response import touching
 from actkit.recipes.runner import Ingredients, run

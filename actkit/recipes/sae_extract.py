@@ -17,7 +17,8 @@ from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.input.reader import Records, read_records, records_about
+from actkit.pipeline.input.reader import read_records, records_about
+from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored

@@ -6,7 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from actkit.errors import InputError, RecordError
-from actkit.pipeline.data import Record, Records, Rejected
+from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.records import Records
 from actkit.recipes.contrast_shapes import ContrastShape
 from actkit.recipes.conversations.context import check_unused
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.docs import pages, title
-from actkit.schemas import TABLES, unit_of
-from actkit.schemas.units import BY_TABLE, UNITS
+from actkit.schemas import TABLES
+from actkit.schemas.units import BY_TABLE, UNITS, unit_of
 from tests.command_line import Run
 
 

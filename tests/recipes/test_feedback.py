@@ -10,10 +10,10 @@ import pytest
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.class_names import ClassName
-from actkit.recipes.feedback import Feedback, FeedbackFields, Labels, labels_in, parse_feedback
+from actkit.recipes.feedback import Feedback, Labels, parse_feedback
 from actkit.recipes.label_counts import meant_in
 from actkit.recipes.labelled_lines import labelled_lines
-from actkit.recipes.labels import check_labels
+from actkit.recipes.labels import FeedbackFields, check_labels, labels_in
 
 FIELDS = FeedbackFields()
 

@@ -25,7 +25,7 @@ from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
-from actkit.recipes.feedback import FeedbackFields
+from actkit.recipes.labels import FeedbackFields
 from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 from actkit.recipes.specs import SparseSpec
 from actkit.verify.tables.run import verify

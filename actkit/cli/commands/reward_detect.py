@@ -171,8 +171,7 @@ def reward_detect(
     from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 
     with starting(shared.quiet):
-        from actkit.recipes.feedback import FeedbackFields
-        from actkit.recipes.labels import check_labels
+        from actkit.recipes.labels import FeedbackFields, check_labels
         from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 
     fields = FeedbackFields(

@@ -28,6 +28,15 @@ SAE_FLAGS = {
 }
 SAE_KEYS = frozenset(SAE_FLAGS.values())
 META = "actkit.preset"
+OF_SCRIPTS = {
+    "capture": "mistral-7b-instruct",
+    "concept": "mistral-7b-instruct",
+    "dpo": "gemma-2-2b",
+    "sae-extract": "gemma-2-9b-it",
+    "feature-dataset": "gpt2-small",
+    "reward-detect": "gemma-2-2b",
+}
+"""Command → the preset of the model that the older script took where none was named."""
 NUMBERS = re.compile(r"\d+")
 STORES_VECTORS = "store_dtype"
 """An option of the commands that store whole activations: SAEs are an extra there, and that of a preset is left out."""

@@ -19,8 +19,7 @@ from actkit.pipeline.input.formats import format_called, format_of
 from actkit.pipeline.input.hub import explained
 from actkit.pipeline.input.hub_files import from_url
 from actkit.pipeline.input.packed import DAMAGED
-from actkit.pipeline.input.records import Record, Rejected
-from actkit.pipeline.input.records import Records as Records
+from actkit.pipeline.input.records import Record, Records, Rejected
 from actkit.pipeline.input.sources import Source, find, opened
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import version_of

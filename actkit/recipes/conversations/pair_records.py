@@ -12,7 +12,8 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, in_short
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of
-from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.pipeline.input.reader import look_ahead, read_records
+from actkit.pipeline.input.records import Records
 from actkit.pipeline.rejections import remedy
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.pipeline.data import Record, Records, Rejected
+from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.records import Records
 
 TREE, PARENT, MESSAGE = "message_tree_id", "parent_id", "message_id"
 DEEPEST = 100

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from statistics import quantiles
 from typing import Any
 
-from actkit.recipes.feedback import FeedbackFields
 from actkit.recipes.label_words import WORDS, word_of
-from actkit.recipes.labels import LABEL_FIELDS
+from actkit.recipes.labels import LABEL_FIELDS, FeedbackFields
 from actkit.recipes.peeking.columns import Column, texts_first
 
 MOST_TEXTS = 3

@@ -17,7 +17,8 @@ from actkit.analysis.concepts.directions import FEWEST_STEMS, split_pairs
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Encoding, Ints, Record, Rejected
 from actkit.pipeline.input.files import name_of
-from actkit.pipeline.input.reader import Records, look_ahead, read_records
+from actkit.pipeline.input.reader import look_ahead, read_records
+from actkit.pipeline.input.records import Records
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import object_of

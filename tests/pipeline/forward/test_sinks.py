@@ -20,7 +20,7 @@ from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.sinks import TIMES, are_sinks, sink_norms
 from actkit.pipeline.job import Job
 from actkit.recipes import capture, concept, dpo, reward_detect
-from actkit.recipes.feedback import FeedbackFields
+from actkit.recipes.labels import FeedbackFields
 from actkit.recipes.runner import ingredients
 from actkit.recipes.saes import load_saes
 from tests.command_line import Run
