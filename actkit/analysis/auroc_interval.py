@@ -13,6 +13,7 @@ from scipy.special import expit, logit, ndtri, stdtrit
 
 from actkit.analysis.columns import Bools, Floats, Ints
 
+UPPER = 0.975
 NO_VARIANCE = 1e-24
 """Below it a variance is rounding: one pair of 100,000 texts out of order leaves 1e-19."""
 
@@ -131,24 +132,24 @@ def _score_low(value: Floats, m: int, n: int, z: float) -> Floats:
     return found
 
 
-def accuracy_interval(correct: Floats, groups: Ints, texts: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Both ends of the interval around the mean of `correct` [n], each the share of `texts` texts that are right.
+def accuracy_interval(correct: Floats, groups: Ints, texts: int) -> tuple[float, float]:
+    """Both ends of the 95 % interval around the mean of `correct` [n], each the share of `texts` texts that are right.
 
     Wilson's (1927), with the number of independent texts that these are worth: pairs of one of `groups` [n] may go
     right and wrong together. An interval that counts each of them can miss the truth in a third of all cases.
     """
     share = float(correct.mean())
-    return wilson(share, effective_texts(correct, groups, texts, confidence), confidence)
+    return wilson(share, effective_texts(correct, groups, texts))
 
 
-def wilson(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's (1927) interval of a share of n."""
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of a share of n."""
+    z = float(stats.norm.ppf(UPPER))
     middle, reach = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(float((middle - reach) / (1 + z**2 / n)), 0.0), min(float((middle + reach) / (1 + z**2 / n)), 1.0)
 
 
-def effective_texts(correct: Floats, groups: Ints, texts: int, confidence: float = 0.95) -> float:
+def effective_texts(correct: Floats, groups: Ints, texts: int) -> float:
     """How many independent texts would give the variance that the mean of `correct` [n] has over groups [n].
 
     Korn & Graubard (1998): the binomial variance by the groups' own, made smaller for few groups by the quantiles of
@@ -161,6 +162,5 @@ def effective_texts(correct: Floats, groups: Ints, texts: int, confidence: float
     variance = n_groups / max(n_groups - 1, 1) * float(apart @ apart) / len(correct) ** 2
     if variance < NO_VARIANCE:
         return float(n_groups)
-    level = 0.5 + confidence / 2
-    few = float(stats.norm.ppf(level) / stats.t.ppf(level, n_groups - 1))
+    few = float(stats.norm.ppf(UPPER) / stats.t.ppf(UPPER, n_groups - 1))
     return float(np.clip(share * (1 - share) / variance * few**2, 1, texts * len(correct)))

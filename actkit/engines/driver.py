@@ -17,7 +17,7 @@ from actkit.engines.work import DiedError, Work
 from actkit.errors import ActkitError, RunError
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished
-from actkit.pipeline.resume.session import asked_before, is_complete
+from actkit.pipeline.resume.session import date_before, is_complete
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import source_of
 from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
@@ -172,7 +172,7 @@ def dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
         return own
     output = common.output
     known = divisions(output.out) if output.resume else {}
-    before = [asked_before(replace(output, task=Task(0, of)), "date") for of in known]
+    before = [date_before(replace(output, task=Task(0, of))) for of in known]
     tokenizer = DatedTokenizer(describe(model).tokenizer, date_of(next(iter(before), None)))
     return replace(own, tokens=replace(tokens, date=tokenizer.date)) if tokenizer.reads_clock else own
 

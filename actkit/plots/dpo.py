@@ -33,8 +33,6 @@ from actkit.runs.by_sequence import parts_of_sequence, sequences_of
 from actkit.runs.reader import rows_of
 
 BINS = 40
-MOST_PAIRS = 2_000
-"""Pairs whose vectors are in memory together; a picture of fewer than all says so."""
 TOKENS = 40
 
 
@@ -83,7 +81,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 def pair(run: Source, pick: Pick) -> Drawn:
     """One pair after its divergence, coloured by projection on the mean difference."""
     layer, point = layer_of(run, pick)
-    records, differences = differences_at(run, point, MOST_PAIRS)
+    records, differences = differences_at(run, point)
     whole = rows_of_pairs(run)
     usable = [
         pair for pair in whole if pick.record == pair["record_id"] or (pick.record is None and pair["status"] == "ok")
@@ -124,7 +122,7 @@ def pair(run: Source, pick: Pick) -> Drawn:
 def pca(run: Source, pick: Pick) -> Drawn:
     """The pair differences' first two principal components, uncentred and centred, coloured by length difference."""
     layer, point = layer_of(run, pick)
-    records, differences = differences_at(run, point, MOST_PAIRS)
+    records, differences = differences_at(run, point)
     if len(records) < 3:
         raise LackingError("Principal components need three pairs.", "more pairs")
     lengths = {row["record_id"]: _length_difference(row) for row in rows_of_pairs(run)}
@@ -175,10 +173,10 @@ def pca(run: Source, pick: Pick) -> Drawn:
 def drift(run: Source, pick: Pick) -> Drawn:
     """The mean projection of both sides, token by token after the divergence."""
     layer, point = layer_of(run, pick)
-    records, differences = differences_at(run, point, MOST_PAIRS)
+    records, differences = differences_at(run, point)
     directions = halves(records, differences)
     sums: dict[str, list[list[float]]] = {side: [[] for _ in range(TOKENS)] for side in SIDES}
-    for drift in drifts(run, point, directions, MOST_PAIRS):
+    for drift in drifts(run, point, directions):
         for offset, value in zip(drift.offsets, drift.values, strict=True):
             if offset < TOKENS:
                 sums[drift.side][int(offset)].append(float(value))

@@ -12,6 +12,8 @@ from actkit.plots.picture import LackingError, Source
 from actkit.runs.reader import Rows, is_special, keys_of, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
+MOST_PAIRS = 2_000
+"""Pairs whose vectors are in memory together; a picture of fewer than all says so."""
 SIGNS = 400
 """Random exchanges of sides that a null band is made of."""
 
@@ -55,8 +57,8 @@ def layer_differences(run: Source) -> list[LayerDifferences]:
     return found
 
 
-def differences_at(run: Source, hook_point: str, most: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """record_id [n] and chosen − rejected [n, d_model] of the first `most` pairs, of the response means."""
+def differences_at(run: Source, hook_point: str) -> tuple[npt.NDArray[np.int64], Floats]:
+    """record_id [n] and chosen − rejected [n, d_model] of the first MOST_PAIRS pairs, of the response means."""
     ids, vectors, n = [], [], 0
     for part in parts(run.path, "activations"):
         pairs, special = pairs_of(run.path, part), special_keys(run.path, part)
@@ -65,11 +67,11 @@ def differences_at(run: Source, hook_point: str, most: int) -> tuple[npt.NDArray
             ids.append(records)
             vectors.append(differences)
             n += len(records)
-        if n >= most:
+        if n >= MOST_PAIRS:
             break
     if not n:
         raise LackingError("No pair of this run has stored activations on both sides.", "--positions all stores them")
-    return np.concatenate(ids)[:most], np.concatenate(vectors)[:most]
+    return np.concatenate(ids)[:MOST_PAIRS], np.concatenate(vectors)[:MOST_PAIRS]
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,15 @@ class Drift:
     """Projection of each on the direction."""
 
 
-def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats], most: int) -> Iterator[Drift]:
-    """Both sides of the first `most` pairs, each on the direction that its own half of the pairs did not make."""
+def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats]) -> Iterator[Drift]:
+    """Both sides of the first MOST_PAIRS pairs, each on the direction that its own half of the pairs did not make."""
     n = 0
     for part in parts(run.path, "activations"):
         pairs = pairs_of(run.path, part)
         for rows in rows_of(part, hook_point):
             keys = keys_of(rows.sequence_ids, rows.positions)
             for number, record in enumerate(pairs.record_ids.tolist()):
-                if n >= most:
+                if n >= MOST_PAIRS:
                     return
                 n += 1
                 for side in SIDES:

@@ -140,10 +140,10 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def faded(colour: str, alpha: float = 0.18) -> str:
+def faded(colour: str) -> str:
     """A colour for an area."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
+    return f"rgba({red},{green},{blue},0.18)"
 
 
 def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str, **more: Any) -> list[Any]:

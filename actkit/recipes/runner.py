@@ -16,7 +16,7 @@ from actkit.pipeline.recipe import Finished, Recipe
 from actkit.pipeline.reducers.activations import Reducer, activations
 from actkit.pipeline.reducers.features import top_features
 from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
-from actkit.pipeline.resume.session import asked_before
+from actkit.pipeline.resume.session import date_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import config_text, options_of, source_of
@@ -84,7 +84,7 @@ def run(
     saes = load_saes(common.saes, common.model.device)
     description = describe(common.model)
     points = common.points(description.n_layers)
-    given = own.tokens.date or asked_before(output, "date")
+    given = own.tokens.date or date_before(output)
     tokenizer = DatedTokenizer(description.tokenizer, date_of(given))
     description = replace(description, tokenizer=tokenizer)
     if given is not None or tokenizer.reads_clock:

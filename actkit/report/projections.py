@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from actkit.plots.concept_sides import chosen
-from actkit.plots.dpo import MOST_PAIRS, layer_of
+from actkit.plots.dpo import layer_of
 from actkit.plots.pair_vectors import differences_at, halves
 from actkit.plots.picture import LackingError, Pick
 from actkit.runs.part import read_part
@@ -66,7 +66,7 @@ def _stored(run: Run) -> list[Projection]:
 
 def _of_pairs(run: Run) -> Projection:
     layer, point = layer_of(run, Pick())
-    records, differences = differences_at(run, point, MOST_PAIRS)
+    records, differences = differences_at(run, point)
     directions = np.stack(halves(records, differences))
 
     def read(part: str) -> Values:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from actkit.errors import ActkitError, RunError, in_short
 from actkit.report.live import LiveRun
 from actkit.report.pack import safe_json
-from actkit.report.write import FOOTNOTES, block_elements, page_parts, policy, script_text
+from actkit.report.write import block_elements, page_parts, policy, script_text
 
 COOKIE = "actkit"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -46,7 +46,7 @@ class Viewer:
     def page(self) -> bytes:
         """The page, without the data of any single text or feature."""
         pictures = [run.pictures for run in self.runs]
-        head, tail, blocks = page_parts([run.run for run in self.runs], pictures, FOOTNOTES, live=True)
+        head, tail, blocks = page_parts([run.run for run in self.runs], pictures, live=True)
         blocks["index"] = [run.index for run in self.runs]
         return head.encode("utf-8", "replace") + block_elements(blocks) + tail.encode("utf-8", "replace")
 

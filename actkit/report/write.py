@@ -53,7 +53,7 @@ def write_report(runs: Sequence[Run], path: Path, limit_mb: float = LIMIT_MB) ->
 
 def _write(file: IO[bytes], runs: Sequence[Run], limit_mb: float) -> None:
     pictures = [drawn_pictures(run) for run in runs]
-    head, tail, blocks = page_parts(runs, pictures, notes=FOOTNOTES)
+    head, tail, blocks = page_parts(runs, pictures)
     written = file.write(head.encode("utf-8", "replace"))
 
     def write(name: str, base64_text: str) -> int:
@@ -77,7 +77,7 @@ FOOTNOTES = (
 
 
 def page_parts(
-    runs: Sequence[Run], pictures: Sequence[Sequence[tuple[str, str, Any]]], notes: Sequence[str], live: bool = False
+    runs: Sequence[Run], pictures: Sequence[Sequence[tuple[str, str, Any]]], live: bool = False
 ) -> tuple[str, str, dict[str, Any]]:
     """The page before its blocks, after them, and the blocks of its figures."""
     script = script_text()
@@ -101,7 +101,7 @@ def page_parts(
         differences=differences(*(run.facts for run in runs)) if len(runs) == MOST_RUNS else [],
         joined=joined_features(*runs) if len(runs) == MOST_RUNS else None,
         pictures=sections,
-        notes=notes,
+        notes=FOOTNOTES,
     )
     if live:
         text = text.replace("<html ", '<html data-live="true" ', 1)

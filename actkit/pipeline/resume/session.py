@@ -54,14 +54,14 @@ def is_complete(output: OutputSpec) -> bool:
     return output.resume and not partial_of(output.out).exists() and (out / RUN_FILE).exists()
 
 
-def asked_before(output: OutputSpec, option: str) -> Any:
-    """What the run that is to be continued was asked by an option, or another task of it; None where there is none."""
+def date_before(output: OutputSpec) -> Any:
+    """The date that templates saw in the run that is to be continued, or in another task of it; None without."""
     before = (partial_of(output.out) / FINGERPRINT, output.out / RUN_FILE) if output.resume else ()
     task, whole = output.task, whole_of(output.out, output.task)
     tasks = (partial_of(task_of(whole, number, task.of)) / FINGERPRINT for number in range(task.of)) if task else ()
     for path in (*before, *tasks):
         with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong with it is said where it is needed
-            return json.loads(path.read_text(encoding="utf-8"))["fingerprint"][f"option.{option}"]
+            return json.loads(path.read_text(encoding="utf-8"))["fingerprint"]["option.date"]
     return None
 
 
