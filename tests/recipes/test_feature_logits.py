@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from actkit.analysis import feature_logits as computing
 from actkit.bundled import SAES
+from actkit.config import SaeSpec
 from actkit.recipes import feature_logits as module
+from actkit.recipes.saes import load_saes
 from tests.command_line import Run
 
 TINY = SAES.parent / "tiny" / "model.safetensors"
@@ -48,3 +52,15 @@ def test_what_would_take_long_is_left_out_and_says_so(
     found = actkit("sae-extract", tmp_path / "x.jsonl", "--target-layer", "2", "-o", tmp_path / "run", "-q", "--json")
     assert "too many" in next(iter(found.found["feature_logits_left_out"].values()))
     assert "feature_logits" not in found.found["tables"]
+
+
+def test_a_token_whose_row_of_the_unembedding_is_zero_gets_nothing() -> None:
+    """Of padding, mostly, and of rows that only fill up a vocabulary: no NaN, which would be the largest of all."""
+    (sae,) = load_saes([SaeSpec("tiny", "blocks.2.hook_resid_post")], "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(TINY.parent)
+    head = torch.randn(20, sae.d_in, generator=torch.Generator().manual_seed(0))
+    head[[0, 7]] = 0
+    (table,) = computing.feature_logits(sae, head, tokenizer)
+    for row in table.slice(0, 20).to_pylist():
+        found = {each["token_id"]: each["logit"] for end in ("top", "bottom") for each in row[end]}
+        assert np.isfinite(list(found.values())).all() and {found.get(0, 0), found.get(7, 0)} == {0}

@@ -142,7 +142,8 @@ def _computed(sae: Any, centre: bool) -> _Computed:
     def cosines(directions: torch.Tensor) -> torch.Tensor:
         rows: torch.Tensor = sae.W_dec.detach()
         with torch.inference_mode():
-            unit = directions.to(rows) / directions.to(rows).norm(dim=1, keepdim=True)
+            # The unembedding's row of a token that is never predicted, padding say, may be zero: near to nothing.
+            unit = directions.to(rows) / directions.to(rows).norm(dim=1, keepdim=True).clamp_min(1e-12)
             found: torch.Tensor = (unit @ rows.T) / rows.norm(dim=1).clamp_min(1e-12)
         return found
 
