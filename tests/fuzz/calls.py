@@ -14,7 +14,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,15 @@ def cases(module: str, folder: Path, count: int, first: int = 0) -> Iterator[dic
             }
             number += 1
         process.wait()
+
+
+def check_whole(actkit: Callable[[list[str]], object], *arguments: str) -> None:
+    """Raise where what is whole does not work: what came of its damaged copies would say nothing."""
+    try:
+        actkit([*arguments])
+    except SystemExit as ended:
+        if ended.code:
+            raise RuntimeError(f"actkit {' '.join(arguments)}: exit status {ended.code}") from None
 
 
 def wrong_with(row: dict[str, Any]) -> str | None:

@@ -2,10 +2,10 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from tests.conftest import ARCHITECTURES, save_random_model
+from tests.fuzz.calls import check_whole
 from tests.fuzz.hostile_folders import OF_MODELS, make
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
@@ -17,8 +17,10 @@ def warm(actkit: Callable[[list[str]], object]) -> None:
     if not whole.exists():
         save_random_model(*ARCHITECTURES["llama"], whole)
         (whole / "chat_template.jinja").write_text(CHAT)
-    with suppress(SystemExit):
-        actkit(["capture", "-p", "ab", "-m", "whole", "--layers", "0", "-o", "warm", "-q", "--overwrite"])
+    for chat in ("--chat", "--no-chat"):
+        check_whole(
+            actkit, "capture", "-p", "ab", "-m", "whole", "--layers", "0", "-o", "warm", "-q", "--overwrite", chat
+        )
 
 
 def case(folder: Path, number: int) -> tuple[list[str], list[str], bool]:

@@ -3,13 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from tests.conftest import ARCHITECTURES, save_random_model
+from tests.fuzz.calls import check_whole
 from tests.fuzz.hostile_folders import OF_SAES, make
 
 D_IN, D_SAE = 32, 64
@@ -21,8 +21,8 @@ def warm(actkit: Callable[[list[str]], object]) -> None:
         save_random_model(*ARCHITECTURES["llama"], Path("model"))
         for write in (sae_lens, sparsify, dictionary_learning):
             write()
-    with suppress(SystemExit):
-        actkit(["capture", "-p", "ab", "-m", "model", "--sae", "sae_lens", "-o", "warm", "-q", "--overwrite"])
+    for whole in ("sae_lens", "layers.1", "learning"):
+        check_whole(actkit, "capture", "-p", "ab", "-m", "model", "--sae", whole, "-o", "warm", "-q", "--overwrite")
 
 
 def case(folder: Path, number: int) -> tuple[list[str], list[str], bool]:
@@ -40,7 +40,12 @@ def sae_lens() -> None:
     about = {"architecture": "jumprelu", "d_in": D_IN, "d_sae": D_SAE, "dtype": "float32", "device": "cpu"}
     about |= {"apply_b_dec_to_input": True, "normalize_activations": "none", "reshape_activations": "none"}
     says = {"hook_name": "blocks.1.hook_resid_post", "model_name": "x", "context_size": 64, "prepend_bos": True}
-    says |= {"model_from_pretrained_kwargs": {}, "hook_head_index": None, "neuronpedia_id": "x/1"}
+    says |= {
+        "model_from_pretrained_kwargs": {},
+        "hook_head_index": None,
+        "neuronpedia_id": "x/1",
+        "sae_lens_version": "6.40.0",
+    }
     (folder / "cfg.json").write_text(json.dumps({**about, "metadata": says}))
     save_file({**_weights(), "threshold": torch.full((D_SAE,), 0.1)}, folder / "sae_weights.safetensors")
 

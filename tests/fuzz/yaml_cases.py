@@ -4,8 +4,9 @@ import os
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+
+from tests.fuzz.calls import check_whole
 
 WHOLE = (
     "command: capture\nprompt: [ab, cd]\nmodel: tiny\nlayers: [0, 1]\npositions: last\nbatch_tokens: 64\ndtype: auto\n"
@@ -128,9 +129,9 @@ LINES = [
 
 
 def warm(actkit: Callable[[list[str]], object]) -> None:
-    """What is imported for a plan."""
-    with suppress(SystemExit):
-        actkit(["capture", "-p", "ab", "--layers", "0", "--plan", "-q", "-o", "warm"])
+    """A whole configuration, and what is imported for a plan."""
+    Path("whole.yaml").write_text(WHOLE)
+    check_whole(actkit, "capture", "--config", "whole.yaml", "--plan", "-q", "-o", "warm")
 
 
 def case(folder: Path, number: int) -> tuple[list[str], list[str], bool]:
