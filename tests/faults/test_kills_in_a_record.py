@@ -58,16 +58,16 @@ def write_input(folder: Path) -> None:
 def write_sae(folder: Path) -> None:
     """An SAE of the random model, in SAELens's format."""
     folder.mkdir()
-    about = {"architecture": "standard", "d_in": D_IN, "d_sae": D_SAE, "dtype": "float32", "device": "cpu"}
+    about = {"architecture": "jumprelu", "d_in": D_IN, "d_sae": D_SAE, "dtype": "float32", "device": "cpu"}
     about |= {"apply_b_dec_to_input": True, "normalize_activations": "none", "reshape_activations": "none"}
     says = {"hook_name": "blocks.1.hook_resid_post", "model_name": "x", "context_size": CONTEXT, "prepend_bos": True}
+    says |= {"model_from_pretrained_kwargs": {}, "hook_head_index": None, "sae_lens_version": "6.40.0"}
     (folder / "cfg.json").write_text(json.dumps({**about, "metadata": says}), encoding="utf-8")
     torch.manual_seed(0)
     directions = torch.nn.functional.normalize(torch.randn(D_SAE, D_IN), dim=1)
-    weights = {"W_enc": directions.T.contiguous(), "W_dec": directions}
-    save_file(
-        {**weights, "b_enc": torch.full((D_SAE,), -0.5), "b_dec": torch.zeros(D_IN)}, folder / "sae_weights.safetensors"
-    )
+    weights = {"W_enc": directions.T.contiguous(), "W_dec": directions, "b_dec": torch.zeros(D_IN)}
+    weights |= {"b_enc": torch.full((D_SAE,), -0.5), "threshold": torch.full((D_SAE,), 0.1)}
+    save_file(weights, folder / "sae_weights.safetensors")
 
 
 @pytest.fixture(scope="module")
