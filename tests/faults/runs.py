@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow.parquet as pq
 
 from actkit.runs.manifest import finished
+from tests.faults.forked import Forked
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.jsonl"
 SHARDS = ("--shard-sequences", "3", "--batch-tokens", "64")
@@ -45,18 +46,31 @@ def write_input(folder: Path) -> None:
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+Process: TypeAlias = "subprocess.Popen[str] | Forked"
+
+
+def fork(arguments: tuple[str, ...], folder: Path) -> Forked:
+    """Start actkit in `folder`, where its imports are done: for the many processes that are killed."""
+    return Forked(arguments, folder, _environment())
+
+
 def start(arguments: tuple[str, ...], folder: Path, **options: Any) -> "subprocess.Popen[str]":
     """Start actkit in `folder`, with one thread, and none of the settings of whoever runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACTKIT", "COV", "PYTEST"))}
-    environment = kept | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = _environment()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, "-m", "actkit", *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **options)
 
 
-def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACTKIT", "COV", "PYTEST"))}
+    return kept | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def ended(process: Process) -> tuple[int, str, str]:
     """Status, standard output and standard error."""
     out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode is not None
     return process.returncode, out, err
 
 
@@ -65,7 +79,7 @@ def call(arguments: tuple[str, ...], folder: Path, **options: Any) -> tuple[int,
     return ended(start(arguments, folder, **options))
 
 
-def wait_until_it_writes(process: "subprocess.Popen[str]", partial: Path, shards: int = 0) -> None:
+def wait_until_it_writes(process: Process, partial: Path, shards: int = 0) -> None:
     """Return when the process holds the run's lock and there are so many shards, or when it has ended."""
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None:
@@ -77,7 +91,7 @@ def wait_until_it_writes(process: "subprocess.Popen[str]", partial: Path, shards
             return
         if time.monotonic() > deadline:
             process.kill()
-            raise AssertionError(f"nothing was written: {process.communicate()}")
+            raise AssertionError(f"nothing was written: {process.communicate(timeout=PATIENCE)}")
         time.sleep(0.002)
 
 

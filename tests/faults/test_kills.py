@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.runs import COMMANDS, SHARDS, call, check_same, ended, start, wait_until_it_writes, write_input
+from tests.faults.runs import COMMANDS, SHARDS, call, check_same, ended, fork, wait_until_it_writes, write_input
 
 KILLS = 12
 """For each command: 60 in all."""
@@ -30,7 +30,7 @@ def test_killed_at_random_moments_and_continued_is_the_same_run(command: str, tm
     kills = 0
     shards = []
     while kills < KILLS:
-        process = start((*arguments, "--resume"), part)
+        process = fork((*arguments, "--resume"), part)
         wait_until_it_writes(process, part / "run.partial")
         # Short of the whole, so that there is something left for the next kill; now and then it comes to the end.
         time.sleep(moments.uniform(0, lasts * moments.choice([0.1, 0.3, 0.6])))

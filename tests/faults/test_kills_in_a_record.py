@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from actkit.runs.manifest import manifests
 from tests.conftest import ARCHITECTURES, save_random_model
-from tests.faults.runs import call, ended, facts_of, start, wait_until_it_writes
+from tests.faults.runs import call, ended, facts_of, fork, wait_until_it_writes
 
 MEGABYTES = float(os.environ.get("ACTKIT_LONG_RECORD", "0.4"))
 CONTEXT = 64
@@ -91,7 +91,7 @@ def seconds(folder: Path) -> float:
 
 def killed(arguments: tuple[str, ...], partial: Path, within: float, moments: random.Random) -> int | None:
     """Shards that were finished when the process was killed; None where it was faster."""
-    process = start((*arguments, "--resume"), partial.parent)
+    process = fork((*arguments, "--resume"), partial.parent)
     wait_until_it_writes(process, partial)
     time.sleep(moments.uniform(0, within))
     process.kill()
@@ -142,7 +142,7 @@ def test_tasks_that_share_a_record_and_are_killed_merge_to_the_same_bytes(folder
         status, _, err = call((*arguments, "--resume"), folder)
         assert status == 0, err
     for _ in range(4):
-        process = start(("merge", "shared", "-q"), folder)
+        process = fork(("merge", "shared", "-q"), folder)
         time.sleep(moments.uniform(1, 6))
         process.kill()
         status, _, err = ended(process)
