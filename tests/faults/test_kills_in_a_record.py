@@ -84,22 +84,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def seconds(folder: Path) -> float:
-    facts = json.loads((folder / "whole" / "run.json").read_text())
-    return float(facts["ended"] - facts["began"])
+def shards_of(run: Path) -> int:
+    return len(list((run / "shards").glob("part-*.json")))
 
 
-def killed(arguments: tuple[str, ...], partial: Path, within: float, moments: random.Random) -> int | None:
-    """Shards that were finished when the process was killed; None where it was faster."""
+def killed(arguments: tuple[str, ...], partial: Path, after: int, moments: random.Random) -> bool:
+    """Whether the process was killed, some moment after it had finished so many shards more, before it was done."""
     process = fork((*arguments, "--resume"), partial.parent)
-    wait_until_it_writes(process, partial)
-    time.sleep(moments.uniform(0, within))
+    wait_until_it_writes(process, partial, shards_of(partial) + after)
+    time.sleep(moments.uniform(0, 0.3))
     process.kill()
     status, _, err = ended(process)
-    if status == 0:
-        return None
-    assert status == -signal.SIGKILL, err
-    return len(list((partial / "shards").glob("part-*.json")))
+    assert status in (0, -signal.SIGKILL), err
+    return status != 0
 
 
 def files(run: Path) -> Iterator[tuple[str, bytes]]:
@@ -120,12 +117,11 @@ def check_same(folder: Path, name: str) -> None:
 
 
 def test_killed_within_a_record_it_goes_on_to_the_same_bytes(folder: Path) -> None:
-    arguments, moments, within = (*ARGUMENTS, "--out", "part"), random.Random(1), 0
-    for _ in range(KILLS):
-        if killed(arguments, folder / "part.partial", seconds(folder) / KILLS, moments) is None:
-            break  # it was faster, the last time
-        within += any(manifest.end.within for manifest in manifests(folder / "part.partial")[0])
-    assert within > KILLS // 2
+    arguments, moments, partial = (*ARGUMENTS, "--out", "part"), random.Random(1), folder / "part.partial"
+    most = shards_of(folder / "whole") // KILLS
+    for number in range(KILLS):
+        assert killed(arguments, partial, moments.randrange(most) if number else 2, moments)
+        assert any(manifest.end.within for manifest in manifests(partial)[0])
     status, out, err = call((*arguments, "--resume"), folder)
     assert (status, out) == (0, "part\n"), err
     check_same(folder, "part")
@@ -137,8 +133,8 @@ def test_tasks_that_share_a_record_and_are_killed_merge_to_the_same_bytes(folder
     for number in range(TASKS):
         arguments = (*ARGUMENTS, "--out", "shared", "--shard", f"{number}/{TASKS}")
         share = folder / f"shared.{number}-of-{TASKS}.partial"
-        for _ in range(2):
-            killed(arguments, share, seconds(folder) / TASKS / 2, moments)
+        for after in (0, moments.randrange(1, shards_of(folder / "whole") // TASKS // 2)):
+            killed(arguments, share, after, moments)
         status, _, err = call((*arguments, "--resume"), folder)
         assert status == 0, err
     for _ in range(4):
