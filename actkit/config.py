@@ -1,6 +1,7 @@
 """Specs of a run, as frozen dataclasses: every default and unit stands here, and nowhere else.
 
-A field's metadata say which option it is, where that has another name; see `recipes.asked`.
+A field's metadata say which option it is, where that has another name (see `recipes.asked`), and the `least` and the
+`most` that it may be, which `recipes.spec_of` checks: options of the command line have these bounds of their own.
 """
 
 from dataclasses import dataclass, field
@@ -77,11 +78,11 @@ class SaeSpec:
 class BatchSpec:
     """How much is computed at once; nothing here changes the rows beyond rounding."""
 
-    batch_tokens: int = 4096
+    batch_tokens: int = field(default=4096, metadata={"least": 1})
     """Tokens in one forward pass, padding included."""
-    shard_sequences: int = 1024
+    shard_sequences: int = field(default=1024, metadata={"least": 1})
     """Most sequences in one shard: a batch of short texts is filled from them, and memory holds two shards."""
-    shard_mb: int = 64
+    shard_mb: int = field(default=64, metadata={"least": 1})
     """Most megabytes of kept activations in one shard; while it is put into order and the one before it is written, a
     run holds about five times this."""
 
@@ -90,7 +91,7 @@ class BatchSpec:
 class TokenSpec:
     """How text becomes tokens."""
 
-    max_length: int | None = None
+    max_length: int | None = field(default=None, metadata={"least": 1})
     """Most tokens a sequence; None is the model's context length."""
     bos: Bos = "auto"
     """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
@@ -144,13 +145,13 @@ class OutputSpec:
     """How activations are stored; float16 is refused where a value does not fit."""
     on_bad_record: OnBadRecord = "skip"
     """`skip` lists bad records in the table `rejected`; `fail` stops at the first one."""
-    max_records: int | None = field(default=None, metadata={"option": "max_samples"})
+    max_records: int | None = field(default=None, metadata={"option": "max_samples", "least": 1})
     """Read no more than this many records."""
     resume: bool = field(default=False, metadata={"option": None})
     """Continue an unfinished run after its last finished shard."""
     plan_only: bool = field(default=False, metadata={"option": None})
     """Read and tokenize, say what the run would be, and write nothing."""
-    verify: int = 0
+    verify: int = field(default=0, metadata={"least": 0})
     """Records that are computed again on the plain model, as soon as the first shard is finished."""
     published: Path | None = field(default=None, metadata={"option": None})
     """Where the run is to be in a store, where `out` is a directory in which it is made first."""

@@ -98,7 +98,7 @@ def run_sparse(
 def _own(kind: Any, options: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     positions = options.get("positions")
     if positions is not None and not isinstance(positions, str):
-        options = {**options, "positions": layers_text(positions)}
+        options = {**options, "positions": layers_text(positions, "positions")}
     return spec_of(kind, options, **given)
 
 

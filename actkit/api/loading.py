@@ -4,7 +4,7 @@ import copy
 import re
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from actkit.backends import describe, load, weight_bytes
 from actkit.backends.in_memory import is_of_transformer_lens
 from actkit.bundled import NAME
 from actkit.config import Attention, DeviceMap, ModelSpec, Quantize
-from actkit.errors import ModelError, UsageError
+from actkit.errors import ModelError, UsageError, in_short
 from actkit.hooks import parse_hook_points
 
 AnyModel: TypeAlias = Any
@@ -174,13 +174,20 @@ def say_what_is_loaded(spec: ModelSpec) -> None:
     sys.stderr.write(f"actkit loads {spec.name} ({description.spec.dtype}{about})\n")
 
 
-def layers_text(layers: Layers | None) -> str:
-    """Layers as `--layers` has them; None is all."""
+def layers_text(layers: Layers | None, what: str = "layers") -> str:
+    """Layers, or positions, as the command line has them; None is all. Raises UsageError for no whole number."""
     if layers is None:
         return "all"
     if isinstance(layers, str):
         return layers
-    return ",".join(str(int(layer)) for layer in ([layers] if isinstance(layers, int) else layers))
+    given = list(layers) if isinstance(layers, Iterable) else [layers]
+    try:
+        whole = all(not isinstance(number, bool) and int(number) == float(number) for number in given)
+    except (TypeError, ValueError):
+        whole = False
+    if not (given and whole):
+        raise UsageError(f"{what} {in_short(repr(layers))} is not understood", "give whole numbers, or all")
+    return ",".join(str(int(number)) for number in given)
 
 
 @contextmanager

@@ -58,11 +58,11 @@ class FeatureDatasetSpec:
     """None looks for `documents.FIELDS`."""
     by_line: bool = False
     """Each line of a text file is a document, not the whole file."""
-    context_size: int | None = None
+    context_size: int | None = field(default=None, metadata={"least": 1})
     """Most tokens a sequence; None is what the SAEs were trained on, where they say it."""
-    top_k: int | None = None
+    top_k: int | None = field(default=None, metadata={"least": 1})
     """Most features of a token; None keeps all."""
-    threshold: float = field(default=0.0, metadata={"option": "activation_threshold"})
+    threshold: float = field(default=0.0, metadata={"option": "activation_threshold", "least": 0})
     """Only features above it are kept; 0 keeps all that are active."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)

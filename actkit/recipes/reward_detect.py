@@ -56,7 +56,7 @@ class RewardDetectSpec:
     """None puts messages and pairs into the chat template if the model has one, and leaves plain texts as they are."""
     pool: Pool = "max"
     scores: ScoreSettings = field(default_factory=ScoreSettings)
-    top_k: int = field(default=10, metadata={"option": "listed"})
+    top_k: int = field(default=10, metadata={"option": "listed", "least": 1})
     """Features listed in `reward_features.json`."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)

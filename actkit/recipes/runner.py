@@ -22,6 +22,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import config_text, options_of, source_of
 from actkit.recipes.feature_logits import with_logits
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
+from actkit.recipes.spec_of import check_bounds
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.removal import check_out
@@ -79,6 +80,7 @@ def run(
     Whatever can be wrong with options or input is found before the model's weights are loaded. Errors: see `extract`
     and `load_saes`, and what `recipe_of` raises.
     """
+    check_bounds(own, common)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
     saes = load_saes(common.saes, common.model.device)

@@ -46,7 +46,7 @@ class SaeExtractSpec:
     """None looks for the usual names, and so do the fields of `context`."""
     response_field: str = "response"
     save_all_tokens: bool = False
-    top_k: int | None = field(default=50, metadata={"none": 0})
+    top_k: int | None = field(default=50, metadata={"none": 0, "least": 1})
     """Most features of a token; None keeps all."""
     chat: bool = False
     tokens: TokenSpec = field(default_factory=TokenSpec)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
-from actkit.errors import UsageError
+from actkit.errors import UsageError, in_short
 from actkit.recipes.specs import OwnSpec
 
 Spec = TypeVar("Spec")
@@ -44,6 +44,26 @@ def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) ->
             near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise UsageError(f"{own.command} has no option {name}", f"{meant}it has {', '.join(sorted(known))}")
+
+
+def check_bounds(*specs: Any) -> None:
+    """Raise UsageError for a field that is no number, or beyond the `least` or the `most` that its metadata say.
+
+    The specs in specs are looked at too. The command line has checked its options; Python has not.
+    """
+    for spec in specs:
+        for field in fields(spec):
+            value = getattr(spec, field.name)
+            if is_dataclass(value):
+                check_bounds(value)
+            least, most = (field.metadata.get(name) for name in ("least", "most"))
+            if value is None or least is None:
+                continue
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or value < least or (most is not None and value > most):
+                name = str(field.metadata.get("option", field.name)).replace("_", "-")
+                allowed = f"from {least} on" if most is None else f"from {least} to {most}"
+                raise UsageError(f"--{name} {in_short(repr(value))} is not possible", f"it is a number {allowed}")
 
 
 def _inner(field: Any) -> Any:

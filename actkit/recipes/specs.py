@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeSpec, TokenSpec
+from actkit.errors import UsageError
 from actkit.hooks import HookPoint, parse_hook_points
 
 
@@ -34,11 +35,13 @@ class DenseSpec:
     batch: BatchSpec = field(default_factory=BatchSpec)
     saes: Sequence[SaeSpec] = ()
     """SAEs whose largest features are stored beside the activations."""
-    top_k: int | None = field(default=50, metadata={"none": 0})
+    top_k: int | None = field(default=50, metadata={"none": 0, "least": 1})
     """Most features of a position; None keeps all."""
 
     def points(self, n_layers: int) -> tuple[HookPoint, ...]:
         """The hook points whose activations are stored. Raises UsageError for those that the model does not have."""
+        if not self.hook_points and not self.saes:
+            raise UsageError("no hook point is asked for", "--hook-point hook_resid_post, or leave it out")
         return tuple(parse_hook_points(self.hook_points, self.layers, n_layers))
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import actkit
 from actkit.api import notebook_progress
+from actkit.errors import UsageError
 from actkit.recipes.asked import options_of
 from actkit.recipes.spec_of import names_of, spec_of
 from actkit.runs.progress import Progress
@@ -173,3 +174,32 @@ def test_in_a_notebook_there_is_a_bar(tiny: Any, monkeypatch: pytest.MonkeyPatch
         before = len(drawn)
         show(Progress())
     assert len(drawn) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_length": 0}, "max_length 0 is not possible"),
+        ({"max_length": -3}, "from 1 on"),
+        ({"max_length": "9"}, "max_length '9' is not possible"),
+        ({"batch_tokens": 0}, "batch_tokens 0"),
+        ({"max_samples": True}, "max_samples True"),
+        ({"layers": 1.5}, "layers 1.5 is not understood"),
+        ({"layers": True}, "layers True"),
+        ({"layers": []}, "layers"),
+        ({"positions": [0.5]}, "positions"),
+        ({"hook_point": ()}, "no hook point"),
+    ],
+)
+def test_numbers_that_the_command_line_would_refuse_are_refused(
+    options: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        actkit.capture(["Hello"], out=tmp_path / "run", device="cpu", **options)
+
+
+def test_settings_of_statistics_have_bounds(tmp_path: Path) -> None:
+    records = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
+    for options in ({"q": 5}, {"held_out": 1.0}, {"draws": 0}, {"null_draws": 0}, {"listed": 0}):
+        with pytest.raises(UsageError, match="is not possible"):
+            actkit.reward_detect(records, out=tmp_path / "run", device="cpu", **options)

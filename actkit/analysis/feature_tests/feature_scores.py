@@ -43,13 +43,13 @@ class ScoredSae:
 class ScoreSettings:
     """How features are tested."""
 
-    held_out: float = 0.3
+    held_out: float = field(default=0.3, metadata={"least": 0, "most": 0.9})
     """Share of the groups that is held out; 0 for none."""
-    draws: int = 10_000
+    draws: int = field(default=10_000, metadata={"least": 100})
     """Exchanges of labels, where p cannot be had without."""
-    null_draws: int = 1000
+    null_draws: int = field(default=1000, metadata={"least": 1})
     """Exchanges of labels for the distribution of the largest AUROC."""
-    q: float = 0.05
+    q: float = field(default=0.05, metadata={"least": 0, "most": 1})
     """False-discovery rate."""
     activation_threshold: float | None = field(default=None, metadata={"option": "strength_threshold"})
     correlation_threshold: float | None = None

@@ -40,14 +40,14 @@ class SteerSpec:
     """Features one by one, not as a set."""
     words: str | None = None
     """Two files of words, with a comma between: positive ones and negative ones, to be expected after each text."""
-    random: int = 20
+    random: int = field(default=20, metadata={"least": 0})
     """Controls beside each direction or set of features, at each layer and strength."""
     positions: SteerPositions = "all"
-    answer_tokens: int = 20
+    answer_tokens: int = field(default=20, metadata={"least": 1})
     """Tokens of the answers that the unsteered model gives."""
-    budget: float = 0.1
+    budget: float = field(default=0.1, metadata={"least": 0})
     """Most nats a token that neutral text may lose."""
-    show: int = 0
+    show: int = field(default=0, metadata={"least": 0})
     """Prompts whose steered answers are generated, to be looked at."""
     seed: int = 0
     tokens: TokenSpec = field(default_factory=TokenSpec, metadata={"option": None})
