@@ -31,7 +31,6 @@ def wait_for(pool: Pool, count: int) -> list[int]:
 
 def test_a_process_has_its_room_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(children.THREADS, raising=False)
     Path("pickle.py").write_text("raise SystemExit('a file of the user')")
     with _children([{children.VISIBLE: "4"}, {children.VISIBLE: "6,7"}]) as pool:
         begun = {
@@ -87,7 +86,6 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
 
 
 def test_gpus_are_divided_among_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(children.THREADS, "1")
     every = ["0", "1", "2", "3", "4", "5", "6", "7"]
     for gpus, workers, expected in (
         (every, None, every),
@@ -97,12 +95,6 @@ def test_gpus_are_divided_among_processes(monkeypatch: pytest.MonkeyPatch) -> No
     ):
         assert rooms(gpus, workers) == [{children.VISIBLE: own} for own in expected]
     assert rooms([], 2) == [{}, {}]
-    monkeypatch.delenv(children.THREADS)
-    monkeypatch.setattr(children, "_processors", lambda: 9)
-    assert rooms([], 2) == [{children.THREADS: "4"}] * 2 and rooms(["0"], 16)[15] == {
-        children.THREADS: "1",
-        children.VISIBLE: "0",
-    }
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     for named, expected in ((None, ["0", "1"]), ("3,5", ["3", "5"]), ("GPU-x, MIG-y,-1,2", ["GPU-x", "MIG-y"])):
         if named is not None:
@@ -114,7 +106,6 @@ def test_who_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One GPU needs no second process; what was divided before stays so; a machine without any is told what to say."""
     asked: list[object] = []
     monkeypatch.setattr(children, "run_shared", lambda pool_of, *_: asked.append(pool_of.args[0]))
-    monkeypatch.setenv(children.THREADS, "1")
     gpus: list[str] = []
     monkeypatch.setattr(children, "visible_gpus", lambda: gpus)
 

@@ -30,7 +30,7 @@ from actkit.runs.tasks import divisions
 
 ANSWER, PRINTED = "answer", "printed"
 """Files in a child's folder."""
-VISIBLE, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 0.05
 """Seconds between looks at which children have ended."""
 SAID = 200
@@ -79,21 +79,17 @@ def visible_gpus() -> list[str]:
 
 
 def rooms(gpus: Sequence[str], workers: int | None) -> list[dict[str, str]]:
-    """What the environment of each worker says: its GPUs, where there are any, and its part of the processors.
+    """What the environment of each worker says: its GPUs, where there are any.
 
-    Of more GPUs than workers each has several; of fewer, some share one.
+    Of more GPUs than workers each has several; of fewer, some share one. Threads are not divided: on a CPU, numbers are
+    those of one process to the last digit only if there are as many.
     """
     n = workers or len(gpus)
-    own = {} if THREADS in os.environ else {THREADS: str(max(_processors() // n, 1))}
     if not gpus:
-        return [own] * n
+        return [{}] * n
     each = max(len(gpus) // n, 1)
     first = [number * each % len(gpus) for number in range(n)]
-    return [{**own, VISIBLE: ",".join(gpus[at : at + each])} for at in first]
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [{VISIBLE: ",".join(gpus[at : at + each])} for at in first]
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """How many features of tokens a second go into the tables over a finished run of `feature-dataset`.
 
-    python -m tests.benchmarks.finish_rate [--tokens 131072] [--top-k 50] [--width 16384] [--chunk 1048576]
+    python -m tests.benchmarks.finish_rate [--tokens 131072] [--top-k 50] [--width 16384] [--chunk 1048576] [--fan 512]
 
 Shards of 32,768 tokens are made from a seed, each token with `--top-k` of `--width` features, few of them frequent and
-most of them rare; then `feature_stats` and `feature_positions` are made of them. Processor seconds are counted. With
-chunks of fewer entries there are as many of them as many more tokens would make.
+most of them rare; then `feature_stats` and `feature_positions` are made of them and written. Processor seconds are
+counted. With chunks of fewer entries there are as many of them as many more tokens would make; of more chunks than
+`--fan`, entries are put in order in two steps.
 """
 
 import argparse
@@ -17,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.analysis import entries_by_feature
+from actkit.analysis import entries_by_feature, ranges_of_chunks
 from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.runs.paths import part_name
+from actkit.runs.writer import start_run
 from actkit.schemas import arrow_schema
 
 SHARD, TEXT = 32768, 1024
@@ -72,22 +74,28 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, default=50)
     parser.add_argument("--width", type=int, default=16384)
     parser.add_argument("--chunk", type=int, default=entries_by_feature.CHUNK)
+    parser.add_argument("--fan", type=int, default=ranges_of_chunks.FAN)
     asked = parser.parse_args()
+    ranges_of_chunks.FAN = asked.fan
     entries_by_feature.CHUNK = entries_by_feature.RANGE = asked.chunk
     with tempfile.TemporaryDirectory() as name:
         run, shards = Path(name), max(asked.tokens // SHARD, 1)
         for part in range(shards):
             write_shard(run, part, asked.top_k, asked.width)
+        made = start_run(run / "made", {})
         began = time.process_time()
-        rows = sum(len(row) for row in feature_stats(run, "made", asked.width, scratch=run))
+        for part, rows in enumerate(feature_stats(run, "made", asked.width, scratch=run)):
+            made.write("feature_stats", {"made": rows}, part)
         middle = time.process_time()
-        for groups in feature_positions(run, "made", asked.width, run):
-            rows += sum(map(len, groups.values()))
+        for part, groups in enumerate(feature_positions(run, "made", asked.width, run)):
+            made.write("feature_positions", groups, part)
         ended = time.process_time()
+        features = sum(path.stat().st_size for path in (run / "features").iterdir())
     entries = shards * SHARD * asked.top_k
     sys.stdout.write(
-        f"{entries:,} entries of {shards} shards: feature_stats {middle - began:.1f} s, feature_positions "
-        f"{ended - middle:.1f} s, {entries / (ended - began) / 1e6:.2f} million entries a second\n"
+        f"{entries:,} entries of {shards} shards, {features / entries:.1f} bytes each in features, "
+        f"{made.sizes['feature_positions'] / entries:.1f} in feature_positions: feature_stats {middle - began:.1f} s, "
+        f"feature_positions {ended - middle:.1f} s\n"
     )
 
 
