@@ -16,6 +16,7 @@ from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
 from tests.benchmarks import (
     agreement,
+    engines,
     environments,
     finish,
     finish_rate,
@@ -363,4 +364,12 @@ def test_the_rate_of_entries_is_of_all_that_were_made(
     monkeypatch.setattr(finish_rate, "TEXT", 64)
     monkeypatch.setattr(sys, "argv", ["finish_rate", "--tokens", "512", "--top-k", "5", "--width", "64"])
     finish_rate.main()
-    assert capsys.readouterr().out.startswith("2,560 entries of 2 shards: feature_stats ")
+    said = capsys.readouterr().out
+    assert said.startswith("2,560 entries of 2 shards, ") and ": feature_stats " in said
+
+
+def test_the_table_of_engines_has_what_workers_take_beyond_one_process() -> None:
+    every = list(engines.ways(3))
+    assert every[:2] == ["one process", "`--shard auto --workers 3`"]
+    lines = engines.table({"one process": [4.0, 3.0], every[1]: [9.0, 8.0]}).splitlines()
+    assert lines[2:] == ["| one process | 3.0 | 0.0 | 1.0 |", f"| {every[1]} | 8.0 | 5.0 | 2.7 |"]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from actkit.runs.part import open_part
 from actkit.runs.reader import Ints, keys_of, part_of, parts
 
 AROUND = 60
@@ -102,14 +103,13 @@ def texts_of(
     order = np.argsort(keys_of(sequences, positions))
     ranked = sequences[order]
     for part in parts(run, "sequences"):
-        ids = part_of(run, "sequences", part, ["sequence_id"])["sequence_id"].to_numpy()
-        if not len(ids):
-            continue
-        low, high = np.searchsorted(ranked, [ids[0], ids[-1] + 1])
-        wanted = order[low:high]
-        if not len(wanted):
-            continue
-        text = _PartText(run, part, ids)
+        with open_part(part) as file:  # once: there may be very many
+            ids = file.read(["sequence_id"])["sequence_id"].to_numpy()
+            low, high = np.searchsorted(ranked, [ids[0], ids[-1] + 1]) if len(ids) else (0, 0)
+            wanted = order[low:high]
+            if not len(wanted):
+                continue
+            text = _PartText(run, part, ids, file.read(["char_offset", "text"]))
         of_block = np.zeros(len(wanted), dtype=np.int64) if blocks is None else blocks[wanted]
         for number in np.unique(of_block).tolist():
             some = wanted[of_block == number]
@@ -120,8 +120,7 @@ def texts_of(
 class _PartText:
     """The texts of one part's sequences, and where their characters and tokens are."""
 
-    def __init__(self, run: Path, part: Path, ids: Ints) -> None:
-        table = part_of(run, "sequences", part, ["char_offset", "text"])
+    def __init__(self, run: Path, part: Path, ids: Ints, table: pa.Table) -> None:
         tokens = part_of(run, "tokens", part, ["sequence_id", "position", "char_start", "char_end"])
         self.ids, self.offsets = ids, table["char_offset"].to_numpy()
         self.keys = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())

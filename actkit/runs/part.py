@@ -38,18 +38,19 @@ def open_part(part: Path) -> pq.ParquetFile:
     return pq.ParquetFile(part)
 
 
-def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A part as a table; all of its columns, or those named.
+def read_part(part: Path, columns: Sequence[str] | None = None, also: Sequence[str] = ()) -> pa.Table:
+    """A part as a table; all of its columns, or those named, and of `also` those that are there.
 
     Raises what `open_part` does, and ArrowKeyError for a column that it lacks, which Arrow would pass over.
     """
     with open_part(part) as file:
         if columns is None:
             return file.read()
-        lacking = [name for name in columns if name not in file.schema_arrow.names]
+        there = file.schema_arrow.names
+        lacking = [name for name in columns if name not in there]
         if lacking:
             raise pa.ArrowKeyError(f"{part} has no column {lacking[0]!r}")
-        return file.read(list(columns))
+        return file.read([*columns, *(name for name in also if name in there)])
 
 
 def schema_of_part(part: Path) -> pa.Schema:

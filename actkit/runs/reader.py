@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from actkit.errors import RunError
 from actkit.runs.fast_vectors import vectors
 from actkit.runs.json_file import is_regular
-from actkit.runs.part import open_part, read_part, schema_of_part
+from actkit.runs.part import open_part, read_part
 from actkit.runs.paths import numbered
 
 LEFT_OUT = ("is_special", "is_sink")
@@ -132,8 +132,7 @@ def tokens_of(run: Path, part: Path, columns: Sequence[str]) -> pa.Table:
 
     Runs of an older actkit have no `is_sink`.
     """
-    there = schema_of_part(run / "tokens" / part.name).names
-    return part_of(run, "tokens", part, [*columns, *(name for name in LEFT_OUT if name in there)])
+    return read_part(run / "tokens" / part.name, columns, also=LEFT_OUT)
 
 
 def left_out(tokens: pa.Table) -> pa.ChunkedArray:
