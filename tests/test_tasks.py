@@ -141,6 +141,8 @@ def test_what_one_task_cannot_be_asked(actkit: Run) -> None:
     ):
         wrong = actkit("capture", *more, "--shard", "0/2")
         assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
+    wrong = actkit("steer", "in", "--answers", "-", "-o", "x", "--shard", "0/2")
+    assert wrong.status == 2 and "standard input" in wrong.err
     for command in (
         ("concept", "honesty", "--steer"),
         ("reward-detect", "--use-example-data", "--steer"),

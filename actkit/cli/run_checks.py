@@ -91,8 +91,8 @@ def _check_workers(engine: Engine, own: "OwnSpec", shared: Shared) -> None:
 
 def _check_input(flag: str, own: "OwnSpec") -> None:
     """Raise UsageError for an input that can be read once only, where several processes read it."""
-    from actkit.recipes.asked import source_of
+    from actkit.recipes.asked import files_of
 
-    source = source_of(own)
-    if source is not None and (source == "-" or Path(source).is_fifo() or source.startswith("/dev/")):
-        raise UsageError(f"{flag} with standard input, which one task alone can read", "put it into a file")
+    for source in files_of(own):
+        if source == "-" or Path(source).is_fifo() or source.startswith("/dev/"):
+            raise UsageError(f"{flag} with standard input, which one task alone can read", "put it into a file")

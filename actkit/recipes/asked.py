@@ -6,7 +6,7 @@ whoever made them. An option is named after the field of its spec, or as the fie
 * `option`: its name; None for what says how a run is gone about, and not what is in it
 * `none`: what is written for None, where the option's default is another value
 * `none_is`: the option that says None
-* `reads`: whether it says where the records are
+* `reads`: whether it says where the records are; `reads_too`: another file
 * `without`: fields of a nested spec that the command does not have
 """
 
@@ -33,6 +33,12 @@ def source_of(own: OwnSpec) -> str | None:
     """The file, directory or name that the command reads; None for what is given otherwise."""
     named = (getattr(own, field.name) for field in fields(own) if field.metadata.get("reads"))
     return next((str(value) for value in named if value is not None), None)
+
+
+def files_of(own: OwnSpec) -> list[str]:
+    """Every file that the command reads, where it is given one."""
+    named = (getattr(own, field.name) for field in fields(own) if {"reads", "reads_too"} & field.metadata.keys())
+    return [str(value) for value in named if value is not None]
 
 
 def config_text(command: str, options: Mapping[str, Any]) -> str:

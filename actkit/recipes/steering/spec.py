@@ -18,7 +18,7 @@ class SteerSpec:
     exports: ClassVar[tuple[ExportFormat, ...]] = ("gguf", "steering-vectors", "persona")
     run: str = field(metadata={"reads": True})
     """A finished run of `concept` or `reward-detect`."""
-    answers: str | None = None
+    answers: str | None = field(default=None, metadata={"reads_too": True})
     """File of prompts with two answers each, in place of the run's held-out texts."""
     do: str | None = None
     """add, project-out, zero, clamp, or clamp:VALUE; None adds directions, and sets features to zero.
