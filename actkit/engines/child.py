@@ -14,7 +14,7 @@ def main() -> None:
     sys.path[:] = pickle.load(given)
     work = pickle.load(given)
     Thread(target=_end_with_parent, daemon=True).start()
-    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for whoever reads it in this process
+    sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for whoever reads it in this process
     try:
         answer = work.done()
     except Exception as error:
