@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -151,6 +152,16 @@ def test_no_name_is_one() -> None:
             named = (getattr(node, "arg", None) or _stored(node) for node in ast.walk(ast.parse(text)))
             bound += [path.name for name in named if name == "one"]
     assert bound == []
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    names = Counter(
+        node.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, n in names.items() if n > 1] == ["Run"]
 
 
 def _stored(node: ast.AST) -> str | None:

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.pair_vectors import SIDES, Bools, Pairs, Vectors, divergence_rows, pairs_of, response_means
+from actkit.analysis.pair_vectors import (
+    SIDES,
+    Bools,
+    PreferencePairs,
+    Vectors,
+    divergence_rows,
+    pairs_of,
+    response_means,
+)
 from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
 from actkit.schemas import arrow_schema
 
@@ -69,7 +77,7 @@ def _summary(values: Vectors) -> dict[str, Any]:
     }
 
 
-def _of_point(pairs: Pairs, rows: Rows, plain: Bools) -> pa.Table:
+def _of_point(pairs: PreferencePairs, rows: Rows, plain: Bools) -> pa.Table:
     """The rows of one hook point, in order of pairs."""
     n = len(pairs.record_ids)
     values, missing = np.zeros((n, len(MEASURES))), np.ones((n, len(MEASURES)), dtype=np.bool_)

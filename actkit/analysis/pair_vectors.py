@@ -24,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PreferencePairs:
     """The pairs [n] of a shard: where their sequences are, where responses stand, and where divergences begin."""
 
     record_ids: Ints
@@ -36,7 +36,7 @@ class Pairs:
     """side → position; -1 where it has no token there."""
 
 
-def pairs_of(run: Path, part: Path) -> Pairs:
+def pairs_of(run: Path, part: Path) -> PreferencePairs:
     """The pairs of the shard of `part`, in order."""
     columns = ["record_id", "side", "sequence_id"]
     pairs, sequences = part_of(run, "pairs", part), part_of(run, "sequences", part, columns)
@@ -53,7 +53,7 @@ def pairs_of(run: Path, part: Path) -> Pairs:
         ends = [_known(answered["sequence_id"], answered["position"], ids[part]) + 1 for part in ("shared", side)]
         response[side] = pairs[f"{side}_response_start"].to_numpy(), np.maximum(*ends)
     divergence = {side: pc.fill_null(pairs[f"{side}_divergence"], -1).to_numpy() for side in SIDES}
-    return Pairs(records, ids, response, divergence)
+    return PreferencePairs(records, ids, response, divergence)
 
 
 def _known(keys: pa.ChunkedArray, values: pa.ChunkedArray, wanted: Ints) -> Ints:
@@ -64,14 +64,14 @@ def _known(keys: pa.ChunkedArray, values: pa.ChunkedArray, wanted: Ints) -> Ints
     return found
 
 
-def divergence_rows(pairs: Pairs, side: str, rows: Rows) -> Ints:
+def divergence_rows(pairs: PreferencePairs, side: str, rows: Rows) -> Ints:
     """[n] which row is the side's at the divergence; -1 where it has no token there or none is stored."""
     position, sequence = pairs.divergence[side], pairs.sequences[side]
     at, there = places(keys_of(rows.sequence_ids, rows.positions), keys_of(sequence, position))
     return np.where(there & (position >= 0) & (sequence >= 0), at, -1)
 
 
-def _response_spans(pairs: Pairs, rows: Rows) -> Ints:
+def _response_spans(pairs: PreferencePairs, rows: Rows) -> Ints:
     """[n, 2, 2, 2] which rows [first, last) are of each side's response: in what is shared, and in its own."""
     keys = keys_of(rows.sequence_ids, rows.positions)
     spans = np.empty((len(pairs.record_ids), 2, 2, 2), dtype=np.int64)
@@ -82,7 +82,7 @@ def _response_spans(pairs: Pairs, rows: Rows) -> Ints:
     return spans
 
 
-def response_means(pairs: Pairs, rows: Rows, plain: Bools) -> Iterator[tuple[slice, Vectors, Ints]]:
+def response_means(pairs: PreferencePairs, rows: Rows, plain: Bools) -> Iterator[tuple[slice, Vectors, Ints]]:
     """Some pairs [k] at a time, which: the means [k, 2, d_model] of both sides' responses, over how many rows [k, 2].
 
     Over rows that are `plain` [rows]; the mean over none is 0.

@@ -31,7 +31,7 @@ Span: TypeAlias = tuple[int, int, int]
 """The first feature of a range, the one after its last, and its entries."""
 
 
-class Chunk(Protocol):
+class SortedEntries(Protocol):
     """Entries in order of feature, wherever they are kept."""
 
     def starts(self, first: int, last: int) -> npt.NDArray[np.integer]:
@@ -42,7 +42,7 @@ class Chunk(Protocol):
 
 
 def ranges(
-    chunks: Sequence[Chunk], counts: Ints, size: int, scratch: Path
+    chunks: Sequence[SortedEntries], counts: Ints, size: int, scratch: Path
 ) -> Iterator[tuple[npt.NDArray[np.int32], Arrays]]:
     """Features [n], ascending, and the arrays [n] of their entries, range by range; `counts` [features] are all there.
 
@@ -84,7 +84,7 @@ def _bands(every: Sequence[Span], size: int) -> Iterator[list[Span]]:
 
 
 def _of_spans(
-    chunks: Sequence[Chunk], band: Sequence[Span], size: int
+    chunks: Sequence[SortedEntries], band: Sequence[Span], size: int
 ) -> Iterator[tuple[npt.NDArray[np.int32], Arrays]]:
     for first, last, n in band:
         if n <= size:
@@ -94,7 +94,7 @@ def _of_spans(
                 yield np.full(len(arrays[0]), first, dtype=np.int32), arrays
 
 
-def _gathered(chunks: Sequence[Chunk], first: int, last: int) -> tuple[npt.NDArray[np.int32], Arrays]:
+def _gathered(chunks: Sequence[SortedEntries], first: int, last: int) -> tuple[npt.NDArray[np.int32], Arrays]:
     """All entries of the features from `first` to `last`."""
     ids, found = [], []
     for chunk in chunks:
@@ -110,7 +110,7 @@ def _gathered(chunks: Sequence[Chunk], first: int, last: int) -> tuple[npt.NDArr
     return every[order], tuple(np.concatenate(arrays)[order] for arrays in zip(*found, strict=True))
 
 
-def _slices(chunks: Sequence[Chunk], feature: int, size: int) -> Iterator[Arrays]:
+def _slices(chunks: Sequence[SortedEntries], feature: int, size: int) -> Iterator[Arrays]:
     """The entries of one feature, `size` at a time."""
     waiting: list[Arrays] = []
     room = size
@@ -145,9 +145,9 @@ class _BandChunk:
         return tuple(self.file.read(at + begin * kind.itemsize, end - begin, kind) for at, kind in self.arrays)
 
 
-def _of_band(chunks: Sequence[Chunk], first: int, last: int, size: int, file: Spill) -> Iterator[_BandChunk]:
+def _of_band(chunks: Sequence[SortedEntries], first: int, last: int, size: int, file: Spill) -> Iterator[_BandChunk]:
     """What the chunks have of the features from `first` to `last`, in chunks of about `size`."""
-    some: list[Chunk] = []
+    some: list[SortedEntries] = []
     n = 0
     for number, chunk in enumerate(chunks):
         here = int(chunk.starts(last, last)[0] - chunk.starts(first, first)[0])

@@ -20,7 +20,7 @@ from actkit.runs.reader import parts
 
 
 @dataclass(frozen=True)
-class Format:
+class OutputFormat:
     """One format."""
 
     name: str
@@ -64,19 +64,19 @@ def _beside_json(facts: Mapping[str, Any]) -> str | None:
     return ".yaml" if "feature_scores" in facts["tables"] else None
 
 
-FORMATS: Mapping[str, Format] = {
+FORMATS: Mapping[str, OutputFormat] = {
     format_.name: format_
     for format_ in (
-        Format("h5", ".h5", hdf5.write, ("compression",)),
-        Format("pt", ".pt", _write_pt, ("max_mb",), lambda _facts: ".json"),
-        Format("json", ".json", _write_json, (), _beside_json),
-        Format("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
-        Format("npz", ".npz", npz.write, ("method",)),
-        Format("safetensors", ".safetensors", safetensors_file.write, ("method",)),
-        Format("saedashboard", ".batch-0.json", saedashboard.write),
-        Format("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
-        Format("steering-vectors", ".pt", _write_steering_vectors, ("method", "layers")),
-        Format("persona", ".pt", _write_persona, ("method",)),
+        OutputFormat("h5", ".h5", hdf5.write, ("compression",)),
+        OutputFormat("pt", ".pt", _write_pt, ("max_mb",), lambda _facts: ".json"),
+        OutputFormat("json", ".json", _write_json, (), _beside_json),
+        OutputFormat("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
+        OutputFormat("npz", ".npz", npz.write, ("method",)),
+        OutputFormat("safetensors", ".safetensors", safetensors_file.write, ("method",)),
+        OutputFormat("saedashboard", ".batch-0.json", saedashboard.write),
+        OutputFormat("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
+        OutputFormat("steering-vectors", ".pt", _write_steering_vectors, ("method", "layers")),
+        OutputFormat("persona", ".pt", _write_persona, ("method",)),
     )
 }
 """Name → format."""
@@ -124,7 +124,7 @@ def check_fits(to: str, command: str, exports: Sequence[str]) -> None:
         raise UsageError(f"--export {to} does not fit {command}", f"it has {', '.join(exports) or 'none'}")
 
 
-def _check(chosen: Format, run: Path, facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _check(chosen: OutputFormat, run: Path, facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     fit = facts.get("exports", ())
     if chosen.name not in fit:
         command = facts["command"]
@@ -136,7 +136,7 @@ def _check(chosen: Format, run: Path, facts: Mapping[str, Any], options: Mapping
         raise UsageError(f"{unknown[0]} does not fit {chosen.name}", f"options of {chosen.name}: {own}")
 
 
-def _beside(chosen: Format, facts: Mapping[str, Any], out: Path) -> list[Path]:
+def _beside(chosen: OutputFormat, facts: Mapping[str, Any], out: Path) -> list[Path]:
     second = chosen.beside(facts)
     if second is None:
         return []

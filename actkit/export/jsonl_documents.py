@@ -65,7 +65,7 @@ def _documents(run: Path, files: Sequence[Path]) -> Iterator[Document]:
         yield document
 
 
-def _line(document: Document, sae: str, shard_of: "Callable[[Path], Shard]") -> Iterator[str]:
+def _line(document: Document, sae: str, shard_of: "Callable[[Path], DocumentShard]") -> Iterator[str]:
     """The line of one document and SAE, in pieces, spelled as `json.dumps` does."""
     rows = [row for _, own in document for row in own]
     about = {"record_id": rows[0]["record_id"], "sae": sae, "text": text_of(rows)}
@@ -82,7 +82,7 @@ def _line(document: Document, sae: str, shard_of: "Callable[[Path], Shard]") -> 
 
 
 @dataclass(frozen=True)
-class FeatureRows:
+class DocumentFeatures:
     """The rows of one SAE in one shard."""
 
     rows: pa.Table
@@ -91,12 +91,12 @@ class FeatureRows:
 
 
 @dataclass(frozen=True)
-class Shard:
+class DocumentShard:
     """The tokens and features of one shard."""
 
     tokens: pa.Table
     owners: Ints
-    features: Mapping[str, FeatureRows | None]
+    features: Mapping[str, DocumentFeatures | None]
     special: bool
 
     def values(self, name: str, chunks: Sequence[Mapping[str, Any]], sae: str) -> list[Any]:
@@ -108,18 +108,18 @@ class Shard:
         return _active(own, self.features[sae], OF_FEATURES[name])
 
 
-def _shard(run: Path, saes: Sequence[str], special: bool, part: Path) -> Shard:
+def _shard(run: Path, saes: Sequence[str], special: bool, part: Path) -> DocumentShard:
     tokens = part_of(run, "tokens", part, TOKEN)
     features = {sae: _features(run, part, sae) for sae in saes}
-    return Shard(tokens, tokens["sequence_id"].to_numpy(), features, special)
+    return DocumentShard(tokens, tokens["sequence_id"].to_numpy(), features, special)
 
 
-def _features(run: Path, part: Path, sae: str) -> FeatureRows | None:
+def _features(run: Path, part: Path, sae: str) -> DocumentFeatures | None:
     groups = list(sae_groups(run / "features" / part.name, sae))
     if not groups:
         return None
     rows = pa.concat_tables(groups).combine_chunks()
-    return FeatureRows(rows, keys_of(rows["sequence_id"].to_numpy(), rows["position"].to_numpy()))
+    return DocumentFeatures(rows, keys_of(rows["sequence_id"].to_numpy(), rows["position"].to_numpy()))
 
 
 def _slice(table: pa.Table, rows: slice) -> pa.Table:
@@ -134,7 +134,7 @@ def _added(tokens: pa.Table) -> npt.NDArray[np.bool_]:
     return added
 
 
-def _active(tokens: pa.Table, features: FeatureRows | None, column: str) -> list[Any]:
+def _active(tokens: pa.Table, features: DocumentFeatures | None, column: str) -> list[Any]:
     """Each token's features or activations, in the table's order; none where a token has no row."""
     wanted = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
     if features is None:

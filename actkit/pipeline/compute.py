@@ -35,7 +35,7 @@ NOTHING_TO_POOL = "no token to pool but special ones and attention sinks"
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchRows:
     """The result of one batch: rows of each table, and which positions are attention sinks."""
 
     tables: Mapping[str, Groups]
@@ -108,10 +108,10 @@ class Computing:
         reduced: dict[str, list[Groups]] = {table: [] for table in self.job.recipe.reducers}
         about = self.job.model.description
         plan = BatchPlan(shard.sequences, self.budget, self.job.model.shares_prefixes, about.d_model)
-        before: Future[Rows | None] | None = None
+        before: Future[BatchRows | None] | None = None
         sinks = [np.zeros((0, 2), dtype=np.int64)]
 
-        def took(rows: Rows | None) -> bool:
+        def took(rows: BatchRows | None) -> bool:
             if rows is not None:
                 for table, groups in rows.tables.items():
                     reduced[table].append(groups)
@@ -160,7 +160,7 @@ class Computing:
                 raise
             return None
 
-    def _rows(self, kept: Kept, shard: Shard) -> Rows | None:
+    def _rows(self, kept: Kept, shard: Shard) -> BatchRows | None:
         """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
         counted = {name: health.counts.copy() for name, health in self.job.recipe.health.items()}
         try:
@@ -168,7 +168,7 @@ class Computing:
                 is_sink = are_sinks(kept.activations, self.sink_norms, len(kept.positions))
                 kept = replace(kept, is_sink=is_sink)
                 sinks = np.stack([kept.sequence_ids[is_sink], kept.positions[is_sink]], axis=1)
-                return Rows({table: self._table(table, kept) for table in self.job.recipe.reducers}, sinks)
+                return BatchRows({table: self._table(table, kept) for table in self.job.recipe.reducers}, sinks)
         except NonFiniteError as error:
             owner = next(each for each in shard.sequences if each.sequence_id == error.sequence_id)
             place = shard.records[owner.record_id].place
@@ -180,7 +180,7 @@ class Computing:
             self.job.recipe.health[name].counts = counts
         return None
 
-    def _result(self, before: "Future[Rows | None]") -> Rows | None:
+    def _result(self, before: "Future[BatchRows | None]") -> BatchRows | None:
         with self.progress.timed("wait_for_rows"):
             return before.result()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.pair_vectors import SIDES, Pairs, pairs_of, response_means
+from actkit.analysis.pair_vectors import SIDES, PreferencePairs, pairs_of, response_means
 from actkit.plots.picture import LackingError, Source
 from actkit.runs.reader import Rows, is_special, keys_of, parts, rows_of, special_keys
 
@@ -118,7 +118,7 @@ def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats,
 
 
 def _differences(
-    pairs: Pairs, rows: Rows, special: npt.NDArray[np.int64]
+    pairs: PreferencePairs, rows: Rows, special: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], Floats, float]:
     ids, found, scale = [], [], 0.0
     for here, means, counts in response_means(pairs, rows, ~is_special(rows, special)):

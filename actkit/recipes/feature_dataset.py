@@ -27,7 +27,7 @@ from actkit.pipeline.data import Encoding, Record, TokenSequence
 from actkit.pipeline.input.corpus import find_corpus, is_document, read_documents
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.reader import about_file
-from actkit.pipeline.input.sources import Source, opened
+from actkit.pipeline.input.sources import InputSource, opened
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
@@ -83,7 +83,7 @@ def run_feature_dataset(
     return run(spec, sparse, partial(recipe, corpus=corpus), on_progress)
 
 
-def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: Source | None = None) -> Recipe:
+def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: InputSource | None = None) -> Recipe:
     """The recipe. `corpus` is that of `spec`, where it is known.
 
     Raises InputError for a corpus that is not there, UsageError for a context that leaves no room for text.
@@ -142,7 +142,7 @@ class Chunks:
             yield TokenSequence(self.record_id, piece, keep, chunk=number, char_offset=at)
 
 
-def _read_as(corpus: Source, by_line: bool) -> dict[str, str]:
+def _read_as(corpus: InputSource, by_line: bool) -> dict[str, str]:
     """What a text file is taken for, which `capture` takes otherwise."""
     texts = [file for file in corpus.files if format_of(file) == "text"]
     each = "each line of a text file is" if by_line else "each text file is"
@@ -157,7 +157,7 @@ def _temporary(saes: Sequence[Sae], top_k: int | None, kept: int) -> int | None:
     return temporary_bytes(kept, top_k) + max((contexts_bytes(sae.d_sae, n_entries) for sae in saes), default=0)
 
 
-def _about(corpus: Source, by_line: bool) -> int | None:
+def _about(corpus: InputSource, by_line: bool) -> int | None:
     """About how many documents there are; None where that is not known before they are read."""
     counts = [1 if is_document(file, by_line) else about_file(file) for file in corpus.files]
     return None if None in counts or not counts else sum(filter(None, counts))

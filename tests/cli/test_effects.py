@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from actkit.analysis.steering.effects import Made, effect_rows
-from actkit.analysis.steering.samples import ANSWERS, TEXTS, WORDS, Measured, Samples
+from actkit.analysis.steering.samples import ANSWERS, TEXTS, WORDS, Changes, Measured
 from actkit.analysis.steering.tables import report_of
 from actkit.cli.screen.effects import show_effects
 
@@ -20,7 +20,7 @@ def printed(metrics: tuple[str, ...], folder: Path) -> list[str]:
     made = [Made(at, "zero", 3, "features", 1.0, at > 1, 0, -1, (at,)) for at in (1, 2, 3)]
     change = np.array([[0, -0.9, 0.1, -0.2], [0, -1.0, 0.1, 0.2], [0, -1.1, 0.0, 0.0], *np.zeros((3, 4))])
     texts, side = np.tile(np.arange(3), 2), np.repeat([1, -1], 3)
-    samples = [Samples(metric, "test", texts, side, texts, change) for metric in metrics]
+    samples = [Changes(metric, "test", texts, side, texts, change) for metric in metrics]
     rows = effect_rows(Measured(samples, np.zeros(4)), made, 0.1)
     (folder / "effects").mkdir(parents=True)
     pq.write_table(

@@ -24,7 +24,7 @@ from actkit.cli.commands import capture as capture_command
 from actkit.cli.commands import show as show_command
 from actkit.cli.options.presets import near_names
 from actkit.cli.screen import progress as progress_module
-from actkit.cli.screen.progress import Drawn, progress_shown, share_shown
+from actkit.cli.screen.progress import ProgressLine, progress_shown, share_shown
 from actkit.errors import ModelError
 from actkit.recipes import capture
 from actkit.runs.progress import Progress
@@ -325,7 +325,7 @@ def test_the_line_says_how_far_it_is_and_what_takes_so_long(monkeypatch: pytest.
     clock = [100.0]
     monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     progress = Progress()
-    line = Drawn(lambda: progress.step, "pair")
+    line = ProgressLine(lambda: progress.step, "pair")
     with progress.timed("read"):
         assert str(line) == "reading: 0 pairs"
     progress.total, progress.shard, clock[0] = 300, (100, 4000), 110.0

@@ -109,7 +109,7 @@ def test_nothing_stays_of_an_export_that_fails(
         assert (tmp_path / "x.npz").read_text(encoding="utf-8") == "mine"
         raise error
 
-    monkeypatch.setattr(formats, "FORMATS", {"npz": formats.Format("npz", ".npz", fail)})
+    monkeypatch.setattr(formats, "FORMATS", {"npz": formats.OutputFormat("npz", ".npz", fail)})
     (tmp_path / "x.npz").write_text("mine", encoding="utf-8")
     with pytest.raises((KeyboardInterrupt, RunError)) as caught:
         export(capture_run, "npz", tmp_path / "x.npz", overwrite=True)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from actkit.analysis.columns import Floats
 from actkit.analysis.steering.intervals import Estimate, band, contrast, p_value, slopes
-from actkit.analysis.steering.samples import COST, Measured, Samples
+from actkit.analysis.steering.samples import COST, Changes, Measured
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def effect_rows(measured: Measured, made: Sequence[Made], budget: float) -> list
 
 
 def _rows(
-    samples: Samples, made: Sequence[Made], cost: Estimate | None, kl: Floats, budget: float
+    samples: Changes, made: Sequence[Made], cost: Estimate | None, kl: Floats, budget: float
 ) -> list[dict[str, Any]]:
     estimate = contrast(samples.change, samples.side, samples.stems)
     records, changes = samples.of_records()
@@ -96,7 +96,7 @@ def _rows(
     return rows
 
 
-def _slopes(samples: Samples, made: Sequence[Made]) -> dict[int, Mapping[str, float]]:
+def _slopes(samples: Changes, made: Sequence[Made]) -> dict[int, Mapping[str, float]]:
     """Intervention → slope of its direction over all strengths, with interval; how many prompts go the other way."""
     families: dict[tuple[Any, ...], list[Made]] = {}
     for action in made:

@@ -18,7 +18,7 @@ SIDES = {"positive": 1, "negative": -1}
 
 
 @dataclass(frozen=True)
-class Samples:
+class Changes:
     """Changes of one metric in one split: a row a text and side, a column an intervention, [m, k]."""
 
     metric: str
@@ -48,7 +48,7 @@ class Samples:
 class Measured:
     """All that a run measured."""
 
-    samples: Sequence[Samples]
+    samples: Sequence[Changes]
     kl: Floats
     """[k] nats a token on neutral text; NaN without it."""
 
@@ -63,8 +63,8 @@ def read_samples(run: Path, n_interventions: int) -> Measured:
     per_token = values["logprob"] / np.maximum(n_tokens, 1)
     change = per_token - per_token[:, :1]
 
-    def samples(metric: str, split: str, rows: Bools, what: Floats, side: Ints) -> Samples:
-        return Samples(metric, split, texts.record_ids[rows], side[rows], texts.stems[rows], what[rows])
+    def samples(metric: str, split: str, rows: Bools, what: Floats, side: Ints) -> Changes:
+        return Changes(metric, split, texts.record_ids[rows], side[rows], texts.stems[rows], what[rows])
 
     found = []
     for split in dict.fromkeys(texts.splits):
@@ -126,7 +126,7 @@ class _About:
         )
 
 
-def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Samples:
+def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Changes:
     """Each text with two rows: how much likelier the positive words become after it, and the negative ones."""
     both = []
     for sign, name in ((1, "words_positive"), (-1, "words_negative")):
@@ -137,7 +137,7 @@ def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Sampl
         name: np.concatenate([getattr(first, name), getattr(second, name)])
         for name in ("record_ids", "side", "stems", "change")
     }
-    return Samples(WORDS, split, **joined)
+    return Changes(WORDS, split, **joined)
 
 
 def _wide(table: pa.Table, name: str, k: int) -> Floats:

@@ -8,7 +8,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from actkit.cli.options.fields import Context
+from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
@@ -26,7 +26,7 @@ def capture(
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
-    context: Context,
+    context: ContextOptions,
     prompts: Annotated[
         str | None,
         typer.Argument(

@@ -10,7 +10,7 @@ import typer
 
 from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.completion import concepts
-from actkit.cli.options.fields import Context
+from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
@@ -35,7 +35,7 @@ def concept(
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
-    context: Context,
+    context: ContextOptions,
     what: Annotated[
         str | None,
         typer.Argument(

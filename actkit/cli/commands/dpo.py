@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.fields import Answers, Context
+from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.groups import READ, at_home, option, with_option_groups
 from actkit.cli.options.run import Chat, InputAlias
 from actkit.cli.options.sae import Sparse
@@ -22,8 +22,8 @@ def dpo(
     shared: Shared,
     dense: Dense,
     sparse: Sparse,
-    context: Context,
-    answers: Answers,
+    context: ContextOptions,
+    answers: AnswerOptions,
     pairs: Annotated[
         str | None,
         typer.Argument(

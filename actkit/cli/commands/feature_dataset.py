@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actkit.cli.options.fields import Context
+from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def feature_dataset(
     shared: Shared,
     sparse: Sparse,
-    context: Context,
+    context: ContextOptions,
     dataset: Annotated[
         str | None,
         typer.Argument(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actkit.cli.commands.steer import steer_after
-from actkit.cli.options.fields import Answers, Context
+from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import InputAlias
@@ -35,8 +35,8 @@ def reward_detect(
     call: typer.Context,
     shared: Shared,
     sparse: Sparse,
-    context: Context,
-    answers: Answers,
+    context: ContextOptions,
+    answers: AnswerOptions,
     data: Annotated[
         str | None,
         typer.Argument(

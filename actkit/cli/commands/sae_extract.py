@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from actkit.cli.options.fields import Context
+from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def sae_extract(
     shared: Shared,
     sparse: Sparse,
-    context: Context,
+    context: ContextOptions,
     samples: Annotated[
         str | None,
         typer.Argument(

@@ -12,7 +12,7 @@ Which = Literal["best-worst", "adjacent", "all"]
 
 
 @dataclass(frozen=True)
-class Context:
+class ContextOptions:
     """Where what stands before an answer is; every command that reads conversations takes these."""
 
     prompt_field: Annotated[
@@ -52,7 +52,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerOptions:
     """Where the two answers of a preference pair are, and which is better."""
 
     input_format: Annotated[

@@ -28,7 +28,7 @@ WIDEST = 30
 """Columns of the bar, where the terminal has them."""
 
 
-class Drawn:
+class ProgressLine:
     """The line, as it stands whenever it is drawn: statistics over many records take their time."""
 
     def __init__(self, now: Callable[[], Step | None], unit: str = "record") -> None:
@@ -91,15 +91,15 @@ def shown(quiet: bool, now: Callable[[], Step | None], unit: str = "record") -> 
     if quiet:
         yield
     elif sys.stderr.isatty():
-        with console().status(Drawn(now, unit)):
+        with console().status(ProgressLine(now, unit)):
             yield
     else:
-        with _lines(Drawn(now, unit)):
+        with _lines(ProgressLine(now, unit)):
             yield
 
 
 @contextmanager
-def _lines(drawn: Drawn) -> Iterator[None]:
+def _lines(drawn: ProgressLine) -> Iterator[None]:
     ended, context = Event(), copy_context()
 
     def tell() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from actkit.backends import Description, weight_bytes
 from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
-from actkit.pipeline.dry_run.tally import Example, PlannedTable, Tally
+from actkit.pipeline.dry_run.tally import Example, PlannedTable, ShardTally
 from actkit.pipeline.recipe import Finished, Recipe, nothing_kept
 from actkit.pipeline.shards.gather import gather_shards, room_of
 from actkit.runs.progress import OnProgress, Progress
@@ -74,7 +74,7 @@ def planned(
     """
     progress = Progress()
     room = room_of(recipe.kept_bytes or len(hook_points) * description.d_model * 4, batch)
-    seen = Tally()
+    seen = ShardTally()
     shards = gather_shards(recipe, room, output, progress, on_progress, vocabulary=description.vocabulary)
     for shard in shards:
         seen.add(shard, description)

@@ -41,7 +41,7 @@ class Example:
 
 
 @dataclass
-class Tally:
+class ShardTally:
     """Counts of the shards so far."""
 
     shards: int = 0

@@ -12,10 +12,10 @@ from actkit.pipeline.input.files import STDIN, too_long, whole
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.reader import read_file, records_of
 from actkit.pipeline.input.records import Record, Records, Rejected
-from actkit.pipeline.input.sources import Source, find
+from actkit.pipeline.input.sources import InputSource, find
 
 
-def find_corpus(where: str, split: str = "train") -> Source:
+def find_corpus(where: str, split: str = "train") -> InputSource:
     """What `where` means: a file or `-`, a folder (searched through), a glob, or else a dataset's id on the hub.
 
     Raises InputError when nothing fits.
@@ -23,7 +23,7 @@ def find_corpus(where: str, split: str = "train") -> Source:
     return find(where, split, with_texts=True)
 
 
-def read_documents(corpus: Source, read: ReadSpec | None = None, by_line: bool = False) -> Records:
+def read_documents(corpus: InputSource, read: ReadSpec | None = None, by_line: bool = False) -> Records:
     """Every record of `corpus`, numbered through. Raises InputError for what cannot be read at all."""
     read = read or ReadSpec()
     default = "text" if by_line else "jsonl"

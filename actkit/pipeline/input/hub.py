@@ -22,7 +22,7 @@ CARD = re.compile(r"\A---\s.*?^(configs|dataset_info)\s*:", re.DOTALL | re.MULTI
 
 
 @dataclass(frozen=True)
-class Rows:
+class HubRows:
     """The rows of one split, and the names of the classes in them."""
 
     rows: Iterable[Mapping[str, Any]]
@@ -48,7 +48,7 @@ def has_card(folder: Path) -> bool:
         return False
 
 
-def rows_of(dataset: str, split: str) -> Rows:
+def rows_of(dataset: str, split: str) -> HubRows:
     """The rows of one split of a dataset's id, or of a folder laid out as a dataset's repository.
 
     Nothing is downloaded that is not read. Raises InputError where there is no such thing, or the hub cannot be
@@ -70,7 +70,7 @@ def rows_of(dataset: str, split: str) -> Rows:
                 )
         found = datasets.load_dataset(name, configuration, split=split, streaming=True, revision=revision)
         features = found.features
-        return Rows(found, of_features(features.to_dict()) if features else {})
+        return HubRows(found, of_features(features.to_dict()) if features else {})
 
 
 def _parts(dataset: str) -> tuple[str, str | None, str | None]:

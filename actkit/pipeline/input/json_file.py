@@ -10,7 +10,7 @@ from typing import IO, Any
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.files import bytes_of, can_be_opened_again, name_of
-from actkit.pipeline.input.json_shapes import Shape, shape_of
+from actkit.pipeline.input.json_shapes import JsonShape, shape_of
 from actkit.pipeline.input.json_stream import JsonStream
 from actkit.pipeline.input.records import Record, Records, Rejected
 
@@ -24,7 +24,7 @@ Item = tuple[int, Any, str | None]
 
 def read_json(path: str, read: ReadSpec) -> Records:
     """The records of a JSON file. Raises InputError where it is broken: what follows cannot be told apart."""
-    shape = shape_of(path, read.split) if can_be_opened_again(path) else Shape()
+    shape = shape_of(path, read.split) if can_be_opened_again(path) else JsonShape()
     name = name_of(path)
     with closing(_items(path, shape)) as items:
         for index, (line, value, fault) in enumerate(items):
@@ -52,7 +52,7 @@ def _array(stream: JsonStream) -> Iterator[Item]:
     stream.close_array()
 
 
-def _items(path: str, shape: Shape) -> Generator[Item, None, None]:
+def _items(path: str, shape: JsonShape) -> Generator[Item, None, None]:
     if shape.kind in ("columns", "lists"):
         yield from _columns(path, shape)
         return
@@ -107,7 +107,7 @@ def _table(stream: JsonStream, rows: str, name: str) -> Iterator[Item]:
             stream.pass_value()
 
 
-def _columns(path: str, shape: Shape) -> Iterator[Item]:
+def _columns(path: str, shape: JsonShape) -> Iterator[Item]:
     """Rows out of columns that stand one after another, each read by a stream of its own."""
     names = list(shape.keys or _names(path))
     if len(names) > MOST_COLUMNS:

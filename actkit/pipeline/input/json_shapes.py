@@ -25,14 +25,14 @@ MESSAGES = ("role", "from", "content", "value")
 
 
 @dataclass(frozen=True)
-class Shape:
+class JsonShape:
     """How the records lie in a file of JSON; `keys` are those of the object that hold them."""
 
     kind: Kind = "values"
     keys: tuple[str, ...] = ()
 
 
-def shape_of(path: str, split: str) -> Shape:
+def shape_of(path: str, split: str) -> JsonShape:
     """What the first object of a file is; `split` chooses where a wrapper has records by split.
 
     A file that is damaged holds values, one after another: whoever reads them says what is wrong, and where.
@@ -41,16 +41,16 @@ def shape_of(path: str, split: str) -> Shape:
     try:
         with bytes_of(path) as file:
             stream = JsonStream(file, name_of(path))
-            shape = _shape(stream, split) if stream.next_character() == "{" else Shape()
+            shape = _shape(stream, split) if stream.next_character() == "{" else JsonShape()
     except InputError:
-        return Shape()
+        return JsonShape()
     if shape.kind == "splits":
         there = ", ".join(shape.keys)
         raise InputError(f"{name_of(path)}: there is no split {split}", f"--split names one of {there}")
     return shape
 
 
-def _shape(stream: JsonStream, split: str) -> Shape:
+def _shape(stream: JsonStream, split: str) -> JsonShape:
     """What the object that begins here is, by as little of it as tells."""
     splits: list[str] = []
     lengths: dict[str, int] = {}
@@ -67,37 +67,37 @@ def _shape(stream: JsonStream, split: str) -> Shape:
             second = stream.next_character()
             if key in WRAPPERS and second in ("{", "["):
                 if key == split or key not in SPLITS:
-                    return Shape("table" if second == "[" and "columns" in lengths else "wrapper", (key,))
+                    return JsonShape("table" if second == "[" and "columns" in lengths else "wrapper", (key,))
                 splits.append(key)
             elif second == "{":
                 names = list(_names(stream))
                 is_record = is_known(key) or any(name in MESSAGES for name in names)
                 if is_record or sum(map(is_known, names)) > 1:
-                    return Shape() if is_record else Shape("wrapper", (key,))
+                    return JsonShape() if is_record else JsonShape("wrapper", (key,))
                 stream.skip(",")
                 others += 1
             lengths[key] = stream.pass_elements()
         elif is_known(key):
-            return Shape()
+            return JsonShape()
         else:
             stream.pass_value()
             others += 1
     if splits:
-        return Shape("splits", tuple(splits))
+        return JsonShape("splits", tuple(splits))
     alike = len(set(lengths.values())) == 1 and any(lengths.values())
-    return Shape("lists", tuple(lengths)) if alike and not others else Shape()
+    return JsonShape("lists", tuple(lengths)) if alike and not others else JsonShape()
 
 
-def _rows_or_columns(stream: JsonStream, key: str) -> Shape | None:
+def _rows_or_columns(stream: JsonStream, key: str) -> JsonShape | None:
     """Of an object in the object: whether numbers stand on its outside or its inside; None reads past it."""
     inner = stream.members()
     name = next(inner, None)
     if name is None:
         return None
     if key.isdigit():
-        return Shape("index")
+        return JsonShape("index")
     if name.isdigit():
-        return Shape("columns")
+        return JsonShape("columns")
     stream.pass_value()
     for _ in inner:
         stream.pass_value()

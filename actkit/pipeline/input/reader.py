@@ -20,7 +20,7 @@ from actkit.pipeline.input.hub import explained
 from actkit.pipeline.input.hub_files import from_url
 from actkit.pipeline.input.packed import DAMAGED
 from actkit.pipeline.input.records import Record, Records, Rejected
-from actkit.pipeline.input.sources import Source, find, opened
+from actkit.pipeline.input.sources import InputSource, find, opened
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import version_of
 from actkit.remote.url import scheme_of
@@ -40,7 +40,7 @@ def read_records(where: str, default_format: str = "text", read: ReadSpec | None
     return records_of(find(where, read.split), default_format, read)
 
 
-def records_of(source: Source, default_format: str, read: ReadSpec) -> Records:
+def records_of(source: InputSource, default_format: str, read: ReadSpec) -> Records:
     """The records of a source, those of several files numbered through."""
     source = source if source.rows is not None else opened(source, read.split)
     if source.saved is not None:

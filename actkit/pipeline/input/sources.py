@@ -32,7 +32,7 @@ SPLIT_WORDS = {
 
 
 @dataclass(frozen=True)
-class Source:
+class InputSource:
     """Where records come from: files in order, one dataset of the hub, or a folder that `save_to_disk` wrote."""
 
     files: tuple[str, ...]
@@ -51,13 +51,13 @@ class Source:
         return {"files": len(self.files)} | ({"ignored_files": self.ignored} if self.ignored else {})
 
 
-def find(where: str, split: str = "train", with_texts: bool = False) -> Source:
+def find(where: str, split: str = "train", with_texts: bool = False) -> InputSource:
     """What `where` means. Raises InputError when nothing fits.
 
     Of a folder's files text files are left out where there are others, unless `with_texts`: a README is no prompt.
     """
     if where == STDIN:
-        return Source((where,))
+        return InputSource((where,))
     check_name(where)
     where = from_url(where)
     if where.startswith(HUB):
@@ -74,7 +74,7 @@ def find(where: str, split: str = "train", with_texts: bool = False) -> Source:
         return _missing(where)
 
 
-def opened(source: Source, split: str = "train") -> Source:
+def opened(source: InputSource, split: str = "train") -> InputSource:
     """The source with its dataset looked up, so that whatever is wrong with it is known before models load.
 
     Raises InputError for one that is not there, or has no such configuration or split, or cannot be reached.
@@ -82,23 +82,23 @@ def opened(source: Source, split: str = "train") -> Source:
     return source if source.dataset is None else replace(source, rows=rows_of(source.dataset, split))
 
 
-def _on_hub(where: str) -> Source:
+def _on_hub(where: str) -> InputSource:
     path = parsed(where)
     if not path.inside:
-        return Source((), dataset=f"{path.repo}@{path.revision}" if path.revision else path.repo)
+        return InputSource((), dataset=f"{path.repo}@{path.revision}" if path.revision else path.repo)
     one_file = Path(path.inside).suffix and not glob.has_magic(path.inside)
-    return Source((where,) if one_file else tuple(files_in(path)))
+    return InputSource((where,) if one_file else tuple(files_in(path)))
 
 
-def _remote(where: str, split: str, with_texts: bool) -> Source:
+def _remote(where: str, split: str, with_texts: bool) -> InputSource:
     """A file, a folder or a pattern of a store; a file of the web; or what is in an archive there."""
     if zip_members.is_archive(where):
         return _archive(where, "*", split, with_texts)
     if member := zip_members.inside(where):
-        return _archive(*member, split, True) if glob.has_magic(member[1]) else Source((where,))
+        return _archive(*member, split, True) if glob.has_magic(member[1]) else InputSource((where,))
     names = remote_files(where)
     if names is None:
-        return Source((where,))
+        return InputSource((where,))
     own = where.rstrip("/") + "/"
     shown_names = [name for name in names if not _hidden(Path(name.removeprefix(own)))]
     runs = {name.rpartition("/")[0] + "/" for name in names if name.endswith(f"/{RUN_FILE}") and name != own + RUN_FILE}
@@ -106,42 +106,42 @@ def _remote(where: str, split: str, with_texts: bool) -> Source:
     return _known(outside, len(names), where, split, with_texts)
 
 
-def _local(where: str, split: str, with_texts: bool) -> Source | None:
+def _local(where: str, split: str, with_texts: bool) -> InputSource | None:
     path = Path(where)
     if path.is_dir():
         return _folder(path, where, split, with_texts)
     if zip_members.is_archive(where):
         return _archive(where, "*", split, with_texts)
     if member := zip_members.inside(where):
-        return _archive(*member, split, True) if glob.has_magic(member[1]) else Source((where,))
+        return _archive(*member, split, True) if glob.has_magic(member[1]) else InputSource((where,))
     if path.exists():  # a named pipe is no regular file
-        return Source((where,))
+        return InputSource((where,))
     if glob.has_magic(where):
         return _glob(where)
     folder, _, configuration = where.rpartition(":")
     if (folder and configuration and Path(folder).is_dir()) or (format_of(where) is None and is_dataset_id(where)):
-        return Source((), dataset=where)
+        return InputSource((), dataset=where)
     return None
 
 
-def _folder(path: Path, where: str, split: str, with_texts: bool) -> Source:
+def _folder(path: Path, where: str, split: str, with_texts: bool) -> InputSource:
     if path.resolve() == Path(path.resolve().anchor):
         raise InputError(f"{where}: the whole disk", "name a folder of it")
     if is_saved(path):
-        return Source((), saved=where)
+        return InputSource((), saved=where)
     if has_card(path):
-        return Source((), dataset=where)
+        return InputSource((), dataset=where)
     every = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
     return _known([str(file) for file in _outside_runs(every, path)], len(every), where, split, with_texts)
 
 
-def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> Source:
+def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> InputSource:
     names = zip_members.members(archive)
     matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
     return _known([f"{archive}/{name}" for name in matching], len(matching), archive, split, with_texts)
 
 
-def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> Source:
+def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> InputSource:
     """The files of a folder or an archive that can be read; where their names say splits, those of one."""
     known = [name for name in names if format_of(name) is not None]
     records = [name for name in known if format_of(name) != "text"]
@@ -156,7 +156,7 @@ def _known(names: list[str], every: int, where: str, split: str, with_texts: boo
         chosen = [name for name in chosen if splits[name] == wanted]
         if not chosen:
             raise InputError(f"{where}: there is no split {split}", f"--split names one of {', '.join(there)}")
-    return Source(tuple(chosen), ignored=every - len(chosen))
+    return InputSource(tuple(chosen), ignored=every - len(chosen))
 
 
 def _split_of(name: str) -> str | None:
@@ -165,7 +165,7 @@ def _split_of(name: str) -> str | None:
     return next((split for split, ways in SPLIT_WORDS.items() if any(way in words for way in ways)), None)
 
 
-def _glob(where: str) -> Source:
+def _glob(where: str) -> InputSource:
     names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
     # A link, or two stars in a row, may lead to one file by several names.
     files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
@@ -174,7 +174,7 @@ def _glob(where: str) -> Source:
         return _missing(where)
     if not once:
         raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
-    return Source(tuple(sorted(once.values())))
+    return InputSource(tuple(sorted(once.values())))
 
 
 def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
@@ -201,7 +201,7 @@ def _before_magic(pattern: str) -> Path:
     return Path(*fixed)
 
 
-def _missing(where: str) -> Source:
+def _missing(where: str) -> InputSource:
     path = Path(where)
     try:
         names = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]

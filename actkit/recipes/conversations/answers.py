@@ -38,7 +38,7 @@ class Answers(Protocol):
 
 
 @dataclass(frozen=True)
-class Sides:
+class NamedSides:
     """Two fields, named for what they are."""
 
     chosen: str

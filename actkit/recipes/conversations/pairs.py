@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from actkit.errors import RecordError, UsageError
-from actkit.recipes.conversations.answers import Answer, Sides
+from actkit.recipes.conversations.answers import Answer, NamedSides
 from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
@@ -114,7 +114,7 @@ def shape_in(fields: Fields, form: str | None) -> Shape:
         if shape.needs and not missing:
             there = next((name for name in shape.needs if name in fields.value), None)
             raise RecordError(there or shape.needs[0], "empty" if there else "missing")
-        if not isinstance(shape.answers, Sides) and not shape.answers.found(fields):
+        if not isinstance(shape.answers, NamedSides) and not shape.answers.found(fields):
             raise RecordError(None, f"not of the shape {form}: {shape.record}")
         return shape
     found = shape_of(fields)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.answers import Answers, InOrder, LastOf, Sides
+from actkit.recipes.conversations.answers import Answers, InOrder, LastOf, NamedSides
 from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue
 from actkit.recipes.conversations.fields import Fields, is_empty, lookup
@@ -68,7 +68,7 @@ def _of_post(fields: Fields) -> Context:
     return Context(({"role": "user", "content": text},), plain=text)
 
 
-CHOSEN = Sides("chosen", "rejected")
+CHOSEN = NamedSides("chosen", "rejected")
 OBJECT_TEXT = ("response", "answer", "text", "content", "completion", "output", "generation")
 SCORES = (
     *("overall_score", "score", "pm_score", "rating", "overall_rating", "reward", "rm_score"),
@@ -154,31 +154,31 @@ SHAPES: tuple[Shape, ...] = (
         "responses",
         '{"instruction", "chosen_response", "rejected_response"}',
         ("argilla/ultrafeedback-binarized-preferences", "argilla/distilabel-math-preference-dpo"),
-        Sides("chosen_response", "rejected_response"),
+        NamedSides("chosen_response", "rejected_response"),
     ),
     Shape(
         "openai",
         '{"input": {"messages", "tools"}, "preferred_output": [message], "non_preferred_output": [message]}',
         ("OpenAI preference fine-tuning",),
-        Sides("preferred_output", "non_preferred_output"),
+        NamedSides("preferred_output", "non_preferred_output"),
     ),
     Shape(
         "preferred",
         '{"prompt", "preferred", "dispreferred"}',
         ("microsoft/WildFeedback",),
-        Sides("preferred", "dispreferred"),
+        NamedSides("preferred", "dispreferred"),
     ),
     Shape(
         "accepted",
         '{"input", "accepted", "rejected"}',
         ("Vezora/Code-Preference-Pairs",),
-        Sides("accepted", "rejected"),
+        NamedSides("accepted", "rejected"),
     ),
     Shape(
         "better-worse",
         '{"prompt", "better_response", "worse_response"}, or the two under names like these',
         ("files of one's own",),
-        Sides(
+        NamedSides(
             "better_response",
             "worse_response",
             (
@@ -199,26 +199,26 @@ SHAPES: tuple[Shape, ...] = (
         "j-k",
         '{"question", "response_j", "response_k"}: j is the better one',
         ("lvwerra/stack-exchange-paired",),
-        Sides("response_j", "response_k"),
+        NamedSides("response_j", "response_k"),
     ),
     Shape(
         "chosen-messages",
         '{"chosen_messages": […], "rejected_messages": […]}',
         ("files of one's own",),
-        Sides("chosen_messages", "rejected_messages"),
+        NamedSides("chosen_messages", "rejected_messages"),
     ),
     Shape(
         "truthful-qa",
         '{"Question", "Best Answer", "Best Incorrect Answer"}',
         ("TruthfulQA.csv",),
-        Sides("Best Answer", "Best Incorrect Answer"),
+        NamedSides("Best Answer", "Best Incorrect Answer"),
         prompt="Question",
     ),
     Shape(
         "truthful-qa-lists",
         '{"question", "best_answer", "correct_answers": ["…"], "incorrect_answers": ["…"]}',
         ("truthfulqa/truthful_qa generation",),
-        Sides("correct_answers", "incorrect_answers"),
+        NamedSides("correct_answers", "incorrect_answers"),
         needs=("best_answer",),
     ),
     Shape(
@@ -237,7 +237,7 @@ SHAPES: tuple[Shape, ...] = (
         "swift-query",
         '{"system", "query", "response", "rejected_response", "history"}',
         ("ms-swift 2",),
-        Sides("response", "rejected_response"),
+        NamedSides("response", "rejected_response"),
     ),
     Shape(
         "post",
@@ -383,7 +383,7 @@ def shape_of(fields: Fields) -> Shape | None:
     """
     names = fields.names
     if names.chosen is not None or names.rejected is not None:
-        own = Sides(names.chosen or "chosen", names.rejected or "rejected")
+        own = NamedSides(names.chosen or "chosen", names.rejected or "rejected")
         return Shape("named-fields", "", (), own) if own.found(fields) else None
     if CHOSEN.found(fields):
         known = next((shape for shape in SHAPES if shape.answers is CHOSEN and shape.found(fields)), None)
@@ -391,7 +391,7 @@ def shape_of(fields: Fields) -> Shape | None:
             return Shape("named-fields", "", (), CHOSEN)
         return known
     found = [shape for shape in SHAPES if shape.answers is not CHOSEN and shape.found(fields)]
-    for kinds in ((LastOf,), (Sides,), (Judged, Ranked, InOrder)):
+    for kinds in ((LastOf,), (NamedSides,), (Judged, Ranked, InOrder)):
         own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]
         if len(own_kind) > 1 and kinds != (LastOf,) and not _same(own_kind):
             first, second = own_kind[:2]

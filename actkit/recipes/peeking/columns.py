@@ -26,7 +26,7 @@ KINDS = {
 
 
 @dataclass
-class Column:
+class FileColumn:
     """One column of the records."""
 
     name: str
@@ -82,12 +82,12 @@ class Column:
         return found | ({"labels": self.labels} if self.labels else {})
 
 
-def columns_of(values: Iterable[Any]) -> list[Column]:
+def columns_of(values: Iterable[Any]) -> list[FileColumn]:
     """The columns of some records, in the order in which they come, those within objects under dotted paths."""
-    found: dict[str, Column] = {}
+    found: dict[str, FileColumn] = {}
     for value in values:
         for path, cell in leaves(value).items() if isinstance(value, Mapping) else ():
-            found.setdefault(path, Column(path)).add(cell)
+            found.setdefault(path, FileColumn(path)).add(cell)
     return list(found.values())
 
 
@@ -107,7 +107,7 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def texts_first(columns: Iterable[Column]) -> list[str]:
+def texts_first(columns: Iterable[FileColumn]) -> list[str]:
     """Names of the columns of conversations and of text, that with the longest texts first, what may be ids last."""
     texts = [
         column

@@ -7,7 +7,7 @@ from typing import Any
 
 from actkit.recipes.label_words import WORDS, word_of
 from actkit.recipes.labels import LABEL_FIELDS, FeedbackFields
-from actkit.recipes.peeking.columns import Column, texts_first
+from actkit.recipes.peeking.columns import FileColumn, texts_first
 
 MOST_TEXTS = 3
 """Columns of text that are tried."""
@@ -25,7 +25,9 @@ DENIED = frozenset(("not", "never", "isn't", "isn’t", "wasn't", "wasn’t"))
 """Words that turn what follows round; such a label is taken for neither."""
 
 
-def label_options(columns: Sequence[Column], values: Sequence[Any]) -> Iterator[tuple[tuple[str, ...], FeedbackFields]]:
+def label_options(
+    columns: Sequence[FileColumn], values: Sequence[Any]
+) -> Iterator[tuple[tuple[str, ...], FeedbackFields]]:
     """Options and what they mean, the plainest first: none, another field, rules for grades, two classes."""
     yield (), FeedbackFields()
     if values and all(isinstance(value, str) for value in values):
@@ -38,12 +40,12 @@ def label_options(columns: Sequence[Column], values: Sequence[Any]) -> Iterator[
                 yield ("--text-field", text, *options), FeedbackFields(text=text, **own)
 
 
-def _likely(column: Column) -> int:
+def _likely(column: FileColumn) -> int:
     """Columns that are called as labels are come first, then grades, then words."""
     return 0 if column.name.rpartition(".")[2] in LABEL_FIELDS else 1 if column.numbers else 2
 
 
-def _of(column: Column) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+def _of(column: FileColumn) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Ways to read a column as the label."""
     name = ("--label-field", column.name)
     labels = [label.partition(" (class ")[0] for label in column.labels]

@@ -20,11 +20,11 @@ from actkit.pipeline.input.formats import FORMATS, format_of
 from actkit.pipeline.input.packed import packing_of
 from actkit.pipeline.input.reader import read_records, records_about
 from actkit.pipeline.input.records import Record, Rejected
-from actkit.pipeline.input.sources import Source, find
+from actkit.pipeline.input.sources import InputSource, find
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.rejections import told
 from actkit.recipes.conversations.fields import ContextFields
-from actkit.recipes.peeking.columns import Column, columns_of, roles_of
+from actkit.recipes.peeking.columns import FileColumn, columns_of, roles_of
 from actkit.recipes.peeking.labels import is_guess
 from actkit.recipes.peeking.tries import Try, tries_of
 from actkit.recipes.runner import Ingredients, ingredients
@@ -73,7 +73,7 @@ class Peek:
     exact: bool
     rejected: str
     """The first record that cannot be read at all."""
-    columns: list[Column]
+    columns: list[FileColumn]
     roles: dict[str, int]
     readings: list[Reading]
 
@@ -130,11 +130,11 @@ def _readable(path: str, read: ReadSpec) -> tuple[ReadSpec, tuple[str, ...]]:
     return read, given
 
 
-def _default(source: Source) -> str:
+def _default(source: InputSource) -> str:
     return "text" if source.files and format_of(source.files[0]) is None else "jsonl"
 
 
-def _format(source: Source) -> str:
+def _format(source: InputSource) -> str:
     """What people call the format: `JSONL, gzip`, `3 files (Parquet)`, `dataset of save_to_disk`."""
     if source.saved is not None:
         return "dataset of save_to_disk"

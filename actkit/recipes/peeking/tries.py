@@ -9,7 +9,7 @@ from actkit.config import ReadSpec
 from actkit.pipeline.recipe import Recipe
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.conversations.fields import ContextFields, PairFields
-from actkit.recipes.peeking.columns import Column, texts_first
+from actkit.recipes.peeking.columns import FileColumn, texts_first
 from actkit.recipes.peeking.labels import label_options
 from actkit.recipes.runner import Ingredients
 
@@ -43,7 +43,7 @@ class Asked:
 
 
 def tries_of(
-    path: str, read: ReadSpec, columns: Sequence[Column], values: Sequence[Any], context: ContextFields
+    path: str, read: ReadSpec, columns: Sequence[FileColumn], values: Sequence[Any], context: ContextFields
 ) -> Iterator[tuple[str, list[Try]]]:
     """Command → the ways to give it the file, the plainest first."""
     texts = texts_first(columns)
@@ -122,7 +122,7 @@ def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
         yield Asked(name)
 
 
-def _pairs(columns: Sequence[Column]) -> Iterator[tuple[tuple[str, ...], str | None, PairFields]]:
+def _pairs(columns: Sequence[FileColumn]) -> Iterator[tuple[tuple[str, ...], str | None, PairFields]]:
     """The fields of preference pairs: the usual names, or those that lie within one object."""
     yield (), None, PairFields()
     names = {column.name for column in columns}

@@ -34,7 +34,7 @@ OTHER_DRAWS = 11
 
 
 @dataclass(frozen=True)
-class Direction:
+class RunDirection:
     """A direction at one hook point."""
 
     layer: int
@@ -60,7 +60,7 @@ class DirectionPlan:
     seed: int = 0
 
 
-def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Direction]:
+def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[RunDirection]:
     """The directions that are meant, by layer.
 
     Raises RunError for a run without directions, UsageError for a layer or method that it does not have.
@@ -76,7 +76,7 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Directi
     there = sorted({row["layer"] for row in rows})
     wanted = set(there) if plan.every_layer and plan.layers is None else set(_layers(plan.layers, there, n_layers, run))
     found = [
-        Direction(
+        RunDirection(
             row["layer"],
             row["hook_point"],
             row["method"],
@@ -94,7 +94,7 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[Directi
     )
 
 
-def actions_on(run: Path, directions: Sequence[Direction], plan: DirectionPlan) -> list[Action]:
+def actions_on(run: Path, directions: Sequence[RunDirection], plan: DirectionPlan) -> list[Action]:
     """The model as it is, every direction at every strength, and the controls of each layer and strength."""
     controls = {direction.hook_point: _controls(run, direction, plan) for direction in directions}
     if plan.every_layer:
@@ -113,7 +113,7 @@ def actions_on(run: Path, directions: Sequence[Direction], plan: DirectionPlan) 
 
 
 def _everywhere(
-    directions: Sequence[Direction], controls: dict[str, list[tuple[str, Vector]]], plan: DirectionPlan
+    directions: Sequence[RunDirection], controls: dict[str, list[tuple[str, Vector]]], plan: DirectionPlan
 ) -> list[Action]:
     """Each method's directions at all layers at once, and controls at all layers at once: as many as each layer has."""
     found: list[Action] = []
@@ -134,7 +134,7 @@ def _everywhere(
 
 def _action(
     number: int,
-    direction: Direction,
+    direction: RunDirection,
     source: str,
     unit: Vector,
     strength: float,
@@ -160,7 +160,7 @@ def _action(
     )
 
 
-def _controls(run: Path, direction: Direction, plan: DirectionPlan) -> list[tuple[str, Vector]]:
+def _controls(run: Path, direction: RunDirection, plan: DirectionPlan) -> list[tuple[str, Vector]]:
     """`n_controls` directions of length 1 at one hook point: half Gaussian, then half exchanged."""
     n_exchanged = plan.n_controls // 2
     rng = np.random.default_rng((plan.seed, OTHER_DRAWS, direction.layer))

@@ -42,7 +42,7 @@ from actkit.verify.recompute.while_running import Verifying
 
 
 @dataclass(frozen=True)
-class Source:
+class SteeredRun:
     """The run that is steered."""
 
     path: Path
@@ -64,7 +64,7 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     check(own)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
-    source = Source(path_of(own.run), facts_of(path_of(own.run)))
+    source = SteeredRun(path_of(own.run), facts_of(path_of(own.run)))
     description = describe(_model(source, common))
     tokenizer = DatedTokenizer(description.tokenizer, date_of(source.options.get("date")))
     description = replace(description, tokenizer=tokenizer)
@@ -96,7 +96,7 @@ def _batch(common: FollowSpec, ready: Ready, vocabulary: int) -> BatchSpec:
     )
 
 
-def _prepared(spec: SteerSpec, source: Source, description: Description) -> tuple[Ready, list[Wordings]]:
+def _prepared(spec: SteerSpec, source: SteeredRun, description: Description) -> tuple[Ready, list[Wordings]]:
     """Interventions and texts; the stems whose answers are still to be generated apart."""
     tables = source.facts["tables"]
     chat = bool(source.facts.get("detected", {}).get("chat", bool(description.tokenizer.chat_template)))
@@ -134,7 +134,7 @@ def _aurocs(run: Path, hook_points: Collection[str | None]) -> list[dict[str, An
     return [row for row in rows_of_table(run, "direction_scores", columns) if row["hook_point"] in hook_points]
 
 
-def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Description) -> Ready:
+def _of_features(spec: SteerSpec, source: SteeredRun, ready: Ready, description: Description) -> Ready:
     """Interventions on features, and the run's held-out labelled texts."""
     plan = FeaturePlan(
         spec.features or "top:10",
@@ -182,7 +182,7 @@ def _of_features(spec: SteerSpec, source: Source, ready: Ready, description: Des
     )
 
 
-def _model(source: Source, common: FollowSpec) -> ModelSpec:
+def _model(source: SteeredRun, common: FollowSpec) -> ModelSpec:
     """The model of the run, to be loaded as it was there."""
     about = source.facts["model"]
     revision = str(about.get("revision") or "")
@@ -199,7 +199,7 @@ def _model(source: Source, common: FollowSpec) -> ModelSpec:
     )
 
 
-def _sae(source: Source, name: str, description: Description) -> Sae:
+def _sae(source: SteeredRun, name: str, description: Description) -> Sae:
     """The SAE of that name, loaded as the run did."""
     spec = sae_spec(name, source.options.get("sae") or (), source.options.get("sae_release"))
     return load_saes([spec], description.spec.device)[0]

@@ -18,7 +18,7 @@ from actkit.pipeline.rules import Rules
 from actkit.verify.recompute.records import NO_MODULE, Recomputing
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.steered import interventions_in, stored_actions
-from actkit.verify.recompute.weights import Weights, check_of_weights
+from actkit.verify.recompute.weights import LoadedWeights, check_of_weights
 from actkit.verify.tables.derived import OF_WEIGHTS, made_alike
 from actkit.verify.tables.findings import Findings
 
@@ -69,7 +69,7 @@ def recompute(
     found.not_recomputed |= lacking
     found.others += [*_other_model(about, description), *_not_held(found)]
     if made_alike(facts):
-        check_of_weights(run, facts, Weights(saes, lacking, plain.module, description.tokenizer), findings)
+        check_of_weights(run, facts, LoadedWeights(saes, lacking, plain.module, description.tokenizer), findings)
     how = {"dtype": description.spec.dtype, "attn": description.spec.attn, "device": description.spec.device}
     return found, {"seed": spec.seed, **how, **found.facts(), "seconds": round(time.time() - began, 3)}
 
@@ -92,7 +92,7 @@ def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, find
     for name, why in lacking.items():
         findings.wrong("derived", name, f"cannot be loaded, and {', '.join(needed)} not compared with it ({why})")
     tokenizer = None if description is None else description.tokenizer
-    check_of_weights(run, facts, Weights(saes, lacking, module, tokenizer), findings)
+    check_of_weights(run, facts, LoadedWeights(saes, lacking, module, tokenizer), findings)
 
 
 def _not_held(found: Recomputed) -> list[str]:

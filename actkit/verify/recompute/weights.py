@@ -29,7 +29,7 @@ LEFT_OUT = "feature_logits_left_out"
 
 
 @dataclass(frozen=True)
-class Weights:
+class LoadedWeights:
     """What could be loaded of a run's model and SAEs."""
 
     saes: Mapping[str, Sae]
@@ -39,7 +39,7 @@ class Weights:
     tokenizer: Any = None
 
 
-def check_of_weights(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
+def check_of_weights(run: Path, facts: Mapping[str, Any], weights: LoadedWeights, findings: Findings) -> None:
     """Compute the tables again and compare them, but for those of weights that are lacking, which the caller says."""
     findings.notes[:] = [note for note in findings.notes if not note.startswith(BY_CHECKSUMS)]
     try:
@@ -52,7 +52,7 @@ def check_of_weights(run: Path, facts: Mapping[str, Any], weights: Weights, find
         findings.wrong("derived", "tables of weights", f"cannot be computed again ({line(error)})")
 
 
-def _check_directions(run: Path, weights: Weights, findings: Findings) -> None:
+def _check_directions(run: Path, weights: LoadedWeights, findings: Findings) -> None:
     again = of_directions(direction_features(run, list(weights.saes.values())))
     tables = [read_part(part) for part in parts(run, "direction_features")]
     table = pa.concat_tables(tables)
@@ -79,7 +79,7 @@ def _check_directions(run: Path, weights: Weights, findings: Findings) -> None:
         findings.wrong("derived", "direction_features", f"{', '.join(map(str, keys[row]))}: {what}")
 
 
-def _cosines(run: Path, weights: Weights, key: tuple[Any, ...]) -> torch.Tensor:
+def _cosines(run: Path, weights: LoadedWeights, key: tuple[Any, ...]) -> torch.Tensor:
     """[d_sae] of one direction with an SAE's decoder rows."""
     name, _, hook_point, method = key
     rows = rows_of_table(run, "directions")
@@ -89,7 +89,7 @@ def _cosines(run: Path, weights: Weights, key: tuple[Any, ...]) -> torch.Tensor:
     return sae.cosines(torch.tensor(np.array([direction], dtype=np.float32))).float().cpu()[0]
 
 
-def _check_logits(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
+def _check_logits(run: Path, facts: Mapping[str, Any], weights: LoadedWeights, findings: Findings) -> None:
     head = unembedding(weights.module)
     if head is None:
         findings.wrong("derived", "feature_logits", "the model has no output layer to hold them against")
@@ -141,7 +141,7 @@ def _names(table: pa.Table, end: str, tokenizer: Any) -> Iterator[str]:
             yield f"{number} is {right!r}, not {name!r}"
 
 
-def _check_urls(run: Path, facts: Mapping[str, Any], weights: Weights, findings: Findings) -> None:
+def _check_urls(run: Path, facts: Mapping[str, Any], weights: LoadedWeights, findings: Findings) -> None:
     for table in facts["tables"]:
         for part in parts(run, table):
             with open_part(part) as file:

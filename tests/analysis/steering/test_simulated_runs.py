@@ -15,7 +15,7 @@ import pytest
 from actkit.analysis.steering.choice import chosen_p_value
 from actkit.analysis.steering.effects import Made, effect_rows
 from actkit.analysis.steering.intervals import contrast
-from actkit.analysis.steering.samples import ANSWERS, Measured, Samples, read_samples
+from actkit.analysis.steering.samples import ANSWERS, Changes, Measured, read_samples
 from actkit.analysis.steering.tables import made_of, report_of
 from actkit.analysis.steering.verdict import is_shown
 from actkit.recipes.steering.spec import SteerSpec
@@ -25,7 +25,7 @@ RUNS, LEVEL, N_STEMS = 200, 0.05, 16
 STRENGTHS = (1.0, 2.0, 4.0)
 
 
-def shown(samples: Sequence[Samples], made: Sequence[Made], as_if_not_chosen: bool = False) -> bool:
+def shown(samples: Sequence[Changes], made: Sequence[Made], as_if_not_chosen: bool = False) -> bool:
     """Whether a run of these numbers says that its direction does something."""
     nothing = np.full(samples[0].change.shape[1], np.nan)
     rows = effect_rows(Measured(samples, nothing), made, budget=0.1)
@@ -46,7 +46,7 @@ def made_up(layers: Sequence[int], n_controls: int = 20) -> list[Made]:
     return found
 
 
-def drawn(made: Sequence[Made], effect: float, rng: np.random.Generator) -> list[Samples]:
+def drawn(made: Sequence[Made], effect: float, rng: np.random.Generator) -> list[Changes]:
     """Every direction does something, of either sign, to all stems alike, and more to each; at each strength its share.
 
     `effect` comes on top of what the direction does, at all layers.
@@ -62,7 +62,7 @@ def drawn(made: Sequence[Made], effect: float, rng: np.random.Generator) -> list
             )
             change[:, action.intervention_id] = np.concatenate([moved, -moved]) / 2
         stems = np.tile(np.arange(N_STEMS), 2)
-        found.append(Samples(ANSWERS, split, stems, np.repeat([1, -1], N_STEMS), stems, change))
+        found.append(Changes(ANSWERS, split, stems, np.repeat([1, -1], N_STEMS), stems, change))
     return found
 
 
@@ -119,7 +119,7 @@ def test_several_verdicts_say_how_many_chance_alone_would_show() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Samples], list[Made]]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Changes], list[Made]]:
     """What 200 random directions at each of two layers of `tiny` do to the answers of a bundled concept."""
     folder = tmp_path_factory.mktemp("tiny")
     concept = called("concept", "enthusiasm", "--layers", "1,2", out=folder / "concept")
@@ -130,7 +130,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Samples], l
 
 
 @pytest.mark.slow
-def test_random_directions_and_shuffled_answers_show_nothing(measured: tuple[list[Samples], list[Made]]) -> None:
+def test_random_directions_and_shuffled_answers_show_nothing(measured: tuple[list[Changes], list[Made]]) -> None:
     """On `tiny`: each run has a random direction, 20 others as its controls, and answers whose sides are exchanged."""
     samples, made = measured
     rng, false = np.random.default_rng(0), 0
@@ -154,7 +154,7 @@ def test_random_directions_and_shuffled_answers_show_nothing(measured: tuple[lis
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_true_effect(measured: tuple[list[Samples], list[Made]]) -> None:
+def test_intervals_hold_the_true_effect(measured: tuple[list[Changes], list[Made]]) -> None:
     """On `tiny`: of runs whose stems are drawn from those there are, the effect over all of these is the true one."""
     samples, made = measured
     rng = np.random.default_rng(0)

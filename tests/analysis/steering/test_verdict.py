@@ -7,7 +7,7 @@ import pytest
 
 from actkit.analysis.steering.choice import choose
 from actkit.analysis.steering.effects import Made, effect_rows
-from actkit.analysis.steering.samples import Measured, Samples
+from actkit.analysis.steering.samples import Changes, Measured
 from actkit.analysis.steering.verdict import is_shown, spelled, verdict
 
 ROW: dict[str, Any] = {
@@ -123,11 +123,11 @@ def test_rows_of_effects_worked_out_by_hand() -> None:
             [0.0, -2.0, -4.0, 0.0, 0.0],
         ]
     )
-    answers = Samples(
+    answers = Changes(
         "answers", "test", np.array([0, 1, 0, 1]), np.array([1, 1, -1, -1]), np.array([0, 1, 0, 1]), change
     )
     cost = np.array([[0.0, 0.02, 0.3, 0.0, 0.0], [0.0, 0.04, 0.5, 0.0, 0.0]])
-    neutral = Samples("cost", "neutral", np.array([2, 3]), np.ones(2, dtype=np.int64), np.array([2, 3]), cost)
+    neutral = Changes("cost", "neutral", np.array([2, 3]), np.ones(2, dtype=np.int64), np.array([2, 3]), cost)
     measured = Measured([answers, neutral], np.array([0.0, 0.1, 0.2, 0.3, 0.4]))
     several = [made(1, 1.0, False), made(2, 2.0, False, 1), made(3, 1.0, True), made(4, 1.0, True)]
     first, second, control, _ = effect_rows(measured, several, 0.1)

@@ -22,7 +22,7 @@ import pytest
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.corpus import find_corpus, read_documents
-from actkit.pipeline.input.sources import Source, opened
+from actkit.pipeline.input.sources import InputSource, opened
 
 
 def write(folder: Path, texts: Mapping[str, str | bytes]) -> None:
@@ -167,7 +167,7 @@ def test_globs_are_resolved_here_as_quotes_keep_the_shell_from_it(
     assert names(tmp_path / "[bc].*") == ["b.md", "c.txt"]
     assert names(tmp_path / "**" / "*.md") == ["a.md", "b.md", "d.md", "e.md"]
     monkeypatch.chdir(tmp_path)
-    assert find_corpus("sub/?.md") == Source(("sub/d.md",))
+    assert find_corpus("sub/?.md") == InputSource(("sub/d.md",))
     assert error_of("*.json").message == "*.json: no file matches"
 
 
@@ -206,7 +206,7 @@ def test_a_text_given_where_a_path_belongs_is_an_error_and_no_traceback(where: s
 
 def test_ids_of_datasets_are_told_from_paths() -> None:
     for where in ("wikitext", "Salesforce/wikitext", "Salesforce/wikitext:wikitext-2-raw-v1", "a.b/c_d-e:1.0"):
-        assert find_corpus(where) == Source((), dataset=where)
+        assert find_corpus(where) == InputSource((), dataset=where)
         assert find_corpus(where).facts() == {"dataset": where}
 
 
@@ -229,7 +229,7 @@ def test_documents_are_read_one_at_a_time(tmp_path: Path) -> None:
     assert isinstance(second := next(records), Record) and second.value == "changed"
     (tmp_path / "b.txt").unlink()
     with pytest.raises(InputError, match=r"b\.txt: No such file"):
-        list(read_documents(Source((str(tmp_path / "b.txt"),))))
+        list(read_documents(InputSource((str(tmp_path / "b.txt"),))))
 
 
 CARD = """---
