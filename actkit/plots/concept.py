@@ -23,6 +23,7 @@ from actkit.plots.style import (
     label,
     layer_axis,
     panels,
+    plain,
 )
 
 WARN = 0.5
@@ -101,7 +102,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         made,
         "How well a direction tells the sides apart, by layer",
         f"AUROC of {n:,} test pairs with its 95 % interval, clustered by stem{said}. The bands are what the AUROC of "
-        f"{label(about['method'])} is when sides are exchanged, and of random directions.",
+        f"{plain(about['method'])} is when sides are exchanged, and of random directions.",
         "SELECT layer, method, auroc_heldout, auroc_heldout_low, auroc_heldout_high, shuffled_low, shuffled_high,\n"
         "       random_low, random_high, n_heldout FROM 'RUN/direction_scores/*.parquet' ORDER BY ALL",
     )
@@ -250,7 +251,7 @@ def directions(run: Source, pick: Pick) -> Drawn:
         made.update_xaxes(title="cosine with its decoder row", row=1, col=2)
         made.update_yaxes(title="feature", type="category", autorange="reversed", row=1, col=2)
     said = (
-        f", and the {len(near)} features nearest to {label(near[0]['method'])} at layer {near[0]['layer']}"
+        f", and the {len(near)} features nearest to {plain(near[0]['method'])} at layer {near[0]['layer']}"
         if near
         else ""
     )

@@ -10,7 +10,20 @@ import pyarrow.compute as pc
 from actkit.plots.feature_rows import position_rows, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, columns_of, needs, sql
 from actkit.plots.strip import MOST, strip
-from actkit.plots.style import BLUE, GREY, LOG, MAX_POINTS, ORANGE, band, counts, figure, label, line, panels, visible
+from actkit.plots.style import (
+    BLUE,
+    GREY,
+    LOG,
+    MAX_POINTS,
+    ORANGE,
+    band,
+    counts,
+    figure,
+    line,
+    panels,
+    plain,
+    visible,
+)
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
 
@@ -47,7 +60,7 @@ def map_(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Every feature: how often and how strongly",
-        f"{len(shown):,} of the {len(alive):,} features of {label(sae)} that are active on some token, of {len(ids):,}. A click opens the "
+        f"{len(shown):,} of the {len(alive):,} features of {plain(sae)} that are active on some token, of {len(ids):,}. A click opens the "
         f"feature. {NOT_SAID}",
         f"SELECT feature_id, density, max FROM 'RUN/feature_stats/*.parquet' WHERE sae = '{sql(sae)}' AND n_active > 0 ORDER BY density DESC",
         opens="feature",
@@ -84,7 +97,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
-        f"{int(sum(bins)):,} tokens on which feature {number} of {label(sae)} is active{rate if said is NOT_SAID else ''}; largest activation {most:.3g}. {said}",
+        f"{int(sum(bins)):,} tokens on which feature {number} of {plain(sae)} is active{rate if said is NOT_SAID else ''}; largest activation {most:.3g}. {said}",
         f"SELECT least(floor(activation / {most:.6g} * {len(bins)}), {len(bins) - 1}) AS bin, count(*) FROM 'RUN/feature_positions/*.parquet'\n"
         f"WHERE sae = '{sql(sae)}' AND feature_id = {number} GROUP BY 1 ORDER BY 1",
     )
@@ -118,8 +131,8 @@ def search(run: Source, pick: Pick) -> Drawn:
     made.update_yaxes(title="precision: share of its tokens that are these", tickformat=".0%", range=[-0.02, 1.03])
     return Drawn(
         made,
-        f"Which features are active on {label(token.replace(' ', '·'), 20)}",
-        f"{found.n_tokens:,} tokens with this text and {len(order):,} features of {label(sae)} that are active on one of them; best by F1: feature "
+        f"Which features are active on {plain(token.replace(' ', '·'), 20)}",
+        f"{found.n_tokens:,} tokens with this text and {len(order):,} features of {plain(sae)} that are active on one of them; best by F1: feature "
         f"{best}, recall {found.recall[best]:.1%}, precision {found.precision[best]:.1%}. {NOT_SAID}",
         f"SELECT feature_id, count(*) AS hits FROM 'RUN/feature_positions/*.parquet' JOIN 'RUN/tokens/*.parquet' USING (sequence_id, position)\n"
         f"WHERE sae = '{sql(sae)}' AND token = '{sql(visible(token))}' GROUP BY 1 ORDER BY hits DESC",
@@ -143,7 +156,7 @@ def document(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Feature {feature} over sequence {sequence} (record {text.row['record_id']})",
-        f"The first {min(len(boxes), MOST):,} of {len(boxes):,} tokens, special ones left out; activation of feature {feature} of {label(sae)}, from 0 to its "
+        f"The first {min(len(boxes), MOST):,} of {len(boxes):,} tokens, special ones left out; activation of feature {feature} of {plain(sae)}, from 0 to its "
         "largest anywhere. One text, no interval.",
         f"SELECT position, activation FROM 'RUN/feature_positions/*.parquet'\n"
         f"WHERE sequence_id = {sequence} AND sae = '{sql(sae)}' AND feature_id = {feature} ORDER BY position",
@@ -187,7 +200,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Active features by position, and how dense features are",
-        f"Median and quartiles over {n:,} tokens before position {POSITIONS} of {label(sae)}, special ones left out.{said}",
+        f"Median and quartiles over {n:,} tokens before position {POSITIONS} of {plain(sae)}, special ones left out.{said}",
         f"SELECT position, quantile_cont(n_active, [.25, .5, .75]) AS l0, count(*) AS n FROM 'RUN/features/*.parquet'\n"
         f"WHERE sae = '{sql(sae)}' GROUP BY 1 ORDER BY 1",
     )

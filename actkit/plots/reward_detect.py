@@ -7,7 +7,18 @@ import plotly.graph_objects as go
 
 from actkit.plots.feature_rows import sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs, sql
-from actkit.plots.style import BLUE, COLOURS, GREEN, GREY, MARKS, MAX_POINTS, ORANGE, figure, label, panels
+from actkit.plots.style import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    MARKS,
+    MAX_POINTS,
+    ORANGE,
+    figure,
+    panels,
+    plain,
+)
 from actkit.runs.reader import parts, sae_groups
 
 ENDS = 10
@@ -49,7 +60,7 @@ def forest(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Features at either end of the ranking",
-        f"The {len(shown)} features of {label(sae)} with the largest and smallest AUROC of {len(rows):,} tested; {n} texts in discovery, {held} "
+        f"The {len(shown)} features of {plain(sae)} with the largest and smallest AUROC of {len(rows):,} tested; {n} texts in discovery, {held} "
         f"held out, 95 % intervals. Grey: where the best of all features lies by chance, {low:.3f} to {high:.3f}.",
         SCORES.format(
             "rank, feature_id, auroc, auroc_low, auroc_high, auroc_heldout, auroc_heldout_low, auroc_heldout_high",
@@ -57,6 +68,10 @@ def forest(run: Source, pick: Pick) -> Drawn:
         ),
         opens="feature",
     )
+
+
+METHODS = {"draws": "random draws", "exact": "exact", "limit": "three-moment approximation"}
+"""p_method → its name in a sentence."""
 
 
 def volcano(run: Source, pick: Pick) -> Drawn:
@@ -102,7 +117,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Size and certainty of every feature",
-        f"{len(kept):,} of {len(rows):,} tested features of {label(sae)}, two-sided p under exchange of labels ({', '.join(methods)}){floor}; "
+        f"{len(kept):,} of {len(rows):,} tested features of {plain(sae)}, two-sided p under exchange of labels ({', '.join(METHODS.get(method, method) for method in methods)}){floor}; "
         f"{int((q <= limit).sum()):,} have q ≤ {limit:g} (Benjamini-Hochberg); by chance none would have.",
         SCORES.format("feature_id, auroc, p_value, p_method, q_value", sql(sae)),
         opens="feature",
@@ -151,7 +166,7 @@ def replication(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Does it hold on texts that chose nothing?",
-        f"{len(kept):,} features of {label(sae)}; {said}. Intervals are in the table; by chance half would agree.",
+        f"{len(kept):,} features of {plain(sae)}; {said}. Intervals are in the table; by chance half would agree.",
         SCORES.format("feature_id, auroc, auroc_heldout, auroc_heldout_low, auroc_heldout_high, q_value", sql(sae)),
         opens="feature",
     )
@@ -198,7 +213,7 @@ def probes(run: Source, pick: Pick) -> Drawn:
         made,
         "What the features are worth together",
         f"Logistic probes fitted on discovery texts, AUROC on {_n(about['data'], 'held_out')} held-out texts with 95 % intervals, of the best features "
-        f"of {label(sae)} by discovery.{dense} Dotted: chance.",
+        f"of {plain(sae)} by discovery.{dense} Dotted: chance.",
         "-- these figures are in run.json\nSELECT scores.saes, scores.length_only FROM read_json('RUN/run.json', maximum_depth = 4)",
     )
 

@@ -8,7 +8,20 @@ import plotly.graph_objects as go
 from actkit.plots.feature_rows import position_rows, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs, sql
 from actkit.plots.strip import strip
-from actkit.plots.style import BLUE, COLOURS, GREY, HEAT, LOG, MAX_POINTS, band, colour_bar, figure, label, line
+from actkit.plots.style import (
+    BLUE,
+    COLOURS,
+    GREY,
+    HEAT,
+    LOG,
+    MAX_POINTS,
+    band,
+    colour_bar,
+    figure,
+    label,
+    line,
+    plain,
+)
 from actkit.runs.by_sequence import rows_of_sequences, sequences_of
 
 BARS, FEATURES, RECORDS, POSITIONS = 15, 40, 60, 128
@@ -37,7 +50,7 @@ def record(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Record {text.row['record_id']}: the strongest feature of each token",
-        f"{len(shown):,} tokens of which features are stored, of {text.row['n_tokens']:,}; largest feature activation of {label(sae)}, "
+        f"Features are stored of {len(shown):,} of its {text.row['n_tokens']:,} tokens; largest feature activation of {plain(sae)}, "
         "the scale ends at the 95th percentile. One text, so there is no interval.",
         f"SELECT position, feature_ids[1] AS feature_id, feature_activations[1] AS activation\n"
         f"FROM 'RUN/features/*.parquet' WHERE sequence_id = {sequence} AND sae = '{sql(sae)}' ORDER BY position",
@@ -89,8 +102,8 @@ def last(run: Source, pick: Pick) -> Drawn:
     piece = next((box.text for box in text.boxes if box.first <= row["position"] <= box.last), "")
     return Drawn(
         made,
-        f"Record {text.row['record_id']}: features of the prompt's last token, {label(piece, 20)}",
-        f"The {len(ids)} largest of {row['n_active']} active features of {label(sae)} at position {row['position']}. One token, no interval.",
+        f"Record {text.row['record_id']}: features of the prompt's last token, {plain(piece, 20)}",
+        f"The {len(ids)} largest of {row['n_active']} active features of {plain(sae)} at position {row['position']}. One token, no interval.",
         f"SELECT feature_ids, feature_activations, n_active FROM 'RUN/features/*.parquet'\n"
         f"WHERE sequence_id = {sequence} AND position = {row['position']} AND sae = '{sql(sae)}'",
         opens="feature",
@@ -140,7 +153,7 @@ def matrix(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Features of the prompts' last tokens",
-        f"{len(records):,} records × the {len(top)} features of {label(sae)} that most of them share; empty: not active or not stored.",
+        f"{len(records):,} records × the {len(top)} features of {plain(sae)} that most of them share; empty: not active or not stored.",
         f"SELECT s.record_id, f.feature_ids, f.feature_activations FROM 'RUN/features/*.parquet' f JOIN 'RUN/sequences/*.parquet' s\n"
         f"USING (sequence_id) WHERE f.sae = '{sql(sae)}' AND f.position < coalesce(s.response_start, s.n_tokens)\n"
         "QUALIFY row_number() OVER (PARTITION BY s.record_id ORDER BY f.position DESC) = 1",
@@ -194,7 +207,7 @@ def sides(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Which features belong to prompts, which to responses",
-        f"{len(shown):,} features of {label(sae)} that are active at all, in {int(n[0]):,} prompt and {int(n[1]):,} response tokens (special "
+        f"{len(shown):,} features of {plain(sae)} that are active at all, in {int(n[0]):,} prompt and {int(n[1]):,} response tokens (special "
         "ones left out; half a token added to each count, so that none is 0). No interval.",
         f"SELECT feature_id, count(*) FILTER (WHERE p.position < s.response_start) AS in_prompts,\n"
         f"       count(*) FILTER (WHERE p.position >= s.response_start) AS in_responses\n"
@@ -233,7 +246,7 @@ def l0_figure(counts: dict[str, dict[int, list[int]]], sae: str) -> Drawn:
     return Drawn(
         made,
         "Active features by position",
-        f"Median and quartiles over {n:,} tokens before position {POSITIONS}, special ones left out, of how many features of {label(sae)} "
+        f"Median and quartiles over {n:,} tokens before position {POSITIONS}, special ones left out, of how many features of {plain(sae)} "
         "are active, before the cut to top_k or a threshold.",
         f"SELECT position, role, quantile_cont(n_active, [.25, .5, .75]) AS l0, count(*) AS n FROM 'RUN/features/*.parquet'\n"
         f"JOIN 'RUN/tokens/*.parquet' USING (sequence_id, position) WHERE sae = '{sql(sae)}' AND NOT is_special GROUP BY ALL ORDER BY ALL",

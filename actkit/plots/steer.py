@@ -20,6 +20,7 @@ from actkit.plots.style import (
     layer_axis,
     line,
     panels,
+    plain,
 )
 
 EFFECTS = "SELECT {} FROM 'RUN/effects/*.parquet' WHERE NOT is_control AND split = '{}' AND metric = '{}' ORDER BY ALL"
@@ -192,7 +193,7 @@ def samples(run: Source, _pick: Pick) -> Drawn:
     share = "" if chosen["share_right"] is None else f"; {chosen['share_right']:.0%} move as expected"
     return Drawn(
         made,
-        f"Text by text: {label(chosen['source'])}, layer {chosen['layer']}, strength {chosen['strength']:g}",
+        f"Text by text: {plain(chosen['source'])}, layer {chosen['layer']}, strength {chosen['strength']:g}",
         f"{len(own):,} {split} texts{share}. The band is the 95 % interval of their mean.",
         f"SELECT record_id, effect, delta_positive, delta_negative FROM 'RUN/effect_samples/*.parquet'\n"
         f"WHERE intervention_id = {chosen['intervention_id']} AND split = '{split}' AND metric = '{metric}' ORDER BY effect",

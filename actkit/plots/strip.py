@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actkit.plots.style import DIVERGING, HEAT, colour_bar, figure, label
+from actkit.plots.style import AMOUNT, DIVERGING, colour_bar, figure, label
 
 A_LINE = 10
 """Tokens in a line."""
@@ -36,7 +36,7 @@ def strip(
     colours: dict[str, Any] = (
         {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit}
         if signed
-        else {"colorscale": HEAT, "zmin": 0, "zmax": limit}
+        else {"colorscale": AMOUNT, "zmin": 0, "zmax": limit}
     )
     heat = go.Heatmap(
         z=values,

@@ -22,6 +22,8 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
 DASHES = ("solid", "dash", "dot", "dashdot")
 """Lines differ in these too, so that a printed page without colours can be read."""
 MARKS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+AMOUNT = ((0.0, "#f4f4f2"), (1.0, "#f2a23c"))
+"""For amounts under a text, which is dark on all of it."""
 HEAT = "cividis"
 """For amounts: even for colour-blind eyes, and monotone in grey."""
 DIVERGING = ((0.0, "#e07b00"), (0.5, "#f4f4f2"), (1.0, "#2b7bba"))
@@ -44,11 +46,14 @@ TITLE_WIDTH = 14
 
 def label(text: Any, longest: int = LONGEST) -> str:
     """A text of a run as plotly may show it: no tag, no entity, no line break, nothing that turns or hides text."""
-    shown = visible(str(text))
-    if len(shown) > longest:
-        shown = shown[: longest - 1] + "…"
     # Plotly reads a few tags and entities in every label, and `%{…}` in templates.
-    return html.escape(shown, quote=False).replace("%{", "%&#123;")
+    return html.escape(plain(text, longest), quote=False).replace("%{", "%&#123;")
+
+
+def plain(text: Any, longest: int = LONGEST) -> str:
+    """A text of a run in a title or a sentence, which whoever shows it escapes."""
+    shown = visible(str(text))
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def visible(text: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actkit.runs.detected import detected_of
+
 VERIFIED = "verify.json"
 
 
@@ -32,9 +34,9 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     reasons = sorted(facts.get("rejected_reasons", {}).items(), key=lambda reason: (-reason[1], reason[0]))
     if reasons:
         rows.append(("rejected", "; ".join(f"{count:,} × {reason}" for reason, count in reasons[:5])))
-    detected = {name: value for name, value in facts.get("detected", {}).items() if value not in (None, "")}
+    detected = [f"{name}: {said}" for name, said in detected_of(facts)]
     if detected:
-        rows.append(("detected", ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in detected.items())))
+        rows.append(("detected", ", ".join(detected)))
     rows.append(("verified", verified(run, facts)))
     rows.append(("again", f"actkit {facts['command']} --config {shlex.quote(f'{run.name}/config.yaml')} --out AGAIN"))
     return rows

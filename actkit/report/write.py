@@ -114,9 +114,11 @@ def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[
     from actkit.report.two_runs import share_axes
 
     by_name: dict[str, list[tuple[int, Any]]] = {}
+    headings: dict[str, str] = {}
     for number, of_run in enumerate(pictures):
-        for name, _, drawn in of_run:
+        for name, shows, drawn in of_run:
             by_name.setdefault(name, []).append((number, drawn))
+            headings[name] = shows[:1].upper() + shows[1:]
     sections, blocks = [], {}
     for name, sides in by_name.items():
         both = [drawn for _, drawn in sides if isinstance(drawn, Drawn)]
@@ -138,7 +140,7 @@ def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[
                     }
                 )
             else:
-                shown.append({"run": number, "title": name, "says": drawn.message, "query": "", "plot": None})
+                shown.append({"run": number, "title": headings[name], "says": drawn.message, "query": "", "plot": None})
         sections.append({"name": name, "sides": shown})
     return sections, blocks
 

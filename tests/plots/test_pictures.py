@@ -17,7 +17,7 @@ from actkit.plots import dpo, feature_dataset
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of
 from actkit.plots.save import save
-from actkit.plots.style import DARK, label, themed
+from actkit.plots.style import DARK, label, themed, titled
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
 from actkit.runs.run import open_run
@@ -176,6 +176,18 @@ def test_a_hostile_text_is_no_markup_in_any_figure(six_runs: Mapping[str, Path],
         text = json.dumps(draw(open_run(bad), name).figure.to_dict(), default=np.ndarray.tolist, ensure_ascii=False)
         assert "<a" not in text and "</script" not in text and "\u202e" not in text
         assert "⟨U+202E⟩" in text or name == "pair"
+
+
+def test_a_token_in_a_title_is_escaped_once(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """By whoever shows it: it stood there as &lt;|assistant|&gt;."""
+    shutil.copytree(six_runs["sae-extract"], tmp_path / "run")
+    for part in (tmp_path / "run/sequences").glob("*.parquet"):
+        table = pq.read_table(part, partitioning=None)
+        texts = pa.array(["<" * len(text) for text in table["text"].to_pylist()])
+        pq.write_table(table.set_column(table.column_names.index("text"), "text", texts), part)
+    found = draw(open_run(tmp_path / "run"), "last")
+    assert found.title.endswith("<") and "&lt;" not in found.title + found.says
+    assert "&lt;" in titled(found.figure, found.title, found.says).layout.title.text
 
 
 def test_the_command_line_lists_and_writes_pictures(

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
 from actkit.errors import in_short, listed
+from actkit.runs.detected import detected_of
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
@@ -45,10 +46,8 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
             f"{counted(counts['tokens'], 'token')} in {seconds:.1f} s ({_speed(facts)})",
         )
     )
-    for name, value in facts["detected"].items():
-        shown = _labels(value) if isinstance(value, Mapping) else value
-        if shown is not None:
-            screen.print(f"  {name.replace('_', ' ')}: {shown}", markup=False)
+    for name, said in detected_of(facts):
+        screen.print(f"  {name}: {said}", markup=False)
     _show_input(facts, screen)
     _show_records(facts, screen)
     for row in facts.get("health", ()):
@@ -153,14 +152,6 @@ def kept_by(reasons: Mapping[str, int]) -> list[str]:
     most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
     found = [next((hint for text, hint in KEEPING if text in reason), LISTED_THERE) for reason, _ in most]
     return list(dict.fromkeys(found))
-
-
-def _labels(meant: Mapping[str, Any]) -> str:
-    """What labels were taken for: `good, great → positive; bad → negative (field rating)`."""
-    signs = [f"{', '.join(meant[sign])} → {sign}" for sign in ("positive", "negative", "neutral") if meant.get(sign)]
-    other = ", ".join(f"{label} ({count:,})" for label, count in meant.get("neither", {}).items())
-    told = "; ".join([*signs, *([f"neither: {other}"] if other else [])]) or "none"
-    return f"{told} (field {meant['field']})" if meant.get("field") else told
 
 
 def _health(row: Mapping[str, Any]) -> str:
