@@ -150,12 +150,12 @@ def test_the_output_that_the_readme_shows_has_the_columns_of_today(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["concept", "honesty", "--layers", "recommended", "-o", "runs/honesty"])
-    shown = re.search(r"```\n(  layer method.*?)```", README, flags=re.DOTALL)
+    shown = re.search(r"```\n(mean-diff, at each layer:.*?)```", README, flags=re.DOTALL)
     assert shown is not None
-    header, *rows = shown[1].splitlines()
+    _, header, *rows = shown[1].splitlines()
     printed = capsys.readouterr().err.splitlines()
-    assert header in printed
-    assert len([line for line in printed if " mean-diff 0." in line]) == len(rows)
+    assert header in printed and max(map(len, shown[1].splitlines())) < 80
+    assert len([line for line in printed if re.match(r"[→ ] +\d 0\.\d+ \(", line)]) == len(rows)
 
 
 @pytest.mark.slow

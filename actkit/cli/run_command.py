@@ -179,6 +179,8 @@ def hand_over(finished: "Finished", shared: Shared) -> None:
         _export(shared, finished.path)
         if shared.report:
             write_page([finished.path], beside([finished.path]), LIMIT_MB, shared.quiet)
+    if sys.stderr.isatty() and not (shared.quiet or shared.json or shared.report):
+        console().print(f"look at it: actkit report {shlex.quote(str(finished.path))}", markup=False)
     if shared.json:
         sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
     else:

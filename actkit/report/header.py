@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actkit.report.finding import verdicts_of
 from actkit.runs.detected import detected_of
 
 VERIFIED = "verify.json"
@@ -37,6 +38,7 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     detected = [f"{name}: {said}" for name, said in detected_of(facts)]
     if detected:
         rows.append(("detected", ", ".join(detected)))
+    rows += [("found", said) for said in verdicts_of(facts)]
     rows.append(("verified", verified(run, facts)))
     rows.append(("again", f"actkit {facts['command']} --config {shlex.quote(f'{run.name}/config.yaml')} --out AGAIN"))
     return rows

@@ -1,7 +1,11 @@
 """What a run found out of its input by itself, in words for a screen and a page."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+DIGEST = re.compile("[0-9a-f]{64}")
+"""What tells runs apart, and says nothing to a reader."""
 
 
 def detected_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -11,7 +15,7 @@ def detected_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), labels_shown(value)
         elif name == "chat" and isinstance(value, bool):
             yield "chat template", "used" if value else "not used"
-        elif value not in (None, ""):
+        elif value not in (None, "") and not DIGEST.fullmatch(str(value)):
             yield name.replace("_", " "), str(value)
 
 

@@ -9,13 +9,13 @@ from rich.console import Console
 from actkit.cli.screen.console import console, draw_table, figure, headed, say
 from actkit.runs.reader import rows_of_table
 
-BAR = 12
+BAR = 9
 """Characters of a full bar: an AUROC of 1; half of it is chance."""
-COLUMNS = ("", "layer", "method", "held out (95 %)", "", "chance", "transfer", "length ρ", "adjusted", "d", "norm")
+COLUMNS = ("", "layer", "held out (95 %)", "", "chance", "transfer", "length ρ", "adj.", "d", "norm")
 LEGEND = (
-    "held out: AUROC of the test pairs; chance: the middle 95 % of it with sides exchanged at random",
-    "transfer: in other templates than the fitted one; length ρ: Spearman's correlation with the number of tokens",
-    "adjusted: held out, within texts of about equal length; d: Cohen's; norm: as a share of the activations' norm",
+    "held out: AUROC of the test pairs; chance: the middle 95 % of it with sides exchanged at random; transfer: in "
+    "other templates than the fitted one; length ρ: Spearman's correlation with the number of tokens; adj.: held out, "
+    "within texts of about equal length; d: Cohen's; norm: of the mean difference, as a share of the activations' norm"
 )
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -25,7 +25,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
     about = facts["concept"]
     screen = screen or console()
     chosen = about["chosen"].get(about["method"])
-    shown = headed(*COLUMNS, left=("", "method"), narrow=True)
+    shown = headed(*COLUMNS, left=("",), narrow=True)
     rows = rows_of_table(path, "direction_scores")
     for row in rows:
         if row["method"] != about["method"]:
@@ -34,7 +34,6 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
         shown.add_row(
             "→" if marked else "",
             str(row["layer"]),
-            row["method"],
             _interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
             _bar(row["auroc_heldout"]),
             _band(row["shuffled_low"], row["shuffled_high"]),
@@ -46,6 +45,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             style="bold" if marked else None,
         )
     if rows:
+        screen.print(f"{about['method']}, at each layer:", markup=False)
         draw_table(shown, screen)
     for row in about["chosen"].values():
         screen.print(
@@ -58,8 +58,8 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             f"length alone separates the sides of the test pairs with AUROC "
             f"{_interval(found['value'], found['low'], found['high'])}; 0.5 is chance"
         )
-    for line in LEGEND if rows else ():
-        screen.print(f"[dim]{line}[/]")
+    if rows:
+        screen.print(LEGEND, style="dim", markup=False)
     for text in about["warnings"]:
         say("note", text, screen=screen)
 

@@ -12,14 +12,11 @@ from actkit.cli.screen.console import console, draw_table, figure, headed, say
 
 TOLD = 5
 """Features whose contexts are printed."""
-COLUMNS = (
-    *("#", "feature", "AUROC (95 %)", "held out", "adjusted", "q"),
-    *("corr.", "strength", "positive", "negative", "responds to"),
-)
+COLUMNS = ("#", "feature", "AUROC (95 %)", "held out", "adj.", "q", "pos.", "neg.", "responds to")
 LEGEND = (
-    "AUROC: chance that a positive text has more of the feature than a negative one, on the discovery texts; held out:",
-    "on the others; adjusted: among texts of about equal length; q: false-discovery rate; corr.: with the label;",
-    "strength: mean activation where active; positive, negative: means of these texts; responds to: by all evidence",
+    "AUROC: chance that a positive text has more of the feature than a negative one, on the discovery texts; held out: "
+    "on the others; adj.: among texts of about equal length; q: false-discovery rate; pos., neg.: mean activation in "
+    "positive and negative texts; responds to: by all evidence; actkit schema feature_scores has the other figures"
 )
 
 
@@ -36,8 +33,7 @@ def show_ranking(path: Path, screen: Console | None = None) -> None:
         screen.print(small, markup=False)
     else:
         draw_table(_ranking(document["features"], several), screen)
-        for line in LEGEND:
-            screen.print(f"[dim]{line}[/]")
+        screen.print(LEGEND, style="dim", markup=False)
     for row in () if small else document["features"][:TOLD]:
         screen.print(f"  [bold]{row['feature_index']}[/]" + (f" [dim]{row['sae']}[/]" if several else ""))
         for context in row["contexts"] or ():
@@ -60,8 +56,6 @@ def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
             figure(row["auroc_heldout"], ".3f"),
             figure(row["auroc_length_adjusted"], ".3f"),
             f"{row['q_value']:.0e}" if row["q_value"] else "<1e-300",
-            figure(row["correlation_score"]),
-            figure(row["activation_strength"]),
             figure(row["positive_activation"]),
             figure(row["negative_activation"]),
             row["responds_to"] or "",
@@ -75,11 +69,11 @@ def _beside(statistics: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{data['positive']:,} positive, {data['negative']:,} negative, {data['neutral']:,} neutral texts"
         + (f" in {data['groups']:,} groups" if data["groups"] else ""),
-        f"of {found['tested']:,} features {_sides(found['respond_to'])} by all evidence: q ≤ {found['q']:g}, beyond",
-        "  the best of chance, on the same side in held-out texts and among texts of about equal length, more than",
-        "  length itself is there",
-        f"  by q alone {_counts(found['significant'])}; by all evidence and above the older script's thresholds of",
-        f"  activation and correlation {_counts(found['respond_and_pass_thresholds'])}",
+        f"of {found['tested']:,} features {_sides(found['respond_to'])} by all evidence: q ≤ {found['q']:g}, beyond "
+        "the best of chance, on the same side in held-out texts and among texts of about equal length, more than "
+        "length itself is there",
+        f"by q alone {_counts(found['significant'])}; by all evidence and above the older script's thresholds of "
+        f"activation and correlation {_counts(found['respond_and_pass_thresholds'])}",
         *_lengths(statistics["length_only"]),
     ]
     for sae in statistics["saes"]:
