@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+import textwrap
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from actkit.errors import printable
 
 ENDLESS = 10_000
 """Columns where no terminal sets an edge."""
+READABLE = 100
+"""Columns of a paragraph there."""
 
 
 class LoggedConsole(Console):
@@ -68,6 +71,12 @@ def draw_table(table: Table, screen: Console | None = None) -> None:
     for line in Text.from_ansi(drawn.get()).split("\n"):
         line.rstrip()  # or the blanks of a short line would run on
         screen.print(line, soft_wrap=True)
+
+
+def explain(text: str, screen: Console, style: str = "dim") -> None:
+    """A paragraph, such as what a table's words mean, in lines of readable length in a pipe too."""
+    for line in textwrap.wrap(text, min(screen.width, READABLE), break_long_words=False, break_on_hyphens=False):
+        screen.print(line, style=style, markup=False, soft_wrap=True)
 
 
 def headed(*columns: str, left: Collection[str], narrow: bool = False) -> Table:

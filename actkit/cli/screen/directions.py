@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from actkit.cli.screen.console import console, draw_table, figure, headed, say
+from actkit.cli.screen.console import console, draw_table, explain, figure, headed, say
 from actkit.runs.reader import rows_of_table
 
 BAR = 9
@@ -59,7 +59,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             f"{_interval(found['value'], found['low'], found['high'])}; 0.5 is chance"
         )
     if rows:
-        screen.print(LEGEND, style="dim", markup=False)
+        explain(LEGEND, screen)
     for text in about["warnings"]:
         say("note", text, screen=screen)
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from actkit.cli.screen.console import console, draw_table, figure, headed, say
+from actkit.cli.screen.console import console, draw_table, explain, figure, headed, say
 
 TOLD = 5
 """Features whose contexts are printed."""
@@ -33,14 +33,14 @@ def show_ranking(path: Path, screen: Console | None = None) -> None:
         screen.print(small, markup=False)
     else:
         draw_table(_ranking(document["features"], several), screen)
-        screen.print(LEGEND, style="dim", markup=False)
+        explain(LEGEND, screen)
     for row in () if small else document["features"][:TOLD]:
         screen.print(f"  [bold]{row['feature_index']}[/]" + (f" [dim]{row['sae']}[/]" if several else ""))
         for context in row["contexts"] or ():
             around = f"    …{context['before'][-40:]}[{context['token']}]{context['after'][:40]}…".replace("\n", " ")
             screen.print(around, markup=False)
     for line in _beside(document["statistics"]):
-        screen.print(line, markup=False)
+        explain(line, screen, style="")
     for text in document["warnings"]:
         say("note", text, screen=screen)
 
