@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import typer
 
@@ -208,14 +209,19 @@ def test_every_shell_line_runs_on_the_bundled_model(
     Path("stories/one.md").write_text("Once upon a time there was a hare.\n", encoding="utf-8")
     Path("prompts.txt").write_text("What a lovely day.\n", encoding="utf-8")
     Path("questions.txt").write_text("".join(f"What is {at} and {at}?\n" for at in range(16)), encoding="utf-8")
-    write("answers.jsonl", [{"prompt": "Was it good?", "response": " Yes."}])
+    answers = [{"prompt": "Was it good?", "response": " Yes."}]
+    write("answers.jsonl", answers)
+    pd.DataFrame(answers).to_parquet("answers.parquet")
+    pd.DataFrame([{"text": "So it was.", "label": "good"}]).to_csv("train.tsv", sep="\t", index=False)
     for number, (name, *rest) in enumerate(lines_of_actkit()):
         pairs = [{"prompt": f"Is {at} even?", "chosen": f"Yes, {at}.", "rejected": f"No, {at}."} for at in range(12)]
         contrasts = [{"positive": f"I like {at}.", "negative": f"I loathe {at}.", "stem": str(at)} for at in range(16)]
         write("pairs.jsonl", contrasts if name == "concept" else pairs)
         labels = ("gratitude", "annoyance") if "gratitude" in rest else ("positive", "negative")
         write("comments.jsonl", [{"text": f"Text {at}.", "feedback": labels[at % 2]} for at in range(12)])
-        if any("wikitext" in argument for argument in rest):  # a dataset on the hub
+        # A dataset on the hub; a server that does not end; layers and runs of a larger model, of which the last line
+        # steers one that tiny has. tests/report/test_server.py and tests/recipes/test_steer.py run these.
+        if any("wikitext" in argument for argument in rest) or name in ("view", "steer"):
             continue
         kept = [
             argument
