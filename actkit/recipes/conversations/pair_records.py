@@ -47,7 +47,7 @@ def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
     """Raise InputError where numbers say which of two answers is better, and it is not clear which number means which.
 
     Of answers called 1 and 2, a 1 beside a 0 may be the second one's. Where both names occur, a third number is a tie
-    or none.
+    or none; of more, such as -3 to 3, they are strengths and no names.
     """
     seen: dict[tuple[str, tuple[str, str]], dict[str, None]] = {}
     for value in values:
@@ -60,7 +60,8 @@ def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
             for path, both, word in shape.answers.numbers(fields):
                 seen.setdefault((path, both), {})[word] = None
     for (path, both), words in seen.items():
-        if len({*both} & {*words}) == 1 and not {*words} <= {*both}:
+        named, others = {*both} & {*words}, {*words} - {*both}
+        if others and (len(named) == 1 or (named and len(others) > 1)):
             raise InputError(
                 f"the field {path} has {', '.join(words)}, and the answers are called {both[0]} and {both[1]}: which "
                 "one a number means is not clear",

@@ -657,6 +657,7 @@ def test_what_decides_is_taken() -> None:
         ("01", "better_response_id", (1, 0, -1), False),
         ("ab", "winner", (1, 0), False),  # every one of them is refused by itself
         ("12", "preference_strength", (1, -3), False),
+        ("12", "preference", (1, 2, -2, -1), True),
     ],
 )
 def test_a_number_that_may_mean_either_answer_ends_the_run(
@@ -668,9 +669,8 @@ def test_a_number_that_may_mean_either_answer_ends_the_run(
     if not fault:
         assert len(list(pairs_in(str(path), PairsSpec()))) == len(numbers)
         return
-    with pytest.raises(
-        InputError, match=rf"{field} has {numbers[0]}, {numbers[1]}, and the answers are called"
-    ) as raised:
+    says = f"{field} has {', '.join(map(str, dict.fromkeys(numbers)))}, and the answers are called"
+    with pytest.raises(InputError, match=says) as raised:
         pairs_in(str(path), PairsSpec())
     assert "--first-is-better" in raised.value.hint
     pairs_in(str(path), PairsSpec(names=FieldNames(preference=field, first_is_better=("1",))))
