@@ -238,6 +238,14 @@ def test_the_error_that_is_printed_beside_a_choice_is_the_best_layers_own(tmp_pa
     about = {"method": "pca", "chosen": {"pca": rows[0]}, "length_only": None, "warnings": []}
     screen = Console(file=io.StringIO(), width=160)
     show_directions(tmp_path, {"concept": about}, screen)
+    tied = [row | {"choice_score": 0.95} for row in rows]
+    pq.write_table(
+        pa.Table.from_pylist(tied, schema=arrow_schema("direction_scores")),
+        tmp_path / "direction_scores" / "part-00000.parquet",
+    )
+    about["chosen"] = {"pca": tied[0]}
+    show_directions(tmp_path, {"concept": about}, screen)
+    assert "; the earliest of the best)" in screen.file.getvalue()  # type: ignore[attr-defined]
     assert "AUROC 0.900; the earliest within 0.060 of the best, layer 2" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 

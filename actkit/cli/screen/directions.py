@@ -72,7 +72,8 @@ def _choice(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     own = [other for other in rows if other["method"] == row["method"] and other["choice_score"] is not None]
     best = max(own, key=lambda other: (other["choice_score"], -other["layer"]))
     if best["hook_point"] == row["hook_point"]:
-        return f"{said}; the best" if len(own) > 1 else said
+        tied = [other for other in own if other["choice_score"] == best["choice_score"]]
+        return said if len(own) == 1 else f"{said}; {'the best' if len(tied) == 1 else 'the earliest of the best'}"
     return f"{said}; the earliest within {best['choice_error']:.3f} of the best, layer {best['layer']}"
 
 

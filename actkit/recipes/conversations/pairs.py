@@ -11,7 +11,7 @@ from actkit.recipes.conversations.context import Context, check_unused, read_con
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
 from actkit.recipes.conversations.messages import WHO, WRAPPED, Message, text_or_messages
-from actkit.recipes.conversations.names import HISTORY, SYSTEM
+from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.shapes import BY_NAME, OBJECT_TEXT, Shape, shape_of
 
 
@@ -128,6 +128,9 @@ def why_no_pair(fields: Fields) -> RecordError:
     sides = (fields.names.chosen or "chosen", fields.names.rejected or "rejected")
     there = [path for path in sides if fields.has(path)]
     if len(there) == 2:
+        empty = fields.names.prompt or next((name for name in (*PROMPT, *MESSAGES) if name in fields.value), None)
+        if empty is not None and empty in fields.value:
+            return RecordError(empty, "empty")
         return RecordError(
             "prompt", f"no prompt: {' and '.join(sides)} are texts without turns; --prompt-field names what they answer"
         )

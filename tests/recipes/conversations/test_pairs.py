@@ -356,6 +356,15 @@ def test_a_part_of_a_message_that_is_not_read_is_not_dropped_in_silence(part: st
     assert pair.chosen == said(USER, ("assistant", "A"))
 
 
+def test_an_empty_prompt_is_said_to_be_empty_and_not_to_be_missing() -> None:
+    for record, field in (({"prompt": ""}, "prompt"), ({"instruction": " ", "input": ""}, "instruction")):
+        with pytest.raises(RecordError, match="empty") as caught:
+            parse({**record, "chosen": "A plum.", "rejected": "An onion."})
+        assert caught.value.field == field
+    with pytest.raises(RecordError, match="no prompt: chosen and rejected are texts without turns"):
+        parse({"chosen": "A plum.", "rejected": "An onion."})
+
+
 def test_calls_of_tools_are_left_to_the_chat_template() -> None:
     calls = [{"type": "function", "function": {"name": "search", "arguments": {"for": "a"}}}]
     theirs = [
