@@ -33,6 +33,9 @@ class RunTable:
     def __len__(self) -> int:
         return self.rows
 
+    def __repr__(self) -> str:
+        return f"RunTable({self.name!r}: {self.rows:,} rows of {', '.join(self.columns)})"
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of its columns."""
@@ -125,6 +128,9 @@ class Plots:
 
         drawn.__name__, drawn.__doc__ = name, f"{known[name].shows}; dark, layer, sae, feature, record, token."
         return drawn
+
+    def __repr__(self) -> str:
+        return f"Plots(of a run of {self._run.facts['command']}: {', '.join(dir(self))})"
 
     def __dir__(self) -> Iterator[str]:
         from actkit.plots.pictures import pictures_of

@@ -118,9 +118,14 @@ def run_named(command: str, out: Path | str | None) -> Path:
 
 
 def rows_in(records: Any) -> Iterable[Any]:
-    """Records one by one; those of a pandas data frame, which else gives the names of its columns, are its rows."""
+    """Records one by one; those of a pandas data frame, which else gives the names of its columns, are its rows.
+
+    Raises UsageError for what holds none.
+    """
     if hasattr(records, "columns") and hasattr(records, "to_dict"):
         return [dict(record) for record in records.to_dict("records")]
+    if not isinstance(records, Iterable):
+        raise UsageError(f"{type(records).__name__} is neither a text nor records", "give a text, a list, or a file")
     found: Iterable[Any] = records
     return found
 

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 import actkit
-from actkit.errors import ActkitError
+from actkit.api.run_location import rows_in
+from actkit.errors import ActkitError, UsageError
 from tests.command_line import Run
 from tests.report.hostile import ATTACKS, hostile_run
 
@@ -43,6 +44,14 @@ def test_tables_texts_features_and_pictures_of_a_run(six_runs: Mapping[str, Path
 
 
 @pytest.mark.slow
+def test_a_table_and_the_pictures_say_what_they_hold(six_runs: Mapping[str, Path]) -> None:
+    run = actkit.open_run(six_runs["capture"])
+    assert repr(run["tokens"]).startswith(f"RunTable('tokens': {len(run['tokens'])} rows of sequence_id, position, ")
+    assert repr(run.plot) == f"Plots(of a run of capture: {', '.join(dir(run.plot))})" and "norms" in dir(run.plot)
+    with pytest.raises(UsageError, match="int is neither a text nor records"):
+        rows_in(1)
+
+
 def test_html_in_notebooks_is_text_between_a_few_tags(tmp_path: Path) -> None:
     run = actkit.open_run(hostile_run(tmp_path))
     shown = [run._repr_html_(), *(run[name]._repr_html_() for name in run.tables)]

@@ -75,9 +75,11 @@ DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 """What the unpackers raise beside an OSError without a number."""
 BZIP2 = 10
 """How many bytes of a bzip2 file are the same in all: `BZh`, the level, and the number pi."""
-ZIP, OFFICE = b"PK\x03\x04", b"[Content_Types].xml"
+ZIP, OFFICE = b"PK\x03\x04", (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/", b"word/")
 SHEETS, DOCUMENTS = (".xlsx", ".xlsm", ".ods"), (".docx", ".odt", ".pptx")
-"""Zip archives of office programs, and the file that those of one begin with."""
+"""Zip archives of office programs, and what the first file in those of one may be."""
+ENTRY = 30
+"""Where the name of a zip archive's first file stands."""
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, ZIP, "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
     (0, b"PAR1\x15", "Parquet", "Parquet is read from files whose name ends in .parquet"),
@@ -133,7 +135,7 @@ def _begins(start: bytes, packing: Packing) -> bool:
 
 def check_text(start: bytes, name: str) -> None:
     """Raise InputError for bytes that begin as one of `BINARY`, or as an office program's document."""
-    if start.startswith(ZIP) and (name.lower().endswith((*SHEETS, *DOCUMENTS)) or OFFICE in start):
+    if start.startswith(ZIP) and (name.lower().endswith((*SHEETS, *DOCUMENTS)) or start[ENTRY:].startswith(OFFICE)):
         raise _office(name)
     for at, begins, what, hint in BINARY:
         if start[at:].startswith(begins):
@@ -141,6 +143,8 @@ def check_text(start: bytes, name: str) -> None:
 
 
 def _office(name: str) -> InputError:
+    if not name.lower().endswith((*SHEETS, *DOCUMENTS)):  # standard input, or a name of somebody's own
+        return InputError(f"{name}: this is a document of an office program", "save a sheet as CSV, a letter as text")
     if name.lower().endswith(DOCUMENTS):
         return InputError(f"{name}: this is a document of an office program", "save it as text")
     written = Path(name).with_suffix(".jsonl").name

@@ -382,6 +382,9 @@ def test_a_workbook_is_refused_with_a_line_that_makes_records_of_it(tmp_path: Pa
             file.writestr("[Content_Types].xml", "<Types/>")
         assert f"this is {said}" in error_of(tmp_path / name).message
     hint = error_of(tmp_path / "my sheet.xlsx").hint
+    with zipfile.ZipFile(tmp_path / "a.bin", "w") as file:  # as pandas writes it, and without its name
+        file.writestr("docProps/app.xml", "<Properties/>")
+    assert "of an office program" in error_of(tmp_path / "a.bin").message
     assert f"read_excel('{tmp_path}/my sheet.xlsx').to_json('my sheet.jsonl', orient='records', lines=True)\"" in hint
 
 
