@@ -30,7 +30,13 @@ def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
     names = [sae.name for sae in saes]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise UsageError(f"{sorted(twice)[0]} was given twice", "name each SAE once")
+        name = sorted(twice)[0]
+        if len({spec.path for sae, spec in zip(saes, specs, strict=True) if sae.name == name}) > 1:
+            raise UsageError(
+                f"two SAEs are called {name}, and tables would not tell them apart",
+                "rename one of the directories: the last part of its path is an SAE's name",
+            )
+        raise UsageError(f"{name} was given twice", "name each SAE once")
     return saes
 
 

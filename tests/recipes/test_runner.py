@@ -1,5 +1,6 @@
 """The one way from specs to a run: what can be wrong is found before weights are loaded; a `Job` has what was asked."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 import actkit
 from actkit.backends import describe
+from actkit.bundled import SAES
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import ModelError, RunError, UsageError
 from actkit.hooks import HookPoint
@@ -37,6 +39,16 @@ def test_what_is_wrong_is_found_before_weights_are_loaded(
     with pytest.raises(error, match=says):
         actkit.run_capture(TEXTS, dense)
     assert not list(tmp_path.iterdir())
+
+
+def test_two_directories_of_one_name_are_two_saes_that_tables_cannot_tell_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "sae" for name in ("a", "b")]
+    for path, layer in zip(paths, (1, 2), strict=True):
+        shutil.copytree(SAES / f"blocks.{layer}.hook_resid_post", path)
+    dense = actkit.DenseSpec(CPU, OutputSpec(tmp_path / "run"), "1", saes=[SaeSpec(path=str(path)) for path in paths])
+    with pytest.raises(UsageError, match="two SAEs are called sae") as caught:
+        actkit.run_capture(TEXTS, dense)
+    assert "rename one of the directories" in caught.value.hint
 
 
 def test_a_run_in_the_way_is_found_before_an_sae_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
