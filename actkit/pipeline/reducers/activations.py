@@ -75,4 +75,11 @@ def _check(values: torch.Tensor, part: torch.Tensor | Ragged, kept: Kept, point:
     place = f"at {point}, position {kept.positions[row]}"
     if np.isfinite(value):
         raise NonFiniteError(f"{value:g} {place} does not fit into float16", "use --store-dtype float32", sequence_id)
-    raise NonFiniteError(f"the model computed {value} {place}", "try --dtype float32 or --attn eager", sequence_id)
+    raise NonFiniteError(f"the model computed {value} {place}", way_out(values.dtype), sequence_id)
+
+
+def way_out(dtype: torch.dtype) -> str:
+    """What to do where a model that computes in `dtype` computed what is no number."""
+    if dtype == torch.float32:
+        return "its weights may hold no numbers: fetch the model's files again; or try --attn eager"
+    return "try --dtype float32 or --attn eager"

@@ -15,7 +15,7 @@ from actkit.config import Pool
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Bools, Ints, Kept, Ragged
-from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.reducers.activations import Reducer, way_out
 from actkit.pipeline.reducers.features import encoded
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.runs.writer import Groups
@@ -107,7 +107,7 @@ def _activations(kept: Kept, point: HookPoint, pool: Pool, special: bool) -> pa.
         row = int(np.flatnonzero(~np.isfinite(mean).all(1))[0])
         raise NonFiniteError(
             f"the model computed something that is no number at {point}",
-            "try --dtype float32 or --attn eager",
+            way_out(x.dtype),
             int(sequences[row]),
         )
     flat, ends = pa.array(mean.reshape(-1)), pa.array(np.arange(len(mean) + 1, dtype=np.int32) * mean.shape[1])
