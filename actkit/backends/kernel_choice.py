@@ -10,9 +10,11 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,33 +46,53 @@ def choice() -> Choice:
     both = onednn.is_available() and mkl.is_available()  # type: ignore[no-untyped-call]
     if not both or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return Choice(False, "there are no others")
-    asked = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    path = _CACHE / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    times = _kept(path)
-    if times is None:
-        with suppress(OSError):
-            _measure(path, asked)
-        times = _kept(path)
+    times = _measured_once(_asked(), _onednn_speed)
     if times is None:
         return Choice(False, f"{_CACHE} cannot be written, so that nothing is measured")
     return Choice(times >= FASTER, f"oneDNN was measured to be {times:.2f} times as fast")
 
 
+@functools.cache
+def bfloat16_speed() -> float | None:
+    """How many times as fast products in bfloat16 are as those in float32 that are taken, on this processor.
+
+    It is measured once a machine; None where it cannot be measured or kept.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    return _measured_once(f"{_asked()}, bfloat16", _bfloat16_speed)
+
+
+def _asked() -> str:
+    return f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def _measured_once(asked: str, speed: Callable[[], float]) -> float | None:
+    """What `speed` measured when it was first asked on this machine; None where nothing can be kept."""
+    path = _CACHE / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    times = _kept(path)
+    if times is None:
+        with suppress(OSError):
+            _measure(path, asked, speed)
+        times = _kept(path)
+    return times
+
+
 def _kept(path: Path) -> float | None:
-    """How many times as fast oneDNN was when it was measured; None where that is not known."""
+    """How many times as fast it was when it was measured; None where that is not known."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         return float(json.loads(path.read_text(encoding="utf-8"))["times_as_fast"])
     return None
 
 
-def _measure(path: Path, asked: str) -> None:
+def _measure(path: Path, asked: str, speed: Callable[[], float]) -> None:
     """Measure and keep it, unless somebody else has meanwhile. Raises OSError where nothing can be kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}")
     is_damaged = path.exists()
     own.touch()  # whether it can be kept is known before it is measured
     try:
-        about = {"times_as_fast": _onednn_speed(), "asked": asked}
+        about = {"times_as_fast": speed(), "asked": asked}
         own.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         if is_damaged:
             own.replace(path)
@@ -94,14 +116,35 @@ def _processor() -> str:
 
 def _onednn_speed() -> float:
     """How many times as fast oneDNN is as torch's own product, of a batch with an MLP's matrix: the best of a few."""
-    torch_takes, onednn_takes = [], []
     x, weight = torch.ones(512, 768), torch.ones(1536, 768)
+    return _ratio(
+        lambda: torch.nn.functional.linear(x, weight),
+        lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""),
+    )
+
+
+def _bfloat16_speed() -> float:
+    """How many times as fast the same product is in bfloat16 as in float32, with the kernels that are taken."""
+    x, weight = torch.ones(512, 768), torch.ones(1536, 768)
+    low, low_weight = x.bfloat16(), weight.bfloat16()
+
+    def in_float32() -> Any:
+        if choice().onednn:
+            return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        return torch.nn.functional.linear(x, weight)
+
+    return _ratio(in_float32, lambda: torch.nn.functional.linear(low, low_weight))
+
+
+def _ratio(first: Callable[[], Any], second: Callable[[], Any]) -> float:
+    """How many times as fast the second is: the best of a few, in turns, so that what else is done slows both."""
+    first_takes, second_takes = [], []
     with torch.inference_mode():
-        for _ in range(8):  # in turns, so that what else the machine does slows both
+        for _ in range(8):
             began = time.perf_counter()
-            torch.nn.functional.linear(x, weight)
+            first()
             between = time.perf_counter()
-            torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-            torch_takes.append(between - began)
-            onednn_takes.append(time.perf_counter() - between)
-    return min(torch_takes) / min(onednn_takes)
+            second()
+            first_takes.append(between - began)
+            second_takes.append(time.perf_counter() - between)
+    return min(first_takes) / min(second_takes)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from actkit.backends import kernel_choice
+from actkit.backends import describe, kernel_choice
 from actkit.backends.kernel_choice import Choice
+from actkit.config import ModelSpec
+from actkit.pipeline.dry_run import estimate
 
 
 @pytest.fixture
@@ -78,3 +80,23 @@ def test_the_measurement_is_of_what_is_called() -> None:
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("torch has no oneDNN here")
     assert 0 < kernel_choice._onednn_speed() < 1000
+
+
+@pytest.mark.parametrize(("speed", "said"), [(2.13, "2.1 times as fast"), (1.0, None)])
+def test_the_plan_says_what_bfloat16_would_give_where_it_is_faster(
+    speed: float, said: str | None, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured once, apart from which kernels float32 takes; nothing is said where bfloat16 is asked for."""
+    monkeypatch.setattr(kernel_choice, "_bfloat16_speed", lambda: speed)
+    monkeypatch.setattr(estimate, "bfloat16_speed", kernel_choice.bfloat16_speed.__wrapped__)
+    for dtype in ("auto", "bfloat16"):
+        found = estimate._faster(describe(ModelSpec("tiny", device="cpu", dtype=dtype)))
+        assert (found is None) == (said is None or dtype == "bfloat16") and (found is None or said in found)
+    asked(monkeypatch, 0.5)
+    monkeypatch.setattr(kernel_choice, "_bfloat16_speed", lambda: 99.0)
+    assert kernel_choice.bfloat16_speed.__wrapped__() == speed
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_bfloat16_is_measured_by_what_is_called() -> None:
+    assert 0 < kernel_choice._bfloat16_speed() < 1000

@@ -28,6 +28,8 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     if counts["truncated"]:
         screen.print(f"  {counts['truncated']:,} truncated")
     show_reasons(facts, screen)
+    if facts.get("faster"):
+        screen.print(f"  {facts['faster']}", markup=False)
     points = facts["hook_points"]
     screen.print(f"  reads {', '.join(points) if len(points) < 4 else f'{points[0]} … {points[-1]} ({len(points)})'}")
     draw_table(_tables(facts["tables"]), screen)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actkit.backends import Description, weight_bytes
+from actkit.backends.kernel_choice import bfloat16_speed
 from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.tally import Example, PlannedTable, ShardTally
@@ -17,6 +18,8 @@ LIBRARIES = 600 * 2**20
 """Bytes that torch, transformers and pyarrow take by themselves."""
 SHARDS_HELD = 5
 """Shards' worth of kept activations in memory at once; see `BatchSpec.shard_mb`."""
+WORTH = 1.2
+"""Times as fast that bfloat16 must be to be spoken of."""
 BLOCK_WIDTH = 24
 """Numbers a token that a block holds at once, in widths of the residual stream: its MLP, queries, keys, values."""
 
@@ -43,6 +46,8 @@ class DryRun:
     free_bytes: int
     """Free where the run would be."""
     example: Example | None
+    faster: str | None = None
+    """What would make it faster, and what that costs."""
 
     @property
     def bytes(self) -> int:
@@ -103,6 +108,7 @@ def planned(
         recipe.temporary(seen.sequences, seen.kept),
         shutil.disk_usage(_existing(output.out)).free,
         seen.example,
+        _faster(description),
     )
     return Finished(output.out, {**asdict(plan), "bytes": plan.bytes, "warnings": list(plan.warnings)}, is_plan=True)
 
@@ -126,6 +132,22 @@ def _about(description: Description) -> dict[str, str]:
     spec = description.spec
     about = {"name": spec.name, "device": spec.device, "dtype": spec.dtype}
     return about if spec.quantize is None else {**about, "quantize": spec.quantize}
+
+
+def _faster(description: Description) -> str | None:
+    """What bfloat16 would give on a CPU on which it is faster, and its cost; None elsewhere.
+
+    Source of the cost: `python -m tests.benchmarks.bfloat16`, GPT-2 small with an SAE 16k wide.
+    """
+    if (description.spec.device, description.spec.dtype) != ("cpu", "float32"):
+        return None
+    times = bfloat16_speed()
+    if times is None or times < WORTH:
+        return None
+    return (
+        f"--dtype bfloat16 multiplies matrices {times:.1f} times as fast on this processor (attention and SAEs are no "
+        "faster); of top-50 sets of features it keeps about half whole, and 99 % of their members"
+    )
 
 
 def _existing(path: Path) -> Path:
