@@ -55,8 +55,8 @@ def check_same(single: Path, merged: Path) -> None:
     ],
 )
 def test_the_run_is_the_one_of_a_single_process(command: str, order: tuple[int, ...], actkit: Run) -> None:
-    arguments = (*(CONTRASTS if command == "concept" else COMMANDS[command]), *SMALL, "-q")
-    assert actkit(*arguments, "-o", "single").status == 0
+    arguments = (*(CONTRASTS if command == "concept" else COMMANDS[command]), *SMALL)
+    assert actkit(*arguments, "-q", "-o", "single").status == 0
     for number in order:
         made = actkit(*arguments, "-o", "x", "--shard", f"{number}/{len(order)}")
         assert (made.status, made.out) == (0, f"x.{number}-of-{len(order)}.partial\n"), made.err
