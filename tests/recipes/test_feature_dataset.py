@@ -314,13 +314,13 @@ def test_every_chunk_begins_as_the_saes_contexts_did(
     assert row["feature_ids"].tolist() == torch.argsort(values[5], descending=True)[: row["n_active"]].tolist()
 
 
-def test_bos_typed_in_a_document_is_a_token_of_its_own(tmp_path: Path) -> None:
-    """A document that begins with the words of BOS has it twice, and nothing of it is taken away."""
+def test_bos_typed_at_the_head_of_a_document_is_that_of_its_first_chunk(tmp_path: Path) -> None:
+    """It is there once, before the text that follows; what else is typed of special tokens is counted."""
     finished = dataset_run(tmp_path, [{"text": "<|bos|>Once upon a time<|end|>"}])
     sequences, tokens = tables(finished, "sequences", "tokens")
-    assert tokens["token"].tolist()[:2] == ["<|bos|>", "<|bos|>"]
-    assert list(zip(tokens["char_start"], tokens["char_end"], strict=True))[:2] == [(0, 0), (0, 7)]
-    assert sequences["n_special_in_text"].tolist() == [2]
+    assert tokens["token"].tolist()[:2] == ["<|bos|>", "On"]
+    assert list(zip(tokens["char_start"], tokens["char_end"], strict=True))[:2] == [(7, 7), (7, 9)]
+    assert sequences["n_special_in_text"].tolist() == [1]
     assert finished.facts["counts"]["special_in_text"] == 1
 
 
