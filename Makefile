@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 
 GUARDS := tests/pipeline/resume tests/verify tests/report/test_server.py tests/cli/test_verify.py tests/recipes/conversations \
   tests/recipes/test_reward_detect.py tests/api tests/analysis/test_feature_stats.py tests/test_tasks.py tests/faults \
-  tests/test_matrix.py tests/pipeline/shards/test_long_records.py
+  tests/test_matrix.py
 
 .PHONY: help install demo picture test test-all test-slow guards test-real coverage package lint types imports check bench bench-peers bench-memory bench-start clean
 

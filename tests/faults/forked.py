@@ -39,8 +39,9 @@ class Forked:
         return self.returncode
 
     def kill(self) -> None:
-        """SIGKILL."""
-        os.kill(self.pid, signal.SIGKILL)
+        """SIGKILL, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
     def communicate(self, timeout: float) -> tuple[str, str]:
         """Standard output and standard error, when it has ended."""
