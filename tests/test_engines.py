@@ -136,6 +136,7 @@ def test_other_commands_have_the_run_of_one_process(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_interrupted_run_goes_on(engine: tuple[str, ...], tmp_path: Path) -> None:
     arguments = (*COMMANDS["dpo"], *SMALL)
@@ -201,6 +202,25 @@ def lose(cluster: Any, node: Any) -> None:
     for worker in workers:
         with suppress(psutil.NoSuchProcess):
             worker.kill()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_somebody_elses_cluster_on_this_machine_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself joins any that it finds."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    from ray.cluster_utils import Cluster
+
+    from actkit.engines.on_ray import run_on_ray
+
+    run_capture(CaptureSpec(path="in.jsonl"), dense("single"))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        run_on_ray(run_capture, None, 2, CaptureSpec(path="in.jsonl"), dense("x"))
+    finally:
+        cluster.shutdown()
+    check_same("single", "x")
 
 
 @needs_ray

@@ -72,7 +72,10 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
     except ImportError as error:
         raise UsageError("--engine ray needs Ray", "pip install 'actkit[ray]'") from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    own = {"num_cpus": workers, "include_dashboard": False} if address is None else {"address": address}
+    # Without an address Ray joins a cluster that runs on this machine, whoever started it: "local" is one of our own.
+    address = address or os.environ.get("RAY_ADDRESS")
+    new = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    own = new if address is None else {"address": address}
     # Ray puts a handler of its own in the place of the one that says how to continue.
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
