@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from actkit.analysis.columns import Bools
 from actkit.analysis.pair_vectors import (
     SIDES,
-    Bools,
     PreferencePairs,
     Vectors,
     divergence_rows,

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
+from actkit.analysis.columns import Bools
 from actkit.runs.reader import Ints, Rows, keys_of, part_of, places
 
 SIDES = ("chosen", "rejected")
 BLOCK = 1 << 20
 """Numbers of a shard's vectors that are in memory in float64 at once, more only where one pair has more."""
 Vectors = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

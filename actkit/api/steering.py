@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
@@ -20,8 +19,7 @@ from actkit.recipes.steering.directions import DirectionPlan, actions_on, direct
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.facts import facts_of
-from actkit.runs.part import read_part
-from actkit.runs.reader import parts
+from actkit.runs.reader import table_of
 from actkit.runs.run import Run
 
 
@@ -139,7 +137,7 @@ def _actions(
 
 def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: float | None) -> list[Action]:
     """What a run of `steer` chose, or did at a layer and strength."""
-    rows = [action_of(row) for row in _table(run, "interventions").to_pylist()]
+    rows = [action_of(row) for row in table_of(run, "interventions").to_pylist()]
     chosen = facts["steer"].get("chosen") or next(iter(facts["steer"].get("verdicts", ())), None)
     real = [action for action in rows if action.hook_point is not None and not action.is_control]
     if layer is None and strength is None:
@@ -178,10 +176,6 @@ def _modules(model: Any, edits: Sequence[Any]) -> dict[str, tuple[torch.nn.Modul
 
 def _special(run: Path) -> torch.Tensor:
     """The special tokens that occur in the run."""
-    tokens = _table(run, "tokens", ["token_id", "is_special"])
+    tokens = table_of(run, "tokens", ["token_id", "is_special"])
     ids = pc.unique(tokens.filter(tokens["is_special"])["token_id"])
     return torch.tensor(ids.to_pylist(), dtype=torch.int64)
-
-
-def _table(run: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    return pa.concat_tables([read_part(part, columns) for part in parts(run, name)])

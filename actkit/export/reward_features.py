@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from actkit.analysis.feature_tests.sample import left_of_length
-from actkit.runs.part import read_part
-from actkit.runs.reader import parts
+from actkit.runs.reader import table_of
 
 COLUMNS = {
     "rank": "rank",
@@ -63,8 +60,7 @@ def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
 
 def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
     """The first rows of the ranking, under the document's names."""
-    tables = [read_part(part, list(COLUMNS)) for part in parts(run, "feature_scores")]
-    rows = pa.concat_tables(tables).slice(0, most).to_pylist()
+    rows = table_of(run, "feature_scores", list(COLUMNS)).slice(0, most).to_pylist()
     # `feature_idx` is what the older script's readers look for.
     return [{"feature_idx": row["feature_id"], **{COLUMNS[name]: row[name] for name in row}} for row in rows]
 

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from actkit.errors import RunError, UsageError
 from actkit.runs.facts import facts_of
-from actkit.runs.part import read_part
-from actkit.runs.reader import parts
+from actkit.runs.reader import rows_of_table
 from actkit.schemas import arrow_schema
 
 
@@ -42,14 +41,12 @@ def directions_of(run: Path, captured: Collection[str], d_model: int) -> RunDire
     """
     facts = facts_of(run)
     chosen = facts.get("concept", {}).get("chosen") or {}
-    tables = [read_part(part) for part in parts(run, "directions")]
-    if not chosen or not tables:
+    stored = rows_of_table(run, "directions")
+    if not chosen or not stored:
         raise RunError(
             f"{run} has no directions: it is a run of {facts.get('command')}", "--directions takes a run of concept"
         )
-    known = {
-        (row["method"], row["hook_point"]): row for row in pa.concat_tables(tables).to_pylist() if row["direction"]
-    }
+    known = {(row["method"], row["hook_point"]): row for row in stored if row["direction"]}
     places = {method: row["hook_point"] for method, row in chosen.items()}
     rows = [known[method, point] for method, point in places.items() if point in captured and (method, point) in known]
     if not rows:

@@ -50,6 +50,11 @@ def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = N
     return read_part(run / table / part.name, columns)
 
 
+def table_of(run: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A small table whole, part after part. Raises ArrowInvalid for one that the run does not have."""
+    return pa.concat_tables([read_part(part, columns) for part in parts(run, table)])
+
+
 def rows_of_table(run: Path, table: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Every row of a small table, part after part; none of a table that the run does not have."""
     return [row for part in parts(run, table) for row in read_part(part, columns).to_pylist()]

@@ -7,13 +7,13 @@ DEEPEST = 6
 """Parts of a path."""
 MOST = 200
 """Paths of one record: an object may have a key for each of a million words."""
-SPOKEN = ({"role", "from", "speaker"}, {"content", "value", "text", "utterance", "parts"})
+WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
 """Names of who speaks and of what is said, in any form of a message."""
 
 
 def is_message(value: Any) -> bool:
     """Whether an object is a message of a conversation."""
-    return isinstance(value, Mapping) and all(names & value.keys() for names in SPOKEN)
+    return isinstance(value, Mapping) and all(value.keys() & names for names in (WHO, WHAT))
 
 
 def are_messages(value: Any) -> bool:

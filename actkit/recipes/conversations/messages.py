@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import RecordError
+from actkit.pipeline.input.field_paths import WHAT, WHO
 
 Message = Mapping[str, Any]
 """`role` and `content`, both text; calls of tools as they were given."""
@@ -25,7 +26,6 @@ UNREAD = (
     *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),
 )
 """Parts of a message that some templates write out, beside its content, and others leave out."""
-WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
 TURNS = (
     ("input", "output"),
     ("user", "assistant"),

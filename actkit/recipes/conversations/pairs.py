@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 from actkit.errors import RecordError, UsageError
+from actkit.pipeline.input.field_paths import WHO
 from actkit.recipes.conversations.answers import Answer, NamedSides
 from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
-from actkit.recipes.conversations.messages import WHO, WRAPPED, Message, text_or_messages
+from actkit.recipes.conversations.messages import WRAPPED, Message, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.shapes import BY_NAME, OBJECT_TEXT, Shape, shape_of
 

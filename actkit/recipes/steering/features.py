@@ -16,8 +16,7 @@ from actkit.analysis.columns import Floats, Ints
 from actkit.backends.actions import UNSTEERED, Action
 from actkit.backends.saes.sae import Sae
 from actkit.errors import RunError, UsageError
-from actkit.runs.part import read_part
-from actkit.runs.reader import parts
+from actkit.runs.reader import parts, table_of
 
 UNRELATED = 0.5
 """q above which a feature may serve as a control."""
@@ -70,10 +69,9 @@ class Scored:
 
 def scored_in(run: Path, plan: FeaturePlan) -> Scored:
     """The scored features of the SAE that is meant. Raises RunError without any, UsageError where it is not clear."""
-    tables = [read_part(part) for part in parts(run, "feature_scores")]
-    if not tables:
+    if not parts(run, "feature_scores"):
         raise RunError(f"{run} has no feature scores", "actkit steer is for runs of concept and of reward-detect")
-    table = pa.concat_tables(tables)
+    table = table_of(run, "feature_scores")
     names = sorted(set(table["sae"].to_pylist()))
     name = plan.sae or (names[0] if len(names) == 1 else None)
     if name is None or name not in names:

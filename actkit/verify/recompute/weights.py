@@ -18,7 +18,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.backends.unembedding import unembedding
 from actkit.errors import ActkitError
 from actkit.runs.part import open_part, read_part
-from actkit.runs.reader import parts, rows_of_table
+from actkit.runs.reader import parts, rows_of_table, table_of
 from actkit.verify.recompute.nearest import differing, logit_score, of_directions, of_logits
 from actkit.verify.tables.derived import BY_CHECKSUMS
 from actkit.verify.tables.findings import Findings
@@ -54,8 +54,7 @@ def check_of_weights(run: Path, facts: Mapping[str, Any], weights: LoadedWeights
 
 def _check_directions(run: Path, weights: LoadedWeights, findings: Findings) -> None:
     again = of_directions(direction_features(run, list(weights.saes.values())))
-    tables = [read_part(part) for part in parts(run, "direction_features")]
-    table = pa.concat_tables(tables)
+    table = table_of(run, "direction_features")
     findings.count("derived", len(table))
     stored = {key: direction for key, direction in of_directions(table).items() if key[0] not in weights.lacking}
     if stored.keys() != again.keys():
