@@ -8,13 +8,14 @@ import base64
 import hashlib
 import http.server
 import re
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
+
+from tests.serving import served
 
 PAGE = 3
 """Blobs in one page of a listing."""
@@ -138,12 +139,5 @@ def _handler(container: Container) -> type[http.server.BaseHTTPRequestHandler]:
 def az_server() -> Iterator[Container]:
     """The server on 127.0.0.1, with an empty container."""
     container = Container()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(container)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        container.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield container
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(_handler(container)) as container.url:
+        yield container

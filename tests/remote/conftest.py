@@ -4,12 +4,13 @@ moto is a mock: what it shows of S3 is that the right requests are made, not how
 """
 
 import http.server
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
+from tests.serving import served
 
 
 @dataclass
@@ -75,13 +76,8 @@ def web() -> Iterator[Web]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        state.url = f"http://127.0.0.1:{server.server_port}"
+    with served(Handler) as state.url:
         yield state
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="session")

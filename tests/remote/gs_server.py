@@ -9,12 +9,13 @@ import hashlib
 import http.server
 import json
 import re
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.serving import served
 
 PAGE = 3
 """Objects in one page of a listing."""
@@ -155,12 +156,5 @@ def _handler(bucket: Bucket) -> type[http.server.BaseHTTPRequestHandler]:
 def gs_server() -> Iterator[Bucket]:
     """The server on 127.0.0.1, with an empty bucket."""
     bucket = Bucket()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(bucket)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        bucket.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield bucket
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(_handler(bucket)) as bucket.url:
+        yield bucket

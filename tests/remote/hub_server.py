@@ -4,13 +4,14 @@ import base64
 import hashlib
 import json
 import re
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.serving import served
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -157,10 +158,5 @@ def serving(hub: Hub) -> Iterator[Hub]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        hub.url = f"http://127.0.0.1:{server.server_port}"
+    with served(Handler) as hub.url:
         yield hub
-        server.shutdown()
-        thread.join()

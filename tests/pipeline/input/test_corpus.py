@@ -7,10 +7,9 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.corpus import find_corpus, read_documents
 from actkit.pipeline.input.sources import InputSource, opened
+from tests.serving import served
 
 
 def write(folder: Path, texts: Mapping[str, str | bytes]) -> None:
@@ -320,22 +320,15 @@ class HubHandler(BaseHTTPRequestHandler):
 @contextmanager
 def fake_hub(home: Path) -> Iterator[dict[str, str]]:
     """A hub on this machine; yields the environment of a process that uses it in place of the real one."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    own = {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(home),
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
-    try:
+    with served(HubHandler) as address:
+        own = {
+            "HF_ENDPOINT": address,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(home),
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
         yield {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | own
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 PATHS = ("", "/plain/test.jsonl", "/plain/*.jsonl", "/other", "/plain/nowhere.jsonl")
