@@ -22,7 +22,7 @@ from actkit.pipeline.input.records import Records
 from actkit.recipes.concepts import Template, concepts, pairs_of
 from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, side_in, wanted
 from actkit.recipes.conversations.context import Context, check_unused, read_context
-from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
+from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.named_fields import fields_shown
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.prompts import Conversation
@@ -126,8 +126,10 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
     object_of(value)
     fields = Fields(value, names or FieldNames())
     shape = shape_of(value)
-    if shape is None or shape.form == STATEMENTS:
+    if shape is None:
         raise RecordError(missing_of(value), "missing")
+    if shape.form == STATEMENTS:
+        raise RecordError(shape.positive, "a statement among pairs: statements belong into a file of their own")
     paths = (shape.positive, shape.negative)
     texts = [side_in(fields.take(path), path) for path in paths]
     if texts[0] == texts[1]:
@@ -140,7 +142,7 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
     check_unused(fields, [side.messages for side in both])
     # A table with a column for it has nulls, CSV empty text, where a pair has none: that is no stem that they share.
     shared = "stem" if shape.stem is None or "stem" in value else shape.stem
-    stem, template = (None if value.get(name) in (None, "") else fields.take(name) for name in (shared, "template"))
+    stem, template = (None if is_empty(value.get(name)) else fields.take(name) for name in (shared, "template"))
     own = "\n".join(str(message["content"]) for message in context.messages) or "\n".join(texts)
     said = [replace(side, shape=shape.form, read=tuple(fields.read), left=tuple(fields.left)) for side in both]
     return Contrast(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.fields import FieldNames, lookup, object_of, top_of
+from actkit.recipes.conversations.fields import FieldNames, is_empty, lookup, object_of, top_of
 from actkit.recipes.conversations.prompts import Conversation, read_answered
 from actkit.recipes.label_words import Label
 from actkit.recipes.labels import FeedbackFields, Labels, name_of
@@ -36,7 +36,7 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
     label, label_fields = labels.of_record(value)
     group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, ())
     group = lookup(value, group_name) if group_name else None
-    group = None if group is None else named(group, group_name)
+    group = None if is_empty(group) else named(group, group_name)  # CSV has empty text where there is none
     score = _score(lookup(value, score_name), score_name) if score_name else None
     said = read_answered(value, names or FieldNames(fields.prompt), fields.text)
     used = [name for name in (*label_fields, group_name, score_name) if name is not None]

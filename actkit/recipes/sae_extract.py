@@ -25,7 +25,7 @@ from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.conversations.fields import ContextFields, names_of, object_of
+from actkit.recipes.conversations.fields import ContextFields, is_empty, names_of, object_of
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
 from actkit.recipes.prompt_response import encode_conversation, template_token, touching
@@ -148,7 +148,7 @@ def _sequence(
         keep,
         response_start=start if answered.response else None,
         n_truncated=n_truncated if spec.save_all_tokens else encoding.n_beyond,
-        group=None if group is None else str(group),
-        label=None if fields.get("template_type") is None else str(fields["template_type"]),
+        group=None if is_empty(group) else str(group),
+        label=None if is_empty(fields.get("template_type")) else str(fields["template_type"]),
         boundary_merged=answered.boundary_merged,
     )

@@ -163,6 +163,20 @@ def test_a_whole_text_given_for_a_concept_is_an_error_and_no_traceback() -> None
     assert caught.value.message.startswith("no concept be honest") and len(caught.value.message) < 300
 
 
+def test_a_statement_among_pairs_is_rejected_by_name(write: Write) -> None:
+    path = write("mixed.jsonl", {"positive": "a", "negative": "b"}, {"statement": "Ice is cold.", "label": 1})
+    _, (pair, statement) = read(path)
+    assert isinstance(pair, Record) and isinstance(statement, Record)
+    with pytest.raises(RecordError, match="a statement among pairs") as caught:
+        parse_contrast(statement.value)
+    assert caught.value.field == "statement"
+
+
+def test_a_gap_in_a_table_is_no_stem_that_pairs_share() -> None:
+    found = [parse_contrast({"positive": text, "negative": "b", "stem": float("nan")}).stem for text in ("a", "c")]
+    assert found == ["a\nb", "c\nb"]
+
+
 @pytest.mark.parametrize("name", ["stem", "template"])
 def test_half_a_character_in_a_name_is_named(name: str) -> None:
     with pytest.raises(RecordError, match="half a character") as caught:

@@ -301,6 +301,12 @@ def test_what_is_missing_or_wrong_is_named(value: Any, field: str | None, reason
     assert raised.value.field == field
 
 
+@pytest.mark.parametrize("nothing", ["", " ", None, float("nan")])
+def test_a_cell_without_a_group_is_no_group_of_all_such_texts(nothing: Any) -> None:
+    """As CSV, pandas and Parquet write a gap: else all texts without a group would be one in the split and the test."""
+    assert parsed({"text": "a", "feedback": 1, "group": nothing}).group is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [

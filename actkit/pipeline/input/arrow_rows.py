@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actkit.errors import InputError
-from actkit.pipeline.input.class_names import NamesIn
+from actkit.pipeline.input.class_names import NamesIn, named
 from actkit.pipeline.input.records import Record, Records, Rejected
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ def records_of(batches: Iterable["pa.RecordBatch"], path: str, names: Mapping[st
                     assert value is not None
                     yield Record(index, path, None, named(value, names))
                 index += 1
-
-
-def named(row: Mapping[str, Any], names: Mapping[str, NamesIn]) -> Mapping[str, Any]:
-    """A row with the names of its classes."""
-    return {**row, **{name: naming(row[name]) for name, naming in names.items() if name in row}} if names else row
 
 
 def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tuple[str, str] | None]]:

@@ -36,26 +36,30 @@ def of_features(features: Any) -> dict[str, NamesIn]:
     """Column → what names its classes, by a dataset's features as JSON has them."""
     if not isinstance(features, Mapping):
         return {}
-    found = {str(name): _naming(feature) for name, feature in features.items()}
+    found = {str(name): _naming(feature) for name, feature in features.items() if name != "_type"}
     return {name: naming for name, naming in found.items() if naming is not None}
 
 
 def _naming(feature: Any) -> NamesIn | None:
     if isinstance(feature, list) and len(feature) == 1:  # how older versions write a list
-        return _each(_naming(feature[0]))
+        return _naming(feature[0])
     if not isinstance(feature, Mapping):
         return None
     kind = feature.get("_type")
+    if not isinstance(kind, str):  # an object with fields of its own
+        return _inside(of_features(feature))
     if kind == "ClassLabel":
         names = feature.get("names")
         return _by_number(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
     if kind in ("Sequence", "List", "LargeList"):
-        return _each(_naming(feature.get("feature")))
+        return _naming(feature.get("feature"))
     return None
 
 
 def _by_number(names: list[str]) -> NamesIn:
     def name(value: Any) -> Any:
+        if isinstance(value, list):
+            return [name(item) for item in value]
         if isinstance(value, bool) or not isinstance(value, int):
             return value
         if value == -1:  # what `datasets` stores where there is no label
@@ -65,7 +69,17 @@ def _by_number(names: list[str]) -> NamesIn:
     return name
 
 
-def _each(naming: NamesIn | None) -> NamesIn | None:
-    if naming is None:
-        return None
-    return lambda value: [naming(item) for item in value] if isinstance(value, list) else value
+def _inside(names: Mapping[str, NamesIn]) -> NamesIn | None:
+    """What names the classes in an object, in each object of a list, and in an object of lists."""
+
+    def name(value: Any) -> Any:
+        if isinstance(value, list):
+            return [name(item) for item in value]
+        return named(value, names) if isinstance(value, Mapping) else value
+
+    return name if names else None
+
+
+def named(row: Mapping[str, Any], names: Mapping[str, NamesIn]) -> Mapping[str, Any]:
+    """A row, or an object in it, with the names of its classes."""
+    return {**row, **{name: naming(row[name]) for name, naming in names.items() if name in row}} if names else row

@@ -9,8 +9,7 @@ from typing import Any
 
 from actkit.backends.names import is_hub_id
 from actkit.errors import InputError
-from actkit.pipeline.input.arrow_rows import named
-from actkit.pipeline.input.class_names import NamesIn, of_features
+from actkit.pipeline.input.class_names import NamesIn, named, of_features
 from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.hub_files import HubPath, cached
 from actkit.remote.hub_reach import is_reachable

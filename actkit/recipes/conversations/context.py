@@ -204,7 +204,10 @@ def stands_in(text: str, others: Sequence[str]) -> bool:
 
 
 def _texts(value: Any, name: str) -> Iterator[str]:
-    """All texts of a field that may be a repetition: of messages what they say, else every text in it."""
+    """All texts of a field that may be a repetition: of messages what they say, else every text in it.
+
+    An answer at the end of a conversation stands before nothing.
+    """
     try:
         said = text_or_messages(value, name)
         turns = said if not isinstance(said, str) else open_turns(said, name) if is_dialogue(said) else None
@@ -212,7 +215,11 @@ def _texts(value: Any, name: str) -> Iterator[str]:
         turns, said = None, ""
         yield from _leaves(value)
         return
-    yield from (str(said),) if turns is None else (str(turn["content"]) for turn in turns if turn["content"])
+    if turns is None:
+        yield str(said)
+        return
+    before = turns[:-1] if len(turns) > 1 and turns[-1]["role"] == "assistant" else turns
+    yield from (str(turn["content"]) for turn in before if turn["content"])
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -19,13 +19,16 @@ ROLES = {
 """What speakers are called, in small letters → the role that chat templates know."""
 CALLERS = ("function_call", "tool_call")
 """Speakers whose text is the call of a tool as JSON (sharegpt)."""
-CALLS = {"assistant": ("tool_calls",), "tool": ("name", "tool_call_id")}
-"""Parts beside the content that are left to the chat template, by role."""
+CALLS = {"assistant": ("tool_calls",), "tool": ("tool_call_id",)}
+"""Parts beside the content that are left to the chat template, by role; and so is a speaker's `name`."""
 UNREAD = (
     *("function_call", "reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts", "tool_plan"),
     *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),
+    *("channel", "recipient"),
 )
 """Parts of a message that some templates write out, beside its content, and others leave out."""
+USUAL = {"channel": "final", "recipient": "all"}
+"""What such a part says of a message that is an answer to whoever asked: the same as nothing (gpt-oss)."""
 TURNS = (
     ("input", "output"),
     ("user", "assistant"),
@@ -44,6 +47,9 @@ PRINTED_LIST = (
     "{} holds a Python list that was printed, not messages: write the column as JSON, by json.dumps or "
     "DataFrame.to_json(orient='records', lines=True)"
 )
+
+
+LOST = "this part of a message is not read, and would be lost"
 
 
 def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
@@ -125,9 +131,9 @@ def rows_of(value: Any, field: str) -> Sequence[Any]:
 
 def check_read(message: Mapping[str, Any], place: str) -> None:
     """Raise RecordError for a part of a message that is not read."""
-    unread = next((key for key in UNREAD if message.get(key)), None)
+    unread = next((key for key in UNREAD if message.get(key) and message[key] != USUAL.get(key)), None)
     if unread is not None:
-        raise RecordError(f"{place}.{unread}", "this part of a message is not read, and would be lost")
+        raise RecordError(f"{place}.{unread}", LOST)
 
 
 def text_of(value: Any, field: str) -> str:
@@ -156,7 +162,7 @@ def _message(message: Mapping[str, Any], place: str) -> Message:
     if name not in ROLES:
         raise RecordError(f"{place}.role", f"unknown role {repr(role)[:60]}")
     role = ROLES[name]
-    beside = {key: message[key] for key in CALLS.get(role, ()) if message.get(key)}
+    beside = {key: message[key] for key in (*CALLS.get(role, ()), "name") if message.get(key)}
     content = "" if said is None and "tool_calls" in beside else text_of(said, f"{place}.content")
     return {"role": role, "content": content, **beside}
 
@@ -184,9 +190,11 @@ def _turn(said: Sequence[Any], place: str) -> list[Message]:
 def _parts(parts: Sequence[Any], field: str) -> Iterator[str]:
     for index, part in enumerate(parts):
         place = f"{field}[{index}]"
-        kind = part.get("type")
+        kind = part.get("type") or next((key for key, said in part.items() if said and part.get("text") is None), None)
         if kind not in (None, "text", "input_text", "output_text"):
             raise RecordError(place, f"a part that is no text but {repr(kind)[:40]}")
+        if part.get("thought"):  # Gemini's
+            raise RecordError(f"{place}.thought", LOST)
         yield text_of(part.get("text"), f"{place}.text")
 
 

@@ -36,7 +36,8 @@ TOOLS = ("tools", "functions")
 TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
 UNREADABLE = (
-    *("documents", "retrieved_documents", "retrieved_context", "passage", "passages", "persona", "scenario"),
+    *("document", "documents", "retrieved_documents", "retrieved_context", "passage", "passages", "paragraph"),
+    *("article", "premise", "persona", "personas", "personality", "scenario", "instructions"),
     *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
 )
 """Context that is never read."""

@@ -220,15 +220,33 @@ def labelled() -> Any:
 
     names = datasets.ClassLabel(names=["positive", "negative"])
     features = datasets.Features(
-        {"text": datasets.Value("string"), "label": names, "several": datasets.List(names), "none": names}
+        {
+            "text": datasets.Value("string"),
+            "label": names,
+            "several": datasets.List(names),
+            "none": names,
+            "by": {"ada": names, "all": datasets.List({"label": names})},
+        }
     )
-    rows = {"text": ["good", "bad"], "label": [0, 1], "several": [[0, 1], []], "none": [-1, 0]}
+    rows = {
+        "text": ["good", "bad"],
+        "label": [0, 1],
+        "several": [[0, 1], []],
+        "none": [-1, 0],
+        "by": [{"ada": 0, "all": [{"label": 1}]}, {"ada": 1, "all": []}],
+    }
     return datasets.Dataset.from_dict(rows, features=features)
 
 
 NAMED = [
-    {"text": "good", "label": "positive", "several": ["positive", "negative"], "none": None},
-    {"text": "bad", "label": "negative", "several": [], "none": "positive"},
+    {
+        "text": "good",
+        "label": "positive",
+        "several": ["positive", "negative"],
+        "none": None,
+        "by": {"ada": "positive", "all": [{"label": "negative"}]},
+    },
+    {"text": "bad", "label": "negative", "several": [], "none": "positive", "by": {"ada": "negative", "all": []}},
 ]
 
 

@@ -106,6 +106,12 @@ def test_what_is_below_an_instruction_is_joined(reader: str) -> None:
         "scenario",
         "retrieved_context",
         "image_url",
+        "article",
+        "paragraph",
+        "premise",
+        "document",
+        "personas",
+        "instructions",
     ],
 )
 def test_context_that_is_not_read_rejects_its_record_unless_it_is_meant(reader: str, field: str) -> None:
@@ -126,6 +132,15 @@ def test_a_repetition_is_no_loss(reader: str) -> None:
     assert READERS[reader](record if reader != "prompt" else {**record, "conversation": None}, FieldNames())[0] == (
         USER,
     )
+
+
+def test_another_answer_at_the_end_of_messages_stands_before_nothing() -> None:
+    """argilla/distilabel-capybara-dpo-7k-binarized: neither of the two that are compared need be the original one."""
+    both = {"chosen": [USER, BOT], "rejected": [USER, {**BOT, "content": "An onion."}]}
+    turns = [{"input": Q, "output": "Quite another one."}]
+    assert read_pair({"prompt": Q, "conversation": turns, **both}, PairsSpec()).chosen == (USER, BOT)
+    with pytest.raises(RecordError, match="conversation carries context"):
+        read_pair({"prompt": Q, "conversation": [{"input": "Hi.", "output": "Hello."}, *turns], **both}, PairsSpec())
 
 
 @every_reader
@@ -167,6 +182,16 @@ def test_messages_before_a_question_that_is_their_last_one(reader: str) -> None:
             {"prompt": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
             "prompt[0].content[0]",
             "image_url",
+        ),
+        (
+            {"prompt": [{"role": "user", "parts": [{"text": "What is it?"}, {"inlineData": {"data": "x"}}]}]},
+            "prompt[0].content[1]",
+            "no text but 'inlineData'",
+        ),
+        (
+            {"prompt": [{"role": "model", "parts": [{"text": "Let me see.", "thought": True}, {"text": "A"}]}, USER]},
+            "prompt[0].content[0].thought",
+            "would be lost",
         ),
     ],
 )

@@ -345,15 +345,16 @@ def test_a_prompt_that_is_repeated_may_be_written_otherwise(prompt: Any) -> None
     assert (pair.chosen, pair.rejected) == (said(SYSTEM, USER, GOOD), said(USER, POOR))
 
 
-@pytest.mark.parametrize("part", ["function_call", "reasoning_content", "thinking", "reasoning", "documents"])
+@pytest.mark.parametrize("part", ["function_call", "reasoning_content", "thinking", "channel", "documents"])
 def test_a_part_of_a_message_that_is_not_read_is_not_dropped_in_silence(part: str) -> None:
     call = {"role": "assistant", "content": "", part: [{"name": "search"}]}
     record = {"chosen": [*chat(USER), call, *chat(("tool", "42"), GOOD)], "rejected": chat(USER, POOR)}
     with pytest.raises(RecordError, match="would be lost") as caught:
         parse(record, "chatml")
     assert caught.value.field == f"chosen[1].{part}"
-    pair = parse({**record, "chosen": [*chat(USER), {"role": "assistant", "content": "A", part: None}]}, "chatml")
-    assert pair.chosen == said(USER, ("assistant", "A"))
+    for harmless in ({part: None}, {"channel": "final", "recipient": "all"}):
+        pair = parse({**record, "chosen": [*chat(USER), {"role": "assistant", "content": "A", **harmless}]}, "chatml")
+        assert pair.chosen == said(USER, ("assistant", "A"))
 
 
 def test_an_empty_prompt_is_said_to_be_empty_and_not_to_be_missing() -> None:
@@ -376,6 +377,12 @@ def test_calls_of_tools_are_left_to_the_chat_template() -> None:
     assert pair.chosen[1] == {"role": "assistant", "content": "", "tool_calls": calls}
     assert pair.chosen[2] == {"role": "tool", "content": "42", "tool_call_id": "1", "name": "search"}
     assert pair.chosen[:-1] == pair.rejected[:-1]
+
+
+def test_who_of_several_people_speaks_is_left_to_the_chat_template() -> None:
+    asked = [{"role": "user", "name": "Ada", "content": "Tea?"}, {"role": "user", "name": "Bo", "content": "Or not?"}]
+    pair = parse({"chosen": [*asked, *chat(GOOD)], "rejected": [*asked, *chat(POOR)]}, "chatml")
+    assert list(pair.chosen[:-1]) == asked
 
 
 def test_messages_of_both_kinds_in_one_table_have_nulls_for_the_other_names() -> None:
