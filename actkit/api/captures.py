@@ -52,7 +52,7 @@ def capture_activations(
     """
     spec, (given, *_) = model_and_texts(model, tokenizer, prompts)
     chosen = prompts_of(given)
-    texts = tuple(prompt for prompt in chosen if isinstance(prompt, str))
+    texts = tuple(str(prompt) for prompt in chosen if isinstance(prompt, str))  # numpy has a kind of its own
     tokens = TokenSpec(max_length)
     at = positions if isinstance(positions, str) else layers_text(positions)
     with placed(out, overwrite, on_bad_record="fail") as place:

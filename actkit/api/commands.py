@@ -47,7 +47,7 @@ def capture(
             from actkit.api.captures import prompts_of
 
             given = prompts_of(prompts)  # type: ignore[arg-type]
-            texts = tuple(prompt for prompt in given if isinstance(prompt, str))
+            texts = tuple(str(prompt) for prompt in given if isinstance(prompt, str))  # numpy has a kind of its own
             if len(texts) < len(given):
                 records = (prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in given)
                 texts, path = (), place.write_input(records)

@@ -7,16 +7,21 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from actkit.config import OnBadRecord, OutputSpec
-from actkit.errors import InputError, RunError, UsageError, in_python, writing
+from actkit.errors import InputError, RunError, UsageError, in_python, listed, writing
+from actkit.pipeline.input.class_names import named, of_features
 from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
 
 INPUT = ".input"
 """What the name of a run is followed by in that of a file of records that were at hand."""
+SHOWN = 5
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class RunLocation:
             for number, record in enumerate(records):
                 try:
                     text = json.dumps(record, default=_plain)
-                except (TypeError, ValueError) as error:
+                except (TypeError, ValueError, RuntimeError) as error:
                     raise UsageError(
                         f"record {number} cannot be written as JSON ({error})", "use texts, numbers and lists"
                     ) from error
@@ -118,11 +123,22 @@ def run_named(command: str, out: Path | str | None) -> Path:
 
 
 def rows_in(records: Any) -> Iterable[Any]:
-    """Records one by one; those of a pandas data frame, which else gives the names of its columns, are its rows.
+    """Records one by one: of a table of pandas, polars or Arrow its rows; of a `datasets` one with its classes' names.
 
-    Raises UsageError for what holds none.
+    Raises UsageError for what holds none, and for an object of columns or splits.
     """
-    if hasattr(records, "columns") and hasattr(records, "to_dict"):
+    if isinstance(records, Mapping):
+        raise UsageError(
+            f"{type(records).__name__} of {listed([str(name) for name in records], SHOWN)} is no list of records",
+            "give a list of them, [record]; of columns, pandas.DataFrame(columns); of splits, one",
+        )
+    if hasattr(records, "features") and hasattr(records, "with_format"):
+        names = of_features(records.features.to_dict()) if records.features else {}
+        return (named(row, names) for row in records.with_format(None))
+    for rows in ("to_pylist", "to_dicts"):
+        if hasattr(records, rows):
+            return list(getattr(records, rows)())
+    if hasattr(records, "columns") and hasattr(records, "to_dict"):  # else a data frame gives its columns' names
         return [dict(record) for record in records.to_dict("records")]
     if not isinstance(records, Iterable):
         raise UsageError(f"{type(records).__name__} is neither a text nor records", "give a text, a list, or a file")
@@ -138,11 +154,17 @@ def texts_of(texts: str | Sequence[str], name: str = "texts") -> list[str]:
         raise UsageError(f"{name}: {type(wrong).__name__} is no text", "give a text or a list of texts")
     if not found:
         raise UsageError(f"{name}: there are none", "give a text or a list of texts")
-    return found
+    return [str(text) for text in found]
 
 
 def _plain(value: Any) -> Any:
-    """A numpy or pandas scalar as a number."""
-    if hasattr(value, "item"):
-        return value.item()
+    """What numpy, pandas, torch and Python have beside JSON's kinds: arrays as lists, dates in ISO 8601."""
+    if type(value).__name__ in ("NAType", "NaTType"):  # a gap of pandas
+        return None
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, (Decimal, UUID)):
+        return str(value)
     raise TypeError(f"{type(value).__name__} is neither text nor number")
