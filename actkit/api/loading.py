@@ -3,6 +3,7 @@
 import copy
 import re
 import sys
+import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ AnyModel: TypeAlias = Any
 `HookedTransformer` or bridge of TransformerLens."""
 Layers: TypeAlias = str | int | Sequence[int]
 """As `--layers`: all, recommended, 4,8,-1, 10-15, 45%-85%; or numbers."""
+LIBRARIES = ("transformers", "accelerate", "torch", "transformer_lens")
+"""Packages whose hooks are theirs."""
 BLOCK = re.compile(r"[\w.]+\.\d+(\.\w+)*")
 _LOADED: "weakref.WeakKeyDictionary[Any, tuple[ModelSpec, Any]]" = weakref.WeakKeyDictionary()
 """Modules that `load_model` loaded → what they are, without the module, and their tokenizer: handed over again as
@@ -194,11 +197,15 @@ def layers_text(layers: Layers | None, what: str = "layers") -> str:
 def in_use(spec: ModelSpec) -> Iterator[None]:
     """While a model that may be the caller's own is run: afterwards its modules are in training mode as before.
 
-    Raises ModelError for a layer that was not loaded.
+    Warns of hooks on it. Raises ModelError for a layer that was not loaded.
     """
     if spec.loaded is None:
         yield
         return
+    hooked = [name for name, module in spec.loaded[0].named_modules() if any(map(_is_own, _hooks(module)))]
+    if hooked:
+        what = f"{hooked[0]} of {spec.name} has" if len(hooked) == 1 else f"{len(hooked)} modules of {spec.name} have"
+        warnings.warn(f"{what} hooks of its own: what they change is in the numbers", stacklevel=4)
     modes = [(module, module.training) for module in spec.loaded[0].modules()]
     try:
         yield
@@ -211,6 +218,15 @@ def in_use(spec: ModelSpec) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _hooks(module: Any) -> list[Any]:
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+
+
+def _is_own(hook: Any) -> bool:
+    """Whether a hook is the caller's: transformers and others have some that change nothing."""
+    return str(getattr(hook, "__module__", "")).partition(".")[0] not in LIBRARIES
 
 
 def _count_all_layers(module: Any, whole: Any) -> None:

@@ -47,6 +47,12 @@ def load(
     modules = dict(module.named_modules())
     for point, site in sites.items():
         block = next(re.finditer(r".*?\.\d+", site.path)).group()
+        if description.spec.loaded is not None and block.rpartition(".")[0] not in modules:
+            raise ModelError(
+                f"{type(module).__name__} of {description.spec.name} has no {block.rpartition('.')[0]}",
+                "give the whole model, as AutoModelForCausalLM loads it: of torch.compile model._orig_mod, of PEFT "
+                "model.get_base_model(), of DataParallel model.module",
+            )
         # Of a model in memory, a block that is not there at all was left out by whoever loaded it, who says so better.
         if site.path not in modules and (block in modules or description.spec.loaded is None):
             raise ModelError(

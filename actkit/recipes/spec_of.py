@@ -73,6 +73,8 @@ def _inner(field: Any) -> Any:
 
 
 def _value(value: Any, field: Any) -> Any:
+    if hasattr(value, "item") and not isinstance(value, str):  # a number of numpy's
+        value = value.item()
     if "none" in field.metadata and value == field.metadata["none"]:
         return None
     if isinstance(field.default, tuple):

@@ -203,3 +203,10 @@ def test_settings_of_statistics_have_bounds(tmp_path: Path) -> None:
     for options in ({"q": 5}, {"held_out": 1.0}, {"draws": 0}, {"null_draws": 0}, {"listed": 0}):
         with pytest.raises(UsageError, match="is not possible"):
             actkit.reward_detect(records, out=tmp_path / "run", device="cpu", **options)
+
+
+def test_numbers_of_numpy_are_numbers(tiny: Any, tmp_path: Path) -> None:
+    options = {"batch_tokens": np.int64(64), "max_length": np.int32(3), "layers": np.int64(1)}
+    run = actkit.capture("One two three four.", tiny, out=tmp_path / "run", **options)
+    asked = run.facts["options"]
+    assert (asked["batch_tokens"], asked["max_length"], run.facts["counts"]["truncated"]) == (64, 3, 1)

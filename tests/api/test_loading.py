@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import gc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,29 @@ def test_a_device_map_is_followed() -> None:
         actkit.load_model("tiny", device="cuda:1", device_map="auto")
     with pytest.raises(UsageError, match="2bit is not known"):
         actkit.load_model("tiny", quantize="2bit")  # type: ignore[arg-type]
+
+
+def test_a_model_without_its_head_says_so(in_memory: tuple[Any, Any]) -> None:
+    model, tokenizer = in_memory
+    with pytest.raises(ModelError, match="LlamaModel of .* has no model.layers") as caught:
+        actkit.capture_activations((model.model, tokenizer), "One.", layers=1)
+    assert "as AutoModelForCausalLM loads it" in caught.value.hint
+
+
+def test_a_model_in_float64_is_read(in_memory: tuple[Any, Any]) -> None:
+    model, tokenizer = in_memory
+    found = actkit.capture_activations((copy.deepcopy(model).double(), tokenizer), "One.", layers=1, positions="last")
+    usual = actkit.capture_activations(in_memory, "One.", layers=1, positions="last")
+    assert torch.allclose(found.activations[1], usual.activations[1], atol=1e-3)
+
+
+def test_hooks_of_the_callers_own_are_said_and_those_of_transformers_are_not(in_memory: tuple[Any, Any]) -> None:
+    model, tokenizer = copy.deepcopy(in_memory[0]), in_memory[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(torch.tensor([[1, 2]]), output_hidden_states=True)  # installs hooks that stay
+        usual = actkit.capture_activations((model, tokenizer), "One.", layers=1).activations[1]
+    handle = model.model.layers[0].register_forward_hook(lambda _m, _a, out: out + 1)
+    with pytest.warns(UserWarning, match=r"model.layers.0 of .* has hooks of its own: what they change is in the num"):
+        steered = actkit.capture_activations((model, tokenizer), "One.", layers=1).activations[1]
+    assert not torch.equal(steered, usual) and handle.id in model.model.layers[0]._forward_hooks

@@ -88,5 +88,6 @@ def _is_dense(part: torch.Tensor | Ragged) -> TypeGuard[torch.Tensor]:
 
 def _norms(vectors: torch.Tensor) -> torch.Tensor:
     """[n] float32, whatever the vectors are: a float16 sum of squares would overflow."""
-    norms: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float32)
+    wide = torch.promote_types(vectors.dtype, torch.float32)  # torch refuses float32 for float64
+    norms: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=wide).float()
     return norms
