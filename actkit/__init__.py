@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actkit.analysis.feature_tests.feature_scores import ScoreSettings as ScoreSettings
-    from actkit.api.captured import CapturedActivations as CapturedActivations
+    from actkit.api.captures import CapturedActivations as CapturedActivations
     from actkit.api.captures import capture_activations as capture_activations
     from actkit.api.commands import capture as capture
     from actkit.api.commands import concept as concept
@@ -93,8 +93,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "actkit.analysis.feature_tests.feature_scores": "ScoreSettings",
-    "actkit.api.captured": "CapturedActivations",
-    "actkit.api.captures": "capture_activations",
+    "actkit.api.captures": "CapturedActivations capture_activations",
     "actkit.api.commands": "capture concept dpo feature_dataset reward_detect sae_extract",
     "actkit.api.concepts": "ConceptActivations capture_from_concept",
     "actkit.api.contrasts": "ContrastiveActivations capture_contrastive_activations",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.cli.options.task import task_of_text
+from actkit.cli.options.engine import task_of_text
 from actkit.config import Task
 from actkit.errors import UsageError
 from tests.command_line import Run

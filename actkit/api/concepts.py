@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from actkit.api.captured import CapturedActivations
+from actkit.api.captures import CapturedActivations
 from actkit.api.contrasts import SIDES, ContrastiveActivations, contrasted
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_and_texts
 from actkit.api.run_location import RunLocation, placed, rows_in, texts_of, warn_of

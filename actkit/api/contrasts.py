@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from actkit.api.captured import CapturedActivations, shapes
-from actkit.api.captures import Prompt, capture_activations, prompts_of
+from actkit.api.captures import CapturedActivations, Prompt, capture_activations, prompts_of, shapes
 from actkit.api.loading import AnyModel, Layers, model_and_texts
 from actkit.api.statistics import Read, paired
 from actkit.errors import UsageError

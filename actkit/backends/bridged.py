@@ -11,8 +11,7 @@ from actkit.backends import auto, hugging_face
 from actkit.backends.hooked import HookCalls, check_known
 from actkit.backends.placement import Weights
 from actkit.backends.transformer_lens import wrapped
-from actkit.backends.unembedding import unembedding
-from actkit.backends.weights_digest import of_weights
+from actkit.backends.weights import of_weights, unembedding
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from actkit.backends.masks import TREE_MODELS, tree_mask
 from actkit.backends.placement import Weights
 from actkit.backends.sites import Site
 from actkit.backends.transfer import to_device
-from actkit.backends.unembedding import unembedding
-from actkit.backends.weights_digest import of_weights
+from actkit.backends.weights import of_weights, unembedding
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:

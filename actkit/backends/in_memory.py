@@ -12,8 +12,7 @@ import torch
 
 from actkit.backends.hooked import HookCalls, check_known
 from actkit.backends.placement import Weights
-from actkit.backends.unembedding import unembedding
-from actkit.backends.weights_digest import of_weights
+from actkit.backends.weights import of_weights, unembedding
 from actkit.errors import ModelError, in_short
 
 if TYPE_CHECKING:

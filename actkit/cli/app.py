@@ -36,7 +36,7 @@ from actkit.cli.commands import (
     view,
 )
 from actkit.cli.options.help import Command
-from actkit.cli.options.overview import Commands
+from actkit.cli.options.help_lines import Commands
 from actkit.cli.screen.console import draw_error
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible, what_is_kept
 from actkit.cli.streams import end_with_reader, prepare, silence

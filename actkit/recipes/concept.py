@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from actkit.analysis.concepts.concept import concept_split, concept_tables
 from actkit.analysis.concepts.contrast import sides_bytes
-from actkit.analysis.concepts.direction_features import direction_features
-from actkit.analysis.concepts.projections import projections
+from actkit.analysis.concepts.projections import direction_features, projections
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
 from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.analysis.steering.intervals import band, p_value
+from actkit.analysis.steering.effects import band, p_value
 from actkit.analysis.steering.verdict import is_shown
 from actkit.config import OutputSpec
 from actkit.pipeline.recipe import Finished

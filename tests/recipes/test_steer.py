@@ -420,7 +420,7 @@ def test_a_concept_run_can_go_on_with_its_effects(tmp_path: Path, actkit: Run, m
 @pytest.mark.slow
 def test_controls_alone_are_rarely_shown(concept: Path, tmp_path: Path) -> None:
     """Each of 200 controls in the place of a direction, with twenty of the others as its controls."""
-    from actkit.analysis.steering.intervals import band, p_value
+    from actkit.analysis.steering.effects import band, p_value
     from actkit.analysis.steering.verdict import is_shown
 
     run = steered(SteerSpec(str(concept), layers="2", strengths="4", random=220), tmp_path / "effects")

@@ -1,17 +1,16 @@
-"""The table `projections`: every stored token along the directions, so that a text can be coloured by one.
+"""Tables made from finished directions: `projections` of tokens along them, and `direction_features` of SAEs."""
 
-At the layer that is chosen for each method; one part of `activations` in memory.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
+from actkit.backends.saes.sae import Sae
 from actkit.runs.part import read_part
-from actkit.runs.reader import parts, rows_of
+from actkit.runs.reader import parts, rows_of, rows_of_table
 from actkit.schemas import arrow_schema
 
 
@@ -43,3 +42,25 @@ def projections(run: Path, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[
                     pa.table([pa.array(columns[field.name], type=field.type) for field in schema], schema=schema)
                 )
         yield pa.concat_tables(found)
+
+
+NEAREST = 20
+"""Features written for each direction."""
+
+
+def direction_features(run: Path, saes: Sequence[Sae]) -> pa.Table:
+    """Of each SAE the features whose decoder rows are closest to the directions at its hook point."""
+    directions = rows_of_table(run, "directions")
+    rows = []
+    for sae in saes:
+        here = [row for row in directions if row["hook_point"] == str(sae.hook_point)]
+        if not here or sae.cosines is None:
+            continue
+        cosines = sae.cosines(torch.tensor([row["direction"] for row in here])).float().cpu()
+        for row, of_row in zip(here, cosines, strict=True):
+            best = of_row.topk(min(NEAREST, sae.d_sae))
+            for rank, (value, feature) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), 1):
+                place = {"sae": sae.name, "layer": row["layer"], "hook_point": row["hook_point"]}
+                found = {"rank": rank, "feature_id": feature, "cosine": value, "url": sae.feature_url(feature)}
+                rows.append({**place, "method": row["method"], **found})
+    return pa.Table.from_pylist(rows, schema=arrow_schema("direction_features"))

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.steering.choice import choose, chosen_p_value
 from actkit.analysis.steering.effects import Made, effect_rows
 from actkit.analysis.steering.samples import ANSWERS, COST, TEXTS, WORDS, Measured, read_samples
-from actkit.analysis.steering.verdict import LEVEL, is_shown, verdict
+from actkit.analysis.steering.verdict import LEVEL, choose, chosen_p_value, is_shown, verdict
 from actkit.schemas import arrow_schema
 
 TEST = "test"

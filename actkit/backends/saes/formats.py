@@ -12,13 +12,14 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
-from actkit.backends.names import is_directory
-from actkit.errors import ModelError, in_short
+from actkit.backends.load_errors import explained_sae
+from actkit.backends.names import is_directory, is_hub_id
+from actkit.errors import ModelError, UsageError, in_short
 
 Parts = tuple[dict[str, Any], dict[str, torch.Tensor]]
 Converter = Callable[..., Parts]
@@ -154,3 +155,55 @@ def _parts(
         **(overrides or {}),
     }
     return config, {name: weight.to(torch.float32) for name, weight in weights.items()}
+
+
+def check_activation(about: Mapping[str, Any], name: str) -> None:
+    """Raise ModelError for an activation function that SAELens would take for ReLU: it does so with all but TopK."""
+    function = next((about[key] for key in ("activation_fn_str", "activation_fn") if about.get(key)), "relu")
+    more = about.get("activation_fn_kwargs")
+    if function not in ("relu", "topk"):
+        raise ModelError(f"{name}: its activation function {in_short(str(function))} is not read", "relu and topk are")
+    if function == "topk" and about.get("k", more.get("k") if isinstance(more, Mapping) else None) is None:
+        raise ModelError(f"{name}: a TopK SAE that does not say its k", "its cfg.json needs k")
+
+
+def says_bos(about: Mapping[str, Any]) -> bool:
+    """Whether a configuration states `prepend_bos`; SAELens fills it in where an older one does not."""
+    metadata = about.get("metadata")
+    return "prepend_bos" in about or (isinstance(metadata, Mapping) and "prepend_bos" in metadata)
+
+
+FILES = ("cfg.json", "sae_weights.safetensors", "sae.safetensors", "config.json", "ae.pt")
+"""All that is fetched of an SAE's folder in a Hugging Face repository."""
+
+LONGEST = 255
+"""Characters of a folder in a repository; file systems have no longer names."""
+
+
+def fetched(repository: str, sae_id: str) -> Path:
+    """The local directory of an SAE in a Hugging Face repository; `.` is the repository itself."""
+    from huggingface_hub import snapshot_download
+
+    if not is_hub_id(repository):
+        raise ModelError(f"{in_short(repository)}: no name that a repository can have", "check --sae-release")
+    if ".." in Path(sae_id).parts or Path(sae_id).is_absolute() or not sae_id.isprintable() or len(sae_id) > LONGEST:
+        raise UsageError(
+            f"--sae-id {in_short(sae_id)} is no folder of {repository}", "name a folder, or . for the repository"
+        )
+    inside = PurePosixPath(sae_id)
+    # sparsify says beside its folders which model and dataset they are of.
+    wanted = [*(str(inside / file) for file in FILES), str(inside.parent / "config.json")]
+    hint = f"check the name, the connection, and that {sae_id} is a folder of the repository"
+    with explained_sae(f"{repository}/{sae_id}", hint, of_hub=True):
+        folder = Path(snapshot_download(repository, allow_patterns=wanted)) / sae_id
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{repository} has no folder {sae_id} in the local cache or on the hub")
+    return folder
+
+
+def commit_of(repository: str) -> str | None:
+    """The commit of a repository that the hub's client has read, by its own notes."""
+    from huggingface_hub import constants
+
+    main = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / "main"
+    return main.read_text(encoding="utf-8").strip() if main.is_file() else None

@@ -17,10 +17,8 @@ import torch
 
 from actkit.backends.load_errors import explained_sae
 from actkit.backends.model_files import check_files, check_size, count_of, settings
-from actkit.backends.saes.formats import converter
-from actkit.backends.saes.hub import commit_of, fetched
+from actkit.backends.saes.formats import check_activation, commit_of, converter, fetched, says_bos
 from actkit.backends.saes.metadata import REFUSED, described
-from actkit.backends.saes.older_config import check_activation, says_bos
 from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeSpec

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actkit.cli.commands.steer import steer_after
-from actkit.cli.options.completion import concepts
 from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
-from actkit.cli.options.groups import OUTPUT, READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_checks import check_whole

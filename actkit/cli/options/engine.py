@@ -1,10 +1,70 @@
-"""`--engine`, `--workers` and `--shard auto`: what shares a run out among workers."""
+"""`--shard`, `--engine`, `--workers`: which share of a run this process computes, or what starts workers."""
 
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from actkit.cli.options.task import starts_workers
+from actkit.config import Task
 from actkit.errors import UsageError, in_short
+
+SCHEDULERS: tuple[tuple[str, str, str | None], ...] = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("SGE_TASK_ID", "SGE_TASK_LAST", "SGE_TASK_FIRST"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", None),
+    ("RANK", "WORLD_SIZE", None),
+    ("SLURM_PROCID", "SLURM_NTASKS", None),
+)
+"""The variables that say which process this is, of how many, and with what number the first begins (0 without one)."""
+
+
+def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
+    """`2/8`, counted from 0, or `auto`: what a scheduler says; None where this process starts `workers` of its own.
+
+    Raises UsageError for what is neither.
+    """
+    if text is None or starts_workers(text, workers):
+        return None
+    if _is_auto(text):
+        return _scheduled(os.environ)
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
+    if found is None or not int(found[2]):
+        raise UsageError(f"--shard {in_short(text)} is no share", "such as 0/4 for the first of four tasks, or auto")
+    number, of = int(found[1]), int(found[2])
+    if number >= of:
+        raise UsageError(f"--shard {number}/{of}: tasks count from 0", f"they are 0/{of} to {of - 1}/{of}")
+    return Task(number, of)
+
+
+def starts_workers(text: str | None, workers: int | None) -> bool:
+    """Whether this process is to start workers: `auto`, and no scheduler has started several tasks already.
+
+    A job of one task that has all GPUs of a machine says how many workers it is to start.
+    """
+    if text is None or not _is_auto(text):
+        return False
+    task = _scheduled(os.environ)
+    return task is None or (task.of == 1 and workers is not None)
+
+
+def _is_auto(text: str) -> bool:
+    return text.strip().lower() == "auto"
+
+
+def _scheduled(variables: Mapping[str, str]) -> Task | None:
+    for own, count, first in SCHEDULERS:
+        said = [variables.get(name, "") for name in (own, count, *([first] if first else []))]
+        if not all(each.isdigit() for each in said):
+            continue
+        number, of = int(said[0]) - (int(said[2]) if first else 0), int(said[1])
+        step = int(variables.get("SLURM_ARRAY_TASK_STEP", "1") or 1) if own == "SLURM_ARRAY_TASK_ID" else 1
+        if step > 0 and number % step == 0 and 0 <= number // step < of:
+            return Task(number // step, of)
+        raise UsageError(
+            f"--shard auto: {own} is {said[0]}, {count} {said[1]}", "give the share itself, such as --shard 0/4"
+        )
+    return None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import typer
 
+from actkit.config import ExportFormat
 from actkit.remote.path import path_of
 
 MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
@@ -79,3 +81,20 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     wrapped.shared_options = tuple(parameter.name for parameter in added)  # type: ignore[attr-defined]
     del wrapped.__wrapped__  # else `inspect` would look at the function beneath
     return wrapped
+
+
+CONCEPTS = Path(__file__).parents[2] / "recipes" / "concepts.json"
+
+
+def among(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """A completer for these names."""
+    every = tuple(names)
+    return lambda incomplete: [name for name in every if name.startswith(incomplete)]
+
+
+export_formats = among(get_args(ExportFormat))
+
+
+def concepts(incomplete: str) -> list[str]:
+    """The built-in concepts that begin so; none where a file's name has been begun, which the shell completes."""
+    return among(json.loads(CONCEPTS.read_text(encoding="utf-8"))["concepts"])(incomplete)

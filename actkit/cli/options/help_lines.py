@@ -1,7 +1,9 @@
-"""Lines of a help: names on the left with their texts, sentences and lines to type, broken where a terminal ends."""
+"""`actkit --help`, and the lines of any help: names on the left with their texts, sentences, lines to type."""
 
 from collections.abc import Iterator
 from typing import Any
+
+from typer.core import TyperGroup
 
 NARROW = 60
 """Columns below which the text of an option stands under its name."""
@@ -56,3 +58,33 @@ def _broken(names: str, width: int) -> Iterator[str]:
             line = "  "
         line += piece if not piece.endswith(",") else f"{piece} "
     yield line.rstrip()
+
+
+MOST_COLUMNS = 100
+
+
+class Commands(TyperGroup):
+    """All commands, with a help that has no boxes and fits terminals of any width."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
+        """Write the help."""
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        width = min(console.width, MOST_COLUMNS)
+        lines: list[Any] = [*wrapped(Text("Usage: actkit COMMAND [OPTIONS] …", style="bold"), width, 0)]
+        for paragraph in (self.help or "").split("\n\n"):
+            lines += [Text(), *wrapped(Text.from_markup(paragraph), width, 0)]
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            about = Text.from_markup((command.help or "").partition("\n\n")[0].replace("`", "")).plain
+            panels.setdefault(command.rich_help_panel, []).append((name, about))
+        for panel, rows in panels.items():
+            lines += [Text(), Text(panel, style="bold"), *table(rows, width, column=MARGIN + 18)]
+        given: list[Any] = self.get_params(ctx)
+        options = [(", ".join(sorted(each.opts)), each.help or "") for each in given]
+        lines += [Text(), Text("Options", style="bold"), *table(options, width)]
+        for line in [*lines, Text(), *wrapped(Text(self.epilog or ""), width, 0)]:
+            console.print(line, soft_wrap=True)

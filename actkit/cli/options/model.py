@@ -2,8 +2,7 @@
 
 from typing import Annotated, TypeAlias
 
-from actkit.cli.options.completion import among
-from actkit.cli.options.groups import MODEL, at_home, option
+from actkit.cli.options.groups import MODEL, among, at_home, option
 from actkit.cli.options.presets import NAMES, load_preset
 from actkit.config import Attention, DeviceMap, Quantize
 

@@ -5,9 +5,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from actkit.cli.options.completion import export_formats
 from actkit.cli.options.config_file import load_config
-from actkit.cli.options.groups import BATCH, OUTPUT, READ, at_home, hidden, option
+from actkit.cli.options.groups import BATCH, OUTPUT, READ, at_home, export_formats, hidden, option
 from actkit.config import Bos, OnBadRecord
 
 InputAlias: TypeAlias = Annotated[str | None, hidden("--input", "--data", callback=at_home)]

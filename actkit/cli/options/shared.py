@@ -10,8 +10,8 @@ from typing import Annotated
 from actkit.bundled import NAME
 from actkit.cli.options import model as of_model
 from actkit.cli.options import run as of_run
+from actkit.cli.options.engine import task_of_text
 from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option
-from actkit.cli.options.task import task_of_text
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
 from actkit.errors import UsageError
 from actkit.runs.paths import URL, named_after, task_of

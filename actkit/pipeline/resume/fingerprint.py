@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actkit.backends.saes.sae import Sae
-from actkit.backends.weights_digest import of_weights
+from actkit.backends.weights import of_weights
 from actkit.errors import RunError
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.job import Job

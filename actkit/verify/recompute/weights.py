@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actkit.analysis.concepts.direction_features import direction_features
+from actkit.analysis.concepts.projections import direction_features
 from actkit.analysis.feature_logits import feature_logits
 from actkit.backends.saes.sae import Sae
-from actkit.backends.unembedding import unembedding
+from actkit.backends.weights import unembedding
 from actkit.errors import ActkitError
 from actkit.runs.part import open_part, read_part
 from actkit.runs.reader import parts, rows_of_table, table_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from actkit.analysis.steering.intervals import band, contrast, p_value, slopes
+from actkit.analysis.steering.effects import band, contrast, p_value, slopes
 
 
 def test_paired_differences_have_the_interval_of_their_mean() -> None:

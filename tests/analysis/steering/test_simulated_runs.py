@@ -12,12 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.analysis.steering.choice import chosen_p_value
-from actkit.analysis.steering.effects import Made, effect_rows
-from actkit.analysis.steering.intervals import contrast
+from actkit.analysis.steering.effects import Made, contrast, effect_rows
 from actkit.analysis.steering.samples import ANSWERS, Changes, Measured, read_samples
 from actkit.analysis.steering.tables import made_of, report_of
-from actkit.analysis.steering.verdict import is_shown
+from actkit.analysis.steering.verdict import chosen_p_value, is_shown
 from actkit.recipes.steering.spec import SteerSpec
 from tests.recipes.steered import called, steered
 

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actkit.analysis.steering.choice import choose
 from actkit.analysis.steering.effects import Made, effect_rows
 from actkit.analysis.steering.samples import Changes, Measured
-from actkit.analysis.steering.verdict import is_shown, spelled, verdict
+from actkit.analysis.steering.verdict import choose, is_shown, spelled, verdict
 
 ROW: dict[str, Any] = {
     "metric": "answers",

@@ -1,7 +1,8 @@
-"""The digest of weights in memory. It tells whether a run goes on with the model and SAEs that it began with."""
+"""Weights in memory: their digest, which tells whether a run goes on with its model, and the output layer."""
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -23,3 +24,12 @@ def of_weights(tensors: Mapping[str, torch.Tensor]) -> str:
         for end in (flat[:most], flat[-most:]):
             sha.update(end.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
+
+
+def unembedding(module: Any) -> torch.Tensor | None:
+    """The unembedding [vocabulary, d_model]; None where the model has none that can be read."""
+    get = getattr(module, "get_output_embeddings", None)
+    layer = get() if get is not None else None
+    weight = getattr(layer, "weight", None)
+    whole = isinstance(weight, torch.Tensor) and weight.is_floating_point() and not weight.is_meta
+    return weight.detach() if whole and weight.ndim == 2 else None  # type: ignore[union-attr]
