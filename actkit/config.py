@@ -1,7 +1,7 @@
 """Specs of a run, as frozen dataclasses: every default and unit stands here, and nowhere else.
 
 A field's metadata say which option it is, where that has another name (see `recipes.asked`), and the `least` and the
-`most` that it may be, which `recipes.spec_of` checks: options of the command line have these bounds of their own.
+`most` that it may be, which `recipes.specs` checks: options of the command line have these bounds of their own.
 """
 
 from dataclasses import dataclass, field

@@ -17,8 +17,7 @@ from actkit.config import ModelSpec, OutputSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
-from actkit.recipes.spec_of import check_options, spec_of
-from actkit.recipes.specs import DenseSpec, SparseSpec
+from actkit.recipes.specs import DenseSpec, SparseSpec, check_options, spec_of
 from actkit.runs import run as runs
 
 SAE_OPTIONS = ("sae_release", "sae_id", "sae", "target_layer", "hook_name")

@@ -73,7 +73,7 @@ def _damage(run: Path) -> str | None:
 
     Raises RunError for a folder that is no run.
     """
-    from actkit.runs.age import check_age
+    from actkit.runs.facts import check_age
     from actkit.verify.tables.run import verify
 
     try:

@@ -35,7 +35,7 @@ class OutputFormat:
 
 def _write_pt(job: ExportJob, max_mb: int = 2000) -> None:
     if "contrasts" in job.facts["tables"]:
-        from actkit.export.torch_pairs import write as write_pairs  # loads torch, which no other format needs
+        from actkit.export.pair_sides import write as write_pairs  # loads torch, which no other format needs
 
         write_pairs(job, max_mb)
     else:

@@ -11,8 +11,7 @@ import re
 import numpy as np
 
 from actkit.errors import RunError, UsageError
-from actkit.export.block_directions import SITE, at_blocks, chosen_layer, listed, named_layers, share_of
-from actkit.export.directions import METHOD
+from actkit.export.directions import METHOD, SITE, at_blocks, chosen_layer, listed, named_layers, share_of
 from actkit.export.job import ExportJob
 
 ARCHITECTURE = "controlvector"

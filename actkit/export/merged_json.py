@@ -1,16 +1,20 @@
 """SAE features merged back into the JSON document of results that they were computed from.
 
 Each variation gets `sae_activations.layer_N`: the features by token, where the answer starts, how many tokens there
-are, and a status. Runs for several layers, and for several SAEs of one layer, stand beside each other in one document.
+are, and a status. Runs for several layers, and for several SAEs of one layer, stand beside each other in one document,
+also where they are merged into it at the same moment.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.errors import InputError
+from actkit.runs.atomic_files import write_whole
+from actkit.runs.lock import holding
 from actkit.runs.part import open_part
 from actkit.runs.reader import parts
 
@@ -162,3 +166,28 @@ def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str
         with open_part(part) as file:
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 yield from batch.to_pylist()
+
+
+PATIENCE = 600.0
+"""Seconds that another run may take to join the same document."""
+
+
+def merge_into(target: Path, run: Path, facts: Mapping[str, Any], read: Callable[[], dict[str, Any]]) -> None:
+    """Put the features of a finished run into the document at `target`; `read` reads what is there, or its beginning.
+
+    A link is followed. Raises InputError where the texts that were run are not the document's, RunError where another
+    process does not leave it, and WriteError; the document then stays as it is.
+    """
+    target = target.resolve()
+    name = hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    with holding(target.with_name(f".actkit-{name}.lock"), target, PATIENCE):
+        document = read()
+        merge(run, document, facts)
+        write_whole(target, lambda file: file.write(_spelled(document)))
+
+
+def _spelled(document: Mapping[str, Any]) -> bytes:
+    try:
+        return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+    except UnicodeEncodeError:  # half a character, which JSON can hold as an escape only
+        return (json.dumps(document, indent=2) + "\n").encode()

@@ -1,5 +1,12 @@
-"""One side of a run of contrast pairs as a padded batch: what both sides begin with is put before it again."""
+"""pt of contrasts: both sides as dictionaries that `torch.load(weights_only=True)` reads, with statistics beside them.
 
+positive, negative   each as the `pt` of a capture run has it, one row a pair
+concept, num_layers, captured_layers
+
+A side is a padded batch; the tokens that both sides begin with are put before it again.
+"""
+
+import json
 from typing import Any
 
 import numpy as np
@@ -7,6 +14,9 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import torch
 
+from actkit.errors import RunError
+from actkit.export.job import ExportJob
+from actkit.export.torch_pt import MB
 from actkit.hooks import HookPoint
 from actkit.runs.reader import left_out
 from actkit.runs.run import Run
@@ -87,3 +97,31 @@ def _padded(vectors: npt.NDArray[np.float32], at: tuple[Ints, Ints], positions: 
     padded = torch.zeros((*positions.shape, vectors.shape[1]), dtype=torch.float32)
     padded[torch.from_numpy(at[0]), torch.from_numpy(at[1])] = torch.from_numpy(np.array(vectors))
     return padded
+
+
+SIDES = ("positive", "negative")
+
+
+def write(job: ExportJob, max_mb: int = 2000) -> None:
+    """Write both sides, and beside them the statistics of the differences of each layer as JSON.
+
+    Raises RunError when the tensors would be larger than `max_mb` MB: they are in memory as a whole.
+    """
+    import torch
+
+    run = Run(job.run)
+    size = 2 * sum(int(table["bytes"]) for name, table in run.facts["tables"].items() if name == "activations") / MB
+    if size > max_mb:
+        raise RunError(
+            f"padded, both sides would be about {size:,.0f} MB, more than --max-mb {max_mb}", "raise --max-mb"
+        )
+    document: dict[str, Any] = {}
+    for done, side in enumerate(SIDES, 1):
+        document[side] = side_of(run, side)
+        job.progress(done / len(SIDES))
+    about = {name: document["positive"][name] for name in ("num_layers", "captured_layers")}
+    about["concept"] = run.facts["options"].get("what")
+    torch.save({**document, **about}, job.out)
+    rows = run.table("pair_stats").to_pylist()
+    text = json.dumps({"model": run.facts["model"]["name"], **about, "statistics": rows}, indent=2, ensure_ascii=False)
+    job.out.with_suffix(".json").write_text(text + "\n", encoding="utf-8")

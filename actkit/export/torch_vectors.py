@@ -12,8 +12,7 @@ at its layer: one of them is used, not all.
 import torch
 
 from actkit.errors import RunError
-from actkit.export.block_directions import SITE, at_blocks, chosen_layer, named_layers, share_of
-from actkit.export.directions import StoredDirection
+from actkit.export.directions import SITE, StoredDirection, at_blocks, chosen_layer, named_layers, share_of
 from actkit.export.job import ExportJob
 
 

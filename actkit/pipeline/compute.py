@@ -21,7 +21,7 @@ from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
 from actkit.pipeline.forward.run_batch import forward
 from actkit.pipeline.forward.sinks import are_sinks
 from actkit.pipeline.forward.steered import forward_steered
-from actkit.pipeline.job import Job
+from actkit.pipeline.recipe import Job
 from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards.shard import Shard
 from actkit.pipeline.shards.usable import checked

@@ -21,12 +21,10 @@ from actkit.pipeline.disk_space import watching
 from actkit.pipeline.forward.cuda_overlap import has_own_time
 from actkit.pipeline.forward.out_of_memory import trim
 from actkit.pipeline.forward.sinks import sink_norms
-from actkit.pipeline.job import Job
 from actkit.pipeline.provenance import file_metadata, run_facts
-from actkit.pipeline.recipe import Finished, nothing_kept
+from actkit.pipeline.recipe import Finished, Job, nothing_kept
 from actkit.pipeline.resume.fingerprint import fingerprint
-from actkit.pipeline.resume.reconcile import reconcile
-from actkit.pipeline.resume.session import Session, begun, complete, count_again
+from actkit.pipeline.resume.session import Session, begun, complete, count_again, reconcile
 from actkit.pipeline.shards.ahead import ahead
 from actkit.pipeline.shards.gather import gather_shards, room_of
 from actkit.pipeline.shards.shard import Shard

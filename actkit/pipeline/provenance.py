@@ -10,7 +10,7 @@ from typing import Any
 
 from actkit.backends import Model
 from actkit.backends.kernel_choice import choice
-from actkit.pipeline.job import Job
+from actkit.pipeline.recipe import Job
 from actkit.pipeline.resume.session import Session
 from actkit.runs.progress import profile
 from actkit.schemas import SCHEMA_VERSION

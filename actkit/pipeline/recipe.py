@@ -1,4 +1,4 @@
-"""`Recipe`: the parts of a command that `extract` calls. `Finished`: what a run hands back."""
+"""`Recipe`: the parts of a command that `extract` calls. `Job`: a recipe with its model. `Finished`: the result."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from actkit.config import Task
+from actkit.backends import Model
+from actkit.config import BatchSpec, OutputSpec, Task
 from actkit.errors import RunError, in_short, listed
+from actkit.hooks import HookPoint
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.records import Records
@@ -116,3 +118,19 @@ def nothing_kept(progress: Progress) -> NothingKeptError:
         if labels
         else remedy(progress.first_rejected) or "actkit peek FILE shows what the file has, and which command reads it",
     )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to be computed. Who computes it, and where, is no part of it."""
+
+    recipe: Recipe
+    model: Model
+    hook_points: Sequence[HookPoint]
+    """All that are read: those whose activations are stored, and those that SAEs read."""
+    output: OutputSpec
+    batch: BatchSpec = field(default_factory=BatchSpec)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked, option → plain value, for `run.json` and the fingerprint; see `recipes.asked`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Name → text of what is written beside the tables when the run begins."""

@@ -12,7 +12,7 @@ from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
-from actkit.recipes.spec_of import check_bounds, spec_of
+from actkit.recipes.specs import check_bounds, spec_of
 from actkit.runs.progress import OnProgress
 
 CHANGED = ("q", "held_out", "correlation_threshold", "strength_threshold", "seed", "listed", "draws", "null_draws")

@@ -1,18 +1,22 @@
 """`run` takes what a command is asked to its finished run, for the command line and for Python."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from actkit.backends import Description, describe, load
+import pyarrow as pa
+import torch
+
+from actkit.analysis.feature_logits import feature_logits
+from actkit.backends import Description, Model, describe, load
 from actkit.backends.saes.sae import Sae
 from actkit.config import ReadSpec, StoreDtype
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.input.reader import versions_of
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished, Recipe
+from actkit.pipeline.recipe import Finished, Job, Recipe
 from actkit.pipeline.reducers.activations import Reducer, activations
 from actkit.pipeline.reducers.features import top_features
 from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
@@ -20,12 +24,11 @@ from actkit.pipeline.resume.session import date_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import config_text, options_of, source_of
-from actkit.recipes.feature_logits import with_logits
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
-from actkit.recipes.spec_of import check_bounds
-from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec
+from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, check_bounds
 from actkit.runs.progress import OnProgress
 from actkit.runs.removal import check_out
+from actkit.runs.writer import Groups
 from actkit.verify.recompute.while_running import Verifying
 
 
@@ -144,3 +147,42 @@ def _width(points: Sequence[HookPoint], description: Description) -> int | None:
     if names == {"attn.hook_z"} and getattr(config, "head_dim", None):
         return int(config.num_attention_heads * config.head_dim)
     return None
+
+
+MOST_CPU, MOST_GPU = 4e12, 1e15
+"""Multiplications above which the table is left out: about a minute on two cores, seconds on a GPU."""
+
+
+def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
+    """The recipe with the table for the SAEs that have one; why another has none, `run.json` says."""
+    left_out: dict[str, str] = {}
+    head = model.unembedding()
+    usable = [sae for sae in saes if not _is_left_out(sae, head, left_out)]
+
+    def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
+        yield from recipe.finish(run)
+        for sae in usable:
+            assert head is not None
+            for table in feature_logits(sae, head, model.description.tokenizer):
+                yield "feature_logits", table
+
+    def found() -> Mapping[str, Any]:
+        return {**recipe.found(), **({"feature_logits_left_out": left_out} if left_out else {})}
+
+    return replace(recipe, finish=finish, found=found)
+
+
+def _is_left_out(sae: Sae, head: torch.Tensor | None, left_out: dict[str, str]) -> bool:
+    """Whether an SAE has no such table; why, is put into `left_out`."""
+    why = None
+    if head is None:
+        why = "the model has no output layer that can be read"
+    elif sae.cosines is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):
+        why = "its decoder does not write into the residual stream"
+    elif head.shape[1] != sae.d_in:
+        why = f"the output layer reads {head.shape[1]} numbers, its decoder writes {sae.d_in}"
+    elif 2.0 * sae.d_sae * head.numel() > (MOST_CPU if head.device.type == "cpu" else MOST_GPU):
+        why = f"{2.0 * sae.d_sae * head.numel():.0e} multiplications are too many for this device"
+    if why is not None:
+        left_out[sae.name] = why
+    return why is not None

@@ -1,11 +1,12 @@
-"""Specs that commands have beside their own: which model and SAEs, and where the run goes."""
+"""Specs that commands have beside their own, and `spec_of`, which makes a spec of the options of `config.yaml`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeSpec, TokenSpec
-from actkit.errors import UsageError
+from actkit.errors import UsageError, in_short
 from actkit.hooks import HookPoint, parse_hook_points
 
 
@@ -71,3 +72,77 @@ class FollowSpec:
 
 
 CommonSpec = DenseSpec | SparseSpec
+
+
+Spec = TypeVar("Spec")
+
+
+def names_of(kind: Any, without: Collection[str] = ()) -> set[str]:
+    """The options that a spec has, those of the specs in it too."""
+    found: set[str] = set()
+    for each in fields(kind):
+        name, inner = each.metadata.get("option", each.name), _inner(each)
+        if name is None or each.name in without or each.name == "saes":
+            continue
+        found |= names_of(inner, each.metadata.get("without", ())) if inner else {name}
+    return found
+
+
+def spec_of(kind: type[Spec], options: Mapping[str, Any], **given: Any) -> Spec:
+    """A spec of this kind with the options that it has; others keep their defaults. `given` are fields by name."""
+    values = dict(given)
+    for each in fields(kind):  # type: ignore[arg-type]
+        name, inner = each.metadata.get("option", each.name), _inner(each)
+        if each.name in values or name is None:
+            continue
+        if inner is not None:
+            values[each.name] = spec_of(inner, options)
+        elif name in options:
+            values[each.name] = _value(options[name], each)
+    return kind(**values)
+
+
+def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) -> None:
+    """Raise UsageError for options that none of the specs has, and name near ones."""
+    known = set().union(*(names_of(kind) for kind in (own, *others)))
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            raise UsageError(f"{own.command} has no option {name}", f"{meant}it has {', '.join(sorted(known))}")
+
+
+def check_bounds(*specs: Any) -> None:
+    """Raise UsageError for a field that is no number, or beyond the `least` or the `most` that its metadata say.
+
+    The specs in specs are looked at too. The command line has checked its options; Python has not.
+    """
+    for spec in specs:
+        for each in fields(spec):
+            value = getattr(spec, each.name)
+            if is_dataclass(value):
+                check_bounds(value)
+            least, most = (each.metadata.get(name) for name in ("least", "most"))
+            if value is None or least is None:
+                continue
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or value < least or (most is not None and value > most):
+                name = str(each.metadata.get("option", each.name)).replace("_", "-")
+                allowed = f"from {least} on" if most is None else f"from {least} to {most}"
+                raise UsageError(f"--{name} {in_short(repr(value))} is not possible", f"it is a number {allowed}")
+
+
+def _inner(each: Any) -> Any:
+    """The kind of the spec that a field holds; None for a plain value."""
+    kind = each.default_factory if each.default_factory is not MISSING else each.type
+    return kind if isinstance(kind, type) and is_dataclass(kind) else None
+
+
+def _value(value: Any, each: Any) -> Any:
+    if hasattr(value, "item") and not isinstance(value, str):  # a number of numpy's
+        value = value.item()
+    if "none" in each.metadata and value == each.metadata["none"]:
+        return None
+    if isinstance(each.default, tuple):
+        return (value,) if isinstance(value, str) else tuple(value)
+    return value

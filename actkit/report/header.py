@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.report.finding import verdicts_of
-from actkit.runs.detected import detected_of
+from actkit.runs.facts import detected_of
 
 VERIFIED = "verify.json"
 

@@ -1,7 +1,9 @@
-"""A finished run at a glance: what `run.json` says, and the first rows of every table."""
+"""A finished run at a glance: `run.json`, its version, and the first rows of every table."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from actkit.runs.json_file import read_object
 from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, RUN_FILE
 from actkit.runs.reader import parts
+from actkit.schemas import SCHEMA_VERSION
 
 
 def facts_of(run: Path) -> dict[str, Any]:
@@ -38,3 +41,52 @@ def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
             with open_part(files[0]) as file:
                 first = next(file.iter_batches(batch_size=rows), None)
                 yield table, pa.Table.from_batches([first] if first else [], file.schema_arrow)
+
+
+DIGEST = re.compile("[0-9a-f]{64}")
+"""What tells runs apart, and says nothing to a reader."""
+
+
+def detected_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and text of each thing: the shape, what labels were taken for, whether the chat template was used."""
+    for name, value in facts.get("detected", {}).items():
+        if isinstance(value, Mapping):
+            yield name.replace("_", " "), labels_shown(value)
+        elif name == "chat" and isinstance(value, bool):
+            yield "chat template", "used" if value else "not used"
+        elif value not in (None, "") and not DIGEST.fullmatch(str(value)):
+            yield name.replace("_", " "), str(value)
+
+
+def labels_shown(meant: Mapping[str, Any]) -> str:
+    """What labels were taken for: `good, great → positive; bad → negative (field rating)`."""
+    signs = [f"{', '.join(meant[sign])} → {sign}" for sign in ("positive", "negative", "neutral") if meant.get(sign)]
+    other = ", ".join(f"{label} ({count:,})" for label, count in meant.get("neither", {}).items())
+    told = "; ".join([*signs, *([f"neither: {other}"] if other else [])]) or "none"
+    return f"{told} (field {meant['field']})" if meant.get("field") else told
+
+
+STILL = "actkit show, export, plot and report read what they know of it, and any reader of Parquet all of it"
+
+
+def check_age(run: Path, facts: Mapping[str, Any] | None = None) -> None:
+    """Raise RunError for a run of another schema version, which says who made it and what can still be done with it.
+
+    `facts` are read from `run.json` where they are not given; what is no run, or is damaged, is left to whoever reads
+    it.
+    """
+    if facts is None:
+        with suppress(RunError):
+            facts = facts_of(run)
+    found = (facts or {}).get("schema_version")
+    if facts is None or isinstance(found, bool) or not isinstance(found, int) or found == SCHEMA_VERSION:
+        return
+    versions = facts.get("versions")
+    by = versions.get("actkit") if isinstance(versions, Mapping) else None
+    named = f" ({by})" if isinstance(by, str) and by.isprintable() and len(by) < 40 else ""
+    age = "an older" if found < SCHEMA_VERSION else "a newer"
+    with_it = f"{f'pip install actkit=={by}' if named else 'the actkit that made it'} checks and continues it"
+    raise RunError(
+        f"{run} was made by {age} actkit{named}: schema version {found}, and this one's is {SCHEMA_VERSION}",
+        f"{STILL}; {with_it}; or make the run again",
+    )

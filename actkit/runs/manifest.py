@@ -7,6 +7,13 @@
 * end: how many records are before the next shard, its first sequence_id, and a digest of those records
 * batch_tokens: what was asked for, and what memory allowed
 * sha256: of all of the above, as JSON with sorted keys
+
+The last file of a run, `manifest.json`, is written before the run gets its name. A finished run without one has lost
+it, or is an older version's.
+
+* shards: how many shards the run has, each with a manifest of its own in `shards/`
+* files: path in the run → bytes, sha256 and, of tables, rows; all but this file, and `verify.json`, which is later
+* sha256: of both, as JSON with sorted keys
 """
 
 import json
@@ -19,10 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from actkit.config import Task
-from actkit.runs.atomic_files import Written, write_text, write_whole
-from actkit.runs.checksums import difference, of_facts
-from actkit.runs.json_file import read_object
-from actkit.runs.paths import SHARDS, numbered, part_name, part_number
+from actkit.runs.atomic_files import Written, difference, of_facts, write_text, write_whole
+from actkit.runs.json_file import MOST, parsed, read_bytes, read_object
+from actkit.runs.paths import MANIFEST, SHARDS, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -179,3 +185,46 @@ def _save_arrays(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
 def _again(name: str, what: str) -> str:
     state = "missing" if what.startswith("missing") else "damaged"
     return f"shard {part_number(Path(name))}: {name} is {state}; that shard is computed again"
+
+
+def seal(run: Path, shards: int, files: Mapping[str, Written]) -> None:
+    """Write the last manifest of a run of so many shards. Raises WriteError."""
+    write_text(run / MANIFEST, spelled(shards, files))
+
+
+def spelled(shards: int, files: Mapping[str, Written]) -> str:
+    """The text of the last manifest of a run of so many shards."""
+    every = {name: _facts(files[name]) for name in sorted(files)}
+    return _spelled({"shards": shards, "files": every})
+
+
+def sealed(run: Path) -> tuple[int, dict[str, Written]]:
+    """How many shards a run has, and how each of its files was written.
+
+    Raises OSError where there is no manifest, ValueError where it is not, to the byte, as it was written.
+    """
+    data = read_bytes(run / MANIFEST, MOST)
+    facts = parsed(data)
+    stated = facts.pop("sha256", None)
+    if stated != of_facts(facts) or _spelled(facts).encode() != data:
+        raise ValueError("its own sha256 differs")
+    try:
+        shards, files = facts["shards"], {str(name): Written(**about) for name, about in facts["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it has other entries ({error})") from error
+    if not isinstance(shards, int) or not all(_is_file_facts(file) for file in files.values()):
+        raise ValueError("it has other entries")
+    return shards, files
+
+
+def _facts(written: Written) -> dict[str, Any]:
+    return {name: value for name, value in asdict(written).items() if value is not None}
+
+
+def _is_file_facts(written: Written) -> bool:
+    counts = (written.bytes, 0 if written.rows is None else written.rows)
+    return isinstance(written.sha256, str) and all(isinstance(count, int) and count >= 0 for count in counts)
+
+
+def _spelled(facts: Mapping[str, Any]) -> str:
+    return json.dumps({**facts, "sha256": of_facts(facts)}, indent=1, ensure_ascii=False) + "\n"

@@ -22,12 +22,12 @@ from actkit.errors import ActkitError, RunError, UsageError, WriteError
 from actkit.remote import store
 from actkit.remote.path import RemotePath
 from actkit.remote.url import STORES, scheme_of
-from actkit.runs.checksums import of_file
+from actkit.runs.atomic_files import of_file
 from actkit.runs.claim import TOUCHED, take, touch
 from actkit.runs.json_file import read_object
-from actkit.runs.last_manifest import sealed
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import read as read_manifest
+from actkit.runs.manifest import sealed
 from actkit.runs.paths import FINGERPRINT, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, is_run, numbered, partial_of
 from actkit.runs.removal import check_removable, remove
 from actkit.runs.staging import UPLOADED, fetched, journal, staging

@@ -23,9 +23,8 @@ from actkit.runs.atomic_files import Written
 from actkit.runs.card import card, is_own_text
 from actkit.runs.claim import take
 from actkit.runs.facts import facts_of
-from actkit.runs.last_manifest import sealed, spelled
 from actkit.runs.lock import LOCK
-from actkit.runs.manifest import check
+from actkit.runs.manifest import check, sealed, spelled
 from actkit.runs.paths import CARD, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, part_number
 from actkit.runs.publication import Publication, check_place, check_store
 from actkit.runs.taken_over import files_of

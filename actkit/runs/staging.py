@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actkit.errors import WriteError
 from actkit.remote.path import RemotePath
-from actkit.runs.checksums import of_file
+from actkit.runs.atomic_files import of_file
 from actkit.runs.lock import LOCK
 from actkit.runs.paths import LOG_FILE, RUN_FILE, VERIFIED
 

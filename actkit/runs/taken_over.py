@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import IO
 
 from actkit.errors import RunError
-from actkit.runs.atomic_files import Written, write_whole
-from actkit.runs.checksums import BLOCK, difference
-from actkit.runs.last_manifest import sealed
-from actkit.runs.manifest import vouch_for
+from actkit.runs.atomic_files import BLOCK, Written, difference, write_whole
+from actkit.runs.manifest import sealed, vouch_for
 from actkit.runs.part import schema_of_part
 from actkit.runs.paths import MANIFEST, SHARDS, part_number
 from actkit.runs.writer import Groups, RunDirectory

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 from actkit.errors import RunError, writing
 from actkit.runs.atomic_files import Written, sync, write_text, write_whole
 from actkit.runs.card import card
-from actkit.runs.last_manifest import seal
-from actkit.runs.manifest import vouch_for
+from actkit.runs.manifest import seal, vouch_for
 from actkit.runs.paths import CARD, RUN_FILE, SHARDS, TEXTS, is_there, part_name, partial_of, replaced
 from actkit.runs.removal import check_removable, clear, remove, tidy
 from actkit.schemas import SCHEMA_VERSION, TABLES

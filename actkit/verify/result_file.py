@@ -18,8 +18,7 @@ from typing import Any
 
 from actkit.errors import ActkitError
 from actkit.remote.path import RemotePath
-from actkit.runs.atomic_files import write_text
-from actkit.runs.checksums import of_file
+from actkit.runs.atomic_files import of_file, write_text
 from actkit.runs.json_file import is_regular
 from actkit.runs.paths import MANIFEST, VERIFIED
 from actkit.schemas import SCHEMA_VERSION

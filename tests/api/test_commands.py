@@ -18,7 +18,7 @@ import actkit
 from actkit.api import notebook_progress
 from actkit.errors import UsageError
 from actkit.recipes.asked import options_of
-from actkit.recipes.spec_of import names_of, spec_of
+from actkit.recipes.specs import names_of, spec_of
 from actkit.runs.progress import Progress
 from tests.command_line import Run as Called
 from tests.command_line import called

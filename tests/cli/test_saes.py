@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from actkit.backends.saes import sae_lens
-from actkit.cli import registry
 from actkit.cli.app import main
-from actkit.cli.registry import Listed, listed
+from actkit.cli.commands import saes as registry
+from actkit.cli.commands.saes import Listed, listed
 from actkit.errors import ModelError
 
 
@@ -33,7 +33,7 @@ def test_nothing_heavy_is_imported() -> None:
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     rows, _, modules = printed.stdout.partition("MODULES")
     assert {"sae_id": "blocks.2.hook_resid_post", "release": "tiny"}.items() <= json.loads(rows.splitlines()[1]).items()
-    assert "actkit.cli.registry" in modules.split()
+    assert "actkit.cli.commands.saes" in modules.split()
     assert not set(modules.split()) & {"sae_lens", "torch", "transformers", "numpy", "pandas", "pyarrow"}
 
 

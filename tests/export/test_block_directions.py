@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from actkit.errors import UsageError
-from actkit.export.block_directions import chosen_layer, named_layers, share_of
-from actkit.export.directions import StoredDirection
+from actkit.export.directions import StoredDirection, chosen_layer, named_layers, share_of
 from actkit.export.job import ExportJob
 
 FOUND = {

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from actkit.errors import InputError, RunError, UsageError
-from actkit.export import merging as merging_module
+from actkit.export import merged_json as merging_module
 from actkit.export.formats import export
-from actkit.export.merged_json import read_document
-from actkit.export.merging import merge_into
+from actkit.export.merged_json import merge_into, read_document
 from actkit.runs.atomic_files import Written
 from actkit.runs.facts import facts_of
 from tests.command_line import Run

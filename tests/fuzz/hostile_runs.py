@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from actkit.runs.checksums import of_facts
+from actkit.runs.atomic_files import of_facts
 from tests.fuzz.hostile_folders import TEXTS
 from tests.verify.tampering import reseal, seal
 

@@ -19,8 +19,7 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.errors import InputError, NonFiniteError, RunError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished
+from actkit.pipeline.recipe import Finished, Job
 from actkit.pipeline.shards import gather as shards
 from actkit.recipes import capture, dpo
 from actkit.recipes.runner import ingredients

@@ -16,8 +16,7 @@ from actkit.backends.masks import TREE_MODELS
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished
+from actkit.pipeline.recipe import Finished, Job
 from actkit.recipes import capture
 from actkit.recipes.runner import ingredients
 from tests.conftest import ARCHITECTURES, relative_error

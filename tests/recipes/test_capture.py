@@ -13,8 +13,7 @@ from actkit.config import ModelSpec, OutputSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished
+from actkit.pipeline.recipe import Finished, Job
 from actkit.recipes import capture
 from actkit.recipes.runner import ingredients
 

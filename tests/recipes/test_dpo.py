@@ -12,8 +12,7 @@ from actkit.config import ModelSpec, OutputSpec, TokenSpec
 from actkit.errors import InputError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished
+from actkit.pipeline.recipe import Finished, Job
 from actkit.recipes import dpo
 from actkit.recipes.runner import ingredients
 

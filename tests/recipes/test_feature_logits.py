@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from actkit.analysis import feature_logits as computing
 from actkit.bundled import SAES
 from actkit.config import SaeSpec
-from actkit.recipes import feature_logits as module
+from actkit.recipes import runner as module
 from actkit.recipes.saes import load_saes
 from tests.command_line import Run
 

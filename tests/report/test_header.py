@@ -8,7 +8,7 @@ from actkit.plots.picture import LackingError
 from actkit.report.finding import finding, verdicts_of
 from actkit.report.header import header
 from actkit.report.write import _sections
-from actkit.runs.detected import detected_of
+from actkit.runs.facts import detected_of
 from actkit.runs.run import open_run
 from tests.command_line import Run
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from actkit.runs.checksums import BLOCK, of_facts, of_file
+from actkit.runs.atomic_files import BLOCK, of_facts, of_file
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """sha256 of the bytes abc (NIST, FIPS 180-2, appendix B.1)."""

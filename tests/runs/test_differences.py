@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actkit.runs.checksums import difference
+from actkit.runs.atomic_files import difference
 
 
 @pytest.mark.parametrize("size", [[1], "x", None, 10**30, {"a": 1}])

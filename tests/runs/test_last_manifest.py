@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actkit.runs.atomic_files import Written
-from actkit.runs.last_manifest import seal, sealed
+from actkit.runs.manifest import seal, sealed
 from tests.command_line import Run
 
 FILES = {"run.json": Written(3, "ab"), "tokens/part-00000.parquet": Written(7, "cd", 2)}

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.errors import RunError
-from actkit.pipeline.resume.reconcile import reconcile
+from actkit.pipeline.resume.session import reconcile
 from actkit.runs.paths import is_run, is_unfinished_run, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 from actkit.runs.reader import parts

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.runs.atomic_files import Written
-from actkit.runs.last_manifest import seal as seal_run
 from actkit.runs.manifest import Manifest, read, save
+from actkit.runs.manifest import seal as seal_run
 from actkit.runs.paths import MANIFEST, VERIFIED
 from actkit.runs.writer import DICTIONARY
 

@@ -2,16 +2,51 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from actkit.bundled.recipe.language_scores import SAMPLE_SEED, SAMPLE_TOKENS, TEMPERATURE, Sample
-from actkit.bundled.recipe.results import Results, SaeResult
+from actkit.bundled.recipe.language_scores import SAMPLE_SEED, SAMPLE_TOKENS, TEMPERATURE, Baselines, Loss, Sample
+from actkit.bundled.recipe.sae_scores import Fidelity, Splice
 
 BOOKS_LOSS_TARGET = 3.7
 L0_TARGET = 20.0
 EXPLAINED_VARIANCE_TARGET = 0.90
 DEAD_TARGET = 0.05
 MEGABYTES_TARGET = 15.0
+
+
+@dataclass(frozen=True)
+class SaeResult:
+    """One SAE: its shape and training, its fidelity on held-out and trained-on windows, and its splice."""
+
+    hook_point: str
+    d_sae: int
+    k: float
+    training_tokens: int
+    held_out: Fidelity
+    trained_on: Fidelity
+    splice: Splice
+
+    @property
+    def dead(self) -> float:
+        """The fraction of features that never fired on the trained-on windows."""
+        return 1 - self.trained_on.fired.float().mean().item()
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the card reports; `losses` by kind of held-out document, with books among them."""
+
+    parameters: int
+    training_tokens: int
+    documents: dict[str, tuple[int, int]]
+    losses: dict[str, Loss]
+    bits_per_byte: float
+    baselines: Baselines
+    samples: list[Sample]
+    saes: list[SaeResult]
+    splice_tokens: int
+    sae_lens_version: str
 
 
 def card(results: Results, files: Sequence[tuple[str, Path]]) -> str:

@@ -18,11 +18,10 @@ import torch
 from transformers import LlamaForCausalLM
 
 from actkit.bundled.recipe import language_scores, sae_scores
-from actkit.bundled.recipe.card import card
+from actkit.bundled.recipe.card import Results, SaeResult, card
 from actkit.bundled.recipe.corpus import attribution, load_corpus
 from actkit.bundled.recipe.model import TRAINING_TOKENS, windows
 from actkit.bundled.recipe.residual import LAYERS, hook_point, load
-from actkit.bundled.recipe.results import Results, SaeResult
 from actkit.bundled.recipe.tokenizer import CONTEXT
 
 KINDS = {"book": "books", "story": "stories", "chat": "chats", "comment": "comments"}

@@ -1,6 +1,6 @@
 """`actkit feature-dataset`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
-
-if TYPE_CHECKING:
-    pass
 
 
 @with_option_groups

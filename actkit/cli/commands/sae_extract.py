@@ -3,7 +3,7 @@
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,6 @@ from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.input import formats
-
-if TYPE_CHECKING:
-    pass
 
 
 @with_option_groups
@@ -97,7 +94,7 @@ def sae_extract(
 
     finished = run_command(run_sae_extract, spec, sparse.sparse_spec(shared, spec.command), shared)
     if merge_into is not None:
-        from actkit.export.merging import merge_into as join_document
+        from actkit.export.merged_json import merge_into as join_document
 
         # Read once more: another run may have joined it meanwhile.
         again = partial(_document, path, merge_into, texts)

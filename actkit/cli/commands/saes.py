@@ -1,23 +1,34 @@
-"""`actkit saes`."""
+"""`actkit saes`: SAELens's registry from its installed file. Importing the package takes seconds, the list one."""
 
 import json as json_text
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from actkit.bundled import NAME, SAES
 from actkit.cli.screen.console import draw_table, headed
-from actkit.errors import InputError
-
-if TYPE_CHECKING:
-    from actkit.cli.registry import Listed
+from actkit.errors import InputError, ModelError
 
 MOST_NEAR = 5
 """Names that a hint lists."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One release as `actkit saes` lists it."""
+
+    name: str
+    model: str
+    sae_ids: tuple[str, ...]
+    repository: str
 
 
 def saes(
@@ -31,8 +42,6 @@ def saes(
 
     Example: [b]actkit saes "gemma-2-2b 16k" --ids[/]
     """
-    from actkit.cli.registry import listed
-
     words = " ".join(query or ()).lower().split()
     found = []
     for release in listed():
@@ -56,7 +65,7 @@ def saes(
     draw_table(shown, Console(highlight=False))
 
 
-def _near(words: list[str], every: "Iterable[Listed]") -> str:
+def _near(words: list[str], every: Iterable[Listed]) -> str:
     """A hint with names of models and releases that are spelled like one of the words."""
     names = list(dict.fromkeys(name.lower() for release in every for name in (release.model, release.name)))
     pieces: dict[str, list[str]] = {}
@@ -70,3 +79,36 @@ def _near(words: list[str], every: "Iterable[Listed]") -> str:
 
 def _has(text: str, words: list[str]) -> bool:
     return all(word in text.lower() for word in words)
+
+
+FILE = "pretrained_saes.yaml"
+
+
+def listed() -> Iterator[Listed]:
+    """The bundled release, then every release of the registry, in its order.
+
+    Raises ModelError where SAELens is not installed, or its file is not as it was.
+    """
+    yield Listed(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
+    for name, entry in _registry().items():
+        try:
+            ids = tuple(sae["id"] for sae in entry["saes"])
+            yield Listed(name, entry["model"], tuple(dict.fromkeys(ids)), entry["repo_id"])
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"SAELens's registry: {name} lacks {error}", "install the version in configs/constraints.txt"
+            ) from error
+
+
+def _registry() -> dict[str, Any]:
+    import yaml
+
+    found = find_spec("sae_lens")  # which looks for a package, and does not import it
+    folder = found.submodule_search_locations[0] if found and found.submodule_search_locations else None
+    if folder is None:
+        raise ModelError("SAELens is not installed, so its registry cannot be listed", "pip install sae-lens")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, and not built everywhere
+    try:
+        return dict(yaml.load((Path(folder) / FILE).read_text(encoding="utf-8"), Loader=loader))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelError(f"SAELens's registry cannot be read: {error}", "install sae-lens again") from error

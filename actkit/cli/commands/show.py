@@ -137,7 +137,7 @@ def _show_strips(strips: Sequence["Strip"], screen: Console, json: bool) -> None
 def _show_table(
     run: Path, table: str, columns: str | None, sort: str | None, rows: int, screen: Console, json: bool
 ) -> None:
-    from actkit.runs.table_rows import sorted_rows
+    from actkit.cli.screen.table_rows import sorted_rows
 
     named = [word.strip() for word in columns.split(",")] if columns else None
     n, found = sorted_rows(run, table, named, sort, rows)

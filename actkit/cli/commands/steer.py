@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.follow import Follow
+from actkit.cli.options.from_run import Follow
 from actkit.cli.options.groups import READ, at_home, option, with_option_groups
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command

@@ -1,4 +1,4 @@
-"""How flags are written: options with their environment variable, and groups of options that a command takes over."""
+"""How flags are written: options with their environment variable, groups that a command takes over, completions."""
 
 import functools
 import inspect

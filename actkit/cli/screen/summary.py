@@ -11,7 +11,7 @@ from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
 from actkit.errors import in_short, listed
-from actkit.runs.detected import detected_of
+from actkit.runs.facts import detected_of
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2

@@ -13,7 +13,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.backends.weights import of_weights
 from actkit.errors import RunError
 from actkit.pipeline.digests import canonical
-from actkit.pipeline.job import Job
+from actkit.pipeline.recipe import Job
 from actkit.runs.begun import differing
 from actkit.schemas import SCHEMA_VERSION
 

@@ -8,8 +8,7 @@ from actkit.errors import RecordError
 from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages
-from actkit.recipes.conversations.values import as_number, plainly, texts_of
-from actkit.recipes.conversations.verdicts import Verdict, by_name
+from actkit.recipes.conversations.verdicts import Verdict, as_number, by_name, plainly, texts_of
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.fields import Fields, is_empty, lookup
 from actkit.recipes.conversations.messages import rows_of
 from actkit.recipes.conversations.names import SYSTEM
-from actkit.recipes.conversations.values import as_number, is_list
+from actkit.recipes.conversations.verdicts import as_number, is_list
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.forward.steered import most_tokens
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished
+from actkit.pipeline.recipe import Finished, Job
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import config_text, options_of
 from actkit.recipes.saes import SaeReport, load_saes

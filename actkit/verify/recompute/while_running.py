@@ -6,7 +6,7 @@ from typing import Any
 
 from actkit.backends.reference import plain_of
 from actkit.errors import RunError
-from actkit.pipeline.job import Job
+from actkit.pipeline.recipe import Job
 from actkit.runs.paths import part_name
 from actkit.runs.progress import Progress
 from actkit.verify.recompute.records import Recomputing

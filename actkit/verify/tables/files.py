@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from actkit.remote.path import RemotePath
 from actkit.runs import manifest
-from actkit.runs.atomic_files import Written
-from actkit.runs.checksums import difference
+from actkit.runs.atomic_files import Written, difference
 from actkit.runs.json_file import is_regular
-from actkit.runs.last_manifest import sealed
 from actkit.runs.lock import LOCK
+from actkit.runs.manifest import sealed
 from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
 from actkit.runs.plausible import implausible
 from actkit.runs.removal import UNFINISHED_FILE

@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from actkit.errors import RunError
-from actkit.runs.age import check_age
-from actkit.runs.facts import facts_of
+from actkit.runs.facts import check_age, facts_of
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from actkit.analysis.concepts.logistic_passes import Passes
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
@@ -13,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 from actkit.analysis.columns import Bools, Floats
 from actkit.analysis.concepts import paired as paired_module
 from actkit.analysis.concepts import quasi_newton as quasi_newton_module
-from actkit.analysis.concepts.logistic_direction import FOLDS, exchanged, logistic, logistic_of_parts
+from actkit.analysis.concepts.logistic_direction import FOLDS, Passes, exchanged, logistic, logistic_of_parts
 from actkit.analysis.concepts.paired import Paired
 from actkit.analysis.concepts.quasi_newton import minimum
 from tests.analysis.concepts.pairs import in_file

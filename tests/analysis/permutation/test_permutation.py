@@ -13,7 +13,7 @@ from scipy.stats import hypergeom, mannwhitneyu, multivariate_hypergeom, pearson
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis.columns import Columns
-from actkit.analysis.permutation import block_p_values as block_p_values_module
+from actkit.analysis.permutation import p_values as p_values_module
 from actkit.analysis.permutation import redraws as redraws_module
 from actkit.analysis.permutation import score_blocks as score_blocks_module
 from actkit.analysis.permutation.conditional import conditional_tails
@@ -251,7 +251,7 @@ def test_the_smooth_limit_of_wide_columns_agrees_with_the_conditional_one(monkey
     labels = random.random(6000) < 0.5
     design = design_of(labels, np.arange(6000))
     conditional = p_values(stacked(dense), labels, design, random).p
-    monkeypatch.setattr(block_p_values_module, "WIDE", 100)
+    monkeypatch.setattr(p_values_module, "WIDE", 100)
     smooth = p_values(stacked(dense), labels, design, random).p
     assert not np.array_equal(smooth, conditional)
     np.testing.assert_allclose(smooth, conditional, rtol=0.01)

@@ -20,8 +20,7 @@ from actkit.errors import InputError, ModelError, RunError
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.out_of_memory import is_out_of_memory
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished
+from actkit.pipeline.recipe import Finished, Job
 from actkit.recipes import capture, dpo, feature_dataset
 from actkit.recipes.runner import ingredients
 from actkit.recipes.saes import load_saes

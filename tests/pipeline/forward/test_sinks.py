@@ -18,7 +18,7 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec, TokenSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.sinks import TIMES, are_sinks, sink_norms
-from actkit.pipeline.job import Job
+from actkit.pipeline.recipe import Job
 from actkit.recipes import capture, concept, dpo, reward_detect
 from actkit.recipes.labels import FeedbackFields
 from actkit.recipes.runner import ingredients

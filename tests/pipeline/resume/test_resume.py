@@ -21,8 +21,7 @@ from actkit.hooks import HookPoint
 from actkit.pipeline import digests as digest
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.extract import extract
-from actkit.pipeline.job import Job
-from actkit.pipeline.recipe import Finished, Recipe
+from actkit.pipeline.recipe import Finished, Job, Recipe
 from actkit.recipes import capture, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.runner import ingredients
 from actkit.recipes.saes import load_saes

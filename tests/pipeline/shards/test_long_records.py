@@ -15,7 +15,7 @@ import pytest
 
 from actkit.errors import RunError
 from actkit.pipeline import extract
-from actkit.pipeline.resume.reconcile import reconcile
+from actkit.pipeline.resume.session import reconcile
 from actkit.pipeline.shards import gather
 from actkit.pipeline.shards import usable as usable_records
 from actkit.recipes import feature_dataset

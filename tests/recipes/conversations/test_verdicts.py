@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from actkit.recipes.conversations.values import as_number, plainly, texts_of
-from actkit.recipes.conversations.verdicts import by_flags, by_name, by_sign, first_if_one
+from actkit.recipes.conversations.verdicts import as_number, by_flags, by_name, by_sign, first_if_one, plainly, texts_of
 
 LETTERS, NUMBERS, ZERO = ("a", "b"), ("1", "2"), ("0", "1")
 
