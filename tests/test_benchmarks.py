@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
+from actkit.runs.progress import Progress, profile
 from tests.benchmarks import (
     agreement,
     engines,
@@ -109,7 +110,8 @@ def test_the_table_holds_ratios_to_the_reference_and_a_dash_for_work_that_a_way_
 def test_the_roofline_counts_the_products_of_the_tokens_that_are_computed() -> None:
     facts = {
         "counts": {"tokens": 100},
-        "seconds": {"forward": 0.5, "encode": 0.25},
+        "seconds": {"forward": 0.5},
+        "profile": profile(Progress(seconds={"forward": 0.5, "reduce": 0.3}, within={"encode": 0.25})),
         "saes": [{}],
         "tables": {"features": {"rows": 90}},
     }

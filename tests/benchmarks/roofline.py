@@ -55,8 +55,8 @@ def reached(facts: Mapping[str, Any], workload: str, size: Size) -> tuple[float,
     forward = 2 * WEIGHTS * size.d_model**2 * n_blocks * tokens / seconds["forward"] / 1e9
     if not facts.get("saes"):
         return forward, None
-    read = facts["tables"]["features"]["rows"]
-    return forward, 2 * size.d_model * size.d_sae * read / max(seconds["encode"], 1e-9) / 1e9
+    read, encode = facts["tables"]["features"]["rows"], facts["profile"]["encode"]["seconds"]
+    return forward, 2 * size.d_model * size.d_sae * read / max(encode, 1e-9) / 1e9
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]], size: Size, most: Peak) -> str:
