@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from actkit.backends import auto, hugging_face, placement, repository
+from actkit.backends import auto, chat_templates, hugging_face, placement, repository
 from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
 from actkit.backends.model import Description, Model
 from actkit.backends.model_files import count_of
@@ -39,7 +39,9 @@ def describe(spec: ModelSpec) -> Description:
     spec = replace(spec, device=str(device), dtype=auto.resolve_dtype(spec.dtype, device))
     config, tokenizer = repository.read_config(location, spec), repository.read_tokenizer(location, spec)
     spec = replace(spec, attn=auto.resolve_attn(spec.attn, config))
-    return _described(spec, location, repository.revision_of(location, spec), config, tokenizer)
+    doubts = chat_templates.complete(tokenizer, config, location, spec)
+    found = _described(spec, location, repository.revision_of(location, spec), config, tokenizer)
+    return replace(found, doubts=doubts)
 
 
 def _in_memory(spec: ModelSpec) -> Description:

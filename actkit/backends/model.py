@@ -27,6 +27,8 @@ class Description:
     d_model: int
     context_length: int | None
     """Most tokens of a sequence; None where the model has no fixed context."""
+    doubts: tuple[str, ...] = ()
+    """What a reader of the run should be warned of."""
 
     @property
     def vocabulary(self) -> int | None:

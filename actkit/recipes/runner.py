@@ -99,6 +99,7 @@ def run(
     made = ingredients(description, saes, points, output.store_dtype)
     recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
     recipe = with_versions(replace(recipe, exports=own.exports), source_of(own), getattr(own, "read", ReadSpec()))
+    recipe = with_doubts(recipe, description.doubts)
     if points:
         stored = {"activations": vectors_stored(points, _width(points, description), output.store_dtype)}
         recipe = replace(recipe, stored={**stored, **recipe.stored})
@@ -136,6 +137,19 @@ def with_versions(recipe: Recipe, where: str | None, read: ReadSpec) -> Recipe:
         return recipe
     found = recipe.found
     return replace(recipe, found=lambda: {**found(), "read_from": versions})
+
+
+def with_doubts(recipe: Recipe, doubts: Sequence[str]) -> Recipe:
+    """The recipe, whose run warns of what is doubtful about the model too."""
+    if not doubts:
+        return recipe
+    found = recipe.found
+
+    def with_them() -> Mapping[str, Any]:
+        facts = found()
+        return {**facts, "warnings": [*doubts, *facts.get("warnings", ())]}
+
+    return replace(recipe, found=with_them)
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

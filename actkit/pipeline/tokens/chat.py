@@ -7,6 +7,7 @@
    parts apart.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -69,9 +70,12 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) ->
     """
     if not tokenizer.chat_template:
         raise ModelError("this model has no chat template", "use --no-chat, or an instruction-tuned model")
+    shown = [dict(message) for message in messages]
+    if _takes_parts(tokenizer, str(tokenizer.chat_template)):
+        shown = [message | {"content": _in_parts(message["content"])} for message in shown]
     try:
         text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
+            shown,
             tokenize=False,
             add_generation_prompt=how.add_generation_prompt,
             **({} if how.tools is None else {"tools": list(how.tools)}),
@@ -86,6 +90,30 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) ->
             reason += " (if it has no system role, put the system text at the head of the first user message)"
         raise RecordError("messages", reason) from error
     return str(text)
+
+
+@lru_cache(maxsize=8)
+def _takes_parts(tokenizer: Tokenizer, _template: str) -> bool:
+    """Whether the template reads lists of parts alone, as some of models of images do: of a text nothing is left."""
+
+    def rendered(content: Any) -> str:
+        try:
+            return str(tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False))
+        except ModelError:
+            raise
+        except Exception:  # it may refuse what is no chat
+            return ""
+
+    mark = "\ue000"
+    if mark in rendered(mark):
+        return False
+    (part,) = parts = _in_parts(mark)
+    text = rendered(parts)
+    return mark in text and str(part) not in text and json.dumps(part, ensure_ascii=False) not in text
+
+
+def _in_parts(content: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": content}]
 
 
 def _check_calls(messages: Sequence[Message], text: str) -> None:

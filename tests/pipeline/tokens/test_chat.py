@@ -104,6 +104,11 @@ def test_the_response_is_the_last_answer_and_begins_where_generation_would(shape
     assert first >= asked.response_start
 
 
+def of_both(rendered: list[str]) -> list[str]:
+    """Without those by which it is told whether a template reads texts or parts."""
+    return [messages for messages in rendered if "assistant" in messages]
+
+
 def test_placeholders_of_the_same_roles_are_rendered_once_and_a_changed_template_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -117,10 +122,10 @@ def test_placeholders_of_the_same_roles_are_rendered_once_and_a_changed_template
         messages = [{**TURNS[0], "content": f"question {number}"}, {**TURNS[1], "content": f"answer {number}"}]
         encoding, spans = encode_chat(tokenizer, messages, False)
         assert [encoding.text[first:last] for first, last in spans] == [f"question {number}", f"answer {number}"]
-    assert len(rendered) == 4
+    assert len(of_both(rendered)) == 4
     tokenizer.chat_template = f"<s>{tokenizer.chat_template}"
     encode_chat(tokenizer, messages, False)
-    assert len(rendered) == 6
+    assert len(of_both(rendered)) == 6
 
 
 @every_shape
