@@ -57,12 +57,13 @@ class FeedbackFields:
 class Labels:
     """What the labels of one input mean."""
 
-    def __init__(self, fields: FeedbackFields, zero: Label = "negative", has_one: bool = False) -> None:
+    def __init__(self, fields: FeedbackFields, zero: Label = "negative", numbers: bool | None = None) -> None:
         self.fields = fields
         self.given = bool(fields.positive or fields.negative)
         self.zero = zero
-        self.has_one = has_one
-        """Whether the input is known to have the numbers 0, 1 or -1, so that any other number is refused."""
+        self.numbers = numbers
+        """Whether numbers are what the first records are labelled by: if so, one that is no sign ends the run, since
+        the others may be grades; if words alone are, one that is a sign does. None where nothing is known of them."""
         self.named: Mapping[Label, Any] = {"positive": named(fields.positive), "negative": named(fields.negative)}
         self.words: Mapping[str, Label] = {**WORDS, "0": zero}
 
@@ -81,8 +82,8 @@ class Labels:
         Raises RecordError for one that means nothing here, InputError for one that makes those before it doubtful.
         """
         meant = self.meanings(value)
-        if self.has_one and not self.given:
-            _check_signs(words_of(value), words_of(value), field)
+        if not self.given:
+            self._check_kind(words_of(value), field)
         if self.zero == "negative" and "-1" in words_of(value) and not self.given:
             raise InputError(
                 f"the field {field} has -1 after 0 and 1, so it is not clear what 0 means",
@@ -106,6 +107,16 @@ class Labels:
             if meant:
                 return meant
         return set()
+
+    def _check_kind(self, words: Sequence[str], field: str) -> None:
+        """Raise InputError for a number where those before it make it doubtful what it means."""
+        if self.numbers:
+            _check_signs(words, words, field)
+        elif self.numbers is False and (signs := SIGNS.intersection(words)):
+            raise InputError(
+                f"the field {field} has {min(signs)} after words alone, so it is not clear what {min(signs)} means",
+                "say it: --positive and --negative, each repeatable, name the labels that count",
+            )
 
     def _of_columns(self, value: Mapping[str, Any]) -> Label:
         marked = {
@@ -147,11 +158,11 @@ def check_labels(fields: FeedbackFields) -> None:
     check_apart(named(fields.positive), named(fields.negative))
 
 
-def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = False) -> tuple[Labels, Records]:
-    """What labels mean, by the first records: whether 0 stands beside 1 or beside -1 too.
+def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records]:
+    """What labels mean, by the first records: whether 0 stands beside 1 or beside -1 too, and whether there are words.
 
-    With `refuse_grades`, raises InputError where they are grades or numbers of classes, of which 1 need not be the
-    positive one: for input whose labels can be named instead.
+    Raises InputError where they are grades or numbers of classes, of which 1 need not be the positive one. A number
+    that is no sign is one record's affair only among words.
     """
     first, again, _ = look_ahead(records, LOOK_AHEAD)
     if fields.columns:
@@ -161,8 +172,9 @@ def labels_in(records: Records, fields: FeedbackFields, refuse_grades: bool = Fa
         if isinstance(record, Record) and isinstance(record.value, Mapping):
             name = name_of(record.value, fields.label, LABEL_FIELDS)
             seen |= dict.fromkeys(words_of(lookup(record.value, name)), name) if name else {}
-    labels = Labels(fields, "neutral" if "-1" in seen else "negative", refuse_grades and bool(SIGNS & set(seen)))
-    if labels.has_one and not labels.given:
+    numbers = bool(SIGNS & seen.keys()) or not WORDS.keys() & seen.keys()
+    labels = Labels(fields, "neutral" if "-1" in seen else "negative", numbers)
+    if labels.numbers and not labels.given:
         source = next((f"{record.source}: " for record in first if record.source), "")
         for word, name in seen.items():
             _check_signs([word], sorted(known for known in seen if seen[known] == name), name, source)
@@ -195,7 +207,8 @@ def _check_signs(words: Sequence[str], seen: Sequence[str], field: str, source: 
         such = f", such as --positive {numbers[-1]} --negative {numbers[0]}" if len(numbers) > 1 else ""
         if any(is_grade(word) and abs(float(word)) < 1 for word in seen):
             such = ", or say where they begin, such as --positive '>=0.5' --negative '<0.5'"
+        doubt = "what 1 means" if SIGNS.intersection(seen) else "which labels are positive"
         raise InputError(
-            f"{source}the field {field} has {', '.join(seen[:MOST_SHOWN])}, so it is not clear what 1 means",
+            f"{source}the field {field} has {', '.join(seen[:MOST_SHOWN])}, so it is not clear {doubt}",
             f"say it: --positive and --negative, each repeatable, name the labels that count{such}",
         )

@@ -145,7 +145,7 @@ def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
     if not paired:
         named = (spec.fields.group, spec.fields.score, *spec.fields.columns, *spec.pairs.names.given())
         records = with_fields(records, named)
-        return labels_in(records, spec.fields, refuse_grades=True)
+        return labels_in(records, spec.fields)
     if given := _given(spec.fields):
         raise UsageError(
             f"{given[0]} is about labelled texts, and these are preference pairs",

@@ -35,7 +35,7 @@ def paired(records: Records, shape: ContrastShape) -> Records:
     Raises InputError where labels are grades or numbers of classes, of which 1 need not be true.
     """
     try:
-        labels, again = labels_in(records, FeedbackFields(label=shape.negative), refuse_grades=True)
+        labels, again = labels_in(records, FeedbackFields(label=shape.negative))
     except InputError as error:
         raise _explained(error) from error
     return _closing(labels, again, shape)

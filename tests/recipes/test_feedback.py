@@ -27,7 +27,8 @@ def with_labels(*labels: Any) -> list[dict[str, Any]]:
 
 
 def parsed(value: Any, fields: FeedbackFields = FIELDS) -> Feedback:
-    labels, _ = labels_in(records([value]), fields)  # type: ignore[arg-type]
+    """A record of a file that has words as labels too."""
+    labels, _ = labels_in(records([value, {"text": "x", "feedback": "positive"}]), fields)  # type: ignore[arg-type]
     return parse_feedback(value, fields, labels)
 
 
@@ -76,17 +77,17 @@ def test_minus_one_after_zero_was_taken_for_negative_is_refused() -> None:
 def test_ratings_and_numbers_of_classes_are_refused_and_1_not_taken_for_positive(values: tuple[Any, ...]) -> None:
     given = [{"text": "x", "rating": value} for value in values]
     with pytest.raises(InputError, match="rating has .*, so it is not clear what 1 means") as raised:
-        labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+        labels_in(records(given), FIELDS)  # type: ignore[arg-type]
     assert "--positive" in raised.value.hint
     own = FeedbackFields(positive=("5", "4"), negative=("1", "2"))
-    labels, _ = labels_in(records(given), own, refuse_grades=True)  # type: ignore[arg-type]
+    labels, _ = labels_in(records(given), own)  # type: ignore[arg-type]
     assert labels.of(1, "rating") == "negative" and labels.of("5.0", "rating") == "positive"
 
 
 def test_grades_are_listed_and_the_hint_names_the_outermost() -> None:
     given = [{"text": "x", "rating": rating} for rating in (3, 1, 10, "none")]
     with pytest.raises(InputError, match="rating has 1, 10, 3, none, so it is not clear") as raised:
-        labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+        labels_in(records(given), FIELDS)  # type: ignore[arg-type]
     assert raised.value.hint.endswith("name the labels that count, such as --positive 10 --negative 1")
 
 
@@ -94,20 +95,38 @@ def test_grades_are_listed_and_the_hint_names_the_outermost() -> None:
 def test_scores_between_0_and_1_are_grades_of_which_those_at_the_ends_are_not_all(scores: tuple[Any, ...]) -> None:
     given = [{"text": "x", "label": score} for score in scores]
     with pytest.raises(InputError, match="label has .*, so it is not clear what 1 means") as raised:
-        labels_in(records(given), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+        labels_in(records(given), FIELDS)  # type: ignore[arg-type]
     assert "--positive '>=0.5' --negative '<0.5'" in raised.value.hint
-    labels, _ = labels_in(records(given), FeedbackFields(positive=(">=0.5",), negative=("<0.5",)), refuse_grades=True)  # type: ignore[arg-type]
+    labels, _ = labels_in(records(given), FeedbackFields(positive=(">=0.5",), negative=("<0.5",)))  # type: ignore[arg-type]
     assert labels.of(scores[-1], "label") == "positive"
 
 
-def test_a_rating_after_the_first_records_is_refused_too_where_1_has_been_taken_for_positive() -> None:
-    labels, _ = labels_in(records(with_labels(0, 1)), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+@pytest.mark.parametrize("first", [(0, 1), ("pos", "1"), (None, None), ("maybe", "")])
+def test_a_rating_after_the_first_records_ends_the_run_where_numbers_may_be_what_it_is_labelled_by(first: Any) -> None:
+    """Each process that shares a run decides alike, by the first records: no order of them makes 1 positive."""
+    labels, _ = labels_in(records(with_labels(*first)), FIELDS)  # type: ignore[arg-type]
     assert labels.of(1, "label") == "positive"
-    with pytest.raises(InputError, match="not clear what 1 means"):
+    with pytest.raises(InputError, match="the field label has 3, so it is not clear which labels are positive"):
         labels.of(3, "label")
-    words, _ = labels_in(records(with_labels("pos", "neg")), FIELDS, refuse_grades=True)  # type: ignore[arg-type]
+
+
+def test_among_words_a_rating_is_its_own_records_affair_and_a_sign_ends_the_run() -> None:
+    """A file of words that goes on with grades from 1 to 5 had its ones taken for positive, and the rest rejected."""
+    words, _ = labels_in(records(with_labels("pos", "neg")), FIELDS)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="neither positive nor negative"):
         words.of(3, "label")
+    for sign in (1, "0", -1.0):
+        with pytest.raises(InputError, match=f"has {int(float(sign))} after words alone") as raised:
+            words.of(sign, "label")
+        assert "--positive" in raised.value.hint
+    named, _ = labels_in(records(with_labels("pos", "neg")), FeedbackFields(positive=("pos", "1"), negative=("neg",)))  # type: ignore[arg-type]
+    assert named.of(1, "label") == "positive"
+
+
+def test_grades_without_1_are_refused_before_1_comes() -> None:
+    """A file that is sorted by grade, the best first, had its ones taken for positive and its zeros for negative."""
+    with pytest.raises(InputError, match="rating has 4, 5, so it is not clear which labels are positive"):
+        labels_in(records([{"text": "x", "rating": rating} for rating in (5, 4)]), FIELDS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [None, "", "maybe", 0.5, 2, [], ["x"]])

@@ -37,6 +37,13 @@ def test_a_label_that_makes_those_before_it_doubtful_is_named_with_its_line(tmp_
     assert raised.value.message.startswith(f"{path}:1201: ") and "--positive" not in raised.value.hint
 
 
+def test_words_that_go_on_as_numbers_are_refused(tmp_path: Path) -> None:
+    _, records = contrasts_in(statements(tmp_path / "s.jsonl", ["true", "false"] * 500 + [1]))
+    with pytest.raises(InputError, match=r"s.jsonl:1001: the field label has 1 after words alone") as raised:
+        list(records)
+    assert "--positive" not in raised.value.hint
+
+
 @pytest.mark.parametrize("labels", [[1, 0], [1, -1], [True, False], ["true", "false"], ["1.0", "0.0"]], ids=str)
 def test_two_labels_make_a_pair(labels: list[Any], tmp_path: Path) -> None:
     _, records = contrasts_in(statements(tmp_path / "s.jsonl", labels))
