@@ -11,44 +11,58 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from actkit.backends.kernels import fast_products
 from actkit.backends.saes.sae import Sae
 from actkit.schemas import arrow_schema
 
 TOP = 10
 ELEMENTS = 1 << 24
-"""Tokens × features that are in memory at once: 64 MB in float32."""
+"""Features × tokens whose logits are in memory at once: 64 MB in float32."""
 BLOCK = 8192
 """Features in one part of the table."""
 
 
 def feature_logits(sae: Sae, head: torch.Tensor, tokenizer: Any) -> Iterator[pa.Table]:
-    """The table of one SAE, block by block; `head` is the unembedding [vocabulary, d_model]."""
-    assert sae.cosines is not None
+    """The table of one SAE, part by part; `head` is the unembedding [vocabulary, d_model]."""
     n = min(len(head), len(tokenizer))
-    step = max(ELEMENTS // sae.d_sae, 1)
-    best: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    for first in range(0, n, step):
-        rows = head[first : min(first + step, n)].float()
-        cosines = sae.cosines(rows).float()  # on the SAE's device, which need not be the output layer's
-        # [d_sae, tokens]: of the unit decoder row with each token's row of the unembedding. Along a row that lies whole
-        # in memory, the largest are found three times as fast.
-        logits = (cosines * rows.norm(dim=1, keepdim=True).to(cosines.device)).T.contiguous()
-        for end in ("top", "bottom"):
-            values, ids = _furthest(logits, end)
-            ids = ids + first
-            if end in best:
-                values, ids = torch.cat([best[end][0], values], 1), torch.cat([best[end][1], ids], 1)
-                values, at = _furthest(values, end)
-                ids = ids.gather(1, at)
-            best[end] = values, ids
-    columns = {end: _listed(*best[end], tokenizer) for end in ("top", "bottom")}
     schema = arrow_schema("feature_logits")
     for first in range(0, sae.d_sae, BLOCK):
         length = min(BLOCK, sae.d_sae - first)
-        of = {end: column.slice(first, length) for end, column in columns.items()}
+        of: dict[str, Any] = _ends(sae, range(first, first + length), head[:n], tokenizer)
         of |= {"sae": pa.repeat(sae.name, length), "feature_id": pa.array(range(first, first + length), pa.int32())}
         of |= {"norm_folded": pa.repeat(False, length)}
         yield pa.table([of[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _ends(sae: Sae, features: range, head: torch.Tensor, tokenizer: Any) -> dict[str, pa.ListArray]:
+    """`top` and `bottom` of these features: all tokens' logits of some features at a time, so that rows are long.
+
+    The largest of one row of n are found several times as fast as those of many short pieces of it.
+    """
+    found: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {"top": [], "bottom": []}
+    step = max(ELEMENTS // len(head), 1)
+    for first in range(features.start, features.stop, step):
+        logits = _logits(sae, slice(first, min(first + step, features.stop)), head)
+        for end, parts in found.items():
+            parts.append(_furthest(logits, end))
+    return {
+        end: _listed(torch.cat([values for values, _ in parts]), torch.cat([ids for _, ids in parts]), tokenizer)
+        for end, parts in found.items()
+    }
+
+
+def _logits(sae: Sae, features: slice, head: torch.Tensor) -> torch.Tensor:
+    """[features, tokens] on the SAE's device, which need not be the output layer's."""
+    assert sae.decoder is not None
+    rows = sae.decoder[features].float()
+    unit = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    logits: torch.Tensor = unit.new_empty(len(unit), len(head))
+    step = max(ELEMENTS // head.shape[1], 1)
+    with torch.inference_mode(), fast_products():
+        for first in range(0, len(head), step):  # of a head in half precision only so much is held in float32
+            tokens = slice(first, min(first + step, len(head)))
+            logits[:, tokens] = torch.nn.functional.linear(unit, head[tokens].to(unit))
+    return logits
 
 
 def _furthest(values: torch.Tensor, end: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -191,7 +191,7 @@ def _is_left_out(sae: Sae, head: torch.Tensor | None, left_out: dict[str, str]) 
     why = None
     if head is None:
         why = "the model has no output layer that can be read"
-    elif sae.cosines is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):
+    elif sae.decoder is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):
         why = "its decoder does not write into the residual stream"
     elif head.shape[1] != sae.d_in:
         why = f"the output layer reads {head.shape[1]} numbers, its decoder writes {sae.d_in}"

@@ -71,7 +71,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         return real_steered(logits, following)
 
     def computed(sae: Any, centre: bool) -> Any:
-        encode, reconstruct, cosines = real_computed(sae, centre)
+        encode, reconstruct = real_computed(sae, centre)
 
         def watched(x: torch.Tensor) -> torch.Tensor:
             features = encode(x)
@@ -79,7 +79,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
             found.setdefault("sae", set()).add(str(sae.W_enc.device))
             return features
 
-        return metadata._Computed(watched, reconstruct, cosines)
+        return metadata._Computed(watched, reconstruct)
 
     monkeypatch.setattr(compute, "forward", forward)
     monkeypatch.setattr(steered._Read, "of", read)

@@ -54,7 +54,7 @@ def direction_features(run: Path, saes: Sequence[Sae]) -> pa.Table:
     rows = []
     for sae in saes:
         here = [row for row in directions if row["hook_point"] == str(sae.hook_point)]
-        if not here or sae.cosines is None:
+        if not here or sae.decoder is None:
             continue
         cosines = sae.cosines(torch.tensor([row["direction"] for row in here])).float().cpu()
         for row, of_row in zip(here, cosines, strict=True):

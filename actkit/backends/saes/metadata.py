@@ -76,7 +76,7 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
         facts.get("neuronpedia_id"),
         guesses,
         facts,
-        None if predicts else computed.cosines,
+        None if predicts else sae.W_dec.detach(),
         sae.state_dict(),
         predicts,
     )
@@ -117,7 +117,6 @@ class _Computed(NamedTuple):
 
     encode: Callable[[torch.Tensor], torch.Tensor]
     reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    cosines: Callable[[torch.Tensor], torch.Tensor]
 
 
 def _computed(sae: Any, centre: bool) -> _Computed:
@@ -139,15 +138,7 @@ def _computed(sae: Any, centre: bool) -> _Computed:
         result = _decoded(sae, features.to(sae.device))
         return result.to(x.device) + (x.to(torch.float32) - taken(x).to(x.device))
 
-    def cosines(directions: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = sae.W_dec.detach()
-        with torch.inference_mode():
-            # The unembedding's row of a token that is never predicted, padding say, may be zero: near to nothing.
-            unit = directions.to(rows) / directions.to(rows).norm(dim=1, keepdim=True).clamp_min(1e-12)
-            found: torch.Tensor = (unit @ rows.T) / rows.norm(dim=1).clamp_min(1e-12)
-        return found
-
-    return _Computed(encode, reconstruct, cosines)
+    return _Computed(encode, reconstruct)
 
 
 def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:

@@ -39,13 +39,22 @@ class Sae:
     """What its files do not say and was assumed."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Everything its metadata says, for run.json."""
-    cosines: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; None where it has none."""
-
+    decoder: torch.Tensor | None = field(default=None, repr=False)
+    """What each feature writes where the SAE reads, [d_sae, d_in]; None for a transcoder, which writes elsewhere."""
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     """Name → tensor: all that `encode` computes with, so that another SAE under the same name is told apart."""
     predicts: HookPoint | None = None
     """The hook point that a transcoder writes; None for an SAE, which writes what it reads."""
+
+    def cosines(self, directions: torch.Tensor) -> torch.Tensor:
+        """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; needs a decoder."""
+        assert self.decoder is not None
+        with torch.inference_mode():
+            # The unembedding's row of a token that is never predicted, padding say, may be zero: near to nothing.
+            unit = directions.to(self.decoder)
+            unit = unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            cosines: torch.Tensor = (unit @ self.decoder.T) / self.decoder.norm(dim=1).clamp_min(1e-12)
+        return cosines
 
     def feature_url(self, feature_id: int) -> str | None:
         """The feature's page on Neuronpedia, where the SAE has one."""

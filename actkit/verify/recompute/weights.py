@@ -84,7 +84,6 @@ def _cosines(run: Path, weights: LoadedWeights, key: tuple[Any, ...]) -> torch.T
     rows = rows_of_table(run, "directions")
     direction = next(row["direction"] for row in rows if (row["hook_point"], row["method"]) == (hook_point, method))
     sae = weights.saes[name]
-    assert sae.cosines is not None
     return sae.cosines(torch.tensor(np.array([direction], dtype=np.float32))).float().cpu()[0]
 
 

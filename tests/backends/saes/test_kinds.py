@@ -188,7 +188,7 @@ def test_a_transcoders_features_are_those_of_what_it_reads(prefix: str, tmp_path
     sae = check_encode(folder)
     assert (sae.hook_point, sae.predicts) == (HookPoint(1, "mlp.hook_in"), HookPoint(1, "hook_mlp_out"))
     assert sae.reconstruct is None
-    assert sae.cosines is None
+    assert sae.decoder is None
 
 
 def test_gemma_scope_2s_transcoders_read_what_the_norm_puts_out(tmp_path: Path) -> None:
