@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from actkit.backends.saes.active import Active
 from actkit.backends.saes.sae import Sae
+from actkit.backends.saes.sparse_encode import sparse_encoder
+from actkit.config import SaeDtype
 from actkit.errors import ModelError, in_short
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 
@@ -44,8 +47,10 @@ WRITTEN = frozenset(
 out, which a transcoder may read, stays the same."""
 
 
-def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
+def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "float32") -> Sae:
     """A loaded SAELens SAE under the name that tables call it; `facts` are added to what its metadata says.
+
+    With `dtype` bfloat16 its active features are found in bfloat16, where its architecture allows it.
 
     Raises ModelError for an SAE that does not say what it reads, or cannot be read token by token.
     """
@@ -61,7 +66,7 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
     centred, guesses = _assumed(sae, facts)
     facts |= {"architecture": architecture, "centred_input": centred}
     facts["normalize_activations"] = sae.cfg.normalize_activations
-    computed = _computed(sae, centred and point.name in WRITTEN)
+    computed = _computed(sae, centred and point.name in WRITTEN, dtype)
     return Sae(
         name,
         point,
@@ -79,6 +84,7 @@ def described(sae: Any, name: str, facts: dict[str, Any]) -> Sae:
         None if predicts else sae.W_dec.detach(),
         sae.state_dict(),
         predicts,
+        computed.active,
     )
 
 
@@ -117,9 +123,10 @@ class _Computed(NamedTuple):
 
     encode: Callable[[torch.Tensor], torch.Tensor]
     reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    active: Callable[[torch.Tensor], Active | None] | None
 
 
-def _computed(sae: Any, centre: bool) -> _Computed:
+def _computed(sae: Any, centre: bool, dtype: SaeDtype) -> _Computed:
     """The functions of `Sae`; with `centre`, the mean over d_model is subtracted from what the SAE reads."""
 
     def taken(x: torch.Tensor) -> torch.Tensor:
@@ -138,7 +145,7 @@ def _computed(sae: Any, centre: bool) -> _Computed:
         result = _decoded(sae, features.to(sae.device))
         return result.to(x.device) + (x.to(torch.float32) - taken(x).to(x.device))
 
-    return _Computed(encode, reconstruct)
+    return _Computed(encode, reconstruct, sparse_encoder(sae, taken, dtype == "bfloat16"))
 
 
 def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:

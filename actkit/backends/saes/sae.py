@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from actkit.backends.saes.active import Active
 from actkit.hooks import HookPoint
 
 FEATURE_PAGES = "https://neuronpedia.org"
@@ -45,6 +46,9 @@ class Sae:
     """Name → tensor: all that `encode` computes with, so that another SAE under the same name is told apart."""
     predicts: HookPoint | None = None
     """The hook point that a transcoder writes; None for an SAE, which writes what it reads."""
+    active: Callable[[torch.Tensor], Active | None] | None = None
+    """[n, d_in] → what is active in their encoding, in less time than `encode` takes; None for rows, or an SAE, of
+    which only `encode` can tell."""
 
     def cosines(self, directions: torch.Tensor) -> torch.Tensor:
         """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; needs a decoder."""

@@ -21,7 +21,7 @@ from actkit.backends.saes.formats import check_activation, commit_of, converter,
 from actkit.backends.saes.metadata import REFUSED, described
 from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
-from actkit.config import SaeSpec
+from actkit.config import SaeDtype, SaeSpec
 from actkit.errors import ModelError, UsageError, in_short
 
 DAMAGED = "its cfg.json and its weights do not belong together; fetch its files again"
@@ -67,8 +67,8 @@ def _bundled_ids() -> tuple[str, ...]:
     return tuple(sorted(path.name for path in SAES.glob("blocks.*")))
 
 
-def load(spec: SaeSpec, device: str) -> Sae:
-    """Load one SAE or transcoder in float32.
+def load(spec: SaeSpec, device: str, dtype: SaeDtype = "float32") -> Sae:
+    """Load one SAE or transcoder in float32; `dtype` is what finds its active features (see `sparse_encode`).
 
     A directory, and one of a Hugging Face repository, may be in SAELens's format, sparsify's or dictionary_learning's.
 
@@ -77,25 +77,25 @@ def load(spec: SaeSpec, device: str) -> Sae:
     itself.
     """
     if spec.loaded is not None:
-        return _in_memory(spec.loaded, device)
+        return _in_memory(spec.loaded, device, dtype)
     if spec.path is not None:
-        return _from_disk(Path(spec.path), Path(spec.path).name, device)
+        return _from_disk(Path(spec.path), Path(spec.path).name, device, dtype)
     if spec.release is None or not spec.sae_id:
         raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
     name = f"{spec.release}/{spec.sae_id}"
     if spec.release == NAME:
         if spec.sae_id not in _bundled_ids():
             raise _unknown_id(spec.release, spec.sae_id, _bundled_ids())
-        return _from_disk(SAES / spec.sae_id, name, device, _named(spec))
+        return _from_disk(SAES / spec.sae_id, name, device, dtype, _named(spec))
     if "/" in spec.release:
         folder = fetched(spec.release, spec.sae_id)
-        return _from_disk(folder, name, device, {**_named(spec), "revision": commit_of(spec.release)})
+        return _from_disk(folder, name, device, dtype, {**_named(spec), "revision": commit_of(spec.release)})
     known = releases()
     if spec.release not in known:
         raise unknown_release(spec.release)
     if spec.sae_id not in known[spec.release].sae_ids:
         raise _unknown_id(spec.release, spec.sae_id, known[spec.release].sae_ids)
-    return _from_registry(spec.release, spec.sae_id, device, known[spec.release].repository)
+    return _from_registry(spec.release, spec.sae_id, device, dtype, known[spec.release].repository)
 
 
 def _named(spec: SaeSpec) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def name_of(sae: Any) -> str:
     return "/".join(str(part) for part in (release, sae_id) if part) or type(sae).__name__
 
 
-def _in_memory(sae: Any, device: str) -> Sae:
+def _in_memory(sae: Any, device: str, dtype: SaeDtype) -> Sae:
     """An SAE of the caller's. It is copied where reading it would change it."""
     if not hasattr(getattr(sae, "cfg", None), "metadata") or not hasattr(sae, "encode"):
         raise UsageError(
@@ -122,7 +122,7 @@ def _in_memory(sae: Any, device: str) -> Sae:
     weights = next(iter(sae.state_dict().values()))
     if sae.cfg.reshape_activations == "hook_z" or weights.dtype != torch.float32 or str(weights.device) != device:
         sae = copy.deepcopy(sae).to(device=device, dtype=torch.float32)
-    return described(sae, name_of(sae), {})
+    return described(sae, name_of(sae), {}, dtype)
 
 
 def unknown_release(release: str) -> UsageError:
@@ -140,7 +140,7 @@ def _unknown_id(release: str, sae_id: str, ids: tuple[str, ...]) -> UsageError:
     return UsageError(f"{release} has no SAE {in_short(sae_id)}", hint)
 
 
-def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | None = None) -> Sae:
+def _from_disk(path: Path, name: str, device: str, dtype: SaeDtype, facts: Mapping[str, Any] | None = None) -> Sae:
     from sae_lens import SAE
 
     found = converter(path)
@@ -153,7 +153,7 @@ def _from_disk(path: Path, name: str, device: str, facts: Mapping[str, Any] | No
                 vars(sae.cfg.metadata).pop("prepend_bos", None)
         else:
             sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found[1])
-        return _tried(described(sae, name, dict(facts or {})))
+        return _tried(described(sae, name, dict(facts or {}), dtype))
 
 
 def _tried(sae: Sae) -> Sae:
@@ -190,7 +190,7 @@ def _check_own(path: Path) -> Mapping[str, Any]:
     return about
 
 
-def _from_registry(release: str, sae_id: str, device: str, repository: str) -> Sae:
+def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repository: str) -> Sae:
     from sae_lens import SAE
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
@@ -204,7 +204,8 @@ def _from_registry(release: str, sae_id: str, device: str, repository: str) -> S
     hint = "check the connection, or that its files are in the local cache; --sae DIR is one of yours"
     with explained_sae(name, hint, of_hub=True), _tensors_only(), _shapes_off_files():
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
-    return _tried(described(sae, name, {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)}))
+    facts = {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)}
+    return _tried(described(sae, name, facts, dtype))
 
 
 @contextmanager

@@ -13,12 +13,13 @@ import pyarrow as pa
 import torch
 
 from actkit.backends.kernels import fast_products
+from actkit.backends.saes.active import Active, active_of
 from actkit.backends.saes.sae import Sae
 from actkit.backends.transfer import to_device, to_host
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
 from actkit.pipeline.reducers.activations import Reducer
-from actkit.pipeline.reducers.sae_health import Active, Health, levels_of
+from actkit.pipeline.reducers.sae_health import Health, levels_of
 from actkit.runs.writer import Groups
 from actkit.schemas import arrow_schema
 
@@ -26,7 +27,8 @@ KEPT_BYTES = 2048
 """About what a token's features, ids, spans and texts take, copies included, until its shard is written: the measure of
 `shard_mb` where no vectors are stored."""
 CHUNK_ELEMENTS, CHUNK_ELEMENTS_CUDA = 1 << 24, 1 << 26
-"""Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle."""
+"""Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle. `encode`
+holds three such matrices; where what is active is found without it, one of twice the size is held."""
 
 
 def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:
@@ -44,14 +46,16 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
     health.counts.n_sequences += len(np.unique(kept.sequence_ids[kept.plain]))
     health.counts.longest = max(health.counts.longest, int(kept.positions.max(initial=-1)) + 1)
     levels = levels_of(kept.sequence_ids if kept.contents is None else kept.contents, kept.positions)
-    chunk = max((CHUNK_ELEMENTS_CUDA if x.is_cuda else CHUNK_ELEMENTS) // sae.d_sae, 1)
+    most = CHUNK_ELEMENTS_CUDA if x.is_cuda else CHUNK_ELEMENTS if sae.active is None else 2 * CHUNK_ELEMENTS
+    chunk = max(most // sae.d_sae, 1)
     for start in range(0, len(x), chunk):
         with torch.inference_mode(), fast_products():
             part = x[start : start + chunk]
-            features = sae.encode(part)
-            _check(features, kept, sae, start)
-            rows, ids = (features > 0).nonzero(as_tuple=True)
-            active = Active(rows, ids, features[rows, ids])
+            active = sae.active(part) if sae.active is not None else None
+            if active is None:
+                features = sae.encode(part)
+                _check(features, kept, sae, start)
+                active = active_of(features)
             plain = to_device(torch.from_numpy(kept.plain[start : start + chunk]), x.device)
             own_levels = to_device(torch.from_numpy(levels[start : start + chunk]), x.device)
             health.count(part, active, plain, own_levels)

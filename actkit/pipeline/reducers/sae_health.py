@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from actkit.backends.saes.active import Active
 from actkit.backends.saes.sae import Sae
 from actkit.pipeline.data import Ints
 from actkit.runs.manifest import State
@@ -19,26 +20,6 @@ LEVELS = 4
 """Every token has a level, 0 for half of them, 1 for a quarter …, and this for one in sixteen."""
 DECODED = 1 << 15
 """Most tokens that explained variance is from, unless one in sixteen are more: those of the highest levels."""
-
-
-@dataclass(frozen=True)
-class Active:
-    """What is active in an encoding [n, d_sae], token by token and by id within a token."""
-
-    rows: torch.Tensor
-    ids: torch.Tensor
-    values: torch.Tensor
-    """[nonzeros] each."""
-
-    def of(self, chosen: torch.Tensor, n: int, d_sae: int) -> torch.Tensor:
-        """Some of the n tokens, by number and in order, as a sparse tensor [chosen, d_sae]."""
-        number = torch.full((n,), -1, device=chosen.device)
-        number[chosen] = torch.arange(len(chosen), device=chosen.device)
-        rows = number[self.rows]
-        kept = rows >= 0
-        indices = torch.stack([rows[kept], self.ids[kept]])
-        size = (len(chosen), d_sae)
-        return torch.sparse_coo_tensor(indices, self.values[kept], size, check_invariants=False, is_coalesced=True)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from actkit.backends.saes import sae_lens as backend
 from actkit.backends.saes.sae import Sae
-from actkit.config import SaeSpec
+from actkit.config import SaeDtype, SaeSpec
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 from tests.look_alikes import revision, snapshot
 
 D_IN, D_OUT, D_SAE, K = 24, 20, 96, 7
 ABOUT = {"hook_name": "blocks.1.hook_resid_post", "model_name": "tiny", "prepend_bos": True, "context_size": 64}
+SAE_DTYPES = get_args(SaeDtype)
 NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale", "expected_average_only_in")
 
 
@@ -68,7 +69,21 @@ def check_encode(path: Path, n: int = 50) -> Sae:
     assert torch.equal(found > 0, expected > 0)
     assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
     assert 0 < float((found > 0).float().mean()) < 1
+    check_active(path, x, expected)
     return sae
+
+
+def check_active(path: Path, x: torch.Tensor, expected: torch.Tensor) -> None:
+    """What is found without the encoding, in float32 and in bfloat16, is what is active in the encoding."""
+    for dtype in SAE_DTYPES:
+        sae = backend.load(SaeSpec(path=str(path)), "cpu", dtype)
+        assert (sae.active is None) == (sae.architecture == "topk")
+        if sae.active is not None:
+            with torch.inference_mode():
+                active = sae.active(x)
+            assert active is not None
+            assert torch.equal(torch.stack([active.rows, active.ids]), (expected > 0).nonzero().T)
+            assert torch.allclose(active.values, expected[active.rows, active.ids], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actkit.backends.saes.active import Active
 from actkit.backends.saes.sae import Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
@@ -18,7 +19,7 @@ from actkit.pipeline.data import Kept
 from actkit.pipeline.reducers import features as module
 from actkit.pipeline.reducers import sae_health as health_module
 from actkit.pipeline.reducers.features import top_features
-from actkit.pipeline.reducers.sae_health import Active, Health, levels_of
+from actkit.pipeline.reducers.sae_health import Health, levels_of
 
 POINT = HookPoint(0, "hook_resid_post")
 

@@ -1,0 +1,153 @@
+"""The active features of tokens, found in the SAE's pre-activations without computing its encoding as a matrix.
+
+In most architectures a feature's activation depends on its own pre-activation alone, and is zero where that is no more
+than a floor: minus its bias, or its threshold less the bias. So
+
+1. rows are multiplied with the encoder, as the SAE's own `encode` does it;
+2. one comparison with floors that are lowered a little finds all that may be active, a few of a thousand;
+3. bias, threshold and activation function are computed of those alone, in float32, as the SAE has them.
+
+The result is `encode`'s, and the matrix of all features is gone over once, where `encode` does so about six times.
+
+In bfloat16 the product only finds what may be active: a column added to both factors raises each number by the most
+that rounding can have lowered it, so that none is missed. Pre-activations of what is found are computed again in
+float32, one by one, so that features and activations are float32's.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from actkit.backends.saes.active import Active, nonzeros
+
+BY_THEMSELVES = {
+    "standard": "b_enc",
+    "transcoder": "b_enc",
+    "skip_transcoder": "b_enc",
+    "jumprelu": "b_enc",
+    "jumprelu_transcoder": "b_enc",
+    "jumprelu_skip_transcoder": "b_enc",
+    "gated": "b_gate",
+}
+"""Architectures in which a feature's activation depends on its own pre-activation alone → the bias that its floor has.
+SAELens loads BatchTopK and Matryoshka SAEs as jumprelu."""
+LOWERED = 1e-5
+"""Share of a bias and a threshold by which a floor is lowered: far more than float32 rounds their sum by."""
+ROUNDED = 2.0**-8 * 1.1
+"""Most that rounding two vectors to bfloat16 changes their product by, as a share of their norms' product (Cauchy and
+Schwarz), and a tenth for adding up in float32."""
+STEP = 2.0**-7
+"""Four times the most that rounding to bfloat16 changes a number by, as a share of it."""
+MOST_FOUND = 1 / 32
+"""Share of the features above which the product in float32 takes less time than computing what was found one by one."""
+LARGEST = 1e30
+"""Below it no sum of a product can have become infinite or NaN on the way."""
+Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Pre-activations without bias [m] and their features' ids [m] → activations [m], zero or less where not active."""
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """The parts of an SAE's encoder."""
+
+    weight: torch.Tensor
+    """[d_in, d_sae]."""
+    floor: torch.Tensor
+    """[d_sae] a pre-activation without bias that is not above it is of no active feature."""
+    values: Values
+    largest: float
+    """The largest norm of a column of `weight`."""
+
+
+def sparse_encoder(
+    sae: Any, taken: Callable[[torch.Tensor], torch.Tensor], in_bfloat16: bool
+) -> Callable[[torch.Tensor], Active | None] | None:
+    """What finds the active features of rows [n, d_in] as they come off the model, `taken` to the SAE's device.
+
+    It returns None for rows that only `encode` can speak of, such as those with a NaN; and there is none, None, for a
+    SAELens SAE whose features do not have their activations by themselves, as TopK's.
+    """
+    if sae.cfg.architecture() not in BY_THEMSELVES or not isinstance(sae.activation_fn, torch.nn.ReLU):
+        return None
+    encoder = _encoder(sae)
+    product = _in_bfloat16(encoder) if in_bfloat16 else _in_float32(encoder)
+
+    @torch.no_grad()
+    def active(x: torch.Tensor) -> Active | None:
+        if sae.hook_sae_acts_pre._forward_hooks or sae.hook_sae_acts_post._forward_hooks:
+            return None  # whoever hooked an SAE in memory means to change what it encodes
+        rows = sae.process_sae_in(taken(x))
+        if not float(rows.norm(dim=1).max()) * encoder.largest < LARGEST:
+            return None
+        at, ids, pre = product(rows)
+        values = encoder.values(pre, ids)
+        on = values > 0
+        return Active(at[on].to(x.device), ids[on].to(x.device), values[on].to(x.device))
+
+    return active
+
+
+def _encoder(sae: Any) -> _Encoder:
+    weight: torch.Tensor = sae.W_enc.detach()
+    bias: torch.Tensor = getattr(sae, BY_THEMSELVES[sae.cfg.architecture()]).detach()
+    threshold: torch.Tensor = sae.threshold.detach() if hasattr(sae, "threshold") else torch.zeros_like(bias)
+    lowered = LOWERED * (bias.abs() + threshold.abs()).nan_to_num(posinf=0.0)  # an infinite threshold is a dead feature
+    floor = threshold.clamp_min(0.0) - bias - lowered
+
+    def by_itself(pre: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        pre = pre + bias[ids]
+        return torch.relu(pre) * (pre > threshold[ids])
+
+    def gated(pre: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        magnitude = torch.relu(pre * sae.r_mag.detach()[ids].exp() + sae.b_mag.detach()[ids])
+        return magnitude * (pre + bias[ids] > 0)
+
+    values = gated if sae.cfg.architecture() == "gated" else by_itself
+    return _Encoder(weight, floor, values, float(weight.norm(dim=0).max()))
+
+
+Product = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""Rows [n, d_in] → of what may be active row, id and pre-activation without bias, [m] each, row after row."""
+
+
+def _in_float32(encoder: _Encoder) -> Product:
+    def product(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        pre = rows @ encoder.weight
+        at, ids = nonzeros(pre > encoder.floor)
+        return at, ids, pre[at, ids]
+
+    return product
+
+
+def _in_bfloat16(encoder: _Encoder) -> Product:
+    """Holds two more copies of the weights, one of them in bfloat16."""
+    columns = encoder.weight.T.contiguous()  # [d_sae, d_in]
+    norms = columns.norm(dim=1, keepdim=True)
+    low = torch.cat([columns, norms * (1 + STEP)], 1).bfloat16()
+    floor = (encoder.floor - STEP * encoder.floor.abs().nan_to_num(posinf=0.0)).bfloat16()
+    in_float32 = _in_float32(encoder)
+
+    def product(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        raised = rows.norm(dim=1, keepdim=True) * (ROUNDED * (1 + STEP))
+        pre = torch.nn.functional.linear(torch.cat([rows, raised], 1).bfloat16(), low)
+        at, ids = nonzeros(pre > floor)
+        if len(ids) > MOST_FOUND * pre.numel():
+            return in_float32(rows)
+        return at, ids, _one_by_one(rows, columns, at, ids)
+
+    return product
+
+
+def _one_by_one(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The products of rows [n, d_in] with columns [d_sae, d_in] at these places alone."""
+    ends = torch.cumsum(torch.bincount(at, minlength=len(rows)), 0)
+    starts = torch.cat([ends.new_zeros(1), ends])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        zeros = torch.zeros(len(ids), device=rows.device)
+        places = torch.sparse_csr_tensor(starts, ids, zeros, (len(rows), len(columns)), check_invariants=False)
+        found: torch.Tensor = torch.sparse.sampled_addmm(places, rows, columns.T, beta=0.0).values()
+    return found
