@@ -14,7 +14,7 @@ from uuid import UUID
 
 from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, RunError, UsageError, in_python, listed, writing
-from actkit.pipeline.input.class_names import named, of_features
+from actkit.pipeline.input.class_names import as_written, of_features
 from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
 
@@ -134,12 +134,12 @@ def rows_in(records: Any) -> Iterable[Any]:
         )
     if hasattr(records, "features") and hasattr(records, "with_format"):
         names = of_features(records.features.to_dict()) if records.features else {}
-        return (named(row, names) for row in records.with_format(None))
+        return (as_written(row, names) for row in records.with_format(None))
     for rows in ("to_pylist", "to_dicts"):
         if hasattr(records, rows):
-            return list(getattr(records, rows)())
+            return [as_written(row, {}) if isinstance(row, Mapping) else row for row in getattr(records, rows)()]
     if hasattr(records, "columns") and hasattr(records, "to_dict"):  # else a data frame gives its columns' names
-        return [dict(record) for record in records.to_dict("records")]
+        return [as_written(record, {}) for record in records.to_dict("records")]
     if not isinstance(records, Iterable):
         raise UsageError(f"{type(records).__name__} is neither a text nor records", "give a text, a list, or a file")
     found: Iterable[Any] = records

@@ -101,8 +101,9 @@ class Labels:
         """All that a label, or several in a list or in one text, can mean."""
         if not self.given:
             return {self.words[word] for word in words_of(value) if word in self.words}
-        # The name of a class first, then its number; a whole text first, then what stands in it between commas.
-        for words in (words_of(value), numbers_of(value), parts_of(value)):
+        # The name of a class first, then its number; a whole text first, then what stands in it between commas, and a
+        # list as it is shown: [0, 1].
+        for words in (words_of(value), numbers_of(value), parts_of(value), [str(value).strip().lower()]):
             meant = {sign for word in words for sign, those in self.named.items() if those.holds(word)}
             if meant:
                 return meant

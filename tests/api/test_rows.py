@@ -78,6 +78,19 @@ def test_what_stands_in_cells_besides_texts_and_numbers(value: Any, said: Any) -
     assert written([{"prompt": "a", "other": value}]) == [{"prompt": "a", "other": said}]
 
 
+def by_pandas(rows: Any) -> pd.DataFrame:
+    return pa.Table.from_pylist(rows).to_pandas()
+
+
+@pytest.mark.parametrize("table", [pa.Table.from_pylist, pl.DataFrame, datasets.Dataset.from_list, by_pandas])
+def test_objects_of_a_table_have_the_fields_that_they_were_written_with(table: Callable[[Any], Any]) -> None:
+    rows = [
+        {"tools": [{"name": "a", "parameters": {"x": "text"}}]},
+        {"tools": [{"name": "b", "parameters": {"y": "text"}}]},
+    ]
+    assert written(table(rows)) == rows
+
+
 def test_columns_and_splits_without_a_table_around_them_are_no_records() -> None:
     for given in (COLUMNS, datasets.DatasetDict({"text": datasets.Dataset.from_dict(COLUMNS), "label": None})):
         with pytest.raises(UsageError, match="of text, label is no list of records"):

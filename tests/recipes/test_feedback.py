@@ -320,6 +320,16 @@ def test_what_is_missing_or_wrong_is_named(value: Any, field: str | None, reason
     assert raised.value.field == field
 
 
+def test_a_list_is_named_as_it_is_shown() -> None:
+    fields = FeedbackFields(positive=("[0, 1]",), negative=("[1, 0]",))
+    assert [parsed({"text": "a", "label": label}, fields).label for label in ([0, 1], [1, 0])] == [
+        "positive",
+        "negative",
+    ]
+    with pytest.raises(RecordError, match="neither"):
+        parsed({"text": "a", "label": [1, 1]}, fields)
+
+
 @pytest.mark.parametrize("nothing", ["", " ", None, float("nan")])
 def test_a_cell_without_a_group_is_no_group_of_all_such_texts(nothing: Any) -> None:
     """As CSV, pandas and Parquet write a gap: else all texts without a group would be one in the split and the test."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actkit.errors import InputError
-from actkit.pipeline.input.class_names import NamesIn, named
+from actkit.pipeline.input.class_names import NamesIn, as_written
 from actkit.pipeline.input.records import Record, Records, Rejected
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def records_of(batches: Iterable["pa.RecordBatch"], path: str, names: Mapping[st
                     yield Rejected(index, path, None, *fault)
                 else:
                     assert value is not None
-                    yield Record(index, path, None, named(value, names))
+                    yield Record(index, path, None, as_written(value, names))
                 index += 1
 
 

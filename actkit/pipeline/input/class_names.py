@@ -83,3 +83,22 @@ def _inside(names: Mapping[str, NamesIn]) -> NamesIn | None:
 def named(row: Mapping[str, Any], names: Mapping[str, NamesIn]) -> Mapping[str, Any]:
     """A row, or an object in it, with the names of its classes."""
     return {**row, **{name: naming(row[name]) for name, naming in names.items() if name in row}} if names else row
+
+
+def as_written(row: Mapping[str, Any], names: Mapping[str, NamesIn]) -> Mapping[str, Any]:
+    """A row of a table as its record was written: with the names of classes, and objects with what they had.
+
+    In a table all objects of a column have the same fields, null where one did not have it: a tool's description would
+    else have the parameters of all other tools (TRL takes them out likewise).
+    """
+    return {name: _without_gaps(value) for name, value in named(row, names).items()}
+
+
+def _without_gaps(value: Any) -> Any:
+    if type(value).__name__ == "ndarray":  # as pandas has lists
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _without_gaps(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
+        return [_without_gaps(item) for item in value]
+    return value

@@ -9,7 +9,7 @@ from typing import Any
 
 from actkit.backends.names import is_hub_id
 from actkit.errors import InputError
-from actkit.pipeline.input.class_names import NamesIn, named, of_features
+from actkit.pipeline.input.class_names import NamesIn, as_written, of_features
 from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.hub_files import HubPath, cached
 from actkit.remote.hub_reach import is_reachable
@@ -28,7 +28,7 @@ class HubRows:
     names: Mapping[str, NamesIn]
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return (named(row, self.names) for row in self.rows)
+        return (as_written(row, self.names) for row in self.rows)
 
 
 def is_dataset_id(where: str) -> bool:

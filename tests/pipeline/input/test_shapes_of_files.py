@@ -266,6 +266,24 @@ def test_names_of_classes_are_read_from_parquet_arrow_and_saved_datasets(tmp_pat
     assert isinstance(label, ClassName) and label.number == 0
 
 
+def test_objects_of_a_table_have_the_fields_that_they_were_written_with(tmp_path: Path) -> None:
+    """Parquet gives every tool the parameters of all the others, as null: a chat template would write them out."""
+    import datasets
+
+    def asked(name: str, parameter: str) -> dict[str, Any]:
+        call = {"name": name, "arguments": {parameter: "x"}}
+        return {"tools": [{"name": name, "parameters": {parameter: {"type": "string"}}}], "calls": [[call]], "n": None}
+
+    rows = [asked("weather", "city"), asked("time", "zone")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "README.md").write_text("---\nconfigs:\n- config_name: default\n---\n")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "repository" / "train.parquet")
+    for where in (tmp_path / "t.parquet", tmp_path / "saved", tmp_path / "repository"):
+        assert values(where) == rows
+
+
 def test_a_folder_that_save_to_disk_wrote_and_somebody_damaged(tmp_path: Path) -> None:
     labelled().save_to_disk(str(tmp_path / "saved"))
     (shard,) = (tmp_path / "saved").glob("*.arrow")
