@@ -148,7 +148,7 @@ def _read(path: str, named: Sequence[str], read: ReadSpec) -> Records:
 
 def _has_prompt(record: Record | Rejected) -> bool:
     try:
-        value = json.loads(record.value) if isinstance(record, Record) else None
+        value = json.loads(record.value) if isinstance(record, Record) and isinstance(record.value, str) else None
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and any(name in value for name in (*PROMPTS, *MESSAGES, "chosen"))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pandas as pd
 import pytest
 
 from actkit.backends import Model, describe, load
-from actkit.config import ModelSpec, OutputSpec, TokenSpec
+from actkit.config import ModelSpec, OutputSpec, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.hooks import HookPoint
+from actkit.pipeline.data import Record
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, Job
 from actkit.recipes import capture
@@ -174,6 +176,28 @@ def test_json_lines_of_no_known_suffix_are_not_run_as_text(
     run(model, tmp_path / "file", path=str(tmp_path / "lines"), prompt_field=field)
     for name in ("pipe", "file"):
         assert pd.read_parquet(tmp_path / name / "sequences")["text"].tolist() == ["What is it? A plum tree.", "So?"]
+
+
+def test_records_are_read_wherever_they_come_from(tmp_path: Path) -> None:
+    """A folder, an archive and a saved dataset have no suffix that says what is in them."""
+    import datasets
+
+    rows = [{"prompt": "What is it?", "response": " A plum."}, {"prompt": "So?", "response": " Yes."}]
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.jsonl").write_text(lines[0])
+    (tmp_path / "folder" / "b.json").write_text(f"[{lines[1]}]")
+    (tmp_path / "lines").write_text("".join(lines))
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("a/b.jsonl", "".join(lines))
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a").write_text(lines[0])
+    (tmp_path / "mixed" / "b.jsonl").write_text(lines[1])
+    for where in ("folder", "archive.zip", "saved", "lines", "mixed/*"):
+        for named in ([], ["prompt"]):
+            found = list(capture._read(str(tmp_path / where), named, ReadSpec()))
+            assert [record.value for record in found if isinstance(record, Record)] == rows, where
 
 
 @pytest.mark.parametrize("line", ['{"a": 1}', "{prompt}", '"prompt"', "[" * 100_000, "\ufeff"])

@@ -5,10 +5,13 @@ files are numbered through, in the order of the files' names.
 """
 
 import itertools
+import json
 from dataclasses import replace
 
 from actkit.config import ReadSpec
-from actkit.pipeline.input.files import STDIN, too_long, whole
+from actkit.errors import InputError
+from actkit.pipeline.input.field_names import is_known
+from actkit.pipeline.input.files import BLOCK, STDIN, bytes_of, too_long, whole
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.reader import read_file, records_of
 from actkit.pipeline.input.records import Record, Records, Rejected
@@ -37,11 +40,25 @@ def read_documents(corpus: InputSource, read: ReadSpec | None = None, by_line: b
 
 def is_document(file: str, by_line: bool) -> bool:
     """Whether a file is one document as a whole."""
-    return not by_line and file != STDIN and format_of(file) in (None, "text")
+    return not by_line and file != STDIN and format_of(file) in (None, "text") and not _are_records(file)
+
+
+def _are_records(file: str) -> bool:
+    """Whether a file whose name does not say what it is begins with a record in JSON, as no text does."""
+    if file == STDIN or format_of(file) is not None:
+        return False
+    try:
+        with bytes_of(file) as lines:
+            value = json.loads(lines.readline(BLOCK).removeprefix(b"\xef\xbb\xbf"))
+    except (InputError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and any(map(is_known, value))
 
 
 def _documents(file: str, read: ReadSpec, by_line: bool, default: str) -> Records:
-    return _whole(file) if is_document(file, by_line) else read_file(file, default, read)
+    if is_document(file, by_line):
+        return _whole(file)
+    return read_file(file, "jsonl" if _are_records(file) else default, read)
 
 
 def _whole(file: str) -> Records:

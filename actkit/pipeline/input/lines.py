@@ -47,10 +47,10 @@ def _is_document(start: bytes) -> bool:
 
 
 def as_json(lines: Records) -> Records:
-    """Lines of text as one JSON value each."""
+    """Lines of text as one JSON value each; what is no line, of another file among them, is a value already."""
     values = JsonValues()
     for line in lines:
-        if isinstance(line, Rejected):
+        if isinstance(line, Rejected) or not isinstance(line.value, str):
             yield line
             continue
         try:

@@ -220,6 +220,16 @@ def test_standard_input_is_jsonl_or_lines_of_text(monkeypatch: pytest.MonkeyPatc
     assert found[1] == (1, "<stdin>", 2, "!empty line")
 
 
+@pytest.mark.parametrize("by_line", [False, True])
+def test_records_in_a_file_whose_name_says_nothing_are_no_text(tmp_path: Path, by_line: bool) -> None:
+    lines = '{"text": "One."}\n{"text": "Two."}\n'
+    write(tmp_path, {"lines": lines, "code": '{"a": 1}\n', "named.txt": lines})
+    assert [value["text"] for *_, value in read(tmp_path / "lines", by_line=by_line)] == ["One.", "Two."]
+    for name, text in (("code", '{"a": 1}\n'), ("named.txt", lines)):
+        found = "".join(f"{value}\n" if by_line else value for *_, value in read(tmp_path / name, by_line=by_line))
+        assert found == text
+
+
 def test_documents_are_read_one_at_a_time(tmp_path: Path) -> None:
     """The first document is there before the last file is opened."""
     write(tmp_path, {"a.txt": "one", "b.txt": "two"})
