@@ -2,9 +2,11 @@
 
 import functools
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from actkit.bundled import NAME
@@ -62,14 +64,52 @@ def check_model(name: str) -> None:
     """
     if name == NAME or os.path.isdir(name) or name.startswith((".", "/", "~")) or "://" in name or name.count("/") > 1:  # noqa: PTH112 - as in backends.names
         return
-    from huggingface_hub import constants
-
     # An alias is another model's name: any model of the cache can be it.
-    pattern = f"models--{name.replace('/', '--')}" if "/" in name else "models--*"
-    there = any(Path(constants.HF_HUB_CACHE).glob(pattern))
-    if there or constants.HF_HUB_OFFLINE or name.lower().endswith(".gguf") or is_reachable():
+    if name.lower().endswith(".gguf") or _may_be_had(name.replace("/", "--") if "/" in name else "*"):
         return
     raise ModelError(
         f"{in_short(name)}: the hub cannot be reached and the model is not in the local cache",
         f"check the name and the connection, or set HF_HOME to a cache that has it; {MINE}",
     )
+
+
+def check_saes(release: str | None, ids: Sequence[str]) -> None:
+    """Raise ModelError at once for an SAE that only the hub can have where the hub cannot be reached.
+
+    `ids` without a release begin with theirs. One that no registry names is left to whoever loads it.
+    """
+    for name in ids or ("",) if release else ids:
+        repository = _repository_of(release or name, whole=release is not None)
+        if repository is None or _may_be_had(repository.replace("/", "--")):
+            continue
+        asked = "/".join(part for part in (release, name) if part)
+        raise ModelError(
+            f"{in_short(asked)}: the hub cannot be reached and the SAE is not in the local cache",
+            "check the name and the connection, or set HF_HOME to a cache that has it; --sae DIR is one of yours, "
+            "--model tiny has SAEs of its own",
+        )
+
+
+def _may_be_had(repository: str) -> bool:
+    """Whether the local cache has something of a repository, or the hub may be asked for it."""
+    from huggingface_hub import constants
+
+    there = any(Path(constants.HF_HUB_CACHE).glob(f"models--{repository}"))
+    return there or constants.HF_HUB_OFFLINE or is_reachable()
+
+
+def _repository_of(name: str, whole: bool) -> str | None:
+    """The repository on the hub that a release is of: by SAELens's registry, or by itself; None where neither says.
+
+    The registry is read as text, since SAELens takes seconds to be imported.
+    """
+    first, _, rest = name.partition("/")
+    if first == NAME:
+        return None
+    found = find_spec("sae_lens")
+    for folder in found.submodule_search_locations or () if found else ():
+        text = (Path(folder) / "pretrained_saes.yaml").read_text(encoding="utf-8")
+        listed = re.search(rf"^{re.escape(first)}:\n(?:[ -].*\n)*?  repo_id: (\S+)$", text, re.MULTILINE)
+        if listed:
+            return listed[1]
+    return (name if whole else f"{first}/{rest.partition('/')[0]}") if rest else None

@@ -19,7 +19,7 @@ from actkit.cli.run_argument import explained
 from actkit.cli.signals import what_is_kept
 from actkit.cli.streams import end_with_reader
 from actkit.errors import RunError
-from actkit.remote.hub_reach import check_model
+from actkit.remote.hub_reach import check_model, check_saes
 
 MOST_USED = ("model", "preset", "layers", "sae_release", "max_samples", "out", "resume", "config")
 """Options of every command that its short help shows; the others are behind `--help-all`."""
@@ -44,6 +44,7 @@ class Command(TyperCommand):
         try:
             with explained(ctx.params):
                 check_model(ctx.params.get("model") or NAME)
+                check_saes(ctx.params.get("sae_release"), ctx.params.get("sae_id") or ())
                 return super().invoke(ctx)
         except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was
             end_with_reader()
