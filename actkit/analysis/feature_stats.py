@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.co_active import co_active
-from actkit.analysis.context_file import ContextFile
-from actkit.analysis.contexts import context_lists, stable_order
+from actkit.analysis.contexts import ContextFile, context_lists, stable_order
 from actkit.analysis.entries_by_feature import EntriesByFeature
 from actkit.analysis.feature_tally import BINS, SAMPLED, SPARE, Tally, tally
 from actkit.analysis.windows import Windows

@@ -13,7 +13,7 @@ import torch
 
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.masks import TREE_MODELS
-from actkit.backends.transfer import to_device
+from actkit.backends.placement import to_device
 from actkit.hooks import HookPoint
 
 if TYPE_CHECKING:

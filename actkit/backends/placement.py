@@ -1,4 +1,4 @@
-"""Models larger than one device: spread over several, offloaded, or with quantized weights.
+"""Models larger than one device (spread over several, offloaded, quantized), and copies to and from a CUDA device.
 
 accelerate moves a module's inputs to where its weights are, so that a batch may start on any device.
 """
@@ -121,3 +121,20 @@ class Weights(Mapping[str, torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self._held)
+
+
+def to_device(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    """`tensor` on `device`, without waiting for what the device does."""
+    if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` on the host, complete: of a CUDA device, only the current stream is waited for."""
+    if not tensor.is_cuda:
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host

@@ -19,8 +19,8 @@ from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.last_block import only_read
 from actkit.backends.masks import tree_mask
 from actkit.backends.model import Model
+from actkit.backends.placement import to_device
 from actkit.backends.site_table import block_sites
-from actkit.backends.transfer import to_device
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from actkit.export.job import ExportJob
 from actkit.export.vectors import span
-from actkit.runs.documents import text_of
+from actkit.runs.by_sequence import text_of
 from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups
 
 SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actkit.errors import in_short, listed
-from actkit.pipeline.input.field_paths import leaves
+from actkit.pipeline.input.field_names import leaves
 from actkit.pipeline.input.records import Rejected
 
 SHOWN = 12

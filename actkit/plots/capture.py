@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from actkit.plots.layer_choice import layer_shown
-from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, layer_shown, needs
 from actkit.plots.style import DIVERGING, HEAT, LOG, band, colour_bar, figure, label, layer_axis, line
 from actkit.runs.by_sequence import parts_of_sequence, sequences_of
 from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys

@@ -9,9 +9,8 @@ import pyarrow.compute as pc
 
 from actkit.analysis.length import spearman
 from actkit.analysis.pair_vectors import SIDES
-from actkit.plots.layer_choice import layer_shown
 from actkit.plots.pair_vectors import differences_at, drifts, halves, layer_differences
-from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, layer_shown, needs
 from actkit.plots.strip import strip
 from actkit.plots.style import (
     BLUE,

@@ -23,8 +23,7 @@ from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.asked import config_text
 from actkit.runs.atomic_files import of_file
-from actkit.runs.begun import Begun
-from actkit.runs.facts import check_age, facts_of
+from actkit.runs.facts import Begun, check_age, facts_of
 from actkit.runs.lock import locked
 from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, MANIFEST

@@ -1,15 +1,19 @@
-"""Every feature of one SAE with all of its positions, one feature in memory."""
+"""The features of one SAE in an order: every one with its positions, one in memory; and the order of their pages."""
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actkit.analysis.feature_positions import feature_positions
+from actkit.report.text_views import Scale
 from actkit.runs.part import open_part
 from actkit.runs.reader import parts
+from actkit.runs.run import Run
 
 
 def features_in_order(run: Path, sae: str, d_sae: int) -> Iterator[tuple[int, pa.Table]]:
@@ -47,3 +51,30 @@ def _tables(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
         for groups in feature_positions(run, sae, d_sae, Path(scratch), table):
             for rows in groups.values():
                 yield rows.drop_columns(["sae"])
+
+
+def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
+    """The active features in that order, and their rows for the page's table: see `run_blocks.Page.features`."""
+    rows: dict[int, list[Any]] = {}
+    for feature in np.flatnonzero(scale.maxima > 0).tolist():
+        rows[feature] = [feature, None, None, float(scale.maxima[feature]), None, None, None, None]
+    for feature, n, density in _rows(run, "feature_stats", scale.sae, "n_active", "density"):
+        if feature in rows and n:
+            rows[feature][1:3] = [n, density]
+    order = sorted(rows, key=lambda feature: (-(rows[feature][2] or 0), feature))
+    ranked = list(_rows(run, "feature_scores", scale.sae, "rank", "auroc", "q_value"))
+    for feature, *figures in ranked:
+        if feature in rows:
+            rows[feature][5:8] = figures
+    if ranked:
+        far = {feature: abs(auroc - 0.5) for feature, _, auroc, _ in ranked}
+        order = sorted(rows, key=lambda feature: (-far.get(feature, -1), feature))
+    return order, [rows[feature] for feature in order]
+
+
+def _rows(run: Run, name: str, sae: str, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Feature and these columns of one SAE's rows in a table; none where the run does not have it."""
+    if name in run.tables:
+        table = run.table(name, ["sae", "feature_id", *columns])
+        own = table.filter(pc.equal(table["sae"], sae))
+        yield from zip(*(own[column].to_pylist() for column in ("feature_id", *columns)), strict=True)

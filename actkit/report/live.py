@@ -6,9 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from actkit.errors import RunError
-from actkit.report.feature_order import ordered_features
 from actkit.report.feature_views import one_feature
-from actkit.report.features_in_order import features_in_order
+from actkit.report.features_in_order import features_in_order, ordered_features
 from actkit.report.mapped_texts import MappedTexts, mapped_texts
 from actkit.report.projections import Projection, projections_of
 from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures

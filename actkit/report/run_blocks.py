@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 
 from actkit.plots.picture import Drawn, LackingError, Pick
 from actkit.plots.pictures import drawn, pictures_of
-from actkit.report.feature_order import ordered_features
 from actkit.report.feature_views import PLACES, Window, cut_all, feature_view, known_of, logits_of, windows_of
-from actkit.report.features_in_order import features_in_order
+from actkit.report.features_in_order import features_in_order, ordered_features
 from actkit.report.pack import packed
 from actkit.report.projections import projections_of
 from actkit.report.text_views import Scale, scales_of, views_of_part

@@ -4,7 +4,7 @@ Only the parts that hold it, and the sequences it continues, are read: their met
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.errors import RunError
+from actkit.runs import manifest
 from actkit.runs.part import open_part, read_part
+from actkit.runs.paths import SHARDS, part_name, part_number
 from actkit.runs.reader import part_of, parts, path_of
 
 OWN = ("sequence_id", "position", "token_id", "token", "char_start", "char_end", "role", "is_special")
@@ -193,3 +195,44 @@ def _known_ids(part: Path, column: str, _changed: int, _bytes: int) -> tuple[tup
 
 def _last_sequence(run: Path) -> int:
     return max((last for part in parts(run, "sequences") for _, last in _ids(part)), default=-1)
+
+
+def text_of(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a document, of rows of `sequences`; a character that two chunks share is in both, and counts once."""
+    ends = [chunk["char_offset"] for chunk in chunks[1:]]
+    pieces = [chunk["text"][: end - chunk["char_offset"]] for chunk, end in zip(chunks, ends, strict=False)]
+    return "".join([*pieces, *(chunk["text"] for chunk in chunks[-1:])])
+
+
+def shards_of(run: Path, part: Path, record_id: int) -> list[Path] | None:
+    """The parts of `sequences` that a document is in, in order, of which `part` is one.
+
+    None where the run does not have all of them, because it is not finished.
+    """
+    found = [part]
+    while _goes_on(found[0], record_id):
+        before = _neighbour(found[0], -1)
+        if not before.exists():
+            return None
+        found.insert(0, before)
+    while (after := _neighbour(found[-1], 1)).exists() and _goes_on(after, record_id):
+        found.append(after)
+    return found if after.exists() or _ends(run, found[-1]) else None
+
+
+def _goes_on(part: Path, record_id: int) -> bool:
+    """Whether a part begins in the middle of a document."""
+    first = read_part(part, ["record_id", "chunk"]).slice(0, 1).to_pylist()
+    return bool(first and first[0]["record_id"] == record_id and first[0]["chunk"])
+
+
+def _ends(run: Path, part: Path) -> bool:
+    """Whether the last record of a part is there to its end, as the shard's manifest says; where it cannot, it is."""
+    try:
+        return manifest.read(run / SHARDS / f"{part.stem}.json").end.within == 0
+    except (OSError, ValueError):
+        return True
+
+
+def _neighbour(part: Path, by: int) -> Path:
+    return part.with_name(f"{part_name((part_number(part) or 0) + by)}.parquet")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from actkit.config import Task
 from actkit.errors import RunError, listed, writing
 from actkit.runs.atomic_files import sync, write_text
-from actkit.runs.begun import Begun, differing, read_begun
+from actkit.runs.facts import Begun, differing, read_begun
 from actkit.runs.json_file import read_object
 from actkit.runs.lock import refuse_if_locked
 from actkit.runs.manifest import InputPosition, Manifest, manifests

@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from actkit.errors import UsageError
 from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, of_records, of_steering
-from actkit.schemas.column import Column
 from actkit.schemas.of_features import CONTEXTS as CONTEXTS
-from actkit.schemas.units import unit_of
+from actkit.schemas.units import Column, unit_of
 
 DESCRIPTION = "description"
 """Key of a column's meaning in the metadata of its Arrow field."""

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from actkit.schemas.column import Column
+from actkit.schemas.units import Column
 
 ACTIVATIONS = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from actkit.schemas.column import Column
+from actkit.schemas.units import Column
 
 CONTRASTS = (
     Column("record_id", pa.int64(), "0-based index of the pair"),

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from actkit.schemas.column import Column
+from actkit.schemas.units import Column
 
 CONTEXTS = pa.list_(
     pa.struct(

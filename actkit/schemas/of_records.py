@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from actkit.schemas.column import Column
+from actkit.schemas.units import Column
 
 SEQUENCES = (
     Column("sequence_id", pa.int64(), "0-based number of the sequence in this run"),

@@ -1,6 +1,19 @@
-"""In what each column counts or measures; columns of equal names measure alike, in whatever table they are."""
+"""Columns of tables, and in what each counts or measures: columns of equal names measure alike, in whatever table."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `type` None is the vector type, which depends on the run (see `vector_type`)."""
+
+    name: str
+    type: pa.DataType | None
+    meaning: str
+
 
 TOKENS, CHARACTERS = "tokens", "Unicode characters"
 POSITION = "tokens from the sequence's first, 0-based"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actkit.report.feature_order import ordered_features
+from actkit.report.features_in_order import ordered_features
 from actkit.report.text_views import Scale
 
 STATS = {"sae": ["a"] * 4 + ["b"], "feature_id": [0, 1, 2, 3, 1], "n_active": [5, 9, 0, 5, 99]}

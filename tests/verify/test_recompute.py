@@ -11,11 +11,10 @@ from actkit.backends.saes.sae import Sae
 from actkit.hooks import HookPoint
 from actkit.pipeline.rules import Pooling
 from actkit.schemas import arrow_schema
-from actkit.verify.recompute.differences import Features, Vectors, relative
+from actkit.verify.recompute.differences import Features, Tolerance, Vectors, relative, tolerance
 from actkit.verify.recompute.features import Cut, compare_token, flips
 from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
 from actkit.verify.recompute.stored import StoredSequence
-from actkit.verify.recompute.tolerance import Tolerance, tolerance
 
 TOLERANCE = Tolerance(1e-3, 5e-3)
 Stored = tuple[list[int], list[float], int]

@@ -1,12 +1,15 @@
-"""A sparse matrix by column that is not in memory: blocks of columns in a temporary file, read one at a time."""
+"""The pooled features of a run by column: blocks of columns in a temporary file, read one at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from actkit.analysis.columns import BLOCK, Columns, Floats, Ints, Part, blocks_of, checked
 from actkit.analysis.scratch_file import Spill
+from actkit.runs.reader import parts, places, sae_groups
 
 NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
 
@@ -86,3 +89,27 @@ class ColumnFile:
     def _read(self, first: int, last: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         begin, end = int(self._starts[first]), int(self._starts[last])
         return self._spill.read(begin * NONZERO.itemsize, end - begin, NONZERO)
+
+
+READ = ("sequence_id", "feature_ids", "feature_activations")
+
+
+def pooled_columns(run: Path, sae: str, d_sae: int, sequence_ids: Ints) -> ColumnFile:
+    """[n, d_sae] the pooled features of these sequences [n] (ids ascending), in a temporary file beside the tables.
+
+    Raises ValueError for a table that is no such matrix, WriteError where the disk is full.
+    """
+
+    def rows() -> Iterator[Part]:
+        for part in parts(run, "pooled_features"):
+            for table in sae_groups(part, sae, READ):
+                at, wanted = places(sequence_ids, table["sequence_id"].to_numpy())
+                table = table.filter(pa.array(wanted))
+                lengths = pc.list_value_length(table["feature_ids"]).to_numpy()
+                yield (
+                    np.repeat(at[wanted], lengths),
+                    pc.list_flatten(table["feature_ids"]).to_numpy(),
+                    pc.list_flatten(table["feature_activations"]).to_numpy(),
+                )
+
+    return ColumnFile(rows, len(sequence_ids), d_sae, run)

@@ -1,4 +1,60 @@
-"""Names that fields of data sets have: by them a header line is told from data, and a record from a wrapper."""
+"""Names of fields: dotted paths of those that lie within others, and names by which a header is told from data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+DEEPEST = 6
+"""Parts of a path."""
+MOST = 200
+"""Paths of one record: an object may have a key for each of a million words."""
+WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
+"""Names of who speaks and of what is said, in any form of a message."""
+
+
+def is_message(value: Any) -> bool:
+    """Whether an object is a message of a conversation."""
+    return isinstance(value, Mapping) and all(value.keys() & names for names in (WHO, WHAT))
+
+
+def are_messages(value: Any) -> bool:
+    """Whether a value is a list of messages."""
+    return _is_list(value) and bool(value) and all(map(is_message, value))
+
+
+def leaves(record: Mapping[Any, Any]) -> dict[str, Any]:
+    """Path → value, of all that holds no other fields; a list of messages, and one message, is read as it is.
+
+    Of a list of other objects the first is looked into: what an answer of several is called is the same in all.
+    """
+    found: dict[str, Any] = {}
+    for path, value in _leaves(record, "", DEEPEST):
+        if len(found) == MOST:
+            break
+        found[path] = value
+    return found
+
+
+def _leaves(value: Mapping[Any, Any], before: str, deepest: int) -> Iterator[tuple[str, Any]]:
+    for name, cell in value.items():
+        path = f"{before}{name}"
+        first = cell[0] if _is_list(cell) and cell else None
+        if deepest > 1 and isinstance(cell, Mapping) and cell and not is_message(cell) and not _is_columns(cell):
+            yield from _leaves(cell, f"{path}.", deepest - 1)
+        elif deepest > 1 and isinstance(first, Mapping) and first and not is_message(first):
+            yield from _leaves(first, f"{path}.0.", deepest - 2)
+        else:
+            yield path, cell
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _is_columns(value: Mapping[Any, Any]) -> bool:
+    """Whether an object holds a list for each of its names, as `datasets` writes a list of objects."""
+    lists = [cell for cell in value.values() if cell is not None]
+    return len(value) > 1 and all(map(_is_list, lists)) and len(set(map(len, lists))) == 1
+
 
 KNOWN = frozenset(
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actkit.backends.transfer import to_host
+from actkit.backends.placement import to_host
 from actkit.errors import NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Kept, Ragged

@@ -14,7 +14,7 @@ from actkit.backends.weights import of_weights
 from actkit.errors import RunError
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.recipe import Job
-from actkit.runs.begun import differing
+from actkit.runs.facts import differing
 from actkit.schemas import SCHEMA_VERSION
 
 CHANGES_NO_ROW = (

@@ -22,8 +22,7 @@ from actkit.pipeline.forward.batches import Budget
 from actkit.pipeline.recipe import Job, Recipe
 from actkit.pipeline.resume.fingerprint import check_same
 from actkit.runs.atomic_files import Written, of_file
-from actkit.runs.begun import Begun, read_begun
-from actkit.runs.facts import facts_of
+from actkit.runs.facts import Begun, facts_of, read_begun
 from actkit.runs.lock import locked
 from actkit.runs.manifest import InputPosition, Manifest, finished, load_states, manifests
 from actkit.runs.part import read_part

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actkit.errors import RecordError
-from actkit.pipeline.input.field_paths import are_messages
+from actkit.pipeline.input.field_names import are_messages
 from actkit.recipes.conversations.messages import kind_of
 from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, QUESTION
 

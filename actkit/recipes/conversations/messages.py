@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.pipeline.input.field_paths import WHAT, WHO
+from actkit.pipeline.input.field_names import WHAT, WHO
 
 Message = Mapping[str, Any]
 """`role` and `content`, both text; calls of tools as they were given."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from actkit.errors import InputError, listed
 from actkit.pipeline.data import Record
-from actkit.pipeline.input.field_paths import leaves
+from actkit.pipeline.input.field_names import leaves
 from actkit.pipeline.input.reader import look_ahead
 from actkit.pipeline.input.records import Records
 from actkit.recipes.conversations.fields import lookup

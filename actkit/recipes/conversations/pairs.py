@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from actkit.errors import RecordError, UsageError
-from actkit.pipeline.input.field_paths import WHO
+from actkit.pipeline.input.field_names import WHO
 from actkit.recipes.conversations.answers import Answer, NamedSides
 from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actkit.pipeline.input.class_names import ClassName
-from actkit.pipeline.input.field_paths import WHAT, WHO, are_messages, is_message, leaves
+from actkit.pipeline.input.field_names import WHAT, WHO, are_messages, is_message, leaves
 
 EXAMPLES = 2
 LONGEST = 60

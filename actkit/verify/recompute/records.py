@@ -21,13 +21,13 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints
 from actkit.pipeline.rules import Pooling, Rules
 from actkit.runs.reader import lists_in, matrix, parts
+from actkit.verify.recompute.differences import Tolerance, tolerance
 from actkit.verify.recompute.features import Cut, compare_token
 from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.retokenize import Retokenizer
 from actkit.verify.recompute.steered import compare_logprobs
 from actkit.verify.recompute.stored import StoredSequence, read_records, records_in
-from actkit.verify.recompute.tolerance import Tolerance, tolerance
 
 AT_ONCE = 8
 """Records whose stored values are in memory at once."""

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from actkit.verify.recompute.differences import Features, Vectors
+from actkit.verify.recompute.differences import Features, Tolerance, Vectors
 from actkit.verify.recompute.retokenize import Retokenized
-from actkit.verify.recompute.tolerance import Tolerance
 
 
 @dataclass

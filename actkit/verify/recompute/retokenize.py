@@ -15,7 +15,7 @@ from actkit.config import Bos
 from actkit.pipeline.data import Ints
 from actkit.pipeline.tokens.long_texts import tokens_in
 from actkit.pipeline.tokens.tokenize import Tokenizer, leading_bos
-from actkit.runs.documents import text_of
+from actkit.runs.by_sequence import text_of
 from actkit.verify.recompute.stored import StoredSequence, read_document
 
 SHARED = "shared"

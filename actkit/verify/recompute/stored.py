@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.pipeline.data import Bools, Ints
-from actkit.runs.documents import shards_of
+from actkit.runs.by_sequence import shards_of
 from actkit.runs.part import open_part, read_part
 
 TABLES = ("activations", "features", "pooled_activations", "pooled_features", "logprobs")

@@ -22,10 +22,9 @@ from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived
 from actkit.verify.tables.facts import wrong_in
-from actkit.verify.tables.files import check_files, check_tables
+from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
-from actkit.verify.tables.schema import Part
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 

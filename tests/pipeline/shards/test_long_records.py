@@ -20,7 +20,7 @@ from actkit.pipeline.shards import gather
 from actkit.pipeline.shards import usable as usable_records
 from actkit.recipes import feature_dataset
 from actkit.runs import manifest
-from actkit.runs.documents import shards_of
+from actkit.runs.by_sequence import shards_of
 from actkit.runs.progress import Progress
 from actkit.verify.tables.run import verify
 from tests.command_line import Run

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actkit.errors import RecordError
-from actkit.pipeline.input.field_paths import DEEPEST, MOST, leaves
+from actkit.pipeline.input.field_names import DEEPEST, MOST, leaves
 from actkit.recipes.conversations.fields import FieldNames, Fields, lookup
 from actkit.recipes.conversations.prompts import read_answered, read_prompt
 from tests.command_line import Run
