@@ -13,8 +13,8 @@ import pyarrow as pa
 import torch
 
 from actkit.backends.kernels import fast_products
-from actkit.backends.saes.active import Active, active_of
 from actkit.backends.placement import to_device, to_host
+from actkit.backends.saes.active import Active, active_of
 from actkit.backends.saes.sae import Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
