@@ -11,7 +11,7 @@ import torch
 from actkit.analysis.feature_logits import feature_logits
 from actkit.backends import Description, Model, describe, load
 from actkit.backends.saes.sae import Sae
-from actkit.config import ReadSpec, StoreDtype
+from actkit.config import ReadSpec, SaeDtype, StoreDtype
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
@@ -55,6 +55,7 @@ def ingredients(
     saes: Sequence[Sae] = (),
     points: Sequence[HookPoint] = (),
     store_dtype: StoreDtype = "float32",
+    sae_dtype: SaeDtype = "float32",
 ) -> Ingredients:
     """The ingredients for a model as it is described. `points` are the hook points that are stored whole."""
     store = activations(points, _width(points, description), store_dtype)
@@ -62,7 +63,7 @@ def ingredients(
         description.tokenizer,
         description.context_length,
         saes,
-        SaeReport(saes, description),
+        SaeReport(saes, description, sae_dtype),
         {"activations": store} if points else {},
         points,
         d_model=description.d_model,
@@ -86,7 +87,7 @@ def run(
     check_bounds(own, common)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
-    saes = load_saes(common.saes, common.model.device)
+    saes = load_saes(common.saes, common.model.device, common.sae_dtype)
     description = describe(common.model)
     points = common.points(description.n_layers)
     given = own.tokens.date or date_before(output)
@@ -96,7 +97,7 @@ def run(
         own = replace(own, tokens=replace(own.tokens, date=tokenizer.date))
     asked = options_of(own, common)
     own = replace(own, tokens=as_trained(own.tokens, saes, tokenizer))
-    made = ingredients(description, saes, points, output.store_dtype)
+    made = ingredients(description, saes, points, output.store_dtype, common.sae_dtype)
     recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
     recipe = with_versions(replace(recipe, exports=own.exports), source_of(own), getattr(own, "read", ReadSpec()))
     recipe = with_doubts(recipe, description.doubts)

@@ -4,27 +4,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from actkit.backends import Description, auto, repository
+from actkit.backends.kernel_choice import bfloat16_speed
 from actkit.backends.saes import sae_lens as sae_backend
 from actkit.backends.saes.sae import Sae
-from actkit.config import SaeSpec, TokenSpec
+from actkit.config import SaeDtype, SaeSpec, TokenSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import D_MODEL_WIDE
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.sae_choice import by_layer
 
+FASTER = 1.1
+"""Times as fast that products in bfloat16 must be, since what they find is computed again in float32."""
 FEW_TOKENS = 100
 """Below this, an SAE's health on the data says little, and no warning is given."""
 
 
-def load_saes(specs: Sequence[SaeSpec], device: str) -> list[Sae]:
+def load_saes(specs: Sequence[SaeSpec], device: str, dtype: SaeDtype = "float32") -> list[Sae]:
     """Load SAEs, a release's by layer where it is given alone.
+
+    Where it is faster, `dtype` bfloat16 finds their active features.
 
     Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
     """
     on = str(auto.resolve_device(device)) if specs else device
-    saes = [sae_backend.load(by_layer(spec), on) for spec in specs]
+    finds = dtype if specs and dtype != "float32" and _has_faster_bfloat16(on) else "float32"
+    saes = [sae_backend.load(by_layer(spec), on, finds) for spec in specs]
     for sae, spec in zip(saes, specs, strict=True):
         _check_meant(sae, spec)
     names = [sae.name for sae in saes]
@@ -46,11 +54,12 @@ class SaeReport:
     Raises ModelError for an SAE that cannot read this model.
     """
 
-    def __init__(self, saes: Sequence[Sae], description: Description) -> None:
+    def __init__(self, saes: Sequence[Sae], description: Description, dtype: SaeDtype = "float32") -> None:
         for sae in saes:
             _check_fits(sae, description)
         self.health = {sae.name: Health(sae) for sae in saes}
         self.warnings = [text for sae in saes for text in _doubts(sae, description)] + _beginnings(saes)
+        self.warnings += [_not_in(dtype, sae, description.spec.device) for sae in saes if sae.dtype != dtype]
 
     def __call__(self) -> Mapping[str, Any]:
         """The SAEs, how they did on this data, and what a reader should be warned of."""
@@ -68,6 +77,21 @@ def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> 
     if began == {False}:
         return replace(tokens, bos="never")
     return replace(tokens, bos="always") if tokenizer.bos_token_id is not None else tokens
+
+
+def _has_faster_bfloat16(device: str) -> bool:
+    """Whether products in bfloat16 are faster on this device. A CPU is measured, once; Apple's GPU lacks some."""
+    kind = torch.device(device).type
+    return kind == "cuda" or (kind == "cpu" and (bfloat16_speed() or 0.0) >= FASTER)
+
+
+def _not_in(dtype: SaeDtype, sae: Sae, device: str) -> str:
+    """Why an SAE's features are found in float32 although another dtype is asked for."""
+    if _has_faster_bfloat16(device):
+        why = f"those of a {sae.architecture} SAE do not each have their activation by themselves"
+    else:
+        why = f"{dtype} is no faster here"
+    return f"{sae.name}: features are found in float32, not in {dtype} ({why}), and are the same"
 
 
 def _check_meant(sae: Sae, spec: SaeSpec) -> None:
@@ -165,6 +189,7 @@ def _about(sae: Sae) -> Mapping[str, Any]:
         "predicts": None if sae.predicts is None else str(sae.predicts),
         "d_in": sae.d_in,
         "d_sae": sae.d_sae,
+        "found_in": sae.dtype,
         "neuronpedia_id": sae.neuronpedia_id,
         "metadata": {
             key: value for key, value in sae.facts.items() if isinstance(value, (str, int, float, bool, list, dict))

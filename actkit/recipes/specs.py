@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeSpec, TokenSpec
+from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeDtype, SaeSpec, TokenSpec
 from actkit.errors import UsageError, in_short
 from actkit.hooks import HookPoint, parse_hook_points
 
@@ -38,6 +38,8 @@ class DenseSpec:
     """SAEs whose largest features are stored beside the activations."""
     top_k: int | None = field(default=50, metadata={"none": 0, "least": 1})
     """Most features of a position; None keeps all."""
+    sae_dtype: SaeDtype = "float32"
+    """bfloat16 finds active features, and float32 computes their activations: the same but for rounding."""
 
     def points(self, n_layers: int) -> tuple[HookPoint, ...]:
         """The hook points whose activations are stored. Raises UsageError for those that the model does not have."""
@@ -54,6 +56,8 @@ class SparseSpec:
     saes: Sequence[SaeSpec]
     output: OutputSpec = field(metadata={"without": ("store_dtype",)})
     batch: BatchSpec = field(default_factory=BatchSpec)
+    sae_dtype: SaeDtype = "float32"
+    """See `DenseSpec`."""
 
     def points(self, n_layers: int) -> tuple[HookPoint, ...]:  # noqa: ARG002 - see `DenseSpec`
         """None: no activations are stored."""

@@ -88,13 +88,13 @@ def test_the_plan_says_what_bfloat16_would_give_where_it_is_faster(
 ) -> None:
     """Measured once, apart from which kernels float32 takes; nothing is said where bfloat16 is asked for."""
     monkeypatch.setattr(kernel_choice, "_bfloat16_speed", lambda: speed)
-    monkeypatch.setattr(estimate, "bfloat16_speed", kernel_choice.bfloat16_speed.__wrapped__)
+    monkeypatch.setattr(kernel_choice, "bfloat16_speed", kernel_choice.bfloat16_speed.__wrapped__)
     for dtype in ("auto", "bfloat16"):
         found = estimate._faster(describe(ModelSpec("tiny", device="cpu", dtype=dtype)))
         assert (found is None) == (said is None or dtype == "bfloat16") and (found is None or said in found)
     asked(monkeypatch, 0.5)
     monkeypatch.setattr(kernel_choice, "_bfloat16_speed", lambda: 99.0)
-    assert kernel_choice.bfloat16_speed.__wrapped__() == speed
+    assert kernel_choice.bfloat16_speed() == speed
     assert len(list(cache.iterdir())) == 2
 
 

@@ -85,6 +85,7 @@ def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "flo
         sae.state_dict(),
         predicts,
         computed.active,
+        dtype if computed.active is not None else "float32",
     )
 
 

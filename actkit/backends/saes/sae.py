@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from actkit.backends.saes.active import Active
+from actkit.config import SaeDtype
 from actkit.hooks import HookPoint
 
 FEATURE_PAGES = "https://neuronpedia.org"
@@ -49,6 +50,8 @@ class Sae:
     active: Callable[[torch.Tensor], Active | None] | None = None
     """[n, d_in] → what is active in their encoding, in less time than `encode` takes; None for rows, or an SAE, of
     which only `encode` can tell."""
+    dtype: SaeDtype = "float32"
+    """What `active` finds features in; their activations are float32's."""
 
     def cosines(self, directions: torch.Tensor) -> torch.Tensor:
         """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; needs a decoder."""

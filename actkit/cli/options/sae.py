@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from actkit.cli.options.groups import SAE, at_home, option
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.screen.console import say
-from actkit.config import SaeSpec
+from actkit.config import SaeDtype, SaeSpec
 
 if TYPE_CHECKING:
     from actkit.recipes.specs import DenseSpec, SparseSpec
@@ -55,12 +55,23 @@ class Sparse:
         option("--hook-name", panel=SAE, help="The hook point that is meant; an SAE that reads another is an error."),
     ] = None
 
+    sae_dtype: Annotated[
+        SaeDtype,
+        option(
+            "--sae-dtype",
+            panel=SAE,
+            help="bfloat16 finds active features faster where the processor has it; they are the same to rounding.",
+        ),
+    ] = "float32"
+
     def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":
         """Which SAEs of which model, and where their features go."""
         from actkit.recipes.specs import SparseSpec
 
         output = shared.output_spec(command)
-        return SparseSpec(shared.model_spec(), self.sae_specs(shared.model), output, shared.batch_spec())
+        return SparseSpec(
+            shared.model_spec(), self.sae_specs(shared.model), output, shared.batch_spec(), self.sae_dtype
+        )
 
     def dense_spec(self, shared: Shared, dense: Dense, command: str) -> "DenseSpec":
         """Which activations of which model, which SAEs beside them if any, and where they go."""
@@ -72,7 +83,8 @@ class Sparse:
             say("warning", f"--top-k {dense.top_k} does nothing without an SAE, {beside}")
         output, names = shared.output_spec(command, dense.store_dtype), tuple(dense.hook_point or DenseSpec.hook_points)
         top_k = dense.top_k or None
-        return DenseSpec(shared.model_spec(), output, dense.layers, names, shared.batch_spec(), saes, top_k)
+        batch = shared.batch_spec()
+        return DenseSpec(shared.model_spec(), output, dense.layers, names, batch, saes, top_k, self.sae_dtype)
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""

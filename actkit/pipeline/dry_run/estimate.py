@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actkit.backends import Description, weight_bytes
-from actkit.backends.kernel_choice import bfloat16_speed
+from actkit.backends.kernel_choice import about_bfloat16
 from actkit.config import BatchSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run.tally import Example, PlannedTable, ShardTally
@@ -135,19 +135,9 @@ def _about(description: Description) -> dict[str, str]:
 
 
 def _faster(description: Description) -> str | None:
-    """What bfloat16 would give on a CPU on which it is faster, and its cost; None elsewhere.
-
-    Source of the cost: `python -m tests.benchmarks.bfloat16`, GPT-2 small with an SAE 16k wide.
-    """
-    if (description.spec.device, description.spec.dtype) != ("cpu", "float32"):
-        return None
-    times = bfloat16_speed()
-    if times is None or times < WORTH:
-        return None
-    return (
-        f"--dtype bfloat16 multiplies matrices {times:.1f} times as fast on this processor (attention and SAEs are no "
-        "faster); of top-50 sets of features it keeps about half whole, and 99 % of their members"
-    )
+    """What bfloat16 would give on a CPU on which it is faster, and its cost; None elsewhere."""
+    is_slower = (description.spec.device, description.spec.dtype) == ("cpu", "float32")
+    return about_bfloat16(WORTH) if is_slower else None
 
 
 def _existing(path: Path) -> Path:

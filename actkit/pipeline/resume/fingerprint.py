@@ -1,6 +1,6 @@
 """`fingerprint`: all that the rows of a run depend on, which must be the same to continue it; the input has digests.
 
-The device and the batch budget are no part of it: they change no row beyond rounding.
+The device, the batch budget and what finds features are no part of it: they change no row beyond rounding.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ CHANGES_NO_ROW = (
     "out",
     "device",
     "device_map",
+    "sae_dtype",
     "batch_tokens",
     "verify",
 )
