@@ -103,8 +103,8 @@ def _about_data(data: Mapping[str, Any]) -> list[str]:
         said.append(f"{why or 'nothing was held out'}: no feature was checked on texts that did not choose it")
     if data["repeated"] > MANY_REPEATED * n:
         said.append(
-            f"{data['repeated']:,} of {n:,} texts repeat another word for word and count as samples of their own: if "
-            "they are copies, p and q are too small and intervals too narrow"
+            f"{data['repeated']:,} of {n:,} texts repeat another word for word: those without a group count together, "
+            "and those in several groups as samples of their own, for which p and q may be too small"
         )
     return said
 

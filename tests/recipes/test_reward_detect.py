@@ -157,14 +157,14 @@ def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finis
     for seed in range(20):
         held = hold_out(found, 0.3, seed)
         assert held is not None
-        assert not set(found.kin[held]) & set(found.kin[~held])
+        assert not set(found.groups[held]) & set(found.groups[~held])
         assert set(found.positive[held]) == set(found.positive[~held]) == {True, False}
     twice = [{"text": text["text"], "feedback": text["feedback"]} for text in texts(0)] * 2
     found = read_texts(detected(tmp_path, twice).path)
     held = hold_out(found, 0.3, 0)
     assert held is not None
     assert np.array_equal(held[:48], held[48:])
-    assert not found.grouped and len(set(found.groups)) == 96  # equal texts are no group in the tests themselves
+    assert found.grouped and len(set(found.groups)) == 48
 
 
 def test_a_shuffled_label_finds_nothing(tmp_path: Path) -> None:
@@ -280,13 +280,19 @@ def test_where_every_held_out_text_also_chose_the_features_nothing_counts_as_hel
 
 
 @pytest.mark.slow
-def test_repeated_texts_are_counted_and_said_to_narrow_intervals(grouped: Finished, tmp_path: Path) -> None:
-    assert grouped.facts["scores"]["data"]["repeated"] == 0
-    twice = [{"text": text["text"], "feedback": text["feedback"]} for text in texts(0)] * 2
-    finished = detected(tmp_path, twice)
-    assert finished.facts["scores"]["data"]["repeated"] == 48
-    warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
-    assert any("48 of 96 texts repeat" in warning for warning in warnings)
+def test_copies_are_no_samples_of_their_own(tmp_path: Path) -> None:
+    """Of labels drawn at random a feature would else respond to feedback, as soon as each text is there five times."""
+    draw = np.random.default_rng(0)
+    once = [{"text": text["text"], "feedback": int(draw.random() < 0.5)} for text in texts(0)]
+    copies = detected(tmp_path / "copies", once * 5)
+    named = detected(tmp_path / "named", [{**record, "group": record["text"]} for record in once * 5])
+    tables = [pd.read_parquet(run.path / "feature_scores").drop(columns="contexts") for run in (copies, named)]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["responds_to"].isna().all()
+    about = copies.facts["scores"]["data"]
+    assert (about["groups"], about["repeated"]) == (48, 192)
+    warnings = json.loads((copies.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
+    assert any("192 of 240 texts repeat another word for word" in warning for warning in warnings)
 
 
 def test_contexts_are_of_the_discovery_part_as_everything_that_is_not_held_out(grouped: Finished) -> None:
@@ -445,7 +451,7 @@ def test_where_labels_differ_in_length_throughout_no_feature_is_said_to_respond_
     parts = np.zeros(n, dtype=np.int8)
 
     def left(lengths: Any) -> float:
-        texts = Texts(alone, positive, alone, alone, alone, ones, lengths, parts, 0, grouped=False)
+        texts = Texts(alone, positive, alone, alone, ones, lengths, parts, 0, grouped=False)
         return left_of_length(length_only(texts, texts, None))
 
     apart = left(np.where(positive, 30, 3))

@@ -29,9 +29,8 @@ class Texts:
     sequence_ids: Ints
     positive: Bools
     groups: Ints
-    """Which texts belong together, such as answers to one prompt; each its own where the data name no groups."""
-    kin: Ints
-    """The same, and equal texts that are in no group too: what must not stand on both sides of a split."""
+    """Which texts belong together: answers to one prompt, those of a group that the data name, and equal texts that
+    are in no such group, since copies are no samples of their own. None stands on both sides of a split."""
     wordings: Ints
     """Equal texts have equal numbers, whatever their groups."""
     weights: Floats
@@ -43,11 +42,11 @@ class Texts:
     n_neutral: int
     """Texts that are neither, and in no test."""
     grouped: bool
-    """Whether the data name groups."""
+    """Whether the data name groups, or texts without one are equal."""
 
     def where(self, chosen: Bools) -> "Texts":
         """Some of the texts."""
-        arrays = ("sequence_ids", "positive", "groups", "kin", "wordings", "weights", "lengths", "parts")
+        arrays = ("sequence_ids", "positive", "groups", "wordings", "weights", "lengths", "parts")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
     def exchangeable(self) -> Ints:
@@ -75,11 +74,11 @@ def read_texts(run: Path) -> Texts:
         raise ValueError("no texts")
     n_neutral = sum(neutral for _, neutral in found)
     arrays = {name: np.concatenate([block.pop(name) for block, _ in found]) for name in tuple(found[0][0])}
-    named, kin, wordings = arrays.pop("named"), codes_of(arrays.pop("kin")), codes_of(arrays.pop("wordings"))
+    named, groups, wordings = arrays.pop("named"), codes_of(arrays.pop("groups")), codes_of(arrays.pop("wordings"))
     kept, whole = arrays.pop("kept"), arrays.pop("whole")
     arrays["lengths"] = kept if kept.max(initial=0) > 1 else whole
-    groups = np.where(named, kin, len(named) + np.arange(len(named)))
-    return Texts(groups=groups, kin=kin, wordings=wordings, n_neutral=n_neutral, grouped=bool(named.any()), **arrays)
+    grouped = bool(named.any()) or len(np.unique(groups)) < len(groups)
+    return Texts(groups=groups, wordings=wordings, n_neutral=n_neutral, grouped=grouped, **arrays)
 
 
 def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
@@ -88,8 +87,8 @@ def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
     table = table.filter(pc.is_in(table["label"], pa.array(["positive", "negative"])))
     wordings = digests_of(table["text"])
     named = pc.is_valid(table["group"]).to_numpy()
-    kin = wordings.copy()
-    kin[named] = digests_of(table["group"].filter(pa.array(named)))
+    groups = wordings.copy()
+    groups[named] = digests_of(table["group"].filter(pa.array(named)))
     arrays = {
         "sequence_ids": table["sequence_id"].to_numpy(),
         "positive": pc.equal(table["label"], "positive").to_numpy(),
@@ -97,7 +96,7 @@ def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
         "kept": table["n_kept"].to_numpy(),
         "whole": table["n_tokens"].to_numpy(),
         "named": named,
-        "kin": kin,
+        "groups": groups,
         "wordings": wordings,
         "parts": _parts_of(table),
     }
@@ -135,8 +134,8 @@ def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
 
     None when there are too few groups for it, or when a part would have one label only.
     """
-    _, kin = np.unique(texts.kin, return_inverse=True)
-    positives, sizes = np.bincount(kin, texts.positive), np.bincount(kin)
+    _, group = np.unique(texts.groups, return_inverse=True)
+    positives, sizes = np.bincount(group, texts.positive), np.bincount(group)
     kind = np.where(positives == 0, 0, np.where(positives == sizes, 1, 2))
     if len(sizes) < FEWEST_GROUPS or share <= 0:
         return None
@@ -145,7 +144,7 @@ def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
     for index in range(3):
         members = rng.permutation(np.flatnonzero(kind == index))
         held[members[: round(share * len(members))]] = True
-    chosen: Bools = held[kin]
+    chosen: Bools = held[group]
     parts_have_both = all(len(set(texts.positive[part].tolist())) == 2 for part in (chosen, ~chosen))
     return chosen if parts_have_both else None
 

@@ -36,7 +36,6 @@ def texts(n: int, seed: int) -> Texts:
         draw.random(n) < 0.5,
         numbers,
         numbers,
-        numbers,
         np.ones(n),
         numbers,
         np.zeros(n, dtype=np.int8),
