@@ -8,7 +8,7 @@ GUARDS := tests/pipeline/resume tests/verify tests/report/test_server.py tests/c
   tests/recipes/test_reward_detect.py tests/api tests/analysis/test_feature_stats.py tests/test_tasks.py tests/faults \
   tests/test_matrix.py
 
-.PHONY: help install demo picture test test-all test-slow guards test-real coverage package lint types imports check bench bench-peers bench-memory bench-start clean
+.PHONY: help install demo picture test test-all test-slow guards test-real coverage package lint types imports check bench bench-longer bench-peers bench-memory bench-start clean
 
 help:            ## Show this list.
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -77,6 +77,9 @@ check: lint types imports test  ## All that CI runs.
 
 bench: $(VENV)/.installed-dev  ## Speed beside other ways to do the same work.
 	$(BIN)/python -m tests.benchmarks
+
+bench-longer: $(VENV)/.installed-dev  ## The same with a Llama of 135 M, long documents, wide SAEs, three in one pass.
+	$(BIN)/python -m tests.benchmarks --longer
 
 bench-peers: $(VENV)/.installed-dev  ## The same beside other tools, each installed in the user's cache.
 	$(BIN)/python -m tests.benchmarks --peers

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     finish,
     finish_rate,
     libraries,
+    longer,
     memory,
     own,
     reference,
@@ -81,6 +82,22 @@ def test_the_usual_way_gives_what_the_reference_gives(workload: str, inputs: wor
             torch.testing.assert_close(
                 array.values.reshape(wanted[index][0].shape), wanted[index][0], rtol=1e-4, atol=1e-4
             )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_actkit_and_the_script_agree_on_longer_works(dtype: str, tmp_path: Path) -> None:
+    size = longer.Size(8, 64, 4, 2, 96, (512, 1024), documents=2, tokens=150)
+    inputs = longer.make(tmp_path, size)
+    spec = ModelSpec(str(inputs.model), device="cpu")
+    for work in longer.WORKS:
+        facts = longer.run(inputs, work, spec, tmp_path / "run", dtype)
+        saes = [sae_lens.load(SaeSpec(path=str(path)), "cpu") for path in inputs.saes(work)]
+        model = AutoModelForCausalLM.from_pretrained(inputs.model).eval().model
+        expected = longer.script(inputs, model, saes, [sae.hook_point.layer for sae in saes])
+        error, same = longer.difference(inputs, work, tmp_path / "run", expected)
+        assert error < 1e-5 and same > 0.999 and min(map(len, inputs.documents)) > 100
+        assert facts["tables"]["features"]["rows"] == sum(map(len, inputs.documents)) * len(saes)
+        assert all(rate > 0 for rate in longer.rates(facts, work, inputs))
 
 
 def test_the_ids_are_those_that_a_tokenizer_makes_of_the_files(inputs: workloads.Inputs) -> None:

@@ -1,6 +1,6 @@
 """How long actkit takes for four kinds of work, beside a hand-tuned script and the usual ways.
 
-    python -m tests.benchmarks [--small] [--rounds 3] [--peers] [--out TABLE.md]
+    python -m tests.benchmarks [--small] [--longer [--model DIR]] [--rounds 3] [--peers] [--out TABLE.md]
 
 1. A random GPT-2 small, an SAE for it and inputs are made from a seed, in a temporary directory.
 2. For each workload the ways take turns, `--rounds` times: actkit's own command (tables written), the hand-tuned
@@ -12,12 +12,14 @@
 4. Beside the machine's products alone stands how many operations a second actkit's runs reach (`roofline.py`).
 5. With `--peers`, other tools take their turns, each in a process of its own, in an environment that is installed from
    the registry the first time. How far their numbers are from the reference's is printed as well.
-6. With `--memory`, actkit and the reference are run once more, each in a process of its own, for the most memory held.
+6. With `--longer`, other works take their place: see `longer.py`.
+7. With `--memory`, actkit and the reference are run once more, each in a process of its own, for the most memory held.
 """
 
 import argparse
 import datetime
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
@@ -29,7 +31,7 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from tests.benchmarks import roofline, workloads
+from tests.benchmarks import longer, report, roofline, workloads
 from tests.benchmarks.asking import Asked, PeerError, write_inputs
 from tests.benchmarks.environments import PEERS, NotInstalledError, cache, interpreter
 from tests.benchmarks.measure import TUNED, WORK, Measured, measure
@@ -42,7 +44,7 @@ WORKLOADS = {
 }
 
 
-def table(measured: Mapping[str, Measured]) -> str:
+def table(measured: Mapping[str, Measured], titles: Mapping[str, str] = WORKLOADS) -> str:
     """Two Markdown tables, a row a workload: ratios to the reference, and how far numbers are from its own."""
     names = list(dict.fromkeys(name for found in measured.values() for name in found.seconds if name != TUNED))
     lines = [
@@ -53,13 +55,11 @@ def table(measured: Mapping[str, Measured]) -> str:
         ratios = (
             f"{found.seconds[name] / found.seconds[TUNED]:.2f}" if name in found.seconds else "–" for name in names
         )
-        lines.append(
-            f"| {WORKLOADS[workload]} | {' | '.join(ratios)} | 1 | {found.tokens / found.seconds[WORK]:,.0f} |"
-        )
+        lines.append(f"| {titles[workload]} | {' | '.join(ratios)} | 1 | {found.tokens / found.seconds[WORK]:,.0f} |")
     whose = list(dict.fromkeys(name for found in measured.values() for name in found.agrees))
     lines += ["", f"| numbers differ by at most | {' | '.join(whose)} |", f"|---|{'---|' * len(whose)}"]
     for workload, found in measured.items():
-        lines.append(f"| {WORKLOADS[workload]} | {' | '.join(found.agrees.get(name, '–') for name in whose)} |")
+        lines.append(f"| {titles[workload]} | {' | '.join(found.agrees.get(name, '–') for name in whose)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -115,12 +115,28 @@ def peers_for(inputs: workloads.Inputs, names: Sequence[str]) -> Iterator[tuple[
             process.close()
 
 
+def longer_tables(model: Path | None, works: Sequence[str], rounds: int) -> str:
+    """Measure the longer works."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = longer.make(Path(folder), model=model)
+        measured = {}
+        for work in works:
+            measured[work] = longer.measure(inputs, work, rounds)
+            print(f"{work}: {measured[work].seconds}", file=sys.stderr, flush=True)
+    size = inputs.size
+    peak = roofline.Peak(roofline.product(size.d_model, size.d_mlp), roofline.product(size.d_model, size.widths[0]))
+    found = {work: [longer.rates(facts, work, inputs) for facts in each.facts] for work, each in measured.items()}
+    return f"{machine()}\n\n{table(measured, longer.WORKS)}\n{roofline.shown(found, peak)}"
+
+
 def main() -> None:
     """Run the benchmark and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a model of 4 layers and few texts")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=list(WORKLOADS), action="append")
+    parser.add_argument("--longer", action="store_true", help="a model of 30 layers, long documents, wide SAEs")
+    parser.add_argument("--model", type=Path, default=os.environ.get("ACTKIT_REAL_MODEL"), help="of --longer")
+    parser.add_argument("--only", choices=[*WORKLOADS, *longer.WORKS], action="append")
     parser.add_argument("--limit-only", action="store_true", help="leave the usual ways out")
     parser.add_argument("--peers", action="store_const", const=list(PEERS), help="measure other tools too")
     parser.add_argument("--peer", choices=list(PEERS), action="append", help="one of them; may be repeated")
@@ -128,6 +144,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
     disable_progress_bar()
+    if options.longer:
+        report.show(longer_tables(options.model, options.only or list(longer.WORKS), options.rounds), options.out)
+        return
     size = workloads.SMALL if options.small else workloads.FULL
     names = options.only or list(WORKLOADS)
     with tempfile.TemporaryDirectory() as folder:
@@ -144,9 +163,7 @@ def main() -> None:
             text += "\n" + "".join(f"* {note}\n" for note in notes)
         if options.memory:
             text += "\n" + memory_table(Path(folder), names)
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    report.show(text, options.out)
 
 
 if __name__ == "__main__":

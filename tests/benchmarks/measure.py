@@ -64,15 +64,15 @@ def measure(
         runs.append(own.run(inputs, workload, spec, out))
 
     timed = {
-        name: partial(_clocked, way)
+        name: partial(clocked, way)
         for name, way in ((TUNED, tuned_way), (WHOLE, actkit_way), (SAME_KERNELS, same_kernels))
     }
     if usual:
         bridge = bridged.load(describe(ModelSpec(str(inputs.model), device="cpu"))).bridge
         asked = (inputs, workload, layers, sae)
         batched, alone = partial(ways.batched, whole, *asked), partial(ways.one_at_a_time, bridge, *asked)
-        timed["Hugging Face, `output_hidden_states`, 16 a batch"] = partial(_clocked, batched)
-        timed["`run_with_cache`, one at a time"] = partial(_clocked, alone)
+        timed["Hugging Face, `output_hidden_states`, 16 a batch"] = partial(clocked, batched)
+        timed["`run_with_cache`, one at a time"] = partial(clocked, alone)
     tokens = sum(map(len, ways.texts_of(inputs, workload)))
     doing = {name: peer for name, peer in (peers or {}).items() if workload in peer.works}
     timed |= {name: partial(_seconds_of, peer, workload, tokens) for name, peer in doing.items()}
@@ -115,7 +115,8 @@ def turns(
     return {name: min(times) for name, times in seconds.items() if name not in failed}, failed
 
 
-def _clocked(way: Callable[[], object]) -> float:
+def clocked(way: Callable[[], object]) -> float:
+    """Seconds that it takes."""
     start = time.perf_counter()
     way()
     return time.perf_counter() - start

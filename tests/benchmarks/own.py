@@ -45,7 +45,7 @@ def difference(inputs: Inputs, workload: str, out: Path, expected: dict[Any, Any
     rows = pd.read_parquet(out / ("features" if workload in ("documents", "answers") else "activations"))
     sequences = pd.read_parquet(out / "sequences")
     if workload in ("documents", "answers"):
-        return _features(rows, sequences, workload, expected)
+        return features_apart(rows, sequences, workload, expected)
     error, largest = 0.0, 0.0
     record = sequences.set_index("sequence_id")
     part = {"shared": 0, "chosen": 1, "rejected": 2}
@@ -61,7 +61,7 @@ def difference(inputs: Inputs, workload: str, out: Path, expected: dict[Any, Any
     return error / largest, 1.0
 
 
-def _features(
+def features_apart(
     rows: pd.DataFrame, sequences: pd.DataFrame, workload: str, expected: dict[Any, Any]
 ) -> tuple[float, float]:
     """Of the features that the reference has above zero: error of the sorted values, share of the same ids."""

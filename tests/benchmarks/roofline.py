@@ -31,10 +31,11 @@ class Peak:
 
 def peak(size: Size) -> Peak:
     """The best of a few products of each kind."""
-    return Peak(_product(size.d_model, 4 * size.d_model), _product(size.d_model, size.d_sae))
+    return Peak(product(size.d_model, 4 * size.d_model), product(size.d_model, size.d_sae))
 
 
-def _product(d_in: int, d_out: int) -> float:
+def product(d_in: int, d_out: int) -> float:
+    """GFLOP/s of a batch's rows with a matrix."""
     x, weight, least = torch.randn(ROWS, d_in), torch.randn(d_out, d_in), float("inf")
     with torch.inference_mode(), fast_products():
         for _ in range(REPEATS):
@@ -51,25 +52,32 @@ def reached(facts: Mapping[str, Any], workload: str, size: Size) -> tuple[float,
     """
     whole = workload in ("documents", "pairs")
     n_blocks = max(layers_read(workload, size)) + (1 if whole else 0)
-    tokens, seconds = facts["counts"]["tokens"], facts["seconds"]
-    forward = 2 * WEIGHTS * size.d_model**2 * n_blocks * tokens / seconds["forward"] / 1e9
-    if not facts.get("saes"):
-        return forward, None
-    read, encode = facts["tables"]["features"]["rows"], facts["profile"]["encode"]["seconds"]
-    return forward, 2 * size.d_model * size.d_sae * read / max(encode, 1e-9) / 1e9
+    forward, encode = rates(facts, WEIGHTS * size.d_model**2 * n_blocks, size.d_model * size.d_sae)
+    return forward, encode if facts.get("saes") else None
+
+
+def rates(facts: Mapping[str, Any], model_weights: int, encoder_weights: int) -> tuple[float, float]:
+    """GFLOP/s of a run's forward pass and of its SAEs, by the weights that a token and a row are multiplied with."""
+    rows = facts["tables"].get("features", {}).get("rows", 0)
+    forward = 2 * model_weights * facts["counts"]["tokens"] / facts["seconds"]["forward"] / 1e9
+    return forward, 2 * encoder_weights * rows / max(facts["profile"]["encode"]["seconds"] or 0.0, 1e-9) / 1e9
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]], size: Size, most: Peak) -> str:
     """A row a work: GFLOP/s, and as a share of the peak; of each the best of the rounds."""
+    return shown({name: [reached(facts, name, size) for facts in rounds] for name, rounds in found.items()}, most)
+
+
+def shown(found: Mapping[str, Sequence[tuple[float, float | None]]], most: Peak) -> str:
+    """The table of such rates, a list of them a work."""
     lines = [
         f"| GFLOP/s; products alone reach {most.block:,.0f} and {most.encoder:,.0f} | forward pass | of the peak "
         "| SAE, top-k and health | of the peak |",
         "|---|---|---|---|---|",
     ]
     for workload, rounds in found.items():
-        rates = [reached(facts, workload, size) for facts in rounds]
-        forward = max(blocks for blocks, _ in rates)
-        encode = max((encoder for _, encoder in rates if encoder is not None), default=None)
+        forward = max(blocks for blocks, _ in rounds)
+        encode = max((encoder for _, encoder in rounds if encoder is not None), default=None)
         of_sae = "– | –" if encode is None else f"{encode:,.0f} | {encode / most.encoder:.2f}"
         lines.append(f"| {workload} | {forward:,.0f} | {forward / most.block:.2f} | {of_sae} |")
     return "\n".join(lines) + "\n"

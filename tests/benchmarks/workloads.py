@@ -78,9 +78,9 @@ def make(folder: Path, size: Size) -> Inputs:
 
 def write_inputs(folder: Path, size: Size, tokenizer: Any) -> None:
     """Write the input files of the four workloads into `folder`."""
-    text = _texts(tokenizer)
+    text = texts(tokenizer)
     draw = random.Random(1)
-    documents = [{"text": text(draw.randint(20, 780))} for _ in range(size.documents)]
+    write_documents(folder, [text(draw.randint(20, 780)) for _ in range(size.documents)])
     pairs = [
         {
             "prompt": text(200),
@@ -100,9 +100,15 @@ def write_inputs(folder: Path, size: Size, tokenizer: Any) -> None:
         for person in ("an honest", "a lying")
     ]
     (folder / "size.json").write_text(json.dumps(asdict(size)), encoding="utf-8")
-    for name, rows in (("documents", documents), ("pairs", pairs), ("answers", answers)):
+    for name, rows in (("pairs", pairs), ("answers", answers)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (folder / "contrasts.txt").write_text("\n".join(contrasts) + "\n", encoding="utf-8")
+
+
+def write_documents(folder: Path, documents: Sequence[str]) -> None:
+    """Write texts as the records of `documents.jsonl`."""
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
+    (folder / "documents.jsonl").write_text(lines, encoding="utf-8")
 
 
 def read(folder: Path) -> Inputs:
@@ -185,7 +191,7 @@ def write_sae(path: Path, x: torch.Tensor, layer: int, d_sae: int) -> None:
     sae.save_model(path)
 
 
-def _texts(tokenizer: Any) -> Callable[[int], str]:
+def texts(tokenizer: Any) -> Callable[[int], str]:
     """A function that makes texts of about so many tokens."""
     rows = [json.loads(line) for line in WORDS.read_text(encoding="utf-8").splitlines()]
     words = [word for row in rows for word in row["chosen"].split() if word.isalpha()]
