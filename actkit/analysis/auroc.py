@@ -13,7 +13,7 @@ from actkit.analysis.columns import BLOCK, Bools, Columns, Floats
 
 @dataclass(frozen=True)
 class Auroc:
-    """How well one score tells positive from negative texts: 0.5 is chance; NaN where a class is empty."""
+    """The AUROC of one score, positive against negative texts: 0.5 is chance; NaN where a class is empty."""
 
     value: float
     low: float
@@ -69,7 +69,7 @@ def column_aurocs(
     groups: npt.NDArray[np.integer] | Clusters | None = None,
     confidence: float = 0.95,
 ) -> Aurocs:
-    """What `auroc` gives for each column with its zeros, which all tie; 0.5 where a column has no nonzero.
+    """The AUROC of each column with its zeros, which all tie; 0.5 where a column has no nonzero.
 
     The interval rests on a normal limit: of a column with a handful of nonzeros it is a rough guide. `groups` [n] may
     be the clusters made of them, for many blocks of columns. Raises ValueError when the lengths of labels, groups and

@@ -20,7 +20,7 @@ NO_VARIANCE = 1e-24
 
 @dataclass(frozen=True)
 class Clusters:
-    """Which texts belong together, and what of the two classes is in each cluster."""
+    """Clusters of texts that belong together, with the texts of either class in each."""
 
     of_text: Ints
     """[n] cluster of each text, 0 to n_clusters - 1."""
@@ -150,7 +150,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def effective_texts(correct: Floats, groups: Ints, texts: int) -> float:
-    """How many independent texts would give the variance that the mean of `correct` [n] has over groups [n].
+    """The number of independent texts that give the variance which the mean of `correct` [n] has over groups [n].
 
     Korn & Graubard (1998): the binomial variance by the groups' own, made smaller for few groups by the quantiles of
     the normal and of Student's distribution; between 1 and all of the texts. The number of groups where they do not

@@ -1,4 +1,4 @@
-"""Which SAE features are most often active where one is."""
+"""For each SAE feature, the features that are most often active at the same tokens."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""Where features are strongest: the best tokens of each, gathered part by part, with the text around them."""
+"""The strongest tokens of each feature, gathered part by part, with the text around them."""
 
 from collections.abc import Sequence
 from pathlib import Path

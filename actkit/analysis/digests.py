@@ -1,4 +1,4 @@
-"""Which texts are equal, without holding them: a digest of each, and a number for each that differs."""
+"""Digests of texts: they show which texts are equal without holding the texts in memory."""
 
 from hashlib import blake2b
 

@@ -1,4 +1,4 @@
-"""What `features` holds of one SAE in order of feature, in a temporary file: tables that say something of each feature.
+"""The entries of `features` of one SAE, sorted by feature in a temporary file; several tables are made of them.
 
 1. Go over `features` once. About CHUNK entries at a time are a sparse matrix, tokens by features; it is turned into one
    of features by tokens, which is a counting sort, and appended. What is said of a token is appended once, not for each

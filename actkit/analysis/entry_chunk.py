@@ -46,7 +46,7 @@ class Chunk:
     """First bytes of where features begin, of activations, rows, sequences, positions and priorities."""
 
     def starts(self, first: int, last: int) -> Int32s:
-        """Where the entries of the features from `first` to `last` begin, where those of the last one end included."""
+        """The offsets of the entries of the features from `first` to `last`, and the end of the last one's."""
         return self._read(0, np.int32, first, last - first + 1)
 
     def values(self, begin: int = 0, n: int | None = None) -> Floats:
@@ -54,7 +54,7 @@ class Chunk:
         return self._read(1, np.float32, begin, self.n if n is None else n)
 
     def rows(self, begin: int = 0, n: int | None = None) -> Int32s:
-        """Which row of the chunk each is of."""
+        """The row of the chunk that each entry belongs to."""
         return self._read(2, np.int32, begin, self.n if n is None else n)
 
     def sequences(self) -> Ints:
@@ -82,7 +82,7 @@ class Chunk:
 
 
 def by_feature(rows: FeatureRows, d_sae: int, data: npt.NDArray[Any]) -> tuple[Int32s, Int32s, npt.NDArray[Any]]:
-    """Where each feature begins [d_sae + 1], the row of each entry [n] in order of feature, and `data` [n] in it."""
+    """Sort entries by feature: the start of each feature [d_sae + 1], the row of each entry [n], and `data` [n]."""
     ends = np.concatenate([[0], np.cumsum(rows.lengths)])
     # From compressed rows to compressed columns: a stable counting sort.
     moved = csr_array((data, rows.ids, ends), shape=(len(rows.lengths), d_sae)).tocsc()
@@ -90,5 +90,5 @@ def by_feature(rows: FeatureRows, d_sae: int, data: npt.NDArray[Any]) -> tuple[I
 
 
 def temporary_bytes(n_tokens: int, per_token: int) -> int:
-    """What so many tokens with so many entries each take in the temporary file, about."""
+    """Approximate bytes that so many tokens, with so many entries each, take in the temporary file."""
     return n_tokens * (per_token * ENTRY_BYTES + TOKEN_BYTES)

@@ -1,4 +1,4 @@
-"""What is counted of each SAE feature over a run's `features`, a chunk of entries at a time.
+"""Counts of each SAE feature over a run's `features`, a chunk of entries at a time.
 
 1. Entries are put into a feature's 40 bins, and its tokens at random are picked.
 2. The bins say from where on a feature's strongest tokens are, and those above are looked at; where too many of them
@@ -33,7 +33,7 @@ too few."""
 
 @dataclass
 class Tally:
-    """What was counted of `d_sae` features."""
+    """Counts of `d_sae` features."""
 
     histogram: Ints
     """[d_sae, BINS]."""

@@ -1,4 +1,4 @@
-"""How well the length of texts alone tells their labels, and how well a score does within equal lengths."""
+"""AUROCs beside length: of the number of tokens alone, and of a score among texts of about equal length."""
 
 from dataclasses import dataclass
 

@@ -38,7 +38,7 @@ class SortedEntries(Protocol):
         """[last - first + 1] where the entries of the features from `first` to `last` begin."""
 
     def entries(self, begin: int, end: int) -> Arrays:
-        """What is known of the entries from `begin` to `end`: arrays [end - begin], the same kinds in every chunk."""
+        """Arrays [end - begin] about the entries from `begin` to `end`, the same kinds in every chunk."""
 
 
 def ranges(

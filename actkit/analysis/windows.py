@@ -95,7 +95,7 @@ def windows_of(tokens: Sequence[Ints], lengths: Sequence[Ints], data: Bytes) -> 
 def texts_of(
     run: Path, sequences: Ints, positions: Ints, blocks: Ints | None = None
 ) -> Iterator[tuple[Ints, Bytes, Ints]]:
-    """Which of the tokens [n], the texts around them end to end, and their lengths [.., 3]; each once, in any order.
+    """Yield indices of tokens, the texts around them end to end, and their lengths [.., 3]; each once, in any order.
 
     What comes together is of one part, and of one of `blocks` [n] where there are any. One pass over `sequences` and
     `tokens`, of which a part is in memory.

@@ -64,7 +64,7 @@ class CapturedActivations(Mapping[str, Any]):
     """The run that it came from, where that is kept."""
 
     def __repr__(self) -> str:
-        """What it holds, not all of its numbers."""
+        """The shapes, not all of the numbers."""
         n = len(self.input_ids)
         return f"{type(self).__name__}({n} prompt{'s' * (n != 1)}; {shapes(self.activations)})"
 

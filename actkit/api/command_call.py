@@ -26,7 +26,7 @@ Where: TypeAlias = Path | str | None
 
 @contextmanager
 def location_asked(out: Where, overwrite: bool, options: dict[str, Any]) -> Iterator[RunLocation]:
-    """Where the run goes: `out`, or a directory that is removed when Python ends, or at once where the run fails."""
+    """The place of the run: `out`, or a directory that is removed when Python ends, or at once where the run fails."""
     out = out if out is not None else options.pop("output", None)
     if out is not None:
         with placed(out, overwrite) as place:

@@ -33,7 +33,7 @@ class ContrastiveActivations:
     """The run that both came from, where that is kept."""
 
     def __repr__(self) -> str:
-        """What it holds, not all of its numbers."""
+        """The shapes, not all of the numbers."""
         n = len(self.positive.input_ids)
         return f"{type(self).__name__}({n} pair{'s' * (n != 1)}; differences {shapes(self.differences)})"
 

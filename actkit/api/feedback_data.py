@@ -159,7 +159,7 @@ class FeedbackDataLoader:
 
 
 def feedback_of(feedback: Any) -> FeedbackDataLoader:
-    """What is meant by feedback: a loader, a file, or records at hand. Raises UsageError for anything else."""
+    """Make a loader of feedback: a loader, a file, or records at hand. Raises UsageError for anything else."""
     if isinstance(feedback, FeedbackDataLoader):
         if feedback.path is None and feedback.rows is None and not feedback.is_example:
             raise UsageError("the loader is empty", "fill it: load_from_json, or take FeedbackDataLoader.example()")

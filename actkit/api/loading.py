@@ -33,7 +33,7 @@ _LOADED: "weakref.WeakKeyDictionary[Any, tuple[ModelSpec, Any]]" = weakref.WeakK
 
 @dataclass(frozen=True)
 class LoadedModel(ModelSpec):
-    """What `load_model` returns; unpacked, it is the `transformers` model and its tokenizer."""
+    """A loaded model. Unpacked, it is the `transformers` model and its tokenizer."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.loaded or ())
@@ -96,7 +96,7 @@ def load_model(
 
 
 def model_spec(model: AnyModel) -> ModelSpec:
-    """What is meant by a model. Raises UsageError for what is no name, handle, or model with tokenizer."""
+    """Make a spec of a model in any of its forms. Raises UsageError for no name, handle, or model with tokenizer."""
     if isinstance(model, ModelSpec):
         return model
     if isinstance(model, (str, Path)):

@@ -1,4 +1,4 @@
-"""How far a run is, as a bar in a notebook; nothing where Python runs a script or a terminal."""
+"""A progress bar in a notebook; nothing where Python runs a script or a terminal."""
 
 import html
 import sys
@@ -15,7 +15,7 @@ EVERY = 0.3
 
 @contextmanager
 def notebook_bar() -> Iterator[OnProgress]:
-    """What a run is to tell of its `Progress`: shown in a notebook's cell, and cleared when the run is done."""
+    """Yield a function that shows a run's `Progress` in the notebook's cell; the bar goes when the run is done."""
     display = _display()
     if display is None:
         yield lambda _progress: None

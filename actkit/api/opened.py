@@ -54,7 +54,7 @@ class RunTable:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def describe(self) -> "pd.DataFrame":
-        """What its columns are: a data frame of name, type, unit and meaning.
+        """Describe its columns: a data frame of name, type, unit and meaning.
 
         actkit.open_run("runs/pairs")["tokens"].describe()
         """
@@ -170,7 +170,7 @@ class Run(runs.Run):
 
 
 def describe(table: str) -> "pd.DataFrame":
-    """What the columns of a table are: a data frame of name, type, unit and meaning, as `actkit schema TABLE` prints.
+    """Describe the columns of a table: a data frame of name, type, unit and meaning, as `actkit schema TABLE` prints.
 
     Raises UsageError, with near names, for a table that there is not.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RewardSignals:
-    """What `RewardSignalDetector.detect` found."""
+    """The features that `RewardSignalDetector.detect` found."""
 
     features: "pd.DataFrame" = field(repr=False)
     """The table `feature_scores`: one row a feature, ranked by AUROC, with intervals, p, q and held-out evidence."""
@@ -106,7 +106,7 @@ class RewardSignalDetector:
         self.tokens, self.batch = TokenSpec(max_length), BatchSpec(batch_tokens)
 
     def analyze_batch(self, batch: Any) -> dict[str, Any]:
-        """What `detect` finds in a batch of `FeedbackDataLoader.get_batch`, as `reward_features.json` holds it.
+        """Detect features in a batch of `FeedbackDataLoader.get_batch`; returned as `reward_features.json` holds them.
 
         `reward_features` are lists of {"feature_idx", "correlation_score", …}. Raises what `detect` raises.
 
@@ -123,7 +123,7 @@ class RewardSignalDetector:
         overwrite: bool = False,
         on_progress: OnProgress = lambda _progress: None,
     ) -> RewardSignals:
-        """Which features respond to positive feedback in these texts; `out` keeps the run there.
+        """Find the features that respond to positive feedback in these texts; `out` keeps the run there.
 
         `feedback` is a `FeedbackDataLoader`, a file, or records {"text", "feedback"}. Records that cannot be used are
         left out, and counted in `facts`.

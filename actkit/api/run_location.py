@@ -1,4 +1,4 @@
-"""Where a run of the Python functions goes, and what it reads: a directory that is kept, or one that is removed."""
+"""The place of a run of the Python functions, kept or removed afterwards, and the records that it reads."""
 
 import json
 import re
@@ -26,7 +26,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Where one run goes."""
+    """The place of one run."""
 
     output: OutputSpec
     folder: Path
@@ -69,7 +69,7 @@ def placed(
     on_bad_record: OnBadRecord = "skip",
     max_records: int | None = None,
 ) -> Iterator[RunLocation]:
-    """Where a run goes: `out`, or without one a temporary directory that is removed with all that is in it.
+    """The place of a run: `out`, or without one a temporary directory that is removed with all that is in it.
 
     What is raised inside about one of the texts names it by its index; where nothing of a run is left then, records
     that were written for it are not either. Raises UsageError where no record may be read.

@@ -47,7 +47,7 @@ class Samples(list[dict[str, Any]]):
     __hash__ = None
 
     def __repr__(self) -> str:
-        """How many, and of what."""
+        """The number of samples, and their source."""
         return f"{type(self).__name__}({len(self)} samples of {len(self.document['results'])} results)"
 
 

@@ -58,7 +58,7 @@ def compute_activation_stats(
 def compute_contrastive_diff(
     positive: Captured, negative: Captured, *, read: Read = "last", special_tokens: bool = False
 ) -> dict[int | str, dict[str, Any]]:
-    """How far apart the two sides of some pairs are, layer by layer, as the tables `contrasts` and `pair_stats` say.
+    """Measure how far apart the two sides of pairs are, layer by layer, as the tables `contrasts` and `pair_stats` say.
 
     The first prompt of `positive` makes a pair with the first of `negative`, and so on. Of each prompt the last
     position that was kept is read, or with `read="mean"` the mean of them, special tokens left out unless

@@ -68,7 +68,7 @@ def shape_of(value: Any) -> ContrastShape | None:
 
 
 def missing_of(value: Mapping[str, Any]) -> str:
-    """Which field a record of no shape lacks of that which it has most of."""
+    """The missing field of the shape that a record comes nearest to."""
     names = {_plain(name) for name in value}
     for shape in SHAPES:
         sides = (shape.positive, shape.negative)
@@ -89,7 +89,7 @@ def side_in(value: Any, name: str) -> str:
 
 
 def wanted() -> str:
-    """What an error says of the shapes: the fields of each form's first."""
+    """The shapes as an error names them: the fields of each form's first."""
     forms = {shape.form: shape for shape in reversed(SHAPES)}
     return "; ".join(
         ", ".join(name for name in (forms[form].prompt, forms[form].positive, forms[form].negative) if name)

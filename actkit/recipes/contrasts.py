@@ -50,13 +50,13 @@ class Contrast:
 
     @property
     def before(self) -> list[dict[str, Any]] | None:
-        """What both sides answer as messages, where that is more than a prompt of one text."""
+        """The messages that both sides answer, where they are more than a prompt of one text."""
         given = self.positive.plain is None and self.positive.answered
         return [dict(message) for message in self.positive.messages[:-1]] if given else None
 
     @property
     def prompt(self) -> str | None:
-        """What both sides answer, as text; None for two texts."""
+        """The prompt that both sides answer, as text; None for two texts."""
         return (
             None
             if not self.positive.answered

@@ -57,7 +57,7 @@ class DpoSpec:
 
     @property
     def pairs(self) -> PairsSpec:
-        """How the pairs are read."""
+        """Settings for reading the pairs."""
         names = names_of(self.prompt_field, self.context, self.answers)
         return PairsSpec(self.input_format, names, self.answers.make_pairs)
 

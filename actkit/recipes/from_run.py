@@ -38,7 +38,7 @@ Settings: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Again:
-    """Which tables are made again, and how."""
+    """The tables that are made again, and the function that makes them."""
 
     made: Collection[str]
     """Tables of the source that are not taken over."""

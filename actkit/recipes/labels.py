@@ -1,4 +1,4 @@
-"""What the labels of feedback mean: words, numbers of two or three signs, or labels that a user names."""
+"""The meaning of labels of feedback: words, numbers of two or three signs, or labels that a user names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ LONGEST = 40
 
 @dataclass(frozen=True)
 class FeedbackFields:
-    """Which fields hold what; None looks for the usual names."""
+    """Fields of labelled texts; None looks for the usual names."""
 
     text: str | None = field(default=None, metadata={"option": "text_field"})
     label: str | None = field(default=None, metadata={"option": "label_field"})
@@ -55,7 +55,7 @@ class FeedbackFields:
 
 
 class Labels:
-    """What the labels of one input mean."""
+    """The meaning of the labels of one input."""
 
     def __init__(self, fields: FeedbackFields, zero: Label = "negative", numbers: bool | None = None) -> None:
         self.fields = fields
@@ -160,7 +160,7 @@ def check_labels(fields: FeedbackFields) -> None:
 
 
 def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records]:
-    """What labels mean, by the first records: whether 0 stands beside 1 or beside -1 too, and whether there are words.
+    """Settle what labels mean by the first records: whether 0 stands beside 1 or -1 too, and whether there are words.
 
     Raises InputError where they are grades or numbers of classes, of which 1 need not be the positive one. A number
     that is no sign is one record's affair only among words.

@@ -20,7 +20,7 @@ from actkit.recipes.shared_prefix import Branch, branches, key_of
 
 @dataclass(frozen=True)
 class SampleRendering:
-    """How texts become tokens."""
+    """Settings by which texts become tokens."""
 
     tokenizer: Tokenizer
     bos: Bos

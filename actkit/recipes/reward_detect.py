@@ -68,7 +68,7 @@ class RewardDetectSpec:
 
     @property
     def pairs(self) -> PairsSpec:
-        """How preference pairs are read."""
+        """Settings for reading preference pairs."""
         names = names_of(self.fields.prompt, self.context, self.answers)
         return PairsSpec(self.input_format, names, self.answers.make_pairs)
 

@@ -1,4 +1,4 @@
-"""Which SAEs are meant: by release and id, by release and layer, by directory, or the model's recommended one."""
+"""The choice of SAEs: by release and id, by release and layer, by directory, or the model's recommended one."""
 
 import re
 from collections.abc import Sequence

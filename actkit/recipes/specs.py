@@ -20,12 +20,12 @@ class OwnSpec(Protocol):
 
     @property
     def tokens(self) -> TokenSpec:
-        """How text becomes tokens."""
+        """Settings by which text becomes tokens."""
 
 
 @dataclass(frozen=True)
 class DenseSpec:
-    """Which activations of which model, and where they go: what every such command is asked for."""
+    """What every command that stores activations is asked for: the model, its hook points, and the place of the run."""
 
     model: ModelSpec
     output: OutputSpec
@@ -50,7 +50,7 @@ class DenseSpec:
 
 @dataclass(frozen=True)
 class SparseSpec:
-    """Which SAEs of which model, and where their features go: what every such command is asked for."""
+    """What every command that stores SAE features is asked for: the model, its SAEs, and the place of the run."""
 
     model: ModelSpec
     saes: Sequence[SaeSpec]
@@ -66,7 +66,7 @@ class SparseSpec:
 
 @dataclass(frozen=True)
 class FollowSpec:
-    """How a command goes on from a finished run: with that run's model, loaded as it was there."""
+    """What a command is asked for that goes on from a finished run, with that run's model, loaded as it was there."""
 
     output: OutputSpec = field(metadata={"without": ("store_dtype", "on_bad_record", "max_records")})
     model: str | None = None

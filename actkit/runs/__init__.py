@@ -1,1 +1,1 @@
-"""How a run lies on disk: paths, parts, manifests, lock, atomic files, reader, writer, `open_run`."""
+"""Runs on disk: paths, parts, manifests, lock, atomic files, reader, writer, `open_run`."""

@@ -112,7 +112,7 @@ def of_facts(facts: Mapping[str, Any]) -> str:
 
 
 def difference(path: Path, size: int, sha256: str) -> str | None:
-    """How a file differs from what was written, in a few words; None where it does not."""
+    """The difference between a file and what was written, in a few words; None where there is none."""
     if not is_regular(path):
         return "no regular file" if path.exists() else "missing"
     found = path.stat().st_size

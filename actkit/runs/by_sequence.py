@@ -24,7 +24,7 @@ OWN = ("sequence_id", "position", "token_id", "token", "char_start", "char_end",
 
 @dataclass(frozen=True)
 class Box:
-    """What is drawn as one: a token, or several that share a character."""
+    """A token, or several that share a character, drawn as one box."""
 
     first: int
     last: int

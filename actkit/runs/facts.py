@@ -21,7 +21,7 @@ from actkit.schemas import SCHEMA_VERSION
 
 
 def facts_of(run: Path) -> dict[str, Any]:
-    """What `run.json` holds. Raises RunError when `run` is no finished run."""
+    """Read `run.json`. Raises RunError when `run` is no finished run."""
     try:
         return read_object(run / RUN_FILE)
     except OSError as error:
@@ -61,7 +61,7 @@ def detected_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def labels_shown(meant: Mapping[str, Any]) -> str:
-    """What labels were taken for: `good, great → positive; bad → negative (field rating)`."""
+    """The meaning of labels in words: `good, great → positive; bad → negative (field rating)`."""
     signs = [f"{', '.join(meant[sign])} → {sign}" for sign in ("positive", "negative", "neutral") if meant.get(sign)]
     other = ", ".join(f"{label} ({count:,})" for label, count in meant.get("neither", {}).items())
     told = "; ".join([*signs, *([f"neither: {other}"] if other else [])]) or "none"
@@ -96,7 +96,7 @@ def check_age(run: Path, facts: Mapping[str, Any] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Begun:
-    """What must be the same for the run to be continued, and who has written it so far."""
+    """The fingerprint, which must be the same for the run to be continued, and the processes that wrote it so far."""
 
     fingerprint: Mapping[str, Any]
     replaces: bool
@@ -110,7 +110,7 @@ class Begun:
 
 
 def read_begun(run: Path) -> Begun:
-    """What an unfinished run was begun with. Raises OSError where its file cannot be read, ValueError for another."""
+    """Read `fingerprint.json`. Raises OSError where it cannot be read, ValueError where it has other entries."""
     facts = read_object(run / FINGERPRINT)
     kinds = {"fingerprint": dict, "replaces": bool, "sessions": list}
     if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):

@@ -33,7 +33,7 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """What is in a regular file. Raises OSError for what is none, ValueError for more than `most` bytes."""
+    """Read a regular file. Raises OSError for what is none, ValueError for more than `most` bytes."""
     if isinstance(path, RemotePath):
         with path.open("rb") as remote:
             return _bounded(remote, most)

@@ -161,13 +161,13 @@ def finished(run: Path, unfinished: bool = True, task: Task | None = None) -> tu
 
 
 def check(run: Path, files: Mapping[str, Written]) -> list[tuple[str, str]]:
-    """What is wrong with files of a run (their path in it → how they were written): (path, what) of each such file."""
+    """Check files of a run (path in it → how they were written): yields (path, what is wrong) of each that differs."""
     found = ((name, difference(run / name, written.bytes, written.sha256)) for name, written in files.items())
     return [(name, what) for name, what in found if what is not None]
 
 
 def load_states(run: Path, manifest: Manifest, names: list[str]) -> dict[str, State]:
-    """What the reducers of `names` (SAEs, in order) counted of the shard."""
+    """Read what the reducers of `names` (SAEs, in order) counted of the shard."""
     if manifest.state is None:
         return {}
     with np.load(run / SHARDS / f"{manifest.name}.npz", allow_pickle=False) as arrays:
@@ -199,7 +199,7 @@ def spelled(shards: int, files: Mapping[str, Written]) -> str:
 
 
 def sealed(run: Path) -> tuple[int, dict[str, Written]]:
-    """How many shards a run has, and how each of its files was written.
+    """Read the last manifest: the number of shards of a run, and how each of its files was written.
 
     Raises OSError where there is no manifest, ValueError where it is not, to the byte, as it was written.
     """

@@ -25,7 +25,7 @@ Part = TypeVar("Part")
 
 
 def contradiction(path: Path, metadata: pq.FileMetaData) -> str | None:
-    """What in a file's footer contradicts its schema, in a few words; None where nothing does.
+    """Find a contradiction between a file's footer and its schema, in a few words; None where there is none.
 
     Raises ValueError for a footer that is no Thrift, and OSError.
     """

@@ -1,4 +1,4 @@
-"""Where a run is on disk, what its files are called, and whether there is one."""
+"""Paths of a run: its place on disk, the names of its files, and whether there is one."""
 
 import errno
 import re
@@ -81,17 +81,17 @@ def is_unfinished_run(path: Path) -> bool:
 
 
 def named_after(command: str) -> Path:
-    """Where a run goes that nobody named: command, time, and something of its own, since several may start at once."""
+    """A path for a run that nobody named: command, time, and random digits, since several may start at once."""
     return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def partial_of(out: Path) -> Path:
-    """Where the run `out` is until it is complete."""
+    """The path of the run `out` until it is complete."""
     return out.with_name(out.name + ".partial")
 
 
 def task_of(out: Path, number: int, of: int) -> Path:
-    """Where task `number` of `of` has its share of the run `out`; it stays unfinished, `<…>.partial`, until merged."""
+    """The path of the share of task `number` of `of`; it stays unfinished, `<…>.partial`, until it is merged."""
     return out.with_name(f"{out.name}.{number}-of-{of}")
 
 
@@ -101,7 +101,7 @@ def whole_of(out: Path, task: Task | None) -> Path:
 
 
 def replaced(out: Path) -> Path:
-    """Where the run that stood at `out` is for a moment while another takes its place."""
+    """The path of the run that stood at `out`, for the moment in which another takes its place."""
     return out.with_name(f".{out.name}.replaced")
 
 
@@ -116,7 +116,7 @@ def check_local(path: Path | str, flag: str = "--out") -> None:
 
 
 def beside(run: Path, suffix: str) -> Path:
-    """Where a file goes that is made of a run and given no name: beside it, or here where the run is in a store."""
+    """A path for a file made of a run: beside the run, or in this folder where the run is in a store."""
     if isinstance(run, RemotePath):
         return Path(run.name + suffix)
     return run.absolute().with_name(run.absolute().name + suffix)

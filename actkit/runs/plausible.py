@@ -1,4 +1,4 @@
-"""Whether a Parquet file can be read in bounded memory: a few bytes of one may stand for any number of values.
+"""Check that a Parquet file can be read in bounded memory: a few bytes of one may stand for any number of values.
 
 actkit stores vectors, ids and texts plainly, and dictionaries for names alone; files of others can claim what they want
 in their footer, and a run of equal values takes no room at all.

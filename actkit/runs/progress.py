@@ -16,7 +16,7 @@ and those whose prompt and answer were joined without anything between."""
 
 @dataclass(frozen=True)
 class Step:
-    """How far the work is, as a bar shows it: `done` of `total` in one stage, and the tokens that were run by then."""
+    """A point of a progress bar: `done` of `total` in one stage, and the tokens that were run by then."""
 
     stage: str
     """A part of the work as `Progress.timed` names it: read, tokenize, forward, reduce, order, finish, verify, …"""
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass
 class Progress:
-    """How far a run is; handed to `on_progress` after every batch and every rejected record."""
+    """Counters and timings of a run; handed to `on_progress` after every batch and every rejected record."""
 
     read: int = 0
     written: int = 0
@@ -70,7 +70,7 @@ class Progress:
 
     @property
     def step(self) -> Step:
-        """How far it is now."""
+        """The present point of the bar."""
         records, tokens = self.shard
         done = round(self.computed + self.share * records, 6)  # shares of a record that is in several shards add up
         known = self.total is not None and done <= self.total
@@ -105,7 +105,7 @@ class Progress:
         self.notes.extend(now.notes[len(before.notes) :])
 
     def since(self, before: "Progress") -> "Progress":
-        """What has been counted since it was as `before` is."""
+        """The difference to an earlier state: what has been counted since `before`."""
         found = Progress()
         found.add(self, before)
         if before.first_rejected:

@@ -55,7 +55,7 @@ class Publication:
 
     @property
     def local(self) -> Path:
-        """Where the run is made."""
+        """The local directory in which the run is made."""
         return self.output.out
 
     def finish(self, on_share: Callable[[float], None] = lambda _share: None) -> RemotePath:

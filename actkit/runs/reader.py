@@ -125,7 +125,7 @@ def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> It
 
 
 def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """Where each of some ids [k] stands among `sequence_ids` [n], which ascend, and whether it is there at all."""
+    """The index of each of some ids [k] among `sequence_ids` [n], which ascend; and a mask of those that are there."""
     at = np.searchsorted(sequence_ids, some)
     there = at < len(sequence_ids)
     there[there] = sequence_ids[at[there]] == some[there]

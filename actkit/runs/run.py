@@ -64,7 +64,7 @@ class Run:
         return np.concatenate(found)  # of one part too: what Parquet was read into is not writable
 
     def positions(self, hook_point: str, side: str | None = None) -> "pd.DataFrame":
-        """What the rows of `activations` are: a data frame with sequence_id and position."""
+        """The sequence_id and position of each row of `activations`, as a data frame."""
         import pandas as pd
 
         wanted = self._of_side(side)

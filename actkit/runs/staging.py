@@ -1,4 +1,4 @@
-"""Where on this machine a run is made that goes to a store, and what of it has been put there."""
+"""The local directory of a run that goes to a store, and the journal of what has been put there."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def staging(at: RemotePath) -> Path:
 
 
 def journal(path: Path) -> dict[str, str]:
-    """What has been put there, by its sha256; nothing where nobody knows."""
+    """Read the journal: path → sha256 of what has been put there; empty where there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -24,7 +24,7 @@ def files_of(run: Path) -> Mapping[str, Written]:
 
 
 def about_of(run: Path) -> dict[str, str]:
-    """What every table of a run carries, so that it can be read alone."""
+    """The metadata that every table of a run carries, so that it can be read alone."""
     files = files_of(run)
     part = next((name for name in files if name.startswith("sequences/")), None)
     if part is None:

@@ -43,7 +43,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Share:
-    """What one task left."""
+    """The share of a run that one task left."""
 
     task: Task
     path: Path
@@ -71,7 +71,7 @@ def divisions(out: Path) -> dict[int, list[int]]:
 
 
 def shares(out: Path) -> list[Share]:
-    """What every task of the run `out` left.
+    """Read the shares that the tasks of the run `out` left.
 
     Raises RunError where a task is missing, running, not done, or was begun otherwise than the others.
     """

@@ -44,7 +44,7 @@ class RunDirectory:
 
     @property
     def partial(self) -> Path:
-        """Where the run is until it is complete."""
+        """The path of the run until it is complete."""
         return partial_of(self.out)
 
     def write(self, table: str, groups: Groups, part: int = 0, compression: str = "zstd") -> Written:
@@ -102,7 +102,7 @@ class RunDirectory:
         self.files[name] = written
 
     def tables(self) -> dict[str, dict[str, int]]:
-        """What `run.json` says of each table."""
+        """Rows, parts and bytes of each table, for `run.json`."""
         names = sorted(self.rows, key=list(TABLES).index)
         return {name: {"rows": self.rows[name], "parts": self.parts[name], "bytes": self.sizes[name]} for name in names}
 

@@ -16,7 +16,7 @@ LONGEST = 40
 
 @dataclass
 class AnswerWords:
-    """What answers differ by, and how often each is the positive one's and the negative one's."""
+    """Counts of the words that answers differ by, on the positive and on the negative side."""
 
     pairs: int = 0
     """Pairs that have answers."""
@@ -44,7 +44,7 @@ class AnswerWords:
 
 
 def differing(first: str, second: str) -> tuple[str, str]:
-    """What is left of two texts without the beginning and the end that they have in common, to whole words."""
+    """Cut off two texts the beginning and the end that they have in common, and return the rest, in whole words."""
     both = first, second
     begin = _common(*both)
     if any(text[begin : begin + 1].isalnum() for text in both):

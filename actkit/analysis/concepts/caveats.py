@@ -41,7 +41,7 @@ def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
 
 
 def about_choice(best: Mapping[str, Mapping[str, Any]], method: str, length: Mapping[str, Any] | None) -> Iterator[str]:
-    """What is to be said of the chosen layer of `method`; `best` is each method's row, `length` what length tells."""
+    """Sentences about the chosen layer of `method`; `best` has each method's row, `length` the AUROC of length."""
     chosen = best.get(method)
     if chosen is None:
         return

@@ -125,7 +125,7 @@ def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: 
 
 
 def sides_bytes(n_texts: int, width: int) -> int:
-    """What the vectors of both sides take in a temporary file, a hook point at a time; 0 where they are in memory."""
+    """Bytes of the temporary file for the vectors of both sides, a hook point at a time; 0 where memory holds them."""
     return n_texts * width * 4 if n_texts * width > IN_MEMORY else 0
 
 

@@ -63,5 +63,5 @@ def split_half(method: str, found: Direction, pairs: Paired, seed: int) -> float
 
 
 def both(above: Number, below: Number, part: Bools) -> tuple[Number, Bools]:
-    """What both sides have, such as projections [n_pairs] each, as one sample; and which of it is positive."""
+    """Join values of both sides, such as projections [n_pairs] each, into one sample; and say which are positive."""
     return np.concatenate([above[part], below[part]]), np.repeat([True, False], int(part.sum()))

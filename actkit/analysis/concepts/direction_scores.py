@@ -1,4 +1,4 @@
-"""Whether to believe a direction: what it does on pairs that did not make it, and what chance does there.
+"""Evidence for a direction: its scores on pairs that it was not fitted to, and what chance scores there.
 
 Everything here is by stem: pairs of one stem are never on both sides of a split, and count together in intervals.
 """
@@ -70,7 +70,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Background:
-    """What is the same for all directions of the same pairs: see `Evidence`."""
+    """The part of `Evidence` that all directions of the same pairs share."""
 
     pairwise_cosine: float
     random_low: float

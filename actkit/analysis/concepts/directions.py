@@ -31,7 +31,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Split:
-    """Which pairs are fitted on, choose the layer, and are reported; [n_pairs] each."""
+    """Pairs to fit a direction on, to choose the layer by, and to report; masks [n_pairs]."""
 
     train: Bools
     validation: Bools

@@ -27,7 +27,7 @@ class VectorFile:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many vectors there are, and how long they are."""
+        """Number of vectors, and their width."""
         return len(self.rows), self.width
 
     def __getitem__(self, part: slice) -> npt.NDArray[np.float32]:
@@ -73,7 +73,7 @@ class Paired:
 
     @property
     def d_model(self) -> int:
-        """How long the vectors are."""
+        """The width of the vectors."""
         return int(self.positive.shape[1])
 
     def where(self, part: Bools) -> "Paired":
@@ -99,7 +99,7 @@ class Paired:
             yield here, positive - negative
 
     def projected(self, units: Floats) -> tuple[Floats, Floats]:
-        """What both sides project to on `units` [d_model, m], [n_pairs, m] each; [n_pairs] on one unit [d_model]."""
+        """Project both sides on `units` [d_model, m]: [n_pairs, m] each; on one unit [d_model]: [n_pairs] each."""
         above, below = (np.empty((len(self.stems), *units.shape[1:])) for _ in range(2))
         for here, positive, negative in self.blocks():
             above[here], below[here] = positive @ units, negative @ units

@@ -1,1 +1,1 @@
-"""Which SAE features tell positive from negative texts."""
+"""Tests of SAE features: how well each tells positive from negative texts."""

@@ -1,4 +1,4 @@
-"""Which SAE features respond to positive feedback, and what may be believed of it.
+"""The table `feature_scores`: SAE features ranked by their response to positive feedback, with the evidence.
 
 1. Texts are split by group into a discovery and a held-out part. Everything but the held-out columns is computed on the
    discovery part, so that what was selected is tested on texts that did not select it.
@@ -40,7 +40,7 @@ class ScoredSae:
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """How features are tested."""
+    """Settings of the tests."""
 
     held_out: float = field(default=0.3, metadata={"least": 0, "most": 0.9})
     """Share of the groups that is held out; 0 for none."""

@@ -1,4 +1,4 @@
-"""How well feedback can be told from activations at all: logistic regressions, fitted on some texts, scored on others.
+"""Probes: logistic regressions of the label on activations, fitted on some texts and scored on others.
 
 SAE features do not beat a plain probe as a rule (Kantamneni et al. 2025, arXiv 2502.16681), so both are shown.
 """

@@ -11,7 +11,7 @@ from actkit.analysis.length import LEFT, LengthCheck
 
 
 def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any]:
-    """How many texts there are of each label and part; `texts` are `every` one but those no evidence comes from."""
+    """Count the texts of each label and part; `texts` are `every` one but those no evidence comes from."""
     discovery = texts if held is None else texts.where(~held)
 
     def counted(some: Texts) -> dict[str, int]:
@@ -29,7 +29,7 @@ def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any
 
 
 def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str, Any]:
-    """What the number of tokens alone tells of the label.
+    """The AUROC of the number of tokens alone.
 
     In all texts, in the held-out ones, and in the strata of length of the discovery part: what `auroc_length_adjusted`
     leaves of it.
@@ -43,7 +43,9 @@ def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str,
 
 
 def left_of_length(found: Mapping[str, Any]) -> float:
-    """How far from 0.5 the AUROC of length is among texts of about equal length, where it tells labels apart at all.
+    """The distance from 0.5 of the AUROC of length among texts of about equal length.
+
+    It matters where length tells labels apart at all.
 
     Zero where that is no more than `LEFT`; 0.5, which nothing is beyond, where no text of one label is about as long as
     one of the other. `found` is what `length_only` gives.

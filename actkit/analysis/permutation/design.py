@@ -1,4 +1,4 @@
-"""Which exchanges of labels a data set allows, and the rank scores of sparse columns under them."""
+"""The exchanges of labels that a data set allows, and the rank scores of sparse columns under them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ Kind = Literal["texts", "groups", "within-groups"]
 
 @dataclass(frozen=True)
 class Design:
-    """How labels are exchanged: units of texts, each with one label, swap theirs with other units of their stratum.
+    """A design of exchanges: units of texts, each with one label, swap labels with other units of their stratum.
 
     `texts`: a unit is a text, all are one stratum. `groups`: a unit is a group, all are one stratum. `within-groups`: a
     unit is a text, a stratum a group that has both labels; texts of other groups keep theirs and are not used.

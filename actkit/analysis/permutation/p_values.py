@@ -172,7 +172,7 @@ class Exchange:
         return p
 
     def largest(self, rng: np.random.Generator, draws: int) -> Floats:
-        """What `largest_of_draws` gives for all columns so far."""
+        """See `largest_of_draws`, for all columns so far."""
         return largest_of_draws(self._every, self._design, rng, draws)
 
     def close(self) -> None:

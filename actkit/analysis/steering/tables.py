@@ -42,7 +42,7 @@ def steering_tables(
 
 
 def made_of(interventions: Sequence[Mapping[str, Any]]) -> list[Made]:
-    """What statistics need to know of each intervention but the unsteered one, by id."""
+    """The interventions but the unsteered one, by id, as far as statistics need to know them."""
     found: dict[int, Made] = {}
     for row in interventions:
         number = int(row["intervention_id"])
@@ -94,7 +94,7 @@ def sample_table(measured: Measured, ids: Sequence[int]) -> pa.Table:
 
 
 def report_of(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[str, Any]:
-    """What was chosen on the validation split, and the verdict on the test split."""
+    """The report in `run.json`: the choice made on the validation split, and the verdict on the test split."""
     tested = [row for row in rows if row["split"] == TEST and not row["is_control"]]
     validated = any(row["split"] == "validation" for row in rows)
     chosen = choose(rows, n_layers) if validated else None

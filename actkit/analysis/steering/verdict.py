@@ -1,4 +1,4 @@
-"""Which layer and strength of an intervention is reported, and the verdict on it in words.
+"""The choice of the layer and strength that are reported, and the verdict on them in words.
 
 The layer and strength are chosen on the validation split, to be reported once on the test split. Test texts do not undo
 a choice among directions: at one of many layers a direction of nothing is likely to do more than controls do there, on

@@ -26,7 +26,7 @@ OWN = ("tokenize", "add_generation_prompt", "conversation", "tools", "return_dic
 
 @dataclass(frozen=True)
 class Context:
-    """What stands before an answer."""
+    """The messages, tools and options that stand before an answer."""
 
     asked: tuple[Message, ...] = ()
     """Earlier turns and the question."""

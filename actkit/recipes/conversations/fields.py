@@ -42,7 +42,7 @@ class PairFields:
 
 @dataclass(frozen=True)
 class FieldNames:
-    """Which fields are meant, as dotted paths (`chosen.content`, `answers.0.text`); None looks for the usual names."""
+    """Fields that a user names, as dotted paths (`chosen.content`, `answers.0.text`); None takes the usual names."""
 
     prompt: str | None = None
     chosen: str | None = None
@@ -92,7 +92,7 @@ class Fields:
         return value is not None and not self.ignored(path) and not self._says_nothing(path, value)
 
     def take(self, path: str) -> Any:
-        """What a field holds, None where it is not there; remembered as read unless it is empty."""
+        """The value of a field, None where it is not there; remembered as read unless it is empty."""
         found = None if self.ignored(path) else lookup(self.value, path)
         if not self._says_nothing(path, found):
             self.read[path] = None
@@ -136,7 +136,7 @@ class Fields:
 
 
 def lookup(value: Any, path: str) -> Any:
-    """What stands at a path, `answers.0.text` or `answers[0].text`; None where nothing does.
+    """The value at a path, `answers.0.text` or `answers[0].text`; None where there is none.
 
     A key that has dots or brackets in it is found as it is.
     """

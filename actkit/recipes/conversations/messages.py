@@ -53,7 +53,7 @@ LOST = "this part of a message is not read, and would be lost"
 
 
 def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
-    """What a field holds: text, or messages in any of their forms, JSON text of them among these.
+    """The text of a field, or its messages in any of their forms, JSON text of them among these.
 
     Raises RecordError for a Python list that was printed, and for anything else.
     """
@@ -146,7 +146,7 @@ def text_of(value: Any, field: str) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What a value of JSON is, in an error's words."""
+    """The kind of a JSON value, in an error's words."""
     names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null", "bool": "true or false"}
     names["bytes"] = "bytes"
     return names.get(type(value).__name__, "a number")

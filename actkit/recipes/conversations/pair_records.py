@@ -83,7 +83,7 @@ def one_a_pair(records: Records, spec: PairsSpec) -> Records:
 
 
 def pairs_of(value: Any, spec: PairsSpec) -> int:
-    """How many pairs a record has, at least one: what is wrong with it is said where it is read."""
+    """The number of pairs in a record, at least one: what is wrong with it is said where it is read."""
     if spec.which == "best-worst":
         return 1
     try:

@@ -39,13 +39,13 @@ class Pair:
 
     @property
     def said(self) -> dict[str, tuple[str, ...]]:
-        """What a run counts of it."""
+        """The facts about this pair that a run counts."""
         return {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
 
 
 @dataclass(frozen=True)
 class PairsSpec:
-    """How the pairs of a file are read."""
+    """Settings for reading the pairs of a file."""
 
     form: str | None = None
     """The name of a shape; None tells it of each record."""

@@ -30,7 +30,7 @@ RENDERED = "text"
 
 @dataclass(frozen=True)
 class Conversation:
-    """What is asked, and what was answered."""
+    """A prompt with its context, and the answer to it."""
 
     messages: tuple[Message, ...]
     """All of it, ending with the assistant's where there is an answer."""
@@ -47,7 +47,7 @@ class Conversation:
 
     @property
     def said(self) -> dict[str, tuple[str, ...]]:
-        """What a run counts of it."""
+        """The facts about this record that a run counts."""
         return {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
 
     @property
@@ -76,7 +76,7 @@ def of_text(text: str) -> Conversation:
 
 
 def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> Conversation:
-    """What is asked in one record, with the answer in its field `response`, if it has one, or at its messages' end.
+    """Read the prompt of one record, and its answer: its field `response`, if it has one, or the end of its messages.
 
     Raises RecordError, with the field, for what is missing, empty or no text or messages, and for context that would
     be lost.

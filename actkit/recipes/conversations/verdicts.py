@@ -45,7 +45,7 @@ TIES = ("tie", "same", "equal", "both", "bothbad", "neither", "none", "draw")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a field says of two answers: takes its value and the two answers' own names, gives -1, 0 (a tie) or 1.
+    """A field that judges two answers. `read` takes its value and the answers' own names, and gives -1, 0 (a tie) or 1.
 
     -1 says that the first one is better. None where the value cannot be understood.
     """

@@ -1,4 +1,4 @@
-"""Which options of `reward-detect` the columns of a file suggest: its own labels, grades, or classes."""
+"""Options of `reward-detect` that the columns of a file suggest: its own labels, grades, or classes."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -41,7 +41,7 @@ TRIED = 200
 
 @dataclass
 class Reading:
-    """What a command makes of a file."""
+    """A command's reading of a file."""
 
     command: str
     line: str
@@ -64,7 +64,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Peek:
-    """What a file is, and who reads it."""
+    """The format and content of a file, and the commands that read it."""
 
     path: str
     format: str

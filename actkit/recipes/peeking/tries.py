@@ -37,7 +37,7 @@ class Asked:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What is typed for it."""
+        """The options to type for it."""
         named = (("--prompt-field", self.prompt), ("--response-field", self.response))
         return (*(word for flag, name in named if name for word in (flag, name)), *(("--chat",) if self.chat else ()))
 

@@ -34,7 +34,7 @@ def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: 
 
 
 def generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[dict[str, str]]:
-    """What the model says to the first test prompts, as it is and under an intervention."""
+    """Generate answers to the first test prompts, by the model as it is and under an intervention."""
     tested = [text for text in ready.texts if text["split"] == TEST]
     prompts = list(dict.fromkeys(str(text.get("prompt") or text.get("text") or text["positive"]) for text in tested))
     prompts = prompts[: spec.show]

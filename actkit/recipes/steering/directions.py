@@ -47,7 +47,7 @@ class RunDirection:
 
 @dataclass(frozen=True)
 class DirectionPlan:
-    """Which directions, at which layers and strengths, and how many controls."""
+    """The directions to steer with, their layers and strengths, and the number of controls."""
 
     methods: Sequence[str] = (MEASURE,)
     layers: str | None = None

@@ -26,7 +26,7 @@ NEAREST = 10
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """Which features, what is done to them, and how many controls."""
+    """The features to steer, what is done to them, and the number of controls."""
 
     features: str = "top:10"
     """`top:N` or `bottom:N` by AUROC, or ids with commas."""
@@ -190,6 +190,6 @@ def _action(
 
 
 def held_out_texts(facts: Mapping[str, Any]) -> tuple[float, int]:
-    """How a run of `reward-detect` held texts out: the share, and the seed."""
+    """The share of texts that a run of `reward-detect` held out, and its seed."""
     share = facts.get("scores", {}).get("data", {}).get("share_to_hold_out", 0.3)
     return float(share), int(facts.get("options", {}).get("seed") or 0)

@@ -54,7 +54,7 @@ class SteerSpec:
 
     @property
     def done(self) -> tuple[SteerDo | None, float | None]:
-        """What is done, and the value that features are set to. Raises UsageError for what is not known."""
+        """The action, and the value that features are set to. Raises UsageError for what is not known."""
         if self.do is None:
             return None, None
         name, _, value = self.do.partition(":")
