@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 
 GUARDS := tests/pipeline/resume tests/verify tests/report/test_server.py tests/cli/test_verify.py tests/recipes/conversations \
   tests/recipes/test_reward_detect.py tests/api tests/analysis/test_feature_stats.py tests/test_tasks.py tests/faults \
-  tests/test_matrix.py
+  tests/test_matrix.py tests/fuzz/test_folders.py tests/fuzz/test_runs.py
 
 .PHONY: help install demo picture test test-all test-slow guards test-real coverage package lint types imports check bench bench-longer bench-peers bench-memory bench-start clean
 
@@ -47,7 +47,7 @@ test-slow: $(VENV)/.installed-dev  ## The slow tests alone, those that guard dat
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not real' $(if $(MINUTES),--minutes $(MINUTES))
 
 guards: $(VENV)/.installed-dev  ## Those of the slow tests that CI runs: data, numbers, kills and full disks, resuming, verify, the server.
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not real' $(GUARDS)
+	ACTKIT_CASES=60 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not real' $(GUARDS)
 
 test-real: $(VENV)/.installed-dev  ## Tests on a real model, SmolLM2-135M-Instruct, in ACTKIT_REAL_MODEL, or else downloaded.
 	$(BIN)/python -m pytest -q -rP -m real tests/real

@@ -15,18 +15,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+COUNT = int(os.environ.get("ACTKIT_CASES", "2000"))
+"""Cases of a module."""
+FIRST = int(os.environ.get("ACTKIT_FIRST_CASE", "0"))
+"""The first of them, so that all can be seen in pieces."""
 PATIENCE = 60
 """Seconds after which a case does not end; a template has ten, and a machine may be busy."""
+WARM = b"warm"
+"""What a process says before its first case."""
 MEMORY = 6 << 30
 """Bytes of address space: torch alone takes about 2 GB, most of which it never touches."""
 PEAK = 1_500_000
 """kB in memory at most, torch and transformers included."""
 
 
-def cases(module: str, folder: Path, count: int, first: int = 0) -> Iterator[dict[str, Any]]:
+def cases(module: str, folder: Path, count: int = COUNT, first: int = FIRST) -> Iterator[dict[str, Any]]:
     """What came of each case, in processes one after the other."""
     number = first
     while number < first + count:
@@ -38,13 +45,14 @@ def cases(module: str, folder: Path, count: int, first: int = 0) -> Iterator[dic
             env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         )
         assert process.stdout is not None and process.stderr is not None
-        with selectors.DefaultSelector() as ready:
-            ready.register(process.stdout, selectors.EVENT_READ)
-            while ready.select(PATIENCE) and (line := process.stdout.readline()):
+        for line in _lines(process.stdout.fileno()):
+            if line != WARM:
                 yield json.loads(line)
                 number += 1
-        ended = process.wait() if process.stdout.closed or not line else None
         if number < first + count:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+            ended = process.poll()
             process.kill()
             said = process.stderr.read().decode(errors="replace")[-2000:]
             yield {
@@ -55,6 +63,17 @@ def cases(module: str, folder: Path, count: int, first: int = 0) -> Iterator[dic
             }
             number += 1
         process.wait()
+
+
+def _lines(stream: int) -> Iterator[bytes]:
+    """Lines as they come, until there are no more or one does not come in time; the first may take longer."""
+    held, patience = b"", 10 * PATIENCE
+    with selectors.DefaultSelector() as ready:
+        ready.register(stream, selectors.EVENT_READ)
+        while ready.select(patience) and (piece := os.read(stream, 1 << 16)):
+            *lines, held = (held + piece).split(b"\n")
+            patience = PATIENCE if lines else patience
+            yield from lines
 
 
 def check_whole(actkit: Callable[[list[str]], object], *arguments: str) -> None:
@@ -81,6 +100,8 @@ def wrong_with(row: dict[str, Any]) -> str | None:
         return f"{row['seconds']:.0f} s"
     if row.get("leak"):
         return "something outside of the folder was read"
+    if row.get("left"):
+        return f"{row['left']} was left"
     return f"{row['peak']:,} kB" if row.get("peak", 0) > PEAK else None
 
 
@@ -94,6 +115,8 @@ def main(module: str, folder: Path, first: int, end: int) -> None:
     os.chdir(folder)
     _redirect(Path("warmed"))
     made.warm(actkit)
+    answers.write(f"{WARM.decode()}\n")
+    answers.flush()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for number in range(first, end):
         steps, arguments, leak = made.case(Path(), number)
@@ -111,7 +134,16 @@ def main(module: str, folder: Path, first: int, end: int) -> None:
         sys.stderr.flush()
         err = Path("said").read_text(encoding="utf-8", errors="surrogateescape")
         peak = int(re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0])
-        answer = {"number": number, "status": status, "err": err, "seconds": seconds, "peak": peak, "steps": steps}
+        left = [name for name in getattr(made, "LEAVES_NO", ()) if Path(name).exists()]
+        answer = {
+            "left": left,
+            "number": number,
+            "status": status,
+            "err": err,
+            "seconds": seconds,
+            "peak": peak,
+            "steps": steps,
+        }
         answers.write(json.dumps({**answer, "arguments": arguments, "leak": leak and status == 0}) + "\n")
         answers.flush()
 

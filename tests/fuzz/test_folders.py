@@ -1,4 +1,4 @@
-"""Models, SAEs and configurations of others' making: a sentence or a result, in bounded time and memory.
+"""Models, SAEs, configurations and runs of others' making: a sentence or a result, in bounded time and memory.
 
 Nothing outside of a folder is read, and no escape sequence reaches the terminal.
 """
@@ -35,11 +35,11 @@ def test_what_somebody_else_made_ends_in_a_sentence(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [*MODULES, "run_cases", "look_cases"])
 def test_what_thousands_made_ends_in_a_sentence(module: str, tmp_path: Path) -> None:
-    """2,000 cases, the same ones each time, in processes that are bounded and watched."""
+    """2,000 cases, the same ones each time, in processes that are bounded and watched; ACTKIT_CASES makes it fewer."""
     ends, wrong = Counter[str](), []
-    for case in cases(f"tests.fuzz.{module}", tmp_path, 2000):
+    for case in cases(f"tests.fuzz.{module}", tmp_path):
         ends[str(case["status"])] += 1
         what = wrong_with(case)
         if what is not None:

@@ -31,15 +31,20 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Name → its finished run."""
-    folder = tmp_path_factory.mktemp("runs")
+def write_input(folder: Path) -> None:
+    """The records that the commands read, one of them bad."""
     rows = [
         json.dumps({"prompt": text, "text": text, "response": "yes", "label": ("good", "bad")[n % 2]})
         for n, text in enumerate(TEXTS)
     ]
     (folder / "in.jsonl").write_text("\n".join([*rows[:4], "{", *rows[4:]]) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Name → its finished run."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_input(folder)
 
     def made(name: str) -> Path:
         if not (folder / name).exists():

@@ -1,8 +1,10 @@
 """`verify` on real runs: an undamaged one passes, and whatever is done to a copy of one is named."""
 
 import json
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -493,6 +495,39 @@ def test_statistics_of_fewer_rows_are_named_and_those_of_another_version_are_not
     findings = verify(run)
     assert said(findings) == ""
     assert findings.notes == [f"not computed again: layer_stats (the run is of actkit 0.0.0, not {version('actkit')})"]
+
+
+def test_verdicts_of_another_version_are_not_called_wrong_by_deep_either(copy: Callable[[str], Path]) -> None:
+    """What a feature must do to be said to respond has changed: an older run is as it was made, not damaged."""
+    run = copy("pooled")
+    damage(run, "feature_scores", put("responds_to", 0, "negative"), number=0)
+    edit(run, versions__actkit="0.4.0")
+    findings = verify(run, deep=True)
+    assert said(findings) == ""
+    (note,) = findings.notes
+    assert note.startswith("not computed again: ") and "feature_scores" in note
+    assert note.endswith(f"(the run is of actkit 0.4.0, not {version('actkit')})")
+
+
+@contextmanager
+def little_memory(more: int = 1 << 30) -> Iterator[None]:
+    """No more address space than this process has, and so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_part_with_an_enormous_number_takes_no_memory(copy: Callable[[str], Path]) -> None:
+    """All numbers below it were counted out: 10 GB and more."""
+    run = copy("vectors")
+    shutil.copy(run / "activations" / "part-00000.parquet", run / "activations" / "part-999999999.parquet")
+    with little_memory():
+        found = said(verify(run))
+    assert "part-999999999.parquet: in no manifest" in found and "activations/part-00002.parquet: missing" in found
 
 
 def test_a_table_of_another_version_is_named(copy: Callable[[str], Path]) -> None:

@@ -147,10 +147,10 @@ def check_tables(
     for table, facts in tables.items():
         paths = numbered(run / table, ".parquet")
         sizes = [path.stat().st_size if is_regular(path) else 0 for path in paths]
-        numbers = [part_number(path) for path in paths]
+        numbers = {number for path in paths if (number := part_number(path)) is not None}
         # A shard that the manifests know may have no part of a table: all of its records were rejected.
-        due = set(range(max((number for number in numbers if number is not None), default=-1) + 1)) - set(numbers)
-        gap = next((number for number in sorted(due) if part_name(number) not in known), None)
+        due = (number for number in range(max(numbers, default=-1) + 1) if number not in numbers)
+        gap = next((number for number in due if part_name(number) not in known), None)
         if gap is not None:
             findings.wrong("files", f"{table}/{part_name(gap)}.parquet", "missing")
         parts = [part for path in paths if (part := _opened(path, findings)) is not None]
