@@ -171,18 +171,24 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
 
 
-@pytest.fixture(scope="session")
-def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Command → a finished run of it, built by the first of the processes that needs it."""
+def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """A folder of the session that the first of the processes fills that needs it."""
     from filelock import FileLock
 
-    from tests.six_runs import COMMANDS, build
-
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "six"
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with FileLock(f"{folder}.lock"):
         if not (folder / "done").exists():
             folder.mkdir()
             build(folder)
             (folder / "done").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Command → a finished run of it, built by the first of the processes that needs it."""
+    from tests.six_runs import COMMANDS, build
+
+    folder = built_once(tmp_path_factory, "six", build)
     return {command: folder / command for command in COMMANDS}

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 IMPORTED = (
     *("torch", "transformers", "sae_lens", "transformer_lens", "scipy.stats", "sklearn.linear_model", "pandas"),
@@ -93,7 +94,7 @@ def main() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                return _run(asked)
+                return _be_child(asked) if "child" in asked else _run(asked)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     return None
@@ -112,6 +113,42 @@ def _run(asked: dict[str, Any]) -> None:
         with Path(asked["said"], name).open("rb" if descriptor == 0 else "wb") as file:
             os.dup2(file.fileno(), descriptor)
     actkit(asked["arguments"])
+
+
+class ForkedChild:
+    """A process that `actkit.engines.children` starts, with what it uses of `subprocess.Popen`."""
+
+    def __init__(self, command: Sequence[str], *, stdout: IO[bytes], env: Mapping[str, str], **_: Any) -> None:
+        fifo = Path(command[-1]).with_name("in")
+        os.mkfifo(fifo)
+        about = {"child": command[-1], "in": str(fifo), "said": stdout.name, "environment": dict(env)}
+        self.pid = int(_ask(about))
+        self.stdin = os.fdopen(os.open(fifo, os.O_RDWR), "wb", buffering=0)
+        self.returncode: int | None = None
+
+    poll, kill = Forked.poll, Forked.kill
+
+    def wait(self) -> int:
+        """The exit status, when it has ended."""
+        while self.poll() is None:
+            time.sleep(0.005)
+        assert self.returncode is not None
+        return self.returncode
+
+
+def _be_child(asked: dict[str, Any]) -> None:
+    """Be `actkit.engines.child`."""
+    from actkit.engines.child import main as child
+
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    with Path(asked["in"]).open("rb") as given, Path(asked["said"]).open("ab") as said:
+        for descriptor, file in ((0, given), (1, said), (2, said)):
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = ["child", asked["child"]]
+    sys.stdin = os.fdopen(0, closefd=False)
+    child()
 
 
 if __name__ == "__main__":

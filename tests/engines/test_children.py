@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.engines.looking import HANGS, look
 
 from actkit.config import ModelSpec, OutputSpec
 from actkit.engines import children, driver
@@ -18,7 +19,6 @@ from actkit.errors import InputError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
-from tests.looking import HANGS, look
 
 
 def wait_for(pool: Pool, count: int) -> list[int]:
@@ -63,7 +63,7 @@ import sys, time
 sys.path[:] = {path!r}
 from actkit.engines.children import _children
 from actkit.engines.work import Work
-from tests.looking import look
+from tests.engines.looking import look
 with _children([{{}}]) as pool:
     pool.begin(Work(look, "hangs", None, {folder!r}))
     print("begun", flush=True)

@@ -4,16 +4,18 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, Task
-from actkit.engines import shares
+from actkit.engines import children, shares
 from actkit.engines.children import run_on_children
 from actkit.errors import InputError, RunError
 from actkit.pipeline.recipe import Finished
@@ -22,38 +24,26 @@ from actkit.recipes.specs import DenseSpec
 from actkit.runs.manifest import read
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
-from tests.faults.runs import COMMANDS, PATIENCE, call, ended, facts_of, line_in, start, write_input
+from tests.engines.runs import COMMANDS, SMALL, check_same
+from tests.faults.forked import ForkedChild
+from tests.faults.runs import PATIENCE, ended, line_in, start
 
+pytestmark = pytest.mark.usefixtures("in_a_folder")
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
-SMALL = ("--shard-sequences", "6", "-q")
 RAY = ("--engine", "ray", "--workers", "2")
 OWN = ("--shard", "auto", "--workers", "2")
 ENGINES = [pytest.param(OWN, id="own"), pytest.param(RAY, marks=needs_ray, id="ray")]
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_input(tmp_path)
-
-
-def check_same(single: str, other: str) -> None:
-    found = [{str(p.relative_to(run)): p.read_bytes() for p in Path(run).rglob("*.parquet")} for run in (single, other)]
-    assert found[0] == found[1] and found[0]
-    value, two = facts_of(Path(single)), facts_of(Path(other))
-    assert {name: (value.get(name), two.get(name)) for name in {*value, *two} if value.get(name) != two.get(name)} == {}
-    assert [path.name for path in Path().glob(f"{other}*")] == [other]
-
-
-def owner_of(share: str, shards: int, process: "object") -> int:
-    """The worker that writes a share, once it has so many shards."""
+def owner_of(share: str, process: "object", shards: int, other_than: int = 0) -> int:
+    """The worker that writes a share, once it has so many shards; after `other_than`, the next one."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
         try:
             pid = int(json.loads((Path(share) / "lock").read_text())["pid"])
         except (OSError, ValueError):
             pid = 0
-        if pid and len(list((Path(share) / "shards").glob("part-*.json"))) >= shards:
+        if pid not in (0, other_than) and len(list((Path(share) / "shards").glob("part-*.json"))) >= shards:
             return pid
         time.sleep(0.005)
     raise AssertionError(f"no worker wrote {share}")
@@ -97,60 +87,66 @@ def test_the_manifest_of_a_finished_shard_is_read_once(actkit: Run, monkeypatch:
     assert len(made) > 1 and asked == made
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_worker_that_is_killed_is_begun_again(engine: tuple[str, ...], tmp_path: Path) -> None:
-    arguments = (*COMMANDS["feature-dataset"], *SMALL)
-    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    process = start((*arguments, "-o", "x", *engine), tmp_path)
-    os.kill(owner_of("x.1-of-2.partial", 1, process), signal.SIGKILL)
-    status, out, err = ended(process)
-    assert (status, out) == (0, "x\n"), err
-    assert len(facts_of(Path("x"))) and len(json.loads(Path("x/run.json").read_text())["sessions"]) >= 3
-    check_same("single", "x")
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster of Ray for one run after the other: its workers stay, so that they import torch once."""
+    ray = pytest.importorskip("ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init(address="local", num_cpus=2, **quiet)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "init", lambda **_: None)
+        patch.setattr(ray, "shutdown", lambda: None)
+        yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def quickly(
+    engine: tuple[str, ...], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, ...]:
+    """An engine whose workers begin where their imports are done."""
+    if engine == RAY:
+        request.getfixturevalue("cluster")
+    fork = SimpleNamespace(Popen=ForkedChild, PIPE=None, STDOUT=None)
+    monkeypatch.setattr(children, "subprocess", fork)
+    return engine
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        COMMANDS["sae-extract"],
-        COMMANDS["reward-detect"],
-        COMMANDS["capture"],
-        ("concept", "honesty", "--layers", "1,2"),
-        ("steer", "found", "--layers", "2", "--strengths", "1", "--random", "4", "--answer-tokens", "4"),
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_other_commands_have_the_run_of_one_process(
-    arguments: tuple[str, ...], engine: tuple[str, ...], tmp_path: Path
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_the_run_of_one_process(
+    command: str, quickly: tuple[str, ...], singles: Mapping[str, Path], actkit: Run
 ) -> None:
-    if arguments[0] == "steer":
-        assert call(("concept", "honesty", "--layers", "1,2", "-q", "-o", "found"), tmp_path)[0] == 0
-    arguments = (*arguments, "--shard-sequences", "20", "-q")
-    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    status, out, err = call((*arguments, "-o", "x", *engine), tmp_path)
-    assert (status, out) == (0, "x\n"), err
-    check_same("single", "x")
+    if command == "steer":
+        Path("found").symlink_to(singles["concept"])
+    made = actkit(*COMMANDS[command], *SMALL, "-o", "x", *quickly)
+    assert (made.status, made.out) == (0, "x\n"), made.err
+    assert len(json.loads(Path("x/run.json").read_text())["sessions"]) == 3, "two workers, and who merged"
+    check_same(singles[command], "x")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_interrupted_run_goes_on(engine: tuple[str, ...], tmp_path: Path) -> None:
-    arguments = (*COMMANDS["dpo"], *SMALL)
-    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    process = start((*arguments, "-o", "x", *engine), tmp_path)
-    worker = owner_of("x.0-of-2.partial", 1, process)
+def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
+    engine: tuple[str, ...], singles: Mapping[str, Path], tmp_path: Path
+) -> None:
+    process = start((*COMMANDS["feature-dataset"], *SMALL, "-o", "x", *engine), tmp_path)
+    worker = owner_of("x.0-of-2.partial", process, 1)
     process.send_signal(signal.SIGINT)
     status, _, err = ended(process)
     assert status == 130 and "finished shard" in err and " ".join(engine) in err, err
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
-    status, _, err = call(line_in(err), tmp_path)
-    assert status == 0, err
-    check_same("single", "x")
+    process = start(line_in(err), tmp_path)
+    worker = owner_of("x.1-of-2.partial", process, 1, other_than=worker)
+    os.kill(worker, signal.SIGKILL)
+    status, out, err = ended(process)
+    assert (status, out) == (0, "x\n"), err
+    assert len(json.loads(Path("x/run.json").read_text())["sessions"]) >= 4
+    check_same(singles["feature-dataset"], "x")
 
 
 def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:

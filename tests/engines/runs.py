@@ -1,0 +1,55 @@
+"""A run of each command by one process, in several shards, and what the run of several must have in common with it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from actkit.cli.app import main
+from tests.faults.runs import COMMANDS as RECORDS
+from tests.faults.runs import facts_of, write_input
+
+SMALL = ("--shard-sequences", "20", "-q")
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    **RECORDS,
+    "concept": ("concept", "sides.jsonl", "--layers", "1,2"),
+    "steer": ("steer", "found", "--layers", "2", "--strengths", "1", "--random", "4", "--answer-tokens", "4"),
+}
+"""The arguments of each command, in a folder that `write_inputs` has written; every run has more than two shards."""
+
+
+def write_inputs(folder: Path, found: Path | None = None) -> None:
+    """What the commands read; `found` is the finished run of `concept` that `steer` goes on from."""
+    write_input(folder)
+    rows = [{"positive": f"I love {n}.", "negative": f"I hate {n} very much.", "stem": str(n)} for n in range(30)]
+    (folder / "sides.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if found is not None:
+        (folder / "found").symlink_to(found)
+
+
+def build(folder: Path) -> None:
+    """Run each command in one process, into the directory of its name."""
+    write_inputs(folder, folder / "concept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command, arguments in COMMANDS.items():
+            with pytest.raises(SystemExit) as ended:
+                main([*arguments, *SMALL, "-o", command])
+            assert ended.value.code in (0, None), command
+
+
+def parts(run: Path | str) -> dict[str, bytes]:
+    """Every part of every table."""
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in Path(run).rglob("*.parquet")}
+
+
+def check_same(single: Path | str, other: Path | str) -> None:
+    """Every part has the same bytes, `run.json` says the same of it, and no worker or task has left anything."""
+    found = parts(single), parts(other)
+    assert found[0] == found[1] and found[0]
+    mine, theirs = facts_of(Path(single)), facts_of(Path(other))
+    assert {
+        name: (mine.get(name), theirs.get(name)) for name in {*mine, *theirs} if mine.get(name) != theirs.get(name)
+    } == {}
+    assert [path.name for path in Path(other).parent.glob(f"{Path(other).name}*")] == [Path(other).name]
