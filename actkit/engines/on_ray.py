@@ -11,7 +11,7 @@ from typing import Any
 
 from actkit.engines.driver import Common, Own, Pool, RunCommand, run_shared
 from actkit.engines.work import DiedError, Work
-from actkit.errors import ActkitError, UsageError
+from actkit.errors import ActkitError, RunError, UsageError, in_short
 from actkit.pipeline.recipe import Finished
 from actkit.runs.progress import OnProgress
 
@@ -26,7 +26,8 @@ def run_on_ray(
 ) -> Finished:
     """Run a command's function on the cluster at `address`, or on this machine, and merge what its workers made.
 
-    Raises UsageError without Ray and where there is no such cluster, and what `run_shared` raises.
+    Raises UsageError without Ray and where there is no such cluster, RunError where none can be started, and what
+    `run_shared` raises.
     """
     return run_shared(partial(_cluster, address, workers), "--engine", run, own, common, on_progress)
 
@@ -71,17 +72,9 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
         import ray
     except ImportError as error:
         raise UsageError("--engine ray needs Ray", "pip install 'actkit[ray]'") from error
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    # Without an address Ray joins a cluster that runs on this machine, whoever started it: "local" is one of our own.
-    address = address or os.environ.get("RAY_ADDRESS")
-    new = {"address": "local", "num_cpus": workers, "include_dashboard": False}
-    own = new if address is None else {"address": address}
     # Ray puts a handler of its own in the place of the one that says how to continue.
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        ray.init(**quiet, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"--engine ray: no cluster at {address} ({error})", "ray status names its address") from error
+    _joined(ray, address or os.environ.get("RAY_ADDRESS"), workers)
     try:
         for number, handler in kept.items():
             signal.signal(number, handler)
@@ -91,6 +84,25 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
             yield _Tasks(ray, ray.remote(max_retries=0, **each)(Work.done), n)
     finally:
         ray.shutdown()
+
+
+def _joined(ray: Any, address: str | None, workers: int | None) -> None:
+    """Join the cluster at `address`, or start one of this machine. Raises UsageError or RunError where that fails."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    # Without an address Ray joins a cluster that runs on this machine, whoever started it: "local" is one of our own.
+    new = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(**quiet, **(new if address is None else {"address": address}))
+    except Exception as error:  # Ray raises what its parts raise: a full disk, another user's folder, no answer
+        ray.shutdown()
+        why = in_short(" ".join(str(error).split()) or type(error).__name__)
+        if address is not None:
+            raise UsageError(f"--engine ray: no cluster at {address} ({why})", "ray status names its address") from error
+        raise RunError(
+            f"--engine ray: Ray cannot start a cluster on this machine ({why})",
+            "set RAY_TMPDIR to a folder of yours that has room and a short path; or start the workers without Ray: "
+            f"--shard auto --workers {workers or 2}",
+        ) from error
 
 
 def _room(ray: Any, workers: int | None) -> tuple[dict[str, float], int]:

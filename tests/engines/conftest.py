@@ -1,19 +1,27 @@
-"""Runs of single processes, made once for all of these tests."""
+"""Runs of single processes, each made once for all of these tests."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from tests.conftest import built_once
-from tests.engines.runs import COMMANDS, build, write_inputs
+from tests.engines.runs import build, write_inputs
+
+Single: TypeAlias = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def singles(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+def single(tmp_path_factory: pytest.TempPathFactory) -> Single:
     """Command → its run by one process."""
-    folder = built_once(tmp_path_factory, "singles", build)
-    return {command: folder / command for command in COMMANDS}
+
+    def of(command: str) -> Path:
+        found = of("concept") if command == "steer" else None
+        return built_once(tmp_path_factory, f"single-{command}", partial(build, command, found)) / command
+
+    return of
 
 
 @pytest.fixture

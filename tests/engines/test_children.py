@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.engines.looking import HANGS, look
 
 from actkit.config import ModelSpec, OutputSpec
 from actkit.engines import children, driver
@@ -19,6 +18,7 @@ from actkit.errors import InputError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
+from tests.engines.looking import HANGS, look
 
 
 def wait_for(pool: Pool, count: int) -> list[int]:

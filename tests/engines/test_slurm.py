@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.engines.slurm_cluster import PATIENCE, lacking, said, slurm_cluster
 
 from tests.command_line import Run
+from tests.engines.slurm_cluster import PATIENCE, lacking, said, slurm_cluster
 from tests.faults.runs import COMMANDS, call, facts_of, write_input
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(lacking() is not None, reason=str(lacking()))]
-TASKS = 4
+TASKS = 2
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,32 +15,17 @@ from actkit.cli.options.engine import task_of_text
 from actkit.config import Task
 from actkit.errors import UsageError
 from tests.command_line import Run
-from tests.faults.runs import COMMANDS, call, facts_of, start, wait_until_it_writes, write_input
+from tests.engines.conftest import Single
+from tests.engines.runs import COMMANDS, SMALL, check_same, parts
+from tests.faults.runs import ended, fork, wait_until_it_writes
 
-SMALL = ("--shard-sequences", "12")
-CONTRASTS = ("concept", "sides.jsonl", "--layers", "1,2")
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_input(tmp_path)
-    rows = [{"positive": f"I love {n}.", "negative": f"I hate {n} very much.", "stem": str(n)} for n in range(30)]
-    Path("sides.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+pytestmark = pytest.mark.usefixtures("in_a_folder")
+CAPTURE = ("capture", "in.jsonl", "--layers", "1", "--shard-sequences", "12", "-q")
 
 
-def parts(run: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*.parquet")}
-
-
-def check_same(single: Path, merged: Path) -> None:
-    """Every part has the same bytes; counts and health are the same; no task has left anything."""
-    assert parts(single) == parts(merged)
-    mine, other = facts_of(single), facts_of(merged)
-    assert {
-        name: (mine.get(name), other.get(name)) for name in {*mine, *other} if mine.get(name) != other.get(name)
-    } == {}
-    assert [path.name for path in merged.parent.glob(f"{merged.name}*")] == [merged.name]
+def as_slurm_says(task: int, of: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ID", task), ("COUNT", of), ("MIN", 0), ("MAX", of - 1)):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
 
 
 @pytest.mark.quick(1)
@@ -46,40 +33,53 @@ def check_same(single: Path, merged: Path) -> None:
     ("command", "order"),
     [
         ("feature-dataset", (1, 0)),
+        ("steer", (1, 0)),
         ("concept", (2, 0, 1)),
         ("dpo", (1, 2, 0)),
         ("capture", (0,)),
         ("sae-extract", (6, 2, 4, 0, 1, 5, 3)),
-        ("reward-detect", (1, 0)),
         ("reward-detect", (0, 2, 1)),
     ],
 )
-def test_the_run_is_the_one_of_a_single_process(command: str, order: tuple[int, ...], actkit: Run) -> None:
-    arguments = (*(CONTRASTS if command == "concept" else COMMANDS[command]), *SMALL)
-    assert actkit(*arguments, "-q", "-o", "single").status == 0
+def test_the_run_is_the_one_of_a_single_process(
+    command: str,
+    order: tuple[int, ...],
+    actkit: Run,
+    single: Single,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tasks with even numbers are told their share; those with odd ones run the line that Slurm's array is given."""
+    if command == "steer":
+        Path("found").symlink_to(single("concept"))
+    arguments = (*COMMANDS[command], *SMALL, "-o", "x")
+    script = actkit("sbatch", "-n", str(len(order)), *arguments).out
+    line = shlex.split(shlex.split(script.splitlines()[3].rstrip(")"))[-1].removeprefix("--wrap="))
+    if command != "steer":  # no template reads the clock here, and the single run was given no date
+        del line[line.index("--date") : line.index("--date") + 2]
+    assert tuple(line) == ("actkit", *arguments, "--shard", "auto", "--resume")
     for number in order:
-        made = actkit(*arguments, "-o", "x", "--shard", f"{number}/{len(order)}")
+        as_slurm_says(number, len(order), monkeypatch)
+        made = actkit(*(line[1:] if number % 2 else (*arguments, "--shard", f"{number}/{len(order)}")))
         assert (made.status, made.out) == (0, f"x.{number}-of-{len(order)}.partial\n"), made.err
     assert actkit("merge", "x", "-q").out == "x\n"
-    check_same(Path("single"), Path("x"))
+    check_same(single(command), "x")
     assert actkit("verify", "x").status == 0
     again = actkit("merge", "x")
     assert (again.status, again.out) == (0, "x\n"), "what is merged is there"
 
 
 def test_more_tasks_than_shards_and_limits(actkit: Run) -> None:
-    arguments = ("capture", "in.jsonl", "--layers", "1", "--max-samples", "5", *SMALL, "-q")
+    arguments = ("capture", "in.jsonl", "--layers", "1", "--max-samples", "5", "--shard-sequences", "12", "-q")
     assert actkit(*arguments, "-o", "single").status == 0
     for number in range(4):
         assert actkit(*arguments, "-o", "x", "--shard", f"{number}/4").status == 0
     assert actkit("merge", "x", "-q", "--export", "pt").status == 0
-    check_same(Path("single"), Path("x")) if not list(Path().glob("x*.pt")) else None
     assert parts(Path("single")) == parts(Path("x")) and list(Path().glob("*.pt"))
 
 
 @pytest.mark.slow
 def test_what_is_missing_or_does_not_belong_together_is_named(actkit: Run) -> None:
-    arguments = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q")
+    arguments = CAPTURE
     none = actkit("merge", "x")
     assert none.status == 1 and "no task of x" in none.err
     assert actkit(*arguments, "-o", "x", "--shard", "1/3").status == 0
@@ -90,7 +90,7 @@ def test_what_is_missing_or_does_not_belong_together_is_named(actkit: Run) -> No
     assert several.status == 1 and "0/2 and 1/3" in several.err
     shutil.rmtree("x.0-of-2.partial")
     assert actkit(*arguments, "-o", "x", "--shard", "0/3").status == 0
-    other = ("capture", "in.jsonl", "--layers", "2", *SMALL, "-q")
+    other = ("capture", "in.jsonl", "--layers", "2", *CAPTURE[4:])
     assert actkit(*other, "-o", "x", "--shard", "2/3").status == 0
     different = actkit("merge", "x")
     assert different.status == 1 and "do not belong together" in different.err and "layers" in different.err
@@ -113,7 +113,7 @@ def test_what_is_missing_or_does_not_belong_together_is_named(actkit: Run) -> No
 
 
 def test_another_input_of_one_task_is_found(actkit: Run) -> None:
-    arguments = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q")
+    arguments = CAPTURE
     assert actkit(*arguments, "-o", "x", "--shard", "0/2").status == 0
     Path("in.jsonl").write_text(Path("in.jsonl").read_text() + '{"prompt": "one more"}\n')
     assert actkit(*arguments, "-o", "x", "--shard", "1/2").status == 0
@@ -172,35 +172,43 @@ def test_schedulers_say_which_task_this_is(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_the_script_for_slurm_runs_the_tasks_and_then_merges(actkit: Run, tmp_path: Path) -> None:
-    """Run by a stand-in for `sbatch` that starts the array's tasks one after the other, as the script wraps them."""
-    line = ("capture", "in.jsonl", "--layers", "1", *SMALL, "-q", "-o", "a run", "--export", "pt")
-    script = actkit("sbatch", "-n", "3", "--slurm", "--time=1:00:00", *line)
-    assert script.status == 0 and "--dependency=afterok" in script.out and "--array=0-2 --time=1:00:00" in script.out
+def test_the_script_for_slurm_runs_the_tasks_and_then_merges(
+    actkit: Run, single: Single, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in for `sbatch`: what it is given runs here as Slurm says, one task killed and requeued."""
+    line = (*COMMANDS["feature-dataset"], *SMALL, "-o", "a run")
+    script = actkit("sbatch", "-n", "2", "--slurm", "--time=1:00:00", *line, "--report")
     fake = tmp_path / "bin" / "sbatch"
     fake.parent.mkdir()
     fake.write_text(
-        "#!/usr/bin/env python3\n"
-        "import os, shlex, subprocess, sys\n"
-        "wrap = next(a[7:] for a in sys.argv if a.startswith('--wrap='))\n"
-        "array = next((int(a.rpartition('-')[2]) + 1 for a in sys.argv if a.startswith('--array=')), None)\n"
-        "for task in range(array or 1):\n"
-        "    more = {'SLURM_ARRAY_TASK_ID': str(task), 'SLURM_ARRAY_TASK_COUNT': str(array)} if array else {}\n"
-        "    more |= {'SLURM_ARRAY_TASK_MIN': '0'} if array else {}\n"
-        "    subprocess.run(wrap, shell=True, check=True, env=os.environ | more, stdout=sys.stderr)\n"
+        f"#!{sys.executable}\nimport json, sys\n"
+        "with open('asked', 'a') as file: file.write(json.dumps(sys.argv[1:]) + '\\n')\n"
         "print(41)\n"
     )
     fake.chmod(0o755)
-    shell = tmp_path / "bin" / "actkit"
-    shell.write_text('#!/usr/bin/env bash\nexec "$ACTKIT_PYTHON" -m actkit "$@"\n')
-    shell.chmod(0o755)
-    import sys
-
-    environment = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "ACTKIT_PYTHON": sys.executable}
+    environment = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script.out], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert actkit(*line[:-2], "-o", "single").status == 0
-    assert parts(Path("a run")) == parts(Path("single")) and list(Path().glob("*.pt"))
+    array, after = map(json.loads, Path("asked").read_text().splitlines())
+    assert {"--array=0-1", "--time=1:00:00", "--requeue"} <= {*array} and "--dependency=afterok:41" in after
+    each, merge = (shlex.split(job[-1].removeprefix("--wrap=")) for job in (array, after))
+    at = each.index("--date")
+    del each[at : at + 2]
+    for task in (1, 0):
+        as_slurm_says(task, 2, monkeypatch)
+        if task == 1:
+            process = fork(tuple(each[1:]), tmp_path)
+            wait_until_it_writes(process, tmp_path / "a run.1-of-2.partial", 1)
+            process.kill()
+            assert ended(process)[0] == -signal.SIGKILL, "it was over before it could be killed"
+        assert actkit(*each[1:]).status == 0
+    assert actkit(*merge[1:], "-q").status == 0
+    assert Path("a-run.html").exists()
+    assert parts("a run") == parts(single("feature-dataset"))
+    assert len(json.loads(Path("a run/run.json").read_text())["sessions"]) == 4
+
+
+def test_what_no_script_is_made_for(actkit: Run) -> None:
     for words, says in (
         ((), "no command"),
         (("nothing", "x"), "no command"),
@@ -213,17 +221,16 @@ def test_the_script_for_slurm_runs_the_tasks_and_then_merges(actkit: Run, tmp_pa
 
 
 @pytest.mark.slow
-def test_tasks_that_are_killed_go_on_where_they_were(tmp_path: Path) -> None:
+def test_tasks_that_are_killed_go_on_where_they_were(actkit: Run, tmp_path: Path) -> None:
     arguments = (*COMMANDS["feature-dataset"], "--shard-sequences", "6", "-q")
-    assert call((*arguments, "-o", "single"), tmp_path)[0] == 0
-    for number in (2, 0, 1):
-        share = (*arguments, "-o", "x", "--shard", f"{number}/3", "--resume")
+    assert actkit(*arguments, "-o", "single").status == 0
+    for number in (1, 0):
+        share = (*arguments, "-o", "x", "--shard", f"{number}/2", "--resume")
         for shards in (1, 3):
-            process = start(share, tmp_path)
-            wait_until_it_writes(process, tmp_path / f"x.{number}-of-3.partial", shards)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-        status, _, err = call(share, tmp_path)
-        assert status == 0, err
-    assert call(("merge", "x", "-q"), tmp_path)[0] == 0
-    check_same(tmp_path / "single", tmp_path / "x")
+            process = fork(share, tmp_path)
+            wait_until_it_writes(process, tmp_path / f"x.{number}-of-2.partial", shards)
+            process.kill()
+            assert ended(process)[0] == -signal.SIGKILL, "it was over before it could be killed"
+        assert actkit(*share).status == 0
+    assert actkit("merge", "x", "-q").status == 0
+    check_same("single", "x")

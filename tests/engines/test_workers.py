@@ -3,8 +3,9 @@
 import json
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from actkit.recipes.specs import DenseSpec
 from actkit.runs.manifest import read
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
+from tests.engines.conftest import Single
 from tests.engines.runs import COMMANDS, SMALL, check_same
 from tests.faults.forked import ForkedChild
 from tests.faults.runs import PATIENCE, ended, line_in, start
@@ -74,6 +76,28 @@ def test_what_no_engine_can_be_asked(actkit: Run, monkeypatch: pytest.MonkeyPatc
         assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
 
 
+@pytest.mark.parametrize(
+    ("address", "status", "says"),
+    [
+        (None, 1, "Ray cannot start a cluster on this machine (Not a directory: '/tmp/x/ray')"),
+        ("10.0.0.7:6379", 2, "no cluster at 10.0.0.7:6379 (Not a directory"),
+    ],
+)
+def test_a_cluster_that_there_cannot_be_is_said_with_what_helps(
+    address: str | None, status: int, says: str, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: Any) -> None:
+        raise NotADirectoryError("Not a directory: '/tmp/x/ray'")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("actkit.cli.options.engine.find_spec", lambda _name: True)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    wrong = actkit("capture", "in.jsonl", "-o", "x", "--engine", f"ray:{address}" if address else "ray")
+    assert wrong.status == status and says in wrong.err, wrong.err
+    helps = "ray status names its address" if address else "RAY_TMPDIR"
+    assert helps in wrong.err and (address is not None or "--shard auto --workers 2" in wrong.err)
+
+
 def test_the_manifest_of_a_finished_shard_is_read_once(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     share = actkit("capture", "in.jsonl", "-o", "x", "--layers", "0", "--shard", "0/2", "--shard-sequences", "20")
     assert share.status == 0, share.err
@@ -117,21 +141,21 @@ def quickly(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_the_run_of_one_process(
-    command: str, quickly: tuple[str, ...], singles: Mapping[str, Path], actkit: Run
+    command: str, quickly: tuple[str, ...], single: Single, actkit: Run
 ) -> None:
     if command == "steer":
-        Path("found").symlink_to(singles["concept"])
+        Path("found").symlink_to(single("concept"))
     made = actkit(*COMMANDS[command], *SMALL, "-o", "x", *quickly)
     assert (made.status, made.out) == (0, "x\n"), made.err
     assert len(json.loads(Path("x/run.json").read_text())["sessions"]) == 3, "two workers, and who merged"
-    check_same(singles[command], "x")
+    check_same(single(command), "x")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
-    engine: tuple[str, ...], singles: Mapping[str, Path], tmp_path: Path
+    engine: tuple[str, ...], single: Single, tmp_path: Path
 ) -> None:
     process = start((*COMMANDS["feature-dataset"], *SMALL, "-o", "x", *engine), tmp_path)
     worker = owner_of("x.0-of-2.partial", process, 1)
@@ -146,7 +170,7 @@ def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
     status, out, err = ended(process)
     assert (status, out) == (0, "x\n"), err
     assert len(json.loads(Path("x/run.json").read_text())["sessions"]) >= 4
-    check_same(singles["feature-dataset"], "x")
+    check_same(single("feature-dataset"), "x")
 
 
 def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:
