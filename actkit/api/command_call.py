@@ -15,9 +15,11 @@ from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
 from actkit.api.saes import AnySae, sae_specs
 from actkit.config import ModelSpec, OutputSpec
 from actkit.errors import InputError
+from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.specs import DenseSpec, SparseSpec, check_options, spec_of
+from actkit.remote.url import file_name, is_web, scheme_of
 from actkit.runs import run as runs
 
 SAE_OPTIONS = ("sae_release", "sae_id", "sae", "target_layer", "hook_name")
@@ -50,12 +52,16 @@ def file_of(given: Any, is_text: bool = False) -> str | None:
         return None
     if not is_text:
         return given
+    if scheme_of(given) and "\n" not in given and (not is_web(given) or format_of(file_name(given)) is not None):
+        return given
     if " " in given or "\n" in given:
         return None
     if Path(given).exists():
         return given
     if format_of(given) is not None and not given.startswith("."):
-        raise InputError(f"{given}: no such file", "check the path; a text that ends so is given in a list: [text]")
+        raise InputError(
+            f"{shown(given)}: no such file", "check the path; a text that ends so is given in a list: [text]"
+        )
     return None
 
 

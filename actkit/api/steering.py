@@ -18,6 +18,7 @@ from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steering.directions import DirectionPlan, actions_on, directions_in
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
+from actkit.remote.path import RemotePath, path_of
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import table_of
 from actkit.runs.run import Run
@@ -49,13 +50,13 @@ def steer(
 
     Options are those of the command line; lists stand for commas. Returns the run of `steer`, whose tables `effects`
     and `effect_samples` hold what came of it, and `facts["steer"]["verdicts"]` the verdict in words. Without `out` it
-    is beside the run, with `-effects` behind its name. Raises what `run_steer` raises.
+    is beside the run (of one that is elsewhere: here), with `-effects` behind its name. Raises what `run_steer` raises.
 
         actkit.steer("runs/enthusiasm", layers=15, strengths=2).facts["steer"]["verdicts"][0]["verdict"]
     """
-    path = Path(run)
+    path = path_of(run)
     spec = SteerSpec(
-        str(path),
+        path.url if isinstance(path, RemotePath) else str(path),
         None if answers is None else str(answers),
         do,
         (method,) if isinstance(method, str) else tuple(method),
@@ -71,7 +72,8 @@ def steer(
         budget=budget,
         seed=seed,
     )
-    where = Path(out) if out is not None else path.with_name(f"{path.name}-effects")
+    beside = Path(path.name) if isinstance(path, RemotePath) else path
+    where = Path(out) if out is not None else beside.with_name(f"{path.name}-effects")
     output = OutputSpec(where, overwrite)
     return Run(run_steer(spec, FollowSpec(output, None if model is None else str(model), device)).path)
 

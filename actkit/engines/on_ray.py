@@ -97,7 +97,9 @@ def _joined(ray: Any, address: str | None, workers: int | None) -> None:
         ray.shutdown()
         why = in_short(" ".join(str(error).split()) or type(error).__name__)
         if address is not None:
-            raise UsageError(f"--engine ray: no cluster at {address} ({why})", "ray status names its address") from error
+            raise UsageError(
+                f"--engine ray: no cluster at {address} ({why})", "ray status names its address"
+            ) from error
         raise RunError(
             f"--engine ray: Ray cannot start a cluster on this machine ({why})",
             "set RAY_TMPDIR to a folder of yours that has room and a short path; or start the workers without Ray: "

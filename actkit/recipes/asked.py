@@ -65,7 +65,7 @@ def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
             found[name] = None
         else:
             found[name] = field.metadata.get("none") if value is None else _plain(value)
-            if field.metadata.get("reads") and isinstance(value, str):
+            if {"reads", "reads_too"} & field.metadata.keys() and isinstance(value, str):
                 found[name] = public(value)  # a signature or a password is in no file of a run
             if "none_is" in field.metadata:
                 found[field.metadata["none_is"]] = value is None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from actkit.errors import ActkitError, InputError, UsageError
-from actkit.remote.url import SCHEMES, public, scheme_of
+from actkit.remote.url import SCHEMES, is_web, public, scheme_of
 
 CREDENTIALS = {
     "s3": "aws configure, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
@@ -86,6 +86,15 @@ def is_final(error: BaseException) -> bool:
 def lacking(url: str, package: str) -> UsageError:
     """The error for an address whose package is not installed."""
     return UsageError(f"{(scheme_of(url) or url)}:// needs {package}", "pip install 'actkit[cloud]'")
+
+
+def check_no_password(url: str) -> None:
+    """Raise UsageError for a store's address with a key in it, which no store's own tools read."""
+    scheme = scheme_of(url) or ""
+    user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if at and not is_web(url) and (":" in user or KINDS.get(scheme, scheme) != "az"):
+        kind = KINDS.get(scheme, scheme)
+        raise UsageError(f"{public(url)}: credentials are not read from an address", CREDENTIALS[kind])
 
 
 def package_of(url: str) -> str:

@@ -4,7 +4,7 @@ import importlib
 import os
 from typing import Any
 
-from actkit.remote.failures import lacking, package_of
+from actkit.remote.failures import check_no_password, lacking, package_of
 from actkit.remote.url import as_url, is_web
 
 WEB = "actkit-web"
@@ -29,10 +29,12 @@ asks again before every request, for a minute each, and goes on without.
 def file_system(url: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it.
 
-    Raises UsageError where its package is not installed. Credentials are looked for as the store's own tools do.
+    Raises UsageError where its package is not installed, or the address has a password in it: credentials are looked
+    for as the store's own tools do.
     """
     import fsspec
 
+    check_no_password(url)
     package = package_of(url)
     try:
         if is_web(url):

@@ -13,7 +13,7 @@ from typing import IO, Any
 from actkit.errors import RunError
 from actkit.remote.failures import explained
 from actkit.remote.file_system import file_system, for_arrow
-from actkit.remote.url import as_url, scheme_of
+from actkit.remote.url import as_url, public, scheme_of
 
 BUFFER, AHEAD = 1 << 16, 4 << 20
 """Bytes that are read at once, and asked for at once, of a file that is read from its beginning on."""
@@ -25,16 +25,21 @@ class RemotePath(PosixPath):
     pyarrow opens it by its `__fspath__`, and reads the bytes that it needs.
     """
 
-    def __str__(self) -> str:
+    @property
+    def url(self) -> str:
+        """Its address, with all that is in it: for whoever asks for its bytes, and for nobody else."""
         return as_url(super().__str__())
 
+    def __str__(self) -> str:
+        return public(self.url)
+
     def __fspath__(self) -> str:
-        return for_arrow(str(self))
+        return for_arrow(self.url)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - there are no links
         """Kind and size. Raises FileNotFoundError."""
-        with explained(str(self), RunError):
-            system, path = file_system(str(self))
+        with explained(self.url, RunError):
+            system, path = file_system(self.url)
             about = system.info(path)
         kind = modes.S_IFDIR if about["type"] == "directory" else modes.S_IFREG
         when = about.get("LastModified") or about.get("mtime")
@@ -75,8 +80,8 @@ class RemotePath(PosixPath):
 
     def iterdir(self) -> Generator["RemotePath", None, None]:
         """What is in the folder, by name. Raises FileNotFoundError."""
-        with explained(str(self), RunError):
-            system, path = file_system(str(self))
+        with explained(self.url, RunError):
+            system, path = file_system(self.url)
             names = [str(name).rstrip("/") for name in system.ls(path, detail=False)]
         own = path.rstrip("/")
         yield from (self / name.rpartition("/")[2] for name in sorted(names) if name != own)
@@ -88,8 +93,8 @@ class RemotePath(PosixPath):
 
     def files(self) -> list[str]:
         """Every file below it: paths in it. Raises FileNotFoundError."""
-        with explained(str(self), RunError):
-            system, path = file_system(str(self))
+        with explained(self.url, RunError):
+            system, path = file_system(self.url)
             start = f"{path.rstrip('/')}/"
             found = (str(name).removeprefix(start) for name in system.find(path))
             # The hub adds `.gitattributes` to every repository.
@@ -104,8 +109,8 @@ class RemotePath(PosixPath):
         """The file, to be read. Raises FileNotFoundError."""
         if set(mode) & set("wax+"):
             raise OSError(errno.EROFS, "a run elsewhere is only read", str(self))
-        with explained(str(self), RunError):
-            system, path = file_system(str(self))
+        with explained(self.url, RunError):
+            system, path = file_system(self.url)
             raw: Any = io.BufferedReader(system.open(path, "rb", cache_type="readahead", block_size=AHEAD), BUFFER)
         return raw if "b" in mode else io.TextIOWrapper(raw, options.get("encoding") or "utf-8")
 
@@ -118,4 +123,6 @@ class RemotePath(PosixPath):
 
 def path_of(where: Path | str) -> Path:
     """A path of this machine, or a RemotePath where it is an address that can be read."""
+    if isinstance(where, RemotePath):
+        return where
     return RemotePath(str(where)) if scheme_of(str(where)) else Path(where)

@@ -21,6 +21,10 @@ STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 READABLE = "s3://, gs://, az://, hf:// and https://"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
 """`s3://…`, also as a path, which has one of the two slashes; `C:/` is none."""
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/@\s:]*:[^/@\s]*@|((?:https?|s3a?|gc?s|hf):/{1,2})[^/@\s]+@")
+VALUE = re.compile(r"([?&]([\w.~%-]+)=)[^&\s'\"]+?(?=[:,;.)\]]*(?:[\s'\"&]|$))")
+"""In a text with an address: who asks, and with which values. An address with blanks in it is not one word."""
 PLAIN = ("download", "raw", "dl", "format", "version", "versionid", "rev", "revision", "ref", "page", "split", "config")
 """Keys of a query whose values are no secret; every other value may be a signature."""
 
@@ -54,9 +58,19 @@ def public(where: str) -> str:
     head, mark, query = where.partition("?") if is_web(where) else (where, "", "")
     start = head.find("//") + 1
     authority, slash, rest = head[start + 1 :].partition("/")
-    if "@" in authority and scheme_of(where) not in ("abfs", "abfss", "az"):  # container@account is no password
+    user, at, _ = authority.rpartition("@")
+    # container@account is no password.
+    if at and (":" in user or scheme_of(where) not in ("abfs", "abfss", "az")):
         authority = f"***@{authority.rpartition('@')[2]}"
     return f"{head[: start + 1]}{authority}{slash}{rest}{mark}{_without_values(query)}"
+
+
+def publicly(text: str) -> str:
+    """A text, such as an error's, with nothing of any address in it that `public` would not repeat."""
+    if ADDRESS.search(text) is None:
+        return text
+    text = USER.sub(lambda found: f"{found[1] or found[2]}***@", text)
+    return VALUE.sub(lambda found: found[0] if found[2].lower() in PLAIN else f"{found[1]}***", text)
 
 
 def _without_values(query: str) -> str:

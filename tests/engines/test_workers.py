@@ -155,9 +155,11 @@ def test_every_command_has_the_run_of_one_process(
 @pytest.mark.usefixtures("signals_as_in_a_terminal")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
-    engine: tuple[str, ...], single: Single, tmp_path: Path
+    engine: tuple[str, ...], actkit: Run, tmp_path: Path
 ) -> None:
-    process = start((*COMMANDS["feature-dataset"], *SMALL, "-o", "x", *engine), tmp_path)
+    arguments = (*COMMANDS["feature-dataset"], "--shard-sequences", "3", "-q")
+    assert actkit(*arguments, "-o", "single").status == 0
+    process = start((*arguments, "-o", "x", *engine), tmp_path)
     worker = owner_of("x.0-of-2.partial", process, 1)
     process.send_signal(signal.SIGINT)
     status, _, err = ended(process)
@@ -170,7 +172,7 @@ def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
     status, out, err = ended(process)
     assert (status, out) == (0, "x\n"), err
     assert len(json.loads(Path("x/run.json").read_text())["sessions"]) >= 4
-    check_same(single("feature-dataset"), "x")
+    check_same("single", "x")
 
 
 def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:

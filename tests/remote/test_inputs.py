@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import actkit as api
 from actkit.errors import ActkitError, InputError, UsageError
 from actkit.pipeline.input.reader import Record, read_records
 from actkit.remote.reading import version_of
@@ -199,6 +200,7 @@ def test_a_run_says_which_version_of_a_file_it_read(put: Put, actkit: Run, tmp_p
     result = actkit("capture", where, "-o", tmp_path / "run", "--layers", "1", "--json")
     assert result.status == 0, result.err
     [read] = result.found["read_from"]
+    assert len(api.capture(where, layers=1)["sequences"]) == 2
     assert read == version_of(where) and read["bytes"] == len(LINES) and len(read["etag"]) == 32
     assert "secret-that-is-nowhere" not in "".join(p.read_text("utf-8", "ignore") for p in tmp_path.rglob("*.*"))
 

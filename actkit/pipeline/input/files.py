@@ -17,16 +17,15 @@ from actkit.pipeline.input.hub_files import HUB, hub_bytes
 from actkit.pipeline.input.packed import DAMAGED, beginning, check_text, damaged, packing_of
 from actkit.pipeline.input.zip_members import inside, member_bytes
 from actkit.remote.reading import remote_bytes
-from actkit.remote.url import file_name, public, scheme_of
+from actkit.remote.url import file_name, public, publicly, scheme_of
 
 STDIN = "-"
 MOST = 1 << 26
 """Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""
 BLOCK = 1 << 20
 """Bytes read at a time of what is passed over, or of a whole text."""
-SECRETS = re.compile(r"(:/{1,2})[^/@\s]+@|()\bhf_[A-Za-z0-9]{16,}|([?&]token=)[^&\s]+")
-"""What of an address must not be repeated: user and password, a token of the Hugging Face hub. Before it, in a group,
-what may; a path has `:/` where an address has `://`."""
+TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+"""A token of the Hugging Face hub."""
 
 
 def name_of(path: str) -> str:
@@ -36,7 +35,7 @@ def name_of(path: str) -> str:
 
 def shown(text: str) -> str:
     """A name that was given and leads to no file, or an error's text: what may be a secret in it is left out."""
-    return SECRETS.sub(lambda found: f"{next(filter(None, found.groups()), '')}***", text)
+    return TOKEN.sub("***", publicly(text))
 
 
 def too_long() -> str:

@@ -24,6 +24,7 @@ from actkit.errors import RecordError
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.forward.steered import Steering
+from actkit.pipeline.input.files import name_of
 from actkit.pipeline.recipe import Prepared, Recipe
 from actkit.pipeline.reducers.logprobs import logprobs
 from actkit.pipeline.reducers.table_sizes import TableSize
@@ -89,7 +90,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
 
     return Recipe(
         "steer",
-        lambda: records_of(ready.texts, spec.run),  # type: ignore[arg-type,return-value]
+        lambda: records_of(ready.texts, name_of(spec.run)),  # type: ignore[arg-type,return-value]
         prepare,
         {"logprobs": logprobs([intervention.intervention_id for intervention in interventions])},
         finish,
