@@ -103,6 +103,26 @@ def test_help_and_usage_errors_load_nothing_heavy(arguments: list[str]) -> None:
     assert not loaded & {"torch", "transformers", "transformer_lens", "pyarrow", "pandas", "numpy", "safetensors"}
 
 
+@pytest.mark.slow  # a process that imports torch
+def test_a_run_imports_nothing_that_it_does_not_use_and_dataframes_are_still_made_of_it() -> None:
+    """pyarrow would import pandas for the first array that it makes."""
+    program = (
+        "import sys\nfrom actkit.cli import main\n"
+        "try:\n    main(['capture', '--prompt', 'hi', '--layers', '0', '--out', 'run', '--quiet'])\n"
+        "except SystemExit:\n    print('MODULES', *sys.modules)\n"
+        "import pyarrow as pa\nfrom pathlib import Path\nfrom actkit.runs.run import open_run\n"
+        "frame = open_run(Path('run')).to_pandas('tokens')\n"
+        "print('FRAME', type(frame).__name__, len(frame), pa.Table.from_pandas(frame).num_rows)\n"
+    )
+    printed = process("-c", program, capture_output=True).stdout
+    modules, _, frame = printed.partition("MODULES")[2].partition("FRAME")
+    loaded = set(modules.split())
+    assert {"actkit.pipeline.extract", "pyarrow", "torch"} <= loaded
+    others = {"pandas", "sae_lens", "transformer_lens", "datasets", "plotly", "h5py", "gguf", "ray", "bitsandbytes"}
+    assert not loaded & (others | {"actkit.plots", "actkit.export", "actkit.report", "actkit.engines"})
+    assert frame.split() == ["DataFrame", "3", "3"]
+
+
 @pytest.mark.parametrize("command", MAKING)
 def test_the_short_help_fits_a_screen_and_the_long_one_has_everything(actkit: Run, command: str) -> None:
     short, whole = actkit(command, "--help"), actkit(command, "--help-all")

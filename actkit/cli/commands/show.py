@@ -16,7 +16,6 @@ from actkit.cli.options.groups import option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import ENDLESS, counted, say, size
 from actkit.cli.screen.summary import written_of
-from actkit.cli.screen.table_rows import draw_rows
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ def show(
 
 
 def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: bool) -> None:
+    from actkit.cli.screen.table_rows import draw_rows
     from actkit.report.token_strips import first_strips
     from actkit.runs.facts import facts_of, heads
 
@@ -137,7 +137,7 @@ def _show_strips(strips: Sequence["Strip"], screen: Console, json: bool) -> None
 def _show_table(
     run: Path, table: str, columns: str | None, sort: str | None, rows: int, screen: Console, json: bool
 ) -> None:
-    from actkit.cli.screen.table_rows import sorted_rows
+    from actkit.cli.screen.table_rows import draw_rows, sorted_rows
 
     named = [word.strip() for word in columns.split(",")] if columns else None
     n, found = sorted_rows(run, table, named, sort, rows)
@@ -165,6 +165,7 @@ def _explain(table: str, columns: Sequence[str], screen: Console) -> None:
 
 
 def _show_feature(run: Path, feature: int, screen: Console, json: bool) -> None:
+    from actkit.cli.screen.table_rows import draw_rows
     from actkit.report.feature_views import pages_of_feature
 
     for name, page in pages_of_feature(run, feature):

@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -47,6 +47,13 @@ def hidden(*names: str, **more: Any) -> Any:
     return typer.Option(*names, hidden=True, **more)
 
 
+@functools.cache  # most commands take the same groups
+def _options_in(group: Any) -> tuple[tuple[Field[Any], Any], ...]:
+    """The fields of a group, and what each is annotated with."""
+    hints = get_type_hints(group, include_extras=True)
+    return tuple((field, hints[field.name]) for field in fields(group))
+
+
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields."""
     signature = inspect.signature(command)
@@ -60,9 +67,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     added = [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
         for group in groups.values()
-        for field, annotation in (
-            (each, get_type_hints(group, include_extras=True)[each.name]) for each in fields(group)
-        )
+        for field, annotation in _options_in(group)
     ]
 
     @functools.wraps(command)

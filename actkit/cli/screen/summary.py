@@ -11,7 +11,6 @@ from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
 from actkit.errors import in_short, listed
-from actkit.runs.facts import detected_of
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
@@ -36,6 +35,8 @@ MOST_FIELDS = 20
 
 def show_run(facts: Mapping[str, Any], path: Path) -> None:
     """The summary of a finished run: counts, what was rejected and why, the tables; on a terminal the layers too."""
+    from actkit.runs.facts import detected_of
+
     screen = console()
     counts, model = facts["counts"], facts["model"]
     seconds = facts["ended"] - facts["began"]
