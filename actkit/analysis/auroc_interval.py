@@ -14,6 +14,8 @@ from scipy.special import expit, logit, ndtri, stdtrit
 from actkit.analysis.columns import Bools, Floats, Ints
 
 UPPER = 0.975
+CANCELLED = 1e-9
+"""Share of a sum below which what is left of it is rounding."""
 NO_VARIANCE = 1e-24
 """Below it a variance is rounding: one pair of 100,000 texts out of order leaves 1e-19."""
 
@@ -68,12 +70,10 @@ class Clusters:
         first, second, both = self.with_positives, self.with_negatives, len(self.positives)
         if min(first, second) < 2:
             return np.full(np.shape(of_positives), np.nan)
-        found: Floats = (
-            first / (first - 1) * of_positives / m**2
-            + second / (second - 1) * of_negatives / n**2
-            + 2 * both / (both - 1) * products / (m * n)
-        )
-        return found
+        alone: Floats = first / (first - 1) * of_positives / m**2 + second / (second - 1) * of_negatives / n**2
+        found = alone + 2 * both / (both - 1) * products / (m * n)
+        # Where both texts of every cluster have one score the two cancel, to within rounding.
+        return np.where(found > CANCELLED * alone, found, 0.0)
 
 
 def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: float) -> tuple[Floats, Floats]:

@@ -188,6 +188,16 @@ def test_where_everything_ties_the_interval_is_around_a_half() -> None:
     assert found.value == 0.5 and found.low < 0.45 and found.high == pytest.approx(1 - found.low)
 
 
+@pytest.mark.parametrize("n", range(6, 20))
+def test_where_both_texts_of_each_pair_have_one_score_rounding_makes_no_interval(n: int) -> None:
+    """A feature of what the two answers begin with: its variance cancels, and the interval would have no width."""
+    scores = np.repeat(np.random.default_rng(n).random(n), 2)
+    labels, groups = np.tile([True, False], n), np.repeat(np.arange(n), 2)
+    alone, column = auroc(scores, labels, groups), column_aurocs(stacked(scores[:, None]), labels, groups)
+    assert alone.value == column.value[0] == 0.5
+    assert alone.high - alone.low == pytest.approx(column.high[0] - column.low[0]) and alone.high - alone.low > 0.1
+
+
 def test_one_positive_text_has_a_wide_interval() -> None:
     found = auroc(np.arange(50), np.arange(50) == 40)
     assert found.value == pytest.approx(40 / 49) and found.low < 0.4 and found.high > 0.9
