@@ -73,13 +73,16 @@ def _check_share(own: "OwnSpec", shared: Shared) -> None:
 
 def check_whole(flag: str, wanted: bool, shared: Shared) -> None:
     """Raise UsageError for what an option does with a whole run, where one task of several makes its share."""
-    if wanted and shared.shard is not None and engine_of(shared.engine, shared.workers, shared.shard) is None:
+    engine = engine_of(shared.engine, shared.workers, shared.shard) if wanted and shared.shard is not None else None
+    if wanted and shared.shard is not None and (engine is None or engine.part is not None):
         raise UsageError(f"{flag} with --shard: a share is no run yet", "leave it out, and do that after actkit merge")
 
 
 def _check_workers(engine: Engine, own: "OwnSpec", shared: Shared) -> None:
     """Raise UsageError for what workers of an engine cannot do."""
     _check_input(engine.flag, own)
+    if engine.part is not None:
+        _check_share(own, shared)
     if engine.is_ray and shared.shard is not None:
         raise UsageError("--engine and --shard were both given", "--engine ray shares the run out itself")
     if isinstance(shared.directory, RemotePath):

@@ -15,7 +15,7 @@ import typer
 
 from actkit.bundled import NAME
 from actkit.cli.log import RunLog, level_of, logged
-from actkit.cli.options.engine import engine_of
+from actkit.cli.options.engine import engine_of, place_on_this_machine
 from actkit.cli.options.presets import OF_SCRIPTS, near_names
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
@@ -69,6 +69,11 @@ def _spread(
     """The command's function, or one that shares its work out among workers where that is asked for."""
     engine = engine_of(shared.engine, shared.workers, shared.shard)
     if engine is None:
+        place = place_on_this_machine(shared.shard)
+        if place is not None and shared.device_map is None:
+            from actkit.engines.children import take_gpu
+
+            take_gpu(place, shared.device)
         return run
     if engine.is_ray:
         from actkit.engines.on_ray import run_on_ray
@@ -76,7 +81,7 @@ def _spread(
         return partial(run_on_ray, run, engine.address, engine.workers)
     from actkit.engines.children import run_on_children
 
-    return partial(run_on_children, run, engine.workers)
+    return partial(run_on_children, run, engine.workers, part=engine.part)
 
 
 def _made(
@@ -114,7 +119,8 @@ def _run_shown(
         console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
         _say_toy(own, shared)
-        show_run(finished.facts, finished.path)
+        if finished.facts:  # none of a share that several workers have computed
+            show_run(finished.facts, finished.path)
         if finished.task is not None:
             out = shlex.quote(str(shared.directory))
             console().print(f"task {finished.task} is done; once all are: actkit merge {out}", markup=False)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+from actkit.config import Task
 from actkit.engines import child as program
 from actkit.engines.driver import Common, Own, Pool, RunCommand, run_shared
 from actkit.engines.work import DiedError, Work
@@ -44,8 +45,11 @@ def run_on_children(
     own: Own,
     common: Common,
     on_progress: OnProgress = lambda _progress: None,
+    part: Task | None = None,
 ) -> Finished:
     """Run a command's function with a process a GPU, or `workers` of them, and merge what they made.
+
+    `part`: of several tasks that do so together the one that this is; then somebody else merges.
 
     Where there is a single GPU, and the run is not divided already, this process does it all. Raises UsageError
     without a GPU where the number of workers is not said, and what `run_shared` raises.
@@ -64,9 +68,19 @@ def run_on_children(
             f"{FLAG} --workers 4 starts four processes; or --shard 0/4 is the first of four tasks",
         )
     output = common.output
-    if len(gpus) == 1 and workers in (None, 1) and not divisions(output.out):
+    if len(gpus) == 1 and workers in (None, 1) and not divisions(output.out) and part is None:
         return run(own, common, on_progress)
-    return run_shared(partial(_children, rooms(gpus, workers)), FLAG, run, own, common, on_progress)
+    return run_shared(partial(_children, rooms(gpus, workers)), FLAG, run, own, common, on_progress, part)
+
+
+def take_gpu(place: int, device: str) -> None:
+    """Have this process, number `place` of several on this machine, see one GPU where it would see the first of all.
+
+    To be called before anything computes on a GPU. A device that is named is left to whoever named it.
+    """
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
+    if len(gpus) > 1:
+        os.environ[VISIBLE] = gpus[place % len(gpus)]
 
 
 def visible_gpus() -> list[str]:

@@ -4,7 +4,7 @@ Whoever runs workers is a `Pool`: Ray's tasks (`on_ray`), or processes of this m
 passes through it. A worker that ends early is begun again, and goes on after its last finished shard.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from actkit.backends import describe
 from actkit.config import ModelSpec, OutputSpec, ReadSpec, Task
-from actkit.engines.shares import FinishedShards, divided, is_done, next_of, release
+from actkit.engines.shares import FinishedShards, divided, is_done, next_of, release, share_of
 from actkit.engines.work import DiedError, Work
 from actkit.errors import ActkitError, RunError
 from actkit.pipeline.input.reader import records_about
@@ -106,8 +106,11 @@ def run_shared(
     own: Own,
     common: Common,
     on_progress: OnProgress = lambda _progress: None,
+    part: Task | None = None,
 ) -> Finished:
     """Run a command's function with the workers of a pool, and merge what they made; errors name the option `flag`.
+
+    `part`: of several tasks that do so together, each with as many workers, the one that this is: it merges nothing.
 
     Raises RunError for a shard that ends its worker again and again, the ActkitError that a worker met, and what
     `pool_of` raises.
@@ -116,13 +119,21 @@ def run_shared(
     if output.plan_only or is_complete(output):
         return run(own, common, on_progress)
     check_out(output.out, output.overwrite, output.resume)
+    if part is not None:
+        own = dated(own, common)
+        with pool_of() as pool:
+            tasks = [Task(part.number * pool.workers + at, part.of * pool.workers) for at in range(pool.workers)]
+            _compute(pool, tasks, flag, run, own, common, on_progress)
+        return Finished(share_of(output, tasks[0]), {}, task=part)
     if is_unfinished_run(partial_of(output.out)):  # all shares were there, and were being merged
         if not divisions(output.out):
             raise RunError(f"{partial_of(output.out)} was begun by one process", f"continue it without {flag}")
     else:
         own = dated(own, common)
         with pool_of() as pool:
-            _compute(pool, flag, run, own, common, on_progress)
+            n = pool.workers
+            tasks = divided(output.out, n) if output.resume else [Task(at, n) for at in range(n)]
+            _compute(pool, tasks, flag, run, own, common, on_progress)
     gather(output.out)
     finished = run(own, replace(common, output=replace(output, resume=True, overwrite=False)), on_progress)
     remove_shares(output.out)
@@ -131,6 +142,7 @@ def run_shared(
 
 def _compute(
     pool: Pool,
+    tasks: Sequence[Task],
     flag: str,
     run: RunCommand[Own, Common],
     own: Own,
@@ -145,9 +157,6 @@ def _compute(
         own_output = replace(output, out=out, task=task, resume=resume, overwrite=output.overwrite and not resume)
         return Work(run, own, replace(common, output=own_output), folder)
 
-    tasks = (
-        divided(output.out, pool.workers) if output.resume else [Task(at, pool.workers) for at in range(pool.workers)]
-    )
     made, progress, shards = _Workers(pool, work_of, output, flag), Progress(), FinishedShards(output, tasks)
     progress.total, progress.part = _records(own, common), "forward"
     try:

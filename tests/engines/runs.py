@@ -38,6 +38,12 @@ def build(command: str, found: Path | None, folder: Path) -> None:
     assert ended.value.code in (0, None), command
 
 
+def as_slurm_says(task: int, of: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process be a task of an array."""
+    for name, value in (("ID", task), ("COUNT", of), ("MIN", 0), ("MAX", of - 1)):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+
+
 def parts(run: Path | str) -> dict[str, bytes]:
     """Every part of every table."""
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in Path(run).rglob("*.parquet")}

@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from actkit.cli.options.engine import place_on_this_machine
 from actkit.config import ModelSpec, OutputSpec
 from actkit.engines import children, driver
-from actkit.engines.children import _children, rooms, visible_gpus
+from actkit.engines.children import _children, rooms, take_gpu, visible_gpus
 from actkit.engines.driver import Pool
 from actkit.engines.work import DiedError, Work
 from actkit.errors import InputError, UsageError
@@ -126,6 +127,26 @@ def test_who_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [[{children.VISIBLE: "2"}], [{}, {}], [{children.VISIBLE: "2"}, {children.VISIBLE: "3"}]]
     with pytest.raises(UsageError, match="cuda:1 names one"):
         run(device="cuda:1")
+
+
+def test_one_of_several_processes_that_a_scheduler_started_here_takes_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each sees all of the machine's, and would take the first."""
+    monkeypatch.setattr(children, "visible_gpus", lambda: ["2", "3"])
+    for name in ("SLURM_ARRAY_TASK_ID", "OMPI_COMM_WORLD_RANK", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("PROCID", 5), ("NTASKS", 8), ("LOCALID", 1)):
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert [place_on_this_machine(shard) for shard in ("auto", "1/2", None)] == [1, None, None]
+    monkeypatch.setenv(children.VISIBLE, "2,3")
+    for place, device, seen in ((1, "cuda:0", "2,3"), (5, "auto", "3"), (0, "cuda", "2")):
+        monkeypatch.setenv(children.VISIBLE, "2,3")
+        take_gpu(place, device)
+        assert os.environ[children.VISIBLE] == seen
+    for name, value in (("ID", 5), ("COUNT", 8), ("MIN", 0)):  # a task of an array is alone on what it is given
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    assert place_on_this_machine("auto") is None
 
 
 @pytest.mark.slow

@@ -16,16 +16,11 @@ from actkit.config import Task
 from actkit.errors import UsageError
 from tests.command_line import Run
 from tests.engines.conftest import Single
-from tests.engines.runs import COMMANDS, SMALL, check_same, parts
+from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same, parts
 from tests.faults.runs import ended, fork, wait_until_it_writes
 
 pytestmark = pytest.mark.usefixtures("in_a_folder")
 CAPTURE = ("capture", "in.jsonl", "--layers", "1", "--shard-sequences", "12", "-q")
-
-
-def as_slurm_says(task: int, of: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("ID", task), ("COUNT", of), ("MIN", 0), ("MAX", of - 1)):
-        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
 
 
 @pytest.mark.quick(1)

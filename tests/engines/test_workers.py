@@ -26,7 +26,7 @@ from actkit.runs.manifest import read
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
 from tests.engines.conftest import Single
-from tests.engines.runs import COMMANDS, SMALL, check_same
+from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same
 from tests.faults.forked import ForkedChild
 from tests.faults.runs import PATIENCE, ended, line_in, start
 
@@ -149,6 +149,27 @@ def test_every_command_has_the_run_of_one_process(
     assert (made.status, made.out) == (0, "x\n"), made.err
     assert len(json.loads(Path("x/run.json").read_text())["sessions"]) == 3, "two workers, and who merged"
     check_same(single(command), "x")
+
+
+@pytest.mark.slow
+def test_tasks_of_an_array_that_have_workers_of_their_own(
+    single: Single, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on nodes that are given whole, with all of their GPUs; one task alone makes the whole run."""
+    monkeypatch.setattr(children, "subprocess", SimpleNamespace(Popen=ForkedChild, PIPE=None, STDOUT=None))
+    line = (*COMMANDS["capture"], *SMALL, "--workers", "2", "--shard", "auto", "--resume", "-o")
+    for number in (1, 0):
+        as_slurm_says(number, 2, monkeypatch)
+        for more in (("--export", "pt"), ("--report",)):
+            assert "actkit merge" in actkit(*line, "x", *more).err
+        made = actkit(*line, "x")
+        assert (made.status, made.out) == (0, f"x.{2 * number}-of-4.partial\n"), made.err
+    assert actkit("merge", "x", "-q").out == "x\n"
+    check_same(single("capture"), "x")
+    as_slurm_says(0, 1, monkeypatch)
+    assert actkit(*line, "y").out == "y\n"
+    check_same(single("capture"), "y")
+    assert actkit("merge", "y", "--export", "pt", "-q").out == "y\n" and Path("y.pt").exists()
 
 
 @pytest.mark.slow

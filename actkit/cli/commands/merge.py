@@ -32,14 +32,16 @@ def merge(
 
     Example: [b]actkit merge runs/x[/]
     """
+    from actkit.runs.facts import facts_of
     from actkit.runs.paths import FINGERPRINT, is_run, partial_of
     from actkit.runs.tasks import CONFIG, divisions, gather, remove_shares
 
     with starting(quiet):
-        if is_run(run) and not divisions(run):
+        is_merged = is_run(run) and not divisions(run)
+        if is_merged and not (export or report or json):
             sys.stdout.write(f"{run}\n")
             return
-        command = gather(run)
+        command = str(facts_of(run).get("command")) if is_merged else gather(run)
     group = context.parent.command if context.parent else None
     found = group.get_command(context.parent, command) if group is not None else None  # type: ignore[attr-defined]
     if found is None:
@@ -47,7 +49,7 @@ def merge(
     given = [*(part for name in export or () for part in ("--export", name)), *(["--report"] if report else [])]
     given += [*(["--quiet"] if quiet else []), *(["--json"] if json else [])]
     given += ["--device", device] if device is not None else []
-    config = str(partial_of(run) / CONFIG)
+    config = str((run if is_merged else partial_of(run)) / CONFIG)
     found.main(["--config", config, "--out", str(run), "--resume", *given], standalone_mode=False, prog_name=command)
     if is_run(run):
         remove_shares(run)

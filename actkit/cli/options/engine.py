@@ -17,6 +17,12 @@ SCHEDULERS: tuple[tuple[str, str, str | None], ...] = (
     ("SLURM_PROCID", "SLURM_NTASKS", None),
 )
 """The variables that say which process this is, of how many, and with what number the first begins (0 without one)."""
+ON_THIS_MACHINE = {
+    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_LOCAL_RANK",
+    "RANK": "LOCAL_RANK",
+    "SLURM_PROCID": "SLURM_LOCALID",
+}
+"""The variable of a scheduler that starts several processes on one machine → which of those this is."""
 
 
 def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
@@ -38,14 +44,20 @@ def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
 
 
 def starts_workers(text: str | None, workers: int | None) -> bool:
-    """Whether this process is to start workers: `auto`, and no scheduler has started several tasks already.
+    """Whether this process is to start workers: `auto`, and no scheduler has started tasks already.
 
-    A job of one task that has all GPUs of a machine says how many workers it is to start.
+    A task that has several GPUs of a machine says how many workers it is to start.
     """
+    return text is not None and _is_auto(text) and (workers is not None or _scheduled(os.environ) is None)
+
+
+def place_on_this_machine(text: str | None) -> int | None:
+    """Which of the processes of this machine this is, counted from 0, where a scheduler started several; else None."""
     if text is None or not _is_auto(text):
-        return False
-    task = _scheduled(os.environ)
-    return task is None or (task.of == 1 and workers is not None)
+        return None
+    matched = next((own for own, count, _ in SCHEDULERS if own in os.environ and count in os.environ), "")
+    place = os.environ.get(ON_THIS_MACHINE.get(matched, ""), "")
+    return int(place) if place.isdigit() else None
 
 
 def _is_auto(text: str) -> bool:
@@ -76,6 +88,8 @@ class Engine:
     workers: int | None
     address: str | None = None
     """Of a Ray cluster; None is one of this machine for the run alone."""
+    part: Task | None = None
+    """Of several tasks that a scheduler started the one whose share these workers share out; None for a whole run."""
 
     @property
     def is_ray(self) -> bool:
@@ -90,7 +104,8 @@ def engine_of(text: str | None, workers: int | None, shard: str | None) -> Engin
     """What `--engine`, `--workers` and `--shard` say. Raises UsageError for an engine not known or not installed."""
     if text is None:
         if starts_workers(shard, workers):
-            return Engine(OWN, workers)
+            task = _scheduled(os.environ)
+            return Engine(OWN, workers, part=task if task is not None and task.of > 1 else None)
         if workers is not None:
             raise UsageError(
                 "--workers without --engine or --shard auto", "--shard auto --workers 4 starts four on this machine"
