@@ -33,10 +33,13 @@ def norms(run: Source, _pick: Pick) -> Drawn:
     keys = sorted(totals)
     if not keys:
         raise LackingError("No vectors of one length are stored.", "capture hook_resid_post")
-    there = np.flatnonzero(sum(counts.values()) > 0)
-    if not len(there):
+    stored = np.flatnonzero(sum(counts.values()) > 0)
+    if not len(stored):
         raise LackingError(f"Nothing is stored before position {POSITIONS}.", "--positions all")
-    means = np.array([totals[key] / np.maximum(counts[key], 1) for key in keys])[:, there]
+    # Every position between, or plotly makes the cells beside one that is not stored wider.
+    there = np.arange(stored[0], stored[-1] + 1)
+    means = np.array([np.where(counts[key] > 0, totals[key] / np.maximum(counts[key], 1), np.nan) for key in keys])
+    means = means[:, there]
     shown = np.where(means > 0, np.log10(np.maximum(means, 1e-30)), np.nan)
     ticks = np.unique(np.floor(shown[np.isfinite(shown)]))
     ticks = np.unique(np.concatenate([ticks, ticks + np.log10(3), [np.nanmax(shown)]]))
@@ -62,7 +65,7 @@ def norms(run: Source, _pick: Pick) -> Drawn:
         made,
         "Norm of the activations by layer and position",
         f"Mean over up to {n:,} sequences a position, colours on a logarithmic scale; at position {there[0]} the norm is up to "
-        f"{first.max():,.1f} times the layer's median position. Means, without an interval.",
+        f"{np.nanmax(first):,.1f} times the layer's median position. Means, without an interval.",
         "SELECT layer, position, avg(sqrt(list_inner_product(activation::FLOAT[], activation::FLOAT[]))) AS norm, count(*) AS n\n"
         f"FROM 'RUN/activations/*.parquet' WHERE position < {POSITIONS} GROUP BY ALL ORDER BY ALL",
     )
@@ -73,29 +76,31 @@ def layers(run: Source, _pick: Pick) -> Drawn:
     needs(run, "layer_stats")
     rows = [row for row in run.table("layer_stats").to_pylist() if row["n_positions"]]
     kinds = sorted({row["hook_point"].split(".", 2)[-1] for row in rows})
+    n = {
+        special: max((r["n_positions"] for r in rows if r["special_tokens"] is special), default=0)
+        for special in (True, False)
+    }
+    alike = n[True] == n[False]
     made, number = figure(), 0
     for kind in kinds:
-        for special in (False, True):
+        for special in (False,) if alike else (False, True):
             here = [
                 row for row in rows if row["special_tokens"] is special and row["hook_point"].split(".", 2)[-1] == kind
             ]
             if not here:
                 continue
-            name = f"{label(kind)}, special tokens {'counted' if special else 'left out'}"
+            name = label(kind) + ("" if alike else f", special tokens {'counted' if special else 'left out'}")
             made.add_trace(line([row["layer"] for row in here], [row["mean_norm"] for row in here], name, number))
             number += 1
     values = [row["mean_norm"] for row in rows if row["mean_norm"]]
     wide = values and max(values) > 20 * min(values)
     layer_axis(made, [row["layer"] for row in rows])
     made.update_yaxes(title="mean norm of a position", **(LOG if wide else {"rangemode": "tozero"}))
-    n = {
-        special: max((r["n_positions"] for r in rows if r["special_tokens"] is special), default=0)
-        for special in (True, False)
-    }
+    apart = "none of which is a special token" if alike else f"and of the {n[False]:,} that are no special tokens"
     return Drawn(
         made,
-        "Norm of the activations by layer, with and without special tokens",
-        f"Mean norm of {n[True]:,} positions, and of the {n[False]:,} that are no special tokens; exact over all stored positions, so there is no interval.",
+        "Norm of the activations by layer" + ("" if alike else ", with and without special tokens"),
+        f"Mean norm of {n[True]:,} positions, {apart}; exact over all stored positions, so there is no interval.",
         "SELECT hook_point, layer, special_tokens, n_positions, mean_norm, std FROM 'RUN/layer_stats/*.parquet' ORDER BY ALL",
     )
 
@@ -145,7 +150,7 @@ def similarity(run: Source, pick: Pick) -> Drawn:
     text = sequences_of(run.path, [sequence])[sequence]
     pieces = {position: box.text for box in text.boxes for position in range(box.first, box.last + 1)}
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-    names = [f"{at} {label(pieces.get(at, ''), 16)}" for at in positions]
+    names = [f"{at} {label(pieces.get(at, '').replace(' ', '·'), 16)}" for at in positions]
     heat = go.Heatmap(
         z=unit @ unit.T,
         x=names,

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actkit.analysis.length import spearman
+from actkit.numerals import percent, signed
 from actkit.plots.concept_sides import chosen, projected
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, columns_of, needs
 from actkit.plots.style import (
@@ -157,7 +158,7 @@ def length(run: Source, pick: Pick) -> Drawn:
                 y=values[:MAX_POINTS],
                 name=name,
                 mode="markers",
-                marker={"color": COLOURS[number], "symbol": MARKS[number], "size": 7, "opacity": 0.75},
+                marker={"color": COLOURS[number], "symbol": MARKS[number], "size": 7, "opacity": 0.9},
                 customdata=of.records[:MAX_POINTS].tolist(),
                 hovertemplate="pair %{customdata}: %{x} tokens, %{y:.3g}<extra>" + name + "</extra>",
             )
@@ -175,7 +176,7 @@ def length(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Does the direction follow length? Layer {of.layer}",
-        f"{of.which}; Spearman correlation of projection and number of tokens {r:+.2f}.{warning}{said} One point a text, no interval.",
+        f"{of.which}; Spearman correlation of projection and number of tokens {signed(r, '+.2f')}.{warning}{said} One point a text, no interval.",
         f"SELECT layer, method, auroc_heldout{extra} FROM 'RUN/direction_scores/*.parquet' WHERE layer = {of.layer}",
         opens="record",
     )
@@ -192,7 +193,7 @@ def pairs(run: Source, pick: Pick) -> Drawn:
             y=of.positive[:MAX_POINTS],
             mode="markers",
             name="a pair",
-            marker={"color": BLUE, "size": 7, "opacity": 0.75},
+            marker={"color": BLUE, "size": 7, "opacity": 0.9},
             customdata=of.records[:MAX_POINTS].tolist(),
             hovertemplate="pair %{customdata}: positive %{y:.3g}, negative %{x:.3g}<extra></extra>",
         ),
@@ -204,7 +205,7 @@ def pairs(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         f"Each pair along the direction, at layer {of.layer}",
-        f"{of.which}; {above:.0%} lie above the dotted line, where the positive text projects higher; by chance half would. A click shows both texts.",
+        f"{of.which}; {percent(above)} lie above the dotted line, where the positive text projects higher; by chance half would. A click shows both texts.",
         f"SELECT layer, method, pair_accuracy, opposite, n_heldout FROM 'RUN/direction_scores/*.parquet' WHERE layer = {of.layer}",
         opens="record",
     )

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from actkit.analysis.length import spearman
 from actkit.analysis.pair_vectors import SIDES
+from actkit.numerals import percent, signed
 from actkit.plots.pair_vectors import differences_at, drifts, halves, layer_differences
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, layer_shown, needs
 from actkit.plots.strip import strip
@@ -157,13 +158,13 @@ def pca(run: Source, pick: Pick) -> Drawn:
             1,
             number,
         )
-        made.update_xaxes(title=f"PC 1 ({share[0]:.0%} of the squares)", row=1, col=number)
-        made.update_yaxes(title=f"PC 2 ({share[1] if len(share) > 1 else 0:.0%})", row=1, col=number)
+        made.update_xaxes(title=f"PC 1 ({percent(share[0])} of the squares)", row=1, col=number)
+        made.update_yaxes(title=f"PC 2 ({percent(share[1] if len(share) > 1 else 0)})", row=1, col=number)
     return Drawn(
         made,
         f"Pair differences at layer {layer} in two dimensions, and length",
         f"{len(records):,} pairs, chosen − rejected of the answers' means, coloured by how many tokens chosen is longer; PC 1 has "
-        f"a Spearman correlation of {shares[0]:.2f} (uncentred) and {shares[1]:.2f} (centred) in size with that length difference; by chance it would be below {1.96 / (len(records) - 1) ** 0.5:.2f} in 95 of 100 cases.",
+        f"a Spearman correlation of {signed(shares[0], '.2f')} (uncentred) and {signed(shares[1], '.2f')} (centred) in size with that length difference; by chance it would be below {1.96 / (len(records) - 1) ** 0.5:.2f} in 95 of 100 cases.",
         "SELECT record_id, chosen_length - rejected_length AS tokens_longer FROM 'RUN/pairs/*.parquet' ORDER BY 1",
         opens="record",
     )

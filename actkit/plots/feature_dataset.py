@@ -7,6 +7,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
+from actkit.numerals import percent
 from actkit.plots.feature_rows import position_rows, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, columns_of, needs, sql
 from actkit.plots.strip import MOST, strip
@@ -48,7 +49,7 @@ def map_(run: Source, pick: Pick) -> Drawn:
             x=density[shown],
             y=most[shown],
             mode="markers",
-            marker={"color": BLUE, "size": 4, "opacity": 0.55},
+            marker={"color": BLUE, "size": 4, "opacity": 0.75},
             customdata=ids[shown].tolist(),
             hovertemplate="feature %{customdata}: density %{x:.3%}, largest %{y:.3g}<extra></extra>",
             showlegend=False,
@@ -93,7 +94,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
         if row and row.get("histogram")
         else "Exact over the run's tokens, special ones included; there is no interval."
     )
-    rate = f", {row['density']:.3%} of the tokens" if row and row.get("density") is not None else ""
+    rate = f", {percent(row['density'], 3)} of the tokens" if row and row.get("density") is not None else ""
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
@@ -118,7 +119,7 @@ def search(run: Source, pick: Pick) -> Drawn:
             x=found.recall[order],
             y=found.precision[order],
             mode="markers",
-            marker={"color": BLUE, "size": 6, "opacity": 0.6},
+            marker={"color": BLUE, "size": 6, "opacity": 0.8},
             customdata=order.tolist(),
             hovertemplate="feature %{customdata}: recall %{x:.1%}, precision %{y:.1%}<extra></extra>",
             showlegend=False,
@@ -133,7 +134,7 @@ def search(run: Source, pick: Pick) -> Drawn:
         made,
         f"Which features are active on {plain(token.replace(' ', '·'), 20)}",
         f"{found.n_tokens:,} tokens with this text and {len(order):,} features of {plain(sae)} that are active on one of them; best by F1: feature "
-        f"{best}, recall {found.recall[best]:.1%}, precision {found.precision[best]:.1%}. {NOT_SAID}",
+        f"{best}, recall {percent(found.recall[best], 1)}, precision {percent(found.precision[best], 1)}. {NOT_SAID}",
         f"SELECT feature_id, count(*) AS hits FROM 'RUN/feature_positions/*.parquet' JOIN 'RUN/tokens/*.parquet' USING (sequence_id, position)\n"
         f"WHERE sae = '{sql(sae)}' AND token = '{sql(visible(token))}' GROUP BY 1 ORDER BY hits DESC",
         opens="feature",
@@ -195,7 +196,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
         ticks = list(range(int(np.floor(np.log10(alive.min()))), 1)) if len(alive) else [0]
         made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(tick) for tick in ticks], row=1, col=2)
         made.update_yaxes(title="features", row=1, col=2)
-        said = f" Of {len(density):,} features {(density == 0).mean():.1%} are silent and {(density > DENSE).mean():.1%} dense (above {DENSE:.0%}, dotted)."
+        said = f" Of {len(density):,} features {percent((density == 0).mean(), 1)} are silent and {percent((density > DENSE).mean(), 1)} dense (above {percent(DENSE)}, dotted)."
     n = int(sum(histogram.sum() for _, histogram in kept))
     return Drawn(
         made,

@@ -196,7 +196,7 @@ def sides(run: Source, pick: Pick) -> Drawn:
             y=rates[1, shown],
             mode="markers",
             name="a feature",
-            marker={"color": BLUE, "size": 5, "opacity": 0.6},
+            marker={"color": BLUE, "size": 5, "opacity": 0.75},
             customdata=shown.tolist(),
             hovertemplate="feature %{customdata}: prompt %{x:.2%}, response %{y:.2%}<extra></extra>",
         ),

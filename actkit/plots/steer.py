@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from actkit.numerals import percent, signed
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
 from actkit.plots.style import (
     BLUE,
@@ -190,10 +191,10 @@ def samples(run: Source, _pick: Pick) -> Drawn:
     made.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
     made.update_xaxes(title=f"{split} texts, by effect")
     made.update_yaxes(title=_unit(metric))
-    share = "" if chosen["share_right"] is None else f"; {chosen['share_right']:.0%} move as expected"
+    share = "" if chosen["share_right"] is None else f"; {percent(chosen['share_right'])} move as expected"
     return Drawn(
         made,
-        f"Text by text: {plain(chosen['source'])}, layer {chosen['layer']}, strength {chosen['strength']:g}",
+        f"Text by text: {plain(chosen['source'])}, layer {chosen['layer']}, strength {signed(chosen['strength'])}",
         f"{len(own):,} {split} texts{share}. The band is the 95 % interval of their mean.",
         f"SELECT record_id, effect, delta_positive, delta_negative FROM 'RUN/effect_samples/*.parquet'\n"
         f"WHERE intervention_id = {chosen['intervention_id']} AND split = '{split}' AND metric = '{metric}' ORDER BY effect",
@@ -232,7 +233,7 @@ def _names(run: Source) -> dict[int, str]:
     ).to_pylist():
         ids = row["feature_ids"]
         several = f"{len(ids or ())} features" if len(ids or ()) > 1 else f"feature {(ids or [0])[0]}"
-        name = several if ids else f"{row['source']}, layer {row['layer']}, × {row['strength']:g}"
+        name = several if ids else f"{row['source']}, layer {row['layer']}, × {signed(row['strength'])}"
         found.setdefault(row["intervention_id"], label(name))
     return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actkit.plots.style import AMOUNT, DIVERGING, colour_bar, figure, label
+from actkit.plots.style import AMOUNT, LIGHT, SIGNED_AMOUNT, colour_bar, figure, label
 
 A_LINE = 10
 """Tokens in a line."""
@@ -34,7 +34,7 @@ def strip(
     shown = [abs(value) for line in values for value in line if value is not None]
     limit = top or max(shown, default=1.0) or 1.0
     colours: dict[str, Any] = (
-        {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit}
+        {"colorscale": SIGNED_AMOUNT, "zmin": -limit, "zmax": limit}
         if signed
         else {"colorscale": AMOUNT, "zmin": 0, "zmax": limit}
     )
@@ -43,7 +43,7 @@ def strip(
         y=list(range(len(names))),
         text=texts,
         texttemplate="%{text}",
-        textfont={"size": 10},
+        textfont={"size": 11, "color": LIGHT["font"]},
         xgap=2,
         ygap=2,
         hovertemplate="%{text}: %{z:.3g}<extra></extra>",

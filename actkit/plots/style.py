@@ -28,6 +28,8 @@ HEAT = "cividis"
 """For amounts: even for colour-blind eyes, and monotone in grey."""
 DIVERGING = ((0.0, "#e07b00"), (0.5, "#f4f4f2"), (1.0, "#2b7bba"))
 """For signed numbers, with 0 in the middle."""
+SIGNED_AMOUNT = ((0.0, "#f2a23c"), (0.5, "#f4f4f2"), (1.0, "#7db8e6"))
+"""The same under a text, which is dark on all of it."""
 LIGHT = {"font": "#1c1c1c", "paper": "#ffffff", "grid": "#e3e3e0", "zero": "#9a9a96"}
 DARK = {"font": "#e6e6e3", "paper": "#16181b", "grid": "#34373b", "zero": "#7d8085"}
 FAMILY = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
@@ -148,7 +150,7 @@ def wrapped(text: str, width: int) -> list[str]:
 def faded(colour: str) -> str:
     """A colour for an area."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
+    return f"rgba({red},{green},{blue},0.24)"
 
 
 def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str, **more: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.config import SaeDtype, SaeSpec, TokenSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import D_MODEL_WIDE
+from actkit.numerals import percent, signed
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.sae_choice import by_layer
@@ -172,12 +173,13 @@ def _symptoms(row: Mapping[str, Any], sae: Sae) -> list[str]:
     if row["n_tokens"] < FEW_TOKENS:
         return found
     if row["explained_variance"] is not None and row["explained_variance"] < 0:
-        found.append(f"{row['sae']} explains less than nothing of the variance ({row['explained_variance']:.2f})")
+        explained = signed(row["explained_variance"], ".2f")
+        found.append(f"{row['sae']} explains less than nothing of the variance ({explained})")
     if row["l0"] == 0:
         found.append(f"{row['sae']}: no feature is active anywhere")
     if row["dense_fraction"] > 0.5:
         found.append(
-            f"{row['sae']}: {row['dense_fraction']:.0%} of the features fire on more than a tenth of the tokens"
+            f"{row['sae']}: {percent(row['dense_fraction'])} of the features fire on more than a tenth of the tokens"
         )
     return found
 

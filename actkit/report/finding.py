@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from actkit.numerals import signed
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import drawn, pictures_of
 from actkit.runs.run import Run
@@ -14,7 +15,8 @@ def verdicts_of(facts: Mapping[str, Any]) -> list[str]:
     steered, concept, scores = ((facts.get(name) or {}) for name in ("steer", "concept", "scores"))
     for row in steered.get("verdicts", ()):
         how = ", chosen on the validation texts" if steered.get("chosen") else ""
-        found.append(f"{row['source']}, layer {row['layer']}, strength {row['strength']:g}{how}: {row['verdict']}")
+        strength = signed(row["strength"])
+        found.append(f"{row['source']}, layer {row['layer']}, strength {strength}{how}: {row['verdict']}")
     row = concept.get("chosen", {}).get(concept.get("method")) or {}
     if row.get("auroc_heldout") is not None:
         ends = (row.get("auroc_heldout_low"), row.get("auroc_heldout_high"))

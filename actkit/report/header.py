@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actkit.numerals import percent, signed
 from actkit.report.finding import verdicts_of
 from actkit.runs.facts import detected_of
 
@@ -78,7 +79,8 @@ def _health(row: Mapping[str, Any]) -> str:
     if not row.get("n_tokens"):
         return "no token but special ones"
     explained = row.get("explained_variance")
+    silent, dense = (percent(row[of], 1) for of in ("dead_fraction", "dense_fraction"))
     return (
-        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else f'{explained:.3f}'}, "
-        f"{row['dead_fraction']:.1%} silent and {row['dense_fraction']:.1%} dense features, {row['n_tokens']:,} tokens"
+        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
+        f"{silent} silent and {dense} dense features, {row['n_tokens']:,} tokens"
     )

@@ -10,7 +10,7 @@ from actkit.report.feature_views import one_feature
 from actkit.report.features_in_order import features_in_order, ordered_features
 from actkit.report.mapped_texts import MappedTexts, mapped_texts
 from actkit.report.projections import Projection, projections_of
-from actkit.report.run_blocks import ROWS, SNIPPET, drawn_pictures
+from actkit.report.run_blocks import ROWS, beginning, drawn_pictures
 from actkit.report.text_views import Scale, scales_of, views_of
 from actkit.report.token_index import token_index
 from actkit.runs.by_sequence import sequence_of_record
@@ -99,7 +99,7 @@ class LiveRun:
                 if n >= ROWS:
                     return
                 n += 1
-                yield [*(row[name] for name in columns[:5]), "live", (row["text"] or "")[:SNIPPET]]
+                yield [*(row[name] for name in columns[:5]), "live", beginning(row["text"] or "")]
 
     def _tokens(self) -> list[Any]:
         if not self.scales:

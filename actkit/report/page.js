@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const LIVE = document.documentElement.dataset.live === "true";
 const AROUND = 24;
+const SHORT = 16;  // characters of a cell that no line break may take apart
 const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 // Elements: el("a", {href: …}, child, "text"): strings become text nodes, never markup.
@@ -34,7 +35,7 @@ function visible(text, folded) {
   }
   return shown;
 }
-const number = (value, digits = 3) => value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toLocaleString("en", {maximumSignificantDigits: digits});
+const number = (value, digits = 3) => value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toLocaleString("en", {maximumSignificantDigits: digits}).replace("-", "−");
 const count = (value) => value === null || value === undefined ? "–" : value.toLocaleString("en");
 const percent = (value) => value === null || value === undefined ? "–" : (100 * value).toPrecision(3) + " %";
 
@@ -138,7 +139,7 @@ function coloursOf(run, view, wanted) {
     if (!of.some((one) => one.length)) return;
     const most = Math.max(1, ...of.map((one) => one.length ? one[0].length : 0));
     if (wanted && wanted[0] === sae) found.unshift({name: "feature " + wanted[1], key: "orange: from 0 to its largest anywhere, " + number(scaleOf(run, sae, wanted[1])), of: (at) => { const hit = featuresOf(view, at, sae).find(([id]) => id === wanted[1]); return {style: heat(hit ? hit[1] : 0), says: hit ? number(hit[1] / 255 * scaleOf(run, sae, wanted[1])) : "not active"}; }});
-    found.push({name: "active features shown, " + (runs[run].saes[sae] || {}).name, of: (at) => { const n = featuresOf(view, at, sae).length; return {style: heat(160 * n / most), says: n + " features"}; }});
+    found.push({name: "active features shown, " + (runs[run].saes[sae] || {}).name, key: "orange: from none to " + count(most), of: (at) => { const n = featuresOf(view, at, sae).length; return {style: heat(160 * n / most), says: n + " features"}; }});
   });
   found.push(none);
   return found;
@@ -217,15 +218,16 @@ async function featurePage(run, sae, id) {
 function table(columns, rows, most) {
   let shown = rows.slice(), by = null, down = true;
   const body = el("tbody"), said = el("p", {class: "legend"});
-  const fill = () => { body.replaceChildren(...shown.slice(0, most).map((row) => el("tr", null, columns.map((column) => { const cell = column.cell ? column.cell(row) : column.value(row); return el("td", {class: column.text ? "" : "n"}, cell instanceof Node ? cell : column.text ? el("bdi", null, visible(cell === null || cell === undefined ? "" : cell)) : cell); })))); said.textContent = shown.length > most ? count(most) + " of " + count(shown.length) + " rows" : count(shown.length) + " rows"; };
+  const fill = () => { body.replaceChildren(...shown.slice(0, most).map((row) => el("tr", null, columns.map((column) => { const cell = column.cell ? column.cell(row) : column.value(row); return el("td", {class: !column.text ? "n" : String(cell).length <= SHORT ? "whole" : ""}, cell instanceof Node ? cell : column.text ? el("bdi", null, visible(cell === null || cell === undefined ? "" : cell)) : cell); })))); said.textContent = shown.length > most ? count(most) + " of " + count(shown.length) + " rows" : count(shown.length) + " rows"; };
   const sort = (column) => { down = by === column ? !down : true; by = column; shown.sort((a, b) => { const x = column.value(a), y = column.value(b); if (x === y) return 0; if (x === null || x === undefined) return 1; if (y === null || y === undefined) return -1; return (x < y ? 1 : -1) * (down ? 1 : -1); }); fill(); };
   fill();
-  return [said, el("table", null, el("thead", null, el("tr", null, columns.map((column) => el("th", {class: column.text ? "" : "n", "data-sort": "", tabindex: "0", on: {click: () => sort(column), keydown: (event) => { if (event.key === "Enter") sort(column); }}}, column.name)))), body)];
+  return [said, el("table", {class: columns.some((column) => column.text) ? "" : "figures"}, el("thead", null, el("tr", null, columns.map((column) => el("th", {class: column.text ? "" : "n", "data-sort": "", tabindex: "0", on: {click: () => sort(column), keydown: (event) => { if (event.key === "Enter") sort(column); }}}, column.name)))), body)];
 }
 function featuresPage(run) {
   const made = [crumbs(run, "features"), el("h1", null, "Features")];
   runs[run].features.forEach((rows, sae) => {
-    const columns = [{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(run, sae, row[0])}, row[0])}, {name: "active on", value: (row) => row[1], cell: (row) => count(row[1])}, {name: "density", value: (row) => row[2], cell: (row) => percent(row[2])}, {name: "largest", value: (row) => row[3], cell: (row) => number(row[3])}];
+    const every = [{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(run, sae, row[0])}, row[0])}, {name: "active on", value: (row) => row[1], cell: (row) => count(row[1])}, {name: "density", value: (row) => row[2], cell: (row) => percent(row[2])}, {name: "largest", value: (row) => row[3], cell: (row) => number(row[3])}];
+    const columns = every.filter((column) => rows.some((row) => column.value(row) !== null));
     if (rows.some((row) => row[5])) columns.push({name: "rank", value: (row) => row[5] === null ? null : -row[5], cell: (row) => count(row[5])}, {name: "AUROC", value: (row) => row[6], cell: (row) => number(row[6])}, {name: "q", value: (row) => row[7] === null ? null : -row[7], cell: (row) => number(row[7], 2)});
     made.push(el("h3", null, el("bdi", null, visible(runs[run].saes[sae].name))), ...table(columns, rows, 1000));
   });
@@ -311,7 +313,7 @@ function setTheme(name) {
 function keys(event) {
   if (event.target.matches("input, select, textarea")) { if (event.key === "Escape") event.target.blur(); return; }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/") { event.preventDefault(); $("search").focus(); }
+  if (event.key === "/") { if ($("search")) { event.preventDefault(); $("search").focus(); } }
   else if (event.key === "Escape") location.hash = "#/";
   else if (event.key === "j" || event.key === "k") {
     const step = event.key === "j" ? 1 : -1;
@@ -331,7 +333,7 @@ async function begin() {
   $("theme").addEventListener("click", () => setTheme(dark() ? "light" : "dark"));
   addEventListener("keydown", keys);
   addEventListener("hashchange", route);
-  $("search").addEventListener("keydown", (event) => {
+  if ($("search")) $("search").addEventListener("keydown", (event) => {
     const text = event.target.value;
     if (event.key !== "Enter" || !text.trim()) return;
     const sae = runs.findIndex((run) => run.features.length);

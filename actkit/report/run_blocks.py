@@ -144,9 +144,14 @@ def _text_blocks(page: Page) -> Iterator[list[dict[str, Any]]]:
 
 def _listed(view: dict[str, Any], block: str) -> list[Any]:
     skip = set(view["special"])
-    text = "".join(text for at, text in enumerate(view["texts"][:60]) if at not in skip)
+    text = beginning("".join(text for at, text in enumerate(view["texts"][: 2 * SNIPPET]) if at not in skip))
     about = [view["sequence_id"], view["record_id"], view.get("side"), view.get("label"), view["n_tokens"]]
-    return [*about, block, text[:SNIPPET]]
+    return [*about, block, text]
+
+
+def beginning(text: str) -> str:
+    """What a list shows of a text."""
+    return text if len(text) <= SNIPPET else f"{text[: SNIPPET - 1].rstrip()}…"
 
 
 def _n_texts(run: Run) -> int:

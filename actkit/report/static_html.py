@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from actkit.numerals import signed
 from actkit.plots.style import visible
 from actkit.report.header import header, warnings_of
 
@@ -39,9 +40,9 @@ def cell(value: Any, longest: int | None = CELL) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return signed(value, ".4g")
     if isinstance(value, list):
-        shown = ", ".join(f"{item:.3g}" if isinstance(item, float) else str(item) for item in value[:3])
+        shown = ", ".join(signed(item, ".3g") if isinstance(item, float) else str(item) for item in value[:3])
         return text(f"[{shown}{', …' if len(value) > 3 else ''}] × {len(value)}", CELL)
     return text(value, longest)
 
@@ -83,7 +84,8 @@ def feature_html(name: str, page: Mapping[str, Any]) -> str:
         pieces = [units[a:b].decode("utf-16-le", "replace") for a, b in zip([0, *ends], ends, strict=False)]
         value = context["levels"][context["at"]] / 255 * page["scale"]
         rows.append(
-            f"<tr><td {LEFT}>{value:.3g}</td><td {LEFT}>{tokens(zip(pieces, context['levels'], strict=True))}</td></tr>"
+            f"<tr><td {LEFT}>{signed(value, '.3g')}</td>"
+            f"<td {LEFT}>{tokens(zip(pieces, context['levels'], strict=True))}</td></tr>"
         )
     shown = f"<table {TABLE}><tbody>{''.join(rows)}</tbody></table>"
     return f"<div><b>feature {page['id']}</b> of {text(name)}{table(('', ''), figures)}{shown}</div>"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from actkit.numerals import signed
 from actkit.runs.run import Run
 
 ROWS, MOST = 50, 2
@@ -56,7 +57,9 @@ def joined_features(first: Run, second: Run) -> Joined | None:
         mine, theirs = (_column(run, table, name, column) for run in (first, second))
         rows += [(number, key, mine[key], theirs[key]) for key in mine.keys() & theirs.keys()]
     rows.sort(key=lambda row: (-abs(row[2] - row[3]), row[0], row[1]))
-    shown = [(sae, feature, f"{a:.4g}", f"{b:.4g}", f"{b - a:+.4g}") for sae, feature, a, b in rows[:ROWS]]
+    shown = [
+        (sae, feature, signed(a, ".4g"), signed(b, ".4g"), signed(b - a, "+.4g")) for sae, feature, a, b in rows[:ROWS]
+    ]
     says = (
         f"{len(rows):,} features of {', '.join(same)}, whose weights are the same in both runs; the {len(shown)} that "
     )

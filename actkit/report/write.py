@@ -70,10 +70,13 @@ def _write(file: IO[bytes], runs: Sequence[Run], limit_mb: float) -> None:
     file.write(tail.encode("utf-8", "replace"))
 
 
-FOOTNOTES = (
-    "Activations of tokens are shown in 255 steps of their feature's largest one: off by at most a 510th of it.",
-    "j and k go to the next and the one before, / to the search, Escape back here.",
-)
+def _footnotes(has_features: bool) -> list[str]:
+    if not has_features:
+        return ["j and k go to the next and the one before, Escape back here."]
+    return [
+        "Activations of tokens are shown in 255 steps of their feature's largest one: off by at most a 510th of it.",
+        "j and k go to the next and the one before, / to the search, Escape back here.",
+    ]
 
 
 def page_parts(
@@ -101,7 +104,7 @@ def page_parts(
         differences=differences(*(run.facts for run in runs)) if len(runs) == MOST_RUNS else [],
         joined=joined_features(*runs) if len(runs) == MOST_RUNS else None,
         pictures=sections,
-        notes=FOOTNOTES,
+        notes=_footnotes(any(run.has_features for run in shown)),
     )
     if live:
         text = text.replace("<html ", '<html data-live="true" ', 1)

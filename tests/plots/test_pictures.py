@@ -25,6 +25,7 @@ from tests.command_line import Run
 
 CERTAINTY = re.compile("interval|band|quartile|chance|empty|95 of 100")
 """What a sentence says of how sure its figures are, or that they are one text's."""
+TYPED = re.compile(r"(?<![\w.)])-\.?\d|\d%")
 HOSTILE = '</a>\u202e\u0000\n<a href="javascript:">x</a>%{y}&lt;b&gt;</script>'
 
 
@@ -42,6 +43,8 @@ def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
         assert not {trace.type for trace in found.figure.data} & {"scattergl"}, "WebGL needs unsafe-eval"
         assert re.search(r"\d", found.says) and found.says.endswith("."), found.says
         assert CERTAINTY.search(found.says), found.says
+        for text in (found.title, found.says, *(str(trace.name) for trace in found.figure.data)):
+            assert not TYPED.search(text), "a minus is one, and per cent stand apart from their number"
         for axis in ("xaxis", "yaxis"):
             title = found.figure.layout[axis].title.text
             hidden = found.figure.layout[axis].showticklabels is False or found.figure.layout[axis].ticktext
@@ -72,6 +75,20 @@ def test_figures_are_those_of_the_tables(six_runs: Mapping[str, Path]) -> None:
     table = pairs.to_pandas("pairs")
     ok = table[table["status"] == "ok"]
     assert sorted(divergence.x) == sorted(ok["chosen_divergence"] - ok["chosen_response_start"])
+
+
+def test_positions_that_are_not_stored_are_gaps_and_one_line_stands_for_two_that_are_alike(
+    actkit: Run, tmp_path: Path
+) -> None:
+    """Cells beside a gap were as wide as the gap."""
+    asked = ("-p", "The capital of France is", "--layers", "0,1", "--positions", "1,3")
+    assert actkit("capture", *asked, "-o", str(tmp_path / "run")).status == 0
+    run = open_run(tmp_path / "run")
+    heat = draw(run, "norms").figure.data[0]
+    assert list(heat.x) == [1, 2, 3] and np.isnan(np.array(heat.z, float)).tolist() == [[False, True, False]] * 2
+    layers = drawn(next(picture for picture in pictures_of(run) if picture.name == "layers"), run, Pick())
+    assert [trace.name for trace in layers.figure.data] == ["hook_resid_post"]
+    assert "none of which is a special token" in layers.says
 
 
 def test_features_of_a_token_have_the_recall_and_precision_that_counting_gives(six_runs: Mapping[str, Path]) -> None:

@@ -19,6 +19,12 @@ FOREIGN = (
     "img, iframe, object, embed, base, form, meta[http-equiv=refresh], a[href^=javascript], [onerror], [onmouseover]"
 )
 PICTURES = 5
+LINES = """[...document.querySelectorAll('#detail td')].filter((cell) => cell.textContent.length <= 16).map((cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size;
+})"""
+"""Of each short cell of a table: on how many lines its text stands."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(800, "light"), (1600, "dark")])
 def test_every_page_draws_its_five_pictures_at_both_widths_in_both_themes(
-    width: int, scheme: Any, pages: Mapping[str, Path], browser: Any
+    width: int, scheme: Any, pages: Mapping[str, Path], six_runs: Mapping[str, Path], browser: Any
 ) -> None:
     names = sorted(pages)[width == 1600 :: 2]
     for name in names:
@@ -54,6 +60,11 @@ def test_every_page_draws_its_five_pictures_at_both_widths_in_both_themes(
             for box in [plot.bounding_box() for plot in seen.page.locator(".plot").all()]:
                 assert box and box["width"] <= width and box["height"] > 100
             assert seen.page.locator(".picture details pre").count() == PICTURES
+            has_features = bool(open_run(six_runs[name]).facts.get("saes"))
+            assert seen.page.locator("#search").count() == has_features, "a search that can find nothing"
+            assert ("510th" in seen.page.inner_text("footer")) == has_features
+            seen.to("#/0/sequences")
+            assert set(seen.page.evaluate(LINES)) <= {0, 1}, "a word is broken in a narrow column"
             assert not seen.problems, (name, seen.problems)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from actkit.analysis.concepts.contrast import Pairs
 from actkit.analysis.concepts.directions import FEWEST_PAIRS, FEWEST_STEMS, Split
+from actkit.numerals import percent, signed
 
 TOLD_BY_WORDS = 0.6
 """Above this share of the sides, what words alone tell of them is said."""
@@ -33,7 +34,7 @@ def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
         word, times = pairs.answers.positive.most_common(1)[0]
         yield (
             f"the two answers differ by the same few words in all pairs ({word!r} is positive {times:,} times and "
-            f"negative {pairs.answers.negative[word]:,} times), and these alone tell {told:.0%} of the sides: a "
+            f"negative {pairs.answers.negative[word]:,} times), and these alone tell {percent(told)} of the sides: a "
             "direction of the words cannot be told from one of what they stand for"
         )
     if len(pairs.template_names) < 2:
@@ -65,9 +66,9 @@ def _length(chosen: Mapping[str, Any], length: Mapping[str, Any] | None) -> Iter
     if left is not None:
         rest = f"within texts of about equal length its own is {left:.2f}"
     yield (
-        f"the chosen direction follows the length of the texts (Spearman {found:.2f} with their number of tokens): "
-        f"length alone separates the held-out sides with AUROC {length['held_out']['value']:.2f} (0.5 is chance), and "
-        f"{rest}"
+        f"the chosen direction follows the length of the texts (Spearman {signed(found, '.2f')} with their number of "
+        f"tokens): length alone separates the held-out sides with AUROC {length['held_out']['value']:.2f} (0.5 is "
+        f"chance), and {rest}"
     )
 
 

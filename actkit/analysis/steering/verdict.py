@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from actkit.numerals import percent
+
 LATE = 0.8
 """Layers behind this share of the model are left out: what acts there rewrites the output, not what leads to it."""
 
@@ -115,7 +117,7 @@ def verdict(row: Mapping[str, Any], budget: float) -> str:
         parts.append(f"chance {spelled(below)} to {spelled(above, True)}")
     share = _number(row["share_right"])
     if share is not None:
-        parts.append(f"{100 * share:.0f} % of {many}")
+        parts.append(f"{percent(share)} of {many}")
     cost = _number(row.get("delta_nll"))
     if cost is not None:
         over = "" if cost <= budget else f", over the budget of {spelled(budget)}"

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from actkit.cli.screen.console import console, draw_table, figure, headed, say
+from actkit.numerals import signed
 from actkit.runs.reader import rows_of_table
 
 SIGNED = "+.2f"
@@ -46,9 +47,8 @@ def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = 
     draw_table(shown, screen)
     for verdict in about["verdicts"]:
         chosen = " (chosen on the validation texts)" if about["chosen"] else ""
-        place = (
-            f"{verdict['do']} {verdict['source']}, layer {verdict['layer']}, strength {verdict['strength']:g}{chosen}"
-        )
+        strength = signed(verdict["strength"])
+        place = f"{verdict['do']} {verdict['source']}, layer {verdict['layer']}, strength {strength}{chosen}"
         screen.print(f"{place}:", markup=False)
         screen.print(f"  {verdict['verdict']}", markup=False, style="bold" if verdict["shown"] else None)
     for example in about.get("generated", ()):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
 from actkit.errors import in_short, listed
+from actkit.numerals import percent, signed
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
@@ -113,7 +114,7 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
     if facts.get("first_rejected"):
         screen.print(f"  the first rejected: {facts['first_rejected']}", markup=False)
     if counts["rejected"] >= MANY_REJECTED * counts["read"] > 0:
-        share = f"{counts['rejected'] / counts['read']:.0%} of the {facts['unit']}s were rejected"
+        share = f"{percent(counts['rejected'] / counts['read'])} of the {facts['unit']}s were rejected"
         say("warning", f"{share}: {'; '.join(kept_by(facts['rejected_reasons']))}", screen=screen)
 
 
@@ -160,8 +161,8 @@ def _health(row: Mapping[str, Any]) -> str:
         return "no token but special ones"
     explained = row["explained_variance"]
     return (
-        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else f'{explained:.3f}'}, "
-        f"{row['dead_fraction']:.1%} of features silent, {row['dense_fraction']:.1%} dense, "
+        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
+        f"{percent(row['dead_fraction'], 1)} of features silent, {percent(row['dense_fraction'], 1)} dense, "
         f"on {counted(row['n_tokens'], 'token')}"
     )
 
