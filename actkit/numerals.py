@@ -1,9 +1,13 @@
-"""Numbers as sentences, pictures and pages show them: with a minus that is one, and shares in percent."""
+"""Numbers as sentences, pictures and pages show them: with a minus that is one, powers of ten, shares in percent."""
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def signed(value: float, spec: str = "g") -> str:
     """A number by a format, U+2212 before it where it is negative: a hyphen is too short for that, and breaks lines."""
-    return format(value, spec).replace("-", "−")
+    digits, exponent, power = format(value, spec).partition("e")
+    raised = f" × 10{str(int(power)).translate(RAISED)}" if exponent else ""
+    return digits.replace("-", "−") + raised
 
 
 def percent(share: float, digits: int = 0) -> str:

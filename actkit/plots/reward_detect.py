@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from actkit.numerals import signed
 from actkit.plots.feature_rows import sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs, sql
 from actkit.plots.style import (
@@ -110,7 +111,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
             line={"color": GREY, "dash": "dot"},
             annotation={"text": "smallest p of the draws", "x": 0.5, "xanchor": "center", "yshift": 2},
         )
-        floor = f"; the draws give no p below {least:.1g}, the dotted line"
+        floor = f"; the draws give no p below {signed(least, '.1g')}, the dotted line"
     made.update_xaxes(title="AUROC, discovery")
     made.update_yaxes(title="−log₁₀ p", rangemode="tozero")
     methods = sorted({str(row["p_method"]) for row in kept})
@@ -293,7 +294,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
         made,
         f"Feature {number}, rank {row['rank']} of {len(rows):,}",
         f"Pooled activation of each text (0: not active) for both labels, and its AUROC with a 95 % interval: {row['auroc']:.3f} ({row['auroc_low']:.3f} to "
-        f"{row['auroc_high']:.3f}) in discovery{held}, q = {row['q_value']:.2g}; beside it within texts of equal length and within groups.",
+        f"{row['auroc_high']:.3f}) in discovery{held}, q = {signed(row['q_value'], '.2g')}; beside it within texts of equal length and within groups.",
         f"SELECT s.label, coalesce(list_extract(feature_activations, list_position(feature_ids, {number})), 0) AS pooled\n"
         f"FROM 'RUN/pooled_features/*.parquet' JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}'",
         opens="sequence",

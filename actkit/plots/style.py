@@ -24,8 +24,9 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 AMOUNT = ((0.0, "#f4f4f2"), (1.0, "#f2a23c"))
 """For amounts under a text, which is dark on all of it."""
-HEAT = "cividis"
-"""For amounts: even for colour-blind eyes, and monotone in grey."""
+HEAT = ((0.0, "#414d6b"), (1 / 3, "#7c7b78"), (2 / 3, "#bcae6c"), (1.0, "#fee838"))
+"""For amounts: cividis (doi:10.1371/journal.pone.0199239), even for colour-blind eyes and monotone in grey, less its
+darkest quarter, which cannot be told from a dark page."""
 DIVERGING = ((0.0, "#e07b00"), (0.5, "#f4f4f2"), (1.0, "#2b7bba"))
 """For signed numbers, with 0 in the middle."""
 SIGNED_AMOUNT = ((0.0, "#f2a23c"), (0.5, "#f4f4f2"), (1.0, "#7db8e6"))

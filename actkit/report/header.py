@@ -72,7 +72,7 @@ def verified(run: Path, facts: Mapping[str, Any]) -> str:
 def _worst(found: Mapping[str, Any]) -> str:
     rows = [*(found.get("hook_points") or {}).values(), *(found.get("saes") or {}).values()]
     errors = [row["worst_error"] for row in rows if isinstance(row, Mapping) and row.get("worst_error") is not None]
-    return f"; worst error against the plain model {max(errors):.1e}" if errors else ""
+    return f"; worst error against the plain model {signed(max(errors), '.1e')}" if errors else ""
 
 
 def _health(row: Mapping[str, Any]) -> str:

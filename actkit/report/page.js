@@ -36,6 +36,7 @@ function visible(text, folded) {
   return shown;
 }
 const number = (value, digits = 3) => value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toLocaleString("en", {maximumSignificantDigits: digits}).replace("-", "−");
+const fixed = (value) => value === null || value === undefined ? "–" : value.toFixed(3);
 const count = (value) => value === null || value === undefined ? "–" : value.toLocaleString("en");
 const percent = (value) => value === null || value === undefined ? "–" : (100 * value).toPrecision(3) + " %";
 
@@ -202,7 +203,7 @@ async function featurePage(run, sae, id) {
   if (!page) return [crumbs(run, "feature " + id), el("p", null, "Feature " + id + " of ", el("bdi", null, visible(named)), " has no page here: it is not active, or left out. "), notes(run)];
   order = (runs[run].features[sae] || []).filter((row) => row[4] !== null || LIVE).map((row) => featureAt(run, sae, row[0]));
   const made = [crumbs(run, el("a", {href: "#/" + run + "/features"}, "features"), " › feature " + id), el("h1", null, "Feature " + id)];
-  made.push(facts([["SAE", named], ["active on", page.n_active === undefined ? null : count(page.n_active) + " tokens, " + percent(page.density)], ["mean", page.mean === undefined ? null : number(page.mean)], ["largest", number(page.scale)], ["rank", page.rank], ["AUROC", page.auroc === undefined ? null : number(page.auroc) + " (" + number(page.auroc_low) + " to " + number(page.auroc_high) + ")" + (page.auroc_heldout === undefined ? "" : ", held out " + number(page.auroc_heldout))], ["at equal length", page.auroc_length_adjusted === undefined ? null : number(page.auroc_length_adjusted)], ["q", page.q_value === undefined ? null : number(page.q_value)], ["elsewhere", page.url && /^https:\/\//.test(page.url) ? el("a", {href: page.url, rel: "noreferrer noopener", target: "_blank"}, page.url) : null]]));
+  made.push(facts([["SAE", named], ["active on", page.n_active === undefined ? null : count(page.n_active) + " tokens, " + percent(page.density)], ["mean", page.mean === undefined ? null : number(page.mean)], ["largest", number(page.scale)], ["rank", page.rank], ["AUROC", page.auroc === undefined ? null : fixed(page.auroc) + " (" + fixed(page.auroc_low) + " to " + fixed(page.auroc_high) + ")" + (page.auroc_heldout === undefined ? "" : ", held out " + fixed(page.auroc_heldout))], ["at equal length", page.auroc_length_adjusted === undefined ? null : fixed(page.auroc_length_adjusted)], ["q", page.q_value === undefined ? null : number(page.q_value)], ["elsewhere", page.url && /^https:\/\//.test(page.url) ? el("a", {href: page.url, rel: "noreferrer noopener", target: "_blank"}, page.url) : null]]));
   if (page.histogram) {
     const most = Math.log1p(Math.max(...page.histogram));
     made.push(el("h3", null, "Activations"), el("div", {class: "histogram", title: "logarithmic"}, page.histogram.map((n, bin) => el("i", {style: "height: " + (100 * Math.log1p(n) / most).toFixed(1) + "%", title: count(n) + " tokens from " + number(bin / page.histogram.length * page.scale)}))), el("p", {class: "legend"}, "0 to " + number(page.scale) + ", heights logarithmic"));
@@ -228,7 +229,7 @@ function featuresPage(run) {
   runs[run].features.forEach((rows, sae) => {
     const every = [{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(run, sae, row[0])}, row[0])}, {name: "active on", value: (row) => row[1], cell: (row) => count(row[1])}, {name: "density", value: (row) => row[2], cell: (row) => percent(row[2])}, {name: "largest", value: (row) => row[3], cell: (row) => number(row[3])}];
     const columns = every.filter((column) => rows.some((row) => column.value(row) !== null));
-    if (rows.some((row) => row[5])) columns.push({name: "rank", value: (row) => row[5] === null ? null : -row[5], cell: (row) => count(row[5])}, {name: "AUROC", value: (row) => row[6], cell: (row) => number(row[6])}, {name: "q", value: (row) => row[7] === null ? null : -row[7], cell: (row) => number(row[7], 2)});
+    if (rows.some((row) => row[5])) columns.push({name: "rank", value: (row) => row[5] === null ? null : -row[5], cell: (row) => count(row[5])}, {name: "AUROC", value: (row) => row[6], cell: (row) => fixed(row[6])}, {name: "q", value: (row) => row[7] === null ? null : -row[7], cell: (row) => number(row[7], 2)});
     made.push(el("h3", null, el("bdi", null, visible(runs[run].saes[sae].name))), ...table(columns, rows, 1000));
   });
   made.push(notes(run));

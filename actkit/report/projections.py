@@ -49,7 +49,8 @@ def projections_of(run: Run) -> list[Projection]:
 
 def _stored(run: Run) -> list[Projection]:
     first = read_part(parts(run.path, "projections")[0], ["layer", "method"])
-    kinds = sorted({(row["method"], row["layer"]) for row in first.to_pylist()})
+    best = _chosen(run)
+    kinds = sorted({(row["method"], row["layer"]) for row in first.to_pylist()}, key=lambda kind: (kind != best, kind))
 
     def reads(method: str, layer: int) -> Callable[[str], Values]:
         def read(part: str) -> Values:
@@ -62,6 +63,15 @@ def _stored(run: Run) -> list[Projection]:
         return read
 
     return [Projection(f"projection on {method}, layer {layer}", reads(method, layer)) for method, layer in kinds]
+
+
+def _chosen(run: Run) -> tuple[str, int] | None:
+    """Method and layer of the direction that the run chose, which comes first; None where it chose none."""
+    try:
+        row = chosen(run, Pick())
+    except LackingError:
+        return None
+    return row["method"], row["layer"]
 
 
 def _of_pairs(run: Run) -> Projection:

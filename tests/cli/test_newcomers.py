@@ -458,7 +458,7 @@ def test_a_fifth_that_is_rejected_is_a_warning_and_says_what_keeps_it(
     small = ("--layers", "0", "--positions", "divergence")
     write_lines("in.jsonl", *PAIRS, {"prompt": "Is 5 even?", "chosen": "Yes."})
     said = actkit("dpo", "in.jsonl", "-o", "x", *small).err
-    assert "warning: 20% of the records were rejected: actkit peek FILE shows the fields" in said
+    assert "warning: 20 % of the records were rejected: actkit peek FILE shows the fields" in said
     write_lines("in.jsonl", *PAIRS, *PAIRS, {"prompt": "Is 5 even?", "chosen": "Yes."})
     assert "were rejected" not in actkit("dpo", "in.jsonl", "-o", "y", *small).err
 

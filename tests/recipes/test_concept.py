@@ -260,7 +260,7 @@ def test_letters_that_are_always_the_answer_of_one_side_are_said_to_tell_the_sid
     said = [text for text in found(tmp_path, records).facts["concept"]["warnings"] if "same few words" in text]
     assert bool(said) != exchanged
     assert (
-        exchanged or "'A' is positive 6 times and negative 0 times), and these alone tell 100% of the sides" in said[0]
+        exchanged or "'A' is positive 6 times and negative 0 times), and these alone tell 100 % of the sides" in said[0]
     )
 
 
