@@ -39,19 +39,19 @@ class Strongest:
     @property
     def activations(self) -> Floats:
         """[n_features, most], strongest first; 0 where there are fewer."""
-        self._settle()
+        self.settle()
         return self._activations
 
     @property
     def sequence_ids(self) -> Ints:
         """[n_features, most] of those tokens."""
-        self._settle()
+        self.settle()
         return self._sequence_ids
 
     @property
     def positions(self) -> Ints:
         """[n_features, most] of those tokens."""
-        self._settle()
+        self.settle()
         return self._positions
 
     def add(
@@ -77,9 +77,9 @@ class Strongest:
             self._waiting.append((ids, activations[strong], own, positions[at].astype(np.int64), kind))
             self._count += len(strong)
             if self._count > self._most_waiting:
-                self._settle()
+                self.settle()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Take what waits in, and know better afterwards what is too weak."""
         if not self._count:
             return
@@ -89,20 +89,27 @@ class Strongest:
         touched = np.flatnonzero(np.bincount(every[0], minlength=len(self._least)))
         known: tuple[npt.NDArray[Any], ...] = (self._activations, self._sequence_ids, self._positions, self._kinds)
         # Earlier ones come first, so that of equal ones they stay.
-        old = (np.repeat(touched, most), *(array[touched].reshape(-1) for array in known))
+        there = self._activations[touched] > 0
+        old = (np.repeat(touched, there.sum(1)), *(array[touched][there] for array in known))
         ids, values, sequences, places, kinds = (np.concatenate(arrays) for arrays in zip(old, every, strict=True))
         # A positive float32 is ordered as its bits are.
         order = stable_order((ids << 32) | (np.int64(0x7FFFFFFF) - values.view(np.int32)))
-        order = order[values[order] > 0]
-        first = _first_of_kind(ids[order], kinds[order])
-        order = order[first]
+        order = order[_first_of_kind(ids[order], kinds[order])]
+        rank = rank_within(ids[order])
+        order, rank = order[rank < most], rank[rank < most]
         ids = ids[order]
-        rank = np.arange(len(ids)) - np.searchsorted(ids, ids, side="left")
-        order, ids, rank = order[rank < most], ids[rank < most], rank[rank < most]
         for array, new in zip(known, (values, sequences, places, kinds), strict=True):
             array[touched] = 0
             array[ids, rank] = new[order]
         self._least = self._activations[:, -1].copy()
+
+
+def rank_within(groups: Ints) -> Ints:
+    """[n] how many of the same group come before each; groups [n] ascend."""
+    n = len(groups)
+    first = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])[:n])
+    rank: Ints = np.arange(n) - np.repeat(first, np.diff(np.append(first, n)))
+    return rank
 
 
 def stable_order(keys: Ints) -> Ints:
@@ -116,15 +123,16 @@ def stable_order(keys: Ints) -> Ints:
     return order
 
 
-def _first_of_kind(ids: Ints, kinds: Ints) -> Ints:
-    """Where each kind of a feature comes first, ascending; ids [n] and kinds [n]."""
+def _first_of_kind(ids: Ints, kinds: Ints) -> npt.NDArray[np.bool_]:
+    """[n] whether each is the first of its kind for its feature; ids [n] and kinds [n]."""
     if kinds.max(initial=0) >> 40 or ids.max(initial=0) >> 23:
         kinds = np.unique(kinds, return_inverse=True)[1]
     keys = (ids << 40) | kinds
     order = stable_order(keys)
+    keys = keys[order]
     first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = keys[order[1:]] != keys[order[:-1]]
-    return np.sort(order[first])
+    first[order[1:]] = keys[1:] != keys[:-1]
+    return first
 
 
 def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.Array:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.co_active import co_active
-from actkit.analysis.contexts import ContextFile, context_lists, stable_order
+from actkit.analysis.contexts import ContextFile, context_lists, rank_within, stable_order
 from actkit.analysis.entries_by_feature import EntriesByFeature
 from actkit.analysis.feature_tally import BINS, SAMPLED, SPARE, Tally, tally
 from actkit.analysis.windows import Windows
@@ -129,8 +129,7 @@ def _contexts(tokens: _Tokens, texts: Windows, block: Ints) -> pa.Array:
     """The strongest tokens of each feature of a block, no two of equal text."""
     features = tokens.features - block[0]
     first = np.flatnonzero(~texts.is_repeated(features))
-    rank = np.arange(len(first)) - np.searchsorted(features[first], features[first], side="left")
-    kept = first[rank < CONTEXTS_KEPT]
+    kept = first[rank_within(features[first]) < CONTEXTS_KEPT]
     ends = np.searchsorted(features[kept], np.arange(len(block) + 1))
     return tokens.where(kept).lists(ends, texts.taken(kept))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.contexts import Strongest
+from actkit.analysis.contexts import Strongest, rank_within
 from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.entries_by_feature import EntriesByFeature
 from actkit.analysis.entry_chunk import Chunk, Floats, Int32s
@@ -26,6 +26,8 @@ PICKED = 1.8
 """Times as many are picked at random at first: fewer than SAMPLED by a chance of 1 in 1,000."""
 SPARE = 10
 """Strongest tokens beyond those shown, for those whose text is the same."""
+BLOCK = 1 << 13
+"""Features whose strongest tokens are looked for together."""
 ENOUGH, MORE = 1.5, 8
 """Times as many tokens are looked at for the strongest of different texts, and how many times as many where those were
 too few."""
@@ -79,11 +81,22 @@ def _features(starts: Int32s, at: Ints) -> Ints:
 
 def _first_sampled(features: Ints, sequences: Ints, positions: Ints, bits: Ints, order: Ints) -> tuple[Ints, ...]:
     """Of each feature those that come first at random, in the order of tokens as before."""
-    by_chance = np.lexsort((order, features))
-    ranked = features[by_chance]
-    rank = np.arange(len(ranked)) - np.searchsorted(ranked, ranked, side="left")
-    kept = np.sort(by_chance[rank < SAMPLED])
+    by_chance = _by_both(features, order)
+    kept = np.zeros(len(features), dtype=np.bool_)
+    kept[by_chance[rank_within(features[by_chance]) < SAMPLED]] = True
     return features[kept], sequences[kept], positions[kept], bits[kept]
+
+
+def _by_both(features: Ints, priorities: Ints) -> Ints:
+    """The order by feature, then by priority, numbers below 2^53: most are told apart by their first 32 bits."""
+    keys = features << 32 | priorities >> 21
+    order = np.argsort(keys)
+    ranked = keys[order]
+    equal = ranked[1:] == ranked[:-1]
+    tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
+    some = order[tied]
+    order[tied] = some[np.lexsort((some, priorities[some], ranked[tied]))]
+    return order
 
 
 class _Kinds:
@@ -115,12 +128,18 @@ def _strongest(entries: EntriesByFeature, histogram: Ints, scale: npt.NDArray[np
         lowest = BINS - 1 - np.minimum((above < enough).sum(1), BINS - 1)
         # A bin's edge is rounded.
         least = np.where(wanting, np.nextafter((lowest / scale).astype(np.float32), np.float32(0)), np.float32(np.inf))
-        for chunk in entries.chunks():
-            starts, values = chunk.starts(0, entries.d_sae), chunk.values()
-            at = np.flatnonzero(values >= np.repeat(least, np.diff(starts)))
-            own = chunk.rows()[at]
-            sequences = chunk.sequences()[own]
-            found.add(_features(starts, at), values[at], sequences, chunk.positions(own), kinds.of(sequences))
+        for first in range(0, entries.d_sae, BLOCK):
+            last = min(first + BLOCK, entries.d_sae)
+            for chunk in entries.chunks():
+                starts = chunk.starts(first, last)
+                begin, n = int(starts[0]), int(starts[-1] - starts[0])
+                values = chunk.values(begin, n)
+                at = np.flatnonzero(values >= np.repeat(least[first:last], np.diff(starts)))
+                own = chunk.rows(begin, n)[at]
+                sequences = chunk.sequences()[own]
+                features = first + _features(starts - starts[0], at)
+                found.add(features, values[at], sequences, chunk.positions(own), kinds.of(sequences))
+            found.settle()  # what has been settled is sorted again whenever more comes
         wanting &= (lowest > 0) & (found.activations[:, -1] == 0)
         enough *= MORE
     return found
