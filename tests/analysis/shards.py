@@ -18,8 +18,8 @@ GROUPED = {
     "pooled_features": "sae",
 }
 """Table → the column by whose values it has row groups."""
-OF_RECORDS = ("pairs", "rejected")
-OF_SEQUENCES = ("sequences", "tokens", *GROUPED)
+OF_RECORDS = ("pairs", "rejected", "steered_texts")
+OF_SEQUENCES = ("sequences", "tokens", "logprobs", *GROUPED)
 
 
 def recut(run: Path, out: Path, ends: list[int]) -> Path:

@@ -1,7 +1,7 @@
 """How a run is cut into shards changes no table that is computed at its end, and ends none of them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import pyarrow as pa
 import pytest
 
 from actkit.analysis.concepts.concept import concept_tables
+from actkit.analysis.concepts.projections import projections
+from actkit.analysis.feature_positions import feature_positions
 from actkit.analysis.feature_stats import feature_stats
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
+from actkit.analysis.steering.tables import steering_tables
 from actkit.cli.app import main
 from actkit.runs.facts import facts_of
 from tests.analysis.shards import recut, whole
@@ -144,6 +147,51 @@ def test_no_layout_of_shards_changes_what_is_computed_at_the_end(
     for number, ends in enumerate(_layouts(n)):
         found = _joined(FINISH[command](recut(run, tmp_path / str(number), ends), saes))
         assert found.keys() == expected.keys()
+        for name, table in expected.items():
+            _assert_equal(found[name].to_pylist(), table.to_pylist(), f"{name} of shards {ends}")
+
+
+def _projected(run: Path, facts: dict[str, Any], of: Path) -> Tables:
+    (run / "directions").symlink_to(of / "directions")
+    table = pa.concat_tables(projections(run, facts["concept"]["chosen"]))
+    yield "projections", table.sort_by([(name, "ascending") for name in ("method", "sequence_id", "position")])
+
+
+def _steered(run: Path, facts: dict[str, Any], of: Path) -> Tables:
+    report: dict[str, Any] = {}
+    yield from steering_tables(
+        run, whole(of, "interventions").to_pylist(), **facts["statistics"]["steering_tables"], report=report
+    )
+    yield "about", pa.table({"text": [json.dumps(_rounded(report), sort_keys=True)]})
+
+
+def _features(run: Path, facts: dict[str, Any], _of: Path) -> Tables:
+    yield from _statistics(run, facts["saes"])
+    for sae in facts["saes"]:
+        for groups in feature_positions(run, sae["name"], sae["d_sae"], run):
+            yield "feature_positions", pa.concat_tables(groups.values())
+
+
+OF_SIX: dict[str, Callable[[Path, dict[str, Any], Path], Tables]] = {
+    "concept": _projected,
+    "sae-extract": _features,
+    "feature-dataset": _features,
+    "steer": _steered,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", OF_SIX)
+def test_nor_what_is_made_of_directions_of_features_and_of_steering(
+    six_runs: Mapping[str, Path], tmp_path: Path, command: str
+) -> None:
+    run = six_runs[command]
+    facts: dict[str, Any] = dict(facts_of(run))
+    n = int(np.max(whole(run, "sequences", ["record_id"])["record_id"].to_numpy())) + 1
+    expected = _joined(OF_SIX[command](recut(run, tmp_path / "whole", [0, n]), facts, run))
+    assert all(map(len, expected.values()))
+    for number, ends in enumerate(_layouts(n)):
+        found = _joined(OF_SIX[command](recut(run, tmp_path / str(number), ends), facts, run))
         for name, table in expected.items():
             _assert_equal(found[name].to_pylist(), table.to_pylist(), f"{name} of shards {ends}")
 
