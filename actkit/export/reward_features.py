@@ -119,6 +119,7 @@ def _about_length(length: Mapping[str, Any]) -> list[str]:
     said = [f"{says}: read auroc_length_adjusted"]
     if left_of_length(length):
         said.append(
-            f"length alone still has AUROC {left:.2f} among texts of about equal length: what responds has more there"
+            f"length alone still has AUROC {left:.2f} among texts of about equal length: what responds is further from "
+            "0.5 there"
         )
     return said

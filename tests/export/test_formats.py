@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +55,27 @@ def test_arrays_are_written_without_torch(capture_run: Path, tmp_path: Path) -> 
     )
     subprocess.run([sys.executable, "-c", script, str(capture_run), str(tmp_path / "x.npz")], check=True, timeout=100)
     assert {"sequence_ids", "positions"} < set(np.load(tmp_path / "x.npz").files)
+
+
+@pytest.mark.parametrize("to", ["npz", "safetensors", "gguf"])
+def test_file_and_folder_are_on_disk_before_and_after_the_renaming(
+    to: str, concept_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    real, replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real(descriptor)
+
+    def renamed(*places: Any) -> None:
+        done.append("rename")
+        replace(*places)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", renamed)
+    export(concept_run, to, tmp_path / "x")
+    assert done[-3:] == ["file", "rename", "folder"]
 
 
 def test_without_out_the_file_stands_beside_the_run(concept_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,16 @@ def make(run: Path, steps: list[Step], sealing: str) -> None:
     for what, *numbers in steps:
         try:
             STEPS[what](run, *numbers)
-        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, pa.ArrowException):
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            ArithmeticError,
+            AttributeError,
+            RecursionError,
+            pa.ArrowException,
+        ):
             continue
     try:
         {"as it is": lambda _run: None, "last manifest": reseal, "every manifest": seal}[sealing](run)

@@ -269,3 +269,20 @@ def test_a_list_of_answers_without_one_is_no_side(answers: list[Any]) -> None:
     with pytest.raises(RecordError) as caught:
         parse_contrast(value)
     assert caught.value.field == "answer_not_matching_behavior"
+
+
+@pytest.mark.parametrize(
+    ("beside", "before"),
+    [
+        ({"prompt": "Q?"}, ["user: Q?", "assistant: yes"]),
+        ({"system": "S"}, ["system: S", "user: yes"]),
+        ({"prompt": "Q?", "history": [["a", "b"]]}, ["user: a", "assistant: b", "user: Q?", "assistant: yes"]),
+    ],
+)
+def test_what_stands_beside_both_sides_stands_before_both(beside: dict[str, Any], before: list[str]) -> None:
+    """They were read as two texts alone."""
+    found = parse_contrast({**beside, "positive": "yes", "negative": "no"})
+    said = [
+        [f"{each['role']}: {each['content']}" for each in side.messages] for side in (found.positive, found.negative)
+    ]
+    assert said[0] == before and said[1] == [*before[:-1], before[-1].replace("yes", "no")]

@@ -24,6 +24,7 @@ from actkit.analysis.length import length_strata
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, RunError, UsageError
+from actkit.export.reward_features import caveats
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.labels import FeedbackFields
 from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
@@ -215,6 +216,21 @@ def test_length_is_told_apart(tmp_path: Path) -> None:
     assert (dense_ones["auroc_length_adjusted"] < dense_ones["auroc"]).mean() > 0.9
     warnings = json.loads((finished.path / "reward_features.json").read_text(encoding="utf-8"))["warnings"]
     assert any("length alone separates the classes" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.97])
+def test_what_length_tells_among_texts_of_equal_length_is_said_by_its_distance_from_chance(
+    left: float, grouped: Finished
+) -> None:
+    """An AUROC of 0.00 is as much as one of 1.00, and was called nothing left."""
+    length = {"all": {"value": 0.97, "low": 0.9, "high": 1.0}, "within_strata": left}
+    told = caveats({**grouped.facts["scores"], "length_only": length})
+    assert any("AUROC 0.97 over all texts (0.5 is chance): read auroc_length_adjusted" in text for text in told)
+    assert any(f"AUROC {left:.2f} among" in text and "is further from 0.5 there" in text for text in told)
+    assert not any(
+        "among texts" in text
+        for text in caveats({**grouped.facts["scores"], "length_only": length | {"within_strata": 0.5}})
+    )
 
 
 def test_length_strata_hold_texts_of_about_one_length() -> None:
