@@ -21,6 +21,7 @@ import actkit
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.saes import sae_lens
 from actkit.bundled import TINY
+from actkit.config import SaeDtype
 from tests.benchmarks import agreement, own, roofline
 from tests.benchmarks.measure import SAME_KERNELS, TUNED, WHOLE, WORK, Measured, clocked, turns
 from tests.benchmarks.reference import TOP_K
@@ -104,10 +105,11 @@ def make(folder: Path, size: Size = FULL, model: Path | None = None) -> Inputs:
         AutoModelForCausalLM.from_config(config).save_pretrained(model)
         tokenizer.save_pretrained(model)
     tokenizer = AutoTokenizer.from_pretrained(model)
-    write_documents(folder, [texts(tokenizer)(size.tokens - 40) for _ in range(size.documents)])
-    documents = pd.read_json(folder / "documents.jsonl", lines=True)["text"]
+    text = texts(tokenizer)
+    documents = [_cut(tokenizer, text(size.tokens), size.tokens) for _ in range(size.documents)]
+    write_documents(folder, documents)
     # Wherever an SAE begins a text with BOS, so does this, if the tokenizer does not.
-    ids = [list(tokenizer(text)["input_ids"])[:2048] for text in documents]
+    ids = [list(tokenizer(document)["input_ids"]) for document in documents]
     if tokenizer.bos_token_id is not None:
         ids = [each if each[0] == tokenizer.bos_token_id else [tokenizer.bos_token_id, *each] for each in ids]
     inputs = Inputs(folder, model, size, ids)
@@ -117,6 +119,14 @@ def make(folder: Path, size: Size = FULL, model: Path | None = None) -> Inputs:
         layer = inputs.layer(folder / name)
         write_sae(folder / name, found.hidden_states[layer + 1][0, 1:], layer, size.widths[name == "wide"])
     return inputs
+
+
+def _cut(tokenizer: Any, text: str, most: int) -> str:
+    """The beginning of a text, of so many tokens at most, or nearly: more than that would be run in two pieces."""
+    words = text.split()
+    while (n := len(tokenizer(" ".join(words))["input_ids"])) > most:
+        words = words[: len(words) * most // n - 1]
+    return " ".join(words)
 
 
 def script(inputs: Inputs, model: Any, saes: Sequence[Any], layers: Sequence[int]) -> list[dict[int, Any]]:
@@ -143,7 +153,7 @@ def script(inputs: Inputs, model: Any, saes: Sequence[Any], layers: Sequence[int
     return found
 
 
-def run(inputs: Inputs, work: str, model: actkit.ModelSpec, out: Path, dtype: str = "float32") -> dict[str, Any]:
+def run(inputs: Inputs, work: str, model: actkit.ModelSpec, out: Path, dtype: SaeDtype = "float32") -> dict[str, Any]:
     """Run actkit's own command for `work`; what run.json holds."""
     shutil.rmtree(out, ignore_errors=True)
     saes = [actkit.SaeSpec(path=str(path)) for path in inputs.saes(work)]
@@ -182,7 +192,7 @@ def measure(inputs: Inputs, work: str, rounds: int) -> Measured:
         with fast_modules(cut), fast_products():
             script(inputs, cut, saes, layers)
 
-    def command(dtype: str) -> None:
+    def command(dtype: SaeDtype) -> None:
         runs[dtype].append(run(inputs, work, spec, inputs.folder / dtype, dtype))
 
     ways: dict[str, Callable[[], object]] = {

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 import actkit
+from actkit.config import SaeDtype
 from tests.benchmarks.reference import TOP_K
 from tests.benchmarks.workloads import Inputs
 
@@ -16,11 +17,13 @@ WORK = ("forward", "reduce", "order", "wait_for_writer")
 """Parts of a run's time that the reference does too (or that writing adds): not reading, tokenizing and loading."""
 
 
-def run(inputs: Inputs, workload: str, model: actkit.ModelSpec, out: Path) -> dict[str, Any]:
+def run(
+    inputs: Inputs, workload: str, model: actkit.ModelSpec, out: Path, sae_dtype: SaeDtype = "float32"
+) -> dict[str, Any]:
     """Run the command for `workload` with a model that is in memory; what run.json holds."""
     shutil.rmtree(out, ignore_errors=True)
     output, folder = actkit.OutputSpec(out), inputs.folder
-    sparse = actkit.SparseSpec(model, [actkit.SaeSpec(path=str(inputs.sae))], output)
+    sparse = actkit.SparseSpec(model, [actkit.SaeSpec(path=str(inputs.sae))], output, sae_dtype=sae_dtype)
     if workload == "documents":
         spec = actkit.FeatureDatasetSpec(str(folder / "documents.jsonl"), top_k=TOP_K)
         done = actkit.run_feature_dataset(spec, sparse)
