@@ -17,6 +17,8 @@ from actkit.config import ModelSpec, SaeSpec
 from actkit.runs.progress import Progress, profile
 from tests.benchmarks import (
     agreement,
+    block,
+    encode,
     engines,
     environments,
     finish,
@@ -98,6 +100,21 @@ def test_actkit_and_the_script_agree_on_longer_works(dtype: str, tmp_path: Path)
         assert error < 1e-5 and same > 0.999 and 100 < min(map(len, inputs.documents)) <= 151
         assert facts["tables"]["features"]["rows"] == sum(map(len, inputs.documents)) * len(saes)
         assert all(rate > 0 for rate in longer.rates(facts, work, inputs))
+
+
+def test_three_ways_to_an_saes_features_give_the_same(tmp_path: Path) -> None:
+    x = encode.vectors(40, 48)
+    rows = [encode.reduced(sae, x)[1] for sae in encode.ways(tmp_path / "sae", x, 2048).values()]
+    assert len(rows) == 3 and sum(map(len, rows[0]["feature_ids"].to_pylist())) > 800
+    for other in rows[1:]:
+        members, error = encode.apart(rows[0], other)
+        assert members > 0.999 and error < 1e-5
+    assert encode.apart(rows[0], rows[0].take(list(range(39, -1, -1))))[0] < 0.5, "other tokens have others"
+
+
+def test_a_blocks_parts_are_in_the_block() -> None:
+    seconds = block.parts(torch.float32, 1, 8, 1)
+    assert min(seconds.values()) > 0 and set(seconds) == {"block", "products", "attention", "norms", "GELU"}
 
 
 def test_the_ids_are_those_that_a_tokenizer_makes_of_the_files(inputs: workloads.Inputs) -> None:
