@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint configs/constraints.txt
 
+# Tests are compiled once, and not by each process again, where the environment says otherwise: a fifth of the start.
+export PYTHONDONTWRITEBYTECODE :=
+
 GUARDS := tests/pipeline/resume tests/verify tests/report/test_server.py tests/cli/test_verify.py tests/recipes/conversations \
   tests/recipes/test_reward_detect.py tests/api tests/analysis/test_feature_stats.py tests/faults tests/test_matrix.py \
   tests/fuzz/test_folders.py tests/fuzz/test_runs.py tests/engines tests/remote

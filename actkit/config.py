@@ -31,7 +31,7 @@ MOST_TOKENS = 1 << 20
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which language model, and how it is loaded."""
+    """A language model, and how it is loaded."""
 
     name: str = field(default="tiny", metadata={"option": "model"})
     """`tiny` (bundled), a Hugging Face id, a TransformerLens alias, or a local directory in Hugging Face layout."""
@@ -77,7 +77,7 @@ class SaeSpec:
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """How much is computed at once; nothing here changes the rows beyond rounding."""
+    """Sizes of batches and shards; they change no row beyond rounding."""
 
     batch_tokens: int = field(default=4096, metadata={"least": 1})
     """Tokens in one forward pass, padding included."""
@@ -90,7 +90,7 @@ class BatchSpec:
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """How text becomes tokens."""
+    """Settings by which text becomes tokens."""
 
     max_length: int | None = field(default=None, metadata={"least": 1})
     """Most tokens a sequence; None is the model's context length."""
@@ -107,7 +107,7 @@ class TokenSpec:
 
 @dataclass(frozen=True)
 class ReadSpec:
-    """How an input is read where it does not say so itself."""
+    """Settings for an input that does not say by itself how it is read."""
 
     split: str = "train"
     """Which split of a dataset, or of a file that has several."""
@@ -136,7 +136,7 @@ class Task:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """Where a run goes and what happens on the way."""
+    """The place of a run, and the handling of bad records and interruptions."""
 
     out: Path
     """The finished run's directory; it grows as `<out>.partial`."""

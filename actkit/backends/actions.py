@@ -55,7 +55,7 @@ class Action:
     """[d_model] of length 1."""
 
     def row(self) -> dict[str, Any]:
-        """As a row of the table."""
+        """Make a row of the table `interventions`."""
         return dict(vars(self))
 
 
@@ -80,7 +80,7 @@ def interventions_of(actions: Sequence[Action], saes: Mapping[str, Sae]) -> list
 
 
 def edit_of(action: Action, saes: Mapping[str, Sae]) -> Edit:
-    """What an action does to a model."""
+    """Make the edit of a model that an action stands for."""
     assert action.hook_point is not None
     change = _change(action, saes)
     spared = change if action.sink_norm is None else sparing(change, action.sink_norm)

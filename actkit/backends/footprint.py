@@ -1,4 +1,4 @@
-"""How much memory a model's weights take, before they are loaded."""
+"""Bytes of a model's weights, before they are loaded."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -114,7 +114,7 @@ class HookCalls:
 
     @contextmanager
     def stopping(self) -> Iterator[None]:
-        """Where the stop arrives."""
+        """Catch the exception that ends the forward pass."""
         with suppress(_Stop):
             yield
 

@@ -1,4 +1,4 @@
-"""Which kernels float32 products take on this machine: torch's own, or oneDNN's where they were measured to be faster.
+"""The kernels for float32 products on this machine: torch's own, or oneDNN's where they were measured to be faster.
 
 It depends on the machine alone, so that a run can be repeated to the byte: what is measured first is kept in the user's
 cache and holds for all who come after, and where nothing can be kept there, nothing is measured.
@@ -26,7 +26,7 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "act
 
 @dataclass(frozen=True)
 class Choice:
-    """Which kernels are taken, and why."""
+    """The kernels that are taken, and the reason."""
 
     onednn: bool
     why: str
@@ -37,7 +37,7 @@ class Choice:
 
 @functools.cache
 def choice() -> Choice:
-    """Which kernels float32 products take, for this processor, torch and number of threads.
+    """The kernels for float32 products, by processor, torch and number of threads.
 
     One who measures at the same time, or on a machine that is busy, takes what was kept first: other kernels' last
     digits differ. Where nothing can be kept, torch's own are taken every time.
@@ -54,7 +54,7 @@ def choice() -> Choice:
 
 @functools.cache
 def bfloat16_speed() -> float | None:
-    """How many times as fast products in bfloat16 are as those in float32 that are taken, on this processor.
+    """The speed of products in bfloat16 on this processor, as a multiple of those in float32 that are taken.
 
     It is measured once a machine; None where it cannot be measured or kept.
     """
@@ -64,7 +64,7 @@ def bfloat16_speed() -> float | None:
 
 
 def about_bfloat16(worth: float) -> str | None:
-    """What `--dtype bfloat16` would give here, and its cost; None where it is not `worth` times as fast.
+    """A sentence on the gain and cost of `--dtype bfloat16` here; None where it is not `worth` times as fast.
 
     Source of the cost: `python -m tests.benchmarks.bfloat16`, GPT-2 small with an SAE 16k wide.
     """

@@ -32,7 +32,7 @@ class Description:
 
     @property
     def vocabulary(self) -> int | None:
-        """How many token ids the model has embeddings of; None where its configuration does not say."""
+        """The number of token ids that the model has embeddings of; None where its configuration does not say."""
         found = getattr(self.config.get_text_config(), "vocab_size", None)
         return found if isinstance(found, int) else None
 
@@ -47,7 +47,7 @@ class Model(Protocol):
 
     @property
     def description(self) -> Description:
-        """What it was loaded from."""
+        """The description that it was loaded from."""
 
     @property
     def shares_prefixes(self) -> bool:

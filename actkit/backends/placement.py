@@ -46,7 +46,7 @@ def placed(spec: ModelSpec) -> bool:
 
 
 def arguments(spec: ModelSpec) -> dict[str, Any]:
-    """What `from_pretrained` is told besides: where the weights go, and in how many bits.
+    """Arguments of `from_pretrained` for where the weights go, and in how many bits.
 
     Told a device, it reads each tensor from its file onto that device; else the whole model would be in the CPU's
     memory before it is moved.
@@ -68,7 +68,7 @@ def arguments(spec: ModelSpec) -> dict[str, Any]:
 
 
 def input_device(module: torch.nn.Module) -> str:
-    """Where a batch begins: on the one device that holds all weights, or else on the CPU.
+    """The device on which a batch begins: the one that holds all weights, or else the CPU.
 
     From there accelerate moves it on, and indices made there fit tensors of any device.
     """
@@ -79,7 +79,7 @@ def input_device(module: torch.nn.Module) -> str:
 
 
 def offloading(spec: ModelSpec, load: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
-    """What `load(**arguments)` returns, a module and something about it; weights that fit no device go to a folder.
+    """Return what `load(**arguments)` does, a module and something about it; weights that fit no device go to a folder.
 
     The folder is removed with the module, or at once where loading fails.
     """

@@ -1,4 +1,4 @@
-"""Where in a Hugging Face model a hook point of a block is: the input or output of which module."""
+"""Sites of hook points in a Hugging Face model: the input or the output of a module of a block."""
 
 import difflib
 from collections.abc import Iterable

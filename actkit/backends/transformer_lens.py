@@ -64,7 +64,7 @@ def alias_of(name: str) -> str:
 
 
 def block_sites(config: Any, architecture: str, names: Sequence[str]) -> Mapping[str, Site]:
-    """Which of the hook points `names` of a block are the input or output of which Hugging Face module.
+    """Sites of those hook points `names` of a block that are the input or output of a Hugging Face module.
 
     Raises ModelError for an architecture that TransformerLens does not map, and for one without blocks.
     """

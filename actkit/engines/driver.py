@@ -37,7 +37,7 @@ RunCommand = Callable[[Own, Common, OnProgress], Finished]
 
 
 class Pool(Protocol):
-    """What runs workers."""
+    """A pool that runs workers."""
 
     workers: int
     """Into how many shares a run is divided."""

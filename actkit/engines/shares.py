@@ -19,7 +19,7 @@ def divided(out: Path, workers: int) -> list[Task]:
 
 
 def share_of(output: OutputSpec, task: Task) -> Path:
-    """Where a task leaves its share until it is merged."""
+    """The path of the share of a task until it is merged."""
     return partial_of(task_of(output.out, task.number, task.of))
 
 
@@ -30,7 +30,7 @@ def is_done(output: OutputSpec, task: Task) -> bool:
 
 @dataclass
 class FinishedShards:
-    """How many records and tokens are in the shards that the workers have finished so far."""
+    """Counts of records and tokens in the shards that the workers have finished so far."""
 
     output: OutputSpec
     tasks: Sequence[Task]

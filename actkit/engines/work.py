@@ -1,4 +1,4 @@
-"""What a worker is asked and what becomes of it; imports nothing that takes its time, for a process starts with it."""
+"""The work of one worker, and its end. This module imports nothing slow, for a process starts with it."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from actkit.errors import ActkitError
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is asked: a command's function, its specs, and the folder that it was called in."""
+    """The work of a worker: a command's function, its specs, and the folder that it was called in."""
 
     run: Callable[..., Any]
     own: Any

@@ -120,7 +120,7 @@ def chosen_layer(job: ExportJob, method: str | None, found: Mapping[int, StoredD
 
 
 def share_of(job: ExportJob, n: int) -> float:
-    """How much of its own measured difference each of `n` layers adds, which a note says where they are several."""
+    """The share of its own measured difference that each of `n` layers adds; a note says it where they are several."""
     if n > 1:
         job.note(f"{n} layers: each adds {1 / n:.3g} of its own measured difference, together one")
     return 1 / n

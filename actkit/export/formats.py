@@ -1,4 +1,4 @@
-"""Which formats a finished run can be exported to, and the one function that does it."""
+"""The formats of `actkit export`, and the one function that exports."""
 
 import shutil
 import tempfile

@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def group(self) -> str | None:
-        """What it belongs to, such as a question."""
+        """The group that it belongs to, such as a question."""
         return None if self.sequence is None else self.sequence["group"]
 
 

@@ -157,7 +157,7 @@ def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, An
 
 
 def answer_start(row: Mapping[str, Any]) -> int:
-    """Where the answer of a row of `sequences` begins; without an answer, where it would: behind the last token."""
+    """The position where the answer of a row of `sequences` begins; without an answer, the one after the last token."""
     return int(row["n_tokens"] if row["response_start"] is None else row["response_start"])
 
 

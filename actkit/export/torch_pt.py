@@ -119,7 +119,7 @@ class PaddedBatch:
 
 
 def batch_of(run: Path) -> PaddedBatch:
-    """How large the batch of all sequences of a run is."""
+    """The size of the batch of all sequences of a run."""
     size = tokens = rows = 0
     for part in parts(run, "sequences"):
         lengths = part_of(run, "sequences", part, ["n_tokens"])["n_tokens"].to_numpy()

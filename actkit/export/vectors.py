@@ -53,7 +53,7 @@ class Block:
 
 
 def span(sequence_ids: Ints, sequence_id: int) -> slice:
-    """Where the rows of one sequence are, in a column that is sorted by sequence."""
+    """The rows of one sequence in a column that is sorted by sequence."""
     first, last = np.searchsorted(sequence_ids, [sequence_id, sequence_id + 1])
     return slice(int(first), int(last))
 

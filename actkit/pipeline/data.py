@@ -48,7 +48,7 @@ class Encoding:
 
     @property
     def n_unknown(self) -> int:
-        """How many tokens stand for characters outside of the vocabulary: the model does not see what they were."""
+        """The number of tokens for characters outside of the vocabulary: the model does not see what they were."""
         return 0 if self.unknown_id is None else int((self.token_ids == self.unknown_id).sum())
 
     @property

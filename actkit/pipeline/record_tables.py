@@ -36,7 +36,7 @@ class Sinks:
         return ~(sequence.encoding.is_special[sequence.keep] | self.among(sequence))
 
     def count(self, sequences: Sequence[TokenSequence]) -> int:
-        """How many sinks there are, special tokens not counted."""
+        """The number of sinks, special tokens not counted."""
         return sum(
             int((self.among(sequence) & ~sequence.encoding.is_special[sequence.keep]).sum())
             for sequence in sequences

@@ -37,7 +37,7 @@ REMEDIES = (
 
 
 def remedy(said: str) -> str | None:
-    """What to do with a file whose records are all rejected so; None where nothing is known."""
+    """A hint for a file whose records are all rejected so; None where nothing is known."""
     return next((hint for part, hint in REMEDIES if part in said), None)
 
 
@@ -55,7 +55,7 @@ def _there(rejected: Rejected, value: Any) -> str:
 
 
 def nearest(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    """Which of the names that are there is most like one that is wanted."""
+    """The name that is there and most like one that is wanted."""
     missing = [name for name in wanted if name not in names]
     within = next(
         (name for absent in missing for name in names if len(absent) > 2 and absent.lower() in name.lower()), None

@@ -9,7 +9,7 @@ from actkit.config import Bos, Pool
 
 @dataclass(frozen=True)
 class Pooling:
-    """How the positions of a text become one."""
+    """The pooling of the positions of a text into one."""
 
     pool: Pool
     special: bool = False

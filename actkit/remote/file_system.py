@@ -56,5 +56,5 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def for_arrow(url: str) -> str:
-    """What pyarrow opens in place of a path: it asks fsspec for the file system."""
+    """Make of a path what pyarrow opens in its place: it asks fsspec for the file system."""
     return f"fsspec+{WEB}://{as_url(url)}" if is_web(url) else f"fsspec+{as_url(url)}"

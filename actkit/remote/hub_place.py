@@ -1,4 +1,4 @@
-"""Where on the hub a run is pushed to: `hf://datasets/owner/name`, with `@revision` where it is a branch."""
+"""The place on the hub that a run is pushed to: `hf://datasets/owner/name`, with `@revision` where it is a branch."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class HubPlace:
 
     @property
     def name(self) -> str:
-        """What `load_dataset` is given."""
+        """The name for `load_dataset`."""
         return self.repo
 
     @classmethod

@@ -20,7 +20,7 @@ BUFFER, AHEAD = 1 << 16, 4 << 20
 
 
 class RemotePath(PosixPath):
-    """What is at an address. Reading raises FileNotFoundError, or RunError in one sentence; it cannot be written to.
+    """A path at an address. Reading raises FileNotFoundError, or RunError in one sentence; it cannot be written to.
 
     pyarrow opens it by its `__fspath__`, and reads the bytes that it needs.
     """
@@ -79,7 +79,7 @@ class RemotePath(PosixPath):
         return self
 
     def iterdir(self) -> Generator["RemotePath", None, None]:
-        """What is in the folder, by name. Raises FileNotFoundError."""
+        """The entries of the folder, by name. Raises FileNotFoundError."""
         with explained(self.url, RunError):
             system, path = file_system(self.url)
             names = [str(name).rstrip("/") for name in system.ls(path, detail=False)]

@@ -118,7 +118,7 @@ def missing(url: str) -> InputError:
 
 
 def version_of(url: str) -> dict[str, Any]:
-    """What says later whether a file is still the same: bytes, and ETag, revision or time as its store has them."""
+    """The version of a file, which shows later whether it is still the same: bytes, and ETag, revision or time."""
     with explained(url):
         if is_web(url):
             with WebFile(as_url(url)) as file:

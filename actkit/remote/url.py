@@ -52,7 +52,7 @@ def file_name(where: str) -> str:
 
 
 def public(where: str) -> str:
-    """What of an address may be repeated: no user, no password, no signature. A local name stays as it is."""
+    """The part of an address that may be repeated: no user, password or signature. A local name stays as it is."""
     if scheme_of(where) is None:
         return where
     head, mark, query = where.partition("?") if is_web(where) else (where, "", "")

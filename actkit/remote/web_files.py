@@ -39,7 +39,7 @@ class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no t
             return {"name": path, "size": file.size, "type": "file"}
 
     def ls(self, path: str, detail: bool = True, **_more: Any) -> list[Any]:
-        """What is in a folder."""
+        """The entries of a folder."""
         path = self._strip_protocol(path)
         root, inside = (path, "") if self._files(path) else (path.rpartition("/")[0], path.rpartition("/")[2] + "/")
         found = {}

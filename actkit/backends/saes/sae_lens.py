@@ -52,7 +52,7 @@ def releases() -> Mapping[str, Release]:
 
 
 def named(name: str) -> SaeSpec | None:
-    """What an SAE that runs name `RELEASE/ID` is loaded by; None where nothing in the name is a release.
+    """Split the name `RELEASE/ID` that runs give an SAE; None where no part of it is a release.
 
     A release of the registry has no slash in it, a repository on the hub has one.
     """
@@ -104,7 +104,7 @@ def _named(spec: SaeSpec) -> dict[str, Any]:
 
 
 def name_of(sae: Any) -> str:
-    """What an SAE in memory is called: its release and id, where it says them, else its hook point."""
+    """The name of an SAE in memory: its release and id, where it says them, else its hook point."""
     about = sae.cfg.metadata.to_dict()
     release, sae_id = (
         about.get("sae_lens_release") or about.get("release"),

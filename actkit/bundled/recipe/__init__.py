@@ -1,1 +1,1 @@
-"""How the bundled model `tiny` and its SAEs were made, and measured: three commands, in MODEL_CARD.md."""
+"""The training and evaluation of the bundled model `tiny` and its SAEs: three commands, in MODEL_CARD.md."""

@@ -81,7 +81,7 @@ def _scheduled(variables: Mapping[str, str]) -> Task | None:
 
 @dataclass(frozen=True)
 class Engine:
-    """What starts workers, and how many; as many as there are GPUs where that is not said."""
+    """An engine that starts workers; as many as there are GPUs where their number is not given."""
 
     flag: str
     """The option that asks for it: `--engine` is Ray, `--shard auto` processes of this machine."""
@@ -101,7 +101,7 @@ RAY, OWN = "--engine", "--shard auto"
 
 
 def engine_of(text: str | None, workers: int | None, shard: str | None) -> Engine | None:
-    """What `--engine`, `--workers` and `--shard` say. Raises UsageError for an engine not known or not installed."""
+    """Read `--engine`, `--workers` and `--shard`. Raises UsageError for an engine not known or not installed."""
     if text is None:
         if starts_workers(shard, workers):
             task = _scheduled(os.environ)

@@ -1,4 +1,4 @@
-"""How far a command is, on standard error: a bar on a terminal, a line every 30 seconds in a pipe or a log."""
+"""Progress on standard error: a bar on a terminal, a line every 30 seconds in a pipe or a log."""
 
 import sys
 import time
@@ -118,7 +118,7 @@ def _lines(drawn: ProgressLine) -> Iterator[None]:
 
 @contextmanager
 def progress_shown(quiet: bool, unit: str = "record") -> Iterator[Callable[[Progress], None]]:
-    """How far a run is: yields what the run is to tell of its `Progress`."""
+    """Show the progress of a run: yields a function that takes its `Progress`."""
     held: list[Progress] = []
 
     def show(progress: Progress) -> None:
@@ -130,7 +130,7 @@ def progress_shown(quiet: bool, unit: str = "record") -> Iterator[Callable[[Prog
 
 @contextmanager
 def share_shown(quiet: bool, stage: str) -> Iterator[Callable[[float], None]]:
-    """How far work is that tells the share, 0 to 1, that is done."""
+    """Show the progress of work: yields a function that takes the share done, 0 to 1."""
     share = 0.0
 
     def show(done: float) -> None:

@@ -26,7 +26,7 @@ from actkit.runs.reader import parts
 def sorted_rows(
     run: Path, table: str, columns: Sequence[str] | None, sort: str | None, most: int
 ) -> tuple[int, pa.Table]:
-    """How many rows there are, and the first `most` by `sort` (`-name`: largest first), nulls last; else as stored.
+    """The number of rows, and the first `most` by `sort` (`-name`: largest first), nulls last; else as stored.
 
     Raises UsageError for a table or a column that the run does not have.
     """

@@ -17,7 +17,7 @@ from actkit.schemas import arrow_schema
 
 @dataclass(frozen=True)
 class PlannedTable:
-    """How large a table would be."""
+    """The expected size of a table."""
 
     rows: int
     bytes: int | None
@@ -63,7 +63,7 @@ class ShardTally:
             self.example = _example(shard, description)
 
     def tables(self, recipe: Recipe, progress: Progress) -> dict[str, PlannedTable]:
-        """How large each table would be, those left out that are computed over the others at the end."""
+        """The expected size of each table, but for those computed over the others at the end."""
         rows = {"sequences": self.sequences, "tokens": progress.tokens, **self.rows, "rejected": progress.rejected}
         sizes = {table: PlannedTable(n, round(n * self.bytes_a_row.get(table, 0.0))) for table, n in rows.items()}
         for table, stored in recipe.stored.items():

@@ -26,7 +26,7 @@ from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_colu
 
 @dataclass
 class Budget:
-    """How many tokens one forward pass may have; it never grows."""
+    """The most tokens of one forward pass; it never grows."""
 
     tokens: int
     fits: int = 0
@@ -44,13 +44,13 @@ class BatchPlan:
 
     @property
     def share(self) -> float:
-        """Which share of the tokens is done, 0 to 1."""
+        """The share of the tokens that is done, 0 to 1."""
         left = sum(len(row) for rows in (self._rows, *self._open) for row in rows)
         return max(1 - left / self._all, 0.0)
 
     @property
     def running(self) -> float:
-        """Which share of the tokens is in the batch that was opened last, 0 to 1."""
+        """The share of the tokens in the batch that was opened last, 0 to 1."""
         return sum(map(len, self._open[-1])) / self._all if self._open else 0.0
 
     def next(self) -> Batch | None:

@@ -70,7 +70,7 @@ class Segment:
 
 
 def end_of(sequence: TokenSequence) -> int:
-    """How many tokens are run: up to the last position that is read."""
+    """The number of tokens that are run: up to the last position that is read."""
     return int(sequence.keep[-1]) + 1 if len(sequence.keep) else 0
 
 

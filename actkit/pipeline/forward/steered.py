@@ -50,7 +50,7 @@ def forward_steered(
     steering: Steering,
     on_share: Callable[[float], None] = lambda _share: None,
 ) -> Kept:
-    """What the logits at the kept positions say under each intervention.
+    """Run a batch under each intervention and measure the logits at the kept positions.
 
     `on_share` is told after each which share of the batch is done, 0 to 1: hundreds of them take minutes.
     Raises ModelError for a model that cannot be steered.

@@ -44,7 +44,7 @@ def _rows(file: Any, path: str) -> Records:
 
 
 def count_arrow(path: Path) -> int | None:
-    """How many rows a file has; None for a stream, which does not say it."""
+    """The number of rows of a file; None for a stream, which does not say it."""
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as file:

@@ -19,7 +19,7 @@ from actkit.pipeline.input.sources import InputSource, find
 
 
 def find_corpus(where: str, split: str = "train") -> InputSource:
-    """What `where` means: a file or `-`, a folder (searched through), a glob, or else a dataset's id on the hub.
+    """Find the corpus that `where` names: a file or `-`, a folder (searched), a glob, or a dataset's id on the hub.
 
     Raises InputError when nothing fits.
     """

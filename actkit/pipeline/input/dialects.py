@@ -1,4 +1,4 @@
-"""How a delimited file is written, told from its beginning: delimiter, quotes, whether a header line names columns.
+"""The dialect of a delimited file, told from its beginning: delimiter, quotes, whether a header line names columns.
 
 Comma, semicolon (Excel in much of Europe), tab and bar; quotes doubled or escaped with a backslash (MySQL, Spark), or
 no quotes at all, as most TSV files have it. The first way counts in which the rows of the sample have equally many
@@ -26,7 +26,7 @@ LABEL_WORDS = frozenset(("positive", "negative", "neutral", "pos", "neg", "true"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the fields of a row are told apart."""
+    """The characters by which the fields of a row are told apart."""
 
     delimiter: str
     quoting: int = csv.QUOTE_MINIMAL

@@ -29,7 +29,7 @@ TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
 def name_of(path: str) -> str:
-    """What a file is called in tables and errors."""
+    """The name of a file in tables and errors."""
     return "<stdin>" if path == STDIN else public(path)
 
 
@@ -39,7 +39,7 @@ def shown(text: str) -> str:
 
 
 def too_long() -> str:
-    """What is said of a record beyond `MOST`."""
+    """The reason for which a record beyond `MOST` is rejected."""
     return f"longer than {MOST:,} bytes"
 
 

@@ -1,4 +1,4 @@
-"""What the first object of a JSON file is: a record, or all records in one object.
+"""The shape of a JSON file by its first object: a record, or all records in one object.
 
 {"data": [ … ]}                           a wrapper, under one of `WRAPPERS`, or by split: {"train": [ … ], …}
 {"schema": …, "data": [ … ]}              pandas `to_json(orient="table")`: a wrapper
@@ -26,14 +26,14 @@ MESSAGES = ("role", "from", "content", "value")
 
 @dataclass(frozen=True)
 class JsonShape:
-    """How the records lie in a file of JSON; `keys` are those of the object that hold them."""
+    """The place of the records in a file of JSON; `keys` are those of the object that hold them."""
 
     kind: Kind = "values"
     keys: tuple[str, ...] = ()
 
 
 def shape_of(path: str, split: str) -> JsonShape:
-    """What the first object of a file is; `split` chooses where a wrapper has records by split.
+    """The shape of a file by its first object; `split` chooses where a wrapper has records by split.
 
     A file that is damaged holds values, one after another: whoever reads them says what is wrong, and where.
     Raises InputError for a split that is not there.

@@ -122,7 +122,7 @@ def beginning(file: IO[bytes]) -> bytes:
 
 
 def packing_of(path: str, start: bytes) -> Packing | None:
-    """How a file is packed, as its name says or else its beginning."""
+    """The packing of a file, by its name or else by its beginning."""
     by_name = next((packing for packing in PACKINGS if path.lower().endswith(packing.suffixes)), None)
     return by_name or next((packing for packing in PACKINGS if _begins(start, packing)), None)
 

@@ -68,14 +68,14 @@ def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
 
 
 def count_parquet(path: Path) -> int:
-    """How many rows a file's footer says it has."""
+    """The number of rows by a file's footer."""
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
 
 
 def unpack_hint(path: str) -> str:
-    """What to do about a file that pyarrow cannot read."""
+    """A hint for a file that pyarrow cannot read."""
     return (
         "it is compressed inside; unpack this one: gunzip"
         if file_name(path).lower().endswith(SUFFIXES)

@@ -45,5 +45,5 @@ Records: TypeAlias = Generator[Record | Rejected, None, None]
 
 
 def place_of(source: str, line: int | None, record_id: int) -> str:
-    """Where a record stands, for people: `file:line`, or the file and the record's number."""
+    """The place of a record, for people: `file:line`, or the file and the record's number."""
     return f"{source}:{line}" if line is not None else f"{source}, record {record_id}"

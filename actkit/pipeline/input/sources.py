@@ -33,7 +33,7 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class InputSource:
-    """Where records come from: files in order, one dataset of the hub, or a folder that `save_to_disk` wrote."""
+    """A source of records: files in order, one dataset of the hub, or a folder that `save_to_disk` wrote."""
 
     files: tuple[str, ...]
     dataset: str | None = None
@@ -45,14 +45,14 @@ class InputSource:
     """The rows of one split of the dataset, once it has been opened."""
 
     def facts(self) -> dict[str, Any]:
-        """What was found, for `run.json`."""
+        """The facts about the source for `run.json`."""
         if self.dataset is not None or self.saved is not None:
             return {"dataset": self.dataset or self.saved}
         return {"files": len(self.files)} | ({"ignored_files": self.ignored} if self.ignored else {})
 
 
 def find(where: str, split: str = "train", with_texts: bool = False) -> InputSource:
-    """What `where` means. Raises InputError when nothing fits.
+    """Find the source that `where` names. Raises InputError when nothing fits.
 
     Of a folder's files text files are left out where there are others, unless `with_texts`: a README is no prompt.
     """

@@ -1,4 +1,4 @@
-"""How an SAE does on the data of a run, counted while its features are computed."""
+"""The health of an SAE on the data of a run, counted while its features are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ DECODED = 1 << 15
 
 @dataclass
 class Counts:
-    """What has been counted of some tokens. Those of two parts of a run put together are those of both, in any split.
+    """Counts over some tokens. The counts of two parts of a run add up to those of both, in any split.
 
     Sums over decoded tokens are kept by level, from `level` on, so that tokens already decoded can be left out when
     there are more of them: which are decoded in the end depends on the tokens alone, and not on their order.
@@ -51,7 +51,7 @@ class Counts:
         self.sums = torch.zeros(LEVELS + 1, 3 + self.d_in, dtype=torch.float64)
 
     def copy(self) -> "Counts":
-        """As they are now."""
+        """Copy them as they are now."""
         found = replace(self)
         found.fired, found.sums = self.fired.clone(), self.sums.clone()
         return found
@@ -77,13 +77,13 @@ class Counts:
         return found
 
     def state(self) -> State:
-        """As arrays, to be written."""
+        """The counts as arrays, to be written."""
         own = {name: np.array(getattr(self, name)) for name in SCALARS}
         return own | {"fired": self.fired.numpy().copy(), "sums": self.sums.numpy().copy()}
 
     @classmethod
     def of(cls, state: State) -> "Counts":
-        """What `state` gave: every number is as it was, to the last bit."""
+        """Make counts of what `state` gave: every number is as it was, to the last bit."""
         fired, sums = torch.from_numpy(state["fired"].copy()), torch.from_numpy(state["sums"].copy())
         scalars = {name: state[name].item() for name in SCALARS}
         found = cls(sums.shape[1] - 3, len(fired), **scalars)
@@ -92,7 +92,7 @@ class Counts:
 
 
 class Health:
-    """How an SAE does on this data, special tokens and attention sinks left out: they are not what it was trained on.
+    """The health of an SAE on this data, without special tokens and attention sinks, which it was not trained on.
 
     Counts are of the shard that is being computed, and of all shards before it. A shard's are added when it is done, in
     order of the shards, so that a run in one piece, a run that went on, and one put together of shards say the same.
@@ -128,7 +128,7 @@ class Health:
         own.settle()
 
     def end_shard(self) -> State:
-        """What was counted of the shard, which is added to what is finished."""
+        """Add the counts of the shard to the finished ones, and return them."""
         counts, self.counts = self.counts, Counts(self.sae.d_in, self.sae.d_sae)
         self.before = self.before.merged(counts)
         return counts.state()

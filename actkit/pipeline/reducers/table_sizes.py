@@ -1,4 +1,4 @@
-"""How much of a table there will be, known before anything is run: for the plan of a run."""
+"""Expected sizes of tables, for the plan of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PER_FEATURE = 6.0
 
 @dataclass(frozen=True)
 class TableSize:
-    """How much of a table there is for each position that is kept, or for each sequence."""
+    """The size of a table for each position that is kept, or for each sequence."""
 
     per: Literal["position", "sequence"]
     rows: int

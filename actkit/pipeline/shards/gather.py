@@ -196,5 +196,5 @@ class _Gathering:
 
 
 def room_of(kept_bytes: int, batch: BatchSpec) -> Room:
-    """How much one shard holds, where each kept position takes `kept_bytes` until it is written."""
+    """The capacity of one shard, where each kept position takes `kept_bytes` until it is written."""
     return Room(batch.shard_sequences, max(batch.shard_mb * 2**20 // kept_bytes, 1))

@@ -30,7 +30,7 @@ class Shard:
 
     @property
     def n_records(self) -> float:
-        """How many records it holds, of one that stands in several shards its share."""
+        """The number of records in it; of one that stands in several shards, its share."""
         whole = len(self.records) + len(self.rejected) - len(self.shares)
         return whole + sum(self.shares.values()) if self.shares else whole
 

@@ -13,7 +13,7 @@ from actkit.pipeline.shards.shard import marks_of
 
 @dataclass(frozen=True)
 class Room:
-    """How much one shard holds."""
+    """The capacity of one shard."""
 
     sequences: int
     kept: int

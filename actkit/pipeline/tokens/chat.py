@@ -27,7 +27,7 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a chat template is asked: what it is given beside the messages."""
+    """The arguments of a chat template beside the messages."""
 
     add_generation_prompt: bool
     tools: Sequence[Any] | None = None
@@ -144,7 +144,7 @@ def _check_tools(tools: Sequence[Any] | None, text: str) -> None:
 
 
 def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, how: Rendering) -> list[Span]:
-    """Where in the rendered `text` each message's content stands, as character spans in the order of the messages.
+    """Locate each message's content in the rendered `text`: character spans in the order of the messages.
 
     A template may look at contents (thinking): where placeholders for all do not leave the text's own pieces, each
     content is replaced alone. A thought that the template leaves out is in no span. Raises RecordError where neither

@@ -33,7 +33,7 @@ def with_marks(content: str, mark: str) -> tuple[str, list[Piece]]:
 
 
 def with_tag(text: str, start: int) -> int:
-    """Where a thought that begins at `start` in `text` begins with the tag before it, if there is one."""
+    """The start of a thought with the tag before it, if there is one; without a tag, its `start` in `text`."""
     before = text[:start].rstrip()
     return len(before) - len(OPENS) if before.endswith(OPENS) else start
 

@@ -51,7 +51,7 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
 def chunks_of_text(
     tokenizer: Tokenizer, text: str, size: int, bos: int | None = None
 ) -> Iterator[tuple[Encoding, int]]:
-    """What `chunks` makes of a plain text's whole encoding, of which no more is in memory than a window and a piece.
+    """Do what `chunks` does with a plain text's whole encoding, with a window and a piece of it in memory.
 
     Raises RecordError for a text without tokens, for one that cannot be stored, and for a long one that cannot be
     tokenized in parts.

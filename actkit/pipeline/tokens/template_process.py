@@ -64,7 +64,7 @@ class Dictionary:
 
 
 def refuse(message: object) -> NoReturn:
-    """What templates call `raise_exception`."""
+    """The function that templates call as `raise_exception`."""
     raise jinja2.exceptions.TemplateError(str(message))
 
 

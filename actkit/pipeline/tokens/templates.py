@@ -167,7 +167,7 @@ def _plain(value: Any) -> Any:
 
 
 def now() -> datetime:
-    """What the clock says, in local time."""
+    """The present time, in local time."""
     return datetime.now()
 
 

@@ -23,7 +23,7 @@ TEMPLATE = "template"
 
 
 class Tokenizer(Protocol):
-    """What is used of a Hugging Face fast tokenizer."""
+    """The parts of a Hugging Face fast tokenizer that actkit uses."""
 
     bos_token_id: int | None
     all_special_ids: list[int]

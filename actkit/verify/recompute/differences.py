@@ -1,4 +1,4 @@
-"""How far stored numbers are from the same computed again, counted hook point by hook point and SAE by SAE."""
+"""Differences of stored numbers and the same computed again, by hook point and by SAE, and the tolerances for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ OTHER_ATTENTION = Tolerance(1e-3, 5e-3)
 
 
 def tolerance(dtype: str, store_dtype: str, same_attention: bool) -> Tolerance:
-    """What a model in `dtype` is allowed; an unknown dtype is allowed what bfloat16 is."""
+    """The tolerance of a model in `dtype`; an unknown dtype has that of bfloat16."""
     found = TOLERANCES.get(dtype, TOLERANCES["bfloat16"])
     if not same_attention:
         vectors, features = (
@@ -61,7 +61,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Vectors:
-    """How far the vectors of one hook point are apart."""
+    """Differences of the vectors of one hook point."""
 
     tolerance: float
     n: int = 0
@@ -84,7 +84,7 @@ class Vectors:
 
 @dataclass
 class Features:
-    """How far the features of one SAE are from those encoded again."""
+    """Differences of the features of one SAE and those encoded again."""
 
     tolerance: Tolerance
     n: int = 0

@@ -21,7 +21,7 @@ STEPS = (0.1, 0.3, 1.0)
 
 @dataclass(frozen=True)
 class Cut:
-    """Which active features of a token a run keeps."""
+    """The rule by which a run keeps active features of a token."""
 
     top_k: int | None = None
     threshold: float = 0.0

@@ -50,7 +50,7 @@ class Recomputed:
         return self.others + found + [f"text and token ids of {text}" for text in self.texts.wrong]
 
     def facts(self) -> dict[str, Any]:
-        """As plain values, for `run.json` and `--json`."""
+        """The result as plain values, for `run.json` and `--json`."""
         return {
             "records": self.records,
             "sequences": self.sequences,
@@ -80,9 +80,9 @@ class Recomputed:
         }
 
     def vectors_of(self, name: str) -> Vectors:
-        """How far a hook point's vectors are off, so far."""
+        """The differences of a hook point's vectors so far."""
         return self.vectors.setdefault(name, Vectors(self.tolerance.vectors))
 
     def features_of(self, name: str) -> Features:
-        """How far an SAE's features are off, so far."""
+        """The differences of an SAE's features so far."""
         return self.features.setdefault(name, Features(self.tolerance))

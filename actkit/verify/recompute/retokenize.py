@@ -26,7 +26,7 @@ CHAT_ROLES = frozenset(("system", "user", "assistant", "tool"))
 
 @dataclass
 class Retokenized:
-    """How many sequences have been tokenized again."""
+    """Counts of the sequences that have been tokenized again."""
 
     n: int = 0
     same: int = 0
@@ -117,7 +117,7 @@ def _check_document(
 
 
 def difference(again: Ints, stored: Ints) -> str:
-    """Where two rows of token ids part."""
+    """The first place where two rows of token ids differ."""
     shorter = min(len(again), len(stored))
     apart = np.flatnonzero(again[:shorter] != stored[:shorter])
     if len(apart):

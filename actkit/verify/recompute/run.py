@@ -28,7 +28,7 @@ BRIDGE = "BridgedModel"
 
 @dataclass(frozen=True)
 class RecomputeSpec:
-    """Which records are computed again, and with what."""
+    """The records that are computed again, and the model and SAEs for it."""
 
     n: int
     seed: int = 0

@@ -32,7 +32,7 @@ class StoredSequence:
 
     @property
     def place(self) -> str:
-        """Which sequence it is, for people."""
+        """The name of the sequence, for people."""
         return f"record {self.row['record_id']}, sequence {self.row['sequence_id']}"
 
 

@@ -30,7 +30,7 @@ LEFT_OUT = "feature_logits_left_out"
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What could be loaded of a run's model and SAEs."""
+    """The model and SAEs of a run, as far as they could be loaded."""
 
     saes: Mapping[str, Sae]
     lacking: Mapping[str, str]

@@ -43,7 +43,7 @@ KNOWN: Mapping[str, Shape] = {
 
 
 def wrong_in(facts: Mapping[str, Any]) -> str | None:
-    """What keeps `run.json` from being used, in a few words; None where nothing does."""
+    """The fault that keeps `run.json` from being used, in a few words; None where there is none."""
     known = {name: shape for name, shape in KNOWN.items() if name in facts}
     wrong = _wrong(facts, {**NEEDED, **known}, "")
     if wrong is not None:

@@ -86,7 +86,7 @@ NOT_SEALED = (MANIFEST, VERIFIED, LOG_FILE, LOCK)
 
 @dataclass(frozen=True)
 class Stated:
-    """What the manifests say."""
+    """The files and rows that the manifests state."""
 
     files: Mapping[str, Written]
     """Path in the run → how it was written; of a run that lost its last manifest, the tables of its shards alone."""

@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass
 class Findings:
-    """How much has been looked at so far, and the problems found."""
+    """Counts of what has been looked at so far, and the problems found."""
 
     run: Path
     checked: dict[str, int] = field(default_factory=dict)

@@ -69,7 +69,7 @@ class Group:
     findings: Findings
 
     def place(self, row: int) -> str:
-        """What a row is, for people."""
+        """The name of a row, for people."""
         at = f", position {self.positions[row]}" if self.positions is not None else ""
         return f"{self.name}, sequence {self.ids[row]}{at}"
 

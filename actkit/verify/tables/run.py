@@ -73,7 +73,7 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
 
 
 def checked_facts(run: Path) -> dict[str, Any]:
-    """What `run.json` holds. Raises RunError where it cannot be used to check the run."""
+    """Read `run.json`. Raises RunError where it cannot be used to check the run."""
     facts = facts_of(run)
     check_age(run, facts)
     wrong = wrong_in(facts)

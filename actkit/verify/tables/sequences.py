@@ -35,7 +35,7 @@ OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "i
 
 @dataclass
 class Totals:
-    """What is counted over all shards, to be compared with the counts of `run.json`."""
+    """Counts over all shards, to be compared with the counts of `run.json`."""
 
     records: int = 0
     """Records seen so far: the next shard's begin here."""

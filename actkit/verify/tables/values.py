@@ -16,7 +16,7 @@ from actkit.verify.tables.reading import Bools, Group, Sequences, groups_of, lis
 
 @dataclass(frozen=True)
 class Expected:
-    """What `run.json` says that the values must keep to."""
+    """The bounds of values that `run.json` states."""
 
     hook_points: frozenset[str]
     d_model: int
