@@ -17,11 +17,14 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from actkit.remote.path import RemotePath
+from actkit.runs.thrift import Compact
 
 DATA_PAGE, PLAIN = 0, 0
 TYPE, COMPRESSED_SIZE, DATA_HEADER = 1, 3, 5
 N_VALUES, ENCODING = 1, 2
 """Fields of the headers, by their numbers in the specification."""
+LONGEST = 1 << 12
+"""Bytes of a page's header."""
 KINDS: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype("<f4"), "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2")}
 
 
@@ -35,7 +38,7 @@ def vectors(path: Path, metadata: pq.FileMetaData, group: int, column: str) -> n
     found = _chunk(metadata.row_group(group), column)
     try:
         return None if found is None else _copied(path, *found)
-    except (IndexError, ValueError):
+    except ValueError:
         return None
 
 
@@ -68,69 +71,20 @@ def _chunk(group: Any, column: str) -> tuple[Any, np.dtype[Any]] | None:
 def _pages(mapped: mmap.mmap, at: int, end: int, kind: np.dtype[Any]) -> Iterator[npt.NDArray[Any] | None]:
     """The values of each data page; None for one that holds anything but plain values and their levels."""
     while at < end:
-        header, at = _struct(mapped, at)
-        data, size = header.get(DATA_HEADER), header.get(COMPRESSED_SIZE, 0)
-        if header.get(TYPE) != DATA_PAGE or data is None or data.get(ENCODING) != PLAIN:
+        reader = Compact(mapped[at : at + LONGEST])
+        header = reader.struct()
+        at += reader.at
+        data, size = header.get(DATA_HEADER), header.get(COMPRESSED_SIZE)
+        if header.get(TYPE) != DATA_PAGE or not isinstance(data, dict) or data.get(ENCODING) != PLAIN:
             yield None
             return
         first = at
         for _ in ("repetition levels", "definition levels"):
             first += 4 + int.from_bytes(mapped[first : first + 4], "little")
-        at += size
-        n = data.get(N_VALUES, -1)
+        n = data.get(N_VALUES)
         # Were there nulls, or empty lists, there would be fewer values than levels.
-        if n <= 0 or size <= 0 or at - first != n * kind.itemsize:
+        if not isinstance(size, int) or not isinstance(n, int) or n <= 0 or at + size - first != n * kind.itemsize:
             yield None
             return
+        at += size
         yield np.frombuffer(mapped, dtype=kind, count=n, offset=first)
-
-
-def _varint(mapped: mmap.mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = mapped[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _struct(mapped: mmap.mmap, at: int) -> tuple[dict[int, Any], int]:
-    """A struct in Thrift's compact protocol: field number → value, and where it ends."""
-    fields: dict[int, Any] = {}
-    number = 0
-    while kind := mapped[at] & 0x0F:
-        step = mapped[at] >> 4
-        at += 1
-        if step:
-            number += step
-        else:
-            zigzag, at = _varint(mapped, at)
-            number = (zigzag >> 1) ^ -(zigzag & 1)
-        fields[number], at = (kind == 1, at) if kind in (1, 2) else _value(mapped, at, kind)
-    return fields, at + 1
-
-
-def _value(mapped: mmap.mmap, at: int, kind: int) -> tuple[Any, int]:
-    if kind in (4, 5, 6):  # integers, zigzag
-        value, at = _varint(mapped, at)
-        return (value >> 1) ^ -(value & 1), at
-    if kind == 8:  # bytes
-        length, at = _varint(mapped, at)
-        return None, at + length
-    if kind == 12:
-        return _struct(mapped, at)
-    if kind in (1, 2, 3):  # a truth value in a list, or a byte
-        return None, at + 1
-    if kind == 7:
-        return None, at + 8
-    if kind in (9, 10):
-        length, inner = mapped[at] >> 4, mapped[at] & 0x0F
-        at += 1
-        if length == 15:
-            length, at = _varint(mapped, at)
-        for _ in range(length):
-            _, at = _value(mapped, at, inner)
-        return None, at
-    raise ValueError(f"a page's header has a field of kind {kind}")

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
+from actkit.runs.thrift import Compact, Struct
+
 TAIL = 8
 """Bytes of the length and the magic after the footer."""
 AT_ONCE = 1 << 16
 """Bytes that are read from a file's end, in the hope that its footer is in them: one elsewhere is asked once."""
-DEEPEST = 32
 TYPES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 WIDTHS = (1, 4, 8, 12, 4, 8, None, None)
 """Bytes of a value of each type; None where values differ."""
-Struct = dict[int, Any]
 Part = TypeVar("Part")
 
 
@@ -29,7 +29,7 @@ def contradiction(path: Path, metadata: pq.FileMetaData) -> str | None:
 
     Raises ValueError for a footer that is no Thrift, and OSError.
     """
-    about = _Compact(_footer(path)).struct()
+    about = Compact(_footer(path)).struct()
     schema = metadata.schema
     groups = _part(about, 4, list)
     if len(groups) != metadata.num_row_groups:
@@ -85,72 +85,3 @@ def _footer(path: Path) -> bytes:
             file.seek(size - TAIL - length)
             end = bytes(file.read())
         return end[-TAIL - length : -TAIL]
-
-
-class _Compact:
-    """Reads Thrift's compact protocol from bytes. What is not so raises ValueError."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def struct(self, depth: int = 0) -> Struct:
-        """The fields of a struct by their numbers."""
-        if depth > DEEPEST:
-            raise ValueError("a footer that is nested too deeply")
-        found: Struct = {}
-        number = 0
-        while (head := self._byte()) & 15:
-            number = number + (head >> 4) if head >> 4 else self._signed()
-            found[number] = head & 15 == 1 if head & 15 in (1, 2) else self._value(head & 15, depth)
-        return found
-
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2, 3):  # a flag or a byte, within a list
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._signed()
-        if kind in (7, 8):
-            return self._bytes(8 if kind == 7 else self._number())
-        if kind in (9, 10):
-            head = self._byte()
-            n = self._number() if head >> 4 == 15 else head >> 4
-            if n > len(self._data):  # each value takes a byte at least
-                raise ValueError("a list longer than the footer")
-            return [self._value(head & 15, depth + 1) for _ in range(n)]
-        if kind == 11:
-            n = self._number()
-            kinds = self._byte() if n else 0
-            if n > len(self._data):
-                raise ValueError("a map longer than the footer")
-            return [(self._value(kinds >> 4, depth + 1), self._value(kinds & 15, depth + 1)) for _ in range(n)]
-        if kind == 12:
-            return self.struct(depth + 1)
-        raise ValueError(f"a footer with an unknown type ({kind})")
-
-    def _byte(self) -> int:
-        if self._at >= len(self._data):
-            raise ValueError("a footer that ends early")
-        self._at += 1
-        return self._data[self._at - 1]
-
-    def _bytes(self, n: int) -> bytes:
-        if self._at + n > len(self._data):
-            raise ValueError("a footer that ends early")
-        self._at += n
-        return self._data[self._at - n : self._at]
-
-    def _number(self) -> int:
-        found = shift = 0
-        while True:
-            byte = self._byte()
-            found |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return found
-            if shift > 63:
-                raise ValueError("a footer with a number of too many bytes")
-
-    def _signed(self) -> int:
-        number = self._number()
-        return (number >> 1) ^ -(number & 1)
