@@ -89,7 +89,7 @@ def _has_faster_bfloat16(device: str) -> bool:
 def _not_in(dtype: SaeDtype, sae: Sae, device: str) -> str:
     """Why an SAE's features are found in float32 although another dtype is asked for."""
     if _has_faster_bfloat16(device):
-        why = f"those of a {sae.architecture} SAE do not each have their activation by themselves"
+        why = f"of this {sae.architecture} SAE only its own encode tells them"
     else:
         why = f"{dtype} is no faster here"
     return f"{sae.name}: features are found in float32, not in {dtype} ({why}), and are the same"

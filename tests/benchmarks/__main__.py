@@ -118,7 +118,7 @@ def peers_for(inputs: workloads.Inputs, names: Sequence[str]) -> Iterator[tuple[
 def longer_tables(model: Path | None, works: Sequence[str], rounds: int) -> str:
     """Measure the longer works."""
     with tempfile.TemporaryDirectory() as folder:
-        inputs = longer.make(Path(folder), model=model)
+        inputs = longer.make(Path(folder), model=model, works=works)
         measured = {}
         for work in works:
             measured[work] = longer.measure(inputs, work, rounds)

@@ -82,8 +82,8 @@ class Inputs:
         return self.size.n_layers * quarters[sae.name] // 4 - 1
 
 
-def make(folder: Path, size: Size = FULL, model: Path | None = None) -> Inputs:
-    """Write a model of this size, unless one is given, SAEs and documents into `folder`."""
+def make(folder: Path, size: Size = FULL, model: Path | None = None, works: Sequence[str] = tuple(WORKS)) -> Inputs:
+    """Write a model of this size, unless one is given, the SAEs of these works and documents into `folder`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
     if model is None:
@@ -115,9 +115,9 @@ def make(folder: Path, size: Size = FULL, model: Path | None = None) -> Inputs:
     inputs = Inputs(folder, model, size, ids)
     with torch.no_grad():
         found = AutoModelForCausalLM.from_pretrained(model)(torch.tensor([ids[0][:300]]), output_hidden_states=True)
-    for name in ("long-0", "long-1", "long-2", "wide"):
-        layer = inputs.layer(folder / name)
-        write_sae(folder / name, found.hidden_states[layer + 1][0, 1:], layer, size.widths[name == "wide"])
+    for path in {path for work in works for path in inputs.saes(work)}:
+        layer = inputs.layer(path)
+        write_sae(path, found.hidden_states[layer + 1][0, 1:], layer, size.widths[path.name == "wide"])
     return inputs
 
 

@@ -67,7 +67,7 @@ def test_what_is_not_in_bfloat16_is_said(actkit: Run, monkeypatch: pytest.Monkey
         "x",
     )
     for speed, why in (
-        (2.0, "those of a topk SAE do not each"),
+        (2.0, "of this topk SAE only its own encode tells them"),
         (0.9, "bfloat16 is no faster here"),
         (None, "no faster"),
     ):

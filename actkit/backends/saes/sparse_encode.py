@@ -70,7 +70,7 @@ def sparse_encoder(
     It returns None for rows that only `encode` can speak of, such as those with a NaN; and there is none, None, for a
     SAELens SAE whose features do not have their activations by themselves, as TopK's.
     """
-    if sae.cfg.architecture() not in BY_THEMSELVES or not isinstance(sae.activation_fn, torch.nn.ReLU):
+    if not _is_known(sae):
         return None
     encoder = _encoder(sae)
     product = _in_bfloat16(encoder) if in_bfloat16 else _in_float32(encoder)
@@ -88,6 +88,13 @@ def sparse_encoder(
         return Active(at[on].to(x.device), ids[on].to(x.device), values[on].to(x.device))
 
     return active
+
+
+def _is_known(sae: Any) -> bool:
+    """Whether `encode` is one of SAELens's own that were read for this, and not a derived class's or a caller's."""
+    kind = type(sae)
+    own = kind.__module__.startswith("sae_lens.") and "Training" not in kind.__name__ and "encode" not in vars(sae)
+    return own and sae.cfg.architecture() in BY_THEMSELVES and isinstance(sae.activation_fn, torch.nn.ReLU)
 
 
 def _encoder(sae: Any) -> _Encoder:

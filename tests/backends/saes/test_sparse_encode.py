@@ -121,6 +121,29 @@ def test_an_sae_in_memory_that_somebody_hooked_is_encoded_by_itself(tmp_path: Pa
     assert sae.active(rows()) is None and not sae.encode(rows()).any()
 
 
+def test_an_sae_in_memory_with_an_encode_of_its_own_is_encoded_by_it(tmp_path: Path) -> None:
+    """Of a class that somebody derived, on the object itself, and one in training."""
+    import sae_lens
+
+    class Doubled(sae_lens.StandardSAE):
+        def encode(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().encode(x)
+
+    path = saved(tmp_path / "sae", "Standard", d_in=D_IN, d_sae=D_SAE)
+    plain: Any = sae_lens.SAE.load_from_disk(path)
+    derived = Doubled(plain.cfg)
+    derived.load_state_dict(plain.state_dict())
+    patched: Any = sae_lens.SAE.load_from_disk(path)
+    patched.encode = derived.encode
+    config = sae_lens.StandardTrainingSAEConfig(d_in=D_IN, d_sae=D_SAE, metadata=plain.cfg.metadata)
+    x = rows()
+    with torch.no_grad():
+        assert not torch.equal(derived.encode(x), plain.encode(x))
+        for own in (derived, patched, sae_lens.StandardTrainingSAE(config)):
+            sae = backend.load(SaeSpec(loaded=own), "cpu", "bfloat16")
+            assert sae.active is None and sae.dtype == "float32" and torch.equal(sae.encode(x), own.encode(x))
+
+
 @pytest.mark.parametrize("shape", [(7, 64), (7, 63), (1, 8), (300, 8), (0, 8), (5, 16384)])
 def test_nonzeros_are_torchs(shape: tuple[int, int]) -> None:
     drawn = torch.rand(shape, generator=torch.Generator().manual_seed(2))
