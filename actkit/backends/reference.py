@@ -110,7 +110,7 @@ def _hook(module: torch.nn.Module, side: str, found: list[torch.Tensor]) -> Any:
         found.append((args[0] if args else kwargs["hidden_states"]).detach().clone())
 
     def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        found.append((output[0] if isinstance(output, tuple) else output).detach().clone())
+        found.append((output[0] if isinstance(output, (tuple, list)) else output).detach().clone())
 
     return (
         module.register_forward_pre_hook(before, with_kwargs=True)

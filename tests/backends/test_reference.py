@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from actkit.backends import describe
-from actkit.backends.reference import load_plain
+from actkit.backends.reference import _hook, load_plain
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 from tests.command_line import Run
@@ -50,3 +50,17 @@ def test_a_run_of_a_mamba_is_verified(mamba: Path, tmp_path: Path, actkit: Run) 
     assert done.status == 0, done.err
     found = json.loads((tmp_path / "run" / "run.json").read_text())["verify"]
     assert found["records"] == 2 and len(found["hook_points"]) == 3
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_a_block_may_return_its_output_in_a_list(kind: type) -> None:
+    """OpenAI's first GPT does; a run of it could be made and not be verified."""
+
+    class Block(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> object:
+            return kind([x + 1])
+
+    block, found = Block(), []
+    _hook(block, "out", found)
+    block(torch.zeros(1, 2))
+    assert found[0].tolist() == [[1, 1]]
