@@ -29,6 +29,14 @@ def test_columns_without_a_value_are_named_and_not_drawn() -> None:
     assert "no value" not in kept and kept.splitlines()[0].split() == ["a", "b"]
 
 
+def test_lists_of_lists_and_of_any_objects_are_drawn() -> None:
+    """As `feature_stats` has them: show ended in a traceback at its contexts of quantiles."""
+    together = [{"feature_id": 7, "share": 0.5}]
+    row = {"quantiles": [[], [{"token": "a", "activation": 1.5}]], "together": together, "names": ["b"], "part": [None]}
+    cells = drawn([row], 200).splitlines()[1]
+    assert "[[] × 0, ['a'] × 1] × 2" in cells and "[7] × 1" in cells and "['b'] × 1" in cells and "[] × 1" in cells
+
+
 def test_a_cell_says_how_long_a_list_is_and_is_cut_where_it_is_long() -> None:
     shown = drawn(
         [{"ids": [1, 2, 3, 4], "text": "x" * 99, "logits": [{"token": "a"}], "line": "a\nb", "p": 0.123456}], 200

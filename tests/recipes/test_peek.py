@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import zipfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -241,3 +242,19 @@ def test_two_texts_beginning_alike_are_one_example_and_objects_are_written_as_js
     texts = columns_of({"text": f"{'x' * LONGEST} {at}", "more": {"a": "é", "b": None}} for at in range(3))
     assert [len(column.examples) for column in texts] == [1, 1, 0]
     assert columns_of([{"a": [{"role": "user", "content": "é"}]}])[0].examples == ['[{"role": "user", "content": "é"}]']
+
+
+def test_sentences_that_repeat_are_texts_and_a_note_beside_tables_does_not_decide(tmp_path: Path) -> None:
+    """Paths and numbers were taken for the text, where few sentences made a column of labels."""
+    said = [("The room was clean and kind.", "good"), ("The soup was cold then.", "bad")] * 4
+    rows = [f"C:\\notes\\{number}.txt;{text};{label}\r\n" for number, (text, label) in enumerate(said)]
+    table = "Pfad;Bewertung;Urteil\r\n" + "".join(rows)
+    (tmp_path / "win.csv").write_text(table, encoding="utf-8-sig", newline="")
+    lines = {reading.command: reading.line for reading in look(tmp_path / "win.csv").readings if reading.kept}
+    assert "--text-field Bewertung --label-field Urteil" in lines["reward-detect"]
+    assert lines["capture"].endswith("--prompt-field Bewertung")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(tmp_path / "win.csv", "part/win.csv")
+        archive.writestr("README.txt", "exported on Monday")
+    lines = {reading.command: reading.line for reading in look(tmp_path / "all.zip").readings if reading.kept}
+    assert lines["feature-dataset"].endswith("--text-field Bewertung")

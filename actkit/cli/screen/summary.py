@@ -25,6 +25,7 @@ KEEPING = (
     ),
     ("no field", "actkit peek FILE shows the fields, and --text-field, --label-field, --prompt-field, … name others"),
     ("equal", "pairs of two equal answers say nothing of a difference"),
+    ("empty line", 'each line is a record; capture --prompt "$(cat FILE)" takes a prompt of several lines as one'),
     ("empty", "empty lines and texts are no loss"),
     ("label", "--positive and --negative name the labels that count"),
     ("not JSON", "lines that are not JSON have to be mended"),

@@ -96,13 +96,19 @@ def _bands(widths: dict[str, int], most: int) -> Iterator[list[str]]:
         yield band
 
 
+def _item(item: Any) -> str:
+    """One item of a list: a number, another list, a text, or an object by its token or its first value."""
+    if isinstance(item, float):
+        return f"{item:.3f}"
+    if isinstance(item, dict):
+        return _item(item.get("token", next(iter(item.values()), None)))
+    return _cell(f"'{item}'") if isinstance(item, str) else _cell(item)
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        first = [
-            str(item) if isinstance(item, int) else f"{item:.3f}" for item in value[:3] if not isinstance(item, dict)
-        ]
-        of_texts = [_cell(f"'{item['token']}'") for item in value[:3] if isinstance(item, dict)]
-        return f"[{', '.join(first + of_texts)}{', …' if len(value) > 3 else ''}] × {len(value)}"
+        first = [_item(item) for item in value[:3]]
+        return f"[{', '.join(first)}{', …' if len(value) > 3 else ''}] × {len(value)}"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str):

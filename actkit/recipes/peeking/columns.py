@@ -75,6 +75,12 @@ class FileColumn:
             return {}
         return dict(self.values.most_common())
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether it holds texts and no labels: few values that repeat are texts where they have four words or more."""
+        are_labels = sum(value.count(" ") for value in self.labels) < 3 * len(self.labels)
+        return bool(self.kinds.get("text")) and not are_labels and not self.is_constant
+
     def facts(self) -> dict[str, Any]:
         """The column as plain values."""
         found: dict[str, Any] = {"types": dict(self.kinds), "examples": self.examples}
@@ -108,11 +114,7 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
 
 def texts_first(columns: Iterable[FileColumn]) -> list[str]:
     """Names of the columns of conversations and of text, that with the longest texts first, what may be ids last."""
-    texts = [
-        column
-        for column in columns
-        if column.conversations or (column.kinds.get("text") and not column.labels and not column.is_constant)
-    ]
+    texts = [column for column in columns if column.conversations or column.has_texts]
     texts.sort(key=lambda column: (column.is_names, -column.conversations, -column.characters))
     return [column.name for column in texts]
 

@@ -149,8 +149,12 @@ def _format(source: InputSource) -> str:
 
 
 def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, given: tuple[str, ...]) -> Reading:
-    """What the first way that keeps a record makes of the file; else why the plainest keeps none."""
+    """What the first way that keeps half of the records makes of the file, else the first that keeps any.
+
+    A folder may have a text of another kind beside its tables. Where none keeps any, why the plainest does not.
+    """
     first: Reading | None = None
+    poor: Reading | None = None
     for attempt in tries:
         found = Reading(command, shlex.join(["actkit", command, path, *attempt.options, *given]))
         try:
@@ -161,11 +165,14 @@ def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, g
             found.guessed = command == "reward-detect" and is_guess(
                 *([word for flag, word in pairwise(attempt.options) if flag == end] for end in ENDS)
             )
-            return found
+            if 2 * found.kept >= found.read:
+                return found
+            poor = poor or found
+            continue
         if found.kept:
             found.kept, found.why = 0, f"only {', '.join(found.labels) or 'unlabelled'} texts among the first records"
         first = first or found
-    return first or Reading(command, "", why="no column that it could read")
+    return poor or first or Reading(command, "", why="no column that it could read")
 
 
 def _prepare(recipe: Recipe, into: Reading) -> None:
