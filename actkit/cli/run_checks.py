@@ -1,13 +1,16 @@
-"""Refuse what cannot be asked of a run, before anything is loaded: places, formats, options that contradict."""
+"""Refuse what cannot be asked of a run, before anything is loaded; and name, in an error, what was meant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actkit.cli.options.engine import Engine, engine_of
+from actkit.cli.options.presets import near_names
 from actkit.cli.options.shared import Shared, format_of_file
-from actkit.errors import RunError, UsageError
+from actkit.errors import ModelError, RunError, UsageError
 from actkit.remote.path import RemotePath
+from actkit.runs.paths import unfinished_of
 
 if TYPE_CHECKING:
     from actkit.recipes.specs import OwnSpec
@@ -25,8 +28,7 @@ def check_asked(own: "OwnSpec", shared: Shared) -> None:
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
     if shared.resume and shared.out is None and shared.output is None:
-        partials = Path("runs").glob(f"{own.command}-*.partial")
-        unfinished = sorted(str(path).removesuffix(".partial") for path in partials)
+        unfinished = unfinished_of(own.command)
         there = f", such as {', '.join(unfinished[-3:])}" if unfinished else ""
         raise UsageError("--resume without --out", f"--out names the run that is to be continued{there}")
 
@@ -99,3 +101,23 @@ def _check_input(flag: str, own: "OwnSpec") -> None:
     for source in files_of(own):
         if source == "-" or Path(source).is_fifo() or source.startswith("/dev/"):
             raise UsageError(f"{flag} with standard input, which one task alone can read", "put it into a file")
+
+
+@contextmanager
+def naming(model: str, source: str | None) -> Iterator[None]:
+    """Name, in an error, the input that had nothing, and what is nearly called like a model that there is not."""
+    try:
+        yield
+    except ModelError as error:
+        near = near_names(model) if error.message.startswith(f"{model}: ") else []
+        if near:
+            error.hint = f"did you mean {' or '.join(near)}? else {error.hint}"
+        raise
+    except RunError as error:
+        # These import much, and are there by now.
+        from actkit.pipeline.input.files import name_of, shown
+        from actkit.pipeline.recipe import NothingKeptError
+
+        if isinstance(error, NothingKeptError) and source is not None:
+            error.message = f"{shown(name_of(source))}: {error.message}"
+        raise

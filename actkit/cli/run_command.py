@@ -4,8 +4,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,22 +15,21 @@ import typer
 from actkit.bundled import NAME
 from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.engine import engine_of, place_on_this_machine
-from actkit.cli.options.presets import OF_SCRIPTS, near_names
+from actkit.cli.options.presets import OF_SCRIPTS
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
-from actkit.cli.run_checks import check_asked, check_exports, check_places
+from actkit.cli.run_checks import check_asked, check_exports, check_places, naming
 from actkit.cli.screen.console import console
-from actkit.cli.screen.progress import progress_shown
+from actkit.cli.screen.progress import progress_shown, with_notes
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing
 from actkit.config import ModelSpec
-from actkit.errors import ModelError, RunError
 
 if TYPE_CHECKING:
     from actkit.config import OutputSpec
     from actkit.pipeline.recipe import Finished
     from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
-    from actkit.runs.progress import OnProgress, Progress
+    from actkit.runs.progress import OnProgress
     from actkit.runs.publication import Publication
 
 
@@ -109,10 +107,10 @@ def _run_shown(
         _say_faster(shared)
     with (
         continuing(common.output.out, is_named),
-        _naming(shared.model, source_of(own)),
+        naming(shared.model, source_of(own)),
         progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
     ):
-        finished = run(on_progress if shared.quiet else _with_notes(on_progress))
+        finished = run(on_progress if shared.quiet else with_notes(on_progress))
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
     if finished.was_complete and not shared.quiet:
@@ -235,37 +233,3 @@ def _export(shared: Shared, run: Path) -> None:
         path = export(run, to, out, overwrite=shared.overwrite)
         if not shared.quiet:
             console().print(f"  {to}: {path}", markup=False)
-
-
-@contextmanager
-def _naming(model: str, source: str | None) -> Iterator[None]:
-    """Name, in an error, the input that had nothing, and what is nearly called like a model that there is not."""
-    try:
-        yield
-    except ModelError as error:
-        near = near_names(model) if error.message.startswith(f"{model}: ") else []
-        if near:
-            error.hint = f"did you mean {' or '.join(near)}? else {error.hint}"
-        raise
-    except RunError as error:
-        # These import much, and are there by now.
-        from actkit.pipeline.input.files import name_of, shown
-        from actkit.pipeline.recipe import NothingKeptError
-
-        if isinstance(error, NothingKeptError) and source is not None:
-            error.message = f"{shown(name_of(source))}: {error.message}"
-        raise
-
-
-def _with_notes(on_progress: Callable[["Progress"], None]) -> Callable[["Progress"], None]:
-    """Print, once each, what happened on the way."""
-    said = 0
-
-    def show(progress: "Progress") -> None:
-        nonlocal said
-        for note in progress.notes[said:]:
-            console().print(note, markup=False)
-        said = len(progress.notes)
-        on_progress(progress)
-
-    return show

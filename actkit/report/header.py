@@ -9,8 +9,7 @@ from typing import Any
 from actkit.numerals import percent, signed
 from actkit.report.finding import verdicts_of
 from actkit.runs.facts import detected_of
-
-VERIFIED = "verify.json"
+from actkit.runs.paths import VERIFIED
 
 
 def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:

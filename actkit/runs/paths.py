@@ -85,6 +85,11 @@ def named_after(command: str) -> Path:
     return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
+def unfinished_of(command: str) -> list[str]:
+    """Runs of a command that nobody named and that are not complete, in order of their beginning."""
+    return sorted(str(path).removesuffix(".partial") for path in Path("runs").glob(f"{command}-*.partial"))
+
+
 def partial_of(out: Path) -> Path:
     """The path of the run `out` until it is complete."""
     return out.with_name(out.name + ".partial")

@@ -139,3 +139,17 @@ def share_shown(quiet: bool, stage: str) -> Iterator[Callable[[float], None]]:
 
     with shown(quiet, lambda: Step(stage, share, 1.0), "%"):
         yield show
+
+
+def with_notes(on_progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Print, once each, what happened on the way."""
+    said = 0
+
+    def show(progress: Progress) -> None:
+        nonlocal said
+        for note in progress.notes[said:]:
+            console().print(note, markup=False)
+        said = len(progress.notes)
+        on_progress(progress)
+
+    return show
