@@ -16,7 +16,7 @@ options by their flags. From Python, `str(error)`, which is what a traceback sho
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,11 +77,16 @@ class WriteError(RunError):
 
 
 @contextmanager
-def writing(what: Path | str) -> Iterator[None]:
-    """Turn what the system says about writing `what` into a WriteError: one sentence and a hint."""
+def writing(what: Path | str, own: Collection[Path] = ()) -> Iterator[None]:
+    """Turn what the system says about writing `what` into a WriteError: one sentence and a hint.
+
+    Where `own` names the files that are written, an error about another file, which was read, stays what it is.
+    """
     try:
         yield
     except OSError as error:
+        if own and isinstance(error.filename, str) and Path(error.filename) not in own:
+            raise
         why = os.strerror(error.errno) if error.errno else str(error)
         raise WriteError(f"cannot write {what}: {why}", "is the disk full or read-only?") from error
 

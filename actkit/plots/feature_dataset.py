@@ -264,7 +264,7 @@ def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
         return sae, pick.feature
     _, rows = _stats(run, pick, ["feature_id", "density", "max"])
     density, most = (rows[name].to_numpy(zero_copy_only=False) for name in ("density", "max"))
-    score = np.where((density > 0) & (density <= DENSE), np.nan_to_num(most) * np.sqrt(density), 0)
+    score = np.where((density > 0) & (density <= DENSE), np.nan_to_num(most) * np.sqrt(np.maximum(density, 0)), 0)
     return sae, int(rows["feature_id"][int(score.argmax())].as_py())
 
 

@@ -59,10 +59,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
     """Write a file that, under its name, is always whole: under a temporary one first, on disk before it is renamed.
 
     `write` gets a file that can be written once through, but not sought in; its checksum is taken of what is written,
-    not of what a disk gives back. Raises WriteError; the temporary file does not stay.
+    not of what a disk gives back. Raises WriteError, and what `write` raises of a file that it reads; the temporary
+    file does not stay.
     """
     temporary = path.with_name(TEMPORARY.format(secrets.token_hex(6)))
-    with writing(path):
+    with writing(path, own=(temporary, path, path.parent)):
         path.parent.mkdir(exist_ok=True)
         try:
             with temporary.open("xb") as file:

@@ -17,6 +17,8 @@ RATIO = 64
 """Most bytes in memory for one on disk, beyond that."""
 REPEATED = 1 << 30
 """Bytes that a column may have in memory whose every value may be the whole dictionary: no file of actkit's has one."""
+NEVER_NULL = ("sequence_id", "position")
+"""Columns that number rows in every table that has them: a null would become some number in what is made of them."""
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
 
 
@@ -45,6 +47,9 @@ def _of_column(column: pq.ColumnChunkMetaData, rows: int) -> str | None:
     name, size = column.path_in_schema, column.total_compressed_size
     if min(column.num_values, size, column.total_uncompressed_size) < 0:
         return f"{name} claims sizes below zero"
+    about = column.statistics if name in NEVER_NULL else None
+    if about is not None and about.has_null_count and about.null_count:
+        return f"nulls in the column {name}"
     wide = max(column.num_values, rows) * WIDTHS.get(column.physical_type, 1)
     if column.physical_type == "BYTE_ARRAY":
         wide = max(wide, column.total_uncompressed_size)

@@ -90,8 +90,8 @@ def wrong_with(row: dict[str, Any]) -> str | None:
     said, err = row["err"], row["err"].replace("\r", "")
     if row["status"] not in (0, 1, 2):
         return f"exit status: {row['status']}"
-    if "Traceback" in said or "panicked" in said or "unforeseen" in said:
-        return "a traceback"
+    if any(word in said for word in ("Traceback", "panicked", "unforeseen", "RuntimeWarning")):
+        return "a traceback, or a warning with a line of code"
     if re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", err):
         return "an escape sequence"
     if row["status"] and (err.count("error: ") < 1 or err.count("\nhint: ") != 1):

@@ -90,6 +90,13 @@ def test_a_failure_leaves_the_file_that_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_cannot_be_read_is_not_said_to_be_a_full_disk(tmp_path: Path) -> None:
+    """A page is made of a run's files while it is written: "cannot write page.html" was said of one that is lost."""
+    with pytest.raises(FileNotFoundError, match="lost.parquet"):
+        write_whole(tmp_path / "page.html", lambda file: file.write((tmp_path / "lost.parquet").read_bytes()))
+    assert not list(tmp_path.iterdir())
+
+
 def test_file_and_folder_are_on_disk_before_and_after_the_renaming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

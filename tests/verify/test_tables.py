@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.errors import RunError
+from actkit.export.formats import export
 from actkit.runs.manifest import read as read_manifest
 from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.findings import Findings
@@ -528,6 +529,18 @@ def test_a_part_with_an_enormous_number_takes_no_memory(copy: Callable[[str], Pa
     with little_memory():
         found = said(verify(run))
     assert "part-999999999.parquet: in no manifest" in found and "activations/part-00002.parquet: missing" in found
+
+
+@pytest.mark.parametrize("column", ["sequence_id", "position"])
+def test_a_null_that_numbers_a_row_is_no_number_of_an_export(
+    column: str, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """It was cast to some number, and the file was written."""
+    run = copy("pairs")
+    damage(run, "activations", put(column, 0, None))
+    with pytest.raises(RunError, match=f"activations/part-00001.parquet: .*nulls in the column {column}"):
+        export(run, "npz", tmp_path / "x.npz")
+    assert f"nulls in the column {column}" in said(verify(run)) and not (tmp_path / "x.npz").exists()
 
 
 def test_a_table_of_another_version_is_named(copy: Callable[[str], Path]) -> None:
