@@ -21,11 +21,14 @@ from actkit.recipes.label_words import (
     named,
     numbers_of,
     parts_of,
+    word_of,
     words_of,
 )
 
 LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment", "kto_tag")
 """Fields looked for, in this order, when none is given."""
+WITHDRAWN = {"answer": ("reject", "ignore"), "status": ("discarded",), "was_cancelled": ("true",)}
+"""What tools of annotation write beside a label that their user turned down: Prodigy, Argilla, Label Studio."""
 LOOK_AHEAD = 1000
 MOST_SHOWN = 10
 LONGEST = 40
@@ -74,6 +77,8 @@ class Labels:
         name = name_of(value, self.fields.label, LABEL_FIELDS)
         if name is None:
             raise RecordError(self.fields.label, f"no field {self.fields.label or ' or '.join(LABEL_FIELDS)}")
+        if "text" in value:  # else an answer is what was said to a prompt
+            _check_holds(value, name)
         return self.of(lookup(value, name), name), (name,)
 
     def of(self, value: Any, field: str) -> Label:
@@ -132,6 +137,13 @@ class Labels:
         if self.fields.positive_columns and self.fields.negative_columns:
             raise RecordError(self.fields.positive_columns[0], "neither positive nor negative")
         return "negative" if self.fields.positive_columns else "positive"
+
+
+def _check_holds(value: Mapping[str, Any], label: str) -> None:
+    """Raise RecordError where a field beside the label says that it does not hold."""
+    for name, words in WITHDRAWN.items():
+        if name != label and isinstance(value.get(name), (str, bool)) and word_of(value[name]) in words:
+            raise RecordError(name, f"{name} is {word_of(value[name])}: the label was not given, but turned down")
 
 
 def _is_marked(value: Mapping[str, Any], name: str) -> bool:

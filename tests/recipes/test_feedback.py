@@ -320,6 +320,19 @@ def test_what_is_missing_or_wrong_is_named(value: Any, field: str | None, reason
     assert raised.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("field", "held", "turned_down"),
+    [("answer", "accept", "reject"), ("status", "Validated", "Discarded"), ("was_cancelled", False, True)],
+)
+def test_a_label_that_its_annotator_turned_down_is_none(field: str, held: Any, turned_down: Any) -> None:
+    record = {"text": "Fine.", "label": "POSITIVE"}
+    assert parsed({**record, field: held}).label == "positive"
+    with pytest.raises(RecordError, match="turned down") as caught:
+        parsed({**record, field: turned_down})
+    assert caught.value.field == field
+    assert parsed({"prompt": "Do we take it?", "answer": "reject", "label": 1}).label == "positive"
+
+
 def test_a_list_is_named_as_it_is_shown() -> None:
     fields = FeedbackFields(positive=("[0, 1]",), negative=("[1, 0]",))
     assert [parsed({"text": "a", "label": label}, fields).label for label in ([0, 1], [1, 0])] == [

@@ -104,7 +104,9 @@ def _changing(module: torch.nn.Module, side: str, change: Any, rows: torch.Tenso
         return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"])}
 
     def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        return (changed(output[0]), *output[1:]) if isinstance(output, tuple) else changed(output)
+        if isinstance(output, (tuple, list)):
+            return type(output)([changed(output[0]), *output[1:]])
+        return changed(output)
 
     if side == "in":
         return module.register_forward_pre_hook(before, with_kwargs=True)
