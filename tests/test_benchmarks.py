@@ -25,6 +25,7 @@ from tests.benchmarks import (
     finish_rate,
     libraries,
     longer,
+    loop,
     memory,
     own,
     reference,
@@ -84,6 +85,14 @@ def test_the_usual_way_gives_what_the_reference_gives(workload: str, inputs: wor
             torch.testing.assert_close(
                 array.values.reshape(wanted[index][0].shape), wanted[index][0], rtol=1e-4, atol=1e-4
             )
+
+
+@pytest.mark.slow  # five runs of each command
+@pytest.mark.parametrize("command", loop.COMMANDS)
+def test_the_loop_is_held_against_the_model_on_the_same_batches(command: str, tmp_path: Path) -> None:
+    tokens, of_model, _ = loop.measure(command, 6, 1, tmp_path)
+    assert tokens > 30 and of_model > 0
+    assert loop.run(command, tmp_path / "first.jsonl", tmp_path / "again") < tokens
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

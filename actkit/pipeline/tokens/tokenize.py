@@ -125,11 +125,15 @@ def encoding_of(tokenizer: Tokenizer, text: str, tokens: Tokens, n_beyond: int, 
     """
     if not len(tokens):
         raise RecordError(None, "no tokens")
-    is_special = np.isin(tokens.ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
+    named = tuple(tokenizer.all_special_ids)
+    special = special_ids(tokenizer, named)
+    # As np.isin, which takes ten times as long for a short text.
+    at = np.minimum(np.searchsorted(special, tokens.ids), len(special) - 1)
+    is_special = special[at] == tokens.ids if len(special) else np.zeros(len(tokens), dtype=np.bool_)
     start, end = covering(tokens.start, tokens.end, None if n_beyond else len(text))
     in_text = sum(int((is_special & (start >= first) & (end <= last) & (end > start)).sum()) for first, last in typed)
     role: tuple[str | None, ...] = (None,) * len(tokens)
-    return Encoding(text, tokens.ids, start, end, is_special, role, in_text, unknown_id(tokenizer), n_beyond)
+    return Encoding(text, tokens.ids, start, end, is_special, role, in_text, _unknown_id(tokenizer, named), n_beyond)
 
 
 @lru_cache(maxsize=1)  # of 256 added tokens the list takes a quarter of the time that tokenizing a text does
@@ -142,6 +146,11 @@ def special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> Ints:
     added = getattr(tokenizer, "added_tokens_decoder", {})
     special = {*named, *(number for number, token in added.items() if token.special)} - {unknown_id(tokenizer)}
     return np.array(sorted(special), dtype=np.int64)
+
+
+@lru_cache(maxsize=1)  # six attributes of a tokenizer take as long as the spans of a short text
+def _unknown_id(tokenizer: Tokenizer, _named: tuple[int, ...]) -> int | None:
+    return unknown_id(tokenizer)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from actkit.errors import RecordError
@@ -87,9 +88,16 @@ class Fields:
 
     def has(self, path: str) -> bool:
         """Whether there is such a field and it holds something."""
+        # Most of the two hundred fields that are looked for in a record are not there: that is seen first.
+        if _beginning(path) not in self._beginnings:
+            return False
         value = lookup(self.value, path)
-        # Most fields that are looked for are not there: that is seen first.
         return value is not None and not self.ignored(path) and not self._says_nothing(path, value)
+
+    @cached_property
+    def _beginnings(self) -> frozenset[str]:
+        """What every path to a field of the record begins with, up to a dot or a bracket."""
+        return frozenset(_beginning(name) for name in self.value if isinstance(name, str))
 
     def take(self, path: str) -> Any:
         """The value of a field, None where it is not there; remembered as read unless it is empty."""
@@ -133,6 +141,12 @@ class Fields:
         if self.names.prompt is not None:  # it was said which of them is the question
             seen |= {*QUESTION}
         yield from (name for name in CONTEXT if name not in seen and self.has(name))
+
+
+@lru_cache(maxsize=1 << 12)
+def _beginning(path: str) -> str:
+    """A path, or a field's name, up to its first dot or bracket."""
+    return path.partition(".")[0].partition("[")[0]
 
 
 def lookup(value: Any, path: str) -> Any:

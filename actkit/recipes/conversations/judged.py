@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from actkit.errors import RecordError
@@ -80,12 +81,16 @@ class Judged:
 
     def _names(self, fields: Fields) -> tuple[str, str, str, str] | None:
         """The two answers' fields, and their suffixes."""
-        for stem in self.stems:
-            for first, second in self.suffixes:
-                pair = f"{stem}{first}", f"{stem}{second}"
-                if all(fields.has(name) for name in pair):
-                    return pair[0], pair[1], _word_of(first), _word_of(second)
-        return None
+        return next((pair for pair in self._pairs if fields.has(pair[0]) and fields.has(pair[1])), None)
+
+    @cached_property
+    def _pairs(self) -> tuple[tuple[str, str, str, str], ...]:
+        """What `_names` may be: records are many."""
+        return tuple(
+            (f"{stem}{first}", f"{stem}{second}", _word_of(first), _word_of(second))
+            for stem in self.stems
+            for first, second in self.suffixes
+        )
 
     def _by(self, fields: Fields, names: tuple[str, str, str, str]) -> list[str]:
         own = fields.names.preference

@@ -85,3 +85,21 @@ def test_the_only_field_of_messages_is_the_conversation(record: dict[str, Any]) 
         read_prompt(
             {**record, "more": next(iter(value for value in record.values() if isinstance(value, list)))}, FieldNames()
         )
+
+
+def test_a_field_is_there_where_it_can_be_looked_up() -> None:
+    """Whether one is there is first seen from how the record's own fields begin, whatever dots their names have."""
+    inner = {"text": "x", "a.b": [{"c": "y"}], "0": "z"}
+    names = ("a", "a.b", "a[0]", "a[0].b", "a.b.c", "[0]", ".a", "a.", "b", "")
+    paths = [
+        *names,
+        *(f"{name}{end}" for name in names for end in (".text", ".a.b.0.c", "[0]", "[0].text", ".0.b", ".b")),
+    ]
+    there = 0
+    for name in names:
+        for value in (inner, [inner, "v"], '{"text": "w"}', "t"):
+            fields = Fields({name: value, 7: "seven"})
+            found = [path for path in paths if fields.has(path)]
+            assert found == [path for path in paths if lookup(fields.value, path) is not None]
+            there += len(found)
+    assert there > 100
