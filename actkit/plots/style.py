@@ -43,6 +43,8 @@ ALONE = 0.25
 """Half the width of a band that is known at one x alone, such as one layer."""
 FEW = 8
 """Counts up to which each has a mark."""
+SMALL = 12
+"""Pixels of the sentence under a title in a file."""
 TITLE_WIDTH = 14
 """Characters in a line of a colour bar's title, which stands beside the picture."""
 
@@ -119,7 +121,9 @@ def titles_apart(made: go.Figure) -> go.Figure:
 def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Figure:
     """The figure with its title and sentence in it, for a file of its own; in place."""
     lines = wrapped(says, 118)
-    text = f"<b>{label(title, 120)}</b>" + "".join(f"<br><sup>{label(line, 140)}</sup>" for line in lines)
+    text = f"<b>{label(title, 120)}</b>" + "".join(
+        f"<br><span style='font-size:{SMALL}px'>{label(line, 140)}</span>" for line in lines
+    )
     more = 56 + 22 * len(lines) + 20 * _legend_lines(made, width)
     height = (made.layout.height or HEIGHT) + more
     made.update_layout(
@@ -148,10 +152,10 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def faded(colour: str) -> str:
+def faded(colour: str, opacity: float = 0.24) -> str:
     """A colour for an area."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.24)"
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str, **more: Any) -> list[Any]:
@@ -160,7 +164,8 @@ def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, c
     if len(x) == 1 and isinstance(x[0], int | float):
         x, low, high = [x[0] - ALONE, x[0] + ALONE], 2 * low, 2 * high
     group = more.pop("legendgroup", name)
-    line = {"width": 0, "color": colour}
+    # Edges, since two bands over one another give a third colour.
+    line = {"width": 1, "color": faded(colour, 0.6)}
     shared = {"mode": "lines", "line": line, "legendgroup": group, "hoverinfo": "skip", **more}
     return [
         go.Scatter(x=x, y=low, showlegend=False, **shared),

@@ -1,10 +1,15 @@
 """`dpo` on pairs of every kind: where they diverge, what is stored once, what each status means."""
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from actkit.backends import Model, describe, load
@@ -14,6 +19,8 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract
 from actkit.pipeline.recipe import Finished, Job
 from actkit.recipes import dpo
+from actkit.recipes.conversations.pair_records import pairs_in
+from actkit.recipes.conversations.pairs import PairsSpec
 from actkit.recipes.runner import ingredients
 
 POINTS = (HookPoint(1, "hook_resid_post"),)
@@ -237,3 +244,18 @@ def test_a_shared_token_is_the_templates_where_one_answer_ends(model: Model, tmp
     assert "".join(whole[begins:length]).lstrip() == "b\nc\n"
     assert diffs[f"{other}_response_positions"] == length - begins - 1
     assert diffs[f"{ends}_response_positions"] == 1
+
+
+def test_records_of_one_scored_answer_each_get_the_line_that_makes_pairs_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scored = [("It is warm there.", 0.9), ("No.", 0.1)]
+    rows = [{"prompt": f"Question {n}?", "text": text, "points": points} for n in range(3) for text, points in scored]
+    pq.write_table(pa.Table.from_pylist(rows), "scored.parquet")
+    with pytest.raises(InputError, match="no preference pairs") as raised:
+        list(pairs_in("scored.parquet", PairsSpec()))
+    assert "each record is one answer with a score, points" in raised.value.hint
+    line = shlex.split(raised.value.hint[raised.value.hint.index("python -c") :].partition("; actkit docs")[0])
+    subprocess.run([sys.executable, *line[1:]], check=True)
+    assert len(list(pairs_in("pairs.jsonl", PairsSpec()))) == 3

@@ -19,7 +19,7 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.named_fields import check_named, fields_shown
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
-from actkit.recipes.conversations.shapes import shape_of
+from actkit.recipes.conversations.shapes import OBJECT_TEXT, shape_of
 from actkit.recipes.conversations.trees import from_trees
 
 BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)
@@ -104,7 +104,7 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
     if objects:
         reason = why_no_pair(Fields(objects[0], names))
         hint = f"{reason.field}: {reason.reason}; " if reason.field else hint
-        hint = _by_number(objects) or hint
+        hint = _by_number(objects) or _by_score(objects, path) or hint
     elif reasons and (mend := remedy(reasons[0].reason)) is not None:
         hint = f"{mend}; "
     return InputError(
@@ -132,6 +132,33 @@ def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
             f"the others: jq -c {shlex.quote(line)} FILE > PAIRS.jsonl; "
         )
     return None
+
+
+def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
+    """What makes lists of answers of records that have one scored answer each; None where they have not.
+
+    Which answer is to be compared with which, in whatever order they come, is the user's to say: no row is a pair.
+    """
+    first = objects[0]
+    texts = [name for name, value in first.items() if isinstance(value, str)]
+    asked = [name for name in texts if len({str(record.get(name)) for record in objects}) < len(objects)]
+    answers = [name for name in texts if name.lower() in OBJECT_TEXT and name not in asked[:1]]
+    scores = [name for name, value in first.items() if isinstance(value, float | int) and not isinstance(value, bool)]
+    if not (asked and answers and scores):
+        return None
+    renamed = {old: new for old, new in ((answers[0], "answer"), (scores[-1], "score")) if old != new}
+    named = f".rename(columns={json.dumps(renamed)})" if renamed else ""
+    ending = path.lower().removesuffix(".gz").rpartition(".")[2]
+    read = {"parquet": "read_parquet({})", "csv": "read_csv({})"}.get(ending, "read_json({}, lines=True)")
+    line = (
+        f"import pandas; f = pandas.{read.format(json.dumps(path))}{named}; f.groupby({json.dumps(asked[0])})"
+        '[["answer", "score"]].apply(lambda g: g.to_dict("records")).rename("answers").reset_index()'
+        '.to_json("pairs.jsonl", orient="records", lines=True)'
+    )
+    return (
+        f"each record is one answer with a score, {in_short(scores[-1])}: pairs are made of answers to one "
+        f"{in_short(asked[0])}, which this puts together for actkit dpo pairs.jsonl: python -c {shlex.quote(line)}; "
+    )
 
 
 def _is_number_of(number: Any, answers: Any) -> bool:
