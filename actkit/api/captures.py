@@ -155,7 +155,10 @@ def capture_activations(
     with placed(out, overwrite, on_bad_record="fail") as place:
         path = None
         if len(texts) < len(chosen):
-            texts, path = (), place.write_input(_record(prompt) for prompt in chosen)
+            texts, path = (
+                (),
+                place.write_input(prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in chosen),
+            )
         what = CaptureSpec(texts, path, positions=at, chat=chat, system=system, tokens=tokens)
         dense = DenseSpec(spec, place.output, layers_text(layers), tuple(hook_points), BatchSpec(batch_tokens))
         with in_use(spec):
@@ -182,7 +185,3 @@ def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
     if wrong is not None:
         raise UsageError(f"{type(wrong).__name__} is no prompt", "give texts, lists of messages, or objects")
     return found
-
-
-def _record(prompt: Prompt) -> Mapping[str, Any]:
-    return prompt if isinstance(prompt, Mapping) else {"prompt": prompt}

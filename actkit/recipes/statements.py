@@ -1,7 +1,6 @@
 """Statements, true and false, made into contrast pairs."""
 
 from collections import deque
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -68,19 +67,13 @@ def _pairs(labels: Labels, records: Records, shape: ContrastShape) -> Records:
             continue
         match = other.popleft()
         texts = {side: own.value[0], ("negative" if side == "positive" else "positive"): match.value[0]}
-        yield replace(
-            match,
-            record_id=number,
-            value=_pair(texts, match.value[1], shape),
-        )
+        read = (shape.positive, shape.negative)
+        pair = StatementPair(texts["positive"], texts["negative"], match.value[1], read)
+        yield replace(match, record_id=number, value=pair)
         number += 1
     for left in (*waiting["positive"], *waiting["negative"]):
         yield Rejected(number, left.source, left.line, shape.negative, "no statement of the other label is left for it")
         number += 1
-
-
-def _pair(texts: Mapping[str, str], left: tuple[str, ...], shape: ContrastShape) -> StatementPair:
-    return StatementPair(texts["positive"], texts["negative"], left, (shape.positive, shape.negative))
 
 
 def _labelled(record: Record, labels: Labels, shape: ContrastShape) -> tuple[str, Record] | Rejected:

@@ -84,7 +84,7 @@ def sample_table(measured: Measured, ids: Sequence[int]) -> pa.Table:
             "split": pa.array([samples.split] * (n * k)),
             "metric": pa.array([samples.metric] * (n * k)),
             "effect": changes[:, ids].reshape(-1),
-            **{name: _nullable(values[:, ids].reshape(-1)) for name, values in sides.items()},
+            **{name: pa.array(own := values[:, ids].reshape(-1), mask=np.isnan(own)) for name, values in sides.items()},
         }
         schema = arrow_schema("effect_samples")
         arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema]
@@ -140,7 +140,3 @@ def _known(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return None if np.isnan(value) else float(value)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _nullable(values: "np.typing.NDArray[np.float64]") -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))

@@ -9,7 +9,6 @@ what else is in a batch, a shard or the input, so that parts of a run can be com
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -65,7 +64,9 @@ def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, floa
             free()
             plain = plain[: len(plain) // 2]
             continue
-        medians = {name: float(_norms(part).median()) for name, part in activations.items() if _is_dense(part)}
+        medians = {
+            name: float(_norms(part).median()) for name, part in activations.items() if isinstance(part, torch.Tensor)
+        }
         return {name: TIMES * found for name, found in medians.items() if 0 < found < np.inf}
     return {}
 
@@ -80,10 +81,6 @@ def are_sinks(activations: Mapping[str, torch.Tensor | Ragged], norms: Mapping[s
             # Of a model on several devices, hook points may be on different ones.
             found = above if found is None else found | above.to(found.device)
     return np.zeros(n, dtype=np.bool_) if found is None else to_host(found).numpy()
-
-
-def _is_dense(part: torch.Tensor | Ragged) -> TypeGuard[torch.Tensor]:
-    return isinstance(part, torch.Tensor)
 
 
 def _norms(vectors: torch.Tensor) -> torch.Tensor:

@@ -84,7 +84,8 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
         raise InputError("peek reads a file several times, and standard input can be read once", "save it to a file")
     read, given = _readable(path, read)
     source = find(path, read.split)
-    first = list(islice(read_records(path, _default(source), read), LOOKED_AT + 1))
+    default = "text" if source.files and format_of(source.files[0]) is None else "jsonl"
+    first = list(islice(read_records(path, default, read), LOOKED_AT + 1))
     values = [record.value for record in first if isinstance(record, Record)]
     columns = columns_of(values[:LOOKED_AT])
     bad = next((record for record in first if isinstance(record, Rejected) and record.reason != EMPTY), None)
@@ -128,10 +129,6 @@ def _readable(path: str, read: ReadSpec) -> tuple[ReadSpec, tuple[str, ...]]:
             return replace(read, split=split), (*given, "--split", split)
         raise
     return read, given
-
-
-def _default(source: InputSource) -> str:
-    return "text" if source.files and format_of(source.files[0]) is None else "jsonl"
 
 
 def _format(source: InputSource) -> str:

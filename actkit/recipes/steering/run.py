@@ -10,7 +10,6 @@ import numpy as np
 
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
 from actkit.backends import Description, describe, load
-from actkit.backends.actions import Action
 from actkit.backends.saes.sae import Sae
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, UsageError
@@ -70,7 +69,8 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     asked = options_of(own, common)
     own = replace(own, tokens=replace(own.tokens, bos=source.options.get("bos") or own.tokens.bos))
     ready, wordings = _prepared(own, source, description)
-    points = tuple(sorted({*_points(ready.actions), HookPoint(description.n_layers - 1, "hook_resid_post")}))
+    acted_on = {HookPoint.of(action.hook_point) for action in ready.actions if action.hook_point is not None}
+    points = tuple(sorted({*acted_on, HookPoint(description.n_layers - 1, "hook_resid_post")}))
     batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
     if output.plan_only:
         ready = replace(ready, texts=[*expected(wordings, own), *ready.texts])
@@ -202,10 +202,6 @@ def _sae(source: SteeredRun, name: str, description: Description) -> Sae:
     """The SAE of that name, loaded as the run did."""
     spec = sae_spec(name, source.options.get("sae") or (), source.options.get("sae_release"))
     return load_saes([spec], description.spec.device)[0]
-
-
-def _points(actions: Sequence[Action]) -> list[HookPoint]:
-    return [HookPoint.of(action.hook_point) for action in actions if action.hook_point is not None]
 
 
 def _words(text: str, description: Description) -> tuple[Any, Any]:
