@@ -23,8 +23,10 @@ COUNT = int(os.environ.get("ACTKIT_CASES", "2000"))
 """Cases of a module."""
 FIRST = int(os.environ.get("ACTKIT_FIRST_CASE", "0"))
 """The first of them, so that all can be seen in pieces."""
-PATIENCE = 60
-"""Seconds after which a case does not end; a template has ten, and a machine may be busy."""
+PATIENCE = 120
+"""Seconds after which a case does not end: other work may keep a machine busy."""
+SECONDS = 30
+"""Processor time of a case at most; a template has ten."""
 WARM = b"warm"
 """What a process says before its first case."""
 MEMORY = 6 << 30
@@ -96,7 +98,7 @@ def wrong_with(row: dict[str, Any]) -> str | None:
         return "an escape sequence"
     if row["status"] and (err.count("error: ") < 1 or err.count("\nhint: ") != 1):
         return "no sentence with a hint"
-    if row.get("seconds", 0) > PATIENCE / 2:
+    if row.get("seconds", 0) > SECONDS:
         return f"{row['seconds']:.0f} s"
     if row.get("leak"):
         return "something outside of the folder was read"
