@@ -88,7 +88,7 @@ async function feature(run, sae, id) {
 
 // Tokens
 function heat(level) { return level ? "background: rgba(var(--heat), " + (0.08 + 0.72 * level / 255).toFixed(3) + ")" : ""; }
-function signed(share) { const a = Math.min(1, Math.abs(share)); return a < 0.02 ? "" : "background: rgba(" + (share > 0 ? "43, 123, 186" : "224, 123, 0") + ", " + (0.75 * a).toFixed(3) + ")"; }
+function signed(share) { const a = Math.min(1, Math.abs(share)); return a < 0.02 ? "" : "background: rgba(" + (share > 0 ? "43, 123, 186" : "var(--below)") + ", " + (0.75 * a).toFixed(3) + ")"; }
 function token(text, about) { return el("bdi", {class: "tok" + (about.special ? " special" : "") + (about.branch ? " branch" : "") + (about.at ? " at" : ""), style: about.style, tabindex: about.hover ? "0" : null, "data-position": about.position, on: about.hover ? {mouseenter: about.hover, focus: about.hover, mouseleave: unhover, blur: unhover, click: about.click || (() => {})} : {}}, visible(text, about.folded)); }
 function hover(event, ...lines) {
   const box = $("hover");
