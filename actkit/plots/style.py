@@ -144,7 +144,7 @@ def _legend_lines(made: go.Figure, width: int) -> int:
 def wrapped(text: str, width: int) -> list[str]:
     """A sentence in lines."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text.split(" "):
         if lines and len(lines[-1]) + 1 + len(word) <= width:
             lines[-1] += f" {word}"
         else:
