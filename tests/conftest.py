@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -192,3 +192,18 @@ def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
     folder = built_once(tmp_path_factory, "six", build)
     return {command: folder / command for command in COMMANDS}
+
+
+Single: TypeAlias = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Single:
+    """Command → its run by one process, in several shards, built by the first of the processes that needs it."""
+    from tests.engines.runs import build
+
+    def of(command: str) -> Path:
+        found = of("concept") if command == "steer" else None
+        return built_once(tmp_path_factory, f"single-{command}", partial(build, command, found)) / command
+
+    return of

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from actkit.remote.failures import check_no_password, lacking, package_of
-from actkit.remote.url import as_url, is_web
+from actkit.remote.url import as_url, is_web, scheme_of
 
 WEB = "actkit-web"
 """The name by which fsspec, and pyarrow through it, knows `WebFileSystem`."""
@@ -51,8 +51,9 @@ def file_system(url: str) -> tuple[Any, str]:
         own = fsspec.config.conf.setdefault(scheme, {})
         for name, value in settings.items():
             own.setdefault(name, value)
-    found = fsspec.url_to_fs(as_url(url))
-    return found[0], str(found[1])
+    # Not `fsspec.url_to_fs`, to which a key with `::` in it is a chain of addresses.
+    kind, address = fsspec.get_filesystem_class(scheme_of(url)), as_url(url)
+    return kind(**kind._get_kwargs_from_urls(address)), str(kind._strip_protocol(address))
 
 
 def for_arrow(url: str) -> str:

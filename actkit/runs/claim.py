@@ -1,18 +1,23 @@
 """`lock` of a run in a store: who writes it. Nothing is held there, so that whoever writes says so again and again."""
 
 import json
-import os
-import socket
+import secrets
 import time
+from dataclasses import asdict
 from typing import Any
 
 from actkit.errors import RunError, in_short
 from actkit.remote import store
 from actkit.remote.path import RemotePath
 from actkit.runs.lock import LOCK
+from actkit.runs.lock_owner import Owner, this_process
 
 TOUCHED, STALE = 30.0, 120.0
 """Seconds after which a claim is touched, and after which one that was not is nobody's."""
+SETTLED = 1.0
+"""Seconds after which the last of those that took the same claim over knows that it was the last."""
+MINE = secrets.token_hex(8)
+"""What tells this process's claims from any other's."""
 
 
 def touch(run: str) -> None:
@@ -25,16 +30,41 @@ def take(run: str) -> None:
     url = f"{run}/{LOCK}"
     if store.put_new(url, _claim()):
         return
-    owner = _owner(RemotePath(url))
-    age = time.time() - float(owner.get("time", 0))
-    is_here = owner.get("host") == socket.gethostname()
-    if (not is_here and age < STALE) or (is_here and _is_alive(owner.get("pid"))):
-        who = f"process {owner.get('pid')} on {in_short(str(owner.get('host')))}"
-        raise RunError(f"{run} is being written by {who}", f"if it has ended, wait {STALE:.0f} seconds")
+    claim = _read(RemotePath(url))
+    if _is_held(claim):
+        raise _in_use(run, claim)
     store.put_text(url, _claim())
+    time.sleep(SETTLED)  # nothing is put there on a condition: whoever came later has it
+    claim = _read(RemotePath(url))
+    if claim.get("mine") != MINE:
+        raise _in_use(run, claim)
 
 
-def _owner(path: RemotePath) -> dict[str, Any]:
+def _in_use(run: str, claim: dict[str, Any]) -> RunError:
+    who = f"process {claim.get('pid')} on {in_short(str(claim.get('host')))}"
+    return RunError(f"{run} is being written by {who}", f"if it has ended, wait {STALE:.0f} seconds")
+
+
+def _is_held(claim: dict[str, Any]) -> bool:
+    """Whether whoever claimed the place may still write there.
+
+    Of a process of this machine that is known; any other's claim is as good as it is young.
+    """
+    here = this_process(flock=False)
+    boot = str(claim.get("started")).partition(":")[0]
+    is_here = (claim.get("host"), claim.get("namespace"), boot) == (
+        here.host,
+        here.namespace,
+        str(here.started).partition(":")[0],
+    )
+    pid, started = claim.get("pid"), claim.get("started")
+    if is_here and isinstance(pid, int) and pid > 0 and isinstance(started, str):
+        return pid != here.pid and Owner(pid, here.host, started, here.namespace).may_be_alive(is_held=None)
+    written = claim.get("time")
+    return isinstance(written, (int, float)) and time.time() - written < STALE
+
+
+def _read(path: RemotePath) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(1 << 12))
@@ -43,17 +73,7 @@ def _owner(path: RemotePath) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_alive(pid: Any) -> bool:
-    if not isinstance(pid, int) or pid <= 0 or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
-
-
 def _claim() -> str:
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()})
+    own = asdict(this_process(flock=False))
+    del own["flock"]
+    return json.dumps({**own, "mine": MINE, "time": time.time()})

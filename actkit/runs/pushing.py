@@ -25,12 +25,14 @@ from actkit.runs.claim import take
 from actkit.runs.facts import facts_of
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import check, sealed, spelled
-from actkit.runs.paths import CARD, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, part_number
+from actkit.runs.paths import CARD, FINGERPRINT, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, part_number
 from actkit.runs.publication import Publication, check_place, check_store
 from actkit.runs.taken_over import files_of
 from actkit.schemas import TABLES
 
 OnShare = Callable[[float], None]
+OWN = (RUN_FILE, FINGERPRINT)
+"""Files by which a run is told from another."""
 AT_ONCE = 200
 """Files of one commit: the hub is slow with many."""
 
@@ -69,8 +71,10 @@ def _to_store(run: Path, to: str, overwrite: bool, on_share: OnShare) -> str:
     check_store(at)
     assert isinstance(at, RemotePath)
     there = store.files_at(str(at))
-    same = RUN_FILE in there and (at / RUN_FILE).read_bytes() == (run / RUN_FILE).read_bytes()
-    check_place(at, there, overwrite or same, RUN_FILE not in there)
+    same = {name: name in there and (at / name).read_bytes() == (run / name).read_bytes() for name in OWN}
+    if FINGERPRINT in there and not (RUN_FILE in there or same[FINGERPRINT] or overwrite):
+        raise RunError(f"{at} is another run, unfinished", "choose another place, or replace it with --overwrite")
+    check_place(at, there, overwrite or same[RUN_FILE], RUN_FILE not in there)
     take(str(at))
     try:
         Publication(at, OutputSpec(run), True).put_all(on_share)

@@ -15,7 +15,7 @@ from actkit.cli.options.engine import task_of_text
 from actkit.config import Task
 from actkit.errors import UsageError
 from tests.command_line import Run
-from tests.engines.conftest import Single
+from tests.conftest import Single
 from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same, parts
 from tests.faults.runs import ended, fork, wait_until_it_writes
 

@@ -25,7 +25,7 @@ from actkit.recipes.specs import DenseSpec
 from actkit.runs.manifest import read
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
-from tests.engines.conftest import Single
+from tests.conftest import Single
 from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same
 from tests.faults.forked import ForkedChild
 from tests.faults.runs import PATIENCE, ended, line_in, start

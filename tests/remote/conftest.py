@@ -4,12 +4,18 @@ moto is a mock: what it shows of S3 is that the right requests are made, not how
 """
 
 import http.server
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import fsspec
 import pytest
 
+from actkit.remote import store
+from tests.remote.az_server import az_server
+from tests.remote.gs_server import gs_server
+from tests.remote.hub_server import Hub, serving
 from tests.serving import served
 
 
@@ -109,8 +115,9 @@ def s3(store_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
     yield client
-    for row in client.list_objects_v2(Bucket="bucket").get("Contents", ()):
-        client.delete_object(Bucket="bucket", Key=row["Key"])
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="bucket"):
+        for row in page.get("Contents", ()):
+            client.delete_object(Bucket="bucket", Key=row["Key"])
     client.close()
     s3fs.S3FileSystem.clear_instance_cache()
 
@@ -124,3 +131,77 @@ def put(s3: Any) -> Callable[[str, bytes], str]:
         return f"s3://bucket/{key}"
 
     return put
+
+
+@dataclass
+class Store:
+    """A store of one kind: its objects by name, and how to have it refuse whatever it is asked."""
+
+    scheme: str
+    objects: MutableMapping[str, bytes]
+    refuse: Callable[[int], None]
+
+    def at(self, key: str) -> str:
+        return f"{self.scheme}://bucket/{key}"
+
+
+@contextmanager
+def other_store(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An empty store of Google's (`gs`) or Azure's (`az`), and the settings by which its package finds it."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # as `file_system` has it before the import
+    package = pytest.importorskip({"gs": "gcsfs", "az": "adlfs"}[kind])
+    system = package.GCSFileSystem if kind == "gs" else package.AzureBlobFileSystem
+    monkeypatch.setattr(store, "PAUSES", (0.01,))
+    with ExitStack() as stack:
+        if kind == "gs":
+            bucket = stack.enter_context(gs_server())
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
+            # What FSSPEC_GCS_TOKEN=anon does, which is read when fsspec is imported.
+            monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+            found = Store("gs", bucket.objects, lambda status: setattr(bucket, "refused", status))
+        else:
+            container = stack.enter_context(az_server())
+            monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", container.connection)
+            found = Store(
+                "az",
+                container.blobs,
+                lambda status: setattr(container, "refused", (status, "AuthorizationFailure")),
+            )
+        system.clear_instance_cache()
+        yield found
+        system.clear_instance_cache()
+
+
+@pytest.fixture(params=["gs", "az"])
+def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Each of the two."""
+    with other_store(request.param, monkeypatch) as found:
+        yield found
+
+
+TOKEN = "hf_" + "s3cr3tt0k3n" * 3
+
+
+@contextmanager
+def hub_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub without datasets, and the settings by which its client finds it."""
+    from huggingface_hub import HfFileSystem, constants
+
+    with serving(Hub(TOKEN)) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        HfFileSystem.clear_instance_cache()
+        yield hub
+        HfFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The same, for a test."""
+    with hub_of(monkeypatch) as found:
+        yield found

@@ -49,6 +49,7 @@ NAMES = (
     "a[1]*.jsonl",
     "x=1/y#2/z?.jsonl",
     "d//e.jsonl",
+    "a::b.jsonl",
 )
 
 
@@ -67,7 +68,8 @@ def test_packing_and_format_go_by_the_name_or_the_bytes(put: Put) -> None:
     assert values("S3://bucket/a.jsonl.gz") == ROWS
 
 
-def test_a_folder_and_a_pattern_are_their_files_in_order(put: Put) -> None:
+def test_a_folder_and_a_pattern_are_their_files_in_order(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")  # a listing comes in pages, as of more than 1,000 objects
     for number in (2, 1):
         put(f"in here/{number}.jsonl", json.dumps({"prompt": str(number)}).encode())
     put("in here/.hidden.jsonl", LINES)

@@ -1,13 +1,9 @@
 """`gs://` and `az://` through gcsfs and adlfs themselves, against servers on this machine that stand for the stores."""
 
 import json
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,51 +13,12 @@ from actkit.pipeline.input.reader import Record, read_records
 from actkit.remote import store
 from actkit.remote.reading import version_of
 from tests.command_line import Run
-from tests.remote.az_server import az_server
-from tests.remote.gs_server import gs_server
+from tests.remote.conftest import Store
 
 # aiohttp's own remark on what both packages send.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 ROWS = [{"prompt": "one"}, {"prompt": "two"}]
 LINES = b'{"prompt": "one"}\n{"prompt": "two"}\n'
-
-
-@dataclass
-class Store:
-    """A store of one kind: its objects by name, and how to have it refuse whatever it is asked."""
-
-    scheme: str
-    objects: MutableMapping[str, bytes]
-    refuse: Callable[[int], None]
-
-    def at(self, key: str) -> str:
-        return f"{self.scheme}://bucket/{key}"
-
-
-@pytest.fixture(params=["gs", "az"])
-def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # as `file_system` has it before the import
-    package = pytest.importorskip({"gs": "gcsfs", "az": "adlfs"}[request.param])
-    system = package.GCSFileSystem if request.param == "gs" else package.AzureBlobFileSystem
-    monkeypatch.setattr(store, "PAUSES", (0.01,))
-    with ExitStack() as stack:
-        if request.param == "gs":
-            bucket = stack.enter_context(gs_server())
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
-            # What FSSPEC_GCS_TOKEN=anon does, which is read when fsspec is imported.
-            monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
-            found = Store("gs", bucket.objects, lambda status: setattr(bucket, "refused", status))
-        else:
-            container = stack.enter_context(az_server())
-            monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", container.connection)
-            found = Store(
-                "az",
-                container.blobs,
-                lambda status: setattr(container, "refused", (status, "AuthorizationFailure")),
-            )
-        system.clear_instance_cache()
-        yield found
-        system.clear_instance_cache()
 
 
 def values(where: str) -> list[Any]:

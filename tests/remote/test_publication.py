@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actkit.errors import WriteError
+from actkit.errors import RunError, WriteError
 from actkit.remote import store
+from actkit.runs import claim, lock_owner
 from tests.command_line import Run
 
 pytestmark = pytest.mark.slow
@@ -159,8 +161,8 @@ def test_places_that_cannot_be_are_refused_before_a_model_is_loaded(s3: Any, act
 @pytest.mark.slow
 def test_one_process_at_a_time_writes_a_run(s3: Any, actkit: Run) -> None:
     def claimed(host: str, age: float) -> Any:
-        claim = json.dumps({"host": host, "pid": os.getppid(), "time": time.time() - age})
-        s3.put_object(Bucket="bucket", Key="x/lock", Body=claim.encode())
+        found = json.dumps({"host": host, "pid": os.getppid(), "time": time.time() - age})
+        s3.put_object(Bucket="bucket", Key="x/lock", Body=found.encode())
         return made(actkit, at="s3://bucket/x")
 
     result = claimed("elsewhere", 5)
@@ -173,6 +175,36 @@ def test_one_process_at_a_time_writes_a_run(s3: Any, actkit: Run) -> None:
     for racer in racers:
         racer.join()
     assert sorted(won) == [False] * 7 + [True]
+
+
+def test_who_has_a_run_that_others_claim(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host's name and a process's number are not enough to tell: containers share them, and numbers come again."""
+    here = lock_owner.this_process(flock=False)
+    boot = str(here.started).partition(":")[0]
+
+    def claimed(**about: Any) -> None:
+        claim = {**asdict(here), "started": f"{boot}:1", "time": time.time() - 5, **about}
+        s3.put_object(Bucket="bucket", Key="x/lock", Body=json.dumps(claim).encode())
+
+    monkeypatch.setattr(claim, "SETTLED", 0.0)
+    for other in ({"namespace": "pid:[1]"}, {"started": "another-boot:1"}, {"host": "elsewhere"}):
+        claimed(pid=1 << 22, **other)
+        with pytest.raises(RunError, match="being written by process"):
+            claim.take("s3://bucket/x")
+        claimed(pid=1 << 22, **other, time=time.time() - 500)
+        claim.take("s3://bucket/x")
+    claimed(pid=os.getppid())  # its number is another process's now
+    claim.take("s3://bucket/x")
+    real = store.put_text
+
+    def put(url: str, text: str) -> None:
+        real(url, text)
+        claimed(pid=7, host="later", mine="later")
+
+    monkeypatch.setattr(store, "put_text", put)
+    claimed(pid=1 << 22, host="elsewhere", time=0)
+    with pytest.raises(RunError, match="being written by process 7 on later"):
+        claim.take("s3://bucket/x")
 
 
 def test_what_fails_for_a_moment_is_tried_again(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,36 +1,20 @@
 """`actkit push`: what arrives is the run, its card loads each table, and nothing that somebody wrote is replaced."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actkit.errors import WriteError
+from actkit.remote import store
 from actkit.runs.card import is_own_text
 from actkit.runs.run import open_run
 from tests.command_line import Run
-from tests.remote.hub_server import Hub, serving
+from tests.remote.conftest import TOKEN
+from tests.remote.hub_server import Hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
-TOKEN = "hf_" + "s3cr3tt0k3n" * 3
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    from huggingface_hub import HfFileSystem, constants
-
-    with serving(Hub(TOKEN)) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        HfFileSystem.clear_instance_cache()
-        yield hub
-        HfFileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +120,29 @@ def test_a_run_is_pushed_to_a_store_whole_or_not_at_all(s3: Any, runs: Path, act
         json.loads((runs / "other" / "run.json").read_text())
     )
     assert actkit("verify", at).status == 0 and not (runs / "uploaded.json").exists()
+
+
+@pytest.mark.slow
+def test_a_push_that_broke_off_goes_on_and_replaces_nobody_s_unfinished_run(
+    s3: Any, runs: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, real, put = "s3://bucket/pushed/y", store.put_file, []
+
+    def breaks(url: str, *more: Any) -> None:
+        if len(put) == 4:
+            raise WriteError(f"{url}: cannot be reached", "check the connection")
+        put.append(url)
+        real(url, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "put_file", breaks)
+        result = actkit("push", runs / "x", at)
+        assert result.status == 1 and "cannot be reached" in result.err and len(put) == 4
+    result = actkit("push", runs / "other", at)
+    assert result.status == 1 and f"{at} is another run, unfinished" in result.err, result.err
+    assert actkit("push", runs / "x", at).status == 0 and actkit("verify", at).status == 0
+    s3.delete_object(Bucket="bucket", Key="pushed/y/run.json")
+    assert actkit("push", runs / "other", at, "--overwrite").status == 0 and actkit("verify", at).status == 0
 
 
 def test_places_and_runs_that_cannot_be(runs: Path, actkit: Run, tmp_path: Path) -> None:

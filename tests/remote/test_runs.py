@@ -104,6 +104,24 @@ def test_a_look_at_a_table_fetches_its_columns_alone(stored: str, run: Path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fails", ["500", "403", "breaks off"])
+def test_a_server_that_fails_half_way_is_a_sentence(
+    fails: str, served: str, web: Web, actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if fails == "breaks off":
+        web.breaks_after = 3000
+    else:
+        parts = [name for name in web.files if "/part-00001.parquet" in name]
+        web.statuses.update({name: int(fails) for name in parts})
+    for more in (("show", "--table", "tokens"), ("verify",), ("export", "--to", "npz"), ("report",), ("plot", "norms")):
+        wrong = actkit(more[0], served, *more[1:])
+        assert wrong.status == 1 and "Traceback" not in wrong.err, (more, wrong.err)
+        assert more[0] == "verify" or ("error: " in wrong.err and "hint: " in wrong.err), (more, wrong.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_damage_and_absence_are_sentences(stored: str, s3: Any, actkit: Run) -> None:
     s3.put_object(Bucket="bucket", Key="my runs/100% ü/x/tokens/part-00001.parquet", Body=b"PAR1")
     result = actkit("verify", stored)
