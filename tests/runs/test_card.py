@@ -1,5 +1,7 @@
 """A run's card: `datasets` loads each table by its name, and what a person wrote into a card is never removed."""
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from actkit.runs.facts import facts_of
 from actkit.runs.run import open_run
 from actkit.schemas import TABLES
 from tests.command_line import Run
+from tests.six_runs import COMMANDS as SIX
 
 
 @pytest.fixture
@@ -36,6 +39,29 @@ def test_datasets_loads_every_table_of_a_run_and_verify_knows_the_card(run: Path
     (run / "README.md").write_text((run / "README.md").read_text() + "mine")
     result = actkit("verify", run)
     assert result.status == 1 and "README.md" in result.out + result.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SIX)
+def test_datasets_loads_every_table_of_every_command(
+    command: str, six_runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """Of the run as it is, and of what is pushed, which has another card."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    run = six_runs[command]
+    pushed = tmp_path / "pushed"
+    shutil.copytree(run, pushed)
+    (pushed / "README.md").write_text(card(facts_of(run), "mit", "me/x"))
+    for table, about in facts_of(run)["tables"].items():
+        if about["parts"]:
+            expected = open_run(run).table(table)
+            for where in (run, pushed):
+                found = datasets.load_dataset(str(where), table, cache_dir=str(tmp_path / "cache"))["train"]
+                rows = found.with_format("arrow")[:]
+                assert len(found) == about["rows"] and found.column_names == expected.column_names
+                assert rows.to_pylist() == expected.to_pylist(), table
 
 
 def test_a_card_says_what_the_run_is_and_states_no_licence(run: Path) -> None:
