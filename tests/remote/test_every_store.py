@@ -95,7 +95,12 @@ def test_whatever_reads_a_run_says_the_same_of_it(
         run = ["--from"] if command[0] == "concept" else []
         said(command[0], *run, at, *command[1:])
         said(command[0], *run, "x", *command[1:-1], f"{command[-1]}-here")
-        assert parts(command[-1]) == parts(f"{command[-1]}-here")
+        runs = [open_run(name) for name in (command[-1], f"{command[-1]}-here")]
+        assert runs[0].tables == runs[1].tables
+        for table in runs[0].tables:  # where the texts of `steer` come from is the run
+            there, here = (run.table(table) for run in runs)
+            kept = [name for name in here.column_names if name != "source"]
+            assert there.select(kept).equals(here.select(kept)), table
     for command in (("merge", at), ("push", at, "hf://datasets/me/y")):
         wrong = actkit(*command)
         assert wrong.status in (1, 2) and "hint: " in wrong.err and "Traceback" not in wrong.err, wrong.err
