@@ -23,6 +23,7 @@ from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.manifest import read
+from actkit.runs.paths import TASK_FILE, partial_of
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
 from tests.conftest import Single
@@ -37,15 +38,15 @@ OWN = ("--shard", "auto", "--workers", "2")
 ENGINES = [pytest.param(OWN, id="own"), pytest.param(RAY, marks=needs_ray, id="ray")]
 
 
-def owner_of(share: str, process: "object", shards: int, other_than: int = 0) -> int:
-    """The worker that writes a share, once it has so many shards; after `other_than`, the next one."""
+def owner_of(share: str, process: "object", shards: int) -> int:
+    """The worker that writes a share, once it has so many shards; one that was killed leaves its lock."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
         try:
             pid = int(json.loads((Path(share) / "lock").read_text())["pid"])
         except (OSError, ValueError):
-            pid = 0
-        if pid not in (0, other_than) and len(list((Path(share) / "shards").glob("part-*.json"))) >= shards:
+            pid = -1
+        if psutil.pid_exists(pid) and len(list((Path(share) / "shards").glob("part-*.json"))) >= shards:
             return pid
         time.sleep(0.005)
     raise AssertionError(f"no worker wrote {share}")
@@ -188,8 +189,7 @@ def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     process = start(line_in(err), tmp_path)
-    worker = owner_of("x.1-of-2.partial", process, 1, other_than=worker)
-    os.kill(worker, signal.SIGKILL)
+    os.kill(owner_of("x.1-of-2.partial", process, 1), signal.SIGKILL)
     status, out, err = ended(process)
     assert (status, out) == (0, "x\n"), err
     assert len(json.loads(Path("x/run.json").read_text())["sessions"]) >= 4
@@ -202,10 +202,11 @@ def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:
 
 
 def dying(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finished:
-    """A command that ends its process at the fourth shard, as a record might that makes a library crash."""
+    """A command that ends its process after a shard, as a record might that makes a library crash."""
 
     def watch(progress: Progress) -> None:
-        if common.output.task is not None and common.output.task.number == 1 and progress.computed >= 40:
+        has_shard = list((partial_of(common.output.out) / "shards").glob("*.json"))
+        if common.output.task is not None and common.output.task.number == 1 and progress.computed >= 40 and has_shard:
             os.kill(os.getpid(), signal.SIGKILL)
         on_progress(progress)
 
@@ -281,11 +282,15 @@ def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.Monke
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        cluster.wait_for_nodes()
         notes: list[str] = []
         removed: list[float] = []
 
         def watch(progress: Progress) -> None:
-            if len(nodes) == 2 and all(Path(f"x.{n}-of-2.partial/lock").exists() for n in (0, 1)):
+            begun = [Path(f"x.{n}-of-2.partial") for n in (0, 1)]
+            if len(nodes) == 2 and all(
+                (share / "lock").exists() and not (share / TASK_FILE).exists() for share in begun
+            ):
                 removed.append(progress.computed)
                 lose(cluster, nodes.pop())
             notes.extend(note for note in progress.notes if note not in notes)
