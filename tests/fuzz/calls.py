@@ -40,31 +40,26 @@ def cases(module: str, folder: Path, count: int = COUNT, first: int = FIRST) -> 
     number = first
     while number < first + count:
         arguments = (module, str(folder), str(number), str(first + count))
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "tests.fuzz.calls", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        )
-        assert process.stdout is not None and process.stderr is not None
-        for line in _lines(process.stdout.fileno()):
-            if line != WARM:
-                yield json.loads(line)
-                number += 1
-        if number < first + count:
+        ) as process:
+            assert process.stdout is not None and process.stderr is not None
+            for line in _lines(process.stdout.fileno()):
+                if line != WARM:
+                    yield json.loads(line)
+                    number += 1
+            if number == first + count:
+                continue
             with suppress(subprocess.TimeoutExpired):
                 process.wait(1)
             ended = process.poll()
             process.kill()
             said = process.stderr.read().decode(errors="replace")[-2000:]
-            yield {
-                "number": number,
-                "status": ended,
-                "err": f"no end after {PATIENCE} s, or killed: {said}",
-                "steps": [],
-            }
-            number += 1
-        process.wait()
+        yield {"number": number, "status": ended, "err": f"no end after {PATIENCE} s, or killed: {said}", "steps": []}
+        number += 1
 
 
 def _lines(stream: int) -> Iterator[bytes]:
