@@ -97,7 +97,7 @@ def test_the_loop_is_held_against_the_model_on_the_same_batches(command: str, tm
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_actkit_and_the_script_agree_on_longer_works(dtype: str, tmp_path: Path) -> None:
-    size = longer.Size(8, 64, 4, 2, 96, (512, 1024), documents=2, tokens=150)
+    size = longer.Size(8, 64, 4, 2, 96, (512, 1024), documents=2, tokens=1300)
     inputs = longer.make(tmp_path, size)
     spec = ModelSpec(str(inputs.model), device="cpu")
     for work in longer.WORKS:
@@ -106,7 +106,7 @@ def test_actkit_and_the_script_agree_on_longer_works(dtype: str, tmp_path: Path)
         model = AutoModelForCausalLM.from_pretrained(inputs.model).eval().model
         expected = longer.script(inputs, model, saes, [sae.hook_point.layer for sae in saes])
         error, same = longer.difference(inputs, work, tmp_path / "run", expected)
-        assert error < 1e-5 and same > 0.999 and 100 < min(map(len, inputs.documents)) <= 151
+        assert error < 1e-5 and same > 0.999 and 1024 < min(map(len, inputs.documents)) <= 1301
         assert facts["tables"]["features"]["rows"] == sum(map(len, inputs.documents)) * len(saes)
         assert all(rate > 0 for rate in longer.rates(facts, work, inputs))
 

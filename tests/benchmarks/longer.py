@@ -28,6 +28,8 @@ from tests.benchmarks.reference import TOP_K
 from tests.benchmarks.workloads import texts, write_documents, write_sae
 
 IN_BFLOAT16 = "actkit, work, `--sae-dtype bfloat16`"
+CONTEXT = 2048
+"""Tokens that the model and its SAEs read at once: a document is run in one piece."""
 CHUNK = 1 << 25
 """Tokens × features that the script encodes at once."""
 
@@ -90,7 +92,7 @@ def make(folder: Path, size: Size = FULL, model: Path | None = None, works: Sequ
         model = folder / "model"
         torch.manual_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(str(TINY))
-        tokenizer.chat_template, tokenizer.model_max_length = None, 2048
+        tokenizer.chat_template, tokenizer.model_max_length = None, CONTEXT
         config = LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=size.d_model,
@@ -98,7 +100,7 @@ def make(folder: Path, size: Size = FULL, model: Path | None = None, works: Sequ
             num_hidden_layers=size.n_layers,
             num_attention_heads=size.n_heads,
             num_key_value_heads=size.n_kv_heads,
-            max_position_embeddings=2048,
+            max_position_embeddings=CONTEXT,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
@@ -117,7 +119,7 @@ def make(folder: Path, size: Size = FULL, model: Path | None = None, works: Sequ
         found = AutoModelForCausalLM.from_pretrained(model)(torch.tensor([ids[0][:300]]), output_hidden_states=True)
     for path in {path for work in works for path in inputs.saes(work)}:
         layer = inputs.layer(path)
-        write_sae(path, found.hidden_states[layer + 1][0, 1:], layer, size.widths[path.name == "wide"])
+        write_sae(path, found.hidden_states[layer + 1][0, 1:], layer, size.widths[path.name == "wide"], CONTEXT)
     return inputs
 
 

@@ -173,13 +173,13 @@ def _sae(path: Path, model: Path, size: Size, tokenizer: Any) -> None:
     write_sae(path, states[size.sae_layer + 1].flatten(0, 1), size.sae_layer, size.d_sae)
 
 
-def write_sae(path: Path, x: torch.Tensor, layer: int, d_sae: int) -> None:
+def write_sae(path: Path, x: torch.Tensor, layer: int, d_sae: int, context: int = 1024) -> None:
     """A random SAE whose bias lets about `SAE_FIRES` features fire on vectors as `x` [n, d_model] has them."""
     from sae_lens import StandardSAE, StandardSAEConfig
     from sae_lens.saes.sae import SAEMetadata
 
     about = SAEMetadata(
-        hook_name=f"blocks.{layer}.hook_resid_post", model_name="gpt2", context_size=1024, prepend_bos=True
+        hook_name=f"blocks.{layer}.hook_resid_post", model_name="gpt2", context_size=context, prepend_bos=True
     )
     sae = StandardSAE(StandardSAEConfig(d_in=x.shape[1], d_sae=d_sae, device="cpu", dtype="float32", metadata=about))
     with torch.no_grad():
