@@ -114,7 +114,13 @@ def test_a_server_that_fails_half_way_is_a_sentence(
     else:
         parts = [name for name in web.files if "/part-00001.parquet" in name]
         web.statuses.update({name: int(fails) for name in parts})
-    for more in (("show", "--table", "tokens"), ("verify",), ("export", "--to", "npz"), ("report",), ("plot", "norms")):
+    for more in (
+        ("show", "--table", "tokens", "--sort=-position"),
+        ("verify",),
+        ("export", "--to", "npz"),
+        ("report",),
+        ("plot", "norms"),
+    ):
         wrong = actkit(more[0], served, *more[1:])
         assert wrong.status == 1 and "Traceback" not in wrong.err, (more, wrong.err)
         assert more[0] == "verify" or ("error: " in wrong.err and "hint: " in wrong.err), (more, wrong.err)
