@@ -83,7 +83,7 @@ def _front_matter(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: 
     lines += ["tags:", *(f"- {tag}" for tag in ("actkit", "interpretability", "activations"))]
     lines += ["- sparse-autoencoder"] if facts.get("saes") else []
     lines += ["configs:"]
-    for table in tables:
+    for table in (table for table, about in tables.items() if about["rows"]):  # `datasets` loads none without rows
         lines += [f"- config_name: {table}", f"  data_files: {table}/part-*.parquet"]
         lines += ["  default: true"] if table == DEFAULT else []
     return [*lines, "---"]
@@ -95,7 +95,7 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 def _body(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | None, name: str | None) -> list[str]:
     counts, model = facts["counts"], facts["model"]
-    shown = next((name for name in SHOWN if name in tables), DEFAULT)
+    shown = next((name for name in SHOWN if name in tables and tables[name]["rows"]), DEFAULT)
     revision = f" at revision `{_code(model['revision'])}`" if model.get("revision") else ""
     lines = [
         f"# {_code(_title(facts))}",

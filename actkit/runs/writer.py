@@ -48,7 +48,10 @@ class RunDirectory:
         return partial_of(self.out)
 
     def write(self, table: str, groups: Groups, part: int = 0, compression: str = "zstd") -> Written:
-        """Write part `part` of `table`, one row group for each group; a shard has one part number in all tables."""
+        """Write part `part` of `table`, one row group for each group that has rows.
+
+        A shard has one part number in all tables.
+        """
         first = next(iter(groups.values()))
         metadata = {"actkit.table": table, "actkit.schema_version": str(SCHEMA_VERSION), **self.about}
         schema = first.schema.with_metadata(metadata)
@@ -57,7 +60,8 @@ class RunDirectory:
         def write(file: IO[bytes]) -> None:
             with pq.ParquetWriter(file, schema, compression=compression, use_dictionary=dictionary) as writer:
                 for group in groups.values():
-                    writer.write_table(group.replace_schema_metadata(metadata), row_group_size=max(len(group), 1))
+                    if len(group):  # `datasets` reads no file that begins with a row group of no rows
+                        writer.write_table(group.replace_schema_metadata(metadata), row_group_size=len(group))
 
         name = f"{table}/{part_name(part)}.parquet"
         written = write_whole(self.partial / name, write)
