@@ -5,13 +5,15 @@ import json
 import os
 import socket
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actkit.errors import RunError
-from actkit.runs import claim
+from actkit.runs import claim, lock_owner
+from actkit.runs.lock_owner import this_process
 
 RUN, LOCK = "s3://bucket/run", "s3://bucket/run/lock"
 Objects = dict[str, str]
@@ -30,11 +32,12 @@ def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
 
     monkeypatch.setattr(claim, "store", SimpleNamespace(put_new=put_new, put_text=found.__setitem__))
     monkeypatch.setattr(claim, "RemotePath", opened)
+    monkeypatch.setattr(claim, "SETTLED", 0.0)
     return found
 
 
 def owner(age: float = 0, **changes: Any) -> str:
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "time": time.time() - age} | changes)
+    return json.dumps({**asdict(this_process(flock=False)), "time": time.time() - age} | changes)
 
 
 def mine(objects: Objects) -> bool:
@@ -49,7 +52,14 @@ def test_a_free_place_is_claimed_and_touched(objects: Objects) -> None:
     assert mine(objects) and after["host"] == socket.gethostname() and after["time"] >= before["time"]
 
 
-@pytest.mark.parametrize("by", [{"pid": 1}, {"pid": 1, "age": 999}, {"pid": 2**70}, {"host": "elsewhere", "pid": 7}])
+PARENT = {"pid": os.getppid(), "started": lock_owner._started(os.getppid())}
+
+
+@pytest.mark.parametrize(
+    "by",
+    [PARENT, {**PARENT, "age": 999}, {"pid": 2**22 + 1, "started": None}, {"host": "elsewhere", "pid": 7}],
+    ids=["alive", "alive, and silent", "unknown, and young", "elsewhere, and young"],
+)
 def test_a_place_that_another_process_holds_is_left_to_it(objects: Objects, by: dict[str, Any]) -> None:
     held = objects[LOCK] = owner(**by)
     with pytest.raises(RunError, match=r"s3://bucket/run is being written by process \d+ on ") as error:
@@ -57,7 +67,19 @@ def test_a_place_that_another_process_holds_is_left_to_it(objects: Objects, by: 
     assert "120 seconds" in error.value.hint and objects[LOCK] == held
 
 
-@pytest.mark.parametrize("by", [{}, {"pid": 2**22 + 1}, {"pid": "x"}, {"pid": -1}, {"host": "elsewhere", "age": 121}])
+@pytest.mark.parametrize(
+    "by",
+    [
+        {},
+        {"pid": 2**22 + 1},
+        {"pid": os.getppid()},
+        {"pid": "x", "age": 121},
+        {"pid": -1, "age": 121},
+        {"host": "elsewhere", "age": 121},
+        {"started": "another boot:5", "age": 121},
+    ],
+    ids=["this one", "ended", "its number came again", "no number", "no process", "elsewhere, and old", "booted since"],
+)
 def test_a_place_that_nobody_holds_any_more_is_taken_over(objects: Objects, by: dict[str, Any]) -> None:
     objects[LOCK] = owner(**by)
     claim.take(RUN)
