@@ -359,7 +359,7 @@ def test_a_call_that_fails_on_the_terminal_is_no_measurement(tmp_path: Path) -> 
 
 def test_the_start_table_has_ratios_to_the_script() -> None:
     lines = start.table({start.WHOLE: 3.0, start.SCRIPT: 2.0}).splitlines()
-    assert lines[2] == f"| {start.WHOLE} | 3.00 | 1.50 | 1.25 × the script |"
+    assert lines[2] == f"| {start.WHOLE} | 3.00 | 1.50 | {start.RATIO_TARGET} × the script |"
     assert lines[3] == f"| {start.SCRIPT} | 2.00 | 1.00 | – |"
 
 

@@ -103,14 +103,12 @@ def _run_shown(
 ) -> "Finished":
     from actkit.recipes.asked import source_of
 
-    if not (shared.quiet or shared.plan):
-        _say_faster(shared)
     with (
         continuing(common.output.out, is_named),
         naming(shared.model, source_of(own)),
         progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
     ):
-        finished = run(on_progress if shared.quiet else with_notes(on_progress))
+        finished = run(on_progress if shared.quiet else with_notes(on_progress, partial(_faster, shared)))
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
     if finished.was_complete and not shared.quiet:
@@ -155,16 +153,15 @@ def make_from(
         return finished
 
 
-def _say_faster(shared: Shared) -> None:
-    """Say what bfloat16 would give where auto means float32, on a CPU that is much faster in the other."""
-    if shared.dtype != ModelSpec.dtype or shared.model == NAME or shared.quantize is not None:
-        return
+def _faster(shared: Shared) -> str | None:
+    """What bfloat16 would give where auto means float32, on a CPU that is much faster in the other."""
+    if shared.plan or shared.dtype != ModelSpec.dtype or shared.model == NAME or shared.quantize is not None:
+        return None
     from actkit.backends.auto import resolve_device
     from actkit.backends.kernel_choice import about_bfloat16
 
     said = about_bfloat16(MUCH_FASTER) if resolve_device(shared.device).type == "cpu" else None
-    if said is not None:
-        console().print(f"float32: {said}", markup=False)
+    return said and f"float32: {said}"
 
 
 def _say_toy(own: "OwnSpec", shared: Shared) -> None:

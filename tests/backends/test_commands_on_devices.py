@@ -70,16 +70,16 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         found.setdefault("logits", set()).add(str(logits.device))
         return real_steered(logits, following)
 
-    def computed(sae: Any, centre: bool) -> Any:
-        encode, reconstruct = real_computed(sae, centre)
+    def computed(sae: Any, centre: bool, dtype: Any) -> Any:
+        own = real_computed(sae, centre, dtype)
 
-        def watched(x: torch.Tensor) -> torch.Tensor:
-            features = encode(x)
-            assert features.device == x.device
+        def watched(x: torch.Tensor) -> Any:
+            active = own.active(x)
+            assert {tensor.device for tensor in (active.rows, active.ids, active.values)} == {x.device}
             found.setdefault("sae", set()).add(str(sae.W_enc.device))
-            return features
+            return active
 
-        return metadata._Computed(watched, reconstruct)
+        return own._replace(active=watched)
 
     monkeypatch.setattr(compute, "forward", forward)
     monkeypatch.setattr(steered._Read, "of", read)

@@ -141,12 +141,17 @@ def share_shown(quiet: bool, stage: str) -> Iterator[Callable[[float], None]]:
         yield show
 
 
-def with_notes(on_progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """Print, once each, what happened on the way."""
-    said = 0
+def with_notes(
+    on_progress: Callable[[Progress], None], beginning: Callable[[], str | None]
+) -> Callable[[Progress], None]:
+    """Print, once each, what happened on the way; and `beginning`'s line first, once the run has begun."""
+    said, has_begun = 0, False
 
     def show(progress: Progress) -> None:
-        nonlocal said
+        nonlocal said, has_begun
+        line, has_begun = None if has_begun else beginning(), True
+        if line is not None:
+            console().print(line, markup=False)
         for note in progress.notes[said:]:
             console().print(note, markup=False)
         said = len(progress.notes)
