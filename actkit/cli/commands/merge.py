@@ -32,12 +32,14 @@ def merge(
 
     Example: [b]actkit merge runs/x[/]
     """
+    from actkit.remote.path import RemotePath
     from actkit.runs.facts import facts_of
     from actkit.runs.paths import FINGERPRINT, is_run, partial_of
     from actkit.runs.tasks import CONFIG, divisions, gather, remove_shares
 
     with starting(quiet):
-        is_merged = is_run(run) and not divisions(run)
+        # Beside a run in a store no task is looked for: the folder above it may be none that can be listed.
+        is_merged = is_run(run) and (isinstance(run, RemotePath) or not divisions(run))
         if is_merged and not (export or report or json):
             sys.stdout.write(f"{run}\n")
             return
