@@ -25,6 +25,7 @@ from actkit.plots.style import (
     layer_axis,
     panels,
     plain,
+    wholes,
 )
 
 WARN = 0.5
@@ -163,7 +164,7 @@ def length(run: Source, pick: Pick) -> Drawn:
                 hovertemplate="pair %{customdata}: %{x} tokens, %{y:.3g}<extra>" + name + "</extra>",
             )
         )
-    made.update_xaxes(title="tokens of the text")
+    made.update_xaxes(title="tokens of the text", **wholes(int(n) for side in of.tokens for n in side))
     made.update_yaxes(title=f"projection on {label(of.method)} at layer {of.layer}")
     r = float(np.nan_to_num(spearman(np.concatenate([of.positive, of.negative]), np.concatenate(of.tokens))))
     row = chosen(run, pick)

@@ -28,6 +28,7 @@ from actkit.plots.style import (
     layer_axis,
     line,
     panels,
+    wholes,
 )
 from actkit.runs.by_sequence import parts_of_sequence, sequences_of
 from actkit.runs.reader import rows_of
@@ -191,7 +192,7 @@ def drift(run: Source, pick: Pick) -> Drawn:
         made.add_trace(line(x, y, side, number))
     if not len(made.data) or not len(made.data[2].x or ()):
         raise LackingError("Fewer than five pairs go on after their divergence.", "more pairs, or --positions all")
-    made.update_xaxes(title="tokens after the divergence")
+    made.update_xaxes(title="tokens after the divergence", **wholes(at for side in made.data for at in side.x or ()))
     made.update_yaxes(title="projection on the unit mean difference")
     return Drawn(
         made,

@@ -24,6 +24,7 @@ from actkit.plots.style import (
     panels,
     plain,
     visible,
+    wholes,
 )
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
@@ -183,7 +184,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
     )
     for trace in (*band(x, low, high, "quartiles", BLUE), line(x, mid, "median", 0)):
         made.add_trace(trace, row=1, col=1)
-    made.update_xaxes(title="position", row=1, col=1)
+    made.update_xaxes(title="position", **wholes(x), row=1, col=1)
     made.update_yaxes(title="active features (L0)", rangemode="tozero", row=1, col=1)
     said = ""
     if "feature_stats" in run.tables:

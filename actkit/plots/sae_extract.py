@@ -21,6 +21,7 @@ from actkit.plots.style import (
     label,
     line,
     plain,
+    wholes,
 )
 from actkit.runs.by_sequence import rows_of_sequences, sequences_of
 
@@ -241,7 +242,7 @@ def l0_figure(counts: dict[str, dict[int, list[int]]], sae: str) -> Drawn:
         for trace in band(x, low, high, f"{label(role)}: quartiles", COLOURS[number % len(COLOURS)]):
             made.add_trace(trace)
         made.add_trace(line(x, mid, f"{label(role)}: median", number))
-    made.update_xaxes(title="position")
+    made.update_xaxes(title="position", **wholes(at for by in counts.values() for at in by))
     made.update_yaxes(title="active features (L0)", rangemode="tozero")
     return Drawn(
         made,

@@ -196,6 +196,13 @@ def counts(most: float) -> dict[str, Any]:
     return {"rangemode": "tozero", "tickformat": ",d", **({"dtick": 1} if most <= FEW else {})}
 
 
+def wholes(values: Iterable[int]) -> dict[str, Any]:
+    """An axis of positions or lengths: whole numbers, and no 6.5 between 6 and 7 where there are few."""
+    found = list(values)
+    few = max(found, default=0) - min(found, default=0) <= FEW
+    return {"tickformat": ",d", **({"dtick": 1} if few else {})}
+
+
 def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
     """The x axis for layers: whole numbers, not one mark a layer where there are many."""
     n = len(set(layers))
