@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.runs.paths import LOG_FILE, VERIFIED
-from tests.verify.tampering import change_part
+from tests.verify.tampering import Change, change_part
 
 Mutate = Callable[[Path, random.Random], None]
 """Changes one file."""
@@ -58,18 +58,20 @@ def link_elsewhere(path: Path, draw: random.Random) -> None:
 
 def value(path: Path, draw: random.Random) -> None:
     """Another value in one place of a table."""
-    groups = pq.read_metadata(path).num_row_groups
-    if not groups:
-        flip(path, draw)
-        return
-    change_part(path, lambda table: _changed(table, draw), draw.randrange(groups))
+    _in_a_group(path, draw, lambda table: _changed(table, draw), any_of=True)
 
 
 def row_lost(path: Path, draw: random.Random) -> None:
-    if not pq.read_metadata(path).num_row_groups:
+    _in_a_group(path, draw, lambda table: table.slice(1), any_of=False)
+
+
+def _in_a_group(path: Path, draw: random.Random, change: Change, any_of: bool) -> None:
+    """Change one row group, the first or any; of a part without rows, a bit."""
+    n = pq.read_metadata(path).num_row_groups
+    if n:
+        change_part(path, change, draw.randrange(n) if any_of else 0)
+    else:
         flip(path, draw)
-        return
-    change_part(path, lambda table: table.slice(1), 0)
 
 
 def leaf(path: Path, draw: random.Random) -> None:
