@@ -6,11 +6,11 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 from actkit.bundled import NAME
 from actkit.errors import ModelError, in_short
+from actkit.remote.sae_registry import registry_file
 
 PATIENCE = (2.0, 5.0, 2.0, 2.0)
 """Seconds within which to connect, to get an answer, to send, and to get a place among the client's connections."""
@@ -106,9 +106,9 @@ def _repository_of(name: str, whole: bool) -> str | None:
     first, _, rest = name.partition("/")
     if first == NAME:
         return None
-    found = find_spec("sae_lens")
-    for folder in found.submodule_search_locations or () if found else ():
-        text = (Path(folder) / "pretrained_saes.yaml").read_text(encoding="utf-8")
+    path = registry_file()
+    if path is not None:
+        text = path.read_text(encoding="utf-8")
         listed = re.search(rf"^{re.escape(first)}:\n(?:[ -].*\n)*?  repo_id: (\S+)$", text, re.MULTILINE)
         if listed:
             return listed[1]

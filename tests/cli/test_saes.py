@@ -9,9 +9,9 @@ import pytest
 
 from actkit.backends.saes import sae_lens
 from actkit.cli.app import main
-from actkit.cli.commands import saes as registry
-from actkit.cli.commands.saes import Listed, listed
+from actkit.cli.commands.saes import listed
 from actkit.errors import ModelError
+from actkit.remote import sae_registry as registry
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_what_is_listed_is_what_saelens_knows() -> None:
     found = {release.name: release for release in listed()}
     assert list(found) == list(known) and len(found) > 100
     for name, release in known.items():
-        assert found[name] == Listed(release.name, release.model, release.sae_ids, release.repository)
+        assert found[name] == release
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,11 @@ from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeDtype, SaeSpec
 from actkit.errors import ModelError, UsageError, in_short
+from actkit.remote.sae_registry import Release
 
 DAMAGED = "its cfg.json and its weights do not belong together; fetch its files again"
 MOST = 1 << 26
 """Numbers that an SAE reads, and features, at most."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """One release of the registry."""
-
-    name: str
-    model: str
-    sae_ids: tuple[str, ...]
-    repository: str
 
 
 def releases() -> Mapping[str, Release]:

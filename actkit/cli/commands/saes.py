@@ -4,10 +4,7 @@ import json as json_text
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,19 +13,10 @@ from rich.console import Console
 from actkit.bundled import NAME, SAES
 from actkit.cli.screen.console import draw_table, headed
 from actkit.errors import InputError, ModelError
+from actkit.remote.sae_registry import Release, registry_file
 
 MOST_NEAR = 5
 """Names that a hint lists."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One release as `actkit saes` lists it."""
-
-    name: str
-    model: str
-    sae_ids: tuple[str, ...]
-    repository: str
 
 
 def saes(
@@ -65,7 +53,7 @@ def saes(
     draw_table(shown, Console(highlight=False))
 
 
-def _near(words: list[str], every: Iterable[Listed]) -> str:
+def _near(words: list[str], every: Iterable[Release]) -> str:
     """A hint with names of models and releases that are spelled like one of the words."""
     names = list(dict.fromkeys(name.lower() for release in every for name in (release.model, release.name)))
     pieces: dict[str, list[str]] = {}
@@ -81,19 +69,16 @@ def _has(text: str, words: list[str]) -> bool:
     return all(word in text.lower() for word in words)
 
 
-FILE = "pretrained_saes.yaml"
-
-
-def listed() -> Iterator[Listed]:
+def listed() -> Iterator[Release]:
     """The bundled release, then every release of the registry, in its order.
 
     Raises ModelError where SAELens is not installed, or its file is not as it was.
     """
-    yield Listed(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
+    yield Release(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
     for name, entry in _registry().items():
         try:
             ids = tuple(sae["id"] for sae in entry["saes"])
-            yield Listed(name, entry["model"], tuple(dict.fromkeys(ids)), entry["repo_id"])
+            yield Release(name, entry["model"], tuple(dict.fromkeys(ids)), entry["repo_id"])
         except (KeyError, TypeError) as error:
             raise ModelError(
                 f"SAELens's registry: {name} lacks {error}", "install the version in configs/constraints.txt"
@@ -103,12 +88,11 @@ def listed() -> Iterator[Listed]:
 def _registry() -> dict[str, Any]:
     import yaml
 
-    found = find_spec("sae_lens")  # which looks for a package, and does not import it
-    folder = found.submodule_search_locations[0] if found and found.submodule_search_locations else None
-    if folder is None:
+    path = registry_file()
+    if path is None:
         raise ModelError("SAELens is not installed, so its registry cannot be listed", "pip install sae-lens")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, and not built everywhere
     try:
-        return dict(yaml.load((Path(folder) / FILE).read_text(encoding="utf-8"), Loader=loader))
+        return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelError(f"SAELens's registry cannot be read: {error}", "install sae-lens again") from error
