@@ -23,7 +23,7 @@ from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.manifest import read
-from actkit.runs.paths import TASK_FILE, partial_of
+from actkit.runs.paths import partial_of
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
 from tests.conftest import Single
@@ -205,7 +205,7 @@ def dying(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finis
     """A command that ends its process after a shard, as a record might that makes a library crash."""
 
     def watch(progress: Progress) -> None:
-        has_shard = list((partial_of(common.output.out) / "shards").glob("*.json"))
+        has_shard = finished_shards(common.output.out)
         if common.output.task is not None and common.output.task.number == 1 and progress.computed >= 40 and has_shard:
             os.kill(os.getpid(), signal.SIGKILL)
         on_progress(progress)
@@ -240,15 +240,27 @@ def shared_out(engine: tuple[str, ...]) -> Any:
 
 def lose(cluster: Any, node: Any) -> None:
     """Take a node away with all its processes, as a machine that is switched off takes them."""
-    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    workers = raylet.children(recursive=True)
-    for worker in workers:  # from here on it computes nothing: taking the node away lasts longer than a small share
-        with suppress(psutil.NoSuchProcess):
-            worker.suspend()
+    workers = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
     cluster.remove_node(node, allow_graceful=False)
     for worker in workers:
         with suppress(psutil.NoSuchProcess):
             worker.kill()
+
+
+def held(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finished:
+    """A command that finishes a shard and then no other, until a node has been taken away."""
+
+    def watch(progress: Progress) -> None:
+        on_progress(progress)
+        deadline = time.monotonic() + PATIENCE
+        while finished_shards(common.output.out) and not Path("taken").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    return run_capture(own, common, watch)
+
+
+def finished_shards(out: Path) -> list[Path]:
+    return list((partial_of(out) / "shards").glob("*.json"))
 
 
 @needs_ray
@@ -287,19 +299,15 @@ def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.Monke
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         cluster.wait_for_nodes()
         notes: list[str] = []
-        removed: list[float] = []
 
         def watch(progress: Progress) -> None:
-            begun = [Path(f"x.{n}-of-2.partial") for n in (0, 1)]
-            if len(nodes) == 2 and all(
-                (share / "lock").exists() and not (share / TASK_FILE).exists() for share in begun
-            ):
-                removed.append(progress.computed)
-                lose(cluster, nodes.pop())
+            if not Path("taken").exists() and all(finished_shards(Path(f"x.{n}-of-2")) for n in (0, 1)):
+                lose(cluster, nodes[1])
+                Path("taken").touch()
             notes.extend(note for note in progress.notes if note not in notes)
 
-        run_on_ray(run_capture, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x", 1), watch)
+        run_on_ray(held, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x", 1), watch)
     finally:
         cluster.shutdown()
-    assert removed and len(notes) == 1 and "another one goes on" in notes[0]
+    assert len(notes) == 1 and "another one goes on" in notes[0]
     check_same("single", "x")
