@@ -71,6 +71,7 @@ def forest(run: Source, pick: Pick) -> Drawn:
     )
 
 
+UNTESTED = "No feature has a p: no label of the texts that have one can be exchanged."
 METHODS = {"draws": "random draws", "exact": "exact", "limit": "three-moment approximation"}
 """p_method → its name in a sentence."""
 
@@ -79,6 +80,8 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     """AUROC against p, with q, and the smallest p that the method can give."""
     sae, rows = _scores(run, pick)
     kept = [row for row in rows if row["p_value"] is not None][:MAX_POINTS]
+    if not kept:
+        raise LackingError(UNTESTED, "reward-detect with texts of both labels in more groups")
     p = np.maximum(np.array([row["p_value"] for row in kept]), 1e-300)
     q = np.maximum(np.array([row["q_value"] for row in kept]), 1e-300)
     limit = float(run.facts["options"].get("q", 0.05) or 0.05)
@@ -118,7 +121,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "Size and certainty of every feature",
-        f"{len(kept):,} of {len(rows):,} tested features of {plain(sae)}, two-sided p under exchange of labels ({', '.join(METHODS.get(method, method) for method in methods)}){floor}; "
+        f"{len(kept):,} of {len(rows):,} tested features of {plain(sae)}, two-sided p (twice the smaller tail) under exchange of labels ({', '.join(METHODS.get(method, method) for method in methods)}){floor}; "
         f"{int((q <= limit).sum()):,} have q ≤ {limit:g} (Benjamini-Hochberg); by chance none would have.",
         SCORES.format("feature_id, auroc, p_value, p_method, q_value", sql(sae)),
         opens="feature",
@@ -128,9 +131,12 @@ def volcano(run: Source, pick: Pick) -> Drawn:
 def replication(run: Source, pick: Pick) -> Drawn:
     """Discovery AUROC against held-out AUROC."""
     sae, rows = _scores(run, pick)
-    kept = [row for row in rows if row["auroc_heldout"] is not None]
-    if not kept:
+    later = [row for row in rows if row["auroc_heldout"] is not None]
+    if not later:
         raise LackingError("No text was held out.", "--held-out 0.3")
+    kept = [row for row in later if row["q_value"] is not None]
+    if not kept:
+        raise LackingError(UNTESTED, "reward-detect with texts of both labels in more groups")
     limit = float(run.facts["options"].get("q", 0.05) or 0.05)
     made = figure(height=480)
     ends = [min(row["auroc"] for row in kept), max(row["auroc"] for row in kept)]
@@ -290,11 +296,13 @@ def feature(run: Source, pick: Pick) -> Drawn:
     made.update_xaxes(title="AUROC", row=1, col=2)
     made.update_yaxes(type="category", autorange="reversed", showgrid=False, row=1, col=2)
     held = "" if row["auroc_heldout"] is None else f", {row['auroc_heldout']:.3f} held out"
+    q = "no q, since no label of a text that has it can be exchanged"
+    q = q if row["q_value"] is None else f"q = {signed(row['q_value'], '.2g')}"
     return Drawn(
         made,
         f"Feature {number}, rank {row['rank']} of {len(rows):,}",
         f"Pooled activation of each text (0: not active) for both labels, and its AUROC with a 95 % interval: {row['auroc']:.3f} ({row['auroc_low']:.3f} to "
-        f"{row['auroc_high']:.3f}) in discovery{held}, q = {signed(row['q_value'], '.2g')}; beside it within texts of equal length and within groups.",
+        f"{row['auroc_high']:.3f}) in discovery{held}, {q}; beside it within texts of equal length and within groups.",
         f"SELECT s.label, coalesce(list_extract(feature_activations, list_position(feature_ids, {number})), 0) AS pooled\n"
         f"FROM 'RUN/pooled_features/*.parquet' JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}'",
         opens="sequence",

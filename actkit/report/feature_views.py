@@ -33,7 +33,7 @@ STRONGEST = 20
 STATS = ("n_active", "density", "mean", "max", "url", "histogram", "co_active")
 PLACES = ("contexts", "quantile_contexts")
 """Columns of contexts, of which the places alone are read: their texts are cut anew, with the tokens around."""
-SCORES = ("rank", "auroc", "auroc_low", "auroc_high", "auroc_heldout", "auroc_length_adjusted", "q_value", "survives")
+SCORES = ("rank", "auroc", "auroc_low", "auroc_high", "auroc_heldout", "auroc_length_adjusted", "q_value")
 
 
 @dataclass

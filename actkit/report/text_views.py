@@ -38,7 +38,10 @@ class Scale:
     """Give activations as they are instead, for files that hold numbers."""
 
     def levels(self, features: Any, activations: Any) -> npt.NDArray[Any]:
-        """[n] 1 to 255 for activations [n] of features [n], or of one feature; off by at most half a level."""
+        """[n] 1 to 255 for activations [n] of features [n], or of one feature.
+
+        Off by at most half a level; what is below half a level, by up to one.
+        """
         if self.exact:
             return np.asarray(activations)
         tops = np.maximum(self.maxima[features], np.float32(1e-30))

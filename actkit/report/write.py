@@ -74,7 +74,8 @@ def _footnotes(has_features: bool) -> list[str]:
     if not has_features:
         return ["j and k go to the next and the one before, Escape back here."]
     return [
-        "Activations of tokens are shown in 255 steps of their feature's largest one: off by at most a 510th of it.",
+        "Activations of tokens are shown in 255 steps of their feature's largest one: off by at most a 510th of it, "
+        "the weakest by a 255th.",
         "j and k go to the next and the one before, / to the search, Escape back here.",
     ]
 

@@ -95,10 +95,10 @@ FEATURE_SCORES = (
     Column(
         "p_value",
         pa.float64(),
-        "two-sided: twice the smaller tail, at most 1; labels exchanged as the groups allow",
+        "two-sided: twice the smaller tail, at most 1; null where no text that has it can get another label",
     ),
-    Column("p_method", pa.string(), "exact, limit (three moments) or draws"),
-    Column("q_value", pa.float64(), "Benjamini-Hochberg, over all rows of this table"),
+    Column("p_method", pa.string(), "exact, limit (three moments) or draws; empty without a p"),
+    Column("q_value", pa.float64(), "Benjamini-Hochberg, over all rows of this table that have a p"),
     Column("p_largest", pa.float64(), "how often the SAE's best feature is as far off 0.5 by chance"),
     Column("auroc_heldout", pa.float64(), "AUROC in the held-out texts, which chose nothing; null without them"),
     Column("auroc_heldout_low", pa.float64(), "lower end of its 95 % interval"),

@@ -1,5 +1,6 @@
 """Pictures: each says what it shows, its numbers come from the query under it, and texts of a run are only text."""
 
+import io
 import json
 import re
 import shutil
@@ -11,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from actkit.cli.screen.ranking import show_ranking
 from actkit.errors import ActkitError, UsageError
 from actkit.plots import dpo, feature_dataset
 from actkit.plots.picture import LackingError, Pick
@@ -22,6 +25,7 @@ from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
 from actkit.runs.run import open_run
 from tests.command_line import Run
+from tests.verify.tampering import change_part, put
 
 CERTAINTY = re.compile("interval|band|quartile|chance|empty|95 of 100")
 """What a sentence says of how sure its figures are, or that they are one text's."""
@@ -224,3 +228,26 @@ def test_the_command_line_lists_and_writes_pictures(
     monkeypatch.setitem(__import__("sys").modules, "kaleido", None)
     with pytest.raises(UsageError, match="kaleido"):
         save(draw(open_run(run), "layers"), tmp_path / "x.svg")
+
+
+def test_a_feature_that_could_not_be_tested_has_no_q_anywhere(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """Active in texts alone whose labels no exchange changes: it was drawn and printed as q below 1e-300, or raised."""
+    path = Path(shutil.copytree(six_runs["reward-detect"], tmp_path / "run"))
+    part = path / "feature_scores" / "part-00000.parquet"
+    change_part(part, lambda table: put("p_value", 0, None)(put("q_value", 0, None)(table)))
+    run = open_run(path)
+    number = pq.read_table(part, partitioning=None)["feature_id"][0].as_py()
+    assert "twice the smaller tail" in draw(run, "volcano").says
+    assert "no q, since" in draw(run, "feature", Pick(feature=number)).says
+    for name in ("volcano", "replication"):
+        told = [trace.customdata for trace in draw(run, name).figure.data if trace.customdata is not None]
+        marked = [at[0] if name == "volcano" else at for of_trace in told for at in of_trace]
+        assert marked and number not in marked, name
+    document = json.loads((path / "reward_features.json").read_text())
+    document["features"][0]["q_value"] = None
+    document["statistics"]["saes"][0]["largest_auroc_by_chance"]["q95"] = 0.6  # a sample that a ranking is shown of
+    (path / "reward_features.json").write_text(json.dumps(document))
+    printed = Console(file=io.StringIO(), width=200)
+    show_ranking(path, printed)
+    row = next(line for line in printed.file.getvalue().splitlines() if line.split()[:2] == ["1", str(number)])
+    assert "1e-300" not in row and row.split()[-3] == "-", row

@@ -55,7 +55,7 @@ def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
             f"{row['auroc']:.3f} ({low}-{high})",
             figure(row["auroc_heldout"], ".3f"),
             figure(row["auroc_length_adjusted"], ".3f"),
-            f"{row['q_value']:.0e}" if row["q_value"] else "<1e-300",
+            "<1e-300" if row["q_value"] == 0 else figure(row["q_value"], ".0e"),
             figure(row["positive_activation"]),
             figure(row["negative_activation"]),
             row["responds_to"] or "",

@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import hypergeom, mannwhitneyu, multivariate_hypergeom, pearson3, permutation_test, rankdata
 from sklearn.metrics import roc_auc_score
 
+from actkit import docs as docs_of_actkit
 from actkit.analysis.columns import Columns
 from actkit.analysis.permutation import p_values as p_values_module
 from actkit.analysis.permutation import redraws as redraws_module
@@ -22,6 +23,7 @@ from actkit.analysis.permutation.moments import cumulants, tails
 from actkit.analysis.permutation.p_values import Exchange, PValues, exact_tails
 from actkit.analysis.permutation.redraws import drawn_tails
 from actkit.analysis.permutation.score_blocks import ScoreBlocks
+from actkit.schemas import TABLES
 from tests.analysis.permutation.in_memory import largest_under_null, p_values, permuted
 
 KINDS = ("texts", "groups", "within-groups")
@@ -128,6 +130,22 @@ def test_p_equals_enumeration(kind: str, seed: int) -> None:
         allowed = {"exact": 1e-9, "draws": 0.05}[str(found.method[j])]
         assert found.p[j] == pytest.approx(truth(scores, labels, design), abs=allowed)
     assert kind != "texts" or "exact" in found.method
+
+
+def test_p_is_twice_the_smaller_tail_and_says_so_where_it_is_read() -> None:
+    """With labels and scores that are skewed the tails differ: |T| as large on either side would give another p."""
+    scores = np.array([5.0, 4.0, 3.0, 0, 0, 0, 0, 0, 0, 0])
+    labels = np.arange(10) < 2
+    design = design_of(labels, np.arange(10))
+    every, observed = statistic(scores, enumerated(design), design), statistic(scores, labels, design)
+    both_tails = (np.abs(every) >= abs(observed) - 1e-6).mean()
+    found = p_values(stacked(scores[:, None]), labels, design, np.random.default_rng(0))
+    assert found.p[0] == pytest.approx(2 * (every >= observed - 1e-6).mean()) == pytest.approx(2 / 45)
+    assert both_tails != pytest.approx(found.p[0])
+    said = [column.meaning for column in TABLES["feature_scores"] if column.name == "p_value"]
+    docs = Path(docs_of_actkit.__file__).parent
+    said += [(docs / page).read_text(encoding="utf-8") for page in ("statistics.md", "reward-detect.md", "tables.md")]
+    assert all("twice the smaller tail" in " ".join(text.split()) for text in said)
 
 
 @pytest.mark.parametrize("active", [1, 2, 5, 12, 40, 64])
