@@ -18,6 +18,13 @@ from tests.faults.runs import COMMANDS, call, facts_of, write_input
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(lacking() is not None, reason=str(lacking()))]
 TASKS = 2
+SHIM = """#!/usr/bin/env bash
+if [ "$SLURM_ARRAY_TASK_ID" = 1 ] && [ ! -e requeued ]; then
+  (until compgen -G "x.1-of-2.partial/shards/part-*.json" > /dev/null; do sleep 0.01; done; kill -STOP $$) &
+fi
+exec {python} -m actkit "$@"
+"""
+"""The command line, whose second task stands still after a shard until it is requeued: its share lasts a second."""
 
 
 @pytest.fixture
@@ -42,7 +49,7 @@ def test_an_array_of_which_a_task_is_killed_and_requeued(
     line = (*COMMANDS["feature-dataset"], "--shard-sequences", "3", "-q", "-o", "x")
     shim = tmp_path / "bin" / "actkit"
     shim.parent.mkdir()
-    shim.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} -m actkit "$@"\n')
+    shim.write_text(SHIM.format(python=sys.executable))
     shim.chmod(0o755)
     own = {**cluster, "PATH": f"{shim.parent}:{cluster['PATH']}", "OMP_NUM_THREADS": "1"}
     script = actkit("sbatch", "-n", str(TASKS), "--slurm", "--time=1:00:00", *line)
@@ -55,7 +62,8 @@ def test_an_array_of_which_a_task_is_killed_and_requeued(
     wait_for(lambda: list((first / "shards").glob("part-*.json")), cluster, tmp_path)
     jobs = (line.split() for line in said(cluster, "squeue", "-h", "-o", "%F %j").splitlines())
     array = next(number for number, name in jobs if not name.endswith("-merge"))
-    assert not (first / "task.json").exists(), "it was over before it could be killed"
+    assert not (first / "task.json").exists(), "it was over before it stood still"
+    (tmp_path / "requeued").touch()
     subprocess.run(["scontrol", "requeue", f"{array}_1"], env=dict(cluster), check=True)
     before = len(list((first / "shards").glob("part-*.json")))
 

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 import torch
@@ -118,10 +119,14 @@ def check_same(folder: Path, name: str) -> None:
 
 def test_killed_within_a_record_it_goes_on_to_the_same_bytes(folder: Path) -> None:
     arguments, moments, partial = (*ARGUMENTS, "--out", "part"), random.Random(1), folder / "part.partial"
-    most = shards_of(folder / "whole") // KILLS
-    for number in range(KILLS):
-        assert killed(arguments, partial, moments.randrange(most) if number else 2, moments)
-        assert any(manifest.end.within for manifest in manifests(partial)[0])
+    most, kills = shards_of(folder / "whole") // KILLS, 0
+    while kills < KILLS:
+        if killed(arguments, partial, moments.randrange(most) if partial.exists() else 2, moments):
+            assert not partial.exists() or any(manifest.end.within for manifest in manifests(partial)[0])
+            kills += 1
+        else:  # a machine that is fast comes to the end before it is killed so often
+            check_same(folder, "part")
+            rmtree(folder / "part")
     status, out, err = call((*arguments, "--resume"), folder)
     assert (status, out) == (0, "part\n"), err
     check_same(folder, "part")

@@ -109,7 +109,11 @@ def test_never_more_than_one_shard_waits() -> None:
     made: list[int] = []
     shards = ahead(counting(made), Progress())
     next(shards)
-    time.sleep(0.5)
+    for _ in range(600):
+        if len(made) == 3:
+            break
+        time.sleep(0.05)
+    time.sleep(0.1)  # in which a fourth would be made
     assert made == [0, 1, 2]
     shards.close()  # type: ignore[attr-defined]
 
