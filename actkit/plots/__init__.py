@@ -1,1 +1,1 @@
-"""Pictures: finished tables to plotly figures, one file a command. The only package that draws with plotly."""
+"""Pictures: finished tables to plotly figures, one folder a command. The only package that draws with plotly."""

@@ -8,21 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.plots.picture import LackingError, Pick, Source, needs
+from actkit.plots.picture import Source, needs
 from actkit.runs.reader import keys_of, left_out, parts, sae_groups, tokens_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-def sae_shown(run: Source, pick: Pick) -> str:
-    """The SAE that was picked, or the run's first. Raises LackingError."""
-    names = [sae["name"] for sae in run.facts.get("saes", ())]
-    if not names:
-        raise LackingError("This run has no SAE.", "--sae-release and --sae-id name one")
-    if pick.sae is not None and pick.sae not in names:
-        raise LackingError(f"This run has no SAE {pick.sae}.", f"it has {', '.join(names)}")
-    return pick.sae or names[0]
 
 
 @dataclass(frozen=True)

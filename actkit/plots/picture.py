@@ -1,6 +1,6 @@
 """`Picture` is drawn of a run, `Pick` chooses the layer, SAE, feature, record or token, `Drawn` is the result."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -90,7 +90,6 @@ def columns_of(run: Source, table: str) -> list[str]:
 
 
 def _named(run: Source, table: str) -> list[str]:
-
     from actkit.runs.part import schema_of_part
     from actkit.runs.reader import parts
 
@@ -101,19 +100,3 @@ def _named(run: Source, table: str) -> list[str]:
 def sql(text: str) -> str:
     """A text of a run within the quotes of a query."""
     return text.replace("'", "''")
-
-
-DEPTH = 0.65
-"""The middle of the recommended range of layers, 45 to 85 % of the depth."""
-
-
-def layer_shown(run: Source, pick: Pick, known: Sequence[tuple[int, str]]) -> tuple[int, str]:
-    """The layer that was picked, or the one nearest to two thirds of the model's depth. Raises LackingError."""
-    if pick.layer is not None:
-        found = [place for place in known if place[0] == pick.layer]
-        if not found:
-            layers = ", ".join(str(layer) for layer in sorted({layer for layer, _ in known}))
-            raise LackingError(f"This run has no layer {pick.layer}.", f"it has {layers or 'none'}")
-        return found[0]
-    wanted = DEPTH * (run.facts["model"]["n_layers"] - 1)
-    return min(known, key=lambda place: (abs(place[0] - wanted), place))

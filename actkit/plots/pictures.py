@@ -1,6 +1,6 @@
 """Which pictures the runs of which command have, in the order in which a report shows them.
 
-A new command's pictures are a module with `PICTURES` here, and a line in `OF_COMMAND`.
+The pictures of a command stand in the folder of its name, one module a family; its `__init__.py` lists them as `PICTURES`.
 """
 
 import re

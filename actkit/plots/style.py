@@ -39,8 +39,6 @@ LONGEST = 60
 """Characters of a label."""
 INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cs", "Zl", "Zp"))
 MAX_POINTS = 20_000
-ALONE = 0.25
-"""Half the width of a band that is known at one x alone, such as one layer."""
 FEW = 8
 """Counts up to which each has a mark."""
 SMALL = 12
@@ -152,41 +150,6 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def faded(colour: str, opacity: float = 0.24) -> str:
-    """A colour for an area."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
-
-
-def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str, **more: Any) -> list[Any]:
-    """An area between two lines: an interval, or what chance gives; at a single x a bar of some width."""
-    x, low, high = list(x), list(low), list(high)
-    if len(x) == 1 and isinstance(x[0], int | float):
-        x, low, high = [x[0] - ALONE, x[0] + ALONE], 2 * low, 2 * high
-    group = more.pop("legendgroup", name)
-    # Edges, since two bands over one another give a third colour.
-    line = {"width": 1, "color": faded(colour, 0.6)}
-    shared = {"mode": "lines", "line": line, "legendgroup": group, "hoverinfo": "skip", **more}
-    return [
-        go.Scatter(x=x, y=low, showlegend=False, **shared),
-        go.Scatter(x=x, y=high, fill="tonexty", fillcolor=faded(colour), name=name, **shared),
-    ]
-
-
-def line(x: Iterable[Any], y: Iterable[Any], name: str, number: int, **more: Any) -> go.Scatter:
-    """A line with marks, told apart by colour, dash and mark."""
-    colour = COLOURS[number % len(COLOURS)]
-    return go.Scatter(
-        x=list(x),
-        y=list(y),
-        name=name,
-        mode="lines+markers",
-        line={"color": colour, "dash": DASHES[number % len(DASHES)], "width": 2},
-        marker={"symbol": MARKS[number % len(MARKS)], "size": 7, "color": colour},
-        **more,
-    )
-
-
 LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
 """A logarithmic axis with marks at 1, 2 and 5; without a format plotly writes 5 for 0.5 and for 50 alike."""
 
@@ -201,6 +164,10 @@ def wholes(values: Iterable[int]) -> dict[str, Any]:
     found = list(values)
     few = max(found, default=0) - min(found, default=0) <= FEW
     return {"tickformat": ",d", **({"dtick": 1} if few else {})}
+
+
+CATEGORIES = {"type": "category", "autorange": "reversed", "showgrid": False}
+"""An axis of names, downwards, such as the numbers of features."""
 
 
 def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:

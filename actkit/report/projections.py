@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from actkit.plots.concept_sides import chosen
-from actkit.plots.dpo import layer_of
-from actkit.plots.pair_vectors import differences_at, halves
+from actkit.plots.concept.projected import chosen
+from actkit.plots.dpo.pair_vectors import differences_at, halves, layer_of
 from actkit.plots.picture import LackingError, Pick
 from actkit.runs.part import read_part
 from actkit.runs.reader import part_of, parts, rows_of

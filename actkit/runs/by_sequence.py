@@ -161,13 +161,13 @@ def _any_within(ascending: Sequence[int], first: int, last: int) -> bool:
     return at < len(ascending) and ascending[at] <= last
 
 
-def sequence_of_record(run: Path, record: int) -> int | None:
-    """The first sequence of a record that none continues; None where the record has none."""
+def sequence_of_record(run: Path, record: int | None) -> int | None:
+    """The first sequence of a record, or of the run, that none continues; None where there is none."""
     for part in parts(run, "sequences"):
-        if not any(low <= record <= high for low, high in _ids(part, "record_id")):
+        if record is not None and not any(low <= record <= high for low, high in _ids(part, "record_id")):
             continue
         rows = read_part(part, ["sequence_id", "record_id", "parent_id"])
-        here = rows.filter(pc.equal(rows["record_id"], record)).to_pylist()
+        here = (rows if record is None else rows.filter(pc.equal(rows["record_id"], record))).to_pylist()
         parents = {row["parent_id"] for row in here}
         found = next((int(row["sequence_id"]) for row in here if row["sequence_id"] not in parents), None)
         if found is not None:

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from actkit.cli.screen.ranking import show_ranking
 from actkit.errors import ActkitError, UsageError
-from actkit.plots import dpo, feature_dataset
+from actkit.plots import dpo
+from actkit.plots.feature_dataset.token_search import features_of_token
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of
 from actkit.plots.save import save
@@ -98,7 +99,7 @@ def test_positions_that_are_not_stored_are_gaps_and_one_line_stands_for_two_that
 def test_features_of_a_token_have_the_recall_and_precision_that_counting_gives(six_runs: Mapping[str, Path]) -> None:
     run = open_run(six_runs["feature-dataset"])
     sae = run.facts["saes"][0]["name"]
-    found = feature_dataset.features_of_token(run, sae, " king")
+    found = features_of_token(run, sae, " king")
     tokens = run.to_pandas("tokens")
     keys = {(a, b) for a, b in tokens[tokens["token"] == " king"][["sequence_id", "position"]].itertuples(index=False)}
     assert found.n_tokens == len(keys) > 0
@@ -113,7 +114,7 @@ def test_features_of_a_token_have_the_recall_and_precision_that_counting_gives(s
 def test_the_mean_difference_lies_in_its_null_band_where_the_sides_were_exchanged_at_random(
     six_runs: Mapping[str, Path],
 ) -> None:
-    from actkit.plots.pair_vectors import layer_differences
+    from actkit.plots.dpo.pair_vectors import layer_differences
 
     for difference in layer_differences(open_run(six_runs["dpo"])):
         assert len(difference.null) == 400 and (difference.null > 0).all()
@@ -241,7 +242,7 @@ def test_a_feature_that_could_not_be_tested_has_no_q_anywhere(six_runs: Mapping[
     assert "no q, since" in draw(run, "feature", Pick(feature=number)).says
     for name in ("volcano", "replication"):
         told = [trace.customdata for trace in draw(run, name).figure.data if trace.customdata is not None]
-        marked = [at[0] if name == "volcano" else at for of_trace in told for at in of_trace]
+        marked = [at[0] for of_trace in told for at in of_trace]
         assert marked and number not in marked, name
     document = json.loads((path / "reward_features.json").read_text())
     document["features"][0]["q_value"] = None

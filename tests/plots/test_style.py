@@ -3,7 +3,7 @@
 import pytest
 
 from actkit.plots import style
-from actkit.plots.style import band
+from actkit.plots.traces import band
 
 
 def test_a_band_at_a_single_layer_can_be_seen() -> None:

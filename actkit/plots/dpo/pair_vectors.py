@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from actkit.analysis.pair_vectors import SIDES, PreferencePairs, pairs_of, response_means
-from actkit.plots.picture import LackingError, Source
+from actkit.plots.picked import layer_shown
+from actkit.plots.picture import LackingError, Pick, Source, needs
 from actkit.runs.reader import Rows, is_special, keys_of, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
@@ -16,6 +17,27 @@ MOST_PAIRS = 2_000
 """Pairs whose vectors are in memory together; a picture of fewer than all says so."""
 SIGNS = 400
 """Random exchanges of sides that a null band is made of."""
+
+
+def rows_of_pairs(run: Source) -> list[dict[str, Any]]:
+    """The table `pairs`."""
+    needs(run, "pairs")
+    found: list[dict[str, Any]] = run.table("pairs").to_pylist()
+    return found
+
+
+def layer_of(run: Source, pick: Pick) -> tuple[int, str]:
+    """The layer that pictures of one layer show. Raises LackingError."""
+    needs(run, "activations")
+    needs(run, "pairs")
+    table = run.table("pair_diffs", ["layer", "hook_point"]) if "pair_diffs" in run.tables else None
+    if table is None or not len(table):
+        raise LackingError("This run has no pair differences.", "--positions all stores what they need")
+    known = {
+        (group["layer"], group["hook_point"])
+        for group in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()
+    }
+    return layer_shown(run, pick, sorted(known))
 
 
 @dataclass(frozen=True)

@@ -97,3 +97,9 @@ def _projections(run: Source, point: str, direction: Floats, last_only: bool) ->
             sums = values[ends - 1] if last_only else np.add.reduceat(values, starts) / counts
             found |= dict(zip(ids.tolist(), sums.tolist(), strict=True))
     return found
+
+
+def interval(row: dict[str, Any]) -> str:
+    """The held-out AUROC of a row with its interval, for a sentence."""
+    low, high = row.get("auroc_heldout_low"), row.get("auroc_heldout_high")
+    return f"{row['auroc_heldout']:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")

@@ -1,0 +1,144 @@
+"""How large captured activations are: by layer, by position, with and without special tokens, by coordinate."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from actkit.plots.capture.vectors import Floats, kind_of, rows_of_first_kind
+from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
+from actkit.plots.style import HEAT, LOG, colour_bar, figure, label, layer_axis
+from actkit.plots.traces import line
+from actkit.runs.reader import is_special, parts, rows_of, special_keys
+
+POSITIONS = 64
+"""Positions of a picture by position."""
+COORDINATES = 16
+
+
+def norms(run: Source, _pick: Pick) -> Drawn:
+    """The mean norm by layer and position."""
+    totals: dict[tuple[int, str], Floats] = {}
+    counts: dict[tuple[int, str], Floats] = {}
+    needs(run, "activations")
+    for rows in (rows for part in parts(run.path, "activations") for rows in rows_of(part)):
+        key = (rows.layer, rows.hook_point)
+        size = np.linalg.norm(rows.activations.astype(np.float64), axis=1)
+        here = rows.positions < POSITIONS
+        totals[key] = totals.get(key, np.zeros(POSITIONS)) + np.bincount(rows.positions[here], size[here], POSITIONS)
+        counts[key] = counts.get(key, np.zeros(POSITIONS)) + np.bincount(rows.positions[here], minlength=POSITIONS)
+    keys = sorted(totals)
+    if not keys:
+        raise LackingError("No vectors of one length are stored.", "capture hook_resid_post")
+    stored = np.flatnonzero(sum(counts.values()) > 0)
+    if not len(stored):
+        raise LackingError(f"Nothing is stored before position {POSITIONS}.", "--positions all")
+    # Every position between, or plotly makes the cells beside one that is not stored wider.
+    there = np.arange(stored[0], stored[-1] + 1)
+    means = np.array([np.where(counts[key] > 0, totals[key] / np.maximum(counts[key], 1), np.nan) for key in keys])
+    means = means[:, there]
+    shown = np.where(means > 0, np.log10(np.maximum(means, 1e-30)), np.nan)
+    ticks = np.unique(np.floor(shown[np.isfinite(shown)]))
+    ticks = np.unique(np.concatenate([ticks, ticks + np.log10(3), [np.nanmax(shown)]]))
+    heat = go.Heatmap(
+        z=shown,
+        x=there.tolist(),
+        y=[_name(key, keys) for key in keys],
+        customdata=means,
+        colorscale=HEAT,
+        hovertemplate="position %{x}, layer %{y}: %{customdata:.4g}<extra></extra>",
+        colorbar={
+            **colour_bar("mean norm"),
+            "tickvals": ticks.tolist(),
+            "ticktext": [f"{10**tick:.3g}" for tick in ticks],
+        },
+    )
+    made = figure(heat, height=max(300, 120 + 16 * len(keys)))
+    made.update_xaxes(title="position (special tokens counted)", showgrid=False)
+    made.update_yaxes(title="layer", showgrid=False, type="category")
+    n = int(max(counts[key].max() for key in keys))
+    first = means[:, 0] / np.maximum(np.nanmedian(means, axis=1), 1e-30)
+    return Drawn(
+        made,
+        "Norm of the activations by layer and position",
+        f"Mean over up to {n:,} sequences a position, colours on a logarithmic scale; at position {there[0]} the norm is up to "
+        f"{np.nanmax(first):,.1f} times the layer's median position. Means, without an interval.",
+        "SELECT layer, position, avg(sqrt(list_inner_product(activation::FLOAT[], activation::FLOAT[]))) AS norm, count(*) AS n\n"
+        f"FROM 'RUN/activations/*.parquet' WHERE position < {POSITIONS} GROUP BY ALL ORDER BY ALL",
+    )
+
+
+def layers(run: Source, _pick: Pick) -> Drawn:
+    """layer_stats by layer, with and without special tokens."""
+    needs(run, "layer_stats")
+    rows = [row for row in run.table("layer_stats").to_pylist() if row["n_positions"]]
+    kinds = sorted({kind_of(row["hook_point"]) for row in rows})
+    n = {
+        special: max((r["n_positions"] for r in rows if r["special_tokens"] is special), default=0)
+        for special in (True, False)
+    }
+    alike = n[True] == n[False]
+    made, number = figure(), 0
+    for kind in kinds:
+        for special in (False,) if alike else (False, True):
+            here = [row for row in rows if row["special_tokens"] is special and kind_of(row["hook_point"]) == kind]
+            if not here:
+                continue
+            name = label(kind) + ("" if alike else f", special tokens {'counted' if special else 'left out'}")
+            made.add_trace(line([row["layer"] for row in here], [row["mean_norm"] for row in here], name, number))
+            number += 1
+    values = [row["mean_norm"] for row in rows if row["mean_norm"]]
+    wide = values and max(values) > 20 * min(values)
+    layer_axis(made, [row["layer"] for row in rows])
+    made.update_yaxes(title="mean norm of a position", **(LOG if wide else {"rangemode": "tozero"}))
+    apart = "none of which is a special token" if alike else f"and of the {n[False]:,} that are no special tokens"
+    return Drawn(
+        made,
+        "Norm of the activations by layer" + ("" if alike else ", with and without special tokens"),
+        f"Mean norm of {n[True]:,} positions, {apart}; exact over all stored positions, so there is no interval.",
+        "SELECT hook_point, layer, special_tokens, n_positions, mean_norm, std FROM 'RUN/layer_stats/*.parquet' ORDER BY ALL",
+    )
+
+
+def coordinates(run: Source, _pick: Pick) -> Drawn:
+    """The coordinates of the largest mean size, by layer."""
+    needs(run, "activations")
+    totals: dict[int, Floats] = {}
+    counts: dict[int, int] = {}
+    for part in parts(run.path, "activations"):
+        special = special_keys(run.path, part)
+        for rows in rows_of_first_kind(part):
+            keep = ~is_special(rows, special)
+            sizes = np.abs(rows.activations[keep]).sum(axis=0, dtype=np.float64)
+            totals[rows.layer] = totals.get(rows.layer, 0) + sizes
+            counts[rows.layer] = counts.get(rows.layer, 0) + int(keep.sum())
+    known = [layer for layer in sorted(totals) if counts[layer]]
+    if not known:
+        raise LackingError("No vectors of one length are stored, special tokens left out.", "--positions all")
+    means = np.array([totals[layer] / counts[layer] for layer in known])
+    shares = means / np.maximum(means.mean(axis=1, keepdims=True), 1e-30)
+    top = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:COORDINATES])
+    heat = go.Heatmap(
+        z=shares[:, top],
+        x=[str(feature) for feature in top],
+        y=[str(feature) for feature in known],
+        colorscale=HEAT,
+        zmin=0,
+        hovertemplate="coordinate %{x}, layer %{y}: %{z:.2f} ×<extra></extra>",
+        colorbar=colour_bar("× the layer's mean coordinate"),
+    )
+    made = figure(heat, height=max(300, 120 + 16 * len(known)))
+    made.update_xaxes(title="coordinate", type="category", showgrid=False)
+    made.update_yaxes(title="layer", type="category", showgrid=False)
+    best = np.unravel_index(int(shares.argmax()), shares.shape)
+    return Drawn(
+        made,
+        "The largest coordinates",
+        f"Mean |activation| of {counts[known[0]]:,} positions, special tokens left out, as a multiple of the layer's mean coordinate; the "
+        f"largest is coordinate {best[1]} at layer {known[best[0]]}, {shares.max():.1f} times it. Means, without an interval.",
+        "SELECT layer, i, avg(abs(activation[i + 1])) AS size FROM 'RUN/activations/*.parquet', range(len(activation)) t(i)\n"
+        "GROUP BY ALL ORDER BY size DESC",
+    )
+
+
+def _name(key: tuple[int, str], keys: list[tuple[int, str]]) -> str:
+    kinds = {kind_of(point) for _, point in keys}
+    return str(key[0]) if len(kinds) == 1 else label(key[1])

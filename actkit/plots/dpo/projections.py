@@ -1,0 +1,97 @@
+"""Tokens of preference pairs along the mean difference: of one pair, and of all after they part."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from actkit.analysis.pair_vectors import SIDES
+from actkit.plots.dpo.pair_vectors import differences_at, drifts, halves, layer_of, rows_of_pairs
+from actkit.plots.picture import Drawn, LackingError, Pick, Source
+from actkit.plots.strip import strip
+from actkit.plots.style import BLUE, ORANGE, figure, wholes
+from actkit.plots.traces import band, line
+from actkit.runs.by_sequence import parts_of_sequence, sequences_of
+from actkit.runs.reader import rows_of
+
+TOKENS = 40
+
+
+def pair(run: Source, pick: Pick) -> Drawn:
+    """One pair after its divergence, coloured by projection on the mean difference."""
+    layer, point = layer_of(run, pick)
+    records, differences = differences_at(run, point)
+    whole = rows_of_pairs(run)
+    usable = [
+        pair for pair in whole if pick.record == pair["record_id"] or (pick.record is None and pair["status"] == "ok")
+    ]
+    row = next(iter(usable), None)
+    if row is None:
+        raise LackingError("This run has no such pair with two answers that part.", "actkit show lists them")
+    wanted = int(row["record_id"])
+    sides = run.table("sequences", ["sequence_id", "record_id", "side"])
+    here = sides.filter(pc.equal(sides["record_id"], wanted)).to_pylist()
+    ids = {sequence["side"]: sequence["sequence_id"] for sequence in here}
+    texts = sequences_of(run.path, [ids[side] for side in SIDES if side in ids])
+    direction = halves(records, differences)[wanted % 2]
+    rows: list[tuple[str, list[str], list[float | None]]] = []
+    for side in (name for name in SIDES if name in ids):
+        text, first = texts[ids[side]], row[f"{side}_divergence"]
+        first = text.row["start"] if first is None else first
+        values = _projections(run, ids[side], point, direction)
+        boxes = [box for box in text.boxes if box.first >= first]
+        rows.append((side, [box.text for box in boxes], [values.get(box.last) for box in boxes]))
+    known = [value for _, _, values in rows for value in values if value is not None]
+    middle = sum(known) / max(len(known), 1)
+    centred = [(side, tokens, [None if at is None else at - middle for at in values]) for side, tokens, values in rows]
+    made = strip(centred, "projection, less its mean", signed=True)
+    return Drawn(
+        made,
+        f"Pair {wanted}: both answers from the token where they part",
+        f"Each token's projection at layer {layer} on the unit mean of chosen − rejected, made of the {len(records):,} pairs' "
+        "other half, so that this pair is not in it, less the mean of both answers; they stand aligned at the divergence. One pair, so there is no interval.",
+        "SELECT t.sequence_id, t.position, t.token, a.activation FROM 'RUN/tokens/*.parquet' t\n"
+        "JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) JOIN 'RUN/activations/*.parquet' a\n"
+        f"USING (sequence_id, position) WHERE s.record_id = {wanted} AND a.layer = {layer} ORDER BY ALL",
+    )
+
+
+def drift(run: Source, pick: Pick) -> Drawn:
+    """The mean projection of both sides, token by token after the divergence."""
+    layer, point = layer_of(run, pick)
+    records, differences = differences_at(run, point)
+    directions = halves(records, differences)
+    sums: dict[str, list[list[float]]] = {side: [[] for _ in range(TOKENS)] for side in SIDES}
+    for drift in drifts(run, point, directions):
+        for offset, value in zip(drift.offsets, drift.values, strict=True):
+            if offset < TOKENS:
+                sums[drift.side][int(offset)].append(float(value))
+    made = figure()
+    for number, side in enumerate(SIDES):
+        kept = [(at, np.array(values)) for at, values in enumerate(sums[side]) if len(values) >= 5]
+        x, y = [at for at, _ in kept], [float(values.mean()) for _, values in kept]
+        half = [1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 for _, values in kept]
+        low, high = ([a + sign * b for a, b in zip(y, half, strict=True)] for sign in (-1, 1))
+        made.add_traces(band(x, low, high, f"{side}: 95 %", (BLUE, ORANGE)[number]))
+        made.add_trace(line(x, y, side, number))
+    if not len(made.data) or not len(made.data[2].x or ()):
+        raise LackingError("Fewer than five pairs go on after their divergence.", "more pairs, or --positions all")
+    made.update_xaxes(title="tokens after the divergence", **wholes(at for side in made.data for at in side.x or ()))
+    made.update_yaxes(title="projection on the unit mean difference")
+    return Drawn(
+        made,
+        f"What the sides do after they part, at layer {layer}",
+        f"Mean over up to {len(records):,} pairs, and its 95 % interval, of the projection on the mean of chosen − rejected; each "
+        "pair is projected on the mean of the other half of the pairs, and a token is shown where five pairs or more reach it.",
+        f"SELECT a.sequence_id, a.position, a.activation FROM 'RUN/activations/*.parquet' a WHERE a.layer = {layer}",
+    )
+
+
+def _projections(run: Source, sequence: int, point: str, direction: Any) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for part in parts_of_sequence(run.path, "activations", sequence):
+        for rows in rows_of(part, point):
+            here = rows.sequence_ids == sequence
+            values = rows.activations[here].astype(np.float64) @ direction
+            found |= dict(zip(rows.positions[here].tolist(), values.tolist(), strict=True))
+    return found

@@ -1,0 +1,99 @@
+"""All features of an SAE on a corpus: how often and how strongly each is active, and how many are at once."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import pyarrow.compute as pc
+
+from actkit.numerals import percent
+from actkit.plots.feature_rows import position_rows
+from actkit.plots.picked import sae_shown
+from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs, sql
+from actkit.plots.style import BLUE, LOG, MAX_POINTS, ORANGE, figure, panels, plain, wholes
+from actkit.plots.traces import DIAGONAL, band, line, points
+
+DENSE = 0.1
+"""Density above which a feature is called dense, as in the report of SAE health."""
+POSITIONS = 128
+EXACT = "Exact over the run's tokens, special ones left out; there is no interval."
+
+
+def map_(run: Source, pick: Pick) -> Drawn:
+    """Density against the largest activation, a point a feature."""
+    sae, rows = stats_of(run, pick, ["feature_id", "density", "max"])
+    density, most, ids = (rows[name].to_numpy(zero_copy_only=False) for name in ("density", "max", "feature_id"))
+    alive = np.flatnonzero(density > 0)
+    if not len(alive):
+        raise LackingError("No feature is active on any token that is not special.", "another SAE or layer")
+    shown = alive[:: max(1, -(-len(alive) // MAX_POINTS))]
+    hover = "feature %{customdata}: density %{x:.3%}, largest %{y:.3g}<extra></extra>"
+    marker = {"size": 4, "opacity": 0.75}
+    shown_as = points(density[shown], most[shown], hover, ids[shown].tolist(), marker, showlegend=False)
+    made = figure(shown_as, height=460)
+    made.update_xaxes(title="density: share of the tokens", **{**LOG, "dtick": 1, "tickformat": "~%"})
+    made.update_yaxes(title="largest activation", **LOG)
+    return Drawn(
+        made,
+        "Every feature: how often and how strongly",
+        f"{len(shown):,} of the {len(alive):,} features of {plain(sae)} that are active on some token, of {len(ids):,}. A click opens the "
+        f"feature. {EXACT}",
+        f"SELECT feature_id, density, max FROM 'RUN/feature_stats/*.parquet' WHERE sae = '{sql(sae)}' AND n_active > 0 ORDER BY density DESC",
+        opens="feature",
+    )
+
+
+def l0(run: Source, pick: Pick) -> Drawn:
+    """Active features by position, and the histogram of densities."""
+    sae = sae_shown(run, pick)
+    tallies: list[npt.NDArray[np.int64]] = [np.zeros(1024, dtype=np.int64) for _ in range(POSITIONS)]
+    for rows in position_rows(run, sae, with_features=False):
+        for position in range(POSITIONS):
+            here = rows.n_active[(rows.positions == position) & ~rows.is_special]
+            tallies[position] += np.bincount(np.minimum(here, 1023), minlength=1024)
+    kept = [(at, histogram) for at, histogram in enumerate(tallies) if histogram.sum() >= 5]
+    if not kept:
+        raise LackingError("Fewer than five texts have a token at any position: too few to draw.", "more documents")
+    made = panels(2, widths=[0.56, 0.44])
+    x = [at for at, _ in kept]
+    low, mid, high = (
+        [int(np.searchsorted(np.cumsum(histogram), q * histogram.sum())) for _, histogram in kept]
+        for q in (0.25, 0.5, 0.75)
+    )
+    # What is not told where it goes is drawn in the first panel.
+    made.add_traces([*band(x, low, high, "quartiles", BLUE), line(x, mid, "median", 0)])
+    made.update_xaxes(title="position", **wholes(x), row=1, col=1)
+    made.update_yaxes(title="active features (L0)", rangemode="tozero", row=1, col=1)
+    said = ""
+    if "feature_stats" in run.tables:
+        _, stats = stats_of(run, Pick(sae=sae), ["density"])
+        density = stats["density"].to_numpy(zero_copy_only=False)
+        alive = density[density > 0]
+        share = go.Histogram(x=np.log10(alive), nbinsx=40, marker_color=ORANGE, showlegend=False)
+        made.add_trace(share, row=1, col=2)
+        made.add_vline(x=np.log10(DENSE), line=DIAGONAL, row=1, col=2)
+        ticks = list(range(int(np.floor(np.log10(alive.min()))), 1)) if len(alive) else [0]
+        made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(tick) for tick in ticks], row=1, col=2)
+        made.update_yaxes(title="features", row=1, col=2)
+        said = f" Of {len(density):,} features {percent((density == 0).mean(), 1)} are silent and {percent((density > DENSE).mean(), 1)} dense (above {percent(DENSE)}, dotted)."
+    n = int(sum(histogram.sum() for _, histogram in kept))
+    return Drawn(
+        made,
+        "Active features by position, and how dense features are",
+        f"Median and quartiles over {n:,} tokens before position {POSITIONS} of {plain(sae)}, special ones left out.{said}",
+        f"SELECT position, quantile_cont(n_active, [.25, .5, .75]) AS l0, count(*) AS n FROM 'RUN/features/*.parquet'\n"
+        f"WHERE sae = '{sql(sae)}' GROUP BY 1 ORDER BY 1",
+    )
+
+
+def stats_of(run: Source, pick: Pick, columns: list[str]) -> tuple[str, Any]:
+    """The SAE that is shown, and its rows of `feature_stats`. Raises LackingError."""
+    needs(run, "feature_stats")
+    sae = sae_shown(run, pick)
+    table = run.table("feature_stats", ["sae", *columns])
+    return sae, table.filter(pc.equal(table["sae"], sae))
+
+
+def _percent(power: int) -> str:
+    return f"{100 * 10.0**power:g}%"

@@ -1,0 +1,14 @@
+"""Pictures of interventions: what they do by strength, by layer and one by one, what it costs, and the texts behind."""
+
+from actkit.plots.picture import Picture
+from actkit.plots.steer.interventions import forest, samples
+from actkit.plots.steer.layers import layers
+from actkit.plots.steer.strengths import cost, dose
+
+PICTURES = (
+    Picture("dose", "effect by strength, with the band of controls", dose),
+    Picture("layers", "effect by layer, beside the AUROC there", layers),
+    Picture("cost", "effect against what neutral text loses", cost),
+    Picture("forest", "every intervention, with its interval and controls", forest),
+    Picture("samples", "the effect on each text", samples),
+)
