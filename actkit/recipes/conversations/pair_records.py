@@ -19,7 +19,8 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.named_fields import check_named, fields_shown
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
-from actkit.recipes.conversations.shapes import OBJECT_TEXT, shape_of
+from actkit.recipes.conversations.shape import OBJECT_TEXT
+from actkit.recipes.conversations.shape_of_record import shape_of
 from actkit.recipes.conversations.trees import from_trees
 
 BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)

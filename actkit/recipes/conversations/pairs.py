@@ -13,7 +13,9 @@ from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
 from actkit.recipes.conversations.messages import WRAPPED, Message, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
-from actkit.recipes.conversations.shapes import BY_NAME, OBJECT_TEXT, Shape, shape_of
+from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
+from actkit.recipes.conversations.shape_of_record import shape_of
+from actkit.recipes.conversations.shapes import BY_NAME
 
 
 @dataclass(frozen=True)

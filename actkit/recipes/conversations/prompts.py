@@ -17,7 +17,7 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, ob
 from actkit.recipes.conversations.messages import Message, parse_messages, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTION, SYSTEM
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair, with_answer
-from actkit.recipes.conversations.shapes import shape_of
+from actkit.recipes.conversations.shape_of_record import shape_of
 from actkit.recipes.conversations.trees import check_alone
 
 PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "content", "context")

@@ -5,71 +5,14 @@ before the answers is read from the usual fields (see `names.py`), or from `prom
 -m actkit.cli.generate_docs`), and add a record with its rendering to `tests/recipes/conversations/test_shapes.py`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from actkit.errors import RecordError
-from actkit.recipes.conversations.answers import Answers, InOrder, LastOf, NamedSides
-from actkit.recipes.conversations.context import Context, read_context
-from actkit.recipes.conversations.dialogues import is_dialogue
-from actkit.recipes.conversations.fields import Fields, is_empty, lookup
+from actkit.recipes.conversations.answers import InOrder, LastOf, NamedSides
+from actkit.recipes.conversations.fields import is_empty, lookup
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.ranked import Ranked
+from actkit.recipes.conversations.shape import CHOSEN, OBJECT_TEXT, Shape, is_dialogue_pair, is_not_text, post_of
 from actkit.recipes.conversations.verdicts import Verdict, by_flags, by_name, by_sign, first_if_one
 
-
-@dataclass(frozen=True)
-class Shape:
-    """One shape of records."""
-
-    name: str
-    """As `--input-format` and run.json call it."""
-    record: str
-    """What a record looks like."""
-    seen_in: Sequence[str]
-    """Data sets, and tools whose files are so."""
-    answers: Answers
-    prompt: str | None = None
-    """Where the question stands, if not under one of the usual names."""
-    needs: Sequence[str] = ()
-    """Fields of which a record has one at least."""
-    also: Callable[[Fields], bool] = lambda _fields: True
-    """What else is true of a record."""
-    context: Callable[[Fields], Context] | None = None
-    """How what stands before the answers is read, if not by `read_context`."""
-
-    def found(self, fields: Fields) -> bool:
-        """Whether a record is of this shape."""
-        needed = not self.needs or fields.first(self.needs) is not None
-        return needed and self.answers.found(fields) and self.also(fields)
-
-
-def _is_dialogue(fields: Fields) -> bool:
-    sides = fields.value.get("chosen"), fields.value.get("rejected")
-    return any(isinstance(side, str) and is_dialogue(side) for side in sides)
-
-
-def _is_not_text(fields: Fields) -> bool:
-    """Messages, or JSON text or a Python list of them, which is told apart where it is read."""
-    chosen = fields.value.get("chosen")
-    return isinstance(chosen, (list, dict)) or (isinstance(chosen, str) and chosen.lstrip()[:1] in ("[", "{"))
-
-
-def _of_post(fields: Fields) -> Context:
-    """What a summary is of: a post with its title and subreddit, or an article (OpenAI's TL;DR)."""
-    parts = [("subreddit", "SUBREDDIT: r/"), ("title", "TITLE: "), ("post", "POST: ")]
-    there = [(name, label) for name, label in parts if fields.has(f"info.{name}")]
-    if "post" not in dict(there):
-        return read_context(fields, "info.article", listed=False)
-    if len(there) == 1:
-        return read_context(fields, "info.post", listed=False)
-    text = "\n\n".join(f"{label}{fields.take(f'info.{name}')}" for name, label in there) + "\n\nTL;DR:"
-    return Context(({"role": "user", "content": text},), plain=text)
-
-
-CHOSEN = NamedSides("chosen", "rejected")
-OBJECT_TEXT = ("response", "answer", "text", "content", "completion", "output", "generation")
 SCORES = (
     *("overall_score", "score", "pm_score", "rating", "overall_rating", "reward", "rm_score"),
     *("chosen", "is_chosen", "preferred", "is_preferred", "is_best"),
@@ -134,7 +77,7 @@ SHAPES: tuple[Shape, ...] = (
         r'{"chosen", "rejected"}: dialogues with "\n\nHuman: " and "\n\nAssistant: " turns',
         ("Anthropic/hh-rlhf", "yitingxie/rlhf-reward-datasets"),
         CHOSEN,
-        also=_is_dialogue,
+        also=is_dialogue_pair,
     ),
     Shape(
         "chatml",
@@ -148,7 +91,7 @@ SHAPES: tuple[Shape, ...] = (
             "`datasets` Sequence and Json columns",
         ),
         CHOSEN,
-        also=_is_not_text,
+        also=is_not_text,
     ),
     Shape(
         "responses",
@@ -244,7 +187,7 @@ SHAPES: tuple[Shape, ...] = (
         '{"info": {"post", "title", "subreddit"}, "summaries": [{"text"}, {"text"}], "choice": 0 or 1}',
         ("openai/summarize_from_feedback (comparisons)",),
         Judged(("summaries.",), (("0.text", "1.text"),), (Verdict("choice", by_name),)),
-        context=_of_post,
+        context=post_of,
     ),
     Shape(
         "shp",
@@ -373,39 +316,3 @@ SHAPES: tuple[Shape, ...] = (
     ),
 )
 BY_NAME = {shape.name: shape for shape in SHAPES}
-
-
-def shape_of(fields: Fields) -> Shape | None:
-    """The shape of a record; None if it is none of them.
-
-    Two fields that are named for what they are come before answers that are judged or ranked, from which they were
-    made. Raises RecordError where a record can be read in two ways, naming the option that decides.
-    """
-    names = fields.names
-    if names.chosen is not None or names.rejected is not None:
-        own = NamedSides(names.chosen or "chosen", names.rejected or "rejected")
-        return Shape("named-fields", "", (), own) if own.found(fields) else None
-    if CHOSEN.found(fields):
-        known = next((shape for shape in SHAPES if shape.answers is CHOSEN and shape.found(fields)), None)
-        if known is None and names.prompt is not None and fields.has(names.prompt):
-            return Shape("named-fields", "", (), CHOSEN)
-        return known
-    found = [shape for shape in SHAPES if shape.answers is not CHOSEN and shape.found(fields)]
-    for kinds in ((LastOf,), (NamedSides,), (Judged, Ranked, InOrder)):
-        own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]
-        if len(own_kind) > 1 and kinds != (LastOf,) and not _same(own_kind):
-            first, second = own_kind[:2]
-            raise RecordError(
-                None,
-                f"read as {first.name} or as {second.name}, it has other pairs: --input-format {first.name} or "
-                f"{second.name}, or --chosen-field and --rejected-field, say which",
-            )
-        if own_kind:
-            return own_kind[0]
-    return None
-
-
-def _same(shapes: Sequence[Shape]) -> bool:
-    """Whether several shapes are one, of which the first says more: those judged by the same field."""
-    kinds = [shape.answers for shape in shapes]
-    return all(isinstance(kind, Judged) for kind in kinds)

@@ -1,0 +1,47 @@
+"""Tells which of the known shapes a record of preference pairs has."""
+
+from collections.abc import Sequence
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.answers import InOrder, LastOf, NamedSides
+from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.judged import Judged
+from actkit.recipes.conversations.ranked import Ranked
+from actkit.recipes.conversations.shape import CHOSEN, Shape
+from actkit.recipes.conversations.shapes import SHAPES
+
+
+def shape_of(fields: Fields) -> Shape | None:
+    """The shape of a record; None if it is none of them.
+
+    Two fields that are named for what they are come before answers that are judged or ranked, from which they were
+    made. Raises RecordError where a record can be read in two ways, naming the option that decides.
+    """
+    names = fields.names
+    if names.chosen is not None or names.rejected is not None:
+        own = NamedSides(names.chosen or "chosen", names.rejected or "rejected")
+        return Shape("named-fields", "", (), own) if own.found(fields) else None
+    if CHOSEN.found(fields):
+        known = next((shape for shape in SHAPES if shape.answers is CHOSEN and shape.found(fields)), None)
+        if known is None and names.prompt is not None and fields.has(names.prompt):
+            return Shape("named-fields", "", (), CHOSEN)
+        return known
+    found = [shape for shape in SHAPES if shape.answers is not CHOSEN and shape.found(fields)]
+    for kinds in ((LastOf,), (NamedSides,), (Judged, Ranked, InOrder)):
+        own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]
+        if len(own_kind) > 1 and kinds != (LastOf,) and not _same(own_kind):
+            first, second = own_kind[:2]
+            raise RecordError(
+                None,
+                f"read as {first.name} or as {second.name}, it has other pairs: --input-format {first.name} or "
+                f"{second.name}, or --chosen-field and --rejected-field, say which",
+            )
+        if own_kind:
+            return own_kind[0]
+    return None
+
+
+def _same(shapes: Sequence[Shape]) -> bool:
+    """Whether several shapes are one, of which the first says more: those judged by the same field."""
+    kinds = [shape.answers for shape in shapes]
+    return all(isinstance(kind, Judged) for kind in kinds)
