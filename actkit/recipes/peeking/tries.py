@@ -41,75 +41,42 @@ class Asked:
         named = (("--prompt-field", self.prompt), ("--response-field", self.response))
         return (*(word for flag, name in named if name for word in (flag, name)), *(("--chat",) if self.chat else ()))
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of a spec for it."""
+        return {"prompt_field": self.prompt, "response_field": self.response or USUAL, "chat": self.chat}
+
 
 def tries_of(
     path: str, read: ReadSpec, columns: Sequence[FileColumn], values: Sequence[Any], context: ContextFields
 ) -> Iterator[tuple[str, list[Try]]]:
     """Command → the ways to give it the file, the plainest first."""
     texts = texts_first(columns)
+    read_so: dict[str, Any] = {"read": read, "context": context}
     without = tuple(word for name in context.ignore_field for word in ("--ignore-field", name))
 
-    def attempt(recipe: Callable[[Any, Ingredients], Recipe], spec: Any, *options: str) -> Try:
-        return Try((*options, *without), lambda made: recipe(spec, made))
+    def attempt(command: Any, spec: Any, options: Sequence[str] = ()) -> Try:
+        return Try((*options, *without), lambda made: command.recipe(spec, made))
 
-    def pairs(asked: str | None, answers: PairFields) -> dpo.DpoSpec:
-        return dpo.DpoSpec(path, prompt_field=asked, answers=answers, read=read, context=context)
+    def of_pairs(asked: str | None, answers: PairFields) -> dpo.DpoSpec:
+        return dpo.DpoSpec(path, prompt_field=asked, answers=answers, **read_so)
 
-    yield "dpo", [attempt(dpo.recipe, pairs(asked, answers), *options) for options, asked, answers in _pairs(columns)]
-    yield "concept", [attempt(concept.recipe, concept.ConceptSpec(path, read=read, context=context))]
-    yield (
-        "reward-detect",
-        [
-            attempt(
-                reward_detect.recipe, reward_detect.RewardDetectSpec(path, own, read=read, context=context), *options
-            )
-            for options, own in label_options(columns, values)
-        ],
-    )
+    def of_corpus(name: str | None) -> Try:
+        spec = feature_dataset.FeatureDatasetSpec(path, text_field=name, **read_so)
+        return attempt(feature_dataset, spec, ("--text-field", name) if name else ())
+
+    yield "dpo", [attempt(dpo, of_pairs(asked, answers), options) for options, asked, answers in _pairs(columns)]
+    yield "concept", [attempt(concept, concept.ConceptSpec(path, **read_so))]
+    labelled = label_options(columns, values)
+    feedback = [(reward_detect.RewardDetectSpec(path, own, **read_so), named) for named, own in labelled]
+    yield "reward-detect", [attempt(reward_detect, spec, options) for spec, options in feedback]
     ids = {column.name for column in columns if column.is_names}
     ways = list(_asked(texts, [name for name in texts if ANSWERS.search(name) and name not in ids]))
-    yield (
-        "capture",
-        [
-            attempt(
-                capture.recipe,
-                capture.CaptureSpec(
-                    path=path,
-                    prompt_field=way.prompt,
-                    response_field=way.response or USUAL,
-                    chat=way.chat,
-                    read=read,
-                    context=context,
-                ),
-                *way.options,
-            )
-            for way in ways
-        ],
-    )
-    yield (
-        "sae-extract",
-        [
-            attempt(
-                sae_extract.recipe,
-                sae_extract.SaeExtractSpec(
-                    path, way.prompt, way.response or USUAL, chat=way.chat, read=read, context=context
-                ),
-                *way.options,
-            )
-            for way in ways
-        ],
-    )
-    yield (
-        "feature-dataset",
-        [
-            attempt(
-                feature_dataset.recipe,
-                feature_dataset.FeatureDatasetSpec(path, text_field=name, read=read, context=context),
-                *(("--text-field", name) if name else ()),
-            )
-            for name in (None, *texts)
-        ],
-    )
+    prompts = [capture.CaptureSpec(path=path, **way.fields, **read_so) for way in ways]
+    yield "capture", [attempt(capture, spec, way.options) for spec, way in zip(prompts, ways, strict=True)]
+    samples = [sae_extract.SaeExtractSpec(path, **way.fields, **read_so) for way in ways]
+    yield "sae-extract", [attempt(sae_extract, spec, way.options) for spec, way in zip(samples, ways, strict=True)]
+    yield "feature-dataset", [of_corpus(name) for name in (None, *texts)]
 
 
 def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
