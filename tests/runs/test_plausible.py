@@ -53,7 +53,7 @@ def against(*groups: Group, rows: int | None = None) -> str | None:
         return implausible(Path("part.parquet"), metadata)
 
 
-def one(**about: Any) -> str | None:
+def fault_of_column(**about: Any) -> str | None:
     return against(Group(100, (replace(Column(), **about),)))
 
 
@@ -73,15 +73,15 @@ def test_a_contradiction_in_the_footer_comes_first(tmp_path: Path, monkeypatch: 
 
 def test_values_are_counted_in_the_bytes_that_they_take_in_memory() -> None:
     """4 bytes a float, 8 a double: as many as are always allowed, then as many as the bytes on disk can be worth."""
-    assert one(num_values=ALWAYS // 4) is None
-    assert one(num_values=ALWAYS // 4 + 1) == (
+    assert fault_of_column(num_values=ALWAYS // 4) is None
+    assert fault_of_column(num_values=ALWAYS // 4 + 1) == (
         f"row group 0: activation.list.element claims {ALWAYS + 4:,} bytes in 400, too many to be read"
     )
-    assert one(num_values=ALWAYS // 8, physical_type="DOUBLE") is None
-    assert "too many to be read" in str(one(num_values=ALWAYS // 8 + 1, physical_type="DOUBLE"))
+    assert fault_of_column(num_values=ALWAYS // 8, physical_type="DOUBLE") is None
+    assert "too many to be read" in str(fault_of_column(num_values=ALWAYS // 8 + 1, physical_type="DOUBLE"))
     large = ALWAYS // RATIO * 2
-    assert one(num_values=RATIO * large // 4, total_compressed_size=large) is None
-    assert one(num_values=RATIO * large // 4 + 1, total_compressed_size=large) is not None
+    assert fault_of_column(num_values=RATIO * large // 4, total_compressed_size=large) is None
+    assert fault_of_column(num_values=RATIO * large // 4 + 1, total_compressed_size=large) is not None
 
 
 def test_rows_count_where_a_column_claims_fewer_values() -> None:
@@ -90,20 +90,22 @@ def test_rows_count_where_a_column_claims_fewer_values() -> None:
 
 def test_texts_take_what_they_have_uncompressed() -> None:
     text = {"physical_type": "BYTE_ARRAY", "path_in_schema": "text"}
-    assert one(**text, total_uncompressed_size=ALWAYS) is None
-    assert "too many to be read" in str(one(**text, total_uncompressed_size=ALWAYS + 1))
+    assert fault_of_column(**text, total_uncompressed_size=ALWAYS) is None
+    assert "too many to be read" in str(fault_of_column(**text, total_uncompressed_size=ALWAYS + 1))
 
 
 def test_a_dictionary_may_stand_for_any_number_of_bytes() -> None:
     text = {"physical_type": "BYTE_ARRAY", "has_dictionary_page": True, "total_compressed_size": 1 << 40}
     most = {"num_values": 1 << 10, "total_uncompressed_size": REPEATED >> 10}
-    assert one(**text, **most, path_in_schema="text") is None
+    assert fault_of_column(**text, **most, path_in_schema="text") is None
     more = {**most, "num_values": (1 << 10) + 1}
-    assert "a dictionary, as no file of actkit's has" in str(one(**text, **more, path_in_schema="text"))
-    assert one(**text, **more, path_in_schema="hook_point") is None, "actkit has dictionaries of names"
-    assert one(**text, **more, path_in_schema="token.list.element") is None
+    assert "a dictionary, as no file of actkit's has" in str(fault_of_column(**text, **more, path_in_schema="text"))
+    assert fault_of_column(**text, **more, path_in_schema="hook_point") is None, "actkit has dictionaries of names"
+    assert fault_of_column(**text, **more, path_in_schema="token.list.element") is None
     large = {"num_values": 1, "total_uncompressed_size": ALWAYS + 1}
-    assert str(one(**text, **large, path_in_schema="sae")).endswith(f"sae claims a dictionary of {ALWAYS + 1:,} bytes")
+    assert str(fault_of_column(**text, **large, path_in_schema="sae")).endswith(
+        f"sae claims a dictionary of {ALWAYS + 1:,} bytes"
+    )
 
 
 def test_rows_have_numbers() -> None:
@@ -111,15 +113,15 @@ def test_rows_have_numbers() -> None:
         return SimpleNamespace(has_null_count=has, null_count=count)
 
     about = {"path_in_schema": "sequence_id", "physical_type": "INT64"}
-    assert one(**about, statistics=with_nulls(True, 1)) == "row group 0: nulls in the column sequence_id"
-    assert one(**about, statistics=with_nulls(True, 0)) is None
-    assert one(**about, statistics=with_nulls(False, 1)) is None
-    assert one(path_in_schema="chunk", statistics=with_nulls(True, 1)) is None
+    assert fault_of_column(**about, statistics=with_nulls(True, 1)) == "row group 0: nulls in the column sequence_id"
+    assert fault_of_column(**about, statistics=with_nulls(True, 0)) is None
+    assert fault_of_column(**about, statistics=with_nulls(False, 1)) is None
+    assert fault_of_column(path_in_schema="chunk", statistics=with_nulls(True, 1)) is None
 
 
 def test_counts_below_zero_and_rows_that_do_not_add_up() -> None:
     for name in ("num_values", "total_compressed_size", "total_uncompressed_size"):
-        assert "claims sizes below zero" in str(one(**{name: -1}))
+        assert "claims sizes below zero" in str(fault_of_column(**{name: -1}))
     assert against(Group(5), Group(-1)) == "row group 1 claims -1 rows"
     assert against(Group(5), Group(6), rows=12) == "its row groups have 11 rows, it claims 12"
     assert against() is None
