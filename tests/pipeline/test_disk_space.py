@@ -17,12 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.cli.app import main
-from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, Task
+from actkit.pipeline.disk_space import DiskSpaceWatch, watching
 from actkit.pipeline.input import formats
 from actkit.pipeline.input.reader import records_about
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
+from actkit.runs.atomic_files import Written
+from actkit.runs.manifest import InputPosition, Manifest, save
 from actkit.runs.progress import Progress
 
 LINES = "".join(f"Sentence {number} is here.\n" for number in range(10, 50))
@@ -80,6 +83,7 @@ def test_a_disk_that_holds_it_is_not_mentioned(tmp_path: Path, free: Callable[[i
     assert captured(tmp_path / "in.txt", tmp_path / "run")[1] == []
 
 
+@pytest.mark.slow
 def test_where_nothing_is_known_of_what_is_left_it_is_another_shard(
     tmp_path: Path, free: Callable[[int], None]
 ) -> None:
@@ -95,6 +99,7 @@ def test_where_nothing_is_known_of_what_is_left_it_is_another_shard(
     assert "up to" in note
 
 
+@pytest.mark.slow
 def test_records_that_were_not_asked_for_are_not_left(tmp_path: Path, free: Callable[[int], None]) -> None:
     (tmp_path / "in.txt").write_text(LINES * 1000)
     free(10**6)
@@ -103,6 +108,7 @@ def test_records_that_were_not_asked_for_are_not_left(tmp_path: Path, free: Call
     assert len(captured(tmp_path / "in.txt", tmp_path / "other", max_records=20)[1]) == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_one_shard_has_nothing_left(tmp_path: Path, free: Callable[[int], None]) -> None:
     (tmp_path / "in.txt").write_text(LINES)
     free(1)
@@ -175,3 +181,73 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in (tmp_path / "pipe", tmp_path, tmp_path / "missing", "-", "x" * 5000, "a\0b"):
         assert records_about(str(name)) is None
+
+
+def finish(out: Path, part: int, size: int, read: int) -> None:
+    """Have a shard of so many bytes finished."""
+    folder = out.with_name(f"{out.name}.partial")
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    tables = {"tokens": Written(size, "", 1)}
+    save(folder, Manifest(part, tables, None, Progress(), InputPosition(read=read), 1, 1), {})
+
+
+def said(note: str | None) -> tuple[str, str, str]:
+    match = NOTE.match(note or "")
+    assert match, note
+    return match[1], match[2], match[3]
+
+
+def test_what_is_left_is_reckoned_by_the_records(tmp_path: Path, free: Callable[[int], None]) -> None:
+    out = tmp_path / "run"
+    free(5_000_000)
+    watch = DiskSpaceWatch(OutputSpec(out), 100)
+    assert watch.note() is None, "no shard is finished"
+    finish(out, 0, 1_000_000, 20)
+    assert watch.note() is None, "four times as much fits"
+    finish(out, 1, 3_000_000, 40)
+    free(5_900_000)
+    assert said(watch.note()) == ("about", "6.0", "5.9")
+    finish(out, 2, 9_000_000, 60)
+    assert watch.note() is None, "it is said once"
+
+
+def test_at_most_so_many_records_or_another_shard(tmp_path: Path, free: Callable[[int], None]) -> None:
+    free(1)
+    finish(tmp_path / "run", 0, 2_000_000, 10)
+    finish(tmp_path / "run", 1, 1_000_000, 20)
+    for output, n_records, expected in (
+        (OutputSpec(tmp_path / "run", max_records=30), None, ("up to", "1.5", "0.0")),
+        (OutputSpec(tmp_path / "run", max_records=30), 1000, ("about", "1.5", "0.0")),
+        (OutputSpec(tmp_path / "run"), None, ("for another shard", "2.0", "0.0")),
+    ):
+        assert said(DiskSpaceWatch(output, n_records).note()) == expected
+    assert DiskSpaceWatch(OutputSpec(tmp_path / "run"), 20).note() is None, "all records are written"
+
+
+def test_a_task_looks_at_its_own_shards(tmp_path: Path, free: Callable[[int], None]) -> None:
+    free(1)
+    for part in (1, 3, 4):
+        finish(tmp_path / "run", part, part * 1_000_000, 10)
+    assert said(DiskSpaceWatch(OutputSpec(tmp_path / "run", task=Task(1, 2)), None).note())[1] == "3.0"
+    assert DiskSpaceWatch(OutputSpec(tmp_path / "run", task=Task(0, 2)), None).note() is None
+
+
+def test_a_damaged_manifest_is_somebody_elses_affair(tmp_path: Path, free: Callable[[int], None]) -> None:
+    free(1)
+    finish(tmp_path / "run", 0, 1_000_000, 10)
+    (tmp_path / "run.partial/shards/part-00000.json").write_text("{")
+    watch = DiskSpaceWatch(OutputSpec(tmp_path / "run"), 100)
+    assert watch.note() is None
+    finish(tmp_path / "run", 0, 1_000_000, 10)
+    assert watch.note() is None
+
+
+def test_the_note_is_there_when_progress_is_told(tmp_path: Path, free: Callable[[int], None]) -> None:
+    free(1)
+    finish(tmp_path / "run", 0, 1_000_000, 10)
+    told: list[list[str]] = []
+    tell = watching(OutputSpec(tmp_path / "run"), 100, lambda progress: told.append(list(progress.notes)))
+    progress = Progress()
+    for _ in range(3):
+        tell(progress)
+    assert [len(notes) for notes in told] == [1, 1, 1] and NOTE.match(told[0][0])

@@ -91,11 +91,18 @@ SENTENCE, MANY_WORDS = 3, 10
 
 
 def is_header(row: Sequence[str]) -> bool:
-    """Whether the first row names columns rather than being one of data."""
-    if any(is_known(cell) for cell in row):
+    """Whether the first row names columns rather than being one of data.
+
+    A sentence may be about an answer, and `positive` beside it is its label, though columns are called so too.
+    """
+    known = [cell for cell in row if is_known(cell) and not _is_sentence(cell)]
+    if len(known) > 1 or any(cell.strip().lower() not in LABEL_WORDS for cell in known):
         return True
     return not any(
-        _is_number(cell) or len(cell) > LONG or cell.strip().lower() in LABEL_WORDS or _is_sentence(cell)
+        _is_number(cell)
+        or len(cell) > LONG
+        or _is_sentence(cell)
+        or (cell not in known and cell.strip().lower() in LABEL_WORDS)
         for cell in row
     )
 
