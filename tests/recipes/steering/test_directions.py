@@ -72,7 +72,7 @@ def test_layers_and_methods_that_are_named(stored: Callable[..., Path]) -> None:
     ("plan", "kind", "says", "hint"),
     [
         (replace(PLAN, layers="2,3"), UsageError, "has no direction at layer 3", "it has 0, 2, 4, 6"),
-        (replace(PLAN, layers="1"), UsageError, "it has 0, 2, 4, 6"),
+        (replace(PLAN, layers="1"), UsageError, "has no direction at layer 1", "it has 0, 2, 4, 6"),
         (replace(PLAN, methods=("pca",)), UsageError, "has no directions by pca", f"--method: logistic, {MEASURE}"),
     ],
 )
