@@ -1,4 +1,4 @@
-"""The run that `show`, `verify` and `export` are given."""
+"""The run that `show`, `verify` and `export` are given, and the file that they are to write."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from actkit.errors import ActkitError, RunError, in_short
+from actkit.errors import ActkitError, RunError, UsageError, in_short
 from actkit.remote.path import RemotePath, path_of
 from actkit.runs.paths import is_run
 
@@ -46,6 +46,14 @@ def check_run(path: Path, command: str) -> None:
             else f"{path}: no run, but holds one",
             " or ".join(f"{command} {shlex.quote(str(folder))}" for folder in newest),
         )
+
+
+def check_file(path: Path | None, what: str, such_as: str, overwrite: bool) -> None:
+    """Raise UsageError where `--out` is standard output, or a file that exists and is not to be replaced."""
+    if str(path) == "-":
+        raise UsageError(f"--out -: {what} is a file, and is not written to standard output", f"-o {such_as}")
+    if path is not None and path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already", "another --out, or --overwrite")
 
 
 @contextmanager

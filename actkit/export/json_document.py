@@ -5,43 +5,18 @@ and is still what was read, its own fields stay. Otherwise results are made of t
 a row that share a group, a variation a record, whose `prompt` and `response` together are the text that was run.
 """
 
-import heapq
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from actkit.errors import InputError, RunError
 from actkit.export.job import ExportJob
-from actkit.export.merged_json import answer_start, keys_of, merge, of_others, other_texts, read_document, variations
-from actkit.export.vectors import span
-from actkit.runs.paths import part_name, part_number
-from actkit.runs.reader import part_of, parts, sae_groups
-
-NO_TABLES = Path("/nonexistent")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One record."""
-
-    record_id: int
-    slots: dict[str, Any]
-    """What stands under the variation's `sae_activations`."""
-    sequence: Mapping[str, Any] | None
-    """Its row of `sequences`; None for a rejected one."""
-    split: int
-    """The character of the text at which the response begins."""
-
-    @property
-    def group(self) -> str | None:
-        """The group that it belongs to, such as a question."""
-        return None if self.sequence is None else self.sequence["group"]
+from actkit.export.merged_json import describe, keys_of, of_others, other_texts, read_document, variations
+from actkit.export.merged_records import Entry, entries
+from actkit.runs.reader import part_of, parts
 
 
 def write(job: ExportJob) -> None:
@@ -70,7 +45,7 @@ def _write_results(job: ExportJob) -> None:
     read = _document(job)
     layers = keys_of(job.facts["saes"], read or {})
     beside: dict[str, Any] = {**(read or {}), "results": []}
-    merge(NO_TABLES, beside, job.facts)  # of no records: what stands beside the results
+    describe(beside, job.facts, layers)
     stream = _followed(job, layers)
     results = (
         _of_tables(stream) if read is None else (_of_document(result, stream, layers) for result in read["results"])
@@ -87,7 +62,7 @@ def _write_results(job: ExportJob) -> None:
 
 
 def _followed(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
-    for done, entry in enumerate(entries(job, layers), 1):
+    for done, entry in enumerate(entries(job.run, job.facts, layers), 1):
         yield entry
         job.progress(done / job.facts["counts"]["read"])
 
@@ -149,65 +124,3 @@ def _fits(job: ExportJob, document: Mapping[str, Any]) -> bool:
     """Whether every record that was run is a variation there, with its texts; more of them may follow."""
     enough = sum(1 for _ in variations(document)) >= job.facts["counts"]["read"]
     return enough and other_texts(job.run, document, job.facts["options"]) is None
-
-
-SEQUENCE = ["sequence_id", "record_id", "group", "label", "response_start", "n_tokens", "boundary_merged", "text"]
-TOKEN = ["sequence_id", "char_end"]
-
-
-def entries(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
-    """Every record that was read, in order; `layers` says under which key each SAE's features stand."""
-    numbers = {part_number(part) for table in ("sequences", "rejected") for part in parts(job.run, table)}
-    for number in sorted(number for number in numbers if number is not None):
-        part = Path(f"{part_name(number)}.parquet")
-        both = _written(job, part, layers), _rejected(job, part, layers)
-        yield from heapq.merge(*both, key=lambda record: record.record_id)
-
-
-def _written(job: ExportJob, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:
-    if not (job.run / "sequences" / part).exists():
-        return
-    tokens = part_of(job.run, "tokens", part, TOKEN)
-    owners, ends = tokens["sequence_id"].to_numpy(), tokens["char_end"].to_numpy()
-    features = {sae: _features(job.run / "features" / part, sae) for sae in layers}
-    for row in part_of(job.run, "sequences", part, SEQUENCE).to_pylist():
-        own = span(owners, row["sequence_id"])
-        slots = {
-            layer: {
-                "activations": _activations(job, features[sae], row["sequence_id"]),
-                "answer_start_position": answer_start(row),
-                "total_tokens": row["n_tokens"],
-                "status": "success",
-            }
-            for sae, layer in layers.items()
-        }
-        yield Entry(row["record_id"], slots, row, int(ends[own.start + answer_start(row) - 1]))
-
-
-def _rejected(job: ExportJob, part: Path, layers: Mapping[str, str]) -> Iterator[Entry]:
-    if (job.run / "rejected" / part).exists():
-        for row in part_of(job.run, "rejected", part, ["record_id", "reason"]).to_pylist():
-            slots = {layer: {"activations": {}, "status": f"error: {row['reason']}"} for layer in layers.values()}
-            yield Entry(row["record_id"], slots, None, 0)
-
-
-def _features(part: Path, sae: str) -> pa.Table:
-    groups = list(sae_groups(part, sae))
-    return pa.concat_tables(groups).combine_chunks() if groups else None
-
-
-def _activations(job: ExportJob, features: pa.Table | None, sequence_id: int) -> dict[str, Any]:
-    if features is None:
-        return {}
-    whole = job.facts["positions"] == "all"
-    rows = span(features["sequence_id"].to_numpy(), sequence_id)
-    return {
-        f"token_{row['position']}" if whole else "last_token": {
-            "top_k_features": [
-                {"id": number, "activation": value}
-                for number, value in zip(row["feature_ids"], row["feature_activations"], strict=True)
-            ],
-            "num_active_features": row["n_active"],
-        }
-        for row in features.slice(rows.start, rows.stop - rows.start).to_pylist()
-    }

@@ -13,9 +13,10 @@ from typing import Any
 
 from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.errors import InputError
+from actkit.export.merged_records import entries
 from actkit.runs.atomic_files import write_whole
 from actkit.runs.lock import holding
-from actkit.runs.part import open_part
+from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 
 METADATA = "sae_extraction_metadata"
@@ -63,34 +64,17 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
             f"the document's record {other} has other texts than were run",
             f"the features are in {run}; merge into the document that was read",
         )
-    places = [variation if isinstance(variation, dict) else {} for _, variation in variations(document)]
     layers = keys_of(facts["saes"], document)
-    for place in places:
-        if "sae_activations" in place:
-            place["sae_activations"] = of_others(place["sae_activations"], layers)
-    whole = facts["positions"] == "all"
-    record_of: dict[int, int] = {}
-    for row in _rows(run, "sequences", ["sequence_id", "record_id", "response_start", "n_tokens"]):
-        record_of[row["sequence_id"]] = row["record_id"]
-        slot = places[row["record_id"]].setdefault("sae_activations", {})
-        for layer in layers.values():
-            slot[layer] = {
-                "activations": {},
-                "answer_start_position": answer_start(row),
-                "total_tokens": row["n_tokens"],
-                "status": "success",
-            }
-    for row in _rows(run, "features", None):
-        slot = places[record_of[row["sequence_id"]]]["sae_activations"][layers[row["sae"]]]
-        pairs = zip(row["feature_ids"], row["feature_activations"], strict=True)
-        slot["activations"][f"token_{row['position']}" if whole else "last_token"] = {
-            "top_k_features": [{"id": number, "activation": value} for number, value in pairs],
-            "num_active_features": row["n_active"],
-        }
-    for row in _rows(run, "rejected", None):
-        slot = places[row["record_id"]].setdefault("sae_activations", {})
-        for layer in layers.values():
-            slot[layer] = {"activations": {}, "status": f"error: {row['reason']}"}
+    places = [variation if isinstance(variation, dict) else {} for _, variation in variations(document)]
+    for place in (place for place in places if "sae_activations" in place):
+        place["sae_activations"] = of_others(place["sae_activations"], layers)
+    for entry in entries(run, facts, layers):
+        places[entry.record_id].setdefault("sae_activations", {}).update(entry.slots)
+    describe(document, facts, layers)
+
+
+def describe(document: dict[str, Any], facts: Mapping[str, Any], layers: Mapping[str, str]) -> None:
+    """Say in the document which SAE stands under which key, and what the run that read it was."""
     earlier = document.get(METADATA)
     about = document[METADATA] = dict(earlier) if isinstance(earlier, Mapping) else {}
     about |= {layers[sae["name"]]: _about(sae, facts) for sae in facts["saes"]}
@@ -145,7 +129,8 @@ def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, An
     """The first record of `run` whose text is not made of its variation's fields in `document`; None where all fit."""
     places = [variation for _, variation in variations(document)]
     fields = [options.get(f"{name}_field") or name for name in ("prompt", "response")]
-    for row in _rows(run, "sequences", ["record_id", "text"]):
+    rows = (row for part in parts(run, "sequences") for row in read_part(part, ["record_id", "text"]).to_pylist())
+    for row in rows:
         number = int(row["record_id"])
         place = places[number] if number < len(places) else None
         if not isinstance(place, Mapping):
@@ -154,18 +139,6 @@ def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, An
         if any(isinstance(text, str) and text.strip() not in row["text"] for text in texts):
             return number
     return None
-
-
-def answer_start(row: Mapping[str, Any]) -> int:
-    """The position where the answer of a row of `sequences` begins; without an answer, the one after the last token."""
-    return int(row["n_tokens"] if row["response_start"] is None else row["response_start"])
-
-
-def _rows(run: Path, table: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:
-    for part in parts(run, table):
-        with open_part(part) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=columns):
-                yield from batch.to_pylist()
 
 
 PATIENCE = 600.0

@@ -9,11 +9,10 @@ from rich.text import Text
 
 from actkit.cli.options.finished import OverwriteFile, QuietPath, RunPath
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
-from actkit.cli.run_argument import check_run
+from actkit.cli.run_argument import check_file, check_run
 from actkit.cli.screen.console import console, say, size
 from actkit.cli.screen.progress import share_shown
 from actkit.config import ExportFormat
-from actkit.errors import UsageError
 
 FORMAT = "Of one format"
 """The panel of `--help` for options of a single format."""
@@ -69,8 +68,7 @@ def export(
 
     Example: [b]actkit export runs/pairs --to h5 -o pairs.h5[/]
     """
-    if out is not None and str(out) == "-":
-        raise UsageError("--out -: a format is a file, and is not written to standard output", "-o pairs.h5")
+    check_file(out, "a format", "pairs.h5", overwrite=True)  # the format may have a second file: `write` looks at both
     check_run(run, f"actkit export --to {to}")
     from actkit.export.formats import export as write
 

@@ -8,9 +8,8 @@ import typer
 
 from actkit.cli.options.finished import OverwriteFile, RunPath
 from actkit.cli.options.groups import OUTPUT, READ, at_home, option, with_option_groups
-from actkit.cli.run_argument import check_run
+from actkit.cli.run_argument import check_file, check_run
 from actkit.cli.screen.console import console
-from actkit.errors import UsageError
 
 
 @with_option_groups
@@ -56,10 +55,7 @@ def plot(
             sys.stdout.write(f"{picture.name:<12} {picture.shows}\n")
         return
     path = out if out is not None else run.absolute().parent / f"{run.absolute().name}-{name}.svg"
-    if str(path) == "-":
-        raise UsageError("--out -: a picture is a file, and is not written to standard output", "-o picture.svg")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already", "another --out, or --overwrite")
+    check_file(path, "a picture", "picture.svg", overwrite)
     drawn = draw(opened, name, Pick(layer, sae, feature, record, token))
     save(drawn, path, dark, width)
     console().print(f"{drawn.title}. {drawn.says}", markup=False)

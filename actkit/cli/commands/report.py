@@ -7,8 +7,7 @@ from typing import Annotated
 from actkit.cli.options.finished import OtherRun, OverwriteFile, QuietPath, RunPath
 from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
-from actkit.cli.run_argument import check_run
-from actkit.errors import UsageError
+from actkit.cli.run_argument import check_file, check_run
 
 
 @with_option_groups
@@ -36,9 +35,6 @@ def report(
     for folder in runs:
         check_run(folder, "actkit report")
     path = out if out is not None else beside(runs)
-    if str(path) == "-":
-        raise UsageError("--out -: a page is a file, and is not written to standard output", "-o report.html")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already", "another --out, or --overwrite")
+    check_file(path, "a page", "report.html", overwrite)
     write_page(runs, path, limit_mb, quiet)
     sys.stdout.write(f"{path}\n")

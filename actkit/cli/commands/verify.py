@@ -19,6 +19,7 @@ from actkit.config import Attention
 from actkit.errors import RunError
 
 if TYPE_CHECKING:
+    from actkit.verify.recompute.run import RecomputeSpec
     from actkit.verify.tables.findings import Findings
 
 STILL_READABLE = ("checksums", "counts", "derived")
@@ -81,7 +82,6 @@ def verify(
     Example: [b]actkit verify runs/pairs --recompute 20[/]
     """
     from actkit.verify.result_file import leave
-    from actkit.verify.tables.run import checked_facts
     from actkit.verify.tables.run import verify as check
 
     idle = {"--model": model, "--sae": sae, "--attn": attn, "--seed": seed}
@@ -98,20 +98,12 @@ def verify(
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
     readable = all(problem.check in STILL_READABLE for problem in findings.problems)
     if deep and readable:
-        from actkit.verify.recompute.run import RecomputeSpec, check_weights
-        from actkit.verify.recompute.run import recompute as compute
+        from actkit.verify.recompute.run import RecomputeSpec
 
         spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
-        of_records: list[str] = []
-        with share_shown(quiet, "computing again") as show:
-            if recompute:
-                again, found["recomputed"] = compute(
-                    run, checked_facts(run), spec, findings, lambda done: show(done / recompute)
-                )
-                of_records = again.problems
-            else:
-                check_weights(run, checked_facts(run), spec, findings)
+        of_records, recomputed = _computed_again(run, spec, findings, quiet)
         problems = [*map(str, findings.problems), *of_records]
+        found |= {} if recomputed is None else {"recomputed": recomputed}
         found |= {key: value for key, value in findings.facts().items() if key in ("checked", "problems")}
     elif recompute:
         findings.notes.append("nothing was computed again: the rows are damaged")
@@ -128,6 +120,23 @@ def verify(
     if problems:
         more = f" (and {counted(len(problems) - 1, 'more problem')})" if len(problems) > 1 else ""
         raise RunError(f"{run}: {problems[0]}{more}", "do not use these numbers; make the run again")
+
+
+def _computed_again(
+    run: Path, spec: "RecomputeSpec", findings: "Findings", quiet: bool
+) -> tuple[list[str], dict[str, Any] | None]:
+    """Compute records again, or without any what follows from weights: problems of records, and the figures."""
+    from actkit.verify.recompute.run import check_weights
+    from actkit.verify.recompute.run import recompute as compute
+    from actkit.verify.tables.run import checked_facts
+
+    facts = checked_facts(run)
+    with share_shown(quiet, "computing again") as show:
+        if not spec.n:
+            check_weights(run, facts, spec, findings)
+            return [], None
+        again, figures = compute(run, facts, spec, findings, lambda done: show(done / spec.n))
+        return again.problems, figures
 
 
 def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, problems: list[str]) -> None:
