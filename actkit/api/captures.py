@@ -14,6 +14,7 @@ from actkit.config import BatchSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
 from actkit.recipes.capture import CaptureSpec, run_capture
+from actkit.recipes.conversations.messages import is_turn
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.reader import left_out
 from actkit.runs.run import Run
@@ -172,6 +173,8 @@ def capture_activations(
 
 def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
     """One prompt, or several, as a list. Raises UsageError for none, and for what is no prompt."""
+    if isinstance(prompts, Mapping) and any(hasattr(value, "with_format") for value in prompts.values()):
+        rows_in(prompts)  # a dataset's splits, which it refuses
     if isinstance(prompts, (str, Mapping)):
         return [prompts]
     if prompts is None:
@@ -179,7 +182,7 @@ def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
     found: list[Any] = list(rows_in(prompts))
     if not found:
         raise UsageError("there are no prompts", "give a text or a list of texts")
-    if all(isinstance(message, Mapping) and "role" in message for message in found):
+    if all(map(is_turn, found)):
         return [found]  # the messages of one conversation
     wrong = next((value for value in found if not isinstance(value, (str, Mapping, list, tuple))), None)
     if wrong is not None:

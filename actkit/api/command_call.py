@@ -54,8 +54,12 @@ def file_of(given: Any, is_text: bool = False) -> str | None:
         return given
     if scheme_of(given) and "\n" not in given and (not is_web(given) or format_of(file_name(given)) is not None):
         return given
-    if " " in given or "\n" in given:
+    if not given.strip() or " " in given or "\n" in given:
         return None
+    if Path(given).is_dir() and Path(given).name == given:
+        raise InputError(
+            f"{shown(given)} may be a text, or the folder of that name", f"say which: [{given!r}] or Path({given!r})"
+        )
     if Path(given).exists():
         return given
     if format_of(given) is not None and not given.startswith("."):

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, RunError, UsageError, in_python, listed, writing
+from actkit.pipeline.input.arrow_rows import check_columns, with_objects
 from actkit.pipeline.input.class_names import as_written, of_features
 from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
@@ -137,8 +138,11 @@ def rows_in(records: Any) -> Iterable[Any]:
         return (as_written(row, names) for row in records.with_format(None))
     for rows in ("to_pylist", "to_dicts"):
         if hasattr(records, rows):
-            return [as_written(row, {}) if isinstance(row, Mapping) else row for row in getattr(records, rows)()]
+            found = getattr(records, rows)()
+            found = with_objects(found, records.schema) if hasattr(getattr(records, "schema", None), "types") else found
+            return [as_written(row, {}) if isinstance(row, Mapping) else row for row in found]
     if hasattr(records, "columns") and hasattr(records, "to_dict"):  # else a data frame gives its columns' names
+        check_columns([str(name) for name in records.columns], type(records).__name__)
         return [as_written(record, {}) for record in records.to_dict("records")]
     if not isinstance(records, Iterable):
         raise UsageError(f"{type(records).__name__} is neither a text nor records", "give a text, a list, or a file")

@@ -28,6 +28,10 @@ REMEDIES = (
         "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW makes UTF-8 of what is in Latin-1 or Windows-1252",
     ),
     (
+        "one message, of a conversation",
+        "jq -cs 'flatten | {messages: .}' FILE > CHAT.jsonl makes one conversation of all messages of a file",
+    ),
+    (
         "but a list",
         "a list's values have no names; jq names them: "
         """jq -c 'if (.[0]|type) == "array" then .[] else . end | {text: .[0], label: .[1]}' FILE > NAMED.jsonl""",

@@ -82,15 +82,15 @@ def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = l
 
 def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises UsageError for an unknown concept, InputError for a file that is no use."""
+    names = names_of(spec.prompt_field, spec.context)
     if spec.template is not None and spec.stems is not None:
         form, records = "own template", from_stems(spec.template, spec.stems, spec.read)
     else:
-        form, records = contrasts_in(spec.what or "", spec.read)
+        form, records = contrasts_in(spec.what or "", spec.read, names)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     saes, found, pooling = made.saes, made.report, _pooling(spec.positions)
     chat = bool(tokenizer.chat_template) and form != STATEMENTS if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
-    names = names_of(spec.prompt_field, spec.context)
 
     def prepare(record: Record) -> Prepared:
         contrast = parse_contrast(record.value, names)

@@ -64,7 +64,7 @@ class Contrast:
         )
 
 
-def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]:
+def contrasts_in(what: str, read: ReadSpec | None = None, names: FieldNames | None = None) -> tuple[str, Records]:
     """A built-in concept, or a file: what it was taken for, and its records.
 
     Raises UsageError for neither, with the concepts that there are; InputError for a file of no known format.
@@ -85,7 +85,7 @@ def contrasts_in(what: str, read: ReadSpec | None = None) -> tuple[str, Records]
         many = "1 record" if len(first) == 1 else f"{len(first)} records"
         none = f"no contrast pairs in its first {many}{bad}" if first else "the input has no records"
         raise InputError(f"{shown(name_of(what))}: {none}{_there(values)}", _hint(values))
-    return shape.form, paired(records, shape) if shape.form == STATEMENTS else records
+    return shape.form, paired(records, shape, names) if shape.form == STATEMENTS else records
 
 
 def _there(values: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ from actkit.errors import RecordError
 from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.context import check_unused, read_context
-from actkit.recipes.conversations.fields import ContextFields, Fields, names_of
+from actkit.recipes.conversations.fields import ContextFields, Fields, names_of, object_of
 from actkit.recipes.conversations.messages import text_or_messages
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import read_answered
@@ -28,8 +28,7 @@ def read_document(
     """
     if isinstance(value, str):
         return _whole_text(value, None), {"shapes": ("text",)}
-    if not isinstance(value, Mapping):
-        raise RecordError(None, "not text")
+    value = object_of(value)
     fields = Fields(value, names_of(None, context))
     name = text_field or next((field for field in FIELDS if field in value and not fields.ignored(field)), None)
     if name is None:

@@ -131,7 +131,7 @@ def _fields_of(value: Any) -> Any:
 def _sequence(
     record: Record, said: Conversation, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None
 ) -> TokenSequence:
-    fields = _fields_of(record.value)
+    fields = object_of(_fields_of(record.value))
     group = record.value.group if isinstance(record.value, _Variation) else None
     answered = encode_conversation(tokenizer, said, spec.chat, spec.tokens.bos)
     encoding, start = answered.encoding, answered.response_start

@@ -28,7 +28,7 @@ class StatementPair:
     """The fields of a statement and its label."""
 
 
-def paired(records: Records, shape: ContrastShape) -> Records:
+def paired(records: Records, shape: ContrastShape, names: FieldNames | None = None) -> Records:
     """Each true statement with the next false one, in order; one that is left over is rejected.
 
     Raises InputError where labels are grades or numbers of classes, of which 1 need not be true.
@@ -37,13 +37,13 @@ def paired(records: Records, shape: ContrastShape) -> Records:
         labels, again = labels_in(records, FeedbackFields(label=shape.negative))
     except InputError as error:
         raise _explained(error) from error
-    return _closing(labels, again, shape)
+    return _closing(labels, again, shape, names or FieldNames())
 
 
-def _closing(labels: Labels, records: Records, shape: ContrastShape) -> Records:
+def _closing(labels: Labels, records: Records, shape: ContrastShape, names: FieldNames) -> Records:
     """The pairs; the file is closed where a label ends the run."""
     with closing(records):
-        yield from _pairs(labels, records, shape)
+        yield from _pairs(labels, records, shape, names)
 
 
 def _explained(error: InputError, place: str = "") -> InputError:
@@ -51,11 +51,11 @@ def _explained(error: InputError, place: str = "") -> InputError:
     return InputError(f"{place}{error.message}", HINT) if "--positive" in error.hint else error
 
 
-def _pairs(labels: Labels, records: Records, shape: ContrastShape) -> Records:
+def _pairs(labels: Labels, records: Records, shape: ContrastShape, names: FieldNames) -> Records:
     waiting: dict[str, deque[Record]] = {"positive": deque(), "negative": deque()}
     number = 0
     for record in records:
-        found = record if isinstance(record, Rejected) else _labelled(record, labels, shape)
+        found = record if isinstance(record, Rejected) else _labelled(record, labels, shape, names)
         if isinstance(found, Rejected):
             yield replace(found, record_id=number)
             number += 1
@@ -76,13 +76,13 @@ def _pairs(labels: Labels, records: Records, shape: ContrastShape) -> Records:
         number += 1
 
 
-def _labelled(record: Record, labels: Labels, shape: ContrastShape) -> tuple[str, Record] | Rejected:
+def _labelled(record: Record, labels: Labels, shape: ContrastShape, names: FieldNames) -> tuple[str, Record] | Rejected:
     try:
         object_of(record.value)
         side = labels.of(record.value.get(shape.negative), shape.negative)
         if side == "neutral":
             raise RecordError(shape.negative, "neither positive nor negative", "neutral")
-        fields = Fields(record.value, FieldNames())
+        fields = Fields(record.value, names)
         text = text_in(fields.take(shape.positive), shape.positive)
         fields.take(shape.negative)
         check_unused(fields, [[{"role": "user", "content": text}]])

@@ -18,7 +18,7 @@ import torch
 
 import actkit
 from actkit.api.run_location import placed, rows_in
-from actkit.errors import UsageError
+from actkit.errors import InputError, RunError, UsageError
 
 COLUMNS = {"text": ["One.", "Two."], "label": [1, 0]}
 ROWS = [{"text": "One.", "label": 1}, {"text": "Two.", "label": 0}]
@@ -100,3 +100,34 @@ def test_columns_and_splits_without_a_table_around_them_are_no_records() -> None
 def test_texts_of_numpy_are_texts(tiny: Any, tmp_path: Path) -> None:
     run = actkit.capture(np.array(["One two.", "Three."]), tiny, layers=1, positions="last", out=tmp_path / "run")
     assert run.to_pandas("sequences")["text"].tolist() == ["One two.", "Three."]
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    """pandas makes a record of the last of them alone."""
+    with pytest.raises(InputError, match="two columns are named 'prompt'"):
+        rows_in(pd.DataFrame([["One.", "Two."]], columns=["prompt", "prompt"]))
+
+
+def test_a_text_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one was the folder that one is in, and a word the folder of that name."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.jsonl").write_text('{"prompt": "Other."}\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="nothing was kept"):
+        actkit.capture("", layers=1)
+    with pytest.raises(InputError, match="may be a text, or the folder of that name"):
+        actkit.capture("data", layers=1)
+    assert list(actkit.capture(["data"], layers=1, out="one").to_pandas("sequences")["text"]) == ["data"]
+    assert list(actkit.capture(Path("data"), layers=1, out="two").to_pandas("sequences")["text"]) == ["Other."]
+
+
+def test_a_chat_under_other_names_is_one_conversation() -> None:
+    chat = [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Tea?"}]
+    (text,) = actkit.capture(chat, layers=1, out="run").to_pandas("sequences")["text"]
+    assert "Be brief.<|end|><|user|>Tea?<|end|>" in text
+
+
+def test_splits_are_named(tmp_path: Path) -> None:
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_list([{"prompt": "x"}])})
+    with pytest.raises(UsageError, match="DatasetDict of train is no list of records"):
+        actkit.capture(splits, layers=1)

@@ -16,6 +16,7 @@ from actkit.errors import InputError, RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.steering import run as steer_run_module
 from actkit.recipes.steering.spec import SteerSpec
+from actkit.recipes.steering.texts import held_out_of
 from tests.command_line import Run
 from tests.recipes.steered import STEMS, concept_run, feedback_run, steered
 
@@ -447,3 +448,15 @@ def test_a_run_of_before_sinks_were_marked_can_be_steered(concept: Path, tmp_pat
         pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["is_sink"]), part)
     run = steered(SteerSpec(str(old), layers="1", strengths="1", random=2), tmp_path / "run")
     assert set(table(run, "interventions")["source"].dropna()) == {"mean-diff", "gaussian", "exchanged"}
+
+
+def test_pairs_are_read_again_as_concept_read_them(tmp_path: Path, actkit: Run) -> None:
+    """Columns that were named, the prompt's field, and what was left out: without these the pairs are others."""
+    lines = [f"Is it {stem}?,Yes {stem}.,No {stem}.,In 1990." for stem in STEMS]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "run"
+    more = ("--columns", "asked,positive,negative,context", "--prompt-field", "asked", "--ignore-field", "context")
+    done = actkit("concept", tmp_path / "in.csv", "--layers", 1, *more, "-o", out)
+    assert done.status == 0, done.err
+    _, given = held_out_of(out, json.loads((out / "run.json").read_text())["options"], 0)
+    assert given and all(text["prompt"] == f"Is it {text['positive'][4:-1]}?" for text in given)

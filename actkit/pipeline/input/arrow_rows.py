@@ -46,7 +46,7 @@ def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tu
     import pyarrow as pa
 
     try:
-        yield from [(row, None) for row in batch.to_pylist()]
+        yield from [(row, None) for row in with_objects(batch.to_pylist(), batch.schema)]
         return
     except (pa.ArrowException, *UNREADABLE):
         pass
@@ -60,7 +60,20 @@ def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tu
                 fault = name, "not valid UTF-8"
             except (pa.ArrowException, *UNREADABLE) as error:
                 fault = name, f"a value that cannot be read: {said(error)}"
-        yield (row, None) if fault is None else (None, fault)
+        yield (with_objects([row], batch.schema)[0], None) if fault is None else (None, fault)
+
+
+def with_objects(rows: list[Any], schema: "pa.Schema") -> list[Any]:
+    """The rows with an object for each map, as Spark writes objects, of which pyarrow makes lists of pairs."""
+    return [_objects(row) for row in rows] if any("map<" in str(kind) for kind in schema.types) else rows
+
+
+def _objects(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _objects(inner) for name, inner in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):  # nothing else has tuples
+        return {name: _objects(inner) for name, inner in value}
+    return [_objects(item) for item in value] if isinstance(value, list) else value
 
 
 def said(error: Exception) -> str:

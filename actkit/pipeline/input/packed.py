@@ -26,6 +26,8 @@ class Packing:
     suffixes: tuple[str, ...]
     begins: bytes
     unpack: Callable[[IO[bytes]], IO[bytes]]
+    program: str
+    """What unpacks it on the command line."""
 
 
 def _lz4(file: IO[bytes]) -> IO[bytes]:
@@ -62,11 +64,13 @@ class _Arrow(io.RawIOBase):
 
 
 PACKINGS = (
-    Packing("gzip", (".gz", ".gzip"), b"\x1f\x8b\x08", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file))),
-    Packing("bzip2", (".bz2",), b"BZh", lambda file: cast("IO[bytes]", bz2.BZ2File(file))),
-    Packing("xz", (".xz", ".lzma"), b"\xfd7zXZ\x00", _xz),
-    Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", _zstd),
-    Packing("lz4", (".lz4",), b"\x04\x22\x4d\x18", _lz4),
+    Packing(
+        "gzip", (".gz", ".gzip"), b"\x1f\x8b\x08", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)), "gunzip"
+    ),
+    Packing("bzip2", (".bz2",), b"BZh", lambda file: cast("IO[bytes]", bz2.BZ2File(file)), "bunzip2"),
+    Packing("xz", (".xz", ".lzma"), b"\xfd7zXZ\x00", _xz, "unxz"),
+    Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", _zstd, "unzstd"),
+    Packing("lz4", (".lz4",), b"\x04\x22\x4d\x18", _lz4, "unlz4"),
 )
 SUFFIXES = tuple(suffix for packing in PACKINGS for suffix in packing.suffixes)
 SHOWN = ", ".join(packing.suffixes[0] for packing in PACKINGS)

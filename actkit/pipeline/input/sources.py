@@ -58,6 +58,8 @@ def find(where: str, split: str = "train", with_texts: bool = False) -> InputSou
     """
     if where == STDIN:
         return InputSource((where,))
+    if not where.strip():  # as a path it would be the folder that one is in
+        raise InputError("the name of the input is empty", "is a variable of the shell not set?")
     check_name(where)
     where = from_url(where)
     if where.startswith(HUB):

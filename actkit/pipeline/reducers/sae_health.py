@@ -20,6 +20,8 @@ LEVELS = 4
 """Every token has a level, 0 for half of them, 1 for a quarter …, and this for one in sixteen."""
 DECODED = 1 << 15
 """Most tokens that explained variance is from, unless one in sixteen are more: those of the highest levels."""
+ROUNDING = 1e-12
+"""Of the squares: a variance that is no more is what rounding leaves where all tokens are the same."""
 
 
 @dataclass
@@ -159,7 +161,7 @@ class Health:
             row |= {
                 "l0": found.n_active / found.n_tokens,
                 "n_decoded": n_decoded,
-                "explained_variance": 1 - error / variance if variance > 0 else None,
+                "explained_variance": 1 - error / variance if variance > ROUNDING * squares else None,
                 "dead_fraction": float((found.fired == 0).double().mean()),
                 "dense_fraction": float((found.fired > DENSE * found.n_tokens).double().mean()),
             }

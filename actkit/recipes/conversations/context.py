@@ -8,6 +8,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,21 @@ from actkit.errors import RecordError
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import Fields, is_empty
 from actkit.recipes.conversations.messages import Message, parse_messages, text_of, text_or_messages
-from actkit.recipes.conversations.names import BEGUN, HISTORY, JOINED, MESSAGES, PROMPT, SYSTEM, TEMPLATE_OPTIONS, TOOLS
+from actkit.recipes.conversations.names import (
+    BEGUN,
+    HISTORY,
+    JOINED,
+    MESSAGES,
+    PROMPT,
+    SPELT,
+    SYSTEM,
+    TEMPLATE_OPTIONS,
+    TOOLS,
+    plain,
+)
 
+NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
+"""Options by which a field is read under another name than these."""
 LONG = 30
 """Characters from which on a text that stands inside another is no chance."""
 OWN = ("tokenize", "add_generation_prompt", "conversation", "tools", "return_dict", "return_tensors")
@@ -187,8 +201,12 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
         if texts and all(stands_in(text, said) for text in texts):
             fields.repeated[name] = None
             continue
+        usual, own = SPELT.get(plain(name)), shlex.quote(name)
+        reads = next((flag for flag, names in NAMED if usual in names and usual != name), None)
+        used = f"{reads} {own} reads it, " if reads else ""
         raise RecordError(
-            name, f"{name} carries context that would be lost: it is not read here; --ignore-field {name} leaves it out"
+            name,
+            f"{name} carries context that would be lost: it is not read here; {used}--ignore-field {own} leaves it out",
         )
 
 

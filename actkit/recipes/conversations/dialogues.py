@@ -4,10 +4,10 @@ import re
 
 from actkit.errors import RecordError
 
-HH = re.compile(r"\n\n(Human|Assistant):(?: |(?=\n)|$)")
-HASHES = re.compile(r"\n*### (Human|Assistant):(?: |(?=\n)|$)")
-BEGINS = re.compile(r"\s*(?:Human|Assistant):(?: |\n|$)")
-ENDS = re.compile(r"\n\nAssistant:\s*$")
+HH = re.compile(r"(?:\r?\n){2}(Human|Assistant):(?: |(?=\r?\n)|$)")
+HASHES = re.compile(r"(?:\r?\n)*### (Human|Assistant):(?: |(?=\r?\n)|$)")
+BEGINS = re.compile(r"\s*(?:Human|Assistant):(?: |\r?\n|$)")
+ENDS = re.compile(r"(?:\r?\n){2}Assistant:\s*$")
 RENDERED = re.compile(
     r"\s*(?:<s>|<\|begin_of_text\|>|<bos>)?\s*"
     r"(?P<mark>\[INST\]|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|prompter\|>|<\|(?:user|system)\|>\n)"
@@ -48,7 +48,7 @@ def turns_in(text: str, field: str) -> list[dict[str, str]]:
     Raises RecordError where a text has no turns, or text before them.
     """
     pattern = HASHES if HASHES.match(text.lstrip()) else HH
-    if not text.startswith("\n\n") and BEGINS.match(text):
+    if HH.match(text) is None and BEGINS.match(text):
         text = f"\n\n{text.lstrip()}"
     before, *turns = pattern.split(text)
     if not turns:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from actkit.errors import RecordError
 from actkit.pipeline.input.field_names import are_messages
-from actkit.recipes.conversations.messages import kind_of
-from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, QUESTION
+from actkit.recipes.conversations.messages import is_turn, kind_of
+from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, QUESTION, SPELT, plain
 
 Which = Literal["best-worst", "adjacent", "all"]
 INDEX = re.compile(r"\[(-?\d+)\]")
@@ -141,6 +141,10 @@ class Fields:
         if self.names.prompt is not None:  # it was said which of them is the question
             seen |= {*QUESTION}
         yield from (name for name in CONTEXT if name not in seen and self.has(name))
+        for name in self.value:  # the same in another spelling
+            usual = SPELT.get(plain(name)) if isinstance(name, str) else None
+            if usual not in (None, name) and not {usual, name} & seen and self.has(name):
+                yield name
 
 
 @lru_cache(maxsize=1 << 12)
@@ -199,7 +203,9 @@ def is_empty(value: Any, listed: bool = False) -> bool:
 
 
 def object_of(value: Any) -> Mapping[str, Any]:
-    """A record's fields. Raises RecordError for a record that has none."""
+    """A record's fields; a list of messages is a conversation. Raises RecordError for a record that has none."""
+    if isinstance(value, list) and value and all(map(is_turn, value)):
+        return {MESSAGES[0]: value}
     if not isinstance(value, Mapping):
         raise RecordError(None, f"not an object but {kind_of(value)}")
     return value

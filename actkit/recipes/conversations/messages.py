@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.pipeline.input.field_names import WHAT, WHO
+from actkit.pipeline.input.field_names import WHAT, WHO, is_message
 
 Message = Mapping[str, Any]
 """`role` and `content`, both text; calls of tools as they were given."""
@@ -107,6 +107,12 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
     if not found:
         raise RecordError(field, "empty")
     return tuple(found)
+
+
+def is_turn(value: Any) -> bool:
+    """Whether an object is what somebody says in a conversation: a message whose speaker has the name of a role."""
+    speaker = _first_of(value, WHO) if is_message(value) else None
+    return isinstance(speaker, str) and speaker.strip().lower() in (*ROLES, *CALLERS)
 
 
 def rows_of(value: Any, field: str) -> Sequence[Any]:

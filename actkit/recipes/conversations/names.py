@@ -1,8 +1,12 @@
 """The names under which fields of a record carry parts of a conversation."""
 
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
 SYSTEM = (
     *("system", "system_prompt", "system_message", "system_instruction", "systemInstruction"),
-    *("custom_system_prompt", "preamble"),
+    *("sys_prompt", "system_msg", "custom_system_prompt", "preamble"),
 )
 HISTORY = (
     "history",
@@ -37,6 +41,7 @@ TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
 UNREADABLE = (
     *("document", "documents", "retrieved_documents", "retrieved_context", "passage", "passages", "paragraph"),
+    *("contexts", "background", "knowledge", "evidence"),
     *("article", "premise", "persona", "personas", "personality", "scenario", "instructions"),
     *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
 )
@@ -45,3 +50,13 @@ LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 """Fields that hold lists or objects; in a table of text, JSON of them."""
 CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE)
 """Fields that may not be left out without a word."""
+
+
+@lru_cache(maxsize=1 << 12)
+def plain(name: str) -> str:
+    """A name without what spellings differ in: `System Prompt`, `systemPrompt` and `system_prompt` are one."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+SPELT: Mapping[str, str] = {plain(name): name for name in CONTEXT}
+"""Plain name → the usual spelling, of fields that may not be left out without a word."""

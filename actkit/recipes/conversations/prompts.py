@@ -10,15 +10,16 @@ from itertools import takewhile
 from typing import Any
 
 from actkit.errors import RecordError
+from actkit.pipeline.input.field_names import WHAT, WHO
 from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.context import Context, check_unused, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
-from actkit.recipes.conversations.messages import Message, parse_messages, text_or_messages
+from actkit.recipes.conversations.messages import Message, is_turn, parse_messages, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTION, SYSTEM
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair, with_answer
 from actkit.recipes.conversations.shape_of_record import shape_of
-from actkit.recipes.conversations.trees import check_alone
+from actkit.recipes.conversations.trees import check_alone, is_row
 
 PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "content", "context")
 """Fields of a prompt, in the order in which they are looked for; `messages` and the like where none is there."""
@@ -89,6 +90,8 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     shape, found = _of_pair(fields) if names.prompt is None else ("", None)
     if found is None:
         path = names.prompt or fields.first([name for name in PROMPTS if name not in fields.repeated])
+        if path in WHAT:
+            _check_alone(fields)
         path = path or fields.messages()
         if path is None:
             empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
@@ -99,6 +102,15 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
         answer = text_or_messages(fields.take(response), response)
     whole = _joined(fields, found, answer, response)
     return replace(whole, shape=shape) if shape else whole
+
+
+def _check_alone(fields: Fields) -> None:
+    """Raise RecordError for one message of a conversation, which would be run as a prompt without its speaker."""
+    speaker = fields.first(WHO)
+    if fields.names.prompt is None and speaker is not None and is_turn(fields.value) and not is_row(fields.value):
+        raise RecordError(
+            speaker, f"one message, of a conversation in other records; --ignore-field {speaker} does without them"
+        )
 
 
 def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Conversation:

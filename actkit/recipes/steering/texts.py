@@ -14,6 +14,7 @@ import numpy as np
 from actkit.analysis.columns import Bools
 from actkit.analysis.concepts.contrast import read_pairs
 from actkit.analysis.concepts.directions import FEWEST_STEMS, split_pairs
+from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Encoding, Ints, Record, Rejected
 from actkit.pipeline.input.files import name_of
@@ -21,7 +22,7 @@ from actkit.pipeline.input.reader import look_ahead, read_records
 from actkit.pipeline.input.records import Records
 from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
-from actkit.recipes.conversations.fields import object_of
+from actkit.recipes.conversations.fields import ContextFields, FieldNames, names_of, object_of
 from actkit.recipes.conversations.pairs import PairsSpec, detect, read_pair
 
 NEUTRAL = Path(__file__).with_name("neutral_texts.txt")
@@ -69,7 +70,7 @@ def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[
         if not isinstance(record, Record) or record.record_id not in part:
             continue
         name, stem = part[record.record_id]
-        contrast = parse_contrast(record.value)
+        contrast = parse_contrast(record.value, _names(options))
         if contrast.prompt is None and _has_stem(record.value, contrast):
             asked.setdefault(stem, []).append(Wordings(contrast.stem, contrast.template, name, *contrast.texts))
         else:
@@ -133,10 +134,19 @@ def predicted(first: int, last: int) -> Ints:
 
 
 def _source(options: Mapping[str, Any]) -> Records:
-    """The records that a concept run read, once more."""
+    """The records that a concept run read, once more, and as it read them."""
+    read = ReadSpec(options.get("split") or ReadSpec.split, options.get("columns"))
     if options.get("stems") is not None:
-        return from_stems(Template("own", str(options["positive"]), str(options["negative"])), str(options["stems"]))
-    return contrasts_in(str(options["what"]))[1]
+        own = Template("own", str(options["positive"]), str(options["negative"]))
+        return from_stems(own, str(options["stems"]), read)
+    return contrasts_in(str(options["what"]), read, _names(options))[1]
+
+
+def _names(options: Mapping[str, Any]) -> FieldNames:
+    """The fields that a concept run was told to read, and to leave."""
+    ignored = tuple(options.get("ignore_field") or ())
+    context = ContextFields(options.get("system_field"), options.get("history_field"), ignored)
+    return names_of(options.get("prompt_field"), context)
 
 
 def _has_stem(value: Any, contrast: Contrast) -> bool:

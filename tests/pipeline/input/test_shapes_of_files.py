@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.api.run_location import rows_in
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.class_names import ClassName
@@ -427,3 +428,29 @@ def test_a_workbook_is_refused_with_a_line_that_makes_records_of_it(tmp_path: Pa
 def test_two_columns_of_texts_are_no_text_and_its_label(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("It is easy to use, and cheap.\tIt broke on the first day, and was dear.\n" * 3)
     assert error_of(tmp_path / "t.tsv").hint.endswith("--columns column_1,text")
+
+
+def test_a_map_is_an_object(tmp_path: Path) -> None:
+    """Spark writes messages so; pyarrow makes lists of pairs of them, which would be a question and its answer."""
+    messages = [[("role", "user"), ("content", "Hi.")], [("role", "assistant"), ("content", "Hello.")]]
+    kind = pa.list_(pa.map_(pa.string(), pa.string()))
+    table = pa.table({"messages": pa.array([messages, None], type=kind), "n": [1, 2]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    expected = [dict(message) for message in messages]
+    assert [value.get("messages") for value in values(tmp_path / "t.parquet")] == [expected, None]
+    assert [dict(row)["messages"] for row in rows_in(table)][0] == expected
+
+
+@pytest.mark.parametrize(("suffix", "program"), [(".gz", "gunzip"), (".zst", "unzstd"), (".bz2", "bunzip2")])
+def test_a_packed_table_is_unpacked_by_the_line_of_the_hint(tmp_path: Path, suffix: str, program: str) -> None:
+    path = tmp_path / f"my table.parquet{suffix}"
+    path.write_bytes(b"\0" * 40)
+    assert error_of(path).hint == f"unpack it: {program} '{path}'"
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_no_folder(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the shell that is not set: the folder that one is in would be read."""
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x"}\n')
+    monkeypatch.chdir(tmp_path)
+    assert "name of the input is empty" in error_of(name).message

@@ -137,6 +137,18 @@ def test_variance_that_an_sae_does_not_read_is_not_explained_by_it() -> None:
     assert health.summary()["explained_variance"] == pytest.approx(0.75, abs=1e-3)
 
 
+def test_tokens_that_are_all_the_same_have_no_variance_to_explain() -> None:
+    """What rounding leaves of it, once divided by, was printed as -367175075725901.875."""
+    x = torch.full((3, 6), 0.1) * torch.arange(1, 7)
+    sae = Sae("sae", POINT, 6, 6, "standard", torch.relu, lambda part, _: part * 0.9)
+    health, none = Health(sae), torch.zeros(0, dtype=torch.int64)
+    health.count(
+        x, Active(none, none, torch.zeros(0)), torch.ones(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64)
+    )
+    health.counts.sums[0, 2] += 1e-13  # as another order of adding leaves it
+    assert health.summary()["explained_variance"] is None
+
+
 def counted(sae: Sae, x: torch.Tensor, contents: Any, positions: Any, cuts: list[int], order: list[int]) -> Health:
     """The health of tokens [n] in parts that end at `cuts`, each a shard of its own, put together in some order."""
     levels = torch.from_numpy(levels_of(contents, positions))

@@ -1,0 +1,96 @@
+"""Context that a record carries under a name or in a form of its own is used, or named where it is not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.fields import FieldNames
+from actkit.recipes.conversations.pairs import PairsSpec, read_pair
+from actkit.recipes.conversations.prompts import of_text, read_prompt
+from tests.command_line import Run
+
+PAIR = {"prompt": "Name a fruit.", "chosen": "A plum.", "rejected": "An onion."}
+DIALOGUE = "\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: Name a fruit.\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    "name", ["System", "SYSTEM_PROMPT", "system prompt", "systemPrompt", "chatHistory", "contexts"]
+)
+def test_a_name_in_another_spelling_is_no_way_to_lose_it(name: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        read_pair({**PAIR, name: "Talk like a pirate."}, PairsSpec())
+    assert caught.value.field == name and f"--ignore-field {name}".replace("system prompt", "'system prompt'") in str(
+        caught.value
+    )
+    left = read_pair({**PAIR, name: "Talk like a pirate."}, PairsSpec(names=FieldNames(ignore=(name,))))
+    assert left.chosen[0]["role"] == "user"
+
+
+def test_what_the_reason_says_reads_it() -> None:
+    record = {**PAIR, "System": "Talk like a pirate."}
+    with pytest.raises(RecordError, match="--system-field System reads it"):
+        read_pair(record, PairsSpec())
+    read = read_pair(record, PairsSpec(names=FieldNames(system="System")))
+    assert read.chosen[0] == {"role": "system", "content": "Talk like a pirate."}
+    assert read_pair({**PAIR, "sys_prompt": "Be brief."}, PairsSpec()).chosen[0]["content"] == "Be brief."
+
+
+def test_a_spelling_of_what_is_read_is_no_context() -> None:
+    """`Prompt` is the question where it was named so, and the same column twice says nothing new."""
+    capitals = {name.title(): value for name, value in PAIR.items()}
+    names = FieldNames("Prompt", "Chosen", "Rejected")
+    assert read_pair(capitals, PairsSpec(names=names)).left == ()
+    assert read_pair({**PAIR, "Question": PAIR["prompt"]}, PairsSpec()).shape == "trl"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_dialogue_has_the_line_ends_of_its_file(line_end: str) -> None:
+    """Excel writes both characters into a cell: one message would be made of all the turns."""
+    text = DIALOGUE.replace("\n", line_end)
+    assert [turn["role"] for turn in of_text(text).messages] == ["user", "assistant", "user"]
+    pair = read_pair({"chosen": text + " A plum.", "rejected": text + " An onion."}, PairsSpec())
+    assert (
+        pair.shape == "hh" and pair.chosen[-1]["content"] == "A plum." and pair.chosen[2]["content"] == "Name a fruit."
+    )
+
+
+TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_messages_of_a_file_are_no_prompts_of_their_own(tmp_path: Path, actkit: Run, form: str) -> None:
+    """Each would be run alone, the system message too; the line of the hint makes the conversation of them."""
+    path = tmp_path / f"chat.{form}"
+    path.write_text(json.dumps(TURNS) if form == "json" else "".join(json.dumps(turn) + "\n" for turn in TURNS))
+    done = actkit("capture", path, "--layers", 1, "-o", tmp_path / "run")
+    assert done.status == 1 and "one message, of a conversation in other records" in done.err and "jq -cs" in done.err
+    done = actkit("capture", path, "--layers", 1, "--ignore-field", "role", "-o", tmp_path / "run")
+    assert done.status == 0
+    named = read_prompt(TURNS[1], FieldNames("content"))
+    assert named.plain == ("Hi.", None)
+
+
+@pytest.mark.parametrize("command", ["capture", "sae-extract", "feature-dataset"])
+def test_a_line_may_be_a_conversation(tmp_path: Path, actkit: Run, command: str) -> None:
+    path = tmp_path / "chats.jsonl"
+    path.write_text(json.dumps(TURNS) + "\n")
+    more = ("--layers", 1) if command == "capture" else ()
+    assert actkit(command, path, *more, "-o", tmp_path / "run").status == 0
+    (text,) = pd.read_parquet(tmp_path / "run/sequences")["text"]
+    assert "Be brief.<|end|><|user|>Hi.<|end|>" in text
+
+
+def test_context_beside_statements_can_be_left_out(tmp_path: Path, actkit: Run) -> None:
+    rows: list[dict[str, Any]] = [
+        {"statement": f"City {n} is in country {n % 3}.", "label": n % 2, "context": "In 1990."} for n in range(16)
+    ]
+    path = tmp_path / "facts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = actkit("concept", path, "--layers", 1, "-o", tmp_path / "run")
+    assert done.status == 1 and "--ignore-field context leaves it out" in done.err
+    done = actkit("concept", path, "--layers", 1, "--ignore-field", "context", "-o", tmp_path / "run")
+    assert done.status == 0, done.err
