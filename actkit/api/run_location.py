@@ -138,9 +138,10 @@ def rows_in(records: Any) -> Iterable[Any]:
         return (as_written(row, names) for row in records.with_format(None))
     for rows in ("to_pylist", "to_dicts"):
         if hasattr(records, rows):
-            found = getattr(records, rows)()
-            found = with_objects(found, records.schema) if hasattr(getattr(records, "schema", None), "types") else found
-            return [as_written(row, {}) if isinstance(row, Mapping) else row for row in found]
+            several: list[Any] = getattr(records, rows)()
+            if hasattr(getattr(records, "schema", None), "types"):
+                several = with_objects(several, records.schema)
+            return [as_written(row, {}) if isinstance(row, Mapping) else row for row in several]
     if hasattr(records, "columns") and hasattr(records, "to_dict"):  # else a data frame gives its columns' names
         check_columns([str(name) for name in records.columns], type(records).__name__)
         return [as_written(record, {}) for record in records.to_dict("records")]
