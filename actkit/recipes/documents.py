@@ -28,7 +28,10 @@ def read_document(
     """
     if isinstance(value, str):
         return _whole_text(value, None), {"shapes": ("text",)}
-    value = object_of(value)
+    try:
+        value = object_of(value)
+    except RecordError as error:
+        raise RecordError(None, "not text") from error
     fields = Fields(value, names_of(None, context))
     name = text_field or next((field for field in FIELDS if field in value and not fields.ignored(field)), None)
     if name is None:
