@@ -63,9 +63,14 @@ class InputError(ActkitError):
 class NonFiniteError(ActkitError):
     """A NaN, an infinity or a value that the stored type cannot hold, with record, hook point and position."""
 
-    def __init__(self, message: str, hint: str = "", sequence_id: int = -1) -> None:
+    def __init__(
+        self, message: str, hint: str = "", sequence_id: int = -1, position: int | None = None, spreads: bool = True
+    ) -> None:
         super().__init__(message, hint)
         self.sequence_id = sequence_id
+        self.position = position
+        self.spreads = spreads
+        """Whether it may stand in other texts of the row, and at other tokens, than the one that it came from."""
 
 
 class RunError(ActkitError):

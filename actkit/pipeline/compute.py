@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.errors import ModelError, NonFiniteError
-from actkit.pipeline.data import Batch, Ints, Kept, Rejected
+from actkit.pipeline.data import Batch, Ints, Kept, Rejected, TokenSequence
 from actkit.pipeline.forward.batches import BatchPlan, Budget
 from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
 from actkit.pipeline.forward.run_batch import forward
 from actkit.pipeline.forward.sinks import are_sinks
 from actkit.pipeline.forward.steered import forward_steered
+from actkit.pipeline.non_finite import holder_of
 from actkit.pipeline.recipe import Job
 from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards.shard import Shard
@@ -67,8 +68,11 @@ class Computing:
         """
         progress = self.progress
         progress.shard = (shard.n_records, sum(len(sequence.own_ids) for sequence in shard.sequences))
-        while (found := self._reduced(shard)) is None:
-            continue
+        try:
+            while (found := self._reduced(shard)) is None:
+                continue
+        except NonFiniteError as error:
+            raise self._located(error, shard) from error
         trim()
         with self.progress.timed("order"):
             reduced, sinks = found
@@ -127,9 +131,9 @@ class Computing:
                 fitted = (before is None or took(self._result(before))) and (batch is None or kept is not None)
                 before = None
                 if fitted and kept is not None and self.side_by_side:
-                    before = beside.submit(partial(self._rows, kept, shard))
+                    before = beside.submit(partial(self._rows, kept))
                 elif fitted and kept is not None:
-                    fitted = took(self._rows(kept, shard))
+                    fitted = took(self._rows(kept))
                 kept = None  # else it would stay in memory beside what the next batch keeps
                 if fitted:
                     continue
@@ -160,7 +164,7 @@ class Computing:
                 raise
             return None
 
-    def _rows(self, kept: Kept, shard: Shard) -> BatchRows | None:
+    def _rows(self, kept: Kept) -> BatchRows | None:
         """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
         counted = {name: health.counts.copy() for name, health in self.job.recipe.health.items()}
         try:
@@ -169,16 +173,31 @@ class Computing:
                 kept = replace(kept, is_sink=is_sink)
                 sinks = np.stack([kept.sequence_ids[is_sink], kept.positions[is_sink]], axis=1)
                 return BatchRows({table: self._table(table, kept) for table in self.job.recipe.reducers}, sinks)
-        except NonFiniteError as error:
-            owner = next(each for each in shard.sequences if each.sequence_id == error.sequence_id)
-            place = shard.records[owner.record_id].place
-            raise NonFiniteError(f"{place}: {error.message}", error.hint, error.sequence_id) from error
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         for name, counts in counted.items():
             self.job.recipe.health[name].counts = counts
         return None
+
+    def _located(self, error: NonFiniteError, shard: Shard) -> NonFiniteError:
+        """The error with the record that it is of, told by running alone what may have shared its row."""
+        own = {sequence.sequence_id: sequence.record_id for sequence in shard.sequences}
+
+        def alone(sequence: TokenSequence) -> NonFiniteError | None:
+            plan = BatchPlan([sequence], Budget(self.budget.tokens), False, self.job.model.description.d_model)
+            try:
+                if (batch := plan.next()) and (kept := self._kept(batch, shard, plan)):
+                    self._rows(kept)
+            except NonFiniteError as found:
+                return found
+            return None
+
+        if error.sequence_id not in own:
+            return error
+        found = holder_of(error, shard.sequences, alone)
+        found.message = f"{shard.records[own[found.sequence_id]].place}: {found.message}"
+        return found
 
     def _result(self, before: "Future[BatchRows | None]") -> BatchRows | None:
         with self.progress.timed("wait_for_rows"):

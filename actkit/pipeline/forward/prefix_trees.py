@@ -86,7 +86,7 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
     )
     n = len(members)
     ends = np.array([end_of(member) for member in members], dtype=np.int64)
-    shared = np.array([0, *map(_common, members, members[1:])], dtype=np.int64)[:n]
+    shared = np.array([0, *map(common, members, members[1:])], dtype=np.int64)[:n]
     # Tokens of a row from member i to member j: ends[i] + added[j] - added[i].
     added = np.cumsum(ends - shared)
     branch = np.concatenate([[False], shared[1:] < ends[:-1]])[:n]
@@ -119,7 +119,7 @@ def _next(flags: Bools) -> Ints:
     return found
 
 
-def _common(before: TokenSequence, after: TokenSequence) -> int:
+def common(before: TokenSequence, after: TokenSequence) -> int:
     """How many of the tokens that are run are the same from the beginning."""
     n = min(end_of(before), end_of(after))
     differing = np.flatnonzero(before.alike[:n] != after.alike[:n])

@@ -74,8 +74,10 @@ def _check(values: torch.Tensor, part: torch.Tensor | Ragged, kept: Kept, point:
     sequence_id = int(kept.sequence_ids[row])
     place = f"at {point}, position {kept.positions[row]}"
     if np.isfinite(value):
-        raise NonFiniteError(f"{value:g} {place} does not fit into float16", "use --store-dtype float32", sequence_id)
-    raise NonFiniteError(f"the model computed {value} {place}", way_out(values.dtype), sequence_id)
+        fault = f"{value:g} {place} does not fit into float16"
+        raise NonFiniteError(fault, "use --store-dtype float32", sequence_id, spreads=False)
+    at = int(kept.positions[row])
+    raise NonFiniteError(f"the model computed {value} {place}", way_out(values.dtype), sequence_id, at)
 
 
 def way_out(dtype: torch.dtype) -> str:

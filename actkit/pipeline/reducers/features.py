@@ -119,4 +119,5 @@ def _check(features: torch.Tensor, kept: Kept, sae: Sae, start: int) -> None:
         f"{sae.name} computed a feature that is no number at position {kept.positions[row]}",
         "the SAE or the model's dtype may not fit; try --dtype float32",
         int(kept.sequence_ids[row]),
+        int(kept.positions[row]),
     )

@@ -1,0 +1,56 @@
+"""Which text of a row holds what is no number, and from which of its tokens on.
+
+Where texts share a row, a NaN of one is in all of them: attention gives what a token does not see a weight of 0, and 0
+times NaN is NaN. In one text it stands before the token that it came from likewise. So each text that may have been in
+the row is run alone, and then no more of it than up to that token.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from actkit.errors import NonFiniteError
+from actkit.pipeline.data import TokenSequence
+from actkit.pipeline.forward.prefix_trees import SHORTEST, common, end_of
+from actkit.pipeline.tokens.chunks import truncate
+
+Alone = Callable[[TokenSequence], NonFiniteError | None]
+"""Runs one text by itself; the error that this gives."""
+
+
+def holder_of(error: NonFiniteError, sequences: Sequence[TokenSequence], alone: Alone) -> NonFiniteError:
+    """The error of the text, and of the token, that has it when run alone; the same error where none has."""
+    if not error.spreads:
+        return error
+    named = next(sequence for sequence in sequences if sequence.sequence_id == error.sequence_id)
+    for sequence in sequences:
+        if not len(sequence.keep) or common(named, sequence) < min(SHORTEST, end_of(named), end_of(sequence)):
+            continue
+        found = alone(sequence)
+        if found is not None:
+            return _first(found, sequence, alone)
+    return error
+
+
+def _first(error: NonFiniteError, sequence: TokenSequence, alone: Alone) -> NonFiniteError:
+    """The error at the first token with which a beginning of the text has it, told by halving."""
+    at = error.position
+    if at is None:
+        return error
+    low, high = (at if at == 0 or at - 1 in sequence.keep else 0), end_of(sequence)
+    found, known = alone(_up_to(sequence, low + 1)), low + 1
+    while found is None and high - low > 1:
+        middle = (low + high) // 2
+        bad = alone(_up_to(sequence, middle))
+        low, high = (middle, high) if bad is None else (low, middle)
+    if found is None and known != high:
+        found = alone(_up_to(sequence, high))
+    return error if found is None else found
+
+
+def _up_to(sequence: TokenSequence, n: int) -> TokenSequence:
+    """The first n tokens, of which the last is read."""
+    steered = None if sequence.steered is None else sequence.steered[:n]
+    keep = np.array([n - 1], dtype=np.int64)
+    return replace(sequence, encoding=truncate(sequence.encoding, n)[0], keep=keep, steered=steered)
