@@ -1,4 +1,4 @@
-"""Digests of texts: they show which texts are equal without holding the texts in memory."""
+"""Digests of texts and of vectors: they show which are equal without holding them in memory."""
 
 from hashlib import blake2b
 
@@ -15,6 +15,12 @@ def digests_of(column: pa.ChunkedArray) -> Digests:
     """[n, 2] 128 bits of each text: of a billion texts, two different ones agree by a chance of 1 in 10^21."""
     digests = (blake2b(text, digest_size=16).digest() for text in column.cast(pa.binary()).to_pylist())
     return np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
+
+
+def digests_of_rows(rows: npt.NDArray[np.floating]) -> Digests:
+    """[n, 2] 128 bits of each row of [n, d]; 0 and -0 are the same."""
+    plain = np.ascontiguousarray(rows) + rows.dtype.type(0)
+    return np.frombuffer(b"".join(blake2b(row, digest_size=16).digest() for row in plain), np.uint64).reshape(-1, 2)
 
 
 def codes_of(digests: Digests) -> Ints:

@@ -94,6 +94,7 @@ def test_directions_are_fitted_on_training_stems_alone(finished: Finished, tmp_p
     assert split is not None
     with closing(Spill(tmp_path)) as file:
         sides = read_sides(finished.path, of, "blocks.2.hook_resid_post", False, file).pairs
+    assert sides.alike is not None, "equal vectors are known to be equal"
     mean = (sides.positive[:] - sides.negative[:])[split.train].astype(float).mean(0)
     row = table(finished, "directions").query("layer == 2 and method == 'mean-diff'").iloc[0]
     np.testing.assert_allclose(row["direction"], mean / np.linalg.norm(mean), atol=1e-5)

@@ -121,7 +121,7 @@ def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: 
                 at = np.minimum(np.searchsorted(sequence_ids, ids), len(sequence_ids) - 1)
                 here = sequence_ids[at] == ids
                 side[at[here]] = means[here]
-    return Sides(layer, hook_point, Paired(*sides, pairs.stems, pairs.templates))
+    return Sides(layer, hook_point, Paired(*sides, pairs.stems, pairs.templates).knowing_equals())
 
 
 def sides_bytes(n_texts: int, width: int) -> int:

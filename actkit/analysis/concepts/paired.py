@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actkit.analysis.columns import Bools, Floats, Ints
+from actkit.analysis.digests import Digests, codes_of, digests_of_rows
 from actkit.analysis.scratch_file import Spill
 
 BLOCK = 1 << 18
@@ -70,6 +71,21 @@ class Paired:
     stems: Ints
     templates: Ints
     """[n_pairs] numbers that stand for the pair's stem and template."""
+    alike: Ints | None = None
+    """[2, n_pairs] numbers of both sides' vectors, the same where vectors are equal; None where it is not known."""
+
+    def knowing_equals(self) -> "Paired":
+        """The same, with `alike`: equal vectors then tie, whatever direction they are projected on.
+
+        A matrix product may round the last rows of a block otherwise than the ones before, and AUROC would take that
+        for a difference: many texts end with one token, say, whose embedding is all that there is to read.
+        """
+        digests: list[list[Digests]] = [[np.zeros((0, 2), dtype=np.uint64)] for _ in range(2)]
+        for here in self._slices(self.d_model):
+            for found, side in zip(digests, (self.positive, self.negative), strict=True):
+                found.append(digests_of_rows(side[here]))
+        both = codes_of(np.concatenate([digest for side in digests for digest in side]))
+        return replace(self, alike=both.reshape(2, -1))
 
     @property
     def d_model(self) -> int:
@@ -81,16 +97,15 @@ class Paired:
         positive, negative = (
             side.where(part) if isinstance(side, VectorFile) else side[part] for side in (self.positive, self.negative)
         )
-        return Paired(positive, negative, self.stems[part], self.templates[part])
+        alike = None if self.alike is None else self.alike[:, part]
+        return Paired(positive, negative, self.stems[part], self.templates[part], alike)
 
     def blocks(self, columns: int = 0) -> Iterator[tuple[slice, Floats, Floats]]:
         """Some pairs at a time, in order: which they are, and both sides [k, d_model] float64.
 
         `columns` is how many numbers the caller makes of each pair, where that is more than d_model.
         """
-        step = max(BLOCK // max(self.d_model, columns), 1)
-        for start in range(0, len(self.stems), step):
-            here = slice(start, min(start + step, len(self.stems)))
+        for here in self._slices(max(self.d_model, columns)):
             yield here, self.positive[here].astype(np.float64), self.negative[here].astype(np.float64)
 
     def differences(self) -> Iterator[tuple[slice, Floats]]:
@@ -100,7 +115,19 @@ class Paired:
 
     def projected(self, units: Floats) -> tuple[Floats, Floats]:
         """Project both sides on `units` [d_model, m]: [n_pairs, m] each; on one unit [d_model]: [n_pairs] each."""
-        above, below = (np.empty((len(self.stems), *units.shape[1:])) for _ in range(2))
-        for here, positive, negative in self.blocks():
-            above[here], below[here] = positive @ units, negative @ units
-        return above, below
+        sides = np.empty((2, len(self.stems), *units.shape[1:]))
+        for here, *both in self.blocks():
+            for side, vectors in zip(sides, both, strict=True):
+                side[here] = vectors @ units
+        if self.alike is not None:
+            _, first, number = np.unique(self.alike, return_index=True, return_inverse=True)
+            if len(first) < self.alike.size:
+                flat = sides.reshape(-1, *units.shape[1:])
+                flat[:] = flat[first[number.reshape(-1)]]
+        return sides[0], sides[1]
+
+    def _slices(self, columns: int) -> Iterator[slice]:
+        """Some pairs at a time, in order, of each of which there are so many numbers on a side."""
+        step = max(BLOCK // max(columns, 1), 1)
+        for start in range(0, len(self.stems), step):
+            yield slice(start, min(start + step, len(self.stems)))

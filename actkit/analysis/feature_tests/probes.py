@@ -63,7 +63,7 @@ def fit_and_score(rows: Callable[[Bools], Matrix], texts: Texts, held: Bools, se
     if inner is not None:
         strength = STRENGTHS[int(np.argmax(_tried(standardised, train, inner, ~held)))]
     weights = _fit(standardised(~held), train.positive, strength)
-    scores = (standardised(held) @ weights).astype(np.float64)
+    scores = _projected(standardised(held), weights).astype(np.float64)
     test = texts.where(held)
     found = auroc(scores, test.positive, test.groups)
     return Probe(found.value, found.low, found.high, strength, len(train.positive))
@@ -139,7 +139,13 @@ def _tried(standardised: Callable[[Bools], Matrix], train: Texts, inner: Bools, 
     weights = [_fit(x, train.positive[~inner], strength) for strength in STRENGTHS]
     del x
     rest = standardised(scored)
-    return [auroc(rest @ weight, train.positive[inner]).value for weight in weights]
+    return [auroc(_projected(rest, weight), train.positive[inner]).value for weight in weights]
+
+
+def _projected(x: Matrix, weights: Floats) -> Floats:
+    """[n] the rows [n, d] by the weights [d], so that equal rows tie: a product may round its last rows otherwise."""
+    found: Floats = np.einsum("nd,d->n", x, weights.astype(x.dtype))
+    return found
 
 
 def _fit(x: Matrix, positive: Bools, strength: float) -> Floats:

@@ -77,3 +77,21 @@ def test_a_probe_is_that_of_the_whole_matrix() -> None:
     assert found.auroc == pytest.approx(roc_auc_score(some.positive[held], scores), abs=1e-12)
     assert found.low < found.auroc < found.high and found.n_train == len(y)
     assert max(asked) == len(y) < 600
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_texts_with_equal_columns_tie_in_a_probe(kind: Any) -> None:
+    """Texts without any of ten features are many: a matrix product rounds the last of them otherwise."""
+    for n in range(200, 216):
+        some, draw = texts(n, n), np.random.default_rng(n)
+        which = np.where(some.positive, draw.integers(0, 5, n), draw.integers(0, 4, n))
+        x = (draw.normal(size=(5, 10)) * (np.arange(5) > 0)[:, None])[which].astype(kind)
+        held = hold_out(some, 0.3, 0)
+        assert held is not None
+        found = fit_and_score(counted(x, []), some, held, 0)
+        train = x[~held]
+        model: Any = LogisticRegression(C=found.strength, max_iter=1000, class_weight="balanced")
+        scale = np.where(train.std(0) == 0, 1, train.std(0))
+        weights = model.fit((train - train.mean(0)) / scale, some.positive[~held]).coef_[0]
+        of_each = np.array([float(((x[which == kept][0] - train.mean(0)) / scale) @ weights) for kept in range(5)])
+        assert found.auroc == pytest.approx(roc_auc_score(some.positive[held], of_each[which[held]]), abs=1e-9)
