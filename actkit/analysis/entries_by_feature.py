@@ -1,9 +1,9 @@
 """The entries of `features` of one SAE, sorted by feature in a temporary file; several tables are made of them.
 
-1. Go over `features` once. About CHUNK entries at a time are a sparse matrix, tokens by features; it is turned into one
-   of features by tokens, which is a counting sort, and appended. What is said of a token is appended once, not for each
-   of its entries.
-2. What is counted of features is counted chunk by chunk (`chunks`): nothing needs to be put together for it.
+1. Go over `features` once. About CHUNK entries at a time make a sparse matrix of tokens by features. Transposing it, a
+   counting sort, orders them by feature, and the chunk is appended to the file. The columns of a token are appended
+   once, not for each of its entries.
+2. Counts of features are taken chunk by chunk (`chunks`), in any order.
 3. For all entries of a feature after one another, the features are cut into ranges of about RANGE entries, for which
    all chunks are read: see `ranges_of_chunks`.
 

@@ -62,7 +62,7 @@ class Chunk:
         return self._read(3, np.int64, 0, self.n_rows)
 
     def positions(self, rows: Int32s, begin: int = 0) -> Int32s:
-        """Of entries from `begin` on that are of these rows; where it is tokens, of any that are."""
+        """The positions of the entries from `begin` on, whose rows are `rows`; of a chunk of tokens, of any entries."""
         if not self.of_tokens:
             return self._read(4, np.int32, begin, len(rows))
         own: Int32s = self._read(4, np.int32, 0, self.n_rows)[rows]

@@ -1,4 +1,4 @@
-"""AUROCs beside length: of the number of tokens alone, and of a score among texts of about equal length."""
+"""Compare a score with length: the AUROC of the number of tokens alone, and of the score among texts of like length."""
 
 from dataclasses import dataclass
 

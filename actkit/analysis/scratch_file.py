@@ -1,4 +1,4 @@
-"""Arrays that wait in a temporary file until they are needed again, so that memory does not grow with the data."""
+"""Keep arrays in a temporary file until they are needed again, so that memory does not grow with the data."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Tokens at random, the same in every run, and their active features: of them it is counted what is active together."""
+"""Draw random tokens, the same in every run, and keep their active features, for counts of features active together."""
 
 import numpy as np
 import numpy.typing as npt

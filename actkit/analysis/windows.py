@@ -1,4 +1,4 @@
-"""The texts around tokens: cut out of `sequences` part by part, and moved only where they are put into a table."""
+"""Cut the texts around tokens out of `sequences`, part by part, and copy them only into the table that they go to."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Windows:
     """[n] which of them each token's is."""
 
     def taken(self, some: npt.NDArray[np.integer]) -> "Windows":
-        """Those of the texts with these numbers, in this order."""
+        """The texts with these numbers, in this order."""
         return Windows(self.data, self.lengths, self.order[some])
 
     def is_repeated(self, owners: Ints) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Chat templates that a model's processor has and its tokenizer does not read: those of models of text and images."""
+"""Find the chat template of a model's processor: models that read images have it there, where no tokenizer reads it."""
 
 from collections.abc import Mapping
 from pathlib import Path

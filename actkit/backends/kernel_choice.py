@@ -1,7 +1,7 @@
 """The kernels for float32 products on this machine: torch's own, or oneDNN's where they were measured to be faster.
 
-It depends on the machine alone, so that a run can be repeated to the byte: what is measured first is kept in the user's
-cache and holds for all who come after, and where nothing can be kept there, nothing is measured.
+The choice depends on the machine alone, so that a run can be repeated to the byte. The first measurement is kept in the
+user's cache, and all later runs take it. Where the cache cannot be written, nothing is measured.
 """
 
 import functools

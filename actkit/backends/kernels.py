@@ -1,4 +1,4 @@
-"""Faster kernels for the arithmetic that a model or an SAE asks for, on a CPU; rounding apart, the same.
+"""Faster CPU kernels for models and SAEs: the numbers differ by rounding alone.
 
 1. Matrix products in float32 go through oneDNN where that is faster than MKL, which torch would take: on AMD's with
    AVX-512 it is 1.1 to 2 times as fast, on Intel's it is not. `kernel_choice` measures it once a machine.

@@ -1,8 +1,8 @@
-"""Of the last block that is run, only the rows that are read: what follows attention there mixes no positions.
+"""Compute only the rows that are read in the last block that runs: nothing after its attention mixes positions.
 
-Blocks before it need every row, since later ones attend to all of them. In the last one a row that nothing reads is
-read by nothing, so that its MLP and the projection out of its attention, three quarters of the block's work, need not
-be computed there. Where one position of a text is kept, that is nearly all rows.
+Blocks before it need every row, since later blocks attend to all of them. In the last block, rows that are not kept
+need no MLP and no projection out of attention, three quarters of the block's work. Where one position of a text is
+kept, that is nearly all rows.
 """
 
 from collections.abc import Iterator, Sequence

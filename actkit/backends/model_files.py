@@ -1,7 +1,7 @@
-"""The files of a model's directory, or an SAE's, looked at before a library reads them: anybody may have made them.
+"""Check the files of a model's or an SAE's directory before a library reads them: anybody may have made them.
 
-A pipe would be waited for, a device read without end, a document of hundreds of MB held in memory several times over,
-and an index of weights may name files that are elsewhere.
+A library waits for a pipe, reads a device without end, and holds a document of hundreds of MB in memory several times.
+An index of weights may name files that are elsewhere.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A model cut short: blocks above the last one that is read are not loaded, where the others do not depend on them."""
+"""Load a model without the blocks above the last one that is read, where no other block depends on them."""
 
 import copy
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""A model's repository on the hub or directory, before its weights: where it is, configuration, tokenizer, revision."""
+"""Find a model's repository or directory, and read its configuration, tokenizer and revision, but not its weights."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A batch under many interventions: what is below the lowest of them is computed once, logits only where they are read.
+"""Run a batch under many interventions: the blocks below all of them once, and logits only where they are read.
 
 1. The model runs as it is, once, up to the last block that no intervention changes; what that block gives is kept.
 2. For each intervention the whole model runs again, but the blocks up to that one give what was kept. Embeddings,

@@ -1,7 +1,7 @@
 """From a shard's sequences to its tables: plan, forward, reduce, order.
 
-Where memory runs out, a batch is halved, and batches stay that small. A record of which a single row does not fit is
-rejected and the shard computed again without it, so that nothing of it is left in any table or count.
+Where memory runs out, a batch is halved, and later batches stay that small. A record with a row that does not fit alone
+is rejected. The shard is then computed again without it, so that no table and no count has anything of it.
 """
 
 from collections.abc import Mapping, Sequence

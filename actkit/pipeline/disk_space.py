@@ -1,4 +1,4 @@
-"""Room on the disk: said while the run goes on, from what its finished shards took, and not by the write that fails."""
+"""Warn that the disk will be too small while there is time: finished shards tell how much the others will take."""
 
 import shutil
 

@@ -6,7 +6,7 @@
 4. Write the shard, its manifest last, while the next one is computed.
 5. Check that the counts reconcile, compute the recipe's tables over the finished shards, name the run.
 
-A run that is continued begins at step 1 too, and leaves aside the records of the shards that it has.
+A continued run begins at step 1 too, and skips the records of its finished shards.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ class ShardCheck(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Its result, for `run.json`; empty where nothing was asked for."""
+        """The result of the check for `run.json`; empty where no check was asked for."""
 
     def check(self, run: Path, part: int, progress: Progress) -> None:
         """Look at one finished shard. Raises RunError where it is not right."""

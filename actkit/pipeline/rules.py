@@ -33,11 +33,11 @@ class Rules:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Rules":
-        """From what `run.json` holds. Raises KeyError and TypeError for what is not as `plain` gives it."""
+        """Make the rules of a run from its `run.json`. Raises KeyError and TypeError for rules that `plain` did not make."""
         rules = dict(facts["rules"])
         pooling = rules.pop("pooling")
         return cls(**rules, pooling=None if pooling is None else Pooling(**pooling))
 
     def plain(self) -> dict[str, Any]:
-        """For `run.json`."""
+        """The rules as plain values, for `run.json`."""
         return asdict(self)

@@ -1,12 +1,12 @@
 """`options_of` turns specs into options, as the command line names them.
 
-The specs are the one truth of it. `run.json`, `config.yaml` and the fingerprint hold what `options_of` makes of them,
-whoever made them. An option is named after the field of its spec, or as the field's metadata say:
+Only the specs say what was asked. `run.json`, `config.yaml` and the fingerprint hold what `options_of` makes of them,
+for the command line and for Python alike. An option has the name of its field, unless the field's metadata say more:
 
-* `option`: its name; None for what says how a run is gone about, and not what is in it
-* `none`: what is written for None, where the option's default is another value
-* `none_is`: the option that says None
-* `reads`: whether it says where the records are; `reads_too`: another file
+* `option`: its name; None for a field that says how a run is computed, and not what it holds
+* `none`: the text that is written for None, where the option's default is another value
+* `none_is`: the option that means None
+* `reads`: the field names the file of the records; `reads_too`: another file that is read
 * `without`: fields of a nested spec that the command does not have
 """
 

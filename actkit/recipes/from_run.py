@@ -1,4 +1,4 @@
-"""A run that is made of a finished one without its model: what was computed is taken over, what follows is made again.
+"""Make a run from a finished one without its model: copy the rows that were computed, compute the statistics again.
 
 1. The source's files are copied, each compared with its checksum; a damaged one ends it.
 2. `sequences` loses its split, and activations of hook points that are not wanted are left out.

@@ -1,4 +1,4 @@
-"""Directions of a finished `concept` run, at the layers that it chose, on which other texts are projected."""
+"""Directions that a finished `concept` run chose: `capture --directions` projects other texts on them."""
 
 import hashlib
 from collections.abc import Collection, Mapping

@@ -25,7 +25,7 @@ class OwnSpec(Protocol):
 
 @dataclass(frozen=True)
 class DenseSpec:
-    """What every command that stores activations is asked for: the model, its hook points, and the place of the run."""
+    """The options of every command that stores activations: the model, its hook points, and the place of the run."""
 
     model: ModelSpec
     output: OutputSpec
@@ -50,7 +50,7 @@ class DenseSpec:
 
 @dataclass(frozen=True)
 class SparseSpec:
-    """What every command that stores SAE features is asked for: the model, its SAEs, and the place of the run."""
+    """The options of every command that stores SAE features: the model, its SAEs, and the place of the run."""
 
     model: ModelSpec
     saes: Sequence[SaeSpec]
@@ -66,7 +66,7 @@ class SparseSpec:
 
 @dataclass(frozen=True)
 class FollowSpec:
-    """What a command is asked for that goes on from a finished run, with that run's model, loaded as it was there."""
+    """The options of a command that goes on from a finished run, with that run's model, loaded as it was there."""
 
     output: OutputSpec = field(metadata={"without": ("store_dtype", "on_bad_record", "max_records")})
     model: str | None = None

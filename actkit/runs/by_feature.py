@@ -1,8 +1,8 @@
 """One SAE feature of a finished run: every position at which it is active.
 
-`feature_positions` has them by feature, in row groups whose metadata says which features they hold, so that one feature
-is read without the others. A run without that table is read whole, part by part; of one
-that has pooled features alone it is where each is strongest in a text.
+`feature_positions` has them by feature. The metadata of its row groups says which features they hold, so that one
+feature is read without the others. A run without that table is read whole, part by part. A run that has pooled features
+alone gives the position at which the feature is strongest in each text.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
-"""One sequence of a finished run, from position 0 on: its text, its tokens as boxes of that text, what was read there.
+"""Read one sequence of a finished run from position 0 on: its text, its tokens as boxes of that text, its rows.
 
-Only the parts that hold it, and the sequences it continues, are read: their metadata says which ids they have.
+Only parts that hold the sequence, or one that it continues, are read: a part's metadata says which ids it has.
 """
 
 from bisect import bisect_left

@@ -1,7 +1,7 @@
 """`README.md` of a run: a dataset card, by which `datasets.load_dataset("runs/x", "features")` finds each table.
 
-Its last line is a checksum of the rest, by which a card that somebody wrote in is told from one that actkit made: that
-one is never removed.
+Its last line is a checksum of the rest. It tells a card that somebody edited, which is never removed, from one that
+actkit made.
 """
 
 import hashlib

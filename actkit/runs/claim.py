@@ -1,4 +1,7 @@
-"""`lock` of a run in a store: who writes it. Nothing is held there, so that whoever writes says so again and again."""
+"""The object `lock` names the writer of a run in a store.
+
+A store has no locks that end with a process, so the writer touches the object again and again while it lives.
+"""
 
 import json
 import secrets

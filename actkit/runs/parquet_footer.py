@@ -1,7 +1,7 @@
-"""A Parquet file's footer, read without Arrow, for what Arrow 26 ends the process over when it is asked of it.
+"""`contradiction` reads a Parquet file's footer without Arrow, and finds what would make Arrow 26 end the process.
 
 Where a row group's metadata contradicts the schema, C++ throws an exception that `RowGroupMetaData.column` and
-`ColumnChunkMetaData.statistics` let through, and the process is aborted: whoever opens a file that may be damaged asks
+`ColumnChunkMetaData.statistics` let through, which aborts the process. Whoever opens a file that may be damaged calls
 `contradiction` first. The footer is a struct in Thrift's compact protocol, followed by its length and `PAR1`; field
 numbers are those of `parquet.thrift` (apache/parquet-format).
 """

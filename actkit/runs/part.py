@@ -1,7 +1,7 @@
-"""A part of a run's table, opened: the one place where Arrow is asked for a run's Parquet file.
+"""`open_part` opens a part of a run's table: the one place where Arrow reads a run's Parquet files.
 
-A file may be damaged, or of somebody else's making. Over some footers Arrow ends the process, and some files claim more
-than any memory holds: what speaks against a file is looked for once, before anything is read of it.
+A file may be damaged, or of somebody else's making. Some footers make Arrow end the process, and some files claim more
+than any memory holds. So a file is checked once, before anything is read of it.
 """
 
 import stat

@@ -1,4 +1,4 @@
-"""Tables of a finished run, copied into one that is being written, each file compared with its checksum meanwhile."""
+"""Copy tables of a finished run into one that is being written, and compare each file with its checksum on the way."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

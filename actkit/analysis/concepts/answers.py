@@ -1,4 +1,4 @@
-"""Whether the two answers of contrast pairs differ by the same few words throughout, such as (A) and (B).
+"""`AnswerWords` tells whether the answers of all contrast pairs differ by the same few words, such as (A) and (B).
 
 Where (A) is always the answer that shows a trait, a direction of the letter tells the sides apart as well as one of the
 trait, on held-out pairs too. Sets of multiple-choice questions are made so, or exchange the letters in half of them.

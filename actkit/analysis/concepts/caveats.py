@@ -1,4 +1,4 @@
-"""Sentences that must be known before a direction is believed."""
+"""Caveats: sentences that a reader must know before believing a direction."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Chance where a direction is scored: sides exchanged at random, and directions drawn at random."""
+"""Scores that chance gives in place of a direction: of sides exchanged at random, and of random directions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ AT_ONCE, FEWEST = 1 << 19, 16
 
 @dataclass(frozen=True)
 class Exchanges:
-    """Of which stems the sides are exchanged, in each of `count` draws."""
+    """The stems whose sides are exchanged in each of `count` draws."""
 
     count: int
     bits: npt.NDArray[np.uint8]

@@ -80,7 +80,7 @@ class Background:
 
     @classmethod
     def of(cls, pairs: Paired, split: Split, seed: int, lengths: Ints) -> "Background":
-        """That of these pairs, whose texts have `lengths` [2, n_pairs]; random directions are drawn from `seed`."""
+        """Compute it for these pairs, whose texts have `lengths` [2, n_pairs]; `seed` draws the random directions."""
         test = split.test
         length = LengthCheck.of(*both(lengths[0], lengths[1], test), np.tile(pairs.stems[test], 2))
         return cls(pairwise_cosine(pairs), *random_band(pairs, split, seed), length)

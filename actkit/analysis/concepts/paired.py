@@ -1,4 +1,4 @@
-"""Contrast pairs at one hook point, gone over in blocks, so that memory does not grow with their number."""
+"""Read contrast pairs at one hook point in blocks, so that memory does not grow with their number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class VectorFile:
                 self.file.write(vectors[first:last].astype(np.float32, copy=False), self._place(int(at[first])))
 
     def where(self, part: Bools) -> "VectorFile":
-        """Those of the vectors that are True in `part` [n]."""
+        """The vectors at which `part` [n] is True."""
         return replace(self, rows=self.rows[part])
 
     def _place(self, row: int) -> int:
@@ -93,7 +93,7 @@ class Paired:
         return int(self.positive.shape[1])
 
     def where(self, part: Bools) -> "Paired":
-        """Those of the pairs that are True in `part` [n_pairs]."""
+        """The pairs at which `part` [n_pairs] is True."""
         positive, negative = (
             side.where(part) if isinstance(side, VectorFile) else side[part] for side in (self.positive, self.negative)
         )

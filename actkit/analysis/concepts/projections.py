@@ -49,7 +49,7 @@ NEAREST = 20
 
 
 def direction_features(run: Path, saes: Sequence[Sae]) -> pa.Table:
-    """Of each SAE the features whose decoder rows are closest to the directions at its hook point."""
+    """For each SAE the features whose decoder rows are closest to the directions at its hook point."""
     directions = rows_of_table(run, "directions")
     rows = []
     for sae in saes:

@@ -82,7 +82,7 @@ class _Round:
         self.heading = -self._newton(gradients)
 
     def move(self, value: Value) -> None:
-        """One call for those that are not done: each goes to its next place, or its next try is shorter."""
+        """Evaluate the functions that are not done once: each moves to its next place, or its next try is shorter."""
         live = np.flatnonzero(_open(self.gradients))
         if not len(live):
             return

@@ -1,8 +1,8 @@
 """The choice of the layer and strength that are reported, and the verdict on them in words.
 
-The layer and strength are chosen on the validation split, to be reported once on the test split. Test texts do not undo
-a choice among directions: at one of many layers a direction of nothing is likely to do more than controls do there, on
-any texts. So what is chosen is compared with controls that had as many layers to do it at.
+The layer and strength are chosen on the validation split, and reported once on the test split. A test split does not
+correct for the choice among directions: at one of many layers, a meaningless direction is likely to do more than the
+controls of that layer, on any texts. So what was chosen is compared with controls that had as many layers.
 """
 
 from collections.abc import Mapping, Sequence

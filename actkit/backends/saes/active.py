@@ -7,7 +7,7 @@ import torch
 
 @dataclass(frozen=True)
 class Active:
-    """What is active in an encoding [n, d_sae], token by token and by id within a token."""
+    """The active features of an encoding [n, d_sae], token by token and by id within a token."""
 
     rows: torch.Tensor
     ids: torch.Tensor
@@ -26,7 +26,7 @@ class Active:
 
 
 def active_of(features: torch.Tensor) -> Active:
-    """What is above zero in an encoding [n, d_sae]."""
+    """Find the features above zero in an encoding [n, d_sae]."""
     rows, ids = nonzeros(features > 0)
     return Active(rows, ids, features[rows, ids])
 

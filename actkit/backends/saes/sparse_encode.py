@@ -65,10 +65,10 @@ class _Encoder:
 def sparse_encoder(
     sae: Any, taken: Callable[[torch.Tensor], torch.Tensor], in_bfloat16: bool
 ) -> Callable[[torch.Tensor], Active | None] | None:
-    """What finds the active features of rows [n, d_in] as they come off the model, `taken` to the SAE's device.
+    """Make the function that finds the active features of rows [n, d_in], which `taken` moves to the SAE's device.
 
-    It returns None for rows that only `encode` can speak of, such as those with a NaN; and there is none, None, for a
-    SAELens SAE whose features do not have their activations by themselves, as TopK's.
+    That function returns None for rows that only `encode` can handle, such as those with a NaN. Where a feature's
+    activation depends on other features, as TopK's does, there is no such function: None.
     """
     if not _is_known(sae):
         return None

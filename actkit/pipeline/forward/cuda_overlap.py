@@ -1,8 +1,8 @@
-"""Rows made of one batch while the device computes the next: on CUDA, where host and device work side by side.
+"""`OverlappedWorker` makes the rows of one batch while a CUDA device computes the next.
 
-What a batch kept is read, encoded and copied on a stream of its own, in a thread of its own, so that waiting for it
-stops neither the thread that feeds the device nor the forward pass that the device is in. On a CPU both would want the
-same cores; there the rows are made at once.
+A thread of its own, with a stream of its own, reads, encodes and copies what a batch kept. It stops neither the thread
+that feeds the device nor the forward pass that runs on it. On a CPU both would want the same cores, so rows are made at
+once.
 """
 
 from collections.abc import Callable

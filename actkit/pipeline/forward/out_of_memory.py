@@ -1,4 +1,4 @@
-"""Memory that runs out: recognised whatever the device calls it, and freed before the next try."""
+"""Recognise the out-of-memory errors of every device, and free memory before the next try."""
 
 import ctypes
 import functools

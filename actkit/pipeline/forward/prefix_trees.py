@@ -1,10 +1,10 @@
-"""Sequences with a common beginning, as rows of a batch: what several begin with stands in a row, and is run, once.
+"""Put sequences with a common beginning into one row of a batch, so that the beginning is run once.
 
 1. Each sequence is run up to the last position that is read; those that nothing is read from are not run.
 2. Put in order of their token ids, sequences with a common beginning stand side by side, whatever record they are of.
    One that another goes on from, or that is the same, costs nothing beside it, and the row is still one text.
-3. A row that branches is a tree. It saves the tokens that its branches share, and its attention goes over all columns
-   of the row; so rows are cut, out of all ways to cut the ordered sequences, where that costs the least (`joined`).
+3. A row that branches is a tree. It saves the tokens that its branches share, but its attention goes over all columns
+   of the row. `joined` cuts the ordered sequences into rows where the sum of both costs least.
 """
 
 from collections.abc import Sequence

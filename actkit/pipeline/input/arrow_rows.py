@@ -77,6 +77,6 @@ def _objects(value: Any) -> Any:
 
 
 def said(error: Exception) -> str:
-    """What an error of pyarrow's says, in one line."""
+    """The message of an error of pyarrow's, in one line."""
     lines = str(error).splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,7 +1,7 @@
 """The dialect of a delimited file, told from its beginning: delimiter, quotes, whether a header line names columns.
 
 Comma, semicolon (Excel in much of Europe), tab and bar; quotes doubled or escaped with a backslash (MySQL, Spark), or
-no quotes at all, as most TSV files have it. The first way counts in which the rows of the sample have equally many
+no quotes at all, as most TSV files have it. The first dialect is taken in which all rows of the sample have as many
 fields.
 """
 

@@ -1,4 +1,4 @@
-"""UTF-16 and UTF-32 as UTF-8, as a stream: what PowerShell and Excel write is read like any other text."""
+"""Decode UTF-16 and UTF-32 into a stream of UTF-8, so that files of PowerShell and Excel are read like any other."""
 
 import codecs
 import io

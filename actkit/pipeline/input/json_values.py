@@ -8,7 +8,7 @@ DEEPEST = 100
 
 
 def short(error: Exception) -> str:
-    """What a JSON error says, without its position."""
+    """The message of a JSON error, without its position."""
     return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(": line ")[0][:200]
 
 

@@ -1,7 +1,7 @@
 """Compressed files, unpacked as a stream: told by their name, or by how they begin.
 
-One entry of `PACKINGS` adds a packing. Of a file that begins as one of `BINARY` nothing could be read line by line but
-noise: 1 in 300 of its lines is valid UTF-8 by chance, and would be run as a prompt.
+One entry of `PACKINGS` adds a packing. A file that begins as one of `BINARY` is refused: its lines are noise, of which
+1 in 300 is valid UTF-8 by chance and would be run as a prompt.
 """
 
 import bz2

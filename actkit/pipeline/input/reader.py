@@ -105,7 +105,7 @@ def records_about(where: str, read: ReadSpec | None = None) -> int | None:
 
 
 def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
-    """Of an input elsewhere, what says later whether its files are the same; the first `MOST_VERSIONS` of them."""
+    """The versions of the first `MOST_VERSIONS` files of an input elsewhere: they show later whether a file changed."""
     if scheme_of(from_url(where)) is None:
         return []
     files = find(where, read.split).files

@@ -65,7 +65,7 @@ class Counts:
         self.sums[: self.level] = 0
 
     def merged(self, later: "Counts") -> "Counts":
-        """Those of both."""
+        """The counts of both, `later` being of tokens that come after these."""
         found = replace(
             self,
             n_tokens=self.n_tokens + later.n_tokens,

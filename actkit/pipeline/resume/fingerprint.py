@@ -1,6 +1,6 @@
-"""`fingerprint`: all that the rows of a run depend on, which must be the same to continue it; the input has digests.
+"""`fingerprint` holds what the rows of a run depend on, beside its input. A run is continued only with the same one.
 
-The device, the batch budget and what finds features are no part of it: they change no row beyond rounding.
+The device, the batch budget and the kernel that finds features are no part of it: they change no row beyond rounding.
 """
 
 import hashlib

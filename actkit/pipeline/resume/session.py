@@ -1,4 +1,4 @@
-"""Where a run begins (at its first shard, after its last finished one, or not at all) and whether it ends complete.
+"""Decide at which shard a run begins (first, after its last finished one, or none), and check that it ends complete.
 
 `<out>.partial/fingerprint.json` says from the beginning on what the run was begun with; see `fingerprint`.
 """

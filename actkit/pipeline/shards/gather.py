@@ -1,8 +1,8 @@
 """Records become shards: prepared by the recipe, numbered, gathered until there is enough for one part a table.
 
-A record stands in one shard, whole, but for one that is more than a shard holds where the recipe allows that it is
-split: it begins a shard of its own, goes on through as many as it takes, and leaves room in the last. It is read,
-written and counted where it begins. What has been given to a shard is given up; the rest is made when it is wanted.
+A shard holds whole records. One record may be more than a shard holds: where the recipe allows it, that record begins a
+shard of its own and goes on through as many as it takes. Other records follow it in the last of them. It is counted in
+the shard where it begins. Its sequences are made when a shard takes them, and none is kept after that.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Prepare a record and go through all of its sequences before any is in a shard: it is usable as a whole or not."""
+"""Prepare a record and look at all of its sequences before a shard takes one: a record is used whole, or rejected."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

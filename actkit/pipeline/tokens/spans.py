@@ -1,4 +1,4 @@
-"""Character spans of tokens: they cover the text, and are counted out where several tokens were given one span."""
+"""Character spans of tokens: together they cover the text, and tokens that were given one span divide it."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache

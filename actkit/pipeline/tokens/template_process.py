@@ -69,7 +69,7 @@ def refuse(message: object) -> NoReturn:
 
 
 def drawn(*_: object, **__: object) -> NoReturn:
-    """In place of what draws at random."""
+    """Refuse: it stands in place of what draws at random."""
     raise jinja2.exceptions.TemplateError("it draws at random, so that no run of it could be repeated")
 
 

@@ -1,4 +1,4 @@
-"""One record's fields: looked up by dotted paths, and remembered, so that a run can say what it read and left."""
+"""`Fields` looks up a record's fields by dotted paths. It remembers which were read, and a run reports them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Two answers, and what says which of them is better."""
+"""`Judged`: two answers, with a verdict or scores that say which of them is better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

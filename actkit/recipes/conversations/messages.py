@@ -1,4 +1,4 @@
-"""Messages of a conversation, under whatever names and in whatever form a field has them, in one form."""
+"""Read the messages of a conversation into one form, whatever form and names a field has for them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Fields that a user names and no record has: a misspelt one must not be left out without a word."""
+"""Refuse a field that a user names and no record has: a misspelt name must not be skipped in silence."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence

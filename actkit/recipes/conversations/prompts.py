@@ -114,7 +114,7 @@ def _check_alone(fields: Fields) -> None:
 
 
 def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Conversation:
-    """One labelled answer, or text on its own, with what it answers.
+    """Read one labelled answer, or a text on its own, with what it answers.
 
     `text` is its field; None looks for `ANSWERS`, then for messages that end with it. Raises RecordError likewise.
     """

@@ -52,7 +52,7 @@ def is_not_text(fields: Fields) -> bool:
 
 
 def post_of(fields: Fields) -> Context:
-    """What a summary is of: a post with its title and subreddit, or an article (OpenAI's TL;DR)."""
+    """The context of a summary: a post with its title and subreddit, or an article (OpenAI's TL;DR)."""
     parts = [("subreddit", "SUBREDDIT: r/"), ("title", "TITLE: "), ("post", "POST: ")]
     there = [(name, label) for name, label in parts if fields.has(f"info.{name}")]
     if "post" not in dict(there):

@@ -101,6 +101,6 @@ def first_if_one(value: Any, _names: tuple[str, str], _record: Mapping[str, Any]
 
 
 def by_flags(_value: Any, _names: tuple[str, str], record: Mapping[str, Any]) -> int | None:
-    """One column for each outcome, 1 in that which holds (LMSYS's 55k battles)."""
+    """Read a column for each outcome, with 1 in the one that holds (LMSYS's 55k battles)."""
     flags = [as_number(record.get(f"winner_{name}")) for name in ("model_a", "model_b", "tie")]
     return (-1, 1, 0)[flags.index(1.0)] if flags.count(1.0) == 1 else None

@@ -1,4 +1,4 @@
-"""Answers that `steer` generates: those that are scored, those that stand for them in a plan, and those to look at."""
+"""Answers that `steer` generates: to score, to stand for these in a plan, and to look at."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -48,7 +48,7 @@ class SteeredRun:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What it was asked."""
+        """The options that it was made with."""
         found: Mapping[str, Any] = self.facts.get("options", {})
         return found
 
