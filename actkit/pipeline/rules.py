@@ -33,7 +33,7 @@ class Rules:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Rules":
-        """Make the rules of a run from its `run.json`. Raises KeyError and TypeError for rules that `plain` did not make."""
+        """Make the rules of a run from its `run.json`. Raises KeyError and TypeError for what `plain` did not make."""
         rules = dict(facts["rules"])
         pooling = rules.pop("pooling")
         return cls(**rules, pooling=None if pooling is None else Pooling(**pooling))

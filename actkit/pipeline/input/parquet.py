@@ -46,7 +46,7 @@ def read_parquet(path: str, _read: ReadSpec) -> Records:
 
 @contextmanager
 def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
-    """Return a source that pyarrow opens: a path, or a file of the hub. Raises InputError for what cannot be read from its end."""
+    """Yield what pyarrow opens: a path, or a file of the hub. Raises InputError for what has no end to read from."""
     check_name(path)
     if path.startswith(HUB):
         with hub_bytes(path) as file:
