@@ -80,6 +80,10 @@ def page(made: str = "") -> str:
 
 def _lines() -> Iterator[str]:
     yield "# Shapes of records"
+    yield from (*_shapes(), *_context(), *_messages())
+
+
+def _shapes() -> Iterator[str]:
     yield from _paragraph(
         "What a record may look like, and which data sets are known to have it. The shape is told of each record,",
         "so that a file may mix them. A run prints how many records had each shape, which fields it read and",
@@ -108,6 +112,9 @@ def _lines() -> Iterator[str]:
         "is run as it is, or with `--chat` in the model's chat template; `capture`, `sae-extract` and",
         "`reward-detect` reject a record whose system message, history or tools would be lost without it.",
     )
+
+
+def _context() -> Iterator[str]:
     yield from ("", "## What stands before an answer")
     yield from _table(
         ("what", "under"),
@@ -125,6 +132,9 @@ def _lines() -> Iterator[str]:
         "A field of these that holds something is used, or repeats what was used, or the record is rejected with",
         "its name: `--ignore-field NAME` says that leaving it out is meant.",
     )
+
+
+def _messages() -> Iterator[str]:
     yield from ("", "## Messages")
     yield from _paragraph(
         "A conversation may be a list of messages (`role` and `content`, `from` and `value`, contents of text",
