@@ -111,7 +111,8 @@ class Computing:
         """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.job.recipe.reducers}
         about = self.job.model.description
-        plan = BatchPlan(shard.sequences, self.budget, self.job.model.shares_prefixes, about.d_model)
+        shares = self.job.model.shares_prefixes
+        plan = BatchPlan(shard.sequences, self.budget, shares, about.d_model, about.spec.device)
         before: Future[BatchRows | None] | None = None
         sinks = [np.zeros((0, 2), dtype=np.int64)]
 

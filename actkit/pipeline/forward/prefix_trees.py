@@ -9,6 +9,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -35,9 +36,13 @@ class Row:
 
     def __len__(self) -> int:
         """Tokens of the row."""
+        return self._n_tokens
+
+    @cached_property
+    def _n_tokens(self) -> int:
         return sum(end_of(member) - shared for member, shared in zip(self.members, self.shared, strict=True))
 
-    @property
+    @cached_property
     def branches(self) -> list[int]:
         """Indices of members that do not continue the member before them; empty if the row is a single text."""
         return [

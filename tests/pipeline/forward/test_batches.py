@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actkit.pipeline.data import Batch, Encoding, TokenSequence
 from actkit.pipeline.forward import prefix_trees as module
-from actkit.pipeline.forward.batches import plan
+from actkit.pipeline.forward.batches import of_each_batch, plan
 from actkit.pipeline.forward.prefix_trees import end_of, joined
 
 
@@ -119,6 +119,34 @@ def test_rows_are_the_cheapest_of_all_ways_to_cut(
     ]
     for row in rows:
         assert len(row) == len({tuple(m.encoding.token_ids[: at + 1]) for m in row.members for at in range(end_of(m))})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 120), st.sampled_from([128, 2048]))
+def test_batches_are_cut_where_padding_and_batches_cost_the_least(lengths: list[int], budget: int, width: int) -> None:
+    """Against every way to cut the rows in order of length, tried one by one."""
+    ordered = sorted(lengths, reverse=True)
+    more = of_each_batch(width, "cpu")
+
+    def cost(shapes: list[tuple[int, int]]) -> float:
+        fit = all(rows == 1 or rows * longest <= budget for rows, longest in shapes)
+        return sum(rows * longest + more for rows, longest in shapes) if fit else float("inf")
+
+    ways = itertools.product([False, True], repeat=len(ordered) - 1)
+    cuts = ([0, *(at + 1 for at, cut in enumerate(way) if cut), len(ordered)] for way in ways)
+    best = min(cost([(b - a, ordered[a]) for a, b in itertools.pairwise(way)]) for way in cuts)
+    batches = list(plan([sequence(n, own(n, length)) for n, length in enumerate(lengths)], budget, False, width))
+    shapes = [(batch.input_ids.shape[0], batch.input_ids.shape[1]) for batch in batches]
+    assert cost(shapes) == pytest.approx(best)
+    assert [longest for _, longest in shapes] == sorted((longest for _, longest in shapes), reverse=True)
+
+
+def test_documents_of_all_lengths_are_hardly_padded() -> None:
+    """As many rows as the budget holds, whatever their lengths, ran 1.6 times the tokens of such documents."""
+    lengths = [670, 604, 516, 492, 482, 435, 411, 257, 250, 140, 139, 83, 82, 60]
+    batches = list(plan([sequence(n, own(n, length)) for n, length in enumerate(lengths)], 4096, True, 768))
+    assert sum(batch.input_ids.numel() for batch in batches) < 1.05 * sum(lengths)
+    assert len(batches) < len(lengths)
 
 
 def test_a_shared_prefix_is_run_once() -> None:
