@@ -1,6 +1,7 @@
 """Which kernels are taken is settled once a machine, whoever asks first, and how busy it is then."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_it_is_measured_once_a_machine(speed: float, cache: Path, monkeypatch: p
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert asked(monkeypatch, 99.0).onednn, "other instructions are another machine"
     assert len(list(cache.iterdir())) == 2, "nothing else is left in the cache"
+
+
+def test_kernels_that_wait_for_the_processor_are_not_slower() -> None:
+    """On a busy machine each product waits while others run: by the clock on the wall the slower ones were taken."""
+    if time.get_clock_info("process_time").resolution > kernel_choice.FINE:
+        pytest.skip("this system does not count processor time finely")
+    numbers = torch.randn(200_000)
+    assert kernel_choice._ratio(lambda: time.sleep(0.02), numbers.sort) < 1
 
 
 @pytest.mark.parametrize("theirs", [0.5, 2.0])
