@@ -4,7 +4,8 @@ The unit decoder row times the unembedding: the direct path alone, as if the fea
 final norm is left out: its division by size changes no order, and its weight is not multiplied in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,16 @@ def feature_logits(sae: Sae, head: torch.Tensor, tokenizer: Any) -> Iterator[pa.
     """The table of one SAE, part by part; `head` is the unembedding [vocabulary, d_model]."""
     n = min(len(head), len(tokenizer))
     schema = arrow_schema("feature_logits")
+    name = cache(lambda token: tokenizer.decode([token]))  # most tokens are near to many features
     for first in range(0, sae.d_sae, BLOCK):
         length = min(BLOCK, sae.d_sae - first)
-        of: dict[str, Any] = _ends(sae, range(first, first + length), head[:n], tokenizer)
+        of: dict[str, Any] = _ends(sae, range(first, first + length), head[:n], name)
         of |= {"sae": pa.repeat(sae.name, length), "feature_id": pa.array(range(first, first + length), pa.int32())}
         of |= {"norm_folded": pa.repeat(False, length)}
         yield pa.table([of[field.name].cast(field.type) for field in schema], schema=schema)
 
 
-def _ends(sae: Sae, features: range, head: torch.Tensor, tokenizer: Any) -> dict[str, pa.ListArray]:
+def _ends(sae: Sae, features: range, head: torch.Tensor, name: Callable[[int], str]) -> dict[str, pa.ListArray]:
     """`top` and `bottom` of these features: all tokens' logits of some features at a time, so that rows are long.
 
     The largest of one row of n are found several times as fast as those of many short pieces of it.
@@ -46,7 +48,7 @@ def _ends(sae: Sae, features: range, head: torch.Tensor, tokenizer: Any) -> dict
         for end, parts in found.items():
             parts.append(_furthest(logits, end))
     return {
-        end: _listed(torch.cat([values for values, _ in parts]), torch.cat([ids for _, ids in parts]), tokenizer)
+        end: _listed(torch.cat([values for values, _ in parts]), torch.cat([ids for _, ids in parts]), name)
         for end, parts in found.items()
     }
 
@@ -74,10 +76,10 @@ def _furthest(values: torch.Tensor, end: str) -> tuple[torch.Tensor, torch.Tenso
     return values.gather(1, at), at
 
 
-def _listed(values: torch.Tensor, ids: torch.Tensor, tokenizer: Any) -> pa.ListArray:
+def _listed(values: torch.Tensor, ids: torch.Tensor, name: Callable[[int], str]) -> pa.ListArray:
     """Per row a list of tokens and what they get: {token_id, token, logit}."""
     distinct, which = torch.unique(ids, return_inverse=True)
-    names = pa.array([tokenizer.decode([token]) for token in distinct.tolist()], pa.string())
+    names = pa.array([name(token) for token in distinct.tolist()], pa.string())
     flat = pa.StructArray.from_arrays(
         [
             pa.array(ids.reshape(-1).cpu().numpy(), pa.int32()),

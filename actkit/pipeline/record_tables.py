@@ -52,35 +52,34 @@ def sequences_table(
 ) -> pa.Table:
     """One row a sequence; `sinks` where they were looked for."""
     known = sinks or NO_SINKS
-    rows = []
-    for sequence in sequences:
-        encoding, record = sequence.encoding, records[sequence.record_id]
-        rows.append(
-            {
-                "sequence_id": sequence.sequence_id,
-                "record_id": sequence.record_id,
-                "source": record.source,
-                "line": record.line,
-                "side": sequence.side,
-                "parent_id": sequence.parent,
-                "start": sequence.start,
-                "n_tokens": len(encoding),
-                "n_truncated": sequence.n_truncated,
-                "response_start": sequence.response_start,
-                "group": _stored(sequence.group),
-                "label": _stored(sequence.label),
-                "template": _stored(sequence.template),
-                "score": sequence.score,
-                "n_kept": int(known.plain(sequence).sum()),
-                "chunk": sequence.chunk,
-                "char_offset": sequence.char_offset,
-                "boundary_merged": sequence.boundary_merged,
-                "n_special_in_text": encoding.special_in_text,
-                "n_unknown": encoding.n_unknown,
-                "text": encoding.text,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=arrow_schema("sequences"))
+    encodings = [sequence.encoding for sequence in sequences]
+    own = [records[sequence.record_id] for sequence in sequences]
+    columns: dict[str, list[Any]] = {
+        "sequence_id": [sequence.sequence_id for sequence in sequences],
+        "record_id": [sequence.record_id for sequence in sequences],
+        "source": [record.source for record in own],
+        "line": [record.line for record in own],
+        "side": [sequence.side for sequence in sequences],
+        "parent_id": [sequence.parent for sequence in sequences],
+        "start": [sequence.start for sequence in sequences],
+        "n_tokens": [len(encoding) for encoding in encodings],
+        "n_truncated": [sequence.n_truncated for sequence in sequences],
+        "response_start": [sequence.response_start for sequence in sequences],
+        "group": [_stored(sequence.group) for sequence in sequences],
+        "label": [_stored(sequence.label) for sequence in sequences],
+        "template": [_stored(sequence.template) for sequence in sequences],
+        "score": [sequence.score for sequence in sequences],
+        "n_kept": [int(np.count_nonzero(known.plain(sequence))) for sequence in sequences],
+        "chunk": [sequence.chunk for sequence in sequences],
+        "char_offset": [sequence.char_offset for sequence in sequences],
+        "boundary_merged": [sequence.boundary_merged for sequence in sequences],
+        "n_special_in_text": [encoding.special_in_text for encoding in encodings],
+        "n_unknown": [encoding.n_unknown for encoding in encodings],
+        "text": [encoding.text for encoding in encodings],
+    }
+    schema = arrow_schema("sequences")  # some columns are filled in over the finished run
+    empty = [None] * len(own)
+    return pa.Table.from_pydict({name: columns.get(name, empty) for name in schema.names}, schema=schema)
 
 
 def tokens_table(
