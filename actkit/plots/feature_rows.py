@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from actkit.plots.picture import Source, needs
-from actkit.runs.reader import keys_of, left_out, parts, sae_groups, tokens_of
+from actkit.runs.reader import active_in, keys_of, left_out, parts, sae_groups, tokens_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -47,6 +46,7 @@ def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator
             at = np.minimum(np.searchsorted(keys, keys_of(ids, positions)), max(len(keys) - 1, 0))
             here = tokens.take(pa.array(at))
             none = np.zeros(0, dtype=np.int64)
+            lengths, features, activations = active_in(table) if with_features else (none, none, none)
             yield PositionRows(
                 ids,
                 positions,
@@ -54,9 +54,7 @@ def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator
                 excluded.take(pa.array(at)).to_numpy(zero_copy_only=False).astype(np.bool_),
                 here["role"].to_numpy(zero_copy_only=False),
                 here["token"].to_numpy(zero_copy_only=False),
-                pc.list_value_length(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,
-                pc.list_flatten(table["feature_ids"]).to_numpy().astype(np.int64) if with_features else none,
-                pc.list_flatten(table["feature_activations"]).to_numpy().astype(np.float64)
-                if with_features
-                else none.astype(np.float64),
+                lengths,
+                features.astype(np.int64),
+                activations.astype(np.float64),
             )

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from actkit.analysis.feature_positions import feature_positions
 from actkit.report.text_views import Scale
 from actkit.runs.part import open_part
-from actkit.runs.reader import parts
+from actkit.runs.reader import features_table, parts
 from actkit.runs.run import Run
 
 
@@ -46,9 +46,8 @@ def _tables(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
                     if named is None or named.min == sae:
                         yield file.read_row_group(group).drop_columns(["sae"])
         return
-    table = "features" if parts(run, "features") else "pooled_features"
     with tempfile.TemporaryDirectory(prefix="actkit-") as scratch:
-        for groups in feature_positions(run, sae, d_sae, Path(scratch), table):
+        for groups in feature_positions(run, sae, d_sae, Path(scratch), features_table(run)):
             for rows in groups.values():
                 yield rows.drop_columns(["sae"])
 

@@ -18,7 +18,7 @@ from actkit.runs.by_sequence import (
     sequences_of_part,
     tables_of_sequences,
 )
-from actkit.runs.reader import parts, sae_groups
+from actkit.runs.reader import active_in, features_table, parts, sae_groups
 
 MOST_FEATURES = 32
 """Features shown of a token: the strongest."""
@@ -145,9 +145,8 @@ def _places_of_part(run: Path, part: Path, scale: Scale) -> Places:
 
 def _active(rows: pa.Table, scale: Scale) -> dict[tuple[int, int], Active]:
     """Of a run that stores pooled features alone, each is where it is strongest."""
-    lengths = pc.list_value_length(rows["feature_ids"]).to_numpy()
-    ids = pc.list_flatten(rows["feature_ids"]).to_numpy()
-    levels = scale.levels(ids, pc.list_flatten(rows["feature_activations"]).to_numpy())
+    lengths, ids, values = active_in(rows)
+    levels = scale.levels(ids, values)
     if "position" in rows.column_names:
         ends = np.cumsum(lengths).tolist()
         of = (ids.tolist(), levels.tolist())
@@ -171,11 +170,9 @@ def scales_of(run: Path, saes: Sequence[Mapping[str, Any]]) -> list[Scale]:
     found = []
     for sae in saes:
         maxima = np.zeros(sae["d_sae"], dtype=np.float32)
-        table = "features" if parts(run, "features") else "pooled_features"
-        for part in parts(run, table):
+        for part in parts(run, features_table(run)):
             for rows in sae_groups(part, sae["name"], ["feature_ids", "feature_activations"]):
-                ids = pc.list_flatten(rows["feature_ids"]).to_numpy()
-                values = pc.list_flatten(rows["feature_activations"]).to_numpy().astype(np.float32)
-                np.maximum.at(maxima, ids, values)
+                _, ids, values = active_in(rows)
+                np.maximum.at(maxima, ids, values.astype(np.float32))
         found.append(Scale(sae["name"], maxima))
     return found

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.runs.part import open_part
-from actkit.runs.reader import parts, sae_groups
+from actkit.runs.reader import active_in, features_table, parts, sae_groups
 from actkit.schemas import arrow_schema
 
 COLUMNS = ("sequence_id", "position", "activation")
@@ -31,8 +31,8 @@ def positions_of_feature(run: Path, sae: str, feature: int, sequences: Sequence[
     if parts(run, "feature_positions"):
         found = [table for part in parts(run, "feature_positions") for table in _of_part(part, sae, feature, wanted)]
     else:
-        table = "features" if parts(run, "features") else "pooled_features"
-        found = [_searched(rows, feature) for part in parts(run, table) for rows in sae_groups(part, sae)]
+        stored = parts(run, features_table(run))
+        found = [_searched(rows, feature) for part in stored for rows in sae_groups(part, sae)]
     schema = pa.schema([field for field in arrow_schema("feature_positions") if field.name in COLUMNS])
     return pa.concat_tables(
         [schema.empty_table(), *(table.select(COLUMNS).cast(schema) for table in found)]
@@ -86,9 +86,7 @@ def _groups(part: Path, _changed: int, _bytes: int) -> tuple[_Group, ...]:
 
 
 def _searched(table: pa.Table, feature: int) -> pa.Table:
-    lengths = pc.list_value_length(table["feature_ids"]).to_numpy()
-    ids = pc.list_flatten(table["feature_ids"]).to_numpy()
-    values = pc.list_flatten(table["feature_activations"]).to_numpy()
+    lengths, ids, values = active_in(table)
     at = np.flatnonzero(ids == feature)
     owner = np.searchsorted(np.cumsum(lengths), at, side="right")
     if "position" in table.column_names:

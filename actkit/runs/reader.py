@@ -188,8 +188,18 @@ def matrix(table: pa.Table, column: str = "activation") -> npt.NDArray[np.float6
     return values.reshape(len(table), -1)
 
 
-def lists_in(table: pa.Table, column: str) -> list[npt.NDArray[Any]]:
-    """A column of lists, as one array a row."""
-    lists = table[column].combine_chunks()
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    return np.split(pc.list_flatten(lists).to_numpy(zero_copy_only=False), np.cumsum(lengths)[:-1])
+def lists_in(table: pa.Table, column: str) -> tuple[npt.NDArray[Any], Ints]:
+    """A column of lists: all values end to end, and the length [n] of each row's."""
+    lengths = pc.list_value_length(table[column]).to_numpy(zero_copy_only=False)
+    return pc.list_flatten(table[column]).to_numpy(zero_copy_only=False), lengths.astype(np.int64)
+
+
+def active_in(rows: pa.Table) -> tuple[Ints, npt.NDArray[np.int32], Floats]:
+    """The features in rows of `features` or `pooled_features`: how many each row has [n], all ids, all activations."""
+    ids, lengths = lists_in(rows, "feature_ids")
+    return lengths, ids, lists_in(rows, "feature_activations")[0]
+
+
+def features_table(run: Path) -> str:
+    """The table that holds a run's features: of tokens, or else of whole texts."""
+    return "features" if parts(run, "features") else "pooled_features"

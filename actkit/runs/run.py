@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from actkit.errors import RunError
 from actkit.remote.path import path_of
 from actkit.runs.facts import facts_of
-from actkit.runs.reader import Rows, hook_points_of, part_of, parts, rows_of, sae_groups
+from actkit.runs.reader import Rows, active_in, hook_points_of, part_of, parts, rows_of, sae_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,13 +87,10 @@ class Run:
             sae = next(iter(about))
         if sae is None or sae not in about:
             raise RunError(f"{self.path}: which SAE?", f"it has {', '.join(about) or 'none'}")
-        ids, values, lengths = [], [], [np.zeros(1, dtype=np.int64)]
-        for part in self._parts("features" if "features" in self.tables else "pooled_features"):
-            for table in sae_groups(part, sae):
-                ids.append(pc.list_flatten(table["feature_ids"]).to_numpy())
-                values.append(pc.list_flatten(table["feature_activations"]).to_numpy())
-                lengths.append(pc.list_value_length(table["feature_ids"]).to_numpy())
-        ends = np.cumsum(np.concatenate(lengths))
+        stored = self._parts("features" if "features" in self.tables else "pooled_features")
+        found = [active_in(table) for part in stored for table in sae_groups(part, sae)]
+        lengths, ids, values = (list(column) for column in zip(*found, strict=True)) if found else ([], [], [])
+        ends = np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *lengths]))
         columns: Any = (np.concatenate(values), np.concatenate(ids), ends) if ids else ([], [], ends)
         return csr_matrix(columns, shape=(len(ends) - 1, about[sae]))
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.runs.reader import keys_of
+from actkit.runs.reader import keys_of, lists_in
 from actkit.schemas import arrow_schema
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.reading import Sequences, columns_of, groups_of, line, lists_in
+from actkit.verify.tables.reading import Sequences, columns_of, groups_of, line
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 

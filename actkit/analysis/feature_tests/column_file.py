@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from actkit.analysis.columns import BLOCK, Columns, Floats, Ints, Part, blocks_of, checked
 from actkit.analysis.scratch_file import Spill
-from actkit.runs.reader import parts, places, sae_groups
+from actkit.runs.reader import active_in, parts, places, sae_groups
 
 NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
 
@@ -104,12 +103,7 @@ def pooled_columns(run: Path, sae: str, d_sae: int, sequence_ids: Ints) -> Colum
         for part in parts(run, "pooled_features"):
             for table in sae_groups(part, sae, READ):
                 at, wanted = places(sequence_ids, table["sequence_id"].to_numpy())
-                table = table.filter(pa.array(wanted))
-                lengths = pc.list_value_length(table["feature_ids"]).to_numpy()
-                yield (
-                    np.repeat(at[wanted], lengths),
-                    pc.list_flatten(table["feature_ids"]).to_numpy(),
-                    pc.list_flatten(table["feature_activations"]).to_numpy(),
-                )
+                lengths, ids, values = active_in(table.filter(pa.array(wanted)))
+                yield np.repeat(at[wanted], lengths), ids, values
 
     return ColumnFile(rows, len(sequence_ids), d_sae, run)

@@ -1,6 +1,5 @@
 """One feature of feedback: its pooled activation for both labels, and the figures that adjust for length and groups."""
 
-import numpy as np
 import plotly.graph_objects as go
 
 from actkit.numerals import signed
@@ -8,7 +7,7 @@ from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs, sql
 from actkit.plots.reward_detect.ranking import scores_of
 from actkit.plots.style import BLUE, CATEGORIES, GREEN, GREY, MARKS, MAX_POINTS, ORANGE, panels
 from actkit.plots.traces import DOTTED, error_bars, points
-from actkit.runs.reader import parts, sae_groups
+from actkit.runs.by_feature import positions_of_feature
 
 COMPARED = {
     "discovery": "auroc",
@@ -28,7 +27,9 @@ def feature(run: Source, pick: Pick) -> Drawn:
             f"Feature {pick.feature} of {sae} was not tested: no discovery text has it.", "feature_scores lists them"
         )
     number = row["feature_id"]
-    pooled = pooled_of(run, sae, number)
+    needs(run, "pooled_features")
+    active = positions_of_feature(run.path, sae, number)
+    pooled = dict(zip(active["sequence_id"].to_pylist(), active["activation"].to_pylist(), strict=True))
     made = panels(2, widths=[0.6, 0.4], height=440)
     sequences = run.table("sequences", ["sequence_id", "label"]).to_pylist()
     labels = {sequence["sequence_id"]: sequence["label"] for sequence in sequences}
@@ -75,19 +76,3 @@ def feature(run: Source, pick: Pick) -> Drawn:
         f"FROM 'RUN/pooled_features/*.parquet' JOIN 'RUN/sequences/*.parquet' s USING (sequence_id) WHERE sae = '{sql(sae)}'",
         opens="sequence",
     )
-
-
-def pooled_of(run: Source, sae: str, feature: int) -> dict[int, float]:
-    """sequence_id → pooled activation of one feature, where it is active."""
-    needs(run, "pooled_features")
-    found: dict[int, float] = {}
-    for part in parts(run.path, "pooled_features"):
-        for table in sae_groups(part, sae, ["sequence_id", "feature_ids", "feature_activations"]):
-            lengths = np.diff(table["feature_ids"].combine_chunks().offsets.to_numpy())
-            ids = table["feature_ids"].combine_chunks().flatten().to_numpy()
-            values = table["feature_activations"].combine_chunks().flatten().to_numpy()
-            at = np.flatnonzero(ids == feature)
-            owner = np.searchsorted(np.cumsum(lengths), at, side="right")
-            sequences = table["sequence_id"].to_numpy()[owner]
-            found |= dict(zip(sequences.tolist(), values[at].tolist(), strict=True))
-    return found

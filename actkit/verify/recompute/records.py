@@ -133,7 +133,8 @@ class Recomputing:
 
     def _features(self, sequence: StoredSequence, sae: Sae, table: pa.Table, read: Read, found: Recomputed) -> None:
         positions, n_active = table["position"].to_numpy(), table["n_active"].to_numpy()
-        ids, values = (lists_in(table, f"feature_{name}") for name in ("ids", "activations"))
+        both = (lists_in(table, f"feature_{name}") for name in ("ids", "activations"))
+        ids, values = (np.split(flat, np.cumsum(lengths)[:-1]) for flat, lengths in both)
         step = max(CHUNK // sae.d_sae, 1)
         for first in range(0, len(positions), step):
             x = read[sae.hook_point][torch.tensor(positions[first : first + step])]

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,13 +112,6 @@ def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[
             row, known = sequences.find(ids)
             start, end = (column[row] if len(column) else row for column in (sequences.start, sequences.n_tokens))
             yield Group(part, table, names[0], ids, positions, start, end, known, findings)
-
-
-def lists_in(table: pa.Table, column: str) -> tuple[npt.NDArray[Any], Ints]:
-    """A column of lists: all values end to end, and the length [n] of each row's."""
-    lists = table[column].combine_chunks()
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    return pc.list_flatten(lists).to_numpy(zero_copy_only=False), lengths.astype(np.int64)
 
 
 def line(error: Exception) -> str:
