@@ -1,5 +1,7 @@
 """Numbers as sentences, pictures and pages show them: with a minus that is one, powers of ten, shares in percent."""
 
+import math
+
 TIMES = "\u00a0×\u00a0"
 """No line ends within a number."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -12,6 +14,13 @@ def signed(value: float, spec: str = "g") -> str:
     return digits.replace("-", "−") + raised
 
 
-def percent(share: float, digits: int = 0) -> str:
-    """A share of 0 to 1, in percent."""
-    return f"{100 * share:.{digits}f} %"
+def percent(share: float, of: int = 0) -> str:
+    """A share of 0 to 1, in percent: whole ones, or as exact as a share of `of` things is, in three digits at most.
+
+    One of 126 things is 0.8 % of them: more digits of 12 / 126 than "10 %" would say what nobody measured.
+    """
+    places = 0
+    if of and 0 < share < math.inf:
+        first = -math.floor(math.log10(100 * share))  # the place after the point of the first digit that is none of 0
+        places = max(0, min(first + 2, max(first, math.floor(math.log10(of)) - 2)))
+    return f"{100 * share:.{places}f} %"

@@ -13,4 +13,11 @@ def test_a_minus_is_one_and_powers_of_ten_are_raised() -> None:
     ]
     assert [signed(0.52, "+.2f"), signed(-0.52, "+.2f"), signed(1e-10, ".1e")] == ["+0.52", "−0.52", f"1.0{TIMES}10⁻¹⁰"]
     assert signed(float("nan")) == "nan" and signed(1.0, ".0e") == f"1{TIMES}10⁰"
-    assert [percent(0.125), percent(1.0), percent(0.00123, 2)] == ["12 %", "100 %", "0.12 %"]
+
+
+def test_a_share_is_as_exact_as_what_it_is_a_share_of() -> None:
+    """12 of 126 tokens were 9.524 % of them."""
+    assert [percent(0.125), percent(1.0), percent(0.0)] == ["12 %", "100 %", "0 %"]
+    assert [percent(12 / 126, 126), percent(1 / 126, 126), percent(1 / 7, 7)] == ["10 %", "0.8 %", "14 %"]
+    assert [percent(123 / 1000, 1000), percent(1 / 1000, 1000)] == ["12.3 %", "0.1 %"]
+    assert [percent(0.451234, 10**6), percent(3 / 10**6, 10**6), percent(0, 9)] == ["45.1 %", "0.0003 %", "0 %"]

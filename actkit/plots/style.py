@@ -1,12 +1,15 @@
 """The style of every picture: colours that colour-blind readers can tell, light and dark, and labels that are only text."""
 
 import html
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from actkit.numerals import signed
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY = (
     "#2b7bba",
@@ -152,6 +155,24 @@ def wrapped(text: str, width: int) -> list[str]:
 
 LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
 """A logarithmic axis with marks at 1, 2 and 5; without a format plotly writes 5 for 0.5 and for 50 alike."""
+
+
+FEWEST = 1e-7
+"""The smallest share that an axis has a mark at."""
+DETAIL = 0.001
+"""A logarithmic axis of shares that begins below this has marks at powers of ten alone."""
+
+
+def shares(least: float = 0.0) -> dict[str, Any]:
+    """An axis of shares, marked in percent: from 0 to 1, or logarithmic from `least` on."""
+    if not least:
+        marks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    else:
+        steps = (1,) if least < DETAIL else (1, 2, 5)
+        powers = [10.0**power for power in range(round(math.log10(FEWEST)), 1)]
+        marks = [step * power for power in powers for step in steps if step * power <= 1]
+    texts = [f"{100 * mark:g} %" if 100 * mark >= 1e-4 else f"{signed(100 * mark, '.0e')} %" for mark in marks]
+    return {**({"type": "log"} if least else {}), "tickvals": marks, "ticktext": texts}
 
 
 def counts(most: float) -> dict[str, Any]:

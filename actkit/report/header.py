@@ -24,7 +24,8 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     for sae in facts.get("saes", ()):
         about = f"{sae['name']}, {sae['d_sae']:,} features at {sae['hook_point']}"
         rows.append(("SAE", about))
-    rows += [("SAE health", _health(row)) for row in facts.get("health", ())]
+    sizes = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
+    rows += [("SAE health", _health(row, sizes.get(row.get("sae"), 0))) for row in facts.get("health", ())]
     rows += [
         (
             "records",
@@ -65,7 +66,7 @@ def verified(run: Path, facts: Mapping[str, Any]) -> str:
         return ("every file and number as written" if right else f"{len(problems) or 'some'} problems found") + worst
     if facts.get("verify"):
         return f"{facts['verify'].get('records', 0):,} records computed again while it ran{_worst(facts['verify'])}"
-    return "not yet: actkit verify RUN --recompute 20"
+    return f"not yet: actkit verify {shlex.quote(run.name)} --recompute 20"
 
 
 def _worst(found: Mapping[str, Any]) -> str:
@@ -74,11 +75,11 @@ def _worst(found: Mapping[str, Any]) -> str:
     return f"; worst error against the plain model {signed(max(errors), '.1e')}" if errors else ""
 
 
-def _health(row: Mapping[str, Any]) -> str:
+def _health(row: Mapping[str, Any], d_sae: int) -> str:
     if not row.get("n_tokens"):
         return "no token but special ones"
     explained = row.get("explained_variance")
-    silent, dense = (percent(row[of], 1) for of in ("dead_fraction", "dense_fraction"))
+    silent, dense = (percent(row[of], d_sae) for of in ("dead_fraction", "dense_fraction"))
     return (
         f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
         f"{silent} silent and {dense} dense features, {row['n_tokens']:,} tokens"

@@ -123,7 +123,7 @@ def _about_several(n_tested: int) -> Iterator[str]:
     """What is to be said where several verdicts are given: each is at LEVEL for itself."""
     if n_tested > 1:
         yield (
-            f"{n_tested} interventions are reported, each tested at p <= {LEVEL:g}: chance alone would show up to "
+            f"{n_tested} interventions are reported, each tested at p ≤ {LEVEL:g}: chance alone would show up to "
             f"{LEVEL * n_tested:.2g} of them; q is over all of them"
         )
 

@@ -127,7 +127,7 @@ def verdict(row: Mapping[str, Any], budget: float) -> str:
         parts.append(f"p = {spelled(among)} among all layers and methods that were tried")
     few = _number(row["n_controls"]) or 0
     if not shown and 0 < few < 1 / LEVEL - 1:
-        parts.append(f"{few:.0f} controls are too few for p <= {LEVEL}")
+        parts.append(f"{few:.0f} controls are too few for p ≤ {LEVEL}")
     return "; ".join(parts)
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
+from actkit.cli.screen.pasted import to_paste
 from actkit.errors import in_short, listed
 from actkit.numerals import percent, signed
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
@@ -53,8 +54,9 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         screen.print(f"  {name}: {said}", markup=False)
     _show_input(facts, screen)
     _show_records(facts, screen)
+    sizes = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
     for row in facts.get("health", ()):
-        screen.print(f"  {row['sae']}: {_health(row)}", markup=False)
+        screen.print(f"  {row['sae']}: {_health(row, sizes.get(row['sae'], 0))}", markup=False)
     if facts.get("verify"):
         screen.print(f"  {verified(facts['verify'])}", markup=False)
     for text in facts.get("warnings", ()):
@@ -116,7 +118,7 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(f"  the first rejected: {facts['first_rejected']}", markup=False)
     if counts["rejected"] >= MANY_REJECTED * counts["read"] > 0:
         share = f"{percent(counts['rejected'] / counts['read'])} of the {facts['unit']}s were rejected"
-        say("warning", f"{share}: {'; '.join(kept_by(facts['rejected_reasons']))}", screen=screen)
+        say("warning", to_paste(f"{share}: {'; '.join(kept_by(facts['rejected_reasons']))}"), screen=screen)
 
 
 def show_reasons(facts: Mapping[str, Any], screen: Console) -> None:
@@ -157,13 +159,13 @@ def kept_by(reasons: Mapping[str, int]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _health(row: Mapping[str, Any]) -> str:
+def _health(row: Mapping[str, Any], d_sae: int) -> str:
     if not row["n_tokens"]:
         return "no token but special ones"
     explained = row["explained_variance"]
     return (
         f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
-        f"{percent(row['dead_fraction'], 1)} of features silent, {percent(row['dense_fraction'], 1)} dense, "
+        f"{percent(row['dead_fraction'], d_sae)} of features silent, {percent(row['dense_fraction'], d_sae)} dense, "
         f"on {counted(row['n_tokens'], 'token')}"
     )
 

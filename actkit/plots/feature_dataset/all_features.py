@@ -11,7 +11,7 @@ from actkit.numerals import percent
 from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs, sql
-from actkit.plots.style import BLUE, LOG, MAX_POINTS, ORANGE, figure, panels, plain, wholes
+from actkit.plots.style import BLUE, LOG, MAX_POINTS, ORANGE, figure, panels, plain, shares, wholes
 from actkit.plots.traces import DIAGONAL, band, line, points
 
 DENSE = 0.1
@@ -28,11 +28,11 @@ def map_(run: Source, pick: Pick) -> Drawn:
     if not len(alive):
         raise LackingError("No feature is active on any token that is not special.", "another SAE or layer")
     shown = alive[:: max(1, -(-len(alive) // MAX_POINTS))]
-    hover = "feature %{customdata}: density %{x:.3%}, largest %{y:.3g}<extra></extra>"
+    hover = "feature %{customdata}: density %{x:.2p}, largest %{y:.3g}<extra></extra>"
     marker = {"size": 4, "opacity": 0.75}
     shown_as = points(density[shown], most[shown], hover, ids[shown].tolist(), marker, showlegend=False)
     made = figure(shown_as, height=460)
-    made.update_xaxes(title="density: share of the tokens", **{**LOG, "dtick": 1, "tickformat": "~%"})
+    made.update_xaxes(title="density: share of the tokens", **shares(float(density[shown].min())))
     made.update_yaxes(title="largest activation", **LOG)
     return Drawn(
         made,
@@ -76,7 +76,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
         ticks = list(range(int(np.floor(np.log10(alive.min()))), 1)) if len(alive) else [0]
         made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(tick) for tick in ticks], row=1, col=2)
         made.update_yaxes(title="features", row=1, col=2)
-        said = f" Of {len(density):,} features {percent((density == 0).mean(), 1)} are silent and {percent((density > DENSE).mean(), 1)} dense (above {percent(DENSE)}, dotted)."
+        said = f" Of {len(density):,} features {percent((density == 0).mean(), len(density))} are silent and {percent((density > DENSE).mean(), len(density))} dense (above {percent(DENSE)}, dotted)."
     n = int(sum(histogram.sum() for _, histogram in kept))
     return Drawn(
         made,
@@ -96,4 +96,4 @@ def stats_of(run: Source, pick: Pick, columns: list[str]) -> tuple[str, Any]:
 
 
 def _percent(power: int) -> str:
-    return f"{100 * 10.0**power:g}%"
+    return f"{100 * 10.0**power:g} %"

@@ -45,7 +45,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
         if row and row.get("histogram")
         else "Exact over the run's tokens, special ones included; there is no interval."
     )
-    rate = f", {percent(row['density'], 3)} of the tokens" if row and row.get("density") is not None else ""
+    rate = f", {percent(row['density'], _n_tokens(row))} of the tokens" if row and row.get("density") is not None else ""
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
@@ -112,10 +112,15 @@ def _row(run: Source, sae: str, number: int) -> dict[str, Any] | None:
         return None
     names = [
         name
-        for name in ("sae", "feature_id", "density", "max", "histogram")
+        for name in ("sae", "feature_id", "n_active", "density", "max", "histogram")
         if name in columns_of(run, "feature_stats")
     ]
     table = run.table("feature_stats", names)
     here = table.filter(pc.and_(pc.equal(table["sae"], sae), pc.equal(table["feature_id"], number)))
     found: dict[str, Any] | None = here.to_pylist()[0] if len(here) else None
     return found
+
+
+def _n_tokens(row: dict[str, Any]) -> int:
+    """How many tokens a feature's density is a share of."""
+    return round(row.get("n_active", 0) / row["density"]) if row["density"] else 0

@@ -9,7 +9,7 @@ from actkit.plots.feature_dataset.all_features import EXACT
 from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import d_sae_of, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, sql
-from actkit.plots.style import MAX_POINTS, figure, plain, visible
+from actkit.plots.style import MAX_POINTS, figure, plain, shares, visible
 from actkit.plots.traces import points
 
 
@@ -23,19 +23,18 @@ def search(run: Source, pick: Pick) -> Drawn:
     order = np.argsort(-found.f1, kind="stable")[:MAX_POINTS]
     order = order[found.hits[order] > 0]
     best = order[0] if len(order) else 0
-    hover = "feature %{customdata}: recall %{x:.1%}, precision %{y:.1%}<extra></extra>"
+    hover = "feature %{customdata}: recall %{x:.2p}, precision %{y:.2p}<extra></extra>"
     marker = {"size": 6, "opacity": 0.8}
     shown = points(found.recall[order], found.precision[order], hover, order.tolist(), marker, showlegend=False)
     made = figure(shown, height=440)
-    made.update_xaxes(
-        title="recall: share of these tokens on which it is active", tickformat=".0%", range=[-0.02, 1.03]
-    )
-    made.update_yaxes(title="precision: share of its tokens that are these", tickformat=".0%", range=[-0.02, 1.03])
+    ends = [-0.02, 1.03]
+    made.update_xaxes(title="recall: share of these tokens on which it is active", range=ends, **shares())
+    made.update_yaxes(title="precision: share of its tokens that are these", range=ends, **shares())
     return Drawn(
         made,
         f"Which features are active on {plain(token.replace(' ', '·'), 20)}",
         f"{found.n_tokens:,} tokens with this text and {len(order):,} features of {plain(sae)} that are active on one of them; best by F1: feature "
-        f"{best}, recall {percent(found.recall[best], 1)}, precision {percent(found.precision[best], 1)}. {EXACT}",
+        f"{best}, recall {percent(found.recall[best], found.n_tokens)}, precision {percent(found.precision[best], int(found.active[best]))}. {EXACT}",
         f"SELECT feature_id, count(*) AS hits FROM 'RUN/feature_positions/*.parquet' JOIN 'RUN/tokens/*.parquet' USING (sequence_id, position)\n"
         f"WHERE sae = '{sql(sae)}' AND token = '{sql(visible(token))}' GROUP BY 1 ORDER BY hits DESC",
         opens="feature",

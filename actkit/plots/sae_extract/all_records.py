@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import d_sae_of, sae_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, sql
-from actkit.plots.style import CATEGORIES, HEAT, LOG, MAX_POINTS, colour_bar, figure, plain
+from actkit.plots.style import CATEGORIES, HEAT, MAX_POINTS, colour_bar, figure, plain, shares
 from actkit.plots.traces import diagonal, points
 
 FEATURES, RECORDS = 40, 60
@@ -86,12 +86,12 @@ def sides(run: Source, pick: Pick) -> Drawn:
     shown = np.flatnonzero(active.sum(axis=0) > 0)
     shown = shown[np.argsort(-active[:, shown].sum(axis=0), kind="stable")][:MAX_POINTS]
     ends = [float(rates[:, shown].min()), float(rates[:, shown].max())]
-    hover = "feature %{customdata}: prompt %{x:.2%}, response %{y:.2%}<extra></extra>"
+    hover = "feature %{customdata}: prompt %{x:.2p}, response %{y:.2p}<extra></extra>"
     marker = {"size": 5, "opacity": 0.75}
     features = points(rates[0, shown], rates[1, shown], hover, shown.tolist(), marker, name="a feature")
     made = figure(diagonal(ends), features, height=480)
-    made.update_xaxes(title="share of prompt tokens", **{**LOG, "tickformat": "~%"})
-    made.update_yaxes(title="share of response tokens", **{**LOG, "tickformat": "~%"})
+    made.update_xaxes(title="share of prompt tokens", **shares(ends[0]))
+    made.update_yaxes(title="share of response tokens", **shares(ends[0]))
     return Drawn(
         made,
         "Which features belong to prompts, which to responses",

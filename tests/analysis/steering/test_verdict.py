@@ -71,7 +71,7 @@ def test_of_what_was_chosen_the_layers_that_were_tried_count() -> None:
 
 def test_too_few_controls_are_named() -> None:
     row = {**ROW, "n_controls": 10, "p_value": 1 / 11}
-    assert verdict(row, 0.1).endswith("10 controls are too few for p <= 0.05")
+    assert verdict(row, 0.1).endswith("10 controls are too few for p ≤ 0.05")
 
 
 def test_numbers_as_in_a_text() -> None:
