@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal, Protocol
 
 import plotly.graph_objects as go
@@ -79,9 +80,18 @@ def needs(run: Source, table: str, *columns: str) -> None:
         there = set(columns_of(run, table))
         lacking = [name for name in columns if name not in there]
         if lacking:
-            raise LackingError(
-                f"{table} of this run has no column {lacking[0]}: an older actkit wrote it.", "make the run again"
-            )
+            raise without(run, f"{table} of this run has no column {lacking[0]}")
+
+
+def without(run: Source, what: str) -> LackingError:
+    """The sentence in place of a picture whose run lacks something that runs of this actkit have: it is old or damaged."""
+    wrote, own = run.facts.get("versions", {}).get("actkit"), version("actkit")
+    if wrote != own:
+        by = f"actkit {wrote}" if wrote else "another actkit"
+        return LackingError(f"{what}: {by} wrote it, and this is {own}.", "make the run again")
+    return LackingError(
+        f"{what}, which runs of actkit {own} have: it is not as it was written.", f"actkit verify {run.path}"
+    )
 
 
 def columns_of(run: Source, table: str) -> list[str]:

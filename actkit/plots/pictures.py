@@ -7,7 +7,7 @@ import re
 
 from actkit.errors import UsageError
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
-from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source
+from actkit.plots.picture import Drawn, Pick, Picture, Source, without
 from actkit.plots.style import titles_apart
 
 OF_COMMAND: dict[str, tuple[Picture, ...]] = {
@@ -42,9 +42,6 @@ def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
         found = picture.draw(run, pick)
     except KeyError as error:
         named = re.search(r"[\"'(](\w+)[\"')]", str(error))
-        raise LackingError(
-            f"This run has no column {named[1] if named else 'for it'}, which an older actkit did not write.",
-            "make the run again",
-        ) from error
+        raise without(run, f"This run has no {named[1] if named else 'entry for it'}") from error
     titles_apart(found.figure)
     return found

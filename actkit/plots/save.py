@@ -1,13 +1,16 @@
 """A picture as a file: HTML by plotly alone, SVG, PNG and PDF by kaleido, which drives a browser."""
 
+import html
 from pathlib import Path
 
 from actkit.errors import UsageError, writing
 from actkit.plots.picture import Drawn
-from actkit.plots.style import themed, titled
+from actkit.plots.style import plain, themed, titled
 from actkit.runs.atomic_files import write_whole
 
 FORMATS = ("svg", "png", "pdf", "html")
+LONGEST = 1_000
+"""Characters of a title or a sentence that is read out."""
 PNG_SCALE = 2
 """Pixels of a PNG for each of the figure's."""
 
@@ -23,13 +26,23 @@ def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path
     made = themed(titled(drawn.figure, drawn.title, drawn.says, width), dark)
     if suffix == "html":
         page = made.to_html(include_plotlyjs=True, full_html=True, div_id="picture", config={"responsive": True})
-        data = page.encode()
+        head = f'<html lang="en">\n<head><title>{html.escape(plain(drawn.title, LONGEST))}</title>'
+        data = page.replace("<html>\n<head>", head, 1).encode()
     else:
         data = _image(made, suffix)
+        data = _told(data, drawn) if suffix == "svg" else data
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write(data))
     return path
+
+
+def _told(svg: bytes, drawn: Drawn) -> bytes:
+    """The drawing with what it shows in words, for who has it read out."""
+    title, says = (html.escape(plain(text, LONGEST)) for text in (drawn.title, drawn.says))
+    own = f' role="img" aria-labelledby="title desc"><title id="title">{title}</title><desc id="desc">{says}</desc>'
+    root, rest = svg.decode().split(">", 1)
+    return (root + own + rest).encode()
 
 
 def _image(made: object, suffix: str) -> bytes:

@@ -1,11 +1,13 @@
 """Pictures: each says what it shows, its numbers come from the query under it, and texts of a run are only text."""
 
+import html
 import io
 import json
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
 import duckdb
 import numpy as np
@@ -17,6 +19,7 @@ from rich.console import Console
 from actkit.cli.screen.ranking import show_ranking
 from actkit.errors import ActkitError, UsageError
 from actkit.plots import dpo
+from actkit.plots import save as saving
 from actkit.plots.feature_dataset.token_search import features_of_token
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of
@@ -58,7 +61,10 @@ def test_every_picture_has_titles_a_number_of_samples_and_a_query_that_runs(
         layout = found.figure.layout
         assert layout.legend.y >= 1, "a legend below the axes meets their titles"
         for axis in (axis for axis in map(layout.__getitem__, ("xaxis", "yaxis")) if axis.type == "log"):
-            assert axis.tickformat, "without a format 0.5 and 50 are both written 5"
+            assert axis.tickformat or axis.ticktext, "without a format 0.5 and 50 are both written 5"
+        for axis in map(layout.__getitem__, ("xaxis", "yaxis")):
+            assert "%" not in str(axis.tickformat), "per cent stand apart from their number"
+            assert not any(TYPED.search(str(text)) for text in axis.ticktext or ())
         for band in (
             shape for shape in layout.shapes if shape.type == "rect" and shape.xref == "x" and layout.xaxis.range
         ):
@@ -170,7 +176,12 @@ def test_a_run_of_an_older_actkit_is_drawn_without_the_columns_that_came_later(
         part = next((old / "sequences").glob("*.parquet"))
         pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["record_id"]), part)
         needing = next(picture for picture in pictures_of(open_run(old)) if picture.name in ("pair", "document"))
-        with pytest.raises(LackingError, match="no column record_id"):
+        with pytest.raises(LackingError, match="no record_id, which runs of actkit .* have: it is not as it was"):
+            drawn(needing, open_run(old), Pick())
+        facts = json.loads((old / "run.json").read_text())
+        facts["versions"]["actkit"] = "0.0.1"
+        (old / "run.json").write_text(json.dumps(facts))
+        with pytest.raises(LackingError, match=r"no record_id: actkit 0\.0\.1 wrote it, and this is "):
             drawn(needing, open_run(old), Pick())
 
 
@@ -222,6 +233,14 @@ def test_the_command_line_lists_and_writes_pictures(
     found = actkit("plot", run, "layers", "-o", tmp_path / "x.html")
     assert found.status == 0 and found.out.strip() == str(tmp_path / "x.html") and "12 pairs" in found.err
     assert "cdn.plot.ly" not in (tmp_path / "x.html").read_text().split("<script", 2)[1]
+    shown = draw(open_run(run), "layers")
+    assert f"<title>{html.escape(shown.title)}</title>" in (tmp_path / "x.html").read_text()
+    svg = '<svg class="main-svg" viewBox="0 0 9 9"><rect width="1"/></svg>'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "_image", lambda *_: svg.encode())
+        root = ElementTree.fromstring(save(shown, tmp_path / "told.svg").read_text())
+    assert root.get("role") == "img" and [child.tag for child in root] == ["title", "desc", "rect"]
+    assert [child.text for child in root][:2] == [shown.title, shown.says]
     again = actkit("plot", run, "layers", "-o", tmp_path / "x.html")
     assert again.status == 2 and "exists already" in again.err
     assert "layers" in actkit("plot", run, "nothing", "-o", tmp_path / "y.html").err
