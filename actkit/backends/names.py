@@ -1,5 +1,6 @@
 """Names of models and of SAEs as they are given: which of them are directories, and how an error shows the others."""
 
+import json
 import os
 from pathlib import Path
 
@@ -28,6 +29,19 @@ def is_hub_id(name: str) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def names_in(folder: str) -> list[str]:
+    """Which models a directory says it is: of the hub's cache the repository, of another what was saved there."""
+    parts = (*Path(folder).absolute().parts, *Path(folder).resolve().parts)
+    found = {part.removeprefix("models--").replace("--", "/") for part in parts if part.startswith("models--")}
+    try:
+        saved = json.loads(Path(folder, "config.json").read_text(encoding="utf-8")).get("_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        saved = None
+    if isinstance(saved, str) and saved and not is_directory(saved) and is_hub_id(saved):
+        found.add(saved)
+    return sorted(found)
 
 
 def check_name(location: str, spec: ModelSpec) -> None:

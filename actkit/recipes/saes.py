@@ -8,8 +8,10 @@ import torch
 
 from actkit.backends import Description, auto, repository
 from actkit.backends.kernel_choice import bfloat16_speed
+from actkit.backends.names import is_directory, names_in
 from actkit.backends.saes import sae_lens as sae_backend
 from actkit.backends.saes.sae import Sae
+from actkit.bundled import TINY
 from actkit.config import SaeDtype, SaeSpec, TokenSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import D_MODEL_WIDE
@@ -140,10 +142,22 @@ def _doubts(sae: Sae, description: Description) -> list[str]:
         )
     if sae.prepend_bos and description.tokenizer.bos_token_id is None:
         found.append(f"{sae.name} was trained on contexts that begin with BOS, and the tokenizer has none")
-    given = {_bare(description.spec.name), _bare(description.location)}
-    if sae.model_name and not {_bare(sae.model_name), _bare(repository.locate(_bare(sae.model_name)))} & given:
-        found.append(f"{sae.name} was trained on {sae.model_name}, but the model is {description.spec.name}")
+    if sae.model_name:
+        found += _of_another_model(sae.name, sae.model_name, description)
     return found
+
+
+def _of_another_model(sae: str, trained_on: str, description: Description) -> list[str]:
+    """A warning where the SAE's model has another name; a directory may be that model under any name."""
+    name, location = description.spec.name, description.location
+    own = is_directory(location) and location != str(TINY)
+    says = names_in(location) if own else []
+    if {_bare(trained_on), _bare(repository.locate(_bare(trained_on)))} & {_bare(at) for at in (name, location, *says)}:
+        return []
+    if own and not says:
+        return [f"{sae} was trained on {trained_on}; whether {name} is that model, its files do not say"]
+    of = f"{name}, saved as {says[0]}" if own else name
+    return [f"{sae} was trained on {trained_on}, but the model is {of}"]
 
 
 def _beginnings(saes: Sequence[Sae]) -> list[str]:

@@ -1,6 +1,7 @@
 """`sae-extract`: features at the right token, equal to the SAE on the plain model, merged back without loss."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,14 @@ import torch
 
 from actkit.backends import describe
 from actkit.backends.saes import sae_lens as backend
+from actkit.bundled import TINY
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import InputError, ModelError, UsageError
 from actkit.export.formats import export
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
-from actkit.recipes.saes import SaeReport
+from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import SparseSpec
 from tests.backends.saes.test_sae import saved
 
@@ -144,6 +146,28 @@ def test_odd_pairings_are_warned_about(tmp_path: Path) -> None:
     assert "odd was trained on some-base-model, but the model is tiny" in warnings
     assert "explains less than nothing" in warnings
     assert extracted(tmp_path, SAMPLES * 10, save_all_tokens=True).facts["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "saved_as", "said"),
+    [
+        ("models--me--some-base-model/snapshots/0123", None, None),
+        ("mine", "me/some-base-model", None),
+        ("some-base-model", None, None),
+        ("mine", None, "odd was trained on some-base-model; whether {} is that model, its files do not say"),
+        ("mine", "me/other", "odd was trained on some-base-model, but the model is {}, saved as me/other"),
+    ],
+)
+def test_a_directory_is_not_said_to_be_another_model_for_its_name(
+    folder: str, saved_as: str | None, said: str | None, tmp_path: Path
+) -> None:
+    model = tmp_path / folder
+    shutil.copytree(TINY, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | ({"_name_or_path": saved_as} if saved_as else {})))
+    odd = saved("standard", tmp_path / "odd", d_in=192, model_name="some-base-model")
+    report = SaeReport(load_saes([SaeSpec(path=str(odd))], "cpu"), describe(ModelSpec(str(model), device="cpu")))
+    assert [text for text in report.warnings if "trained on some" in text] == ([said.format(model)] if said else [])
 
 
 def test_contexts_longer_than_the_sae_knows_are_warned_about(tmp_path: Path) -> None:
