@@ -99,7 +99,7 @@ class LiveRun:
                 if n >= ROWS:
                     return
                 n += 1
-                yield [*(row[name] for name in columns[:5]), "live", beginning(row["text"] or "")]
+                yield [*(row[name] for name in columns[:5]), "live", beginning(row["text"] or ""), row["parent_id"]]
 
     def _tokens(self) -> list[Any]:
         if not self.scales:

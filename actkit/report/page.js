@@ -4,6 +4,8 @@
 const $ = (id) => document.getElementById(id);
 const LIVE = document.documentElement.dataset.live === "true";
 const AROUND = 24;
+const PAPER = 680;  // pixels of a picture on a sheet of A4
+const NAME = document.title;
 const SHORT = 16;  // characters of a cell that no line break may take apart
 const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/u;
 
@@ -38,7 +40,12 @@ function visible(text, folded) {
 const number = (value, digits = 3) => value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toLocaleString("en", {maximumSignificantDigits: digits}).replace("-", "−");
 const fixed = (value) => value === null || value === undefined ? "–" : value.toFixed(3);
 const count = (value) => value === null || value === undefined ? "–" : value.toLocaleString("en");
-const percent = (value) => value === null || value === undefined ? "–" : (100 * value).toPrecision(3) + " %";
+// A share of `of` things, as exact as a share of so many is, in three digits at most: as numerals.py has it.
+function percent(value, of) {
+  if (value === null || value === undefined) return "–";
+  const first = value > 0 ? -Math.floor(Math.log10(100 * value)) : 0;
+  return (100 * value).toFixed(Math.max(0, Math.min(first + 2, Math.max(first, Math.floor(Math.log10(Math.max(of, 1))) - 2)))) + " %";
+}
 
 // Blocks: base64 of gzip, unpacked when they are asked for and kept.
 async function unpacked(base64) {
@@ -89,7 +96,26 @@ async function feature(run, sae, id) {
 // Tokens
 function heat(level) { return level ? "background: rgba(var(--heat), " + (0.08 + 0.72 * level / 255).toFixed(3) + ")" : ""; }
 function signed(share) { const a = Math.min(1, Math.abs(share)); return a < 0.02 ? "" : "background: rgba(" + (share > 0 ? "43, 123, 186" : "var(--below)") + ", " + (0.75 * a).toFixed(3) + ")"; }
-function token(text, about) { return el("bdi", {class: "tok" + (about.special ? " special" : "") + (about.branch ? " branch" : "") + (about.at ? " at" : ""), style: about.style, tabindex: about.hover ? "0" : null, "data-position": about.position, on: about.hover ? {mouseenter: about.hover, focus: about.hover, mouseleave: unhover, blur: unhover, click: about.click || (() => {})} : {}}, visible(text, about.folded)); }
+function token(text, about) { return el("bdi", {class: "tok" + (about.special ? " special" : "") + (about.branch ? " branch" : "") + (about.at ? " at" : ""), style: about.style, tabindex: about.hover ? "-1" : null, "data-position": about.position, on: about.hover ? {mouseenter: about.hover, focus: about.hover, mouseleave: unhover, blur: unhover, click: about.click || (() => {})} : {}}, visible(text, about.folded)); }
+// Of the tokens of a strip, or the buttons of a picture, one is a stop of Tab; the arrow keys go on to the others.
+function roving(box, name) {
+  const items = [...box.querySelectorAll("[tabindex]")];
+  items.forEach((item, at) => { item.tabIndex = at ? -1 : 0; });
+  if (items.length) { box.dataset.roving = ""; box.setAttribute("role", "group"); box.setAttribute("aria-label", name); }
+  return box;
+}
+function moved(event) {
+  const box = event.target.closest("[data-roving]");
+  if (!box) return false;
+  const items = [...box.querySelectorAll("[tabindex]")], here = items.indexOf(event.target), last = items.length - 1;
+  const ahead = getComputedStyle(box).direction === "rtl" ? -1 : 1;
+  const to = {ArrowRight: here + ahead, ArrowLeft: here - ahead, Home: 0, End: last}[event.key];
+  if (to !== undefined) { const next = items[Math.max(0, Math.min(last, to))]; event.target.tabIndex = -1; next.tabIndex = 0; next.focus(); }
+  else if (event.key === "Enter" || event.key === " ") event.target.click();
+  else return false;
+  event.preventDefault();
+  return true;
+}
 function hover(event, ...lines) {
   const box = $("hover");
   box.replaceChildren(...lines.map((line) => el("div", null, line)));
@@ -118,7 +144,7 @@ function strip(run, view, colour, from, to) {
       click: () => choose(run, view, at),
     }));
   });
-  return made;
+  return roving(made, "Tokens");
 }
 function scaleOf(run, sae, id) { return (runs[run].scales[sae] || [])[id] || 0; }
 function choose(run, view, at) {
@@ -150,7 +176,13 @@ function coloursOf(run, view, wanted) {
 function crumbs(run, ...more) { return el("p", {class: "crumbs"}, el("a", {href: "#/"}, "overview"), " › ", runs.length > 1 ? "AB"[run] + " › " : null, ...more); }
 async function sequencePage(run, id, wanted) {
   const view = await sequence(run, id);
-  if (!view) return [crumbs(run, "text " + id), el("p", null, "Text " + id + " is not in this page. "), notes(run)];
+  if (!view) {
+    const goOn = runs[run].sequences.filter((row) => row[7] === id);
+    if (!goOn.length) return [crumbs(run, "text " + id), el("p", null, "Text " + id + " is not in this page. "), notes(run)];
+    const said = "Text " + id + " is what " + (goOn.length > 1 ? "these texts begin" : "this text begins") + " with.";
+    const [above, heading, ...below] = await sequencePage(run, goOn[0][0], wanted);
+    return [above, heading, el("p", null, said), ...below];
+  }
   const siblings = [view];
   const paired = runs[run].sequences.filter((row) => row[1] === view.record_id && row[0] !== id && row[2] && view.side && row[5] !== null);
   for (const row of paired) { const other = await sequence(run, row[0]); if (other) siblings.push(other); }
@@ -195,7 +227,7 @@ async function contextRow(run, sae, page, context) {
     });
   }
   const value = levels[at] / 255 * page.scale;
-  return el("div", {class: "context"}, el("a", {class: "value", href: sequenceAt(run, sequenceId, sae, page.id), title: "the whole text"}, number(value)), el("div", {class: "strip", dir: "auto"}, texts.map((text, box) => token(text, {style: heat(levels[box]), at: box === at, folded: true, hover: (event) => hover(event, levels[box] ? "activation " + number(levels[box] / 255 * page.scale) : "not active")}))));
+  return el("div", {class: "context"}, el("a", {class: "value", href: sequenceAt(run, sequenceId, sae, page.id), title: "the whole text"}, number(value)), roving(el("div", {class: "strip", dir: "auto"}, texts.map((text, box) => token(text, {style: heat(levels[box]), at: box === at, folded: true, hover: (event) => hover(event, levels[box] ? "activation " + number(levels[box] / 255 * page.scale) : "not active")}))), "Tokens"));
 }
 async function featurePage(run, sae, id) {
   const page = await feature(run, sae, id);
@@ -203,13 +235,13 @@ async function featurePage(run, sae, id) {
   if (!page) return [crumbs(run, "feature " + id), el("p", null, "Feature " + id + " of ", el("bdi", null, visible(named)), " has no page here: it is not active, or left out. "), notes(run)];
   order = (runs[run].features[sae] || []).filter((row) => row[4] !== null || LIVE).map((row) => featureAt(run, sae, row[0]));
   const made = [crumbs(run, el("a", {href: "#/" + run + "/features"}, "features"), " › feature " + id), el("h1", null, "Feature " + id)];
-  made.push(facts([["SAE", named], ["active on", page.n_active === undefined ? null : count(page.n_active) + " tokens, " + percent(page.density)], ["mean", page.mean === undefined ? null : number(page.mean)], ["largest", number(page.scale)], ["rank", page.rank], ["AUROC", page.auroc === undefined ? null : fixed(page.auroc) + " (" + fixed(page.auroc_low) + " to " + fixed(page.auroc_high) + ")" + (page.auroc_heldout === undefined ? "" : ", held out " + fixed(page.auroc_heldout))], ["at equal length", page.auroc_length_adjusted === undefined ? null : fixed(page.auroc_length_adjusted)], ["q", page.q_value === undefined ? null : number(page.q_value)], ["elsewhere", page.url && /^https:\/\//.test(page.url) ? el("a", {href: page.url, rel: "noreferrer noopener", target: "_blank"}, page.url) : null]]));
+  made.push(facts([["SAE", named], ["active on", page.n_active === undefined ? null : count(page.n_active) + " tokens, " + percent(page.density, page.n_active / page.density)], ["mean", page.mean === undefined ? null : number(page.mean)], ["largest", number(page.scale)], ["rank", page.rank], ["AUROC", page.auroc === undefined ? null : fixed(page.auroc) + " (" + fixed(page.auroc_low) + " to " + fixed(page.auroc_high) + ")" + (page.auroc_heldout === undefined ? "" : ", held out " + fixed(page.auroc_heldout))], ["at equal length", page.auroc_length_adjusted === undefined ? null : fixed(page.auroc_length_adjusted)], ["q", page.q_value === undefined ? null : number(page.q_value)], ["elsewhere", page.url && /^https:\/\//.test(page.url) ? el("a", {href: page.url, rel: "noreferrer noopener", target: "_blank"}, page.url) : null]]));
   if (page.histogram) {
     const most = Math.log1p(Math.max(...page.histogram));
     made.push(el("h3", null, "Activations"), el("div", {class: "histogram", title: "logarithmic"}, page.histogram.map((n, bin) => el("i", {style: "height: " + (100 * Math.log1p(n) / most).toFixed(1) + "%", title: count(n) + " tokens from " + number(bin / page.histogram.length * page.scale)}))), el("p", {class: "legend"}, "0 to " + number(page.scale) + ", heights logarithmic"));
   }
   if (page.logits) made.push(el("h3", null, "Tokens that its decoder row raises and lowers most"), el("p", {class: "legend"}, page.logits.norm_folded ? "decoder row · unembedding, the final norm's weight multiplied in" : "decoder row · unembedding"), el("div", {class: "cols"}, ["top", "bottom"].map((end) => el("table", null, el("tbody", null, (page.logits[end] || []).map((one) => el("tr", null, el("td", null, el("bdi", null, visible(one.token).replace(/ /g, "·"))), el("td", {class: "n"}, number(one.logit)))))))));
-  if (page.co_active && page.co_active.length) made.push(el("h3", null, "Active together"), el("table", null, el("thead", null, el("tr", null, el("th", null, "feature"), el("th", {class: "n"}, "share"), el("th", {class: "n"}, "lift"))), el("tbody", null, page.co_active.map((one) => el("tr", null, el("td", null, el("a", {href: featureAt(run, sae, one.feature_id)}, one.feature_id)), el("td", {class: "n"}, percent(one.share)), el("td", {class: "n"}, number(one.lift)))))));
+  if (page.co_active && page.co_active.length) made.push(el("h3", null, "Active together"), el("table", null, el("thead", null, el("tr", null, el("th", null, "feature"), el("th", {class: "n"}, "share"), el("th", {class: "n"}, "lift"))), el("tbody", null, page.co_active.map((one) => el("tr", null, el("td", null, el("a", {href: featureAt(run, sae, one.feature_id)}, one.feature_id)), el("td", {class: "n"}, percent(one.share, page.n_active)), el("td", {class: "n"}, number(one.lift)))))));
   const rows = async (contexts) => (await Promise.all(contexts.map((one) => contextRow(run, sae, page, one)))).filter(Boolean);
   made.push(el("h3", null, "Strongest contexts"), el("p", {class: "legend"}, "one scale for all, 0 to " + number(page.scale) + "; a number opens the whole text"), ...(await rows(page.contexts)));
   const groups = [...new Set(page.quantiles.map((one) => one.quantile))].sort();
@@ -218,18 +250,19 @@ async function featurePage(run, sae, id) {
 }
 function table(columns, rows, most) {
   let shown = rows.slice(), by = null, down = true;
-  const body = el("tbody"), said = el("p", {class: "legend"});
+  const body = el("tbody"), heads = new Map(), said = el("p", {class: "legend"});
   const fill = () => { body.replaceChildren(...shown.slice(0, most).map((row) => el("tr", null, columns.map((column) => { const cell = column.cell ? column.cell(row) : column.value(row); return el("td", {class: !column.text ? "n" : String(cell).length <= SHORT ? "whole" : ""}, cell instanceof Node ? cell : column.text ? el("bdi", null, visible(cell === null || cell === undefined ? "" : cell)) : cell); })))); said.textContent = shown.length > most ? count(most) + " of " + count(shown.length) + " rows" : count(shown.length) + " rows"; };
-  const sort = (column) => { down = by === column ? !down : true; by = column; shown.sort((a, b) => { const x = column.value(a), y = column.value(b); if (x === y) return 0; if (x === null || x === undefined) return 1; if (y === null || y === undefined) return -1; return (x < y ? 1 : -1) * (down ? 1 : -1); }); fill(); };
+  const sort = (column) => { down = by === column ? !down : true; by = column; shown.sort((a, b) => { const x = column.value(a), y = column.value(b); if (x === y) return 0; if (x === null || x === undefined) return 1; if (y === null || y === undefined) return -1; return (x < y ? 1 : -1) * (down ? 1 : -1); }); for (const [of, head] of heads) { if (of === by) head.setAttribute("aria-sort", down === !of.negated ? "descending" : "ascending"); else head.removeAttribute("aria-sort"); } fill(); };
+  const headed = (column) => { const head = el("th", {class: column.text ? "" : "n", "data-sort": ""}, el("button", {type: "button", on: {click: () => sort(column)}}, column.name)); heads.set(column, head); return head; };
   fill();
-  return [said, el("table", {class: columns.some((column) => column.text) ? "" : "figures"}, el("thead", null, el("tr", null, columns.map((column) => el("th", {class: column.text ? "" : "n", "data-sort": "", tabindex: "0", on: {click: () => sort(column), keydown: (event) => { if (event.key === "Enter") sort(column); }}}, column.name)))), body)];
+  return [said, el("table", {class: columns.some((column) => column.text) ? "" : "figures"}, el("thead", null, el("tr", null, columns.map(headed))), body)];
 }
 function featuresPage(run) {
   const made = [crumbs(run, "features"), el("h1", null, "Features")];
   runs[run].features.forEach((rows, sae) => {
-    const every = [{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(run, sae, row[0])}, row[0])}, {name: "active on", value: (row) => row[1], cell: (row) => count(row[1])}, {name: "density", value: (row) => row[2], cell: (row) => percent(row[2])}, {name: "largest", value: (row) => row[3], cell: (row) => number(row[3])}];
+    const every = [{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(run, sae, row[0])}, row[0])}, {name: "active on", value: (row) => row[1], cell: (row) => count(row[1])}, {name: "density", value: (row) => row[2], cell: (row) => percent(row[2], row[1] / row[2])}, {name: "largest", value: (row) => row[3], cell: (row) => number(row[3])}];
     const columns = every.filter((column) => rows.some((row) => column.value(row) !== null));
-    if (rows.some((row) => row[5])) columns.push({name: "rank", value: (row) => row[5] === null ? null : -row[5], cell: (row) => count(row[5])}, {name: "AUROC", value: (row) => row[6], cell: (row) => fixed(row[6])}, {name: "q", value: (row) => row[7] === null ? null : -row[7], cell: (row) => number(row[7], 2)});
+    if (rows.some((row) => row[5])) columns.push({name: "rank", negated: true, value: (row) => row[5] === null ? null : -row[5], cell: (row) => count(row[5])}, {name: "AUROC", value: (row) => row[6], cell: (row) => fixed(row[6])}, {name: "q", negated: true, value: (row) => row[7] === null ? null : -row[7], cell: (row) => number(row[7], 2)});
     made.push(el("h3", null, el("bdi", null, visible(runs[run].saes[sae].name))), ...table(columns, rows, 1000));
   });
   made.push(notes(run));
@@ -247,7 +280,7 @@ function searchPage(text) {
     if (runs.length > 1) made.push(el("h2", null, "AB"[at]));
     if (!near.length) made.push(el("p", null, run.tokens.length ? "No token that occurs three times or more among the commonest texts reads so." : "This run has no features."));
     for (const [token, n, saes] of near) saes.forEach((rows, sae) => {
-      made.push(el("h3", null, el("bdi", null, visible(token).replace(/ /g, "·")), ", " + count(n) + " tokens"), ...table([{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(at, sae, row[0])}, row[0])}, {name: "recall", value: (row) => row[1] / n, cell: (row) => percent(row[1] / n)}, {name: "precision", value: (row) => row[1] / row[2], cell: (row) => percent(row[1] / row[2])}, {name: "active on both", value: (row) => row[1], cell: (row) => count(row[1])}], rows, 50));
+      made.push(el("h3", null, el("bdi", null, visible(token).replace(/ /g, "·")), ", " + count(n) + " tokens"), ...table([{name: "feature", value: (row) => row[0], cell: (row) => el("a", {href: featureAt(at, sae, row[0])}, row[0])}, {name: "recall", value: (row) => row[1] / n, cell: (row) => percent(row[1] / n, n)}, {name: "precision", value: (row) => row[1] / row[2], cell: (row) => percent(row[1] / row[2], row[2])}, {name: "active on both", value: (row) => row[1], cell: (row) => count(row[1])}], rows, 50));
     });
   });
   return made;
@@ -266,6 +299,7 @@ async function route() {
   if (first === undefined) {
     detail.hidden = true; over.hidden = false; order = [];
     document.documentElement.dataset.page = "overview";
+    document.title = NAME;
     return;
   }
   over.hidden = true; detail.hidden = false;
@@ -283,6 +317,8 @@ async function route() {
   } catch (error) { made = [crumbs(0, "?"), el("p", {class: "warning"}, String(error.message || error))]; }
   detail.replaceChildren(...made);
   scrollTo(0, 0);
+  const heading = detail.querySelector("h1");
+  if (heading) { document.title = heading.textContent + " · " + NAME; heading.tabIndex = -1; if (document.documentElement.dataset.ready) heading.focus({preventScroll: true}); }
   document.documentElement.dataset.page = location.hash;
 }
 
@@ -305,6 +341,15 @@ async function draw(place) {
     const custom = event.points[0].customdata, id = Array.isArray(custom) ? custom[0] : custom;
     if (id !== undefined && id !== null) location.hash = opens === "feature" ? featureAt(run, figure.sae || 0, id) : "#/" + run + "/" + opens + "/" + id;
   });
+  const said = place.closest("figure").querySelectorAll("h2, .says"), named = [...said].map((one) => one.textContent).join(". ");
+  place.querySelectorAll(".main-svg").forEach((drawing, at) => { if (at) drawing.setAttribute("aria-hidden", "true"); else { drawing.setAttribute("role", "img"); drawing.setAttribute("aria-label", named); } });
+  const reachable = () => {
+    const buttons = place.querySelectorAll(".modebar-btn:not([tabindex])");
+    for (const button of buttons) { button.tabIndex = -1; button.setAttribute("role", "button"); button.setAttribute("aria-label", button.dataset.title || "Plotly"); }
+    if (buttons.length) roving(place.querySelector(".modebar"), "Tools of this picture");
+  };
+  reachable();
+  place.on("plotly_afterplot", reachable);
   place.dataset.drawn = "true";
 }
 function setTheme(name) {
@@ -313,7 +358,7 @@ function setTheme(name) {
 }
 function keys(event) {
   if (event.target.matches("input, select, textarea")) { if (event.key === "Escape") event.target.blur(); return; }
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || moved(event)) return;
   if (event.key === "/") { if ($("search")) { event.preventDefault(); $("search").focus(); } }
   else if (event.key === "Escape") location.hash = "#/";
   else if (event.key === "j" || event.key === "k") {
@@ -332,6 +377,10 @@ async function begin() {
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
   $("theme").addEventListener("click", () => setTheme(dark() ? "light" : "dark"));
+  // On paper: light, and as wide as the paper.
+  let shown = null;
+  addEventListener("beforeprint", () => { if (shown) return; shown = document.documentElement.dataset.theme; setTheme("light"); for (const place of document.querySelectorAll(".plot[data-drawn]")) Plotly.relayout(place, {width: PAPER}); });
+  addEventListener("afterprint", () => { for (const place of document.querySelectorAll(".plot[data-drawn]")) Plotly.relayout(place, {width: null, autosize: true}); if (shown) setTheme(shown); shown = null; });
   addEventListener("keydown", keys);
   addEventListener("hashchange", route);
   if ($("search")) $("search").addEventListener("keydown", (event) => {
@@ -348,6 +397,8 @@ async function begin() {
   const source = await unpacked($("b-plotly").textContent), script = el("script", {src: URL.createObjectURL(new Blob([source], {type: "text/javascript"}))});
   await new Promise((done, failed) => { script.onload = done; script.onerror = failed; document.head.append(script); });
   for (const place of document.querySelectorAll(".plot")) { await draw(place); await new Promise((done) => setTimeout(done, 0)); }
+  const tester = $("js-plotly-tester");  // what plotly measures texts in
+  if (tester) tester.setAttribute("aria-hidden", "true");
   document.documentElement.dataset.drawn = "true";
 }
 begin();

@@ -47,7 +47,7 @@ class Page:
     number: int
     scales: list[Scale] = field(default_factory=list)
     sequences: list[list[Any]] = field(default_factory=list)
-    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text]."""
+    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text, id of what it continues]."""
     features: list[list[list[Any]]] = field(default_factory=list)
     """Of each SAE: [feature_id, n_active, density, largest activation, block, rank, auroc, q]."""
     n_sequences: int = 0
@@ -146,7 +146,7 @@ def _listed(view: dict[str, Any], block: str) -> list[Any]:
     skip = set(view["special"])
     text = beginning("".join(text for at, text in enumerate(view["texts"][: 2 * SNIPPET]) if at not in skip))
     about = [view["sequence_id"], view["record_id"], view.get("side"), view.get("label"), view["n_tokens"]]
-    return [*about, block, text]
+    return [*about, block, text, view["parent"]]
 
 
 def beginning(text: str) -> str:

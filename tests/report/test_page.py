@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import pytest
 
+from actkit.numerals import percent
 from actkit.report import write
 from actkit.report.write import write_report
 from actkit.runs.run import open_run
@@ -128,9 +129,9 @@ def test_search_finds_a_tokens_features_with_recall_and_precision(
         f1 = [found.f1[int(row[0])] for row in rows]
         assert f1 == sorted(f1, reverse=True) and f1[0] == pytest.approx(found.f1[best])
         for row in rows:
-            recall, precision = (float(cell.removesuffix(" %")) / 100 for cell in row[1:3])
-            assert recall == pytest.approx(found.recall[int(row[0])], rel=0.01)
-            assert precision == pytest.approx(found.precision[int(row[0])], rel=0.01)
+            number = int(row[0])
+            shares = (found.recall[number], found.n_tokens), (found.precision[number], int(found.active[number]))
+            assert row[1:3] == [percent(*share) for share in shares]
         assert not seen.problems
 
 
