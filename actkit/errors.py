@@ -16,6 +16,9 @@ options by their flags. From Python, `str(error)`, which is what a traceback sho
 
 import os
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +110,13 @@ class RecordError(Exception):
         self.field = field
         self.reason = reason
         self.found = found
+
+
+def own_python() -> str:
+    """What starts, in a line to paste, the Python that has actkit's packages: `python`, where a shell finds that."""
+    found = shutil.which("python")
+    own = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "python" if own else shlex.quote(sys.executable)
 
 
 SHOWN = 240

@@ -38,6 +38,7 @@ from actkit.cli.commands import (
 from actkit.cli.options.help import Command
 from actkit.cli.options.help_lines import Commands
 from actkit.cli.screen.console import draw_error
+from actkit.cli.screen.pasted import INPUT, to_paste
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible, what_is_kept
 from actkit.cli.streams import end_with_reader, prepare, silence
 from actkit.cli.unforeseen import printed, said
@@ -136,6 +137,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(cache, "8")
     ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
+    INPUT.set(None)
     prepare(ARGUMENTS.get())
     with interruptible() as arrived:
         try:
@@ -146,7 +148,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
                 raise KeyboardInterrupt
             sys.stdout.flush()  # here, where a full disk can still be told
         except ActkitError as error:
-            draw_error(shown(error.message), shown(error.hint))
+            draw_error(shown(error.message), shown(to_paste(error.hint)))
             sys.exit(error.exit_status)
         except BrokenPipeError as error:
             end_with_reader()

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from actkit.analysis.concepts.projections import projections
 from actkit.analysis.layer_stats import layer_stats
+from actkit.backends.names import is_directory
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
@@ -21,6 +22,7 @@ from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.lines import as_json
 from actkit.pipeline.input.reader import look_ahead, read_records, records_about
 from actkit.pipeline.input.records import Records
+from actkit.pipeline.input.sources import find
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
@@ -99,7 +101,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
     rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
-    lines = spec.path is not None and spec.path != STDIN and format_of(spec.path) == "text"
+    lines = spec.path is not None and spec.path != STDIN and _has_lines(spec.path, spec.read.split)
     about = {"read_as": "each line of a text file is a prompt"} if lines else {}
     onto = _onto(spec, made)
     plain = Recipe(
@@ -192,3 +194,9 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"-?\d+(,-?\d+)*", text.replace(" ", "")):
         raise UsageError(f"--positions {text} is not understood", "use all, last, response, or numbers such as 0,5,-1")
     return tuple(int(number) for number in text.replace(" ", "").split(","))
+
+
+def _has_lines(path: str, split: str) -> bool:
+    """Whether lines of text files are read."""
+    files = find(path, split).files if is_directory(path) else (path,)
+    return any(format_of(file) == "text" for file in files)

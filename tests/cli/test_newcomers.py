@@ -507,8 +507,38 @@ def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monk
     assert (
         "read as: each line of a text file is a prompt" in actkit("capture", "note.md", "--layers", "0", "-o", "x").err
     )
+    Path("letters").mkdir()
+    Path("letters/a.txt").write_text("Dear aunt,\n")
+    assert "read as: each line of a text file" in actkit("capture", "letters", "--layers", "0", "-o", "z").err
     said = actkit("feature-dataset", "note.md", "-o", "y").err
     assert "read as: each text file is a document; --by-line: each line" in said
+
+
+def test_which_values_are_positive_is_told_before_the_run(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `is_toxic` true is the positive one: whoever wants the other must see it."""
+    monkeypatch.chdir(tmp_path)
+    write_lines("in.jsonl", *({"sentence": f"Text {n}.", "is_toxic": n % 2 == 0} for n in range(8)))
+    said = actkit("peek", "in.jsonl").out
+    assert "labels: positive (4), negative (4): True → positive; False → negative (field is_toxic)" in said
+
+
+def test_scored_answers_are_made_into_pairs_by_the_line_in_the_hint(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line starts a Python that has pandas, and knows how the file is written."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"What is {n // 2}?", ("Nothing.", "It is a number.")[n % 2], n % 3 / 2) for n in range(12)]
+    for name, separator in (("in.tsv", "\t"), ("in.csv", ";")):
+        table = "\n".join(separator.join(map(str, row)) for row in [("question", "completion", "reward"), *rows])
+        Path(name).write_text(f"{table}\n")
+        line = re.search(r"for actkit dpo pairs.jsonl: (.*); actkit docs", actkit("dpo", name, "-o", "x").err)
+        assert line is not None
+        subprocess.run(["bash", "-c", line[1]], check=True, timeout=60, env={"PATH": "/usr/bin:/bin"})
+        assert len(Path("pairs.jsonl").read_text().splitlines()) == 6
+    found = actkit("dpo", "pairs.jsonl", "-o", "x", "--layers", "0", "--positions", "divergence")
+    assert found.status == 0 and "rejected: answers" not in found.err
 
 
 def test_a_hub_that_cannot_be_reached_is_asked_once(

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,50 +18,55 @@ ANSWERS = ["It's it.", "No.", "Perhaps?"]
 CHOICES = [{"q": f"What is {at}?", "answers": ANSWERS, "best_answer": at % 3} for at in range(4)]
 
 
-def mended(hint: str, folder: Path, made: str) -> list[Any]:
-    """The records of the file that a hint's line makes of the file `it`; none where its program is missing."""
-    line = re.search(r"(jq|iconv) -.* FILE > [A-Z]+(?:\.jsonl)?", hint)
+def mended(hint: str, folder: Path) -> list[str]:
+    """The lines of the file that a hint's line makes, pasted as it stands; none where its program is missing."""
+    line = re.search(r"(jq|iconv) -.* > (\S+)", hint)
     assert line is not None, hint
     if shutil.which(line[1]) is None:
         return []
-    command = re.sub(r"FILE > \S+", f"it > {made}", line[0])
-    subprocess.run(["bash", "-c", command], cwd=folder, check=True, timeout=30)
-    return (folder / made).read_text(encoding="utf-8").splitlines()
+    subprocess.run(["bash", "-c", line[0].removesuffix(";")], cwd=folder, check=True, timeout=30)
+    return (folder / line[2].removesuffix(";")).read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("lines", [False, True])
 def test_lists_of_values_are_named_by_the_line_in_the_hint(lines: bool, actkit: Run, tmp_path: Path) -> None:
     text = "\n".join(json.dumps(row) for row in ROWS) if lines else json.dumps(ROWS)
-    (tmp_path / "it").write_text(text)
     name = f"it.{'jsonl' if lines else 'json'}"
     (tmp_path / name).write_text(text)
     for command in ("reward-detect", "capture", "sae-extract"):
         refused = actkit(command, tmp_path / name, "--target-layer", "2", "-o", tmp_path / "x", "-q")
         assert refused.status == 1 and "not an object but a list" in refused.err
-    for row, named in zip(ROWS, mended(refused.err, tmp_path, "n.jsonl"), strict=False):
+    for row, named in zip(ROWS, mended(refused.err, tmp_path), strict=False):
         assert json.loads(named) == {"text": row[0], "label": row[1]}
 
 
-def test_a_file_that_is_not_in_utf8_says_how_to_make_it_so(actkit: Run, tmp_path: Path) -> None:
-    for name in ("it", "it.txt"):
-        (tmp_path / name).write_bytes("Où est le café ?\nÀ bientôt.\n".encode("latin-1"))
-    refused = actkit("capture", tmp_path / "it.txt", "-o", tmp_path / "x", "-q")
+@pytest.mark.parametrize(
+    ("name", "text"), [("it.txt", "Où est le café ?\nÀ bientôt.\n"), ("a b.csv", "Satz;Wert\nSchön.;1\n")]
+)
+def test_a_file_that_is_not_in_utf8_says_how_to_make_it_so(name: str, text: str, actkit: Run, tmp_path: Path) -> None:
+    """The line named FILE and NEW: pasted, it made a file that nothing took for CSV."""
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    refused = actkit("capture", tmp_path / name, "-o", tmp_path / "x", "-q")
     assert refused.status == 1 and "not valid UTF-8" in refused.err
-    assert mended(refused.err, tmp_path, "n.txt") in ([], ["Où est le café ?", "À bientôt."])
-    assert "iconv -f WINDOWS-1252" in actkit("dpo", tmp_path / "it.txt", "-o", tmp_path / "x", "-q").err
-    assert "iconv -f WINDOWS-1252" in actkit("peek", tmp_path / "it.txt").out
+    line = re.search(r"iconv .* > ('.*?'|\S+)", refused.err)
+    assert line is not None and line[0] in actkit("peek", tmp_path / name).out
+    assert line[0] in actkit("dpo", tmp_path / name, "-o", tmp_path / "x", "-q").err
+    if shutil.which("iconv") is not None:
+        subprocess.run(["bash", "-c", line[0]], check=True, timeout=30)
+        (made,) = set(tmp_path.iterdir()) - {tmp_path / name}
+        assert made.read_text(encoding="utf-8") == text
+        assert ("column" in actkit("peek", made).out) == name.endswith("csv")
 
 
 def test_answers_whose_best_is_a_number_become_pairs_by_the_line_in_the_hint(actkit: Run, tmp_path: Path) -> None:
-    for name in ("it", "it.jsonl"):
-        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in CHOICES))
+    (tmp_path / "it.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CHOICES))
     refused = actkit("dpo", tmp_path / "it.jsonl", "-o", tmp_path / "x", "-q")
     assert refused.status == 1 and "best_answer gives the best of answers by its number" in refused.err
-    pairs = [json.loads(line) for line in mended(refused.err.split("; actkit docs")[0], tmp_path, "n.jsonl")]
+    pairs = [json.loads(line) for line in mended(refused.err.split(" actkit docs")[0], tmp_path)]
     if pairs:
         assert len(pairs) == 8
         assert pairs[2] == {"q": "What is 1?", "chosen": "No.", "rejected": "It's it."}
-        assert actkit("dpo", tmp_path / "n.jsonl", "--prompt-field", "q", "-o", tmp_path / "x", "-q").status == 0
+        assert actkit("dpo", tmp_path / "PAIRS.jsonl", "--prompt-field", "q", "-o", tmp_path / "x", "-q").status == 0
     # A number that is no answer's, or counts something else, is no hint.
     (tmp_path / "it.jsonl").write_text("".join(json.dumps({**row, "best_answer": 7}) + "\n" for row in CHOICES))
     assert "by its number" not in actkit("dpo", tmp_path / "it.jsonl", "-o", tmp_path / "y", "-q").err

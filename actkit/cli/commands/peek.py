@@ -13,6 +13,7 @@ from actkit.cli.options.groups import at_home
 from actkit.cli.options.model import ModelName
 from actkit.cli.options.run import Columns, Split
 from actkit.cli.screen.console import counted, draw_table, starting
+from actkit.cli.screen.pasted import to_paste
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import listed, printable
 from actkit.pipeline.input import formats
@@ -78,6 +79,7 @@ def _reading(reading: "Reading") -> dict[str, Any]:
         "fields_left": reading.fields_left,
         "tokens": _tokens(reading),
         "labels": reading.labels,
+        "labels_mean": reading.meant or None,
         "labels_guessed": reading.guessed,
         "text": reading.text or None,
     }
@@ -96,7 +98,7 @@ def _draw(found: "Peek", model: str) -> None:
     if found.rejected:
         screen.print(f"  cannot be read: {found.rejected}", markup=False)
         if (hint := remedy(found.rejected)) is not None:
-            screen.print(f"  {hint}", markup=False)
+            screen.print(f"  {to_paste(hint)}", markup=False)
     if found.columns:
         draw_table(_columns(found), screen)
     if found.roles:
@@ -104,9 +106,12 @@ def _draw(found: "Peek", model: str) -> None:
     for reading in found.readings:
         if reading.kept:
             _draw_reading(reading, model, screen)
+    reasons: dict[str, list[str]] = {}
     for reading in found.readings:
         if not reading.kept:
-            screen.print(Text.assemble("not ", (reading.command, "bold"), f": {reading.why}"))
+            reasons.setdefault(to_paste(reading.why), []).append(reading.command)
+    for why, commands in reasons.items():
+        screen.print(Text.assemble("not ", (", ".join(commands), "bold"), f": {why}"))
 
 
 def _columns(found: "Peek") -> Table:
@@ -132,7 +137,8 @@ def _draw_reading(reading: "Reading", model: str, screen: Console) -> None:
         if values:
             screen.print(f"  {name}: {', '.join(values)}", markup=False)
     if reading.labels:
-        screen.print(f"  labels: {', '.join(f'{label} ({n:,})' for label, n in reading.labels.items())}", markup=False)
+        counts = ", ".join(f"{label} ({n:,})" for label, n in reading.labels.items())
+        screen.print(f"  labels: {counts}{': ' if reading.meant else ''}{reading.meant}", markup=False)
     if reading.guessed:
         screen.print("  which label is the positive one is not told by their words: exchange them if it is the other")
     if reading.why:

@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 from actkit.bundled import NAME
 from actkit.cli.options.help_lines import table, typed, wrapped
 from actkit.cli.run_argument import explained
+from actkit.cli.screen.pasted import INPUT
 from actkit.cli.signals import what_is_kept
 from actkit.cli.streams import end_with_reader
 from actkit.errors import RunError
@@ -41,6 +42,9 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
+        argument = next((each.name for each in self.params if each.param_type_name == "argument"), "")
+        given = ctx.params.get(argument)
+        INPUT.set(given if isinstance(given, str) else None)
         try:
             with explained(ctx.params):
                 check_model(ctx.params.get("model") or NAME)

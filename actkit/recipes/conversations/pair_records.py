@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from actkit.config import ReadSpec
-from actkit.errors import InputError, RecordError, in_short
+from actkit.errors import InputError, RecordError, in_short, own_python
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import look_ahead, read_records
@@ -25,6 +25,16 @@ from actkit.recipes.conversations.trees import from_trees
 
 BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)
 """Parts of the names of fields that can say which of several answers is the best, by its number."""
+READ_BY = {
+    **dict.fromkeys(("csv", "tsv", "tab"), 'read_csv({}, sep=None, engine="python")'),
+    **dict.fromkeys(("parquet", "pq"), "read_parquet({})"),
+    **dict.fromkeys(("arrow", "feather"), "read_feather({})"),
+    "json": "read_json({})",
+}
+"""The end of a file's name → how pandas reads it; of all others lines of JSON."""
+SCORED = re.compile("scor|rating|grade|stars|reward|quality|helpful|overall", re.IGNORECASE)
+"""Parts of the names of fields that say how good an answer is, beside other numbers."""
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 LOOK_AHEAD = 1000
 """Records looked at before a file is given up on."""
 
@@ -141,16 +151,18 @@ def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
     Which answer is to be compared with which, in whatever order they come, is the user's to say: no row is a pair.
     """
     first = objects[0]
-    texts = [name for name, value in first.items() if isinstance(value, str)]
+    scores = [name for name in first if _is_score(first[name])]
+    scores = [name for name in scores if all(record.get(name) is None or _is_score(record[name]) for record in objects)]
+    scores = [name for name in scores if SCORED.search(name)] or scores
+    texts = [name for name, value in first.items() if isinstance(value, str) and name not in scores]
     asked = [name for name in texts if len({str(record.get(name)) for record in objects}) < len(objects)]
     answers = [name for name in texts if name.lower() in OBJECT_TEXT and name not in asked[:1]]
-    scores = [name for name, value in first.items() if isinstance(value, float | int) and not isinstance(value, bool)]
     if not (asked and answers and scores):
         return None
     renamed = {old: new for old, new in ((answers[0], "answer"), (scores[-1], "score")) if old != new}
     named = f".rename(columns={json.dumps(renamed)})" if renamed else ""
     ending = path.lower().removesuffix(".gz").rpartition(".")[2]
-    read = {"parquet": "read_parquet({})", "csv": "read_csv({})"}.get(ending, "read_json({}, lines=True)")
+    read = READ_BY.get(ending, "read_json({}, lines=True)")
     line = (
         f"import pandas; f = pandas.{read.format(json.dumps(path))}{named}; f.groupby({json.dumps(asked[0])})"
         '[["answer", "score"]].apply(lambda g: g.to_dict("records")).rename("answers").reset_index()'
@@ -158,8 +170,16 @@ def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
     )
     return (
         f"each record is one answer with a score, {in_short(scores[-1])}: pairs are made of answers to one "
-        f"{in_short(asked[0])}, which this puts together for actkit dpo pairs.jsonl: python -c {shlex.quote(line)}; "
+        f"{in_short(asked[0])}, which this puts together for actkit dpo pairs.jsonl: "
+        f"{own_python()} -c {shlex.quote(line)}; "
     )
+
+
+def _is_score(value: Any) -> bool:
+    """Whether a value is a number, or in CSV a text that is one."""
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value) is not None
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def _is_number_of(number: Any, answers: Any) -> bool:

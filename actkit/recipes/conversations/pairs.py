@@ -94,7 +94,7 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     for messages, answer in zip(sides, (better, worse), strict=True):
         _check_end(messages, answer.path)
     if sides[0] == sides[1]:
-        raise RecordError(worse.path, f"{better.path} and {worse.path} are equal")
+        raise RecordError(worse.path, f"{' and '.join(sorted((better.path, worse.path)))} are equal")
     check_unused(fields, sides)
     plain = None
     if context.plain is not None and all(isinstance(text, str) for text in said) and shape.name != "instruction":
@@ -150,7 +150,10 @@ def chosen_of(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Ans
     """The pairs of better and worse that are made of a record's answers. Raises RecordError where none is better."""
     ordered = sorted(answers, key=lambda answer: answer.rank)
     if len(ordered) < 2:
-        raise RecordError(ordered[0].path if ordered else None, f"{len(ordered)} ranked answers make no pair")
+        raise RecordError(
+            ordered[0].path if ordered else None,
+            f"{'one ranked answer makes' if ordered else 'no ranked answers make'} no pair",
+        )
     if which == "best-worst":
         found = [(ordered[0], next(answer for answer in ordered if answer.rank == ordered[-1].rank))]
     elif which == "adjacent":

@@ -28,6 +28,7 @@ from actkit.recipes.peeking.columns import FileColumn, columns_of, roles_of
 from actkit.recipes.peeking.labels import is_guess
 from actkit.recipes.peeking.tries import Try, tries_of
 from actkit.recipes.runner import Ingredients, ingredients
+from actkit.runs.facts import labels_shown
 
 LOOKED_AT = 1000
 """Records whose columns are looked at."""
@@ -56,6 +57,8 @@ class Reading:
     lengths: list[int] = field(default_factory=list)
     """Tokens of each sequence."""
     labels: dict[str, int] = field(default_factory=dict)
+    meant: str = ""
+    """Which values of the file are which label."""
     guessed: bool = False
     """Whether nothing says which of the two labels of its line is the positive one."""
     text: str = ""
@@ -174,6 +177,8 @@ def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, g
 
 def _prepare(recipe: Recipe, into: Reading) -> None:
     """Have a recipe prepare the first records."""
+    if meant := recipe.detected.get("labels"):
+        into.meant = labels_shown(meant)
     with closing(recipe.records()) as records:
         for record in islice(records, TRIED):
             into.read += 1

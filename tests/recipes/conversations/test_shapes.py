@@ -608,7 +608,11 @@ def iter_of(*values: Any) -> Any:
             "completions",
             "--ignore-field",
         ),
-        ({"prompt": Q, "answers": [{"answer": GOOD, "rank": 1}]}, "answers[0].answer", "1 ranked answers make no pair"),
+        (
+            {"prompt": Q, "answers": [{"answer": GOOD, "rank": 1}]},
+            "answers[0].answer",
+            "one ranked answer makes no pair",
+        ),
         (
             {"prompt": [Q, Q], "response_a": [GOOD], "response_b": [POOR], "winner_model_a": 1, "winner_model_b": 0},
             "response_a",
