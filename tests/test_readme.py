@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -22,15 +21,11 @@ from actkit.cli.generate_docs import PAGES as MADE
 from actkit.docs import pages, title
 from actkit.plots.pictures import OF_COMMAND
 from actkit.schemas import TABLES
+from tests.pages import ROOT, TEXTS, WITH_SERVERS, arguments_of, blocks, on_the_bundled_model, shell_lines
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {name: path.read_text(encoding="utf-8") for name, path in pages().items()}
-EVERYTHING = "\n".join([README, *PAGES.values()])
-
-
-def blocks(language: str, text: str = EVERYTHING) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+README = TEXTS["README"]
+PAGES = {name: text for name, text in TEXTS.items() if name != "README"}
+EVERYTHING = "\n".join(TEXTS.values())
 
 
 def test_the_first_lines_are_the_two_commands() -> None:
@@ -163,7 +158,9 @@ def test_the_output_that_the_readme_shows_has_the_columns_of_today(
 def test_the_shell_lines_of_capture_work(tmp_path: Path) -> None:
     """`cat prompts.txt | actkit capture - … && python -c …` prints the first rows of the table."""
     block = next(
-        block for block in blocks("bash") if "prompts.txt | actkit capture - --layers" in block and "printf" in block
+        block
+        for block in blocks("bash", EVERYTHING)
+        if "prompts.txt | actkit capture - --layers" in block and "printf" in block
     )
     binaries = Path(sys.executable).parent
     done = subprocess.run(
@@ -181,13 +178,6 @@ def test_the_shell_lines_of_capture_work(tmp_path: Path) -> None:
     assert (tmp_path / "runs/x/run.json").exists()
 
 
-def lines_of_actkit() -> list[list[str]]:
-    """Every command line of actkit's in the shell blocks, without `actkit`; of a pipe its last part."""
-    lines = [line.split(" # ")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    found = [re.search(r"(?:^|\| )actkit (.*?)(?: &&.*| \| bash)?$", line) for line in lines]
-    return [shlex.split(match.group(1)) for match in found if match and not match.group(1).startswith("--install")]
-
-
 def test_no_line_of_actkit_stands_in_a_block_that_no_test_reads() -> None:
     for name, text in {**PAGES, "README": README}.items():
         for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
@@ -196,14 +186,15 @@ def test_no_line_of_actkit_stands_in_a_block_that_no_test_reads() -> None:
 
 def test_every_option_of_the_shell_lines_exists() -> None:
     commands: Any = typer.main.get_command(app)
-    lines = lines_of_actkit()
+    lines = [arguments for page in TEXTS for arguments in map(arguments_of, shell_lines(page)) if arguments]
     assert len(lines) > 20
     for name, *arguments in lines:
         commands.commands[name].make_context(name, arguments)
 
 
-OF_THE_HUB = ("--model", "--sae-release", "--sae-id")
-"""Options that are left out, so that a line runs on the bundled model."""
+def test_every_page_whose_lines_are_not_run_here_has_a_test_that_runs_them() -> None:
+    for page, path in WITH_SERVERS.items():
+        assert f'shell_lines("{page}")' in (ROOT / path).read_text(encoding="utf-8"), page
 
 
 @pytest.mark.slow
@@ -219,26 +210,27 @@ def test_every_shell_line_runs_on_the_bundled_model(
     write("answers.jsonl", answers)
     pd.DataFrame(answers).to_parquet("answers.parquet")
     pd.DataFrame([{"text": "So it was.", "label": "good"}]).to_csv("train.tsv", sep="\t", index=False)
-    for number, (name, *rest) in enumerate(lines_of_actkit()):
+    wikitext = Path("Salesforce/wikitext")  # a folder that is laid out as the dataset of this name
+    wikitext.mkdir(parents=True)
+    write(f"{wikitext}/test.jsonl", [{"text": f"Text {at} of several."} for at in range(3)])
+    files = "  - split: test\n    path: test.jsonl\n"
+    (wikitext / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: wikitext-2-raw-v1\n  data_files:\n{files}---\n", encoding="utf-8"
+    )
+    # `view` does not end by itself; tests/report/test_server.py runs its line.
+    lines = [
+        arguments
+        for page in TEXTS
+        for arguments in map(arguments_of, shell_lines(page))
+        if page not in WITH_SERVERS and arguments and arguments[0] != "view"
+    ]
+    for number, (name, *rest) in enumerate(lines):
         pairs = [{"prompt": f"Is {at} even?", "chosen": f"Yes, {at}.", "rejected": f"No, {at}."} for at in range(12)]
         contrasts = [{"positive": f"I like {at}.", "negative": f"I loathe {at}.", "stem": str(at)} for at in range(16)]
         write("pairs.jsonl", contrasts if name == "concept" else pairs)
         labels = ("gratitude", "annoyance") if "gratitude" in rest else ("positive", "negative")
         write("comments.jsonl", [{"text": f"Text {at}.", "feedback": labels[at % 2]} for at in range(12)])
-        # A dataset on the hub; a server that does not end; layers and runs of a larger model, of which the last line
-        # steers one that tiny has. tests/report/test_server.py and tests/recipes/test_steer.py run these.
-        # Stores, the web and several machines: tests/remote, test_tasks.py, test_engines.py, test_slurm.py.
-        elsewhere = any("wikitext" in argument or "://" in argument for argument in rest)
-        if elsewhere or name in ("view", "steer", "sbatch", "merge") or {"--shard", "--engine"} & {*rest}:
-            continue
-        kept = [
-            argument
-            for at, argument in enumerate(rest)
-            if argument not in OF_THE_HUB and (at == 0 or rest[at - 1] not in OF_THE_HUB)
-        ]
-        kept = [
-            "2" if before == "--target-layer" else argument for before, argument in zip(["", *kept], kept, strict=False)
-        ]
+        kept = on_the_bundled_model(rest)
         runs = name in ("dpo", "capture", "concept", "sae-extract", "feature-dataset", "reward-detect")
         more = ["--overwrite", *(() if {"-o", "--list"} & {*kept} else ("-o", f"runs/{number}"))] if runs else []
         if name == "export":

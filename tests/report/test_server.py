@@ -19,6 +19,7 @@ import uvicorn
 from actkit.report.live import LiveRun
 from actkit.report.server import Viewer, application
 from actkit.runs.run import open_run
+from tests.pages import TEXTS, arguments_of, shell_lines
 from tests.report.browser import watched
 
 pytestmark = pytest.mark.slow
@@ -192,10 +193,13 @@ def test_the_command_says_what_is_missing(
 
 
 def test_the_address_that_view_prints_answers_at_once_and_ctrl_c_ends_it_without_a_complaint(
-    six_runs: Mapping[str, Path],
+    six_runs: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    call = [sys.executable, "-m", "actkit", "view", str(six_runs["capture"]), "--quiet"]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/x").symlink_to(six_runs["capture"])
+    (line,) = (arguments for page in TEXTS for arguments in map(arguments_of, shell_lines(page)) if "view" in arguments)
+    call = [sys.executable, "-m", "actkit", *line, "--quiet"]
+    with subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stderr is not None
         address = urlsplit(server.stdout.readline().strip())
         assert ask(address.port or 0, f"/?{address.query}")[0] == 303
