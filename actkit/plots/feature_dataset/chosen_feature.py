@@ -45,7 +45,9 @@ def feature(run: Source, pick: Pick) -> Drawn:
         if row and row.get("histogram")
         else "Exact over the run's tokens, special ones included; there is no interval."
     )
-    rate = f", {percent(row['density'], _n_tokens(row))} of the tokens" if row and row.get("density") is not None else ""
+    rate = (
+        f", {percent(row['density'], _n_tokens(row))} of the tokens" if row and row.get("density") is not None else ""
+    )
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
