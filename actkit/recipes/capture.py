@@ -13,20 +13,19 @@ import pyarrow as pa
 
 from actkit.analysis.concepts.projections import projections
 from actkit.analysis.layer_stats import layer_stats
-from actkit.backends.names import is_directory
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.formats import format_of
-from actkit.pipeline.input.lines import as_json
+from actkit.pipeline.input.lines import as_json, spread
 from actkit.pipeline.input.reader import look_ahead, read_records, records_about
 from actkit.pipeline.input.records import Records
-from actkit.pipeline.input.sources import find
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.recipes.conversations.fields import ContextFields, names_of
+from actkit.recipes.conversations.messages import is_turn
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import PROMPTS, read_prompt
@@ -77,7 +76,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     names = names_of(spec.prompt_field, spec.context)
     usual = CaptureSpec.response_field  # need not be there
     own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
-    more = _read(spec.path, own, spec.read) if spec.path is not None else None
+    more, about = (None, {}) if spec.path is None else _read(spec.path, own, spec.read)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
 
     def prepare(record: Record) -> Prepared:
@@ -101,8 +100,6 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
     rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
-    lines = spec.path is not None and spec.path != STDIN and _has_lines(spec.path, spec.read.split)
-    about = {"read_as": "each line of a text file is a prompt"} if lines else {}
     onto = _onto(spec, made)
     plain = Recipe(
         spec.command,
@@ -134,18 +131,25 @@ def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Tabl
             yield "projections", table
 
 
-def _read(path: str, named: Sequence[str], read: ReadSpec) -> Records:
-    """The records of a file or of standard input.
+def _read(path: str, named: Sequence[str], read: ReadSpec) -> tuple[Records, dict[str, str]]:
+    """The records of a file or of standard input, and what a run says of them: that each line of a text is a prompt.
 
     Where no suffix says what they are, lines are JSON if a field of them is asked for, or if the first is an object
     that has a prompt: the object itself would be run as text else, braces and all.
     """
-    if path != STDIN and format_of(path) is not None:
-        return with_fields(read_records(path, read=read), named)
-    if named:
-        return with_fields(read_records(path, "jsonl", read), named)
-    first, records, _ = look_ahead(read_records(path, read=read), 1)
-    return as_json(records) if first and _has_prompt(first[0]) else records
+    known = None if path == STDIN else format_of(path)
+    if named and known is None:
+        return with_fields(read_records(path, "jsonl", read), named), {}
+    records = with_fields(read_records(path, read=read), named)
+    if known not in (None, "text"):
+        return records, {}
+    first, records, _ = look_ahead(records, 1)
+    known = None if path == STDIN or not first else format_of(first[0].source)
+    if known is None and first and _has_prompt(first[0]):
+        return spread(as_json(records)), {}
+    is_line = known in (None, "text") and first and (isinstance(first[0], Rejected) or isinstance(first[0].value, str))
+    of_what = "" if path == STDIN else " of a text file"
+    return records, {"read_as": f"each line{of_what} is a prompt"} if is_line else {}
 
 
 def _has_prompt(record: Record | Rejected) -> bool:
@@ -153,7 +157,10 @@ def _has_prompt(record: Record | Rejected) -> bool:
         value = json.loads(record.value) if isinstance(record, Record) and isinstance(record.value, str) else None
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and any(name in value for name in (*PROMPTS, *MESSAGES, "chosen"))
+    value = value[0] if isinstance(value, list) and value else value
+    return is_turn(value) or (
+        isinstance(value, dict) and any(name in value for name in (*PROMPTS, *MESSAGES, "chosen"))
+    )
 
 
 def _records(prompts: Sequence[str], more: Records | None) -> Records:
@@ -194,9 +201,3 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"-?\d+(,-?\d+)*", text.replace(" ", "")):
         raise UsageError(f"--positions {text} is not understood", "use all, last, response, or numbers such as 0,5,-1")
     return tuple(int(number) for number in text.replace(" ", "").split(","))
-
-
-def _has_lines(path: str, split: str) -> bool:
-    """Whether lines of text files are read."""
-    files = find(path, split).files if is_directory(path) else (path,)
-    return any(format_of(file) == "text" for file in files)

@@ -196,7 +196,7 @@ def test_records_are_read_wherever_they_come_from(tmp_path: Path) -> None:
     (tmp_path / "mixed" / "b.jsonl").write_text(lines[1])
     for where in ("folder", "archive.zip", "saved", "lines", "mixed/*"):
         for named in ([], ["prompt"]):
-            found = list(capture._read(str(tmp_path / where), named, ReadSpec()))
+            found = list(capture._read(str(tmp_path / where), named, ReadSpec())[0])
             assert [record.value for record in found if isinstance(record, Record)] == rows, where
 
 

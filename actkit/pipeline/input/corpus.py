@@ -13,6 +13,9 @@ from actkit.errors import InputError
 from actkit.pipeline.input.field_names import is_known
 from actkit.pipeline.input.files import BLOCK, STDIN, bytes_of, too_long, whole
 from actkit.pipeline.input.formats import format_of
+from actkit.pipeline.input.json_file import read_array
+from actkit.pipeline.input.lines import is_document as is_json
+from actkit.pipeline.input.packed import beginning
 from actkit.pipeline.input.reader import read_file, records_of
 from actkit.pipeline.input.records import Record, Records, Rejected
 from actkit.pipeline.input.sources import InputSource, find
@@ -49,10 +52,14 @@ def _are_records(file: str) -> bool:
         return False
     try:
         with bytes_of(file) as lines:
-            value = json.loads(lines.readline(BLOCK).removeprefix(b"\xef\xbb\xbf"))
+            if is_json(beginning(lines)):
+                value = next((value for _, value, _ in read_array(lines, file)), None)
+            else:
+                value = json.loads(lines.readline(BLOCK).removeprefix(b"\xef\xbb\xbf"))
     except (InputError, ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and any(map(is_known, value))
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, dict) and any(map(is_known, first))
 
 
 def _documents(file: str, read: ReadSpec, by_line: bool, default: str) -> Records:

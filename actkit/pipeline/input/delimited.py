@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
@@ -34,28 +35,34 @@ def delimited(path: str, read: ReadSpec, usual: str) -> Records:
     Raises InputError for a header that is missing or cannot be used, quotes that do not close, and a line beyond
     `files.MOST`.
     """
-    name = name_of(path)
-    csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are
     with bytes_of(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        lines = _bounded(text, name)
-        sample, rest = _sampled(lines)
-        dialect = dialect_of("".join(sample), usual, whole=sum(map(len, sample)) < SAMPLE)
-        skipped = _before_header(sample)
-        rows = csv.reader(itertools.chain(sample[skipped:], rest), **dialect.options())
-        line_number = skipped + 1
-        try:
-            header, first = _header(next(rows, None), read.column_names(), name, line_number)
-            if first is not None:
-                yield _record(0, name, line_number, header, first)
+        yield from rows_of(file, name_of(path), read, usual)
+
+
+def rows_of(file: IO[bytes], name: str, read: ReadSpec, usual: str) -> Records:
+    """The rows of an open file; see `delimited`."""
+    csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    lines = _bounded(text, name)
+    sample, rest = _sampled(lines)
+    dialect = dialect_of("".join(sample), usual, whole=sum(map(len, sample)) < SAMPLE)
+    skipped = _before_header(sample)
+    rows = csv.reader(itertools.chain(sample[skipped:], rest), **dialect.options())
+    line_number = skipped + 1
+    try:
+        header, first = _header(next(rows, None), read.column_names(), name, line_number)
+        if first is not None:
+            yield _record(0, name, line_number, header, first)
+        line_number = skipped + rows.line_num + 1
+        for index, row in enumerate(rows, first is not None):
+            yield _record(index, name, line_number, header, row)
             line_number = skipped + rows.line_num + 1
-            for index, row in enumerate(rows, first is not None):
-                yield _record(index, name, line_number, header, row)
-                line_number = skipped + rows.line_num + 1
-        except csv.Error as error:
-            raise InputError(
-                f"{name}:{line_number}: {error}", "check the quotes in the record that begins on this line"
-            ) from error
+    except csv.Error as error:
+        raise InputError(
+            f"{name}:{line_number}: {error}", "check the quotes in the record that begins on this line"
+        ) from error
+    finally:
+        text.detach()  # the file is closed by whoever opened it, and standard input by nobody
 
 
 def _sampled(lines: Iterator[str]) -> tuple[list[str], Iterator[str]]:

@@ -1,9 +1,11 @@
 """Lines of text, and JSONL: one record a line."""
 
 import re
-from typing import IO
+from dataclasses import replace
+from typing import IO, Any
 
 from actkit.config import ReadSpec
+from actkit.pipeline.input.field_names import are_messages
 from actkit.pipeline.input.files import bytes_of, lines_of, name_of
 from actkit.pipeline.input.json_file import read_array
 from actkit.pipeline.input.json_values import JsonValues, short
@@ -17,21 +19,47 @@ DOCUMENT = re.compile(rb"""\s*(\[\s*\n\s*[{"[]|\{\s*\n\s+"[^"\n]*"\s*:|\[\s*\{[^
 def read_lines(path: str, _read: ReadSpec) -> Records:
     """Each line of a text; an empty one is rejected."""
     with bytes_of(path) as file:
-        yield from _lines(file, name_of(path))
+        yield from lines_of_text(file, name_of(path))
 
 
 def read_jsonl(path: str, _read: ReadSpec) -> Records:
     """The JSON value of each line; or of a whole document of JSON, where the file is one under this name."""
     with bytes_of(path) as file:
-        name = name_of(path)
-        if not _is_document(beginning(file)):
-            yield from as_json(_lines(file, name))
+        yield from jsonl_of(file, name_of(path))
+
+
+def jsonl_of(file: IO[bytes], name: str) -> Records:
+    """The JSON values of an open file; see `read_jsonl`."""
+    if not is_document(beginning(file)):
+        yield from spread(as_json(lines_of_text(file, name)))
+        return
+    for index, (line, value, fault) in enumerate(read_array(file, name)):
+        yield checked(Record(index, name, line, value), fault)
+
+
+def spread(records: Records) -> Records:
+    """The records; of a line that stands alone, and is an array of objects, its elements."""
+    first = next(records, None)
+    if first is None:
+        return
+    if isinstance(first, Record) and isinstance(first.value, list) and _are_records(first.value):
+        second = next(records, None)
+        if second is None:
+            yield from (replace(first, record_id=number, value=value) for number, value in enumerate(first.value))
             return
-        for index, (line, value, fault) in enumerate(read_array(file, name)):
-            yield checked(Record(index, name, line, value), fault)
+        yield first
+        yield second
+    else:
+        yield first
+    yield from records
 
 
-def _lines(file: IO[bytes], name: str) -> Records:
+def _are_records(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, dict) for value in values) and not are_messages(values)
+
+
+def lines_of_text(file: IO[bytes], name: str) -> Records:
+    """Each line of an open file; an empty one is rejected."""
     for index, (number, line, fault) in enumerate(lines_of(file)):
         if fault is not None:
             yield Rejected(index, name, number, None, fault)
@@ -41,7 +69,7 @@ def _lines(file: IO[bytes], name: str) -> Records:
             yield Record(index, name, number, line)
 
 
-def _is_document(start: bytes) -> bool:
+def is_document(start: bytes) -> bool:
     """Whether a file begins as JSON that goes on over several lines."""
     return DOCUMENT.match(start.removeprefix(b"\xef\xbb\xbf")) is not None
 

@@ -21,6 +21,7 @@ from actkit.pipeline.input.hub_files import from_url
 from actkit.pipeline.input.packed import DAMAGED
 from actkit.pipeline.input.records import Record, Records, Rejected
 from actkit.pipeline.input.sources import InputSource, find, opened
+from actkit.pipeline.input.unnamed import read_unnamed
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import version_of
 from actkit.remote.url import scheme_of
@@ -54,8 +55,10 @@ def records_of(source: InputSource, default_format: str, read: ReadSpec) -> Reco
 
 def read_file(path: str, default_format: str, read: ReadSpec) -> Records:
     """The records of one file."""
-    name = (None if path == STDIN else format_of(path)) or default_format
-    return format_called(name).read(path, read)
+    name = None if path == STDIN else format_of(path)
+    if name is None and default_format in ("text", "jsonl"):
+        return read_unnamed(path, default_format, read)
+    return format_called(name or default_format).read(path, read)
 
 
 def _numbered(files: Iterable[str], reader: Callable[[str], Records]) -> Records:
