@@ -104,13 +104,11 @@ def capture_contrastive_activations(
     return contrasted(_part(both, slice(0, n)), _part(both, slice(n, 2 * n)), read)
 
 
-def contrasted(
-    positive: CapturedActivations, negative: CapturedActivations, read: Read, special_tokens: bool = False
-) -> ContrastiveActivations:
+def contrasted(positive: CapturedActivations, negative: CapturedActivations, read: Read) -> ContrastiveActivations:
     """Two sides of one run with their differences. Raises UsageError where they make no pairs."""
     differences = {
         key: torch.from_numpy(first - second).to(torch.float32)
-        for key, (first, second) in paired(positive, negative, read, special_tokens).items()
+        for key, (first, second) in paired(positive, negative, read).items()
     }
     return ContrastiveActivations(positive, negative, differences, positive.facts, positive.run)
 

@@ -75,10 +75,9 @@ def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: B
     return _answered(encoding, spans[-1])
 
 
-def conversation(prompt: str | Sequence[Message], response: str | None, system: str | None = None) -> list[Message]:
+def conversation(prompt: str | Sequence[Message], response: str | None) -> list[Message]:
     """Messages of a prompt (its user's words, or messages already) and, where there is one, the assistant's answer."""
-    messages: list[Message] = [{"role": "system", "content": system}] if system is not None else []
-    messages += [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    messages: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*prompt]
     return messages if response is None else [*messages, {"role": "assistant", "content": response}]
 
 

@@ -1,6 +1,5 @@
 """Directions from contrast pairs: three ways to find one, and the split that keeps evidence apart from fitting."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,19 +37,17 @@ class Split:
     test: Bools
 
 
-def split_pairs(stems: Ints, seed: int = 0, shares: Sequence[float] = (0.5, 0.25, 0.25)) -> Split | None:
+def split_pairs(stems: Ints, seed: int = 0) -> Split | None:
     """Pairs split by stem [n_pairs], all pairs of a stem on one side; None when there are fewer than 12 stems.
 
-    `shares` are of the stems: train, validation, test. The same stems and seed give the same split, in whatever order
-    the pairs come. Raises ValueError for shares that are not three positive numbers with a sum of 1.
+    Half of the stems are for training, a quarter for validation, a quarter for the test. The same stems and seed give
+    the same split, in whatever order the pairs come.
     """
-    if len(shares) != 3 or min(shares) <= 0 or not np.isclose(sum(shares), 1):
-        raise ValueError(f"the shares {tuple(shares)} are not three positive numbers with a sum of 1")
     names = np.unique(stems)
     if len(names) < FEWEST_STEMS:
         return None
     order = np.random.default_rng(seed).permutation(names)
-    first, second = (round(sum(shares[:end]) * len(order)) for end in (1, 2))
+    first, second = (round(share * len(order)) for share in (0.5, 0.75))
     parts = (order[:first], order[first:second], order[second:])
     return Split(*(np.isin(stems, part) for part in parts))
 

@@ -194,12 +194,6 @@ def test_fewer_than_twelve_stems_are_not_split() -> None:
     assert split_pairs(np.arange(12)) is not None
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, 0.25, 0.5), (1.0, 0.5, -0.5)])
-def test_shares_that_are_none_are_an_error(shares: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="are not three positive numbers with a sum of 1"):
-        split_pairs(np.arange(20), shares=shares)
-
-
 def test_methods_are_compared_by_cosine() -> None:
     pairs, _ = planted(n=400, shift=3)
     found = {method: direction(method, pairs) for method in METHODS}
