@@ -202,7 +202,10 @@ def in_use(spec: ModelSpec) -> Iterator[None]:
     if spec.loaded is None:
         yield
         return
-    hooked = [name for name, module in spec.loaded[0].named_modules() if any(map(_is_own, _hooks(module)))]
+    hooked = []
+    for name, module in spec.loaded[0].named_modules():
+        if any(map(_is_own, (*module._forward_pre_hooks.values(), *module._forward_hooks.values()))):
+            hooked.append(name)
     if hooked:
         what = f"{hooked[0]} of {spec.name} has" if len(hooked) == 1 else f"{len(hooked)} modules of {spec.name} have"
         warnings.warn(f"{what} hooks of its own: what they change is in the numbers", stacklevel=4)
@@ -218,10 +221,6 @@ def in_use(spec: ModelSpec) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _hooks(module: Any) -> list[Any]:
-    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
 
 
 def _is_own(hook: Any) -> bool:

@@ -60,16 +60,14 @@ def _write_persona(job: ExportJob, **options: Any) -> None:
     write_persona(job, **options)
 
 
-def _beside_json(facts: Mapping[str, Any]) -> str | None:
-    return ".yaml" if "feature_scores" in facts["tables"] else None
-
-
 FORMATS: Mapping[str, OutputFormat] = {
     format_.name: format_
     for format_ in (
         OutputFormat("h5", ".h5", hdf5.write, ("compression",)),
         OutputFormat("pt", ".pt", _write_pt, ("max_mb",), lambda _facts: ".json"),
-        OutputFormat("json", ".json", _write_json, (), _beside_json),
+        OutputFormat(
+            "json", ".json", _write_json, (), lambda facts: ".yaml" if "feature_scores" in facts["tables"] else None
+        ),
         OutputFormat("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
         OutputFormat("npz", ".npz", npz.write, ("method",)),
         OutputFormat("safetensors", ".safetensors", safetensors_file.write, ("method",)),

@@ -87,7 +87,9 @@ def make_again(
     if output.out.resolve() == source.resolve():
         raise RunError(f"{output.out} is the run that is read", "choose another --out")
     facts, began, progress = facts_of(source), time.time(), Progress()
-    directory = start_run(output.out, about_of(source) | _hook_points(again))
+    points: Sequence[str] | None = again.facts.get("hook_points")
+    changed = {} if points is None else {"actkit.hook_points": ",".join(points)}
+    directory = start_run(output.out, about_of(source) | changed)
     with gone_if_empty(directory.partial), locked(directory.partial):
         clear(directory.partial)
         try:
@@ -143,11 +145,6 @@ def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
     if table == "activations" and points is not None:
         groups = [group for group in groups if len(group) and group["hook_point"][0].as_py() in points]
     return {str(number): group for number, group in enumerate(groups or [empty])}
-
-
-def _hook_points(again: Again) -> dict[str, str]:
-    found: Sequence[str] | None = again.facts.get("hook_points")
-    return {} if found is None else {"actkit.hook_points": ",".join(found)}
 
 
 def _fingerprint(old: Settings, options: Settings, again: Again) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,7 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
         arrays = {
             f"{index}/{key}": value for index, state in enumerate(states.values()) for key, value in state.items()
         }
-        state = write_whole(folder / f"{manifest.name}.npz", lambda file: _save_arrays(file, arrays))
+        state = write_whole(folder / f"{manifest.name}.npz", lambda file: np.savez_compressed(file, **arrays))
     return _write(folder / f"{manifest.name}.json", replace(manifest, state=state))
 
 
@@ -176,10 +176,6 @@ def load_states(run: Path, manifest: Manifest, names: list[str]) -> dict[str, St
         name: {key.partition("/")[2]: value for key, value in every.items() if key.partition("/")[0] == str(index)}
         for index, name in enumerate(names)
     }
-
-
-def _save_arrays(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
-    np.savez_compressed(file, **arrays)
 
 
 def _again(name: str, what: str) -> str:

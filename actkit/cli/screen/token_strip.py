@@ -7,7 +7,7 @@ from itertools import pairwise
 from rich.cells import cell_len
 from rich.text import Text
 
-from actkit.report.token_strips import Strip, Token
+from actkit.report.token_strips import Strip
 
 AROUND = 8
 """Tokens shown on each side of a place of interest; longer stretches between are left out."""
@@ -64,7 +64,8 @@ def _cells(strip: Strip) -> Iterator[_Cell]:
             yield _Cell(BRANCH, BRANCH, "", "bold magenta")
         token = strip.tokens[position]
         feature = f"{token.features[0][0]}:{token.features[0][1]:.3g}" if token.features else ""
-        yield _Cell(visible(token.text), "─" if token.read else "", feature, _style(token))
+        style = "dim" if token.is_special else "bold" if token.read else ""
+        yield _Cell(visible(token.text), "─" if token.read else "", feature, style)
     if last < len(strip.tokens) - 1:
         yield _Cell(f"… {len(strip.tokens) - 1 - last} …", "", "", "dim")
 
@@ -79,10 +80,6 @@ def _shown(strip: Strip) -> list[int]:
     # Leaving out a token or two would save nothing.
     gaps = [range(a + 1, b) for a, b in pairwise([*near, len(strip.tokens)]) if b - a <= SMALL_GAP + 1]
     return sorted({*near, *(at for gap in gaps for at in gap)})
-
-
-def _style(token: Token) -> str:
-    return "dim" if token.is_special else "bold" if token.read else ""
 
 
 def visible(text: str) -> str:

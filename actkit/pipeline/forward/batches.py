@@ -145,7 +145,8 @@ def _batch(rows: Sequence[Row]) -> Batch:
     ids = np.zeros((len(rows), width), dtype=np.int64)
     positions = np.tile(np.arange(width, dtype=np.int64), (len(rows), 1))
     tree = np.zeros((len(rows), width, width), dtype=np.bool_) if any(row.branches for row in rows) else None
-    steered = np.zeros((len(rows), width), dtype=np.bool_) if _any_steered(rows) else None
+    is_steered = any(member.steered is not None for row in rows for member in row.members)
+    steered = np.zeros((len(rows), width), dtype=np.bool_) if is_steered else None
     kept: list[tuple[Ints, Ints, Ints, Ints, Bools, Ints]] = []
     for number, row in enumerate(rows):
         parts, paths = segments(row)
@@ -175,10 +176,6 @@ def _batch(rows: Sequence[Row]) -> Batch:
         steered=None if steered is None else torch.from_numpy(steered),
         contents=contents,
     )
-
-
-def _any_steered(rows: Sequence[Row]) -> bool:
-    return any(member.steered is not None for row in rows for member in row.members)
 
 
 def _attends(parts: Sequence[Segment], positions: Ints) -> Bools:

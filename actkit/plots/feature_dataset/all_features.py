@@ -74,7 +74,9 @@ def l0(run: Source, pick: Pick) -> Drawn:
         made.add_trace(share, row=1, col=2)
         made.add_vline(x=np.log10(DENSE), line=DIAGONAL, row=1, col=2)
         ticks = list(range(int(np.floor(np.log10(alive.min()))), 1)) if len(alive) else [0]
-        made.update_xaxes(title="density", tickvals=ticks, ticktext=[_percent(tick) for tick in ticks], row=1, col=2)
+        made.update_xaxes(
+            title="density", tickvals=ticks, ticktext=[f"{100 * 10.0**tick:g} %" for tick in ticks], row=1, col=2
+        )
         made.update_yaxes(title="features", row=1, col=2)
         said = f" Of {len(density):,} features {percent((density == 0).mean(), len(density))} are silent and {percent((density > DENSE).mean(), len(density))} dense (above {percent(DENSE)}, dotted)."
     n = int(sum(histogram.sum() for _, histogram in kept))
@@ -93,7 +95,3 @@ def stats_of(run: Source, pick: Pick, columns: list[str]) -> tuple[str, Any]:
     sae = sae_shown(run, pick)
     table = run.table("feature_stats", ["sae", *columns])
     return sae, table.filter(pc.equal(table["sae"], sae))
-
-
-def _percent(power: int) -> str:
-    return f"{100 * 10.0**power:g} %"
