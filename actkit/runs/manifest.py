@@ -78,8 +78,8 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
     folder = run / SHARDS
     state = None
     if states:
-        arrays = {
-            f"{index}/{key}": value for index, state in enumerate(states.values()) for key, value in state.items()
+        arrays: dict[str, Any] = {
+            f"{index}/{key}": value for index, counted in enumerate(states.values()) for key, value in counted.items()
         }
         state = write_whole(folder / f"{manifest.name}.npz", lambda file: np.savez_compressed(file, **arrays))
     return _write(folder / f"{manifest.name}.json", replace(manifest, state=state))
