@@ -177,7 +177,9 @@ def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
         return np.arange(length, dtype=np.int64)
     if positions == "response":
         if prompt.response is None:
-            raise RecordError(None, "no response, so --positions response has nothing to read")
+            raise RecordError(
+                None, "no response, so --positions response has nothing to read: --response-field names what answers"
+            )
         wanted = list(range(*prompt.response))
         if not wanted:
             raise RecordError(None, "the response is empty, so --positions response has nothing to read")

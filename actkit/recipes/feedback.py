@@ -45,7 +45,12 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
 
 
 def named(value: Any, field: str | None) -> str:
-    """A group's or a template's name as text. Raises RecordError for one that no table can hold."""
+    """A group's or a template's name as text; 1.0, which a table with gaps makes of 1, is 1.
+
+    Raises RecordError for one that no table can hold.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         name = str(value)
         name.encode()

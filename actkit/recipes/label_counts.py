@@ -25,7 +25,9 @@ def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, 
     names: Counter[str] = Counter()
     for name, label, kind in _labels_of(labels, records):
         names[name] += 1
-        found[kind].update(shown(each) for each in (label if isinstance(label, (list, tuple)) else [label]))
+        several = label if isinstance(label, (list, tuple)) else [label]
+        meant = several if kind == "neither" else [each for each in several if kind in labels.meanings(each)]
+        found[kind].update(map(shown, meant or several))
     told: dict[str, Any] = {"field": names.most_common(1)[0][0] if names else fields.label}
     for kind, counts in found.items():
         if counts:

@@ -22,6 +22,14 @@ WORDS: Mapping[str, Label] = {
     "neutral": "neutral",
 }
 """What labels mean when `--positive` and `--negative` are not given; 0 is negative beside 1, neutral beside -1."""
+AGAINST = frozenset(
+    (
+        *("toxic", "toxicity", "harmful", "harm", "hate", "hateful", "offensive", "unsafe", "insult", "threat"),
+        *("obscene", "abusive", "abuse", "spam", "flagged", "violation", "dislike", "disliked", "rejected"),
+        *("incorrect", "wrong", "negative", "bad", "error", "biased", "hallucination", "hallucinated", "deceptive"),
+    )
+)
+"""Words in the name of a field of which a yes is hardly positive."""
 SIGNS = frozenset(("1", "+1", "0", "-1"))
 NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
@@ -101,6 +109,13 @@ def check_apart(positive: Named, negative: Named) -> None:
                     f"{rule.sign}{rule.limit} and {other.sign}{other.limit} have grades in common",
                     "a grade can be positive or negative",
                 )
+
+
+def is_against(name: str) -> bool:
+    """Whether a field is called by what is held against a text, unless it says that it is not: `non_toxic`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    parts = re.split(r"[\W_]+", words)
+    return bool(AGAINST & {*parts}) and not {"not", "non", "no"} & {*parts}
 
 
 def words_of(value: Any) -> list[str]:

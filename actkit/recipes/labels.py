@@ -17,6 +17,7 @@ from actkit.recipes.label_words import (
     YES,
     Label,
     check_apart,
+    is_against,
     is_grade,
     named,
     numbers_of,
@@ -187,11 +188,24 @@ def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records
             seen |= dict.fromkeys(words_of(lookup(record.value, name)), name) if name else {}
     numbers = bool(SIGNS & seen.keys()) or not WORDS.keys() & seen.keys()
     labels = Labels(fields, "neutral" if "-1" in seen else "negative", numbers)
+    if not labels.given:
+        _check_names(seen)
     if labels.numbers and not labels.given:
         source = next((f"{record.source}: " for record in first if record.source), "")
         for word, name in seen.items():
             _check_signs([word], sorted(known for known in seen if seen[known] == name), name, source)
     return labels, again
+
+
+def _check_names(seen: Mapping[str, str]) -> None:
+    """Raise InputError where a yes would count as positive of a field that is called `toxic` or the like."""
+    yes = next((word for word, name in seen.items() if word in (*YES, "+1") and is_against(name)), None)
+    if yes is not None:
+        raise InputError(
+            f"the field {seen[yes]} has {', '.join([*seen][:MOST_SHOWN])}, and by its name {yes} is nothing positive",
+            "say which labels count: --positive and --negative, each repeatable, such as --positive "
+            f"{next((word for word in seen if word in (*NO, '0')), '0')} --negative {yes}",
+        )
 
 
 def shown(label: Any) -> str:

@@ -406,3 +406,33 @@ def test_fields_within_objects_are_reached() -> None:
     assert parsed({"text": "x", "marks": {"joy": 0, "anger": 1}}, columns).label == "negative"
     with pytest.raises(RecordError, match=r"no field feedback\.thumbs"):
         parsed(value, replace(fields, label="feedback.thumbs"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("toxicity", [0, 1]), ("is_harmful", [True, False]), ("rejected", ["no", "yes"])]
+)
+def test_a_yes_to_something_bad_is_no_positive_feedback(name: str, values: list[Any]) -> None:
+    """1 of `toxicity` was taken for positive: every sign of the ranking was the other way round."""
+    found = [{"text": "x", name: value} for value in values]
+    with pytest.raises(InputError, match=f"the field {name} has .* is nothing positive") as caught:
+        labels_in(records(found), FeedbackFields(label=name))  # type: ignore[arg-type]
+    _, _, words = caught.value.hint.partition("--positive and --negative, each repeatable, such as ")
+    _, no, _, yes = words.split()
+    fields = FeedbackFields(label=name, positive=(no,), negative=(yes,))
+    labels, _ = labels_in(records(found), fields)  # type: ignore[arg-type]
+    assert {parse_feedback(value, fields, labels).label for value in found} == {"positive", "negative"}
+    spared = [{"text": "x", "non_toxic": value} for value in values]
+    labels_in(records(spared), FeedbackFields(label="non_toxic"))  # type: ignore[arg-type]
+
+
+def test_of_several_labels_only_those_that_mean_it_are_said_to() -> None:
+    """Of [anger, fear] the second was shown as negative, which nobody had named."""
+    labels = Labels(FeedbackFields(positive=("joy",), negative=("anger",)))
+    told = meant_in(labels, list(records(with_labels(["joy"], ["anger", "fear"], ["fear"]))))
+    assert told == {"field": "label", "positive": ["joy"], "negative": ["anger"], "neither": {"fear": 1}}
+
+
+def test_a_group_is_one_whether_its_number_is_whole_or_has_a_point() -> None:
+    """A table with gaps makes 1.0 of 1: pairs of two files were taken apart."""
+    groups = [parsed({**with_labels("positive")[0], "group": group}).group for group in (1, 1.0, "1", 1.5)]
+    assert groups == ["1", "1", "1", "1.5"]

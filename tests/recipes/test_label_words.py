@@ -7,7 +7,7 @@ import pytest
 
 from actkit.errors import UsageError
 from actkit.pipeline.input.class_names import ClassName
-from actkit.recipes.label_words import check_apart, is_grade, named, numbers_of, parts_of, word_of, words_of
+from actkit.recipes.label_words import check_apart, is_against, is_grade, named, numbers_of, parts_of, word_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,10 @@ def test_no_label_may_be_of_both_signs(positive: list[str], negative: list[str],
     else:
         with pytest.raises(UsageError, match=says):
             check_apart(named(positive), named(negative))
+
+
+def test_a_name_says_what_a_yes_is_worth() -> None:
+    for name in ("toxic", "is_toxic", "isHarmful", "Hate Speech", "labels.toxicity", "rejected"):
+        assert is_against(name), name
+    for name in ("label", "is_safe", "non_toxic", "helpfulness", "nontoxic", "feedback", "shate"):
+        assert not is_against(name), name

@@ -24,7 +24,7 @@ CALLS = {"assistant": ("tool_calls",), "tool": ("tool_call_id",)}
 UNREAD = (
     *("function_call", "reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts", "tool_plan"),
     *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),
-    *("channel", "recipient"),
+    *("channel", "recipient", "prefix", "partial"),
 )
 """Parts of a message that some templates write out, beside its content, and others leave out."""
 USUAL = {"channel": "final", "recipient": "all"}

@@ -182,18 +182,28 @@ def _said(answer: Answer, has_turns: bool) -> str | tuple[Message, ...]:
 def with_answer(context: Context, said: str | tuple[Message, ...], answer: Answer) -> tuple[Message, ...]:
     """The conversation that one answer ends; one that begins with the question itself has all of it before.
 
-    Raises RecordError where such an answer leaves out a part of the question.
+    Raises RecordError where such an answer leaves out a part of the question, and where the question ends with the
+    assistant's own words, which the answer may go on with or follow.
     """
+    asked = context.asked
+    repeats = not isinstance(said, str) and bool(asked) and said[: len(asked)] == asked
+    if asked and asked[-1]["role"] == "assistant" and not repeats and not context.begun:
+        if str(asked[-1]["content"]).strip() and (isinstance(said, str) or said[0]["role"] == "assistant"):
+            raise RecordError(
+                answer.path,
+                "the prompt ends with the assistant's words, and that the answer goes on with them is not sure",
+            )
+        asked = asked if str(asked[-1]["content"]).strip() else asked[:-1]
     if isinstance(said, str):
         text = said[1:] if context.after_colon and said.startswith(" ") else said
-        found: tuple[Message, ...] = (*context.asked, {"role": "assistant", "content": context.begun + text})
-    elif said[0]["role"] in ("system", "user") or (context.asked and said[: len(context.asked)] == context.asked):
-        if not _repeats(context.asked, said):
+        found: tuple[Message, ...] = (*asked, {"role": "assistant", "content": context.begun + text})
+    elif said[0]["role"] in ("system", "user") or repeats:
+        if not _repeats(asked, said):
             begins = f"begins with a {said[0]['role']} message, but not all of the prompt is in it"
             raise RecordError(answer.path, f"{begins}: what comes first is not clear")
         found = said
     else:
-        found = (*context.asked, *said)
+        found = (*asked, *said)
     systems = [] if context.system is None else [("system", context.system)]
     systems += [] if answer.system is None else [answer.system]
     for place, system in systems:

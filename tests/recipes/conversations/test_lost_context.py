@@ -14,6 +14,7 @@ from actkit.recipes.conversations.prompts import of_text, read_prompt
 from tests.command_line import Run
 
 PAIR = {"prompt": "Name a fruit.", "chosen": "A plum.", "rejected": "An onion."}
+SIDES = ("chosen", "rejected")
 DIALOGUE = "\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: Name a fruit.\n\nAssistant:"
 
 
@@ -94,3 +95,27 @@ def test_context_beside_statements_can_be_left_out(tmp_path: Path, actkit: Run) 
     assert done.status == 1 and "--ignore-field context leaves it out" in done.err
     done = actkit("concept", path, "--layers", 1, "--ignore-field", "context", "-o", tmp_path / "run")
     assert done.status == 0, done.err
+
+
+SAID = {"role": "assistant", "content": "I would say"}
+
+
+@pytest.mark.parametrize("answers", [(" a plum.", " an onion."), ([{"role": "assistant", "content": "x"}], "y")])
+def test_an_answer_after_the_assistants_own_words_is_not_taken_for_another_turn(answers: tuple[Any, Any]) -> None:
+    """A prefill: whether the answer goes on with it, no record says, and two turns are another conversation."""
+    record = {"prompt": [TURNS[1], SAID], "chosen": answers[0], "rejected": answers[1]}
+    with pytest.raises(RecordError, match="ends with the assistant's words"):
+        read_pair(record, PairsSpec())
+    whole = {
+        "prompt": [TURNS[1], SAID],
+        **{side: [TURNS[1], SAID, TURNS[1], {**SAID, "content": side}] for side in SIDES},
+    }
+    assert len(read_pair(whole, PairsSpec()).chosen) == 4
+    opened = {**record, "prompt": [TURNS[1], {**SAID, "content": ""}]}
+    assert [message["role"] for message in read_pair(opened, PairsSpec()).chosen] == ["user", "assistant"]
+
+
+def test_a_message_that_is_to_be_gone_on_with_is_no_answer() -> None:
+    with pytest.raises(RecordError, match="would be lost") as caught:
+        read_prompt({"messages": [TURNS[1], {**SAID, "prefix": True}]}, FieldNames())
+    assert caught.value.field == "messages[1].prefix"
