@@ -23,8 +23,10 @@ from actkit.analysis.steering.tables import steering_tables
 from actkit.errors import ActkitError
 from actkit.export.reward_features import reward_features
 from actkit.runs.part import read_part
+from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import parts, rows_of_table
 from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, compare
+from actkit.verify.tables.figures import differing
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import UNREADABLE, line
 
@@ -55,7 +57,9 @@ def check_derived(
         return
     stored = {name: iter(parts(run, name)) for name in derived}
     again: set[str] = set()
-    every = [(way, CLOSE) for way in _ways(run, facts)] + [(way, CLOSE_DEEP) for way in _deep_ways(run, facts) if deep]
+    every = [(way, CLOSE) for way in _ways(run, facts)] + [
+        (way, CLOSE_DEEP) for way in _deep_ways(run, facts, findings) if deep
+    ]
     for way, close in every:
         try:
             for name, table in way():
@@ -106,26 +110,31 @@ def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
         yield lambda: _of_saes(facts, "feature_positions", lambda name, d_sae: _positions(run, name, d_sae))
 
 
-def _deep_ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
+def _deep_ways(run: Path, facts: Mapping[str, Any], findings: Findings) -> Iterator[Callable[[], Made]]:
     """What makes the other ones again."""
     settings = facts.get("statistics", {})
     if "concept_tables" in settings:
-        yield lambda: _concept(run, facts, settings["concept_tables"])
+        yield lambda: _concept(run, facts, settings["concept_tables"], findings)
     if "feature_scores" in settings:
-        yield lambda: _scores(run, facts, settings["feature_scores"])
+        yield lambda: _scores(run, facts, settings["feature_scores"], findings)
     if "steering_tables" in settings:
-        yield lambda: _steering(run, settings["steering_tables"])
+        yield lambda: _steering(run, facts, settings["steering_tables"], findings)
 
 
-def _concept(run: Path, facts: Mapping[str, Any], settings: Settings) -> Made:
+def _check_figures(facts: Mapping[str, Any], where: str, report: Mapping[str, Any], findings: Findings) -> None:
+    """What `run.json` says under `where`, a dotted path, is what comes of the shards."""
+    stated: Any = facts
+    for name in where.split("."):
+        stated = stated.get(name, {})
+    findings.count("derived")
+    for what in differing(stated, report, CLOSE_DEEP, where):
+        findings.wrong("derived", RUN_FILE, what)
+
+
+def _concept(run: Path, facts: Mapping[str, Any], settings: Settings, findings: Findings) -> Made:
     report: dict[str, Any] = {}
     yield from concept_tables(run, **settings, report=report)
-    said = facts.get("concept", {}).get("chosen", {})
-    chosen, stated = (
-        {method: row["hook_point"] for method, row in rows.items()} for rows in (report.get("chosen", {}), said)
-    )
-    if chosen != stated:
-        raise ValueError(f"run.json says that {stated} were chosen, the tables give {chosen}")
+    _check_figures(facts, "concept", report, findings)
     if "projections" in facts["tables"]:
         yield from (("projections", table) for table in projections(run, report["chosen"]))
 
@@ -170,17 +179,20 @@ def _positions(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(groups.values())
 
 
-def _scores(run: Path, facts: Mapping[str, Any], settings: Settings) -> Made:
+def _scores(run: Path, facts: Mapping[str, Any], settings: Settings, findings: Findings) -> Made:
     draws = max(settings["draws"], settings["null_draws"])
     if draws > MOST_DRAWS:
         raise ValueError(f"run.json asks for {draws:,} draws")
     saes = [ScoredSae(sae["name"], sae["d_sae"], sae["hook_point"]) for sae in facts["saes"]]
-    yield "feature_scores", score_features(run, saes, ScoreSettings(**settings))[0]
+    table, report = score_features(run, saes, ScoreSettings(**settings))
+    yield "feature_scores", table
+    _check_figures(facts, "scores" if "scores" in facts else "concept.features", report, findings)
 
 
-def _steering(run: Path, settings: Settings) -> Made:
-    rows = rows_of_table(run, "interventions")
-    yield from steering_tables(run, rows, **settings, report={})
+def _steering(run: Path, facts: Mapping[str, Any], settings: Settings, findings: Findings) -> Made:
+    report: dict[str, Any] = {}
+    yield from steering_tables(run, rows_of_table(run, "interventions"), **settings, report=report)
+    _check_figures(facts, "steer", report, findings)
 
 
 def _listed(options: Settings) -> int:
