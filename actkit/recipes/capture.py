@@ -19,7 +19,7 @@ from actkit.pipeline.data import Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.lines import as_json, spread
-from actkit.pipeline.input.reader import look_ahead, read_records, records_about
+from actkit.pipeline.input.reader import left_of, look_ahead, read_records, records_about
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
@@ -77,6 +77,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     usual = CaptureSpec.response_field  # need not be there
     own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
     more, about = (None, {}) if spec.path is None else _read(spec.path, own, spec.read)
+    about = {**about, **left_of(spec.path, spec.read)}
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
 
     def prepare(record: Record) -> Prepared:

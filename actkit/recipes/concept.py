@@ -22,7 +22,7 @@ from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
-from actkit.pipeline.input.reader import records_about
+from actkit.pipeline.input.reader import left_of, records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
@@ -114,7 +114,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
         {**made.reducers, **(_pooled(pooling, saes, found) if saes else {})},
         finish,
         statistics=concept_statistics(spec, bool(saes)),
-        detected={"input_format": form, "chat": chat},
+        detected={"input_format": form, "chat": chat, **left_of(spec.stems or spec.what, spec.read)},
         found=lambda: {"concept": report, **(found() if saes else {})},
         stored=pooled_stored(saes) if saes else {},
         health=found.health,

@@ -19,7 +19,7 @@ from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.config import ExportFormat, PairPositions, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
-from actkit.pipeline.input.reader import records_about
+from actkit.pipeline.input.reader import left_of, records_about
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.tokenize import divergence
@@ -91,7 +91,7 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
         sequences = _sequences(record.record_id, chosen, rejected, apart, spec.positions)
         return Prepared(sequences, {"pairs": row}, {**pair.said, **touching(pair.plain_of(0), chat)})
 
-    detected = {"chat": chat}
+    detected = {"chat": chat, **left_of(spec.path, spec.read)}
     about = records_about(spec.path, spec.read)
     rules = Rules(spec.tokens.bos, chat)
     plain = Recipe(

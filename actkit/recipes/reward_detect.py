@@ -16,7 +16,7 @@ from actkit.config import ExportFormat, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
-from actkit.pipeline.input.reader import look_ahead, read_records, records_about
+from actkit.pipeline.input.reader import left_of, look_ahead, read_records, records_about
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES
@@ -90,6 +90,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     check_form(spec.input_format)
     labels, records = _read(spec)
     about: dict[str, Any] = {"input_format": "preference pairs" if labels is None else "labelled texts"}
+    about |= left_of(spec.path, spec.read)
     if labels is not None:
         first, records, are_all = look_ahead(records, LABELS_LOOKED_AT)
         meant = meant_in(labels, first)

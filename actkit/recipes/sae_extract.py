@@ -17,7 +17,7 @@ from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.export.merged_json import is_document, variations
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.input.reader import read_records, records_about
+from actkit.pipeline.input.reader import left_of, read_records, records_about
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
@@ -91,6 +91,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
         prepare,
         reducers,
         finish,
+        detected=left_of(spec.path, spec.read),
         found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         stored={"features": features_stored(saes, spec.top_k)},

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.command_line import Run
 
@@ -35,3 +36,21 @@ def test_a_gguf_file_is_named_for_what_it_is(tmp_path: Path, actkit: Run) -> Non
     assert there.status == 1 and "a GGUF file" in there.err and "gguf_file='small.gguf'" in there.err
     gone = actkit("capture", "-p", "x", "--model", "org/gone.gguf", "-o", tmp_path / "run")
     assert gone.status == 1 and "org/gone.gguf: no such file" in gone.err
+
+
+@pytest.mark.parametrize("command", ["capture", "dpo", "concept", "sae-extract", "reward-detect"])
+def test_files_of_a_folder_that_are_left_are_named(tmp_path: Path, actkit: Run, command: str) -> None:
+    """Texts beside tables of records may be a README, or prompts that somebody misses; so may other splits."""
+    pairs = [{"prompt": f"Is it {n}?", "chosen": f"Yes, {n}.", "rejected": f"No, not {n}."} for n in range(12)]
+    own = [{"prompt": pair["prompt"], "positive": pair["chosen"], "negative": pair["rejected"]} for pair in pairs]
+    folder = tmp_path / "d"
+    folder.mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in (own if command == "concept" else pairs))
+    for name in ("train.jsonl", "test.jsonl"):
+        (folder / name).write_text(lines)
+    (folder / "more.txt").write_text("One more?\n")
+    more = ("--layers", 1) if command in ("capture", "dpo", "concept") else ()
+    done = actkit(command, folder, *more, "-o", tmp_path / "run")
+    assert done.status == 0 and "files left: more.txt, test.jsonl" in done.err, done.err
+    done = actkit(command, folder / "train.jsonl", *more, "-o", tmp_path / "alone")
+    assert done.status == 0 and "files left" not in done.err

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.config import ReadSpec
-from actkit.errors import InputError
+from actkit.errors import InputError, listed
 from actkit.pipeline.input.arrow import read_saved
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.input.formats import format_called, format_of
@@ -20,7 +20,7 @@ from actkit.pipeline.input.hub import explained
 from actkit.pipeline.input.hub_files import from_url
 from actkit.pipeline.input.packed import DAMAGED
 from actkit.pipeline.input.records import Record, Records, Rejected
-from actkit.pipeline.input.sources import InputSource, find, opened
+from actkit.pipeline.input.sources import LISTED, InputSource, find, opened
 from actkit.pipeline.input.unnamed import read_unnamed
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import version_of
@@ -105,6 +105,17 @@ def records_about(where: str, read: ReadSpec | None = None) -> int | None:
         return None
     counts = [about_file(file) for file in source.files]
     return None if None in counts or not counts else sum(filter(None, counts))
+
+
+def left_of(where: str | None, read: ReadSpec) -> dict[str, str]:
+    """The files of a folder or an archive that could be read and are not, for a run to say; nothing where all are."""
+    if where is None or scheme_of(from_url(where)) is not None:
+        return {}
+    try:
+        left = find(where, read.split).left
+    except InputError:  # a concept's name, or whoever reads it says what is wrong
+        return {}
+    return {"files_left": listed([Path(name).name for name in left], LISTED)} if left else {}
 
 
 def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:

@@ -40,6 +40,8 @@ class InputSource:
     """An id of the hub, or a folder laid out as a dataset's repository."""
     ignored: int = 0
     """Files of a folder that are in no format that can be read."""
+    left: tuple[str, ...] = ()
+    """Those of them that could be read, and are not: texts beside tables of records, and other splits."""
     saved: str | None = None
     rows: Iterable[Any] | None = field(default=None, compare=False, repr=False)
     """The rows of one split of the dataset, once it has been opened."""
@@ -158,7 +160,10 @@ def _known(names: list[str], every: int, where: str, split: str, with_texts: boo
         chosen = [name for name in chosen if splits[name] == wanted]
         if not chosen:
             raise InputError(f"{where}: there is no split {split}", f"--split names one of {', '.join(there)}")
-    return InputSource(tuple(chosen), ignored=every - len(chosen))
+    kept = {*chosen}
+    return InputSource(
+        tuple(chosen), ignored=every - len(chosen), left=tuple(name for name in known if name not in kept)
+    )
 
 
 def _split_of(name: str) -> str | None:

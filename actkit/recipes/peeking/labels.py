@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from statistics import quantiles
 from typing import Any
 
-from actkit.recipes.label_words import WORDS, word_of
+from actkit.recipes.label_words import WORDS, is_against, word_of
 from actkit.recipes.labels import LABEL_FIELDS, FeedbackFields
 from actkit.recipes.peeking.columns import FileColumn, texts_first
 
@@ -34,7 +34,7 @@ def label_options(
         return
     texts = sorted(texts_first(columns), key=lambda text: not ANSWERS.search(text))[:MOST_TEXTS]
     for column in sorted(columns, key=_likely):
-        for options, own in _of(column):
+        for options, own in map(_turned, _of(column)) if is_against(column.name) else _of(column):
             yield options, FeedbackFields(**own)
             for text in texts:
                 yield ("--text-field", text, *options), FeedbackFields(text=text, **own)
@@ -43,6 +43,16 @@ def label_options(
 def _likely(column: FileColumn) -> int:
     """Columns that are called as labels are come first, then grades, then words."""
     return 0 if column.name.rpartition(".")[2] in LABEL_FIELDS else 1 if column.numbers else 2
+
+
+def _turned(way: tuple[tuple[str, ...], dict[str, Any]]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """A way to read a column that is called by something bad: the most of it is negative."""
+    options, own = way
+    if "positive" not in own:
+        return way
+    (high,), (low,) = own["positive"], own["negative"]
+    turned = {high: low, low: high}
+    return tuple(turned.get(word, word) for word in options), {**own, "positive": (low,), "negative": (high,)}
 
 
 def _of(column: FileColumn) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
