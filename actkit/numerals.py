@@ -1,9 +1,12 @@
 """Numbers as sentences, pictures and pages show them: with a minus that is one, powers of ten, shares in percent."""
 
 import math
+import re
 
 TIMES = "\u00a0×\u00a0"
 """No line ends within a number."""
+COUNTED = "pair|token|text|feature|record|position|prompt|response|answer|control|layer|group|stem|document"
+ONE = re.compile(rf"(?<![\d.,])1 ({COUNTED})s\b(')?")
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -24,3 +27,9 @@ def percent(share: float, of: int = 0) -> str:
         first = -math.floor(math.log10(100 * share))  # the place after the point of the first digit that is none of 0
         places = max(0, min(first + 2, max(first, math.floor(math.log10(of)) - 2)))
     return f"{100 * share:.{places}f} %"
+
+
+def in_a_sentence(text: str) -> str:
+    """A sentence with counts as they are said, `1 pair`, and per cent where its number is, wherever a line ends."""
+    text = ONE.sub(lambda found: f"1 {found[1]}" + ("'s" if found[2] else ""), text)
+    return re.sub(r"(?<=\d) %", "\u00a0%", text)

@@ -4,8 +4,10 @@ The pictures of a command stand in the folder of its name, one module a family; 
 """
 
 import re
+from dataclasses import replace
 
 from actkit.errors import UsageError
+from actkit.numerals import in_a_sentence
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, Pick, Picture, Source, without
 from actkit.plots.style import titles_apart
@@ -44,4 +46,4 @@ def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
         named = re.search(r"[\"'(](\w+)[\"')]", str(error))
         raise without(run, f"This run has no {named[1] if named else 'entry for it'}") from error
     titles_apart(found.figure)
-    return found
+    return replace(found, says=in_a_sentence(found.says))

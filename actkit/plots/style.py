@@ -171,7 +171,9 @@ def shares(least: float = 0.0) -> dict[str, Any]:
         steps = (1,) if least < DETAIL else (1, 2, 5)
         powers = [10.0**power for power in range(round(math.log10(FEWEST)), 1)]
         marks = [step * power for power in powers for step in steps if step * power <= 1]
-    texts = [f"{100 * mark:g} %" if 100 * mark >= 1e-4 else f"{signed(100 * mark, '.0e')} %" for mark in marks]
+    texts = [
+        f"{100 * mark:g} %" if not mark or 100 * mark >= 1e-4 else f"{signed(100 * mark, '.0e')} %" for mark in marks
+    ]
     return {**({"type": "log"} if least else {}), "tickvals": marks, "ticktext": texts}
 
 

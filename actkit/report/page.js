@@ -108,7 +108,7 @@ function moved(event) {
   const box = event.target.closest("[data-roving]");
   if (!box) return false;
   const items = [...box.querySelectorAll("[tabindex]")], here = items.indexOf(event.target), last = items.length - 1;
-  const ahead = getComputedStyle(box).direction === "rtl" ? -1 : 1;
+  const ahead = getComputedStyle(event.target.parentElement).direction === "rtl" ? -1 : 1;
   const to = {ArrowRight: here + ahead, ArrowLeft: here - ahead, Home: 0, End: last}[event.key];
   if (to !== undefined) { const next = items[Math.max(0, Math.min(last, to))]; event.target.tabIndex = -1; next.tabIndex = 0; next.focus(); }
   else if (event.key === "Enter" || event.key === " ") event.target.click();
@@ -131,20 +131,38 @@ function featuresOf(view, at, sae) {
   const found = view.features && view.features[sae] && view.features[sae][at];
   return found && found.length ? found[0].map((id, index) => [id, found[1][index]]) : [];
 }
+// Each token keeps its own direction. Those of one direction stand in a run that has it too: else the letters of a
+// Hebrew word, a token each, would stand from left to right.
+const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u, LETTER = /\p{L}/u;
+function directionOf(text) {
+  for (const one of text) if (LETTER.test(one)) return RIGHT_TO_LEFT.test(one) ? "rtl" : "ltr";
+  return null;
+}
+function directed(pieces) {
+  const ways = pieces.map((piece) => piece.matches(".special, .bound") ? null : directionOf(piece.textContent));
+  const base = ways.find((way) => way) || "ltr", box = el("div", {class: "strip", dir: base});
+  let place = null;
+  pieces.forEach((piece, at) => {
+    const way = ways[at] || (place ? place.dir : base);
+    if (!place || place.dir !== way) box.append(place = el("bdi", {dir: way}));
+    place.append(piece);
+  });
+  return box;
+}
 function strip(run, view, colour, from, to) {
-  const special = new Set(view.special), made = el("div", {class: "strip", dir: "auto"});
+  const special = new Set(view.special), made = [];
   view.texts.forEach((text, at) => {
     const first = view.first[at];
     if (first < from || first >= to) return;
-    if (first === view.response && first > from) made.append(el("span", {class: "bound", title: "the response begins"}, "│"));
+    if (first === view.response && first > from) made.push(el("span", {class: "bound", title: "the response begins"}, "│"));
     const painted = colour.of(at);
-    made.append(token(text, {
+    made.push(token(text, {
       special: special.has(at), branch: view.parent !== null && first === view.start, style: painted.style, position: first,
       hover: (event) => hover(event, "position " + first + (painted.says ? ": " + painted.says : ""), ...(view.features || []).map((_, sae) => featuresOf(view, at, sae).slice(0, 6).map(([id, level]) => id + ": " + number(level / 255 * scaleOf(run, sae, id))).join("  ")).filter(Boolean)),
       click: () => choose(run, view, at),
     }));
   });
-  return roving(made, "Tokens");
+  return roving(directed(made), "Tokens");
 }
 function scaleOf(run, sae, id) { return (runs[run].scales[sae] || [])[id] || 0; }
 function choose(run, view, at) {
@@ -227,7 +245,7 @@ async function contextRow(run, sae, page, context) {
     });
   }
   const value = levels[at] / 255 * page.scale;
-  return el("div", {class: "context"}, el("a", {class: "value", href: sequenceAt(run, sequenceId, sae, page.id), title: "the whole text"}, number(value)), roving(el("div", {class: "strip", dir: "auto"}, texts.map((text, box) => token(text, {style: heat(levels[box]), at: box === at, folded: true, hover: (event) => hover(event, levels[box] ? "activation " + number(levels[box] / 255 * page.scale) : "not active")}))), "Tokens"));
+  return el("div", {class: "context"}, el("a", {class: "value", href: sequenceAt(run, sequenceId, sae, page.id), title: "the whole text"}, number(value)), roving(directed(texts.map((text, box) => token(text, {style: heat(levels[box]), at: box === at, folded: true, hover: (event) => hover(event, levels[box] ? "activation " + number(levels[box] / 255 * page.scale) : "not active")}))), "Tokens"));
 }
 async function featurePage(run, sae, id) {
   const page = await feature(run, sae, id);

@@ -122,3 +122,26 @@ def test_without_a_script_and_on_paper(pages: Mapping[str, Path], browser: Any) 
         seen.page.wait_for_function("!(document.querySelector('.plot').layout.width < 700)")
         assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
         assert not seen.problems, seen.problems
+
+
+def test_words_of_several_tokens_stand_in_the_direction_of_their_script(
+    actkit: Any, tmp_path: Path, browser: Any
+) -> None:
+    """Each token is isolated; the letters of a Hebrew word stood from left to right."""
+    assert actkit("capture", "-p", "שלום world", "--layers", "0", "-o", tmp_path / "x", "-q").status == 0
+    page = write_report([open_run(tmp_path / "x")], tmp_path / "x.html")
+    with watched(browser) as seen:
+        seen.go(page.as_uri())
+        seen.to("#/0/sequence/0")
+        places = seen.page.evaluate(
+            "() => [...document.querySelectorAll('.tok:not(.special)')]"
+            ".map((one) => [one.textContent, one.getBoundingClientRect().left])"
+        )
+        letters = [left for text, left in places if text.strip() in ("ש", "ל", "ו", "ם")]
+        assert len(letters) == 4 and letters == sorted(letters, reverse=True)
+        words = [left for text, left in places if text.strip().isascii() and text.strip()]
+        assert words == sorted(words) and max(words) < min(letters), "the text is of the first word's direction"
+        seen.page.locator(".tok[tabindex='0']").focus()
+        seen.page.keyboard.press("ArrowLeft")
+        assert "position 1" in seen.page.inner_text("#hover"), "to where the next one stands"
+        assert not seen.problems
