@@ -85,6 +85,19 @@ def test_every_place_that_the_page_names_is_there() -> None:
         assert re.search(rf"\b(def|class) {name.rpartition('.')[2]}\b", text), f"{path}: {name}"
 
 
+def test_every_line_that_is_added_has_its_place() -> None:
+    table = PAGE.partition("## Where what is added")[2].partition("\n## ")[0]
+    places = re.findall(r"`(\w+)` of `([\w/]+\.py)`", table)
+    assert len(places) >= 8
+    for name, path in places:
+        assert re.search(rf"^(def |class )?{name}\b", (PACKAGE / path).read_text(encoding="utf-8"), re.MULTILINE), (
+            name,
+            path,
+        )
+    for path in ("plots/dpo", "presets"):
+        assert (PACKAGE / path).is_dir()
+
+
 @pytest.mark.slow
 def test_what_the_page_says_to_add_works(tmp_path: Path) -> None:
     followed(tmp_path)

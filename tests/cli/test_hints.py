@@ -105,7 +105,7 @@ def test_sentences_of_a_command_name_its_own_options(name: str) -> None:
         f"{line}: {wrong}"
         for line, text in texts_of(path)
         for wrong in wrong_in(text, OPTIONS[name])
-        if not any(other in text for other in (f"actkit {one}" for one in OPTIONS if one != name))
+        if not any(other in text for other in (f"actkit {called}" for called in OPTIONS if called != name))
     ]
     assert wrong == []
 
