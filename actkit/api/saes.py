@@ -36,8 +36,8 @@ def _sae_spec(sae: AnySae, layer: int | None, hook_name: str | None) -> SaeSpec:
         return sae
     if isinstance(sae, (str, Path)):
         return SaeSpec(path=str(sae), layer=layer, hook_name=hook_name)
-    # SAELens's older `from_pretrained` gave (sae, configuration, sparsity).
-    if isinstance(sae, tuple) and sae and hasattr(sae[0], "encode"):
+    # SAELens's older `from_pretrained` gave (sae, configuration, sparsity); a release's name can be encoded as well.
+    if isinstance(sae, tuple) and sae and not isinstance(sae[0], str) and hasattr(sae[0], "encode"):
         sae = sae[0]
     if isinstance(sae, tuple):
         release, *ids = map(str, sae)

@@ -7,7 +7,8 @@ from actkit.analysis import co_active as module
 from actkit.analysis.co_active import co_active
 
 
-@pytest.mark.parametrize(("small", "block"), [(32, 1024), (2, 7)])
+@pytest.mark.quick(1)
+@pytest.mark.parametrize(("small", "block"), [(2, 7), (32, 1024)])
 def test_the_most_often_active_together_are_those_of_counting(
     small: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

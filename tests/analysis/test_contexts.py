@@ -59,7 +59,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(entries=ENTRIES, most=st.integers(1, 5), cuts=st.sets(st.integers(1, 11)), waiting=st.sampled_from([0, 9, 99]))
 def test_the_strongest_are_those_of_all_at_once_however_they_come_in(
     entries: list[Entry], most: int, cuts: set[int], waiting: int

@@ -27,6 +27,7 @@ CAPTURE = ("capture", "in.jsonl", "--layers", "1", "--shard-sequences", "12", "-
 @pytest.mark.parametrize(
     ("command", "order"),
     [
+        ("capture", (1, 0)),
         ("feature-dataset", (1, 0)),
         ("steer", (1, 0)),
         ("concept", (2, 0, 1)),

@@ -39,6 +39,7 @@ def saved(hub: Hub, repo: str, to: Path) -> Path:
     return to
 
 
+@pytest.mark.slow
 def test_a_pushed_run_is_whole_and_loads_by_table(hub: Hub, runs: Path, actkit: Run, tmp_path: Path) -> None:
     import datasets
 

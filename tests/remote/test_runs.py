@@ -54,7 +54,7 @@ def test_a_path_keeps_its_address() -> None:
     assert str(path_of("s3://b/x/")) == "s3://b/x" and not isinstance(path_of("C:/x"), RemotePath)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["stored", "served", "served without ranges"])
 def test_everything_that_is_read_is_the_same(
     where: str, run: Path, actkit: Run, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

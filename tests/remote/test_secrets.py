@@ -77,6 +77,7 @@ def test_of_inputs(
     assert "continue: actkit capture" in stopped.err, stopped.err
 
 
+@pytest.mark.slow
 def test_of_runs(served: Callable[[str], str], actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever reads a run, and whatever is made from it."""
     monkeypatch.chdir(tmp_path)

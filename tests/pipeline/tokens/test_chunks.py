@@ -106,7 +106,7 @@ def tokens_of_run(pieces: list[tuple[Encoding, int]]) -> dict[str, Any]:
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=TEXTS, size=st.integers(2, 20), with_bos=st.booleans())
 @example(text="".join(NASTY), size=2, with_bos=True)
 @example(text="".join(NASTY), size=20, with_bos=False)

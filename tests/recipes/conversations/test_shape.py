@@ -1,0 +1,76 @@
+"""What shape a record of preference pairs has, and which of several; a record that fits two says so."""
+
+from typing import Any
+
+import pytest
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.fields import FieldNames, Fields
+from actkit.recipes.conversations.shape import CHOSEN, Shape, is_dialogue_pair, is_not_text, post_of
+from actkit.recipes.conversations.shape_of_record import shape_of
+
+PAIR = {"chosen": "a", "rejected": "b"}
+
+
+def name_of(value: dict[str, Any], **names: Any) -> str | None:
+    found = shape_of(Fields(value, FieldNames(**names)))
+    return None if found is None else found.name
+
+
+def test_a_shape_needs_its_answers_one_of_its_fields_and_what_else_it_says() -> None:
+    shape = Shape("x", "", (), CHOSEN, needs=("prompt", "question"), also=lambda fields: "no" not in fields.value)
+    assert shape.found(Fields({**PAIR, "question": "q"})) and shape.found(Fields({**PAIR, "prompt": "q"}))
+    for value in (PAIR, {**PAIR, "prompt": ""}, {"prompt": "q", "chosen": "a"}, {**PAIR, "prompt": "q", "no": 1}):
+        assert not shape.found(Fields(value))
+    assert Shape("y", "", (), CHOSEN).found(Fields(PAIR))
+
+
+def test_sides_that_are_dialogues_or_messages() -> None:
+    turns = "\n\nHuman: Hi?\n\nAssistant: Yes."
+    assert is_dialogue_pair(Fields({"chosen": "a", "rejected": turns})) and not is_dialogue_pair(Fields(PAIR))
+    for chosen, other in (
+        ([], True),
+        ({}, True),
+        (' [{"role"', True),
+        ("{'a'", True),
+        ("text [1]", False),
+        (None, False),
+    ):
+        assert is_not_text(Fields({"chosen": chosen})) is other
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        ({"post": "P", "title": "T", "subreddit": "S"}, "SUBREDDIT: r/S\n\nTITLE: T\n\nPOST: P\n\nTL;DR:"),
+        ({"post": "P", "title": "T"}, "TITLE: T\n\nPOST: P\n\nTL;DR:"),
+        ({"post": "P"}, "P"),
+        ({"article": "A", "title": "T"}, "A"),
+    ],
+)
+def test_what_a_summary_is_of(info: dict[str, str], text: str) -> None:
+    found = post_of(Fields({"info": info}))
+    assert found.messages == ({"role": "user", "content": text},) and found.plain == text
+
+
+def test_named_fields_come_first_and_usual_ones_before_what_they_were_made_of() -> None:
+    assert name_of({"x": "a", "y": "b"}, chosen="x", rejected="y") == "named-fields"
+    assert name_of({"x": "a", "rejected": "b"}, chosen="x") == "named-fields"
+    assert name_of({"x": "a"}, chosen="x") is None
+    plain = name_of({**PAIR, "prompt": "q"})
+    assert plain is not None and plain != "named-fields"
+    assert name_of({**PAIR, "prompt": "q", "response_a": "c", "response_b": "d", "winner": "a"}) == plain
+    assert name_of({**PAIR, "mine": "q"}, prompt="mine") is not None
+    assert name_of({"text": "no pair"}) is None and name_of({}) is None
+
+
+def test_a_record_that_can_be_read_in_two_ways_says_which_option_decides() -> None:
+    judged = {"prompt": "q", "response_a": "c", "response_b": "d", "winner": "a"}
+    ranked = {"completions": [{"text": "a", "rank": 1}, {"text": "b", "rank": 2}], "prompt": "q"}
+    ordered = {"output": ["a", "b"], "instruction": "q"}
+    kinds = [name for name in (name_of(judged), name_of(ranked), name_of(ordered)) if name is not None]
+    assert len(set(kinds)) == len(kinds) >= 2
+    both = {**judged, **ordered} if name_of(ordered) and name_of(judged) else {**judged, **ranked}
+    with pytest.raises(RecordError) as error:
+        shape_of(Fields(both))
+    assert error.value.field is None and "--input-format" in error.value.reason
