@@ -27,7 +27,7 @@ from actkit.plots.feature_dataset.chosen_feature import document, feature_shown,
 from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import d_sae_of, layer_shown, sae_shown, sequence_shown
 from actkit.plots.picture import LackingError, Pick
-from actkit.plots.reward_detect.chosen_feature import COMPARED, feature, pooled_of
+from actkit.plots.reward_detect.chosen_feature import COMPARED, feature
 from actkit.plots.reward_detect.probes import probes
 from actkit.plots.reward_detect.ranking import ENDS, forest, replication, scores_of, volcano
 from actkit.plots.sae_extract import active_features
@@ -345,7 +345,6 @@ def test_features_of_feedback(run: Open) -> None:
         for row in pooled.itertuples()
         if number in row.feature_ids
     }
-    assert pooled_of(own, sae, number) == pytest.approx(expected)
     drawn = feature(own, Pick(feature=number))
     labels = own.to_pandas("sequences").set_index("sequence_id")["label"]
     for box, side in zip(drawn.figure.data, ("positive", "negative"), strict=False):
