@@ -1,5 +1,6 @@
 """Lines in hints as they can be pasted: with the name of the file that this call reads."""
 
+import os
 import re
 import shlex
 from contextvars import ContextVar
@@ -17,9 +18,9 @@ def to_paste(text: str) -> str:
     Of a folder or a pattern, no single file of which can be meant, `actkit peek` alone is told.
     """
     given = INPUT.get()
-    if given is None or given == "-":
+    if given in (None, "", "-"):
         return text
-    if not Path(given).is_file():
+    if not os.path.isfile(given):  # noqa: PTH113 - Path.is_file raises OSError for a text that is too long for a name
         return text.replace("actkit peek FILE", f"actkit peek {shlex.quote(given)}")
     made = Path(given).with_name(f"{Path(given).stem}-utf8{Path(given).suffix}")
     names = {"FILE": shlex.quote(given), "NEW": shlex.quote(str(made))}
