@@ -3,7 +3,7 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,10 +14,11 @@ from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
 from actkit.api.saes import AnySae, sae_specs
 from actkit.config import ModelSpec, OutputSpec
-from actkit.errors import InputError
+from actkit.errors import InputError, UsageError
 from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
+from actkit.recipes.conversations.messages import is_turn
 from actkit.recipes.specs import DenseSpec, SparseSpec, check_options, spec_of
 from actkit.remote.url import file_name, is_web, scheme_of
 from actkit.runs import run as runs
@@ -72,7 +73,18 @@ def file_of(given: Any, is_text: bool = False) -> str | None:
 def path_of(given: Any, place: RunLocation) -> str:
     """The file that is meant; records that are at hand are written beside the run. Errors: see `file_of`."""
     found = file_of(given)
-    return place.write_input(rows_in(given)) if found is None else found
+    return place.write_input(_with_names(rows_in(given))) if found is None else found
+
+
+def _with_names(rows: Iterable[Any]) -> Iterator[Any]:
+    """The records. Raises UsageError for one whose values have no names; messages are a conversation."""
+    for number, row in enumerate(rows):
+        if isinstance(row, (list, tuple)) and not all(map(is_turn, row)):
+            raise UsageError(
+                f"record {number} is a {type(row).__name__}, whose values have no names",
+                "give objects, such as {'text': …, 'label': …}, or pandas.DataFrame(rows, columns=[…])",
+            )
+        yield row
 
 
 def run_dense(

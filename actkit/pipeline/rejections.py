@@ -28,6 +28,11 @@ REMEDIES = (
         "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW makes UTF-8 of what is in Latin-1 or Windows-1252",
     ),
     (
+        "property name enclosed in double quotes",
+        "of objects that Python printed this makes JSON: python3 -c 'import ast, json, sys; "
+        "[print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]' < FILE > NEW.jsonl",
+    ),
+    (
         "one message, of a conversation",
         "jq -cs 'flatten | {messages: .}' FILE > CHAT.jsonl makes one conversation of all messages of a file",
     ),

@@ -12,7 +12,7 @@ from actkit.recipes.conversations.context import check_unused, read_context
 from actkit.recipes.conversations.fields import ContextFields, Fields, names_of, object_of
 from actkit.recipes.conversations.messages import text_or_messages
 from actkit.recipes.conversations.names import MESSAGES
-from actkit.recipes.conversations.prompts import read_answered
+from actkit.recipes.conversations.prompts import check_whole, read_answered
 from actkit.recipes.prompt_response import encode_messages
 
 FIELDS = ("text", "content", "document", "story", "body")
@@ -38,6 +38,8 @@ def read_document(
         name = fields.messages()
         if name is None:
             return _answered(value, context, tokenizer, bos)
+    if text_field is None:
+        check_whole(fields)
     given = fields.take(name)
     if given is None and name not in value:
         raise RecordError(name, f"no field {name}")

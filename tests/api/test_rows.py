@@ -131,3 +131,14 @@ def test_splits_are_named(tmp_path: Path) -> None:
     splits = datasets.DatasetDict({"train": datasets.Dataset.from_list([{"prompt": "x"}])})
     with pytest.raises(UsageError, match="DatasetDict of train is no list of records"):
         actkit.capture(splits, layers=1)
+
+
+@pytest.mark.parametrize("rows", [[("One.", 1), ("Two.", 0)], zip(["One.", "Two."], [1, 0], strict=True)])
+def test_values_without_names_are_no_record(rows: Any, tmp_path: Path) -> None:
+    """The hint was a line of jq for a file that nobody has."""
+    with pytest.raises(UsageError, match="record 0 is a tuple, whose values have no names") as caught:
+        actkit.reward_detect(rows, out=tmp_path / "run")
+    assert "columns=[" in str(caught.value) and "jq" not in str(caught.value)
+    assert not list(tmp_path.glob("run*"))
+    chats = [[{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "No."}]]
+    assert actkit.sae_extract(chats, out=tmp_path / "chats").facts["counts"]["written"] == 1

@@ -79,3 +79,23 @@ def test_parquet_in_an_archive_says_how_to_get_it_out(actkit: Run, tmp_path: Pat
     refused = actkit("feature-dataset", tmp_path / "it.zip", "--target-layer", "2", "-o", tmp_path / "x", "-q")
     assert refused.status == 1
     assert f"unzip {tmp_path}/it.zip 'data/a b.parquet', and give 'data/a b.parquet'" in refused.err
+
+
+def test_messages_of_a_file_and_printed_objects_are_made_records_by_the_line_in_the_hint(
+    actkit: Run, tmp_path: Path
+) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "It's it?"}]
+    (tmp_path / "it s.json").write_text(json.dumps(turns))
+    refused = actkit("capture", tmp_path / "it s.json", "-l", 1, "-o", tmp_path / "x", "-q")
+    for line in mended(refused.err, tmp_path):
+        assert json.loads(line) == {"messages": turns}
+    row = {"prompt": "So", "id": None, "said": "It's it."}
+    (tmp_path / "it s.jsonl").write_text(f"{row}\n")
+    refused = actkit("capture", tmp_path / "it s.jsonl", "-l", 1, "-o", tmp_path / "x", "-q")
+    before = {*tmp_path.iterdir()}
+    line = re.search(r"python3 -c '.*?' < ('.*?'|\S+) > ('.*?'|\S+)", refused.err)
+    assert line is not None, refused.err
+    if shutil.which("python3") is not None:
+        subprocess.run(["bash", "-c", line[0]], cwd=tmp_path, check=True, timeout=30)
+        (made,) = {*tmp_path.iterdir()} - before
+        assert json.loads(made.read_text()) == row

@@ -91,7 +91,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     if found is None:
         path = names.prompt or fields.first([name for name in PROMPTS if name not in fields.repeated])
         if path in WHAT:
-            _check_alone(fields)
+            check_whole(fields)
         path = path or fields.messages()
         if path is None:
             empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
@@ -104,7 +104,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     return replace(whole, shape=shape) if shape else whole
 
 
-def _check_alone(fields: Fields) -> None:
+def check_whole(fields: Fields) -> None:
     """Raise RecordError for one message of a conversation, which would be run as a prompt without its speaker."""
     speaker = fields.first(WHO)
     if fields.names.prompt is None and speaker is not None and is_turn(fields.value) and not is_row(fields.value):

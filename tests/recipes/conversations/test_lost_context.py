@@ -71,6 +71,8 @@ def test_messages_of_a_file_are_no_prompts_of_their_own(tmp_path: Path, actkit: 
     assert done.status == 1 and "one message, of a conversation in other records" in done.err and "jq -cs" in done.err
     done = actkit("capture", path, "--layers", 1, "--ignore-field", "role", "-o", tmp_path / "run")
     assert done.status == 0
+    done = actkit("feature-dataset", path, "-o", tmp_path / "corpus")
+    assert done.status == 1 and "one message, of a conversation in other records" in done.err
     named = read_prompt(TURNS[1], FieldNames("content"))
     assert named.plain == ("Hi.", None)
 
