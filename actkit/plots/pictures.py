@@ -10,7 +10,7 @@ from actkit.errors import UsageError
 from actkit.numerals import in_a_sentence
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, Pick, Picture, Source, without
-from actkit.plots.style import titles_apart
+from actkit.plots.titles import titles_apart
 
 OF_COMMAND: dict[str, tuple[Picture, ...]] = {
     "dpo": dpo.PICTURES,

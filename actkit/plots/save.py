@@ -5,7 +5,8 @@ from pathlib import Path
 
 from actkit.errors import UsageError, writing
 from actkit.plots.picture import Drawn
-from actkit.plots.style import plain, themed, titled
+from actkit.plots.style import plain, themed
+from actkit.plots.titles import titled
 from actkit.runs.atomic_files import write_whole
 
 FORMATS = ("svg", "png", "pdf", "html")
