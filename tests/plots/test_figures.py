@@ -97,8 +97,8 @@ def test_cosines_of_layers_and_of_tokens(run: Open) -> None:
     assert f"{len(cosines):,} positions" in drawn.says
     drawn = similarity(own, Pick(layer=2, record=1))
     sequence = own.to_pandas("sequences").set_index("record_id").loc[1, "sequence_id"]
-    one = rows[(rows["sequence_id"] == sequence) & (rows["layer"] == 2)].sort_values("position")
-    unit = np.stack(one["activation"].to_list()).astype(np.float64)[: len(drawn.figure.data[0].x)]
+    text_rows = rows[(rows["sequence_id"] == sequence) & (rows["layer"] == 2)].sort_values("position")
+    unit = np.stack(text_rows["activation"].to_list()).astype(np.float64)[: len(drawn.figure.data[0].x)]
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     assert np.allclose(np.array(drawn.figure.data[0].z, dtype=float), unit @ unit.T, atol=2e-3)
     with pytest.raises(LackingError, match="This run has no layer 3") as error:
