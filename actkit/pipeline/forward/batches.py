@@ -147,7 +147,8 @@ def _batch(rows: Sequence[Row]) -> Batch:
     tree = np.zeros((len(rows), width, width), dtype=np.bool_) if any(row.branches for row in rows) else None
     is_steered = any(member.steered is not None for row in rows for member in row.members)
     steered = np.zeros((len(rows), width), dtype=np.bool_) if is_steered else None
-    kept: list[tuple[Ints, Ints, Ints, Ints, Bools, Ints]] = []
+    kept: list[tuple[Ints, Ints, Bools]] = []
+    owners: list[tuple[int, int, int]] = []
     for number, row in enumerate(rows):
         parts, paths = segments(row)
         for part in parts:
@@ -157,13 +158,13 @@ def _batch(rows: Sequence[Row]) -> Batch:
             if steered is not None and part.sequence.steered is not None:
                 steered[number, columns] = part.sequence.steered[part.first : part.end]
         for member, path in zip(row.members, paths, strict=True):
-            at = kept_columns(parts, path, member.keep)
-            row_of, id_of = np.full(len(at), number), np.full(len(at), member.sequence_id)
-            content = np.full(len(at), crc32(member.encoding.token_ids.astype("<i4").tobytes()), dtype=np.int64)
-            kept.append((row_of, at, id_of, member.keep, member.encoding.is_special[member.keep], content))
+            own = kept_columns(parts, path, member.keep), member.keep, member.encoding.is_special[member.keep]
+            kept.append(own)
+            owners.append((number, member.sequence_id, crc32(member.encoding.token_ids.astype("<i4").tobytes())))
         if tree is not None:
             tree[number] = _attends(parts, positions[number])
-    where, at, of, position, special, contents = (np.concatenate(part) for part in zip(*kept, strict=True))
+    at, position, special = (np.concatenate(part) for part in zip(*kept, strict=True))
+    where, of, contents = np.repeat(np.array(owners, dtype=np.int64), [len(own) for own, _, _ in kept], axis=0).T.copy()
     return Batch(
         input_ids=torch.from_numpy(ids),
         positions=torch.from_numpy(positions),

@@ -101,6 +101,9 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
     for first in range(n - 1, -1, -1):
         fits = int(np.searchsorted(added, added[first] - ends[first] + longest, side="right"))
         last = max(off[first], min(fits, apart[first]))
+        if last == first + 1:  # most texts begin as no other does
+            cut[first], least[first] = last, ends[first] + ends[first] ** 2 / (PATH_COLUMNS * d_model) + least[last]
+            continue
         length = (ends[first] + added[first:last] - added[first]).astype(np.float64)
         cost = length + length**2 / (PATH_COLUMNS * d_model)
         tree = slice(off[first] - first, None)

@@ -9,7 +9,7 @@ import numpy as np
 from actkit.errors import RecordError
 from actkit.pipeline.data import Bools, Encoding
 from actkit.pipeline.tokens.long_texts import Tokens, covered, parts_of
-from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, check_text, special_ids, unknown_id
+from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, are_among, check_text, known_unknown_id, special_ids
 
 
 def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
@@ -57,7 +57,8 @@ def chunks_of_text(
     tokenized in parts.
     """
     check_text(text)
-    special, unknown = special_ids(tokenizer, tuple(tokenizer.all_special_ids)), unknown_id(tokenizer)
+    named = tuple(tokenizer.all_special_ids)
+    special, unknown = special_ids(tokenizer, named), known_unknown_id(tokenizer, named)
     step, n, begun = size - (bos is not None), 0, False
     left = Tokens.none()
     for part in covered(parts_of(tokenizer, text), len(text)):
@@ -67,10 +68,10 @@ def chunks_of_text(
         whole = len(left) // step * step
         for first in range(0, whole, step):
             piece = left.part(first, first + step)
-            yield _piece(text, piece, np.isin(piece.ids, special), (None,) * step, unknown, bos)
+            yield _piece(text, piece, are_among(piece.ids, special), (None,) * step, unknown, bos)
         left, n = left.part(whole), n + whole
     if len(left):
-        yield _piece(text, left, np.isin(left.ids, special), (None,) * len(left), unknown, bos)
+        yield _piece(text, left, are_among(left.ids, special), (None,) * len(left), unknown, bos)
     elif not n:
         raise RecordError(None, "no tokens")
 

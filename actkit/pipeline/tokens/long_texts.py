@@ -47,6 +47,9 @@ class Tokens:
     @classmethod
     def joined(cls, parts: Sequence["Tokens"]) -> "Tokens":
         """Several after one another."""
+        filled = [part for part in parts if len(part)]
+        if len(filled) == 1:
+            return filled[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "start", "end")))
 
     @classmethod

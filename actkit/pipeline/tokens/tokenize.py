@@ -14,7 +14,7 @@ import numpy as np
 
 from actkit.config import MOST_TOKENS, Bos
 from actkit.errors import ModelError, RecordError
-from actkit.pipeline.data import Encoding, Ints
+from actkit.pipeline.data import Bools, Encoding, Ints
 from actkit.pipeline.tokens.long_texts import Tokens, tokens_in
 from actkit.pipeline.tokens.spans import Span, covering
 
@@ -126,14 +126,13 @@ def encoding_of(tokenizer: Tokenizer, text: str, tokens: Tokens, n_beyond: int, 
     if not len(tokens):
         raise RecordError(None, "no tokens")
     named = tuple(tokenizer.all_special_ids)
-    special = special_ids(tokenizer, named)
-    # As np.isin, which takes ten times as long for a short text.
-    at = np.minimum(np.searchsorted(special, tokens.ids), len(special) - 1)
-    is_special = special[at] == tokens.ids if len(special) else np.zeros(len(tokens), dtype=np.bool_)
+    is_special = are_among(tokens.ids, special_ids(tokenizer, named))
     start, end = covering(tokens.start, tokens.end, None if n_beyond else len(text))
     in_text = sum(int((is_special & (start >= first) & (end <= last) & (end > start)).sum()) for first, last in typed)
     role: tuple[str | None, ...] = (None,) * len(tokens)
-    return Encoding(text, tokens.ids, start, end, is_special, role, in_text, _unknown_id(tokenizer, named), n_beyond)
+    return Encoding(
+        text, tokens.ids, start, end, is_special, role, in_text, known_unknown_id(tokenizer, named), n_beyond
+    )
 
 
 @lru_cache(maxsize=1)  # of 256 added tokens the list takes a quarter of the time that tokenizing a text does
@@ -148,8 +147,17 @@ def special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> Ints:
     return np.array(sorted(special), dtype=np.int64)
 
 
+def are_among(ids: Ints, some: Ints) -> Bools:
+    """[n] which ids are among some others, which ascend: as np.isin, which takes ten times as long for a short text."""
+    if not len(some):
+        return np.zeros(len(ids), dtype=np.bool_)
+    found: Bools = some[np.minimum(np.searchsorted(some, ids), len(some) - 1)] == ids
+    return found
+
+
 @lru_cache(maxsize=1)  # six attributes of a tokenizer take as long as the spans of a short text
-def _unknown_id(tokenizer: Tokenizer, _named: tuple[int, ...]) -> int | None:
+def known_unknown_id(tokenizer: Tokenizer, _named: tuple[int, ...]) -> int | None:
+    """As `unknown_id`, kept for as long as the tokenizer's special ids are the `_named` ones."""
     return unknown_id(tokenizer)
 
 
