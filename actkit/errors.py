@@ -21,10 +21,11 @@ import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
-FLAG = re.compile(r"(?<![\w-])--(?!help\b)([a-z][a-z-]*[a-z])\b(?!:\d)")
-"""An option on the command line. `--prompt:2` is none, but where a record comes from."""
+FLAG = re.compile(r"(?<![\w-])--(?!(?:help|upgrade|force-reinstall|python)\b)([a-z][a-z-]*[a-z])\b(?!:\d)")
+"""An option on the command line. `--prompt:2` is none, but where a record comes from; those of pip's are pip's."""
 OTHER_NAMES = {"hook-point": "hook_points", "no-chat": "chat=False", "sae": "sae_path"}
 """Options whose parameter has not the flag's name with `_` for `-`."""
 
@@ -117,6 +118,16 @@ def own_python() -> str:
     found = shutil.which("python")
     own = found is not None and Path(found).parent == Path(sys.executable).parent
     return "python" if own else shlex.quote(sys.executable)
+
+
+def pip_install(what: str) -> str:
+    """The line that installs `what` beside actkit, wherever that is: in a tool's environment `pip` is another's."""
+    python = own_python()
+    if python == "python":
+        return f"pip install {what}"
+    if find_spec("pip") is None:  # uv makes environments without
+        return f"uv pip install --python {python} {what}"
+    return f"{python} -m pip install {what}"
 
 
 SHOWN = 240

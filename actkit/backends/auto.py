@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from actkit.config import Attention
-from actkit.errors import UsageError
+from actkit.errors import UsageError, pip_install
 
 
 def resolve_device(device: str) -> torch.device:
@@ -31,8 +31,8 @@ def _why(device: str, error: Exception) -> str:
 def _instead(device: str) -> str:
     if device.startswith("cuda") and torch.version.cuda is None:
         return (
-            "--device cpu or auto; for a GPU install torch's CUDA build: pip install --force-reinstall torch on Linux, "
-            "elsewhere the line that pytorch.org/get-started has for your system"
+            f"--device cpu or auto; for a GPU install torch's CUDA build: {pip_install('--force-reinstall torch')} on "
+            "Linux, elsewhere the line that pytorch.org/get-started has for your system"
         )
     return "use auto, cpu, cuda, cuda:1 or mps"
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from actkit.config import ModelSpec
-from actkit.errors import UsageError
+from actkit.errors import UsageError, pip_install
 
 DEVICE_MAPS = ("auto", "balanced", "sequential", "cpu")
 BITS = ("8bit", "4bit")
@@ -37,7 +37,7 @@ def check_placement(spec: ModelSpec) -> None:
             f"--quantize {spec.quantize} needs a GPU that CUDA reaches", "leave it out, or use --dtype bfloat16"
         )
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise UsageError(f"--quantize {spec.quantize} needs bitsandbytes", "pip install 'actkit[quantize]'")
+        raise UsageError(f"--quantize {spec.quantize} needs bitsandbytes", pip_install("'actkit[quantize]'"))
 
 
 def placed(spec: ModelSpec) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from actkit.engines.driver import Common, Own, Pool, RunCommand, run_shared
 from actkit.engines.work import DiedError, Work
-from actkit.errors import ActkitError, RunError, UsageError, in_short
+from actkit.errors import ActkitError, RunError, UsageError, in_short, pip_install
 from actkit.pipeline.recipe import Finished
 from actkit.runs.progress import OnProgress
 
@@ -71,7 +71,7 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray", "pip install 'actkit[ray]'") from error
+        raise UsageError("--engine ray needs Ray", pip_install("'actkit[ray]'")) from error
     # Ray puts a handler of its own in the place of the one that says how to continue.
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     _joined(ray, address or os.environ.get("RAY_ADDRESS"), workers)

@@ -3,13 +3,14 @@
 import html
 from pathlib import Path
 
-from actkit.errors import UsageError, writing
+from actkit.errors import UsageError, pip_install, writing
 from actkit.plots.picture import Drawn
 from actkit.plots.style import plain, themed
 from actkit.plots.titles import titled
 from actkit.runs.atomic_files import write_whole
 
 FORMATS = ("svg", "png", "pdf", "html")
+PLOT = "'actkit[plot]'"
 LONGEST = 1_000
 """Characters of a title or a sentence that is read out."""
 PNG_SCALE = 2
@@ -51,7 +52,8 @@ def _image(made: object, suffix: str) -> bytes:
         import kaleido  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"a picture as {suffix} needs kaleido", "pip install 'actkit[plot]' and a Chrome or Chromium, or -o x.html"
+            f"a picture as {suffix} needs kaleido",
+            f"{pip_install(PLOT)} and a Chrome or Chromium, or -o x.html",
         ) from error
     try:
         found: bytes = made.to_image(format=suffix, scale=PNG_SCALE if suffix == "png" else 1)  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from actkit.errors import ActkitError, InputError, UsageError
+from actkit.errors import ActkitError, InputError, UsageError, pip_install
 from actkit.remote.url import SCHEMES, is_web, public, scheme_of
 
 CREDENTIALS = {
@@ -85,7 +85,7 @@ def is_final(error: BaseException) -> bool:
 
 def lacking(url: str, package: str) -> UsageError:
     """The error for an address whose package is not installed."""
-    return UsageError(f"{(scheme_of(url) or url)}:// needs {package}", "pip install 'actkit[cloud]'")
+    return UsageError(f"{(scheme_of(url) or url)}:// needs {package}", pip_install("'actkit[cloud]'"))
 
 
 def check_no_password(url: str) -> None:

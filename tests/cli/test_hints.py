@@ -2,6 +2,9 @@
 
 import ast
 import re
+import shlex
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 import typer
 
 import actkit
+from actkit import errors
 from actkit.cli.app import app
 from actkit.docs import pages
 
@@ -31,7 +35,7 @@ OF_OTHERS = {
         "exclusive",
         "ntasks",
     },
-    "pip": {"force-reinstall", "upgrade", "index-url"},
+    "pip": {"force-reinstall", "upgrade", "extra-index-url", "python"},
 }
 """Options of other programs that sentences name."""
 OF_ANOTHER_TIME = {"changes", "older-scripts", "developing"}
@@ -118,3 +122,21 @@ def test_every_option_that_a_page_names_is_there(name: str) -> None:
     )
     wrong = [f"--{flag}" for flag in OPTION.findall(own) if flag not in EVERY | OF_OTHERS["slurm"]]
     assert wrong + [wrong for line in re.findall(r"`(actkit [^`]*)`", own) for wrong in wrong_in(line, EVERY)] == []
+
+
+def test_extras_that_sentences_name_are_there_and_install_beside_actkit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a shell that finds another Python, or in an environment of uv's, `pip install` put them elsewhere."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [path.read_text(encoding="utf-8") for path in (*PACKAGE.rglob("*.py"), *pages().values())]
+    named = {name for text in texts for name in re.findall(r"actkit\[(\w+)\]", text)}
+    assert named == project["optional-dependencies"].keys() - {"dev"}
+    monkeypatch.setattr("shutil.which", lambda _name: str(Path(sys.executable).parent / "python"))
+    assert errors.pip_install("x") == "pip install x" and errors.own_python() == "python"
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/python")
+    monkeypatch.setattr(errors, "find_spec", lambda _name: object())
+    assert errors.pip_install("x") == f"{shlex.quote(sys.executable)} -m pip install x"
+    monkeypatch.setattr(errors, "find_spec", lambda _name: None)
+    assert str(errors.UsageError("no", f"{errors.pip_install('--upgrade x')} or --device cpu")).endswith(
+        f" --python {shlex.quote(sys.executable)} --upgrade x or device cpu"
+    )
+    assert errors.pip_install("x") == f"uv pip install --python {shlex.quote(sys.executable)} x"

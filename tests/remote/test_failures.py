@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from actkit.errors import InputError, RunError, UsageError, WriteError
+from actkit.errors import InputError, RunError, UsageError, WriteError, pip_install
 from actkit.remote.failures import CREDENTIALS, check_no_password, explained, is_final, said
 from actkit.remote.file_system import WEB, file_system, for_arrow
 from actkit.remote.hub_place import HubPlace
@@ -84,7 +84,7 @@ def test_a_package_that_is_missing_is_to_be_installed() -> None:
     found = said(caused(OSError("x"), ModuleNotFoundError("no", name="s3fs")), AT)
     assert isinstance(found, UsageError) and (found.message, found.hint) == (
         "s3:// needs s3fs",
-        "pip install 'actkit[cloud]'",
+        pip_install("'actkit[cloud]'"),
     )
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from actkit.bundled import NAME, SAES
 from actkit.cli.screen.console import draw_table, headed
-from actkit.errors import InputError, ModelError
+from actkit.errors import InputError, ModelError, pip_install
 from actkit.remote.sae_registry import Release, registry_file
 
 MOST_NEAR = 5
@@ -90,7 +90,7 @@ def _registry() -> dict[str, Any]:
 
     path = registry_file()
     if path is None:
-        raise ModelError("SAELens is not installed, so its registry cannot be listed", "pip install sae-lens")
+        raise ModelError("SAELens is not installed, so its registry cannot be listed", pip_install("sae-lens"))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, and not built everywhere
     try:
         return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))

@@ -10,7 +10,7 @@ from actkit.cli.options.groups import OUTPUT, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
 from actkit.cli.signals import Terminated
-from actkit.errors import UsageError
+from actkit.errors import UsageError, pip_install
 
 
 @with_option_groups
@@ -38,7 +38,7 @@ def view(
         from actkit.report.server import Viewer, application
     except ImportError as error:
         raise UsageError(
-            f"the viewer needs {error.name}", "pip install 'actkit[view]', or actkit report, which needs nothing"
+            f"the viewer needs {error.name}", pip_install("'actkit[view]'") + ", or actkit report, which needs nothing"
         ) from error
     from actkit.report.live import LiveRun
     from actkit.runs.run import open_run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from actkit.config import Task
-from actkit.errors import UsageError, in_short
+from actkit.errors import UsageError, in_short, pip_install
 
 SCHEDULERS: tuple[tuple[str, str, str | None], ...] = (
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
@@ -115,5 +115,5 @@ def engine_of(text: str | None, workers: int | None, shard: str | None) -> Engin
     if name.lower() != "ray" or (colon and not address):
         raise UsageError(f"--engine {in_short(text)} is not known", "ray, or ray:ADDRESS such as ray:10.0.0.7:6379")
     if find_spec("ray") is None:
-        raise UsageError("--engine ray needs Ray", "pip install 'actkit[ray]'")
+        raise UsageError("--engine ray needs Ray", pip_install("'actkit[ray]'"))
     return Engine(RAY, workers, address or None)

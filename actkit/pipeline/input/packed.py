@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from actkit.errors import InputError, own_python
+from actkit.errors import InputError, own_python, pip_install
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _office(name: str) -> InputError:
     written = Path(name).with_suffix(".jsonl").name
     code = f"import pandas; pandas.read_excel({name!r}).to_json({written!r}, orient='records', lines=True)"
     quoted = shlex.quote(code) if set('"$`\\') & {*code} else f'"{code}"'
-    line = f"{own_python()} -m pip install openpyxl && {own_python()} -c {quoted}"
+    line = f"{pip_install('openpyxl')} && {own_python()} -c {quoted}"
     return InputError(f"{name}: this is a workbook", f"save the sheet as CSV, or make {written} of it: {line}")
 
 
