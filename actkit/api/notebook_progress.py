@@ -1,8 +1,10 @@
 """A progress bar in a notebook; nothing where Python runs a script or a terminal."""
 
 import html
+import importlib
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,4 +64,8 @@ def _display() -> Any:
         return None
     from IPython.display import display
 
+    with warnings.catch_warnings():
+        # tqdm, which the model's library imports, asks for widgets that no bar of actkit's needs, once.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        importlib.import_module("tqdm.auto")
     return display(Bar(Step("loading the model"), 0.0), display_id=True)

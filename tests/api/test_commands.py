@@ -154,6 +154,28 @@ def test_the_example_runs(name: str) -> None:
     exec(compile(code, name, "exec"), {"actkit": actkit, "torch": torch})
 
 
+def test_a_notebook_is_not_told_to_install_widgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tqdm warns when it is imported in a notebook without ipywidgets; here warnings are errors."""
+    (tmp_path / "tqdm").mkdir()
+    (tmp_path / "tqdm/__init__.py").touch()
+    (tmp_path / "tqdm/auto.py").write_text("import warnings\nwarnings.warn('IProgress not found. Update ipywidgets')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tqdm"]:
+        monkeypatch.delitem(sys.modules, name)
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    display = types.ModuleType("IPython.display")
+    display.display = lambda *_, **__: types.SimpleNamespace(update=lambda _bar: None)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    try:
+        with notebook_progress.notebook_bar():
+            assert str(tmp_path) in str(sys.modules["tqdm.auto"].__file__)
+    finally:  # no later test finds the one made here
+        for name in ("tqdm", "tqdm.auto"):
+            sys.modules.pop(name, None)
+
+
 def test_in_a_notebook_there_is_a_bar(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without IPython here: the module is one that a notebook would have imported."""
     drawn: list[Any] = []
