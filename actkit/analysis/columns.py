@@ -13,6 +13,7 @@ Part = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.fl
 """Row numbers, column ids and values, [k] each, in any order."""
 BLOCK = 1 << 18
 """Nonzeros that are worked on at once: 2 MB an array in float64, and some forty of those at the peak."""
+CHANGED = "the parts of a matrix were not the same the second time"
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ class Columns:
             order = np.lexsort((here, ids))
             counts = np.bincount(ids, minlength=n_columns)
             if (following + counts > starts[1:]).any():
-                raise ValueError("the parts of a matrix were not the same the second time")
+                raise ValueError(CHANGED)
             places = np.repeat(following - np.cumsum(counts) + counts, counts) + np.arange(len(ids))
             rows[places], values[places] = here[order], activations[order]
             following += counts
         if (following != starts[1:]).any():
-            raise ValueError("the parts of a matrix were not the same the second time")
+            raise ValueError(CHANGED)
         found = cls(n_rows, starts, rows, values)
         for first, last in found.blocks(BLOCK):
             _sort_rows(found.slice(first, last))

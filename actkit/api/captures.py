@@ -177,9 +177,7 @@ def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
         rows_in(prompts)  # a dataset's splits, which it refuses
     if isinstance(prompts, (str, Mapping)):
         return [prompts]
-    if prompts is None:
-        raise UsageError("there are no prompts", "give a text or a list of texts")
-    found: list[Any] = list(rows_in(prompts))
+    found: list[Any] = [] if prompts is None else list(rows_in(prompts))
     if not found:
         raise UsageError("there are no prompts", "give a text or a list of texts")
     if all(map(is_turn, found)):

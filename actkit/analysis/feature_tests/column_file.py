@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.columns import BLOCK, Columns, Floats, Ints, Part, blocks_of, checked
+from actkit.analysis.columns import BLOCK, CHANGED, Columns, Floats, Ints, Part, blocks_of, checked
 from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import active_in, parts, places, sae_groups
 
@@ -46,7 +46,7 @@ class ColumnFile:
             columns = Columns.from_rows(lambda part=part: [part], self.n_rows, last - first)  # type: ignore[misc]
             del found, part
             if not np.array_equal(columns.starts, self._starts[first : last + 1] - self._starts[first]):
-                raise ValueError("the parts of a matrix were not the same the second time")
+                raise ValueError(CHANGED)
             yield first, columns
 
     def column(self, j: int) -> Floats:
@@ -75,7 +75,7 @@ class ColumnFile:
             entries["row"], entries["column"], entries["value"] = rows[order], ids[order], values[order]
             counts = np.bincount(blocks, minlength=len(ends))
             if (following + counts > ends).any():
-                raise ValueError("the parts of a matrix were not the same the second time")
+                raise ValueError(CHANGED)
             begin = 0
             for block in np.flatnonzero(counts):
                 end = begin + int(counts[block])
@@ -83,7 +83,7 @@ class ColumnFile:
                 begin = end
             following += counts
         if (following != ends).any():
-            raise ValueError("the parts of a matrix were not the same the second time")
+            raise ValueError(CHANGED)
 
     def _read(self, first: int, last: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         begin, end = int(self._starts[first]), int(self._starts[last])
