@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,10 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from actkit.analysis.concepts.contrast import read_pairs, read_sides
+from actkit.analysis.scratch_file import Spill
 from actkit.cli.screen.ranking import show_ranking
 from actkit.errors import ActkitError, UsageError
 from actkit.plots import dpo
 from actkit.plots import save as saving
+from actkit.plots.concept import projected as projected_module
 from actkit.plots.feature_dataset.token_search import features_of_token
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of
@@ -272,3 +276,30 @@ def test_a_feature_that_could_not_be_tested_has_no_q_anywhere(six_runs: Mapping[
     show_ranking(path, printed)
     row = next(line for line in printed.file.getvalue().splitlines() if line.split()[:2] == ["1", str(number)])
     assert "1e-300" not in row and row.split()[-3] == "-", row
+
+
+def test_pictures_project_what_directions_are_fitted_to(actkit: Run, tmp_path: Path) -> None:
+    """A special token that is typed inside of an answer is in no mean: pictures had it in theirs."""
+    words = ("tea", "rain", "salt", "bread", "glass", "winter")
+    records = [
+        {
+            "question": f"Is {word} good?",
+            "answer_matching_behavior": f" Yes, {word} <|user|> is",
+            "answer_not_matching_behavior": f" No, {word} never is",
+        }
+        for word in words
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    asked = ("--positions", "response-mean", "--layers", "1", "--no-chat", "-o", str(tmp_path / "run"))
+    assert actkit("concept", str(tmp_path / "in.jsonl"), *asked).status == 0
+    run = open_run(tmp_path / "run")
+    assert run.facts["counts"]["special_in_text"] == len(words)
+    with closing(Spill(tmp_path)) as file:
+        sides = read_sides(run.path, read_pairs(run.path), "blocks.1.hook_resid_post", False, file).pairs
+    unit = np.array(run.table("directions", ["direction"])["direction"][0].as_py())
+    row = {"layer": 1, "hook_point": "blocks.1.hook_resid_post", "method": "mean-diff"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(projected_module, "chosen", lambda _run, _pick: row)  # six pairs choose no layer
+        found = projected_module.projected(run, Pick())
+    for own, expected in zip((found.positive, found.negative), sides.projected(unit), strict=True):
+        assert own == pytest.approx(expected, abs=1e-5)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from actkit.plots.picture import LackingError, Pick, Source, columns_of, needs
-from actkit.runs.reader import parts, rows_of
+from actkit.runs.reader import is_special, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -87,14 +87,24 @@ def projected(run: Source, pick: Pick) -> Projected:
 
 
 def _projections(run: Source, point: str, direction: Floats, last_only: bool) -> dict[int, float]:
-    """sequence_id → projection of what its direction is of: the mean of the stored positions, or the last one."""
+    """sequence_id → projection of what its direction is of: the mean of the stored positions, or the last one.
+
+    Special tokens and sinks are left out of a mean where anything else is there, as they are where directions are
+    fitted.
+    """
     found: dict[int, float] = {}
     for part in parts(run.path, "activations"):
+        special = None if last_only else special_keys(run.path, part)
         for rows in rows_of(part, point):
-            values = rows.activations.astype(np.float64) @ direction
-            ids, starts, counts = np.unique(rows.sequence_ids, return_index=True, return_counts=True)
-            ends = starts + counts
-            sums = values[ends - 1] if last_only else np.add.reduceat(values, starts) / counts
+            # Row by row, so that equal vectors tie: a matrix product rounds its last rows otherwise.
+            values = np.einsum("nd,d->n", rows.activations.astype(np.float64), direction)
+            ids, at, counts = np.unique(rows.sequence_ids, return_inverse=True, return_counts=True)
+            if special is None:
+                sums = values[np.cumsum(counts) - 1]
+            else:
+                plain = ~is_special(rows, special)
+                plain |= (np.bincount(at, plain, len(ids)) == 0)[at]
+                sums = np.bincount(at, values * plain) / np.bincount(at, plain)
             found |= dict(zip(ids.tolist(), sums.tolist(), strict=True))
     return found
 
