@@ -3,7 +3,7 @@
 import json
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -256,6 +256,7 @@ DAMAGE: dict[str, tuple[tuple[str, str], Change, str]] = {
     ),
     "pooled order": (POOLED, put(VALUES, 0, element(0, 1e-6)), "are not sorted by"),
     "pair lost": (("pairs", "pairs"), without(0), "not one row for each record of the shard, in order"),
+    "line": (("pairs", "sequences"), put("line", 0, lambda old: -old), "a line of its source below the first"),
 }
 
 
@@ -595,3 +596,13 @@ def test_what_is_no_finished_run_is_refused(copy: Callable[[str], Path], tmp_pat
     with pytest.raises(RunError) as caught:
         verify(run)
     assert caught.value.hint == "the run is unfinished"
+
+
+def test_texts_of_a_steered_run_are_one_a_record(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
+    """One that stood twice was not noticed where the checksums fitted."""
+    run = Path(shutil.copytree(six_runs["steer"], tmp_path / "run"))
+    part = next(path for path in sorted(run.glob("steered_texts/*.parquet")) if pq.read_metadata(path).num_rows)
+    change_part(part, lambda table: pa.concat_tables([table, table.slice(0, 1)]))
+    seal(run)
+    found = [str(problem) for problem in verify(run).problems]
+    assert any("steered_texts" in problem and "not one row for each record" in problem for problem in found), found

@@ -14,7 +14,7 @@ from actkit.runs.reader import Ints
 from actkit.verify.tables.findings import Findings
 
 Bools = npt.NDArray[np.bool_]
-MAY_BE_NULL = ("parent_id", "response_start", "chunk", "is_sink")
+MAY_BE_NULL = ("line", "parent_id", "response_start", "chunk", "is_sink")
 CHECK_OF = {
     "activations": "activations",
     "features": "features",

@@ -41,6 +41,8 @@ BY_SHARD = (
     "rejected",
 )
 """Tables that are checked shard by shard, in this order."""
+OF_RECORDS = {"pairs": "pairs", "steered_texts": "sequences"}
+"""Table with a row for each record → the check that it belongs to."""
 TAKEN_OUT = ("out of memory", "no token to pool")
 """How reasons begin for which records were rejected after their sequences had been numbered."""
 Read = TypeVar("Read")
@@ -135,11 +137,12 @@ def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_ha
     check_records(records, none if rejected is None else rejected, f"shard {name}", totals, findings)
     if sequences is None:
         return None
-    pairs = reading(paths.get("pairs"), _records_of)
-    if pairs is not None:
-        findings.count("pairs", len(pairs))
-        if not np.array_equal(pairs, records):
-            findings.wrong("pairs", paths["pairs"], "not one row for each record of the shard, in order")
+    for table, check in OF_RECORDS.items():
+        rows = reading(paths.get(table), _records_of)
+        if rows is not None:
+            findings.count(check, len(rows))
+            if not np.array_equal(rows, records):
+                findings.wrong(check, paths[table], "not one row for each record of the shard, in order")
     return reading(paths.get("tokens"), lambda path: check_tokens(path, sequences, totals, findings)) or sequences
 
 

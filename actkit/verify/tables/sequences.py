@@ -16,6 +16,7 @@ from actkit.verify.tables.reading import Bools, Sequences, columns_of
 OF_SEQUENCES = (
     "sequence_id",
     "record_id",
+    "line",
     "parent_id",
     "start",
     "n_tokens",
@@ -76,6 +77,7 @@ def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gap
     if not wrong(ids <= before, "sequence ids are not ascending") and totals.whole and not may_have_gaps:
         wrong(ids != before + 1, "sequence ids leave some out")
     wrong(np.diff(records, prepend=records[:1]) < 0, "record ids are not ascending")
+    wrong(table["line"].fill_null(1).to_numpy() < 1, "a line of its source below the first")
     wrong((start < 0) | (n_tokens < np.maximum(start, 1)), "start and n_tokens do not fit")
     wrong((n_kept < 0) | (n_kept > n_tokens - start), "n_kept is no number of its own positions")
     response = table["response_start"].fill_null(0).to_numpy()
