@@ -116,7 +116,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: InputSource | No
         prepare,
         reducers,
         finish,
-        detected={**corpus.facts(), **_read_as(corpus, spec.by_line)},
+        detected={**corpus.facts(), **corpus.without_effect(spec.read.split), **_read_as(corpus, spec.by_line)},
         found=lambda: {"documents": dict(counts), **found()},
         kept_bytes=KEPT_BYTES * len(saes),
         splits=True,

@@ -54,3 +54,16 @@ def test_files_of_a_folder_that_are_left_are_named(tmp_path: Path, actkit: Run, 
     assert done.status == 0 and "files left: more.txt, test.jsonl" in done.err, done.err
     done = actkit(command, folder / "train.jsonl", *more, "-o", tmp_path / "alone")
     assert done.status == 0 and "files left" not in done.err
+
+
+@pytest.mark.parametrize("command", ["capture", "feature-dataset"])
+def test_a_split_that_chooses_nothing_is_said_to(tmp_path: Path, actkit: Run, command: str) -> None:
+    """The rows of `train.jsonl` were read for those of the test split, without a word."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for name in ("train.jsonl", "test.jsonl"):
+        (folder / name).write_text('{"text": "A fox."}\n')
+    for where, said in ((folder / "train.jsonl", True), (folder / "test.jsonl", False), (folder, False)):
+        done = actkit(command, where, "--split", "test", "-o", tmp_path / f"run-{where.stem}")
+        assert done.status == 0 and ("--split test is without effect" in done.err) is said, done.err
+    assert "without effect" not in actkit(command, folder / "train.jsonl", "-o", tmp_path / "plain").err

@@ -108,14 +108,15 @@ def records_about(where: str, read: ReadSpec | None = None) -> int | None:
 
 
 def left_of(where: str | None, read: ReadSpec) -> dict[str, str]:
-    """The files of a folder or an archive that could be read and are not, for a run to say; nothing where all are."""
+    """What a run says of a folder or an archive: the files that could be read and are not; and of a split in vain."""
     if where is None or scheme_of(from_url(where)) is not None:
         return {}
     try:
-        left = find(where, read.split).left
+        source = find(where, read.split)
     except InputError:  # a concept's name, or whoever reads it says what is wrong
         return {}
-    return {"files_left": listed([Path(name).name for name in left], LISTED)} if left else {}
+    left = [Path(name).name for name in source.left]
+    return {**({"files_left": listed(left, LISTED)} if left else {}), **source.without_effect(read.split)}
 
 
 def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input import zip_members
 from actkit.pipeline.input.arrow import is_saved
@@ -45,6 +46,16 @@ class InputSource:
     saved: str | None = None
     rows: Iterable[Any] | None = field(default=None, compare=False, repr=False)
     """The rows of one split of the dataset, once it has been opened."""
+
+    def without_effect(self, split: str) -> dict[str, str]:
+        """What a run says of a split that was asked for where nothing tells one split from another; else nothing."""
+        wanted = next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
+        is_said = self.left or any(
+            format_of(file) == "json" or _split_of(Path(file).name) == wanted for file in self.files
+        )
+        if split == ReadSpec.split or is_said or not self.files:
+            return {}
+        return {"split": f"--split {split} is without effect: no name of a file says which split it is"}
 
     def facts(self) -> dict[str, Any]:
         """The facts about the source for `run.json`."""
