@@ -8,8 +8,8 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 export PYTHONDONTWRITEBYTECODE :=
 
 GUARDS := tests/pipeline/resume tests/verify tests/report/test_server.py tests/cli/test_verify.py tests/recipes/conversations \
-  tests/recipes/test_reward_detect.py tests/api tests/analysis/test_feature_stats.py tests/faults tests/test_matrix.py \
-  tests/fuzz/test_folders.py tests/fuzz/test_runs.py tests/engines tests/remote
+  tests/recipes/test_reward_detect.py tests/api tests/analysis/test_feature_stats.py tests/pipeline/tokens/test_chat.py tests/faults \
+  tests/test_matrix.py tests/fuzz/test_folders.py tests/fuzz/test_runs.py tests/engines tests/remote
 
 .PHONY: help install demo picture test test-all test-slow guards test-real coverage package lint types imports check bench bench-longer bench-peers bench-memory bench-start clean
 

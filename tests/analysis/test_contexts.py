@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actkit.analysis import contexts
 from actkit.analysis.contexts import Strongest, contexts_of
 from actkit.analysis.windows import AROUND
 from actkit.schemas import CONTEXTS, arrow_schema
@@ -68,7 +69,7 @@ def test_the_strongest_are_those_of_all_at_once_however_they_come_in(
     edges = [0, *sorted(cuts), 12]
     parts = [range(first, last) for first, last in itertools.pairwise(edges)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("actkit.analysis.contexts.WAITING", waiting)
+        patch.setattr(contexts, "WAITING", waiting)
         strongest = added(entries, 5, most, parts)
     for feature in range(5):
         assert listed(strongest, feature) == brute_force(entries, feature, most)

@@ -225,6 +225,7 @@ def test_special_tokens_are_left_out(run_of: Callable[[str], Finished]) -> None:
         assert not special & {(context["sequence_id"], context["position"]) for context in row["contexts"]}
 
 
+@pytest.mark.slow
 def test_blocks_of_features_make_one_table(run_of: Callable[[str], Finished], monkeypatch: pytest.MonkeyPatch) -> None:
     """Wide SAEs are written some features at a time."""
     path, sae = run_of("one SAE").path, "tiny/blocks.2.hook_resid_post"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from actkit.backends import describe, load
+from actkit.backends import describe, generation, load
 from actkit.backends.generation import AT_ONCE, edited_module, ends_of, greedy, steered_now
 from actkit.backends.interventions import Edit, add
 from actkit.config import ModelSpec
@@ -73,7 +73,7 @@ def test_a_steered_model_is_steered_in_what_it_says(model: Any) -> None:
 def test_an_answer_ends_before_its_end_token(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = greedy(model, prompts(1), 6)
     config = SimpleNamespace(eos_token_id=[int(whole[3])])
-    monkeypatch.setattr("actkit.backends.generation.ends_of", lambda _model: {int(whole[3])})
+    monkeypatch.setattr(generation, "ends_of", lambda _model: {int(whole[3])})
     first = whole.tolist().index(int(whole[3]))
     assert greedy(model, prompts(1), 6)[0].tolist() == whole[:first].tolist()
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,7 +80,7 @@ def test_without_a_run_the_traceback_is_in_a_file_of_its_own(
     (file,) = tmp_path.glob("actkit-*.traceback.txt")
     assert str(file) in found.err and "Traceback" in file.read_text()
     with monkeypatch.context() as patch:
-        patch.setattr("actkit.cli.unforeseen.tempfile.NamedTemporaryFile", no_room)
+        patch.setattr(tempfile, "NamedTemporaryFile", no_room)
         err = failing(LookupError("no such thing"), method="write").err
     assert "ACTKIT_TRACEBACK=1 prints it here" in err and "its traceback" not in err
 

@@ -277,6 +277,7 @@ def test_another_attention_implementation_is_allowed_more(runs: Callable[[str], 
     assert again["attn"] == "eager" and {row["tolerance"] for row in again["hook_points"].values()} == {1e-3}
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_records(runs: Callable[[str], Path], actkit: Run) -> None:
     def places(seed: int) -> list[str]:
         found = actkit("verify", runs("capture"), "--recompute", "2", "--seed", str(seed), "-q", "--json").found
@@ -503,6 +504,7 @@ def test_a_run_that_cannot_be_written_to_is_checked_all_the_same(
     assert "verify.json is not left in the run: cannot write verify.json: Read-only file system" in result.err
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", ["capture", "feature-dataset"])
 def test_a_text_that_begins_with_a_bos_of_its_own_has_no_second_one(command: str, actkit: Run, tmp_path: Path) -> None:
     """As a chat has that somebody rendered; the BOS of a document's first chunk is then its own."""

@@ -108,6 +108,7 @@ def test_what_is_missing_or_does_not_belong_together_is_named(actkit: Run) -> No
     assert actkit(*arguments, "-o", "x", "--shard", "0/3", "--resume").out == "x\n", "it is complete"
 
 
+@pytest.mark.slow
 def test_another_input_of_one_task_is_found(actkit: Run) -> None:
     arguments = CAPTURE
     assert actkit(*arguments, "-o", "x", "--shard", "0/2").status == 0

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from actkit.cli.options import engine as options
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, Task
 from actkit.engines import children, shares
 from actkit.engines.children import run_on_children
@@ -64,10 +65,10 @@ def test_what_no_engine_can_be_asked(actkit: Run, monkeypatch: pytest.MonkeyPatc
     ):
         wrong = actkit("capture", *more)
         assert wrong.status == 2 and says in wrong.err, (more, wrong.err)
-    monkeypatch.setattr("actkit.cli.options.engine.find_spec", lambda _name: None)
+    monkeypatch.setattr(options, "find_spec", lambda _name: None)
     missing = actkit("capture", "in.jsonl", "-o", "x", "--engine", "ray")
     assert missing.status == 2 and "pip install 'actkit[ray]'" in missing.err and not list(Path().glob("x*"))
-    monkeypatch.setattr("actkit.cli.options.engine.find_spec", lambda _name: True)
+    monkeypatch.setattr(options, "find_spec", lambda _name: True)
     for more, says in (
         (("-", "-o", "x", "--engine", "ray"), "standard input"),
         (("in.jsonl", "-o", "x", "--engine", "ray", "--shard", "0/2"), "both given"),
@@ -91,7 +92,7 @@ def test_a_cluster_that_there_cannot_be_is_said_with_what_helps(
         raise NotADirectoryError("Not a directory: '/tmp/x/ray'")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("actkit.cli.options.engine.find_spec", lambda _name: True)
+    monkeypatch.setattr(options, "find_spec", lambda _name: True)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
     wrong = actkit("capture", "in.jsonl", "-o", "x", "--engine", f"ray:{address}" if address else "ray")
     assert wrong.status == status and says in wrong.err, wrong.err

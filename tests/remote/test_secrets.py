@@ -12,6 +12,7 @@ import actkit as api
 from actkit.errors import ActkitError, UsageError, WriteError
 from actkit.pipeline.input.files import shown
 from actkit.remote.url import public, publicly
+from actkit.runs.writer import RunDirectory
 from tests.command_line import Result, Run
 from tests.remote.conftest import Web
 
@@ -71,7 +72,7 @@ def test_of_inputs(
     def full(*_: object, **__: object) -> None:
         raise WriteError("cannot write x: No space left on device", "is the disk full?")
 
-    monkeypatch.setattr("actkit.runs.writer.RunDirectory.write", full)
+    monkeypatch.setattr(RunDirectory, "write", full)
     stopped = actkit(*asked, "-o", "z")
     check(tmp_path, stopped, status=1)
     assert "continue: actkit capture" in stopped.err, stopped.err

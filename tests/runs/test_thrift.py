@@ -108,7 +108,7 @@ def test_maps_and_lists_of_flags_are_values_of_their_types() -> None:
         (bytes([0x19, 0xF6, 0xFF, 0x7F]), "a list longer than the footer"),
         (bytes([0x1B, 0xFF, 0x7F, 0x66]), "a map longer than the footer"),
         (bytes([0x1D, 0]), r"a footer with an unknown type \(13\)"),
-        (bytes([0x16]) + b"\xff" * 12, "a footer with a number of too many bytes"),
+        (bytes([0x16]) + b"\xff" * 10 + b"\0\0", "a footer with a number of too many bytes"),
         (bytes([0x1C]) * (DEEPEST + 2) + b"\0" * 99, "a footer that is nested too deeply"),
     ],
 )

@@ -170,5 +170,7 @@ def test_what_run_json_says_was_chosen_is_what_the_tables_give(run: Callable[[st
     concept = facts_of(path)["concept"]
     for row in concept["chosen"].values():
         row["hook_point"] = "blocks.0.hook_resid_post"
-    (says,) = [text for text in said(checked(path, deep=True, concept=concept)) if "chosen" in text]
-    assert says.startswith("tables over the shards: cannot be computed again (run.json says that {")
+    found = said(checked(path, deep=True, concept=concept))
+    assert [text.partition(" is blocks.0.hook_resid_post, not blocks.")[0] for text in found] == [
+        f"run.json: concept.chosen.{method}.hook_point" for method in concept["chosen"]
+    ]

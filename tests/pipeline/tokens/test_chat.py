@@ -293,7 +293,7 @@ def first_token(tokenizer: Any, text: str, part: str) -> tuple[int, bool]:
     return index, offsets[index][0] < at
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @every_shape
 def test_the_recipes_write_the_same_boundary_and_the_text_that_the_model_read(shape: str, tmp_path: Path) -> None:
     import transformers
