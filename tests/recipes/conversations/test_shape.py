@@ -6,6 +6,7 @@ import pytest
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.fields import FieldNames, Fields
+from actkit.recipes.conversations.judged_shapes import JUDGED_SHAPES
 from actkit.recipes.conversations.shape import CHOSEN, Shape, is_dialogue_pair, is_not_text, post_of
 from actkit.recipes.conversations.shape_of_record import shape_of
 
@@ -74,3 +75,30 @@ def test_a_record_that_can_be_read_in_two_ways_says_which_option_decides() -> No
     with pytest.raises(RecordError) as error:
         shape_of(Fields(both))
     assert error.value.field is None and "--input-format" in error.value.reason
+
+
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+JUDGED: dict[str, dict[str, Any]] = {
+    "post": {"info": {"post": "P"}, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 1},
+    "shp": {"history": "P", "human_ref_A": "a", "human_ref_B": "b", "labels": 0},
+    "webgpt": {"question": {"full_text": "q"}, "answer_0": "a", "answer_1": "b", "score_0": -1, "score_1": 1},
+    "battle": {"conversation_a": TURNS, "conversation_b": TURNS, "winner": "model_b", "turn": 1},
+    "battle-turns": {
+        "prompt": ["q"], "response_a": ["a"], "response_b": ["b"],
+        "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0,
+    },
+    "conversations-rated": {"conv_A": TURNS, "conv_B": TURNS, "conv_A_rating": 1, "conv_B_rating": 2},
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_judged_record_is_of_its_shape_and_its_second_answer_is_the_better_one(name: str) -> None:
+    fields = Fields(JUDGED[name])
+    shape = next(shape for shape in JUDGED_SHAPES if shape.name == name)
+    assert shape_of(fields) is shape and shape.seen_in
+    assert [answer.rank for answer in shape.answers.read(fields)] == [1, 0]
+
+
+def test_a_question_without_text_is_of_another_shape() -> None:
+    assert name_of({**JUDGED["webgpt"], "question": {"full_text": ""}}) == "judged"
+    assert len({shape.name for shape in JUDGED_SHAPES}) == len(JUDGED_SHAPES)
