@@ -84,8 +84,12 @@ JUDGED: dict[str, dict[str, Any]] = {
     "webgpt": {"question": {"full_text": "q"}, "answer_0": "a", "answer_1": "b", "score_0": -1, "score_1": 1},
     "battle": {"conversation_a": TURNS, "conversation_b": TURNS, "winner": "model_b", "turn": 1},
     "battle-turns": {
-        "prompt": ["q"], "response_a": ["a"], "response_b": ["b"],
-        "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0,
+        "prompt": ["q"],
+        "response_a": ["a"],
+        "response_b": ["b"],
+        "winner_model_a": 0,
+        "winner_model_b": 1,
+        "winner_tie": 0,
     },
     "conversations-rated": {"conv_A": TURNS, "conv_B": TURNS, "conv_A_rating": 1, "conv_B_rating": 2},
 }
