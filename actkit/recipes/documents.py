@@ -38,8 +38,7 @@ def read_document(
         name = fields.messages()
         if name is None:
             return _answered(value, context, tokenizer, bos)
-    if text_field is None:
-        check_whole(fields)
+    check_whole(fields, name)
     given = fields.take(name)
     if given is None and name not in value:
         raise RecordError(name, f"no field {name}")

@@ -90,8 +90,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     shape, found = _of_pair(fields) if names.prompt is None else ("", None)
     if found is None:
         path = names.prompt or fields.first([name for name in PROMPTS if name not in fields.repeated])
-        if path in WHAT:
-            check_whole(fields)
+        check_whole(fields, path)
         path = path or fields.messages()
         if path is None:
             empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
@@ -104,10 +103,11 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     return replace(whole, shape=shape) if shape else whole
 
 
-def check_whole(fields: Fields) -> None:
+def check_whole(fields: Fields, path: str | None) -> None:
     """Raise RecordError for one message of a conversation, which would be run as a prompt without its speaker."""
     speaker = fields.first(WHO)
-    if fields.names.prompt is None and speaker is not None and is_turn(fields.value) and not is_row(fields.value):
+    of_message = path in (*WHAT, *WHO) and is_turn(fields.value) and not is_row(fields.value)
+    if speaker is not None and of_message:
         raise RecordError(
             speaker, f"one message, of a conversation in other records; --ignore-field {speaker} does without them"
         )

@@ -32,7 +32,7 @@ from actkit.runs.facts import labels_shown
 
 LOOKED_AT = 1000
 """Records whose columns are looked at."""
-IGNORED = re.compile(r"--ignore-field (\S+)")
+IGNORED = re.compile(r"--ignore-field (\S+) leaves it out")
 """What an error says of context that the model's template leaves out."""
 ENDS = ("--positive", "--negative")
 EMPTY = "empty line"

@@ -73,8 +73,11 @@ def test_messages_of_a_file_are_no_prompts_of_their_own(tmp_path: Path, actkit: 
     assert done.status == 0
     done = actkit("feature-dataset", path, "-o", tmp_path / "corpus")
     assert done.status == 1 and "one message, of a conversation in other records" in done.err
-    named = read_prompt(TURNS[1], FieldNames("content"))
-    assert named.plain == ("Hi.", None)
+    with pytest.raises(RecordError, match="one message"):
+        read_prompt(TURNS[1], FieldNames("content"))
+    assert read_prompt(TURNS[1], FieldNames("content", ignore=("role",))).plain == ("Hi.", None)
+    peeked = actkit("peek", path).out
+    assert "not capture" in peeked and "one message, of a conversation" in peeked and "\nactkit " not in peeked
 
 
 @pytest.mark.parametrize("command", ["capture", "sae-extract", "feature-dataset"])
