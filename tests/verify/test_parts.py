@@ -30,6 +30,7 @@ ROW = {
     "n_special_in_text": 0,
     "n_unknown": 0,
     "chunk": None,
+    "line": 1,
     "text": "abcd",
 }
 Put = Callable[..., Path]
@@ -95,6 +96,7 @@ def test_sequences_in_order_are_fine(put: Put, tmp_path: Path) -> None:
         ([{}, {"parent_id": 0, "start": 2, "n_kept": 3}], "n_kept is no number of its own positions (sequence 1)"),
         ([{"response_start": 5}], "response_start is outside the sequence (sequence 0)"),
         ([{"response_start": -1}], "response_start is outside the sequence (sequence 0)"),
+        ([{"line": 0}], "a line of its source below the first (sequence 0)"),
         ([{"start": 1}], "it has no parent, but does not start at 0 (sequence 0)"),
         ([{"parent_id": 0, "start": 1}], "its parent is not an earlier sequence of the shard (sequence 0)"),
         ([{"parent_id": 7, "start": 1}], "its parent is not an earlier sequence of the shard (sequence 0)"),
