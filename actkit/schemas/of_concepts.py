@@ -42,7 +42,7 @@ DIRECTION_SCORES = (
     Column(
         "choice_error",
         pa.float64(),
-        "about its standard error; the earliest layer within one of the best is chosen",
+        "half-way from auroc_validation to its interval's lower end; the earliest layer this near the best is chosen",
     ),
     Column("auroc_heldout", pa.float64(), "of the test pairs"),
     Column(
