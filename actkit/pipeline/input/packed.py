@@ -8,6 +8,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import shlex
 import zlib
 from collections.abc import Callable
@@ -84,6 +85,8 @@ SHEETS, DOCUMENTS = (".xlsx", ".xlsm", ".ods"), (".docx", ".odt", ".pptx")
 """Zip archives of office programs, and what the first file in those of one may be."""
 ENTRY = 30
 """Where the name of a zip archive's first file stands."""
+TENSORS = re.compile(rb"[\w.-]+(/data\.pkl|\.npy)")
+"""How it is called in a file that torch.save or numpy.savez wrote."""
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, ZIP, "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
     (0, b"PAR1\x15", "Parquet", "Parquet is read from files whose name ends in .parquet"),
@@ -141,6 +144,8 @@ def check_text(start: bytes, name: str) -> None:
     """Raise InputError for bytes that begin as one of `BINARY`, or as an office program's document."""
     if start.startswith(ZIP) and (name.lower().endswith((*SHEETS, *DOCUMENTS)) or start[ENTRY:].startswith(OFFICE)):
         raise _office(name)
+    if start.startswith(ZIP) and TENSORS.match(start, ENTRY):
+        raise InputError(f"{name}: this is a file of tensors, of PyTorch or NumPy", "write records as JSONL or Parquet")
     for at, begins, what, hint in BINARY:
         if start[at:].startswith(begins):
             raise InputError(f"{name}: this is {what}", hint)

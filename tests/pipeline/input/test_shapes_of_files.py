@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from actkit.api.run_location import rows_in
 from actkit.config import ReadSpec
@@ -454,3 +456,12 @@ def test_an_empty_name_is_no_folder(tmp_path: Path, name: str, monkeypatch: pyte
     (tmp_path / "a.jsonl").write_text('{"prompt": "x"}\n')
     monkeypatch.chdir(tmp_path)
     assert "name of the input is empty" in error_of(name).message
+
+
+def test_a_file_of_tensors_is_called_what_it_is(tmp_path: Path) -> None:
+    """Unpacked or renamed, as the hint for zip archives said, there was nothing in it to be read."""
+    torch.save([{"prompt": "x"}], tmp_path / "a.pt")
+    np.savez(tmp_path / "a.npz", prompt=np.zeros(2))
+    for name in ("a.pt", "a.npz"):
+        error = error_of(tmp_path / name)
+        assert "a file of tensors" in error.message and "zip" not in error.hint
