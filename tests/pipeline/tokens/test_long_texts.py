@@ -121,7 +121,7 @@ def test_windows_change_no_token(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_text_of_many_scripts_has_its_tokens(kind: str, tokenizers: dict[str, Any]) -> None:
     draw = random.Random(kind)
-    words = draw.choices([*WORDS, *map(str, range(50)), "\n\n", "  "], k=30_000)
+    words = draw.choices([*WORDS, *map(str, range(50)), "\n\n", "  "], k=36_000)
     text = "".join(word + draw.choice(["", " ", " ", " ", "\n"]) for word in words)
     assert len(text) > 4 * long_texts.WINDOW
     same(tokenizers[kind], text, "auto")
