@@ -80,7 +80,7 @@ class BatchSpec:
     """Sizes of batches and shards; they change no row beyond rounding."""
 
     batch_tokens: int = field(default=4096, metadata={"least": 1})
-    """Tokens in one forward pass, padding included."""
+    """Most tokens in one forward pass, padding included."""
     shard_sequences: int = field(default=1024, metadata={"least": 1})
     """Most sequences in one shard: a batch of short texts is filled from them, and memory holds two shards."""
     shard_mb: int = field(default=64, metadata={"least": 1})

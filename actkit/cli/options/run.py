@@ -51,7 +51,9 @@ BadRecords: TypeAlias = Annotated[
 ]
 BatchTokens: TypeAlias = Annotated[
     int,
-    option("--batch-tokens", panel=BATCH, min=1, help="Tokens in one forward pass, padding included; changes no row."),
+    option(
+        "--batch-tokens", panel=BATCH, min=1, help="Most tokens in one forward pass, padding included; changes no row."
+    ),
 ]
 Out: TypeAlias = Annotated[
     Path | None,
