@@ -47,7 +47,7 @@ def refused(shared: Shared, path: str = "in.jsonl") -> str:
         (Shared(out=RemotePath("s3://a/x.npz")), "nothing can be written to s3://"),
         (Shared(out=Path("x"), shard="0/2", report=True), "--shard: a share is not exported"),
         (Shared(out=Path("x"), shard="0/2", export=["npz"]), "--shard: a share is not exported"),
-        (Shared(out=RemotePath("s3://b/x"), engine="ray"), "workers meet in a folder that all of them see"),
+        (Shared(out=RemotePath("s3://b/x"), shard="auto", workers=2), "workers meet in a folder that all of them see"),
     ],
 )
 def test_what_cannot_be_meant(shared: Shared, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
