@@ -208,6 +208,15 @@ def test_a_file_that_has_changed_meanwhile_is_refused(web: Web) -> None:
             file.read(1)
 
 
+def test_a_server_that_gives_the_whole_file_for_a_part_is_not_believed(web: Web) -> None:
+    web.files["/x"] = DATA
+    with WebFile(f"{web.url}/x") as file:
+        web.ranges = False
+        file.seek(200_000)
+        with pytest.raises(InputError, match="the file has changed while it was read"):
+            file.read(1)
+
+
 def test_files_that_are_empty_or_not_there(web: Web) -> None:
     web.files["/empty"] = b""
     with WebFile(f"{web.url}/empty") as file:
