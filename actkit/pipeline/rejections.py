@@ -28,7 +28,7 @@ REMEDIES = (
         "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW makes UTF-8 of what is in Latin-1 or Windows-1252",
     ),
     (
-        "property name enclosed in double quotes",
+        "an object that Python printed",
         "of objects that Python printed this makes JSON: python3 -c 'import ast, json, sys; "
         "[print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]' < FILE > NEW.jsonl",
     ),

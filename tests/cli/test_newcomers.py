@@ -260,14 +260,18 @@ def test_a_document_is_neither_piped_in_nor_out(arguments: list[str], actkit: Ru
         (
             ["capture", "blank.txt"],
             "blank.txt: nothing was kept of 2 records: 2 × empty line; the first: blank.txt:1: empty line",
-            "peek FILE",
+            "peek blank.txt",
         ),
         (["capture", "-p", " "], "nothing was kept of 1 record: 1 × empty; the first: --prompt:1: empty", "peek FILE"),
         (["concept", "empty.jsonl"], "empty.jsonl: the input has no records", "positive, negative"),
         (["concept", "bad.jsonl"], "in its first 1 record (bad.jsonl:1: not JSON: Exp", "positive, negative"),
-        (["sae-extract", "bad.jsonl", "--plan"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "peek FILE"),
+        (
+            ["sae-extract", "bad.jsonl", "--plan"],
+            "bad.jsonl: nothing was kept of 1 record: 1 × not JSON",
+            "peek bad.jsonl",
+        ),
         (["reward-detect", "empty.jsonl"], "empty.jsonl: the input has no records", "empty?"),
-        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "peek FILE"),
+        (["feature-dataset", "bad.jsonl"], "bad.jsonl: nothing was kept of 1 record: 1 × not JSON", "peek bad.jsonl"),
     ],
     ids=lambda arguments: " ".join(arguments) if isinstance(arguments, list) else "",
 )
@@ -458,7 +462,7 @@ def test_a_fifth_that_is_rejected_is_a_warning_and_says_what_keeps_it(
     small = ("--layers", "0", "--positions", "divergence")
     write_lines("in.jsonl", *PAIRS, {"prompt": "Is 5 even?", "chosen": "Yes."})
     said = actkit("dpo", "in.jsonl", "-o", "x", *small).err
-    assert "warning: 20 % of the records were rejected: actkit peek FILE shows the fields" in said
+    assert "warning: 20 % of the records were rejected: actkit peek in.jsonl shows the fields" in said
     write_lines("in.jsonl", *PAIRS, *PAIRS, {"prompt": "Is 5 even?", "chosen": "Yes."})
     assert "were rejected" not in actkit("dpo", "in.jsonl", "-o", "y", *small).err
 
@@ -517,11 +521,11 @@ def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monk
 def test_which_values_are_positive_is_told_before_the_run(
     actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of `is_toxic` true is the positive one: whoever wants the other must see it."""
+    """Of `is_toxic` false is suggested as the positive one: whoever wants the other must see it."""
     monkeypatch.chdir(tmp_path)
     write_lines("in.jsonl", *({"sentence": f"Text {n}.", "is_toxic": n % 2 == 0} for n in range(8)))
     said = actkit("peek", "in.jsonl").out
-    assert "labels: positive (4), negative (4): True → positive; False → negative (field is_toxic)" in said
+    assert "labels: negative (4), positive (4): False → positive; True → negative (field is_toxic)" in said
 
 
 def test_scored_answers_are_made_into_pairs_by_the_line_in_the_hint(

@@ -84,7 +84,11 @@ def as_json(lines: Records) -> Records:
         try:
             value, fault = values.whole(line.value)
         except (ValueError, RecursionError) as error:
-            value, fault = None, f"not JSON: {short(error)}"
+            printed = line.value.lstrip().startswith("{'")
+            value, fault = (
+                None,
+                "not JSON, but an object that Python printed" if printed else f"not JSON: {short(error)}",
+            )
         yield checked(Record(line.record_id, line.source, line.line, value), fault)
 
 
