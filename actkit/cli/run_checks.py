@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actkit.cli.options.engine import Engine, engine_of
-from actkit.cli.options.presets import near_names
+from actkit.cli.options.presets import naming_near
 from actkit.cli.options.shared import Shared, format_of_file
-from actkit.errors import ModelError, RunError, UsageError
+from actkit.errors import RunError, UsageError
 from actkit.remote.path import RemotePath
 from actkit.runs.paths import unfinished_of
 
@@ -107,12 +107,8 @@ def _check_input(flag: str, own: "OwnSpec") -> None:
 def naming(model: str, source: str | None) -> Iterator[None]:
     """Name, in an error, the input that had nothing, and what is nearly called like a model that there is not."""
     try:
-        yield
-    except ModelError as error:
-        near = near_names(model) if error.message.startswith(f"{model}: ") else []
-        if near:
-            error.hint = f"did you mean {' or '.join(near)}? else {error.hint}"
-        raise
+        with naming_near(model):
+            yield
     except RunError as error:
         # These import much, and are there by now.
         from actkit.pipeline.input.files import name_of, shown

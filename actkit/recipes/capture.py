@@ -196,7 +196,7 @@ def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
 def _counted(numbers: tuple[int, ...], length: int) -> list[int]:
     outside = [number for number in numbers if not -length <= number < length]
     if outside:
-        raise RecordError(None, f"position {outside[0]} is not among its {length} tokens")
+        raise RecordError(None, f"position {outside[0]} is not among its tokens")
     return [number % length for number in numbers]
 
 

@@ -6,18 +6,33 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from actkit.errors import RunError
+from actkit.errors import RunError, listed
 from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
 from actkit.runs.part import open_part
-from actkit.runs.paths import FINGERPRINT, RUN_FILE
+from actkit.runs.paths import FINGERPRINT, RUN_FILE, is_run
 from actkit.runs.reader import parts
 from actkit.schemas import SCHEMA_VERSION
+
+LOOKED_AT, NAMED = 500, 3
+"""Entries of a folder among which runs are looked for, and runs that an error names."""
+
+
+def _beside(run: Path) -> str:
+    """The runs in the folder where one was looked for that is not there; empty where there is none."""
+    if isinstance(run, RemotePath):
+        return ""
+    try:
+        there = [] if run.exists() else [entry for entry in islice(run.parent.iterdir(), LOOKED_AT) if is_run(entry)]
+    except OSError:
+        return ""
+    return f"; in the same folder: {listed(sorted(entry.name for entry in there), NAMED)}" if there else ""
 
 
 def facts_of(run: Path) -> dict[str, Any]:
@@ -30,7 +45,7 @@ def facts_of(run: Path) -> dict[str, Any]:
         else:  # Path.is_dir raises this again where the name is too long.
             unfinished = run.name.endswith(".partial") or os.path.isdir(f"{run}.partial")  # noqa: PTH112
         why = "the run is unfinished" if unfinished else "a run is a directory with run.json"
-        raise RunError(f"{run}: no finished run", why) from error
+        raise RunError(f"{run}: no finished run", f"{why}{_beside(run)}") from error
     except ValueError as error:
         raise RunError(f"{run}/run.json is damaged ({error})", "the tables beside it can still be read") from error
 

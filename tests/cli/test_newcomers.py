@@ -225,6 +225,7 @@ def test_concept_counts_pairs(actkit: Run) -> None:
 def test_a_run_that_was_complete_is_not_talked_about_where_quiet_is_asked_for(actkit: Run) -> None:
     assert actkit("capture", "-p", "One.", "-o", "x", *SMALL).status == 0
     assert actkit("capture", "-p", "One.", "-o", "x", "--resume", *SMALL) == Result(0, "x\n", "")
+    assert "hint: a run is a directory with run.json; in the same folder: x" in actkit("show", "y").err
     assert "x is complete already" in actkit("capture", "-p", "One.", "-o", "x", "--resume", *SMALL[:-1]).err
 
 
@@ -562,6 +563,10 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=nobody))
     hub_reach._answers.cache_clear()
+    near = actkit("capture", "-p", "x", "-m", "gpt2-smal", "-o", str(tmp_path / "x"))
+    assert near.status == 1 and "hint: did you mean --preset gpt2-small? else check the name" in near.err
+    hub_reach._answers.cache_clear()
+    asked.clear()
     found = actkit("capture", "-p", "x", "-m", "google/gemma-2-2b", "-o", str(tmp_path / "x"))
     assert found.status == 1 and "the hub cannot be reached and the model is not in the local cache" in found.err
     assert "--model tiny" in found.err and "--model DIR" in found.err and "HF_HUB_OFFLINE" not in found.err

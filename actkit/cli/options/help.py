@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from actkit.bundled import NAME
 from actkit.cli.options.help_lines import table, typed, wrapped
+from actkit.cli.options.presets import naming_near
 from actkit.cli.run_argument import explained
 from actkit.cli.screen.pasted import INPUT
 from actkit.cli.signals import what_is_kept
@@ -47,7 +48,9 @@ class Command(TyperCommand):
         INPUT.set(given if isinstance(given, str) else None)
         try:
             with explained(ctx.params):
-                check_model(ctx.params.get("model") or NAME)
+                model = ctx.params.get("model") or NAME
+                with naming_near(model):
+                    check_model(model)
                 check_saes(ctx.params.get("sae_release"), ctx.params.get("sae_id") or ())
                 return super().invoke(ctx)
         except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was

@@ -6,7 +6,8 @@ Precedence: flag, then ACTKIT_* in the environment, then `--config`, then the pr
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import typer
 
 from actkit.bundled import NAME
 from actkit.cli.signals import ARGUMENTS
-from actkit.errors import UsageError
+from actkit.errors import ModelError, UsageError
 
 FOLDER = Path(__file__).parents[2] / "presets"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -61,6 +62,18 @@ def near_names(model: str) -> list[str]:
     close = difflib.get_close_matches(model.lower(), (NAME, *NAMES), n=2, cutoff=0.75)
     same = [name for name in close if NUMBERS.findall(name) == NUMBERS.findall(model) and (name, model) != (NAME, NAME)]
     return [f"--model {name}" if name == NAME else f"--preset {name}" for name in same]
+
+
+@contextmanager
+def naming_near(model: str) -> Iterator[None]:
+    """Name, in an error, what is nearly called like a model that there is not, or that cannot be had."""
+    try:
+        yield
+    except ModelError as error:
+        near = near_names(model) if error.message.startswith(f"{model}: ") else []
+        if near:
+            error.hint = f"did you mean {' or '.join(near)}? else {error.hint}"
+        raise
 
 
 def load_preset(context: typer.Context, name: str | None) -> str | None:
