@@ -8,7 +8,7 @@ from pathlib import Path
 
 INPUT: ContextVar[str | None] = ContextVar("input", default=None)
 """The first argument of the command that this call runs."""
-PLACE = re.compile(r"(--[\w-]+ )?\b(FILE|NEW)\b")
+PLACE = re.compile(r"(--[\w-]+ )?\b(FILE|NEW(?!\.))\b")
 """Where a line names the file that is read, or what is made of it; `--answers FILE` is another file."""
 
 
