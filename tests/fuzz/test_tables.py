@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record
-from actkit.pipeline.input.dialects import dialect_of, is_header
+from actkit.pipeline.input.dialects import dialect_of, is_header, rows_below
 from actkit.pipeline.input.encodings import encoding_of
 from actkit.pipeline.input.packed import LOOK
 from tests.fuzz.damage import CASES, TEXTS, common, damaged, fuzz, read
@@ -71,7 +71,7 @@ def rows_in(data: bytes, delimiter: str) -> tuple[list[list[str]], bool]:
         header = next(rows, None) or []
         named = [cell for cell in header if cell or len(header) == 1]  # a column without a name gets one
         broken = any("\udc80" <= character <= "\udcff" for character in "".join(header))
-        if not header or len(set(named)) < len(named) or broken or not is_header(header):
+        if not header or len(set(named)) < len(named) or broken or not is_header(header, rows_below(decoded, dialect)):
             return [], True
         found.extend(rows)  # what comes before an error stays
     except csv.Error:

@@ -9,7 +9,7 @@ from typing import IO
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input import files as opened
-from actkit.pipeline.input.dialects import SAMPLE, SEP, dialect_of, is_header
+from actkit.pipeline.input.dialects import SAMPLE, SEP, dialect_of, is_header, rows_below
 from actkit.pipeline.input.files import bytes_of, name_of, too_long
 from actkit.pipeline.input.json_stream import broken
 from actkit.pipeline.input.packed import DAMAGED
@@ -50,7 +50,8 @@ def rows_of(file: IO[bytes], name: str, read: ReadSpec, usual: str) -> Records:
     rows = csv.reader(itertools.chain(sample[skipped:], rest), **dialect.options())
     line_number = skipped + 1
     try:
-        header, first = _header(next(rows, None), read.column_names(), name, line_number)
+        below = rows_below("".join(sample[skipped:]), dialect)
+        header, first = _header(next(rows, None), below, read.column_names(), name, line_number)
         if first is not None:
             yield _record(0, name, line_number, header, first)
         line_number = skipped + rows.line_num + 1
@@ -93,7 +94,9 @@ def _before_header(sample: Sequence[str]) -> int:
     return number
 
 
-def _header(row: list[str] | None, given: Sequence[str], name: str, line: int) -> tuple[list[str], list[str] | None]:
+def _header(
+    row: list[str] | None, below: list[list[str]], given: Sequence[str], name: str, line: int
+) -> tuple[list[str], list[str] | None]:
     """The names of the columns, and the first row where it is one of data.
 
     Raises InputError for none, for damaged ones, for one that is there twice, and for a first line that is data.
@@ -105,7 +108,7 @@ def _header(row: list[str] | None, given: Sequence[str], name: str, line: int) -
     if any(broken(column) for column in row):
         raise InputError(f"{name}:{line}: the header line is not valid UTF-8", "save it as UTF-8")
     columns = [column or f"column_{number}" if len(row) > 1 else column for number, column in enumerate(row, 1)]
-    if not is_header(row):
+    if not is_header(row, below):
         shown = ", ".join(repr(cell[:SHOWN] + "…" * (len(cell) > SHOWN)) for cell in row[:2])
         names = ",".join(_proposed(row))
         raise InputError(

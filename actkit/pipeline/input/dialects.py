@@ -7,7 +7,9 @@ fields.
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,21 +92,39 @@ SENTENCE, MANY_WORDS = 3, 10
 """Words of what is no name of a column: with a full stop behind them, and without."""
 
 
-def is_header(row: Sequence[str]) -> bool:
-    """Whether the first row names columns rather than being one of data.
+def rows_below(sample: str, way: Dialect) -> list[list[str]]:
+    """The rows of a sample after its first, as far as they can be read."""
+    found: list[list[str]] = []
+    with suppress(csv.Error):  # of a quote that is broken, or open where the sample ends
+        found.extend(row for row in csv.reader(io.StringIO(sample, newline=""), **way.options()) if row)
+    return found[1:]
+
+
+def is_header(row: Sequence[str], below: Sequence[Sequence[str]] = ()) -> bool:
+    """Whether the first row names columns rather than being one of data, with some of the rows `below` it.
 
     A sentence may be about an answer, and `positive` beside it is its label, though columns are called so too.
     """
     known = [cell for cell in row if is_known(cell) and not _is_sentence(cell)]
     if len(known) > 1 or any(cell.strip().lower() not in LABEL_WORDS for cell in known):
         return True
-    return not any(
+    return not _has_class(row, below) and not any(
         _is_number(cell)
         or len(cell) > LONG
         or _is_sentence(cell)
         or (cell not in known and cell.strip().lower() in LABEL_WORDS)
         for cell in row
     )
+
+
+def _has_class(row: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether a cell is one of few values of its column: its class, and no name. Headers within a file do not count."""
+    rows = [other for other in below if len(other) == len(row) and list(other) != list(row)]
+    for number, cell in enumerate(row):
+        values = Counter(other[number] for other in rows)
+        if cell.strip() and cell in values and 2 * len(values) <= len(rows) + 2:
+            return True
+    return False
 
 
 def _is_sentence(cell: str) -> bool:

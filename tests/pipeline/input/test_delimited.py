@@ -182,3 +182,24 @@ def test_damage_is_met_after_the_rows_before_it(tmp_path: Path) -> None:
 )
 def test_a_first_line_is_a_header_by_what_its_cells_are(line: str, is_one: bool) -> None:
     assert is_header(line.split(",")) is is_one
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_one"),
+    [
+        ("I love it,joy|Hate it,anger|So good,joy|Very bad,anger", False),
+        ("I love it,positive|Hate it,negative|So good,positive", False),
+        ("What I wrote,joy|Hate it,anger|So good,fear", True),  # a column of an emotion
+        ("What I wrote,mood|Hate it,joy|What I wrote,mood|So good,joy", True),  # two files, one after the other
+        ("What I wrote,word|a,word|b,cat|c,dog|d,bird", True),  # a list of words has this one too
+        ("text,label|a,label|b,label|c,x", True),
+    ],
+)
+def test_a_first_line_with_a_class_of_the_lines_below_is_data(lines: str, is_one: bool, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(lines.replace("|", "\n") + "\n")
+    if is_one:
+        assert len(list(read_csv(str(tmp_path / "in.csv"), ReadSpec()))) == lines.count("|")
+    else:
+        with pytest.raises(InputError, match="the first line is data") as caught:
+            list(read_csv(str(tmp_path / "in.csv"), ReadSpec()))
+        assert caught.value.hint == "name its 2 columns, in order: --columns text,label"
