@@ -130,9 +130,9 @@ def test_a_store_is_opened_by_its_package(monkeypatch: pytest.MonkeyPatch) -> No
     with bucket():
         system, key = file_system("GS:/bucket/a b")
         assert isinstance(system, Bucket) and key == "/bucket/a b"
-        monkeypatch.setitem(sys.modules, "gcsfs", None)
-        with pytest.raises(UsageError, match="gs:// needs gcsfs"):
-            file_system("gs://bucket/x")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # outside: what the store put there would come back after it
+    with pytest.raises(UsageError, match="gs:// needs gcsfs"):
+        file_system("gs://bucket/x")
     with pytest.raises(UsageError, match="credentials are not read"):
         file_system("s3://a:b@bucket/x")
 
