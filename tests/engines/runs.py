@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from actkit.cli.app import main
+from actkit.config import BatchSpec, ModelSpec, OutputSpec
+from actkit.recipes.specs import DenseSpec
+from actkit.runs.paths import partial_of
 from tests.faults.runs import COMMANDS as RECORDS
 from tests.faults.runs import facts_of, write_input
 
@@ -58,3 +61,14 @@ def check_same(single: Path | str, other: Path | str) -> None:
         name: (mine.get(name), theirs.get(name)) for name in {*mine, *theirs} if mine.get(name) != theirs.get(name)
     } == {}
     assert [path.name for path in Path(other).parent.glob(f"{Path(other).name}*")] == [Path(other).name]
+
+
+def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:
+    """What commands over activations share, with a shard of so many texts."""
+    output = OutputSpec(Path(out), **more)  # type: ignore[arg-type]
+    return DenseSpec(ModelSpec(device="cpu"), output, "1", batch=BatchSpec(shard_sequences=shard))
+
+
+def finished_shards(out: Path) -> list[Path]:
+    """The manifests of the shards that an unfinished run has finished."""
+    return list((partial_of(out) / "shards").glob("*.json"))

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from actkit.cli.options import engine as options
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, Task
+from actkit.config import OutputSpec, Task
 from actkit.engines import children, shares
 from actkit.engines.children import run_on_children
 from actkit.errors import InputError, RunError
@@ -24,11 +23,11 @@ from actkit.pipeline.recipe import Finished
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.specs import DenseSpec
 from actkit.runs.manifest import read
-from actkit.runs.paths import TASK_FILE, partial_of
+from actkit.runs.paths import TASK_FILE
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
 from tests.conftest import Single
-from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same
+from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same, dense, finished_shards
 from tests.faults.forked import ForkedChild
 from tests.faults.runs import PATIENCE, ended, line_in, start
 
@@ -200,11 +199,6 @@ def test_an_interrupted_run_goes_on_and_a_killed_worker_is_begun_again(
     check_same("single", "x")
 
 
-def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:
-    output = OutputSpec(Path(out), **more)  # type: ignore[arg-type]
-    return DenseSpec(ModelSpec(device="cpu"), output, "1", batch=BatchSpec(shard_sequences=shard))
-
-
 def dying(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finished:
     """A command that ends its process after a shard, as a record might that makes a library crash."""
 
@@ -240,78 +234,3 @@ def shared_out(engine: tuple[str, ...]) -> Any:
 
         return lambda run, *more: run_on_ray(run, None, 2, *more)
     return lambda run, *more: run_on_children(run, 2, *more)
-
-
-def lose(cluster: Any, node: Any) -> None:
-    """Take a node away with all its processes, as a machine that is switched off takes them."""
-    workers = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
-    cluster.remove_node(node, allow_graceful=False)
-    for worker in workers:
-        with suppress(psutil.NoSuchProcess):
-            worker.kill()
-
-
-def held(own: CaptureSpec, common: DenseSpec, on_progress: OnProgress) -> Finished:
-    """A command that finishes a shard and then no other, until a node has been taken away."""
-
-    def watch(progress: Progress) -> None:
-        on_progress(progress)
-        deadline = time.monotonic() + PATIENCE
-        while finished_shards(common.output.out) and not Path("taken").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-    return run_capture(own, common, watch)
-
-
-def finished_shards(out: Path) -> list[Path]:
-    return list((partial_of(out) / "shards").glob("*.json"))
-
-
-@needs_ray
-@pytest.mark.slow
-def test_somebody_elses_cluster_on_this_machine_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray itself joins any that it finds."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    from ray.cluster_utils import Cluster
-
-    from actkit.engines.on_ray import run_on_ray
-
-    run_capture(CaptureSpec(path="in.jsonl"), dense("single"))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        run_on_ray(run_capture, None, 2, CaptureSpec(path="in.jsonl"), dense("x"))
-    finally:
-        cluster.shutdown()
-    check_same("single", "x")
-
-
-@needs_ray
-@pytest.mark.slow
-def test_a_share_whose_node_is_lost_goes_on_at_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster of three nodes on this machine, of which one that computes is taken away."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
-    from actkit.engines import driver
-    from actkit.engines.on_ray import run_on_ray
-
-    monkeypatch.setattr(driver, "EVERY", 0.02)
-    run_capture(CaptureSpec(path="in.jsonl"), dense("single", 1))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        cluster.wait_for_nodes()
-        notes: list[str] = []
-
-        def watch(progress: Progress) -> None:
-            if not Path("taken").exists() and all(finished_shards(Path(f"x.{n}-of-2")) for n in (0, 1)):
-                lose(cluster, nodes[1])
-                Path("taken").touch()
-            notes.extend(note for note in progress.notes if note not in notes)
-
-        run_on_ray(held, cluster.address, 2, CaptureSpec(path="in.jsonl"), dense("x", 1), watch)
-    finally:
-        cluster.shutdown()
-    assert len(notes) == 1 and "another one goes on" in notes[0]
-    check_same("single", "x")
