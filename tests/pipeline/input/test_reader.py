@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from actkit.errors import InputError
@@ -492,6 +492,9 @@ def test_every_line_of_jsonl_is_read_exactly_once(
     lines: list[tuple[str, bytes, Any]], ending: bytes, last: bool
 ) -> None:
     """Records + Rejected = lines, ids are 0, 1, 2 … in order, and every line number is right."""
+    (_, _, only), *more = lines or [("blank", b"", None)]
+    # One line that is an array of objects is a whole file of records, of which `spread` makes these.
+    assume(more or not isinstance(only, list) or not only or not all(isinstance(value, dict) for value in only))
     data = ending.join(line for _, line, _ in lines)
     if lines and (last or not lines[-1][1]):
         data += ending
