@@ -1,7 +1,8 @@
 """A run of each command by one process, in several shards, and what the run of several must have in common with it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,18 @@ def dense(out: str, shard: int = 12, **more: object) -> DenseSpec:
 def finished_shards(out: Path) -> list[Path]:
     """The manifests of the shards that an unfinished run has finished."""
     return list((partial_of(out) / "shards").glob("*.json"))
+
+
+@contextmanager
+def connected_to_ray() -> Iterator[None]:
+    """A Ray cluster of this machine for whoever asks for one meanwhile, whatever address: its workers import once."""
+    ray = pytest.importorskip("ray")
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(address="local", num_cpus=2, **quiet)
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(ray, "init", lambda **_: None)
+            inner.setattr(ray, "shutdown", lambda: None)
+            yield
+        ray.shutdown()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.command_line import Run
-from tests.engines.runs import parts
+from tests.engines.runs import connected_to_ray, parts
 from tests.pages import arguments_of, shell_lines
 
 PLAYED = """
@@ -42,17 +42,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ray_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def ray_at() -> Iterator[None]:
     """A Ray cluster on this machine, to which every address leads."""
-    ray = pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    ray.init(address="local", num_cpus=2, **quiet)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "init", lambda **_: None)
-        patch.setattr(ray, "shutdown", lambda: None)
+    with connected_to_ray():
         yield
-    ray.shutdown()
 
 
 def lines(*wanted: str) -> list[str]:

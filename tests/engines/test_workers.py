@@ -27,7 +27,7 @@ from actkit.runs.paths import TASK_FILE
 from actkit.runs.progress import OnProgress, Progress
 from tests.command_line import Run
 from tests.conftest import Single
-from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same, dense, finished_shards
+from tests.engines.runs import COMMANDS, SMALL, as_slurm_says, check_same, connected_to_ray, dense, finished_shards
 from tests.faults.forked import ForkedChild
 from tests.faults.runs import PATIENCE, ended, line_in, start
 
@@ -115,15 +115,8 @@ def test_the_manifest_of_a_finished_shard_is_read_once(actkit: Run, monkeypatch:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A cluster of Ray for one run after the other: its workers stay, so that they import torch once."""
-    ray = pytest.importorskip("ray")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    ray.init(address="local", num_cpus=2, **quiet)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "init", lambda **_: None)
-        patch.setattr(ray, "shutdown", lambda: None)
+    with connected_to_ray():
         yield
-    ray.shutdown()
 
 
 @pytest.fixture
