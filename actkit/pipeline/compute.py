@@ -183,7 +183,6 @@ class Computing:
 
     def _located(self, error: NonFiniteError, shard: Shard) -> NonFiniteError:
         """The error with the record that it is of, told by running alone what may have shared its row."""
-        own = {sequence.sequence_id: sequence.record_id for sequence in shard.sequences}
 
         def alone(sequence: TokenSequence) -> NonFiniteError | None:
             plan = BatchPlan([sequence], Budget(self.budget.tokens), False, self.job.model.description.d_model)
@@ -194,10 +193,11 @@ class Computing:
                 return found
             return None
 
-        if error.sequence_id not in own:
+        if shard.record_of(error.sequence_id) is None:
             return error
         found = holder_of(error, shard.sequences, alone)
-        found.message = f"{shard.records[own[found.sequence_id]].place}: {found.message}"
+        if (record := shard.record_of(found.sequence_id)) is not None:
+            found.message = f"{record.place}: {found.message}"
         return found
 
     def _result(self, before: "Future[BatchRows | None]") -> BatchRows | None:
@@ -228,10 +228,8 @@ class Computing:
                 f"out of memory with {n_tokens} tokens, although {self.budget.fits} did fit before",
                 "is something else using the memory? free it, then go on with --resume",
             )
-        first = int(batch.sequence_ids[0])
-        record = shard.records[
-            next(sequence.record_id for sequence in shard.sequences if sequence.sequence_id == first)
-        ]
+        record = shard.record_of(int(batch.sequence_ids[0]))
+        assert record is not None
         reason = f"out of memory with {n_tokens:,} tokens"
         if record.record_id in shard.shares:
             raise ModelError(

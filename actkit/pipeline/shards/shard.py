@@ -34,6 +34,12 @@ class Shard:
         whole = len(self.records) + len(self.rejected) - len(self.shares)
         return whole + sum(self.shares.values()) if self.shares else whole
 
+    def record_of(self, sequence_id: int) -> Record | None:
+        """The record that a sequence is of; None for a sequence that is not here."""
+        owners = (sequence.record_id for sequence in self.sequences if sequence.sequence_id == sequence_id)
+        owner = next(owners, None)
+        return None if owner is None else self.records[owner]
+
     def take_out(self, rejected: Rejected, progress: Progress) -> None:
         """Make a record that was taken for usable a rejected one, as if it had been so from the beginning."""
         record_id = rejected.record_id
