@@ -21,11 +21,12 @@ from actkit.pipeline.input.reader import look_ahead, read_records
 from actkit.pipeline.input.records import Records
 from actkit.recipes.concepts import Template, concepts, pairs_of
 from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, side_in, wanted
-from actkit.recipes.conversations.context import Context, check_unused, read_context
+from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.named_fields import fields_shown
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.prompts import Conversation
+from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.feedback import named
 from actkit.recipes.prompt_response import text_in
 from actkit.recipes.statements import StatementPair, paired

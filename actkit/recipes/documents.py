@@ -8,11 +8,12 @@ from actkit.config import MOST_TOKENS
 from actkit.errors import RecordError
 from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.conversations.context import check_unused, read_context
+from actkit.recipes.conversations.context import read_context
 from actkit.recipes.conversations.fields import ContextFields, Fields, names_of, object_of
 from actkit.recipes.conversations.messages import text_or_messages
 from actkit.recipes.conversations.names import MESSAGES
 from actkit.recipes.conversations.prompts import check_whole, read_answered
+from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.prompt_response import encode_messages
 
 FIELDS = ("text", "content", "document", "story", "body")

@@ -8,8 +8,8 @@ from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.records import Records
 from actkit.recipes.contrast_shapes import ContrastShape
-from actkit.recipes.conversations.context import check_unused
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
+from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.prompt_response import text_in
 

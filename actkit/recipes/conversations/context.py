@@ -3,13 +3,12 @@
 1. The question is a prompt's text or messages; Alpaca's `input` is written below it.
 2. Earlier turns (`history`) and a system message of their own field go before it.
 3. Tools and other options go to the chat template.
-4. A field that is known to carry context and is none of these must repeat what was read, or the record is rejected.
+
+`unread` has what becomes of a field that carries context and is none of these.
 """
 
 import json
-import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,17 +22,12 @@ from actkit.recipes.conversations.names import (
     JOINED,
     MESSAGES,
     PROMPT,
-    SPELT,
     SYSTEM,
     TEMPLATE_OPTIONS,
     TOOLS,
-    plain,
 )
+from actkit.recipes.conversations.unread import stands_in
 
-NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
-"""Options by which a field is read under another name than these."""
-LONG = 30
-"""Characters from which on a text that stands inside another is no chance."""
 OWN = ("tokenize", "add_generation_prompt", "conversation", "tools", "return_dict", "return_tensors")
 """Options of the chat template that are not a record's to say."""
 
@@ -191,63 +185,3 @@ def _tools(value: Any, name: str) -> list[Any]:
     if not all(isinstance(tool, Mapping) for tool in found):
         raise RecordError(name, "not a list of tools")
     return [{"type": "function", "function": tool} if name == "functions" else tool for tool in found]
-
-
-def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> None:
-    """Raise RecordError for context that was not read and that none of the conversations repeats."""
-    said = [str(message["content"]) for conversation in conversations for message in conversation]
-    for name in fields.unused_context():
-        texts = list(_texts(fields.value[name], name))
-        if texts and all(stands_in(text, said) for text in texts):
-            fields.repeated[name] = None
-            continue
-        usual, own = SPELT.get(plain(name)), shlex.quote(name)
-        reads = next((flag for flag, names in NAMED if usual in names and usual != name), None)
-        used = f"{reads} {own} reads it, " if reads else ""
-        raise RecordError(
-            name,
-            f"{name} carries context that would be lost: it is not read here; {used}--ignore-field {own} leaves it out",
-        )
-
-
-def stands_in(text: str, others: Sequence[str]) -> bool:
-    """Whether a text is one of some others, or whole lines of one, or a long part of one."""
-    text = text.strip()
-    for other in others:
-        if text == other.strip() or (len(text) >= LONG and text in other):
-            return True
-        if text and re.search(rf"(?:^|\n)[ \t]*{re.escape(text)}[ \t]*(?:\n|$)", other):
-            return True
-    return False
-
-
-def _texts(value: Any, name: str) -> Iterator[str]:
-    """All texts of a field that may be a repetition: of messages what they say, else every text in it.
-
-    An answer at the end of a conversation stands before nothing.
-    """
-    try:
-        said = text_or_messages(value, name)
-        turns = said if not isinstance(said, str) else open_turns(said, name) if is_dialogue(said) else None
-    except RecordError:
-        turns, said = None, ""
-        yield from _leaves(value)
-        return
-    if turns is None:
-        yield str(said)
-        return
-    before = turns[:-1] if len(turns) > 1 and turns[-1]["role"] == "assistant" else turns
-    yield from (str(turn["content"]) for turn in before if turn["content"])
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _leaves(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _leaves(inner)
-    elif value is not None and not isinstance(value, bool):
-        yield "\0"  # numbers and bytes are no repetition of anything

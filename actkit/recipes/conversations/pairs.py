@@ -8,7 +8,7 @@ from typing import Any
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.input.field_names import WHO
 from actkit.recipes.conversations.answers import Answer, NamedSides
-from actkit.recipes.conversations.context import Context, check_unused, read_context, stands_in
+from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
 from actkit.recipes.conversations.messages import WRAPPED, Message, text_or_messages
@@ -16,6 +16,7 @@ from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
 from actkit.recipes.conversations.shape_of_record import shape_of
 from actkit.recipes.conversations.shapes import BY_NAME
+from actkit.recipes.conversations.unread import check_unused, stands_in
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from actkit.errors import RecordError
 from actkit.pipeline.input.field_names import WHAT, WHO
 from actkit.recipes.conversations.answers import Answer
-from actkit.recipes.conversations.context import Context, check_unused, read_context
+from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.messages import Message, is_turn, parse_messages, text_or_messages
@@ -20,6 +20,7 @@ from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTI
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair, with_answer
 from actkit.recipes.conversations.shape_of_record import shape_of
 from actkit.recipes.conversations.trees import check_alone, is_row
+from actkit.recipes.conversations.unread import check_unused
 
 PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "content", "context")
 """Fields of a prompt, in the order in which they are looked for; `messages` and the like where none is there."""

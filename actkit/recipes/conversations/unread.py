@@ -1,0 +1,77 @@
+"""What becomes of context that was not read: it must repeat what was, or the record is rejected with what helps."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
+from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.messages import Message, text_or_messages
+from actkit.recipes.conversations.names import HISTORY, PROMPT, SPELT, SYSTEM, plain
+
+NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
+"""Options by which a field is read under another name than these."""
+LONG = 30
+"""Characters from which on a text that stands inside another is no chance."""
+
+
+def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> None:
+    """Raise RecordError for context that was not read and that none of the conversations repeats."""
+    said = [str(message["content"]) for conversation in conversations for message in conversation]
+    for name in fields.unused_context():
+        texts = list(_texts(fields.value[name], name))
+        if texts and all(stands_in(text, said) for text in texts):
+            fields.repeated[name] = None
+            continue
+        usual, own = SPELT.get(plain(name)), shlex.quote(name)
+        reads = next((flag for flag, names in NAMED if usual in names and usual != name), None)
+        used = f"{reads} {own} reads it, " if reads else ""
+        raise RecordError(
+            name,
+            f"{name} carries context that would be lost: it is not read here; {used}--ignore-field {own} leaves it out",
+        )
+
+
+def stands_in(text: str, others: Sequence[str]) -> bool:
+    """Whether a text is one of some others, or whole lines of one, or a long part of one."""
+    text = text.strip()
+    for other in others:
+        if text == other.strip() or (len(text) >= LONG and text in other):
+            return True
+        if text and re.search(rf"(?:^|\n)[ \t]*{re.escape(text)}[ \t]*(?:\n|$)", other):
+            return True
+    return False
+
+
+def _texts(value: Any, name: str) -> Iterator[str]:
+    """All texts of a field that may be a repetition: of messages what they say, else every text in it.
+
+    An answer at the end of a conversation stands before nothing.
+    """
+    try:
+        said = text_or_messages(value, name)
+        turns = said if not isinstance(said, str) else open_turns(said, name) if is_dialogue(said) else None
+    except RecordError:
+        turns, said = None, ""
+        yield from _leaves(value)
+        return
+    if turns is None:
+        yield str(said)
+        return
+    before = turns[:-1] if len(turns) > 1 and turns[-1]["role"] == "assistant" else turns
+    yield from (str(turn["content"]) for turn in before if turn["content"])
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _leaves(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield "\0"  # numbers and bytes are no repetition of anything

@@ -1,0 +1,59 @@
+"""Context that was not read: a repetition is noted, anything else rejects the record with what reads or leaves it."""
+
+import re
+from typing import Any
+
+import pytest
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.unread import check_unused, stands_in
+
+SAID = [[{"role": "user", "content": "Be brief.\nWhat is the capital of France, and how large is it?"}]]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"systemPrompt": "Be kind."}, "--system-field systemPrompt reads it, --ignore-field systemPrompt leaves it"),
+        (
+            {"System Prompt": "Be kind."},
+            "--system-field 'System Prompt' reads it, --ignore-field 'System Prompt' leaves",
+        ),
+        ({"context": "Paris has two million people."}, "not read here; --ignore-field context leaves it out"),
+        ({"context": ["Be brief.", "Be kind."]}, "context carries context that would be lost"),
+        ({"context": 7}, "context carries context that would be lost"),
+    ],
+)
+def test_context_that_nothing_repeats_rejects_its_record(value: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecordError, match=re.escape(says)) as caught:
+        check_unused(Fields(value), SAID)
+    assert caught.value.field == next(iter(value))
+
+
+@pytest.mark.parametrize("value", ["Be brief.", ["Be brief."], "the capital of France, and how large is it"])
+def test_context_that_was_said_is_a_repetition(value: Any) -> None:
+    fields = Fields({"context": value})
+    check_unused(fields, SAID)
+    assert list(fields.repeated) == ["context"]
+
+
+def test_an_answer_at_the_end_stands_before_nothing() -> None:
+    turns = [{"role": "user", "content": "Be brief."}, {"role": "assistant", "content": "I shall."}]
+    check_unused(Fields({"history": turns}), SAID)
+    with pytest.raises(RecordError, match="history carries context"):
+        check_unused(Fields({"history": [*turns, {"role": "user", "content": "Why?"}]}), SAID)
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        ("Be brief.", True),
+        ("brief.", False),
+        ("capital", False),
+        ("the capital of France, and how large", True),
+        ("", False),
+    ],
+)
+def test_a_short_text_must_be_whole_lines(text: str, stands: bool) -> None:
+    assert stands_in(text, [SAID[0][0]["content"]]) is stands
