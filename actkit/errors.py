@@ -132,6 +132,8 @@ def pip_install(what: str) -> str:
 
 SHOWN = 240
 """Characters of a name in an error."""
+NO_BREAK = "\u00a0"
+"""The space within a number that actkit writes; Python does not call it printable, and no terminal obeys it."""
 
 
 def printable(text: str, kept: str = "") -> str:
@@ -141,6 +143,7 @@ def printable(text: str, kept: str = "") -> str:
     """
     if text.isprintable():
         return text
+    kept += NO_BREAK
     return "".join(
         character if character.isprintable() or character in kept else ascii(character)[1:-1] for character in text
     )

@@ -3,7 +3,9 @@
 import math
 import re
 
-TIMES = "\u00a0×\u00a0"
+from actkit.errors import NO_BREAK
+
+TIMES = f"{NO_BREAK}×{NO_BREAK}"
 """No line ends within a number."""
 COUNTED = "pair|token|text|feature|record|position|prompt|response|answer|control|layer|group|stem|document"
 ONE = re.compile(rf"(?<![\d.,])1 ({COUNTED})s\b(')?")
@@ -32,4 +34,4 @@ def percent(share: float, of: int = 0) -> str:
 def in_a_sentence(text: str) -> str:
     """A sentence with counts as they are said, `1 pair`, and per cent where its number is, wherever a line ends."""
     text = ONE.sub(lambda found: f"1 {found[1]}" + ("'s" if found[2] else ""), text)
-    return re.sub(r"(?<=\d) %", "\u00a0%", text)
+    return re.sub(r"(?<=\d) %", f"{NO_BREAK}%", text)

@@ -239,6 +239,7 @@ def test_the_command_line_lists_and_writes_pictures(
     assert found.status == 0 and found.out.strip() == str(tmp_path / "x.html") and "12 pairs" in found.err
     assert "cdn.plot.ly" not in (tmp_path / "x.html").read_text().split("<script", 2)[1]
     shown = draw(open_run(run), "layers")
+    assert "95\u00a0%" in shown.says and shown.says in " ".join(found.err.split("\n"))
     assert f"<title>{html.escape(shown.title)}</title>" in (tmp_path / "x.html").read_text()
     svg = '<svg class="main-svg" viewBox="0 0 9 9"><rect width="1"/></svg>'
     with pytest.MonkeyPatch.context() as patch:
