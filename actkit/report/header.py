@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actkit.numerals import percent, signed
+from actkit.numerals import signed
 from actkit.report.finding import verdicts_of
-from actkit.runs.facts import detected_of
+from actkit.runs.facts import detected_of, health_of
 from actkit.runs.paths import VERIFIED
 
 
@@ -24,8 +24,7 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     for sae in facts.get("saes", ()):
         about = f"{sae['name']}, {sae['d_sae']:,} features at {sae['hook_point']}"
         rows.append(("SAE", about))
-    sizes = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
-    rows += [("SAE health", _health(row, sizes.get(row.get("sae"), 0))) for row in facts.get("health", ())]
+    rows += [("SAE health", said) for _, said in health_of(facts)]
     rows += [
         (
             "records",
@@ -73,14 +72,3 @@ def _worst(found: Mapping[str, Any]) -> str:
     rows = [*(found.get("hook_points") or {}).values(), *(found.get("saes") or {}).values()]
     errors = [row["worst_error"] for row in rows if isinstance(row, Mapping) and row.get("worst_error") is not None]
     return f"; worst error against the plain model {signed(max(errors), '.1e')}" if errors else ""
-
-
-def _health(row: Mapping[str, Any], d_sae: int) -> str:
-    if not row.get("n_tokens"):
-        return "no token but special ones"
-    explained = row.get("explained_variance")
-    silent, dense = (percent(row[of], d_sae) for of in ("dead_fraction", "dense_fraction"))
-    return (
-        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
-        f"{silent} silent and {dense} dense features, {row['n_tokens']:,} tokens"
-    )

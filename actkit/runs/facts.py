@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from actkit.errors import RunError, listed
+from actkit.numerals import percent, signed
 from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
 from actkit.runs.part import open_part
@@ -81,6 +82,23 @@ def labels_shown(meant: Mapping[str, Any]) -> str:
     other = ", ".join(f"{label} ({count:,})" for label, count in meant.get("neither", {}).items())
     told = "; ".join([*signs, *([f"neither: {other}"] if other else [])]) or "none"
     return f"{told} (field {meant['field']})" if meant.get("field") else told
+
+
+def health_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and health on the run's tokens of each SAE, in words."""
+    widths = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
+    for row in facts.get("health", ()):
+        if not row.get("n_tokens"):
+            yield row["sae"], "no health: all tokens that were read are special ones or sinks"
+            continue
+        explained = row.get("explained_variance")
+        silent, dense = (percent(row[of], widths.get(row["sae"], 0)) for of in ("dead_fraction", "dense_fraction"))
+        on = f"{row['n_tokens']:,} token{'s' if row['n_tokens'] > 1 else ''}"
+        yield (
+            row["sae"],
+            f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
+            f"{silent} of features silent, {dense} dense, on {on}",
+        )
 
 
 STILL = "actkit show, export, plot and report read what they know of it, and any reader of Parquet all of it"

@@ -69,11 +69,11 @@ def _beside(statistics: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{data['positive']:,} positive, {data['negative']:,} negative, {data['neutral']:,} neutral texts"
         + (f" in {data['groups']:,} groups" if data["groups"] else ""),
-        f"of {found['tested']:,} features {_sides(found['respond_to'])} by all evidence: q ≤ {found['q']:g}, beyond "
-        "the best of chance, on the same side in held-out texts and among texts of about equal length, more than "
-        "length itself is there",
-        f"by q alone {_counts(found['significant'])}; by all evidence and above the older script's thresholds of "
-        f"activation and correlation {_counts(found['respond_and_pass_thresholds'])}",
+        f"of {found['tested']:,} features {_sides(found['respond_to'])} by all evidence: q ≤ {found['q']:g}; beyond "
+        "the best of chance; on the same side in held-out texts and among texts of about equal length, and there "
+        "further from 0.5 than length itself",
+        f"by q alone: {_counts(found['significant'])}; by all evidence and above the older script's thresholds of "
+        f"activation and correlation: {_counts(found['respond_and_pass_thresholds'])}",
         *_lengths(statistics["length_only"]),
     ]
     for sae in statistics["saes"]:

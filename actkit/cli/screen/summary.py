@@ -12,7 +12,7 @@ from rich.text import Text
 from actkit.cli.screen.console import console, counted, draw_table, headed, say, size
 from actkit.cli.screen.pasted import to_paste
 from actkit.errors import in_short, listed
-from actkit.numerals import percent, signed
+from actkit.numerals import percent
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
@@ -38,7 +38,7 @@ MOST_FIELDS = 20
 
 def show_run(facts: Mapping[str, Any], path: Path) -> None:
     """The summary of a finished run: counts, what was rejected and why, the tables; on a terminal the layers too."""
-    from actkit.runs.facts import detected_of
+    from actkit.runs.facts import detected_of, health_of
 
     screen = console()
     counts, model = facts["counts"], facts["model"]
@@ -54,9 +54,8 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         screen.print(f"  {name}: {said}", markup=False)
     _show_input(facts, screen)
     _show_records(facts, screen)
-    sizes = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
-    for row in facts.get("health", ()):
-        screen.print(f"  {row['sae']}: {_health(row, sizes.get(row['sae'], 0))}", markup=False)
+    for name, said in health_of(facts):
+        screen.print(f"  {name}: {said}", markup=False)
     if facts.get("verify"):
         screen.print(f"  {verified(facts['verify'])}", markup=False)
     for text in facts.get("warnings", ()):
@@ -157,17 +156,6 @@ def kept_by(reasons: Mapping[str, int]) -> list[str]:
     most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
     found = [next((hint for text, hint in KEEPING if text in reason), LISTED_THERE) for reason, _ in most]
     return list(dict.fromkeys(found))
-
-
-def _health(row: Mapping[str, Any], d_sae: int) -> str:
-    if not row["n_tokens"]:
-        return "no token but special ones"
-    explained = row["explained_variance"]
-    return (
-        f"L0 {row['l0']:.1f}, explained variance {'unknown' if explained is None else signed(explained, '.3f')}, "
-        f"{percent(row['dead_fraction'], d_sae)} of features silent, {percent(row['dense_fraction'], d_sae)} dense, "
-        f"on {counted(row['n_tokens'], 'token')}"
-    )
 
 
 def verified(found: Mapping[str, Any]) -> str:
