@@ -12,7 +12,6 @@ IMPORT = re.compile(r"^[ \t]*((?:from actkit[.\w]* import (?:\([^)]*\)|.+))|impo
 """A statement; each is read by Python itself, which would take seconds for all of the tests."""
 ELSEWHERE = {
     "actkit.__main__": "one line; every test that starts a process runs it",
-    "actkit.bundled.recipe": "made the bundled model once, in hours; what it made is what the other tests run on",
 }
 """Modules, and packages of them, without a test of their own → why."""
 

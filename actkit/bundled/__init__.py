@@ -1,4 +1,4 @@
-"""The model `tiny` and its SAEs, shipped in the package: MODEL_CARD.md says what they are, `recipe/` how they came."""
+"""The model `tiny` and its SAEs, shipped in the package: MODEL_CARD.md says what they are and how they came."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Train one SAE at each of three hook points of `tiny`, with SAELens's own trainer.
 
-    python -m actkit.bundled.recipe.saes --data DATA --model actkit/bundled/tiny --out actkit/bundled/saes
+    python -m tests.bundled_recipe.saes --data DATA --model actkit/bundled/tiny --out actkit/bundled/saes
 
 1. Run the model in float32 over the windows that it was trained on; one forward feeds all three SAEs.
 2. Drop every BOS: an attention sink whose norm would swamp the loss.
@@ -25,13 +25,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from actkit.bundled.recipe.corpus import load_corpus
-from actkit.bundled.recipe.model import batches, windows
-from actkit.bundled.recipe.residual import LAYERS, hook_point, is_bos, load, residuals
-from actkit.bundled.recipe.tokenizer import CONTEXT
+from tests.bundled_recipe.corpus import load_corpus
+from tests.bundled_recipe.model import batches, windows
+from tests.bundled_recipe.residual import LAYERS, hook_point, is_bos, load, residuals
+from tests.bundled_recipe.tokenizer import CONTEXT
 
 DATASET = (
-    "training split of actkit.bundled.recipe.corpus: classic-books-markdown (up to 1922), African Storybook (CC-BY), "
+    "training split of the bundled recipe: classic-books-markdown (up to 1922), African Storybook (CC-BY), "
     "GoEmotions, instruction pairs of LLMs-from-scratch and LLaMA-Factory"
 )
 WINDOWS_A_FORWARD = 64

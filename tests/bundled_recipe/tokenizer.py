@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from actkit.bundled.recipe.corpus import Document
+from tests.bundled_recipe.corpus import Document
 
 VOCAB_SIZE = 4096
 CONTEXT = 512

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from actkit.bundled.recipe.model import loss_of
-from actkit.bundled.recipe.tokenizer import CONTEXT
+from tests.bundled_recipe.model import loss_of
+from tests.bundled_recipe.tokenizer import CONTEXT
 
 TEMPERATURE = 0.8
 SAMPLE_TOKENS = 80

@@ -1,6 +1,6 @@
 """Train `tiny`, the bundled Llama-architecture model.
 
-    python -m actkit.bundled.recipe.model --data DATA --out actkit/bundled/tiny
+    python -m tests.bundled_recipe.model --data DATA --out actkit/bundled/tiny
 
 1. Read the corpus (corpus.py), train the tokenizer, turn every document into ids that begin with BOS.
 2. Lay the ids out in windows of 512 that each begin with BOS, the position at which every later reading has it too.
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from actkit.bundled.recipe.corpus import Document, load_corpus
-from actkit.bundled.recipe.tokenizer import CONTEXT, encode, train_tokenizer
+from tests.bundled_recipe.corpus import Document, load_corpus
+from tests.bundled_recipe.tokenizer import CONTEXT, encode, train_tokenizer
 
 KINDS_SEEN_TWICE = ("chat", "story")
 """The smaller kinds of document are laid out twice an epoch, since books are nine tenths of the corpus."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actkit.bundled.recipe.language_scores import SAMPLE_SEED, SAMPLE_TOKENS, TEMPERATURE, Baselines, Loss, Sample
-from actkit.bundled.recipe.sae_scores import Fidelity, Splice
+from tests.bundled_recipe.language_scores import SAMPLE_SEED, SAMPLE_TOKENS, TEMPERATURE, Baselines, Loss, Sample
+from tests.bundled_recipe.sae_scores import Fidelity, Splice
 
 BOOKS_LOSS_TARGET = 3.7
 L0_TARGET = 20.0

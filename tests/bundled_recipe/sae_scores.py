@@ -11,8 +11,8 @@ from sae_lens import SAE
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from actkit.bundled.recipe import language_scores
-from actkit.bundled.recipe.residual import LAYERS, hook_point, is_bos, replaced, residuals
+from tests.bundled_recipe import language_scores
+from tests.bundled_recipe.residual import LAYERS, hook_point, is_bos, replaced, residuals
 
 WINDOWS_A_FORWARD = 8
 """The features of 8 windows take 50 MB in float32 at d_sae 3,072."""

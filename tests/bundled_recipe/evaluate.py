@@ -1,6 +1,6 @@
 r"""Measure the stored model and SAEs, and write the model card and the attribution.
 
-    python -m actkit.bundled.recipe.evaluate --data DATA --model actkit/bundled/tiny --saes actkit/bundled/saes \
+    python -m tests.bundled_recipe.evaluate --data DATA --model actkit/bundled/tiny --saes actkit/bundled/saes \
         --card actkit/bundled/MODEL_CARD.md --attribution actkit/bundled/ATTRIBUTION.md
 
 1. Loss on the held-out documents of each kind, and count models on the same book tokens (language_scores.py).
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
-from actkit.bundled.recipe import language_scores, sae_scores
-from actkit.bundled.recipe.card import Results, SaeResult, card
-from actkit.bundled.recipe.corpus import attribution, load_corpus
-from actkit.bundled.recipe.model import TRAINING_TOKENS, windows
-from actkit.bundled.recipe.residual import LAYERS, hook_point, load
-from actkit.bundled.recipe.tokenizer import CONTEXT
+from tests.bundled_recipe import language_scores, sae_scores
+from tests.bundled_recipe.card import Results, SaeResult, card
+from tests.bundled_recipe.corpus import attribution, load_corpus
+from tests.bundled_recipe.model import TRAINING_TOKENS, windows
+from tests.bundled_recipe.residual import LAYERS, hook_point, load
+from tests.bundled_recipe.tokenizer import CONTEXT
 
 KINDS = {"book": "books", "story": "stories", "chat": "chats", "comment": "comments"}
 BOOK_WINDOWS = 300
