@@ -20,6 +20,8 @@ import torch
 
 FASTER = 1.05
 """oneDNN must be so many times as fast: less is what a busy machine makes of nothing."""
+FASTER_IN_BFLOAT16 = 1.1
+"""Times as fast that products in bfloat16 must be, where what they find is computed again in float32."""
 FINE = 1e-5
 """Seconds that a clock must tell apart: a product takes some hundred times as long."""
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "ATEN_CPU_CAPABILITY")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import torch
 
-from actkit.analysis.feature_logits import feature_logits
+from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends import Description, Model, describe, load
 from actkit.backends.saes.sae import Sae
 from actkit.config import ReadSpec, SaeDtype, StoreDtype
@@ -27,6 +27,7 @@ from actkit.recipes.asked import config_text, options_of, source_of
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, check_bounds
 from actkit.runs.progress import OnProgress
+from actkit.runs.reader import features_seen
 from actkit.runs.removal import check_out
 from actkit.runs.writer import Groups
 from actkit.verify.recompute.while_running import Verifying
@@ -165,39 +166,51 @@ def _width(points: Sequence[HookPoint], description: Description) -> int | None:
 
 
 MOST_CPU, MOST_GPU = 4e12, 1e15
-"""Multiplications above which the table is left out: about a minute on two cores, seconds on a GPU."""
+"""Multiplications above which the table is left out: half a minute on two cores, seconds on a GPU."""
 
 
 def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
     """The recipe with the table for the SAEs that have one; why another has none, `run.json` says."""
     left_out: dict[str, str] = {}
-    head = model.unembedding()
-    usable = [sae for sae in saes if not _is_left_out(sae, head, left_out)]
+    counts: dict[str, int] = {}
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
         yield from recipe.finish(run)
-        for sae in usable:
-            assert head is not None
-            for table in feature_logits(sae, head, model.description.tokenizer):
-                yield "feature_logits", table
+        yield from (("feature_logits", table) for table in _logits(run, model, saes, counts, left_out))
 
     def found() -> Mapping[str, Any]:
-        return {**recipe.found(), **({"feature_logits_left_out": left_out} if left_out else {})}
+        about = {"feature_logits_of": dict(counts), "feature_logits_left_out": dict(left_out)}
+        return {**recipe.found(), **{name: of for name, of in about.items() if of}}
 
     return replace(recipe, finish=finish, found=found)
 
 
-def _is_left_out(sae: Sae, head: torch.Tensor | None, left_out: dict[str, str]) -> bool:
-    """Whether an SAE has no such table; why, is put into `left_out`."""
-    why = None
+def _logits(
+    run: Path, model: Model, saes: Sequence[Sae], counts: dict[str, int], left_out: dict[str, str]
+) -> Iterator[pa.Table]:
+    """The tables of the SAEs that have one; how many features of each were active, and why another has none."""
+    head, tokens = model.unembedding(), None
+    for sae in saes:
+        features = features_seen(run, sae.name, sae.d_sae)
+        why = _why_left_out(sae, len(features), head)
+        if why is not None:
+            left_out[sae.name] = why
+            continue
+        counts[sae.name] = len(features)
+        assert head is not None
+        tokens = tokens or Unembedding.of(head, model.description.tokenizer)
+        yield from feature_logits(sae, features, tokens)
+
+
+def _why_left_out(sae: Sae, n_features: int, head: torch.Tensor | None) -> str | None:
+    """Why an SAE has no such table; None where it has one."""
     if head is None:
-        why = "the model has no output layer that can be read"
-    elif sae.decoder is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):
-        why = "its decoder does not write into the residual stream"
-    elif head.shape[1] != sae.d_in:
-        why = f"the output layer reads {head.shape[1]} numbers, its decoder writes {sae.d_in}"
-    elif 2.0 * sae.d_sae * head.numel() > (MOST_CPU if head.device.type == "cpu" else MOST_GPU):
-        why = f"{2.0 * sae.d_sae * head.numel():.0e} multiplications are too many for this device"
-    if why is not None:
-        left_out[sae.name] = why
-    return why is not None
+        return "the model has no output layer that can be read"
+    if sae.decoder is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):
+        return "its decoder does not write into the residual stream"
+    if head.shape[1] != sae.d_in:
+        return f"the output layer reads {head.shape[1]} numbers, its decoder writes {sae.d_in}"
+    multiplications = 2.0 * n_features * head.numel()
+    if multiplications > (MOST_CPU if head.device.type == "cpu" else MOST_GPU):
+        return f"{multiplications:.0e} multiplications are too many for this device"
+    return None

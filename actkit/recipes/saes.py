@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from actkit.backends import Description, auto, repository
-from actkit.backends.kernel_choice import bfloat16_speed
+from actkit.backends.kernel_choice import FASTER_IN_BFLOAT16, bfloat16_speed
 from actkit.backends.names import is_directory, names_in
 from actkit.backends.saes import sae_lens as sae_backend
 from actkit.backends.saes.sae import Sae
@@ -20,8 +20,6 @@ from actkit.pipeline.reducers.sae_health import Health
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.sae_choice import by_layer
 
-FASTER = 1.1
-"""Times as fast that products in bfloat16 must be, since what they find is computed again in float32."""
 FEW_TOKENS = 100
 """Below this, an SAE's health on the data says little, and no warning is given."""
 
@@ -85,7 +83,7 @@ def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> 
 def _has_faster_bfloat16(device: str) -> bool:
     """Whether products in bfloat16 are faster on this device. A CPU is measured, once; Apple's GPU lacks some."""
     kind = torch.device(device).type
-    return kind == "cuda" or (kind == "cpu" and (bfloat16_speed() or 0.0) >= FASTER)
+    return kind == "cuda" or (kind == "cpu" and (bfloat16_speed() or 0.0) >= FASTER_IN_BFLOAT16)
 
 
 def _not_in(dtype: SaeDtype, sae: Sae, device: str) -> str:

@@ -254,7 +254,8 @@ async function featurePage(run, sae, id) {
   order = (runs[run].features[sae] || []).filter((row) => row[4] !== null || LIVE).map((row) => featureAt(run, sae, row[0]));
   const made = [crumbs(run, el("a", {href: "#/" + run + "/features"}, "features"), " › feature " + id), el("h1", null, "Feature " + id)];
   made.push(facts([["SAE", named], ["active on", page.n_active === undefined ? null : count(page.n_active) + " tokens, " + percent(page.density, page.n_active / page.density)], ["mean", page.mean === undefined ? null : number(page.mean)], ["largest", number(page.scale)], ["rank", page.rank], ["AUROC", page.auroc === undefined ? null : fixed(page.auroc) + " (" + fixed(page.auroc_low) + " to " + fixed(page.auroc_high) + ")" + (page.auroc_heldout === undefined ? "" : ", held out " + fixed(page.auroc_heldout))], ["at equal length", page.auroc_length_adjusted === undefined ? null : fixed(page.auroc_length_adjusted)], ["q", page.q_value === undefined ? null : number(page.q_value)], ["elsewhere", page.url && /^https:\/\//.test(page.url) ? el("a", {href: page.url, rel: "noreferrer noopener", target: "_blank"}, page.url) : null]]));
-  if (page.histogram) {
+  if (!page.scale) made.push(el("p", null, "Not active in this run."));
+  if (page.histogram && page.scale) {
     const most = Math.log1p(Math.max(...page.histogram));
     made.push(el("h3", null, "Activations"), el("div", {class: "histogram", title: "logarithmic"}, page.histogram.map((n, bin) => el("i", {style: "height: " + (100 * Math.log1p(n) / most).toFixed(1) + "%", title: count(n) + " tokens from " + number(bin / page.histogram.length * page.scale)}))), el("p", {class: "legend"}, "0 to " + number(page.scale) + ", heights logarithmic"));
   }

@@ -27,7 +27,7 @@ ABOUT = {
     "feature_positions": "the same by feature: one row a feature and token where it is active",
     "pooled_features": "one row a text and SAE: the features that are active in it, pooled over its tokens",
     "feature_stats": "one row a feature: how often and how strongly it is active, and its strongest contexts",
-    "feature_logits": "one row a feature: the tokens that it raises and lowers most at the model's output",
+    "feature_logits": "one row a feature that is active here: the tokens that it raises and lowers most at the output",
     "feature_scores": "one row a feature: how well it tells positive from negative texts, with the evidence",
     "pairs": "one row a pair: where its two sides begin to differ, and their lengths",
     "pair_diffs": "one row a pair and hook point: how far its two sides are apart",

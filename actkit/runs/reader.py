@@ -203,3 +203,12 @@ def active_in(rows: pa.Table) -> tuple[Ints, npt.NDArray[np.int32], Floats]:
 def features_table(run: Path) -> str:
     """The table that holds a run's features: of tokens, or else of whole texts."""
     return "features" if parts(run, "features") else "pooled_features"
+
+
+def features_seen(run: Path, sae: str, d_sae: int) -> Ints:
+    """The features of one SAE that are active anywhere in a run, ascending."""
+    seen = np.zeros(d_sae, dtype=np.bool_)
+    for part in parts(run, features_table(run)):
+        for rows in sae_groups(part, sae, ["feature_ids"]):
+            seen[lists_in(rows, "feature_ids")[0]] = True
+    return np.flatnonzero(seen)

@@ -39,7 +39,7 @@ TOKEN_LOGITS = pa.list_(pa.struct([("token_id", pa.int32()), ("token", pa.string
 """Tokens that a feature's decoder row raises or lowers most."""
 FEATURE_LOGITS = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
-    Column("feature_id", pa.int32(), "0-based"),
+    Column("feature_id", pa.int32(), "0-based; a feature that is active nowhere in the run has no row"),
     Column("top", TOKEN_LOGITS, "10 tokens with the largest unit decoder row · unembedding, largest first"),
     Column("bottom", TOKEN_LOGITS, "10 tokens with the smallest, smallest first"),
     Column(

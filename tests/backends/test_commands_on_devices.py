@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from actkit.analysis.feature_logits import feature_logits
+from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends import describe, load, transformer_lens
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.saes import metadata
@@ -184,14 +185,15 @@ def test_an_output_layer_on_another_device_than_the_sae(monkeypatch: pytest.Monk
     model = load(describe(ModelSpec(device="cpu")), [HookPoint(2, "hook_resid_post")])
     head, tokenizer = model.unembedding(), model.description.tokenizer
     assert head is not None
-    expected = list(feature_logits(sae, head, tokenizer))
+    some = np.arange(0, sae.d_sae, 50)
+    expected = list(feature_logits(sae, some, Unembedding.of(head, tokenizer)))
     with cuda_devices(monkeypatch):
         there = load_sae(SaeSpec("tiny", "blocks.2.hook_resid_post"), "cuda:0")
         placed = head.to("cuda:1")
         assert placed.device == torch.device("cuda:1")
-        found = list(feature_logits(there, placed, tokenizer))
-        score = logit_score(there, placed, 0)(3, 7)
+        found = list(feature_logits(there, some, Unembedding.of(placed, tokenizer)))
+        score = logit_score(there, placed, [0, 3])(1, 7)
     assert [row["top"].to_pylist()[0][0]["token_id"] for row in found] == [
         row["top"].to_pylist()[0][0]["token_id"] for row in expected
     ]
-    assert score == pytest.approx(logit_score(sae, head, 0)(3, 7), rel=1e-4)
+    assert score == pytest.approx(logit_score(sae, head, range(4))(3, 7), rel=1e-4)

@@ -33,8 +33,8 @@ def facts(run: str) -> dict[str, object]:
 def test_features_found_in_bfloat16_are_float32s(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saes, "bfloat16_speed", lambda: 2.0)
     counted: list[int] = []
-    one_by_one = sparse_encode._one_by_one
-    monkeypatch.setattr(sparse_encode, "_one_by_one", lambda *given: counted.append(1) or one_by_one(*given))
+    one_by_one = sparse_encode.products_at
+    monkeypatch.setattr(sparse_encode, "products_at", lambda *given: counted.append(1) or one_by_one(*given))
     for dtype in ("float32", "bfloat16"):
         status, _, err = actkit("feature-dataset", "texts.txt", "--sae-dtype", dtype, "-o", dtype)
         assert status == 0 and "warning" not in err and bool(counted) == (dtype == "bfloat16")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from actkit.analysis.concepts.projections import direction_features
-from actkit.analysis.feature_logits import feature_logits
+from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends.saes.sae import Sae
 from actkit.hooks import HookPoint
 from actkit.schemas import arrow_schema
@@ -75,7 +75,8 @@ def run(tmp_path: Path, weights: LoadedWeights) -> Path:
     ]
     write(tmp_path, "directions", pa.Table.from_pylist(rows, schema=arrow_schema("directions")))
     write(tmp_path, "direction_features", direction_features(tmp_path, list(weights.saes.values())))
-    (logits,) = feature_logits(weights.saes["sae"], weights.module.layer.weight.detach(), weights.tokenizer)
+    unembedding = Unembedding.of(weights.module.layer.weight.detach(), weights.tokenizer)
+    (logits,) = feature_logits(weights.saes["sae"], np.arange(N_FEATURES), unembedding)
     write(tmp_path, "feature_logits", logits)
     return tmp_path
 
@@ -149,10 +150,10 @@ def entry(place: int, **change: Any) -> Callable[[Any], Any]:
         ),
         (changed_row("top", 0, lambda old: old[:9]), "(feature 0, top: 9 entries, not 10)"),
         (changed_row("top", 0, None), "(feature 0, top: 0 entries, not 10)"),
-        (changed_row("sae", 3, "other"), "not one row for each feature, in order"),
-        (changed_row("feature_id", 3, 4), "not one row for each feature, in order"),
-        (changed_row("norm_folded", 3, True), "not one row for each feature, in order"),
-        (lambda table: table.slice(0, 29), "not one row for each feature, in order"),
+        (changed_row("sae", 3, "other"), "not one row for each active feature, in order"),
+        (changed_row("feature_id", 3, 4), "not one row for each active feature, in order"),
+        (changed_row("norm_folded", 3, True), "not one row for each active feature, in order"),
+        (lambda table: table.slice(0, 29), "not one row for each active feature, in order"),
         (changed_row("top", 1, entry(4, token="x")), "top is not what the weights give (top: token "),
     ],
 )
@@ -180,6 +181,25 @@ def test_saes_and_parts_are_those_of_the_run(run: Path, weights: LoadedWeights) 
     for path in (run / "feature_logits").iterdir():
         path.unlink()
     assert said(run, weights) == ["feature_logits: of no SAE, not sae"]
+
+
+def test_a_run_has_the_logits_of_its_active_features(run: Path, weights: LoadedWeights) -> None:
+    """Of those that occur in `features`, however many `run.json` says; a run of an older actkit has those of all."""
+    rows = {"sequence_id": [0, 0], "position": [1, 2], "sae": ["sae", "sae"], "feature_ids": [[3, 7], [29]]}
+    rows |= {"feature_activations": [[2.0, 1.0], [1.0]], "n_active": [2, 1]}
+    write(run, "features", pa.table(rows).cast(arrow_schema("features")))
+    assert said(run, weights) == []
+    found = "feature_logits/part-00000.parquet: not one row for each active feature, in order"
+    assert said(run, weights, {**FACTS, "feature_logits_of": {"sae": 3}}) == [found]
+    edited(run, "feature_logits", lambda table: table.take([3, 7, 29]))
+    assert said(run, weights, {**FACTS, "feature_logits_of": {"sae": 3}}) == []
+    (count,) = said(run, weights, {**FACTS, "feature_logits_of": {"sae": 4}})
+    assert count == "feature_logits: 3 features of sae are active, and run.json says 4"
+    edited(run, "feature_logits", changed_row("top", 1, entry(0, logit=99.0)))
+    (wrong,) = said(run, weights, {**FACTS, "feature_logits_of": {"sae": 3}})
+    assert "feature 7, top: entry 0 is 99" in wrong
+    (run / "feature_logits" / "part-00000.parquet").unlink()
+    assert said(run, weights, {**FACTS, "feature_logits_of": {"sae": 0}}) == [], "none is active"
 
 
 def test_what_could_not_be_loaded_is_left_out(run: Path, weights: LoadedWeights) -> None:

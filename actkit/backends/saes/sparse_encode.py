@@ -143,12 +143,12 @@ def _in_bfloat16(encoder: _Encoder) -> Product:
         at, ids = nonzeros(pre > floor)
         if len(ids) > MOST_FOUND * pre.numel():
             return in_float32(rows)
-        return at, ids, _one_by_one(rows, columns, at, ids)
+        return at, ids, products_at(rows, columns, at, ids)
 
     return product
 
 
-def _one_by_one(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+def products_at(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """The products of rows [n, d_in] with columns [d_sae, d_in] at these places alone."""
     ends = torch.cumsum(torch.bincount(at, minlength=len(rows)), 0)
     starts = torch.cat([ends.new_zeros(1), ends])

@@ -44,14 +44,14 @@ def _wrong(row: int, old: Sequence[tuple[int, float]], new: Sequence[tuple[int, 
     return None
 
 
-def logit_score(sae: Sae, head: torch.Tensor, first: int) -> Score:
-    """Of the rows of `feature_logits` from feature `first` on: the token's logit along the feature."""
+def logit_score(sae: Sae, head: torch.Tensor, features: Sequence[int]) -> Score:
+    """Of the rows of `feature_logits`, of these features: the token's logit along the feature."""
 
     def score(row: int, token: int) -> float:
         if not 0 <= token < len(head) or sae.decoder is None:
             return float("nan")
         vector = head[token : token + 1].float()
-        return float(sae.cosines(vector)[0, first + row]) * float(vector.norm())  # may be on two devices
+        return float(sae.cosines(vector)[0, features[row]]) * float(vector.norm())  # may be on two devices
 
     return score
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 import torch
 
 from actkit.analysis.concepts.projections import direction_features
-from actkit.analysis.feature_logits import feature_logits
+from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends.saes.sae import Sae
 from actkit.backends.weights import unembedding
 from actkit.errors import ActkitError
 from actkit.runs.part import open_part, read_part
-from actkit.runs.reader import parts, rows_of_table, table_of
+from actkit.runs.reader import features_seen, parts, rows_of_table, table_of
 from actkit.verify.recompute.nearest import differing, logit_score, of_directions, of_logits
 from actkit.verify.tables.derived import BY_CHECKSUMS
 from actkit.verify.tables.findings import Findings
@@ -26,6 +26,8 @@ from actkit.verify.tables.reading import UNREADABLE, line
 
 LEFT_OUT = "feature_logits_left_out"
 """Entry of `run.json`: SAE → why it has no logits."""
+COUNTS = "feature_logits_of"
+"""SAE → how many features have them: those that are active in the run."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,21 @@ def _check_logits(run: Path, facts: Mapping[str, Any], weights: LoadedWeights, f
     for part in parts(run, "feature_logits"):
         stored.setdefault(_sae_of(part), []).append(part)
     left_out = facts.get(LEFT_OUT, {})
-    expected = [sae["name"] for sae in facts.get("saes", ()) if sae["name"] not in left_out]
+    named = [sae["name"] for sae in facts.get("saes", ()) if sae["name"] not in left_out]
+    counts = facts.get(COUNTS, {})
+    expected = [name for name in named if counts.get(name) != 0]
     if set(stored) != set(expected):
         findings.wrong("derived", "feature_logits", f"of {', '.join(stored) or 'no SAE'}, not {', '.join(expected)}")
         return
+    tokens = Unembedding.of(head, weights.tokenizer)
     for name in (name for name in expected if name in weights.saes):
         sae = weights.saes[name]
-        again = list(feature_logits(sae, head, weights.tokenizer))
+        # A run of an older actkit has them of all features.
+        features = features_seen(run, name, sae.d_sae) if counts else np.arange(sae.d_sae)
+        if counts and counts.get(name) != len(features):
+            said = f"{len(features)} features of {name} are active, and run.json says {counts.get(name)}"
+            findings.wrong("derived", "feature_logits", said)
+        again = list(feature_logits(sae, features, tokens))
         if len(again) != len(stored[name]):
             findings.wrong("derived", "feature_logits", f"{len(stored[name])} parts of {name}, not {len(again)}")
             continue
@@ -116,12 +126,13 @@ def _check_part(
     findings.count("derived", len(stored))
     plain = ["sae", "feature_id", "norm_folded"]
     if not stored.select(plain).equals(again.select(plain)):
-        findings.wrong("derived", part, "not one row for each feature, in order")
+        findings.wrong("derived", part, "not one row for each active feature, in order")
         return
-    score = logit_score(sae, head, stored["feature_id"][0].as_py() if len(stored) else 0)
+    features = stored["feature_id"].to_pylist()
+    score = logit_score(sae, head, features)
     for end in ("top", "bottom"):
         wrong = [
-            f"feature {row}, {end}: {what}"
+            f"feature {features[row]}, {end}: {what}"
             for row, what in differing(of_logits(stored, end), of_logits(again, end), score)
         ]
         wrong += [f"{end}: token {name}" for name in _names(stored, end, tokenizer)]

@@ -74,8 +74,8 @@ def missed(path: Path, dtype: SaeDtype) -> tuple[int, int, float]:
 def test_what_is_found_is_what_is_active(folder: Path, dtype: SaeDtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bfloat16 too, where activations are computed in float32: as near to `encode` as float32 is to itself."""
     ways: list[str] = []
-    one_by_one = sparse_encode._one_by_one
-    monkeypatch.setattr(sparse_encode, "_one_by_one", lambda *given: ways.append("one by one") or one_by_one(*given))
+    one_by_one = sparse_encode.products_at
+    monkeypatch.setattr(sparse_encode, "products_at", lambda *given: ways.append("one by one") or one_by_one(*given))
     active, gone, error = missed(folder, dtype)
     assert active > 500 and gone == 0 and error < 1e-5
     assert bool(ways) == (dtype == "bfloat16")
@@ -89,7 +89,7 @@ def test_bfloat16_alone_would_miss_some(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_where_much_is_active_the_product_is_float32s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_encode, "_one_by_one", None)
+    monkeypatch.setattr(sparse_encode, "products_at", None)
     path = saved(tmp_path / "sae", "Standard", d_in=D_IN, d_sae=D_SAE)
     active, gone, error = missed(path, "bfloat16")
     assert active > N * D_SAE / 4 and gone == 0 and error < 1e-5

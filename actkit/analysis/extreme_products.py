@@ -1,0 +1,167 @@
+"""The largest products of each of some vectors with very many others, without putting all of them in order.
+
+1. Multiply all, in bfloat16 where that is faster: each product is off by no more than rounding can make of it.
+2. Take the largest of each GROUP of them. The k-th largest of these, less what it may be off by, is a bar that k reach.
+3. What may reach the bar, a few more than k, is multiplied again in float32, one by one, and put in order.
+
+So the result is that of all products in float32, one by one, whatever they are found in, on whatever device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from actkit.analysis.contexts import rank_within
+from actkit.backends.kernels import fast_products
+from actkit.backends.saes.active import nonzeros
+from actkit.backends.saes.sparse_encode import products_at
+
+GROUP = 16
+ELEMENTS = 1 << 24
+"""Products that are in memory at once: 64 MB in float32."""
+TOGETHER = 1024
+"""Most vectors that are looked at together."""
+MOST_FOUND = ELEMENTS >> 4
+"""Products that may be among the largest, above which fewer vectors are looked at together."""
+OF_SUM = 2.0**-23
+"""Twice the most that an addition in float32 rounds by, as a share of the vectors' norms: of both ways to add up."""
+OF_STORED = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
+"""Twice the most that a product is rounded by when it is stored, as a share of it."""
+Ends = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""`top` and `bottom`: values and ids [m, k], the furthest first; of equal ones the first comes first."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """The vectors [n, width] that are multiplied with; in float32 or less, and on any device."""
+
+    vectors: torch.Tensor
+    found_in: torch.dtype
+    """float32 or bfloat16."""
+    low: torch.Tensor
+    """The vectors to find with: the same ones where that needs no copy."""
+    slack: torch.Tensor
+    """[n, 2] a product with a unit vector is off by no more than the first, times what rounding takes from that
+    vector, plus the second."""
+
+    @classmethod
+    def of(cls, vectors: torch.Tensor, in_bfloat16: bool) -> "Others":
+        """`in_bfloat16` holds them once more, in that."""
+        n, width = vectors.shape
+        slack = torch.empty(n, 2, device=vectors.device)
+        for some in _slices(n, max(ELEMENTS // width, 1)):
+            exact = vectors[some].float()
+            slack[some, 0] = exact.norm(dim=1)
+            slack[some, 1] = slack[some, 0] * (OF_SUM * width) + _lost(exact, in_bfloat16)
+        low = vectors.bfloat16() if in_bfloat16 else vectors
+        return cls(vectors, torch.bfloat16 if in_bfloat16 else torch.float32, low, slack * 1.01)
+
+
+def extremes(units: torch.Tensor, others: Others, k: int) -> Ends:
+    """The `k` largest and smallest products of unit vectors [m, width] with the others; all where there are fewer."""
+    n = len(others.vectors)
+    waiting = list(_slices(len(units), max(min(ELEMENTS // max(n, 1), TOGETHER) // 8 * 8, 1)))[::-1]
+    found: list[Ends] = []
+    with torch.inference_mode(), fast_products():
+        while waiting:
+            some = waiting.pop()
+            ends = _ends(units[some], others, min(k, n))
+            if ends is not None:
+                found.append(ends)
+            else:
+                middle = (some.start + some.stop) // 2
+                waiting += [slice(middle, some.stop), slice(some.start, middle)]
+    return {
+        end: (torch.cat([each[end][0] for each in found]), torch.cat([each[end][1] for each in found]))
+        for end in ("top", "bottom")
+    }
+
+
+def _ends(units: torch.Tensor, others: Others, k: int) -> Ends | None:
+    """Both ends; None where so much may be furthest that fewer vectors are to be looked at together."""
+    products = _products(units, others)
+    lost = float(_lost(units, others.found_in == torch.bfloat16).max())
+    slack = (others.slack[:, 0] * lost + others.slack[:, 1])[:, None]
+    ends: Ends = {}
+    for end, sign in (("top", 1), ("bottom", -1)):
+        found = _found(products, slack, k, sign)
+        if found is None:
+            return None
+        ends[end] = _in_order(units, others.vectors, *found, k, sign)
+    return ends
+
+
+def _products(units: torch.Tensor, others: Others) -> torch.Tensor:
+    """[n, m] in the dtype that finds."""
+    low = units.to(others.found_in)
+    if others.low.dtype == others.found_in:
+        return torch.nn.functional.linear(others.low, low)
+    products = low.new_empty(len(others.low), len(low))
+    for some in _slices(len(others.low), max(ELEMENTS // low.shape[1], 1)):
+        products[some] = torch.nn.functional.linear(others.low[some].to(low), low)
+    return products
+
+
+def _found(products: torch.Tensor, slack: torch.Tensor, k: int, sign: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Of what may be among the k largest of a column, or smallest: columns and rows; `slack` is [n, 1].
+
+    What is no number counts as large: it is never lost. None where so much is found that it is too much to hold.
+    """
+    most = sign * _of_groups(products, sign).float()
+    off = most.abs() * OF_STORED[products.dtype] + _of_groups(slack, 1)
+    least = most - off
+    while len(least) >= 4 * k * GROUP:
+        least = _of_groups(least, 1)
+    bar = least.topk(k, dim=0).values[-1] if len(least) >= k else least.new_full(least.shape[1:], -torch.inf)
+    groups, columns = nonzeros((most + off < bar).logical_not_())
+    if len(groups) * GROUP > MOST_FOUND and products.shape[1] > 1:
+        return None
+    whole = len(products) // GROUP
+    inside = groups < whole
+    each = groups[inside][:, None] * GROUP + torch.arange(GROUP, device=groups.device)
+    rows = torch.cat([each.flatten(), groups[~inside] + whole * (GROUP - 1)])
+    columns = torch.cat([columns[inside].repeat_interleave(GROUP), columns[~inside]])
+    values = sign * products[rows, columns].float()
+    reach = values + values.abs() * OF_STORED[products.dtype] + slack[rows, 0]
+    kept = (reach < bar[columns]).logical_not_()
+    return columns[kept], rows[kept]
+
+
+def _of_groups(values: torch.Tensor, sign: int) -> torch.Tensor:
+    """The largest of each GROUP rows, or smallest; the rows that are left over follow, each by itself."""
+    whole = len(values) // GROUP * GROUP
+    grouped = values[:whole].view(-1, GROUP, values.shape[1])
+    return torch.cat([grouped.amax(1) if sign > 0 else grouped.amin(1), values[whole:]])
+
+
+def _in_order(
+    units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, k: int, sign: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k furthest of what was found, of each unit vector; by the CPU, so that they are the same anywhere."""
+    order = torch.argsort(columns * len(vectors) + rows)
+    columns, rows = columns[order], rows[order]
+    if vectors.dtype != torch.float32 or vectors.device.type != "cpu":
+        distinct, own = torch.unique(rows, return_inverse=True)
+        vectors = vectors[distinct].float().cpu()
+    else:
+        own = rows
+    values = products_at(units.cpu(), vectors, columns.cpu(), own.cpu())
+    of, ids = columns.cpu().numpy(), rows.cpu().numpy()
+    by_value = np.lexsort((ids, -sign * values.numpy(), of))
+    first = torch.from_numpy(by_value[rank_within(of[by_value]) < k])
+    return values[first].view(-1, k), rows.cpu()[first].view(-1, k)
+
+
+def _lost(vectors: torch.Tensor, in_bfloat16: bool) -> torch.Tensor:
+    """[n] the norm of what rounding to bfloat16 takes from vectors in float32, as torch may be told to do by itself."""
+    if not in_bfloat16 and torch.get_float32_matmul_precision() == "highest":
+        return vectors.new_zeros(len(vectors))
+    lost: torch.Tensor = (vectors - vectors.bfloat16().float()).norm(dim=1)
+    return lost
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    for first in range(0, n, step):
+        yield slice(first, min(first + step, n))
