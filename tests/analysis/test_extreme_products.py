@@ -29,8 +29,8 @@ def test_they_are_the_furthest_of_all(n: int, dtype: torch.dtype) -> None:
         assert values.shape == ids.shape == (50, min(n, 10))
         assert values == pytest.approx(sign * np.sort(sign * exact, 1)[:, :10], rel=1e-5, abs=1e-6)
         assert values == pytest.approx(np.take_along_axis(exact, ids, 1), rel=1e-5, abs=1e-6)
-        for one, other in zip(*(each[end] for each in found), strict=True):
-            assert torch.equal(one, other), "what it is found in is not seen"
+        for low, full in zip(*(each[end] for each in found), strict=True):
+            assert torch.equal(low, full), "what it is found in is not seen"
 
 
 def test_of_equal_ones_the_first_come_first() -> None:
@@ -53,7 +53,7 @@ def test_what_is_looked_at_together_changes_nothing(most: int, monkeypatch: pyte
     monkeypatch.setattr(module, "ELEMENTS", 900 * 17)
     found = extremes(own, Others.of(others, True), 10)
     for end in ("top", "bottom"):
-        assert all(torch.equal(one, other) for one, other in zip(found[end], expected[end], strict=True))
+        assert all(torch.equal(*both) for both in zip(found[end], expected[end], strict=True))
         assert found[end][1][3].tolist() == list(range(10)), "the zero vector has the same product with all"
 
 
