@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import pytest
 import torch
 
+from tests import once
 from tests.command_line import Run, called
 
 VOCABULARY = 300
@@ -94,6 +95,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     minutes = item.config.getoption("--minutes")
     if minutes is not None and item.get_closest_marker("slow") and time.monotonic() - BEGAN > 60 * minutes:
         pytest.skip(f"no time left within {minutes:g} minutes")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def done_once() -> Iterator[None]:
+    """What is the same in every test is not done again; a module's tests share no process with another's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for put in once.IN_PLACE:
+            put(patch)
+        yield
 
 
 @pytest.fixture

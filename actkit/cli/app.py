@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from difflib import get_close_matches
 from inspect import signature
 from typing import Annotated, Any, NoReturn
@@ -143,7 +144,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         try:
             for argument in ARGUMENTS.get():
                 check_name(argument)
-            status = app(arguments, standalone_mode=False, prog_name="actkit")
+            status = application(ARGUMENTS.get())(arguments, standalone_mode=False, prog_name="actkit")
             if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
                 raise KeyboardInterrupt
             sys.stdout.flush()  # here, where a full disk can still be told
@@ -170,6 +171,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
                 draw_error(shown(usage), _usage_hint(error, usage))
             sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the command alone that is called: to make all of them takes ten times as long.
+
+    With all of them for a command that is given its context, through which it may ask for another.
+    """
+    called = next(iter(arguments), "")
+    function = next((function for name, function, _ in COMMANDS if name == called), None)
+    if function is None or any(each.annotation is typer.Context for each in signature(function).parameters.values()):
+        return app
+    alone = copy(app)
+    alone.registered_commands = [command for command in app.registered_commands if command.name == called]
+    return alone
 
 
 def _usage_hint(error: BaseException, said: str) -> str:

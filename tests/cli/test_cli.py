@@ -18,7 +18,7 @@ import typer
 import yaml
 
 from actkit.bundled import TINY
-from actkit.cli.app import app, main
+from actkit.cli.app import COMMANDS, app, application, main
 from actkit.cli.options.help import PANELS
 from actkit.recipes import capture, runner
 from tests.command_line import Result, Run
@@ -594,3 +594,13 @@ def test_a_run_is_exported_at_once_where_that_is_asked_for(actkit: Run) -> None:
     assert "export" not in Path("x/fingerprint.json").read_text()
     check_error(actkit("capture", "-p", "One.", "-o", "y", "--export", "h5", *SMALL), 2, "--export h5", "pt, npz")
     assert not Path("y").exists()
+
+
+def test_the_command_that_is_called_is_made_alone_unless_it_may_ask_for_others() -> None:
+    """To make all of them takes ten times as long."""
+    every = [name for name, *_ in COMMANDS] + ["help"]
+    made = {name: [each.name for each in application([name, "x"]).registered_commands] for name in every}
+    assert made["dpo"] == ["dpo"] and made["show"] == ["show"]
+    for name in ("merge", "sbatch", "help"):
+        assert made[name] == every
+    assert all(application(words) is app for words in ([], ["--help"], ["dop"], ["--version", "dpo"]))
