@@ -17,10 +17,10 @@ import typer
 
 import actkit
 from actkit.cli.app import app, main
-from actkit.cli.generate_docs import PAGES as MADE
 from actkit.docs import pages, title
 from actkit.plots.pictures import OF_COMMAND
 from actkit.schemas import TABLES
+from tests.made_pages import PAGES as MADE
 from tests.pages import ROOT, TEXTS, WITH_SERVERS, arguments_of, blocks, on_the_bundled_model, shell_lines
 
 README = TEXTS["README"]
@@ -54,7 +54,7 @@ def test_the_readme_is_read_in_a_minute() -> None:
 
 @pytest.mark.parametrize("name", MADE)
 def test_pages_that_are_made_from_code_are_not_stale(name: str) -> None:
-    assert PAGES[name] == MADE[name](), "python -m actkit.cli.generate_docs"
+    assert PAGES[name] == MADE[name](), "python -m tests.made_pages"
 
 
 def test_what_is_cited_is_the_version_that_is_there() -> None:

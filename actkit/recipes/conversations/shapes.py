@@ -4,7 +4,7 @@ Here are the shapes that name the better answer; those that judge or rank answer
 
 To add a shape, add a row: its fields are told from others by `answers` (see `answers.py`) and `needs`; what stands
 before the answers is read from the usual fields (see `names.py`), or from `prompt`. Then write the page anew (`python
--m actkit.cli.generate_docs`), and add a record with its rendering to `tests/recipes/conversations/test_shapes.py`.
+-m tests.made_pages`), and add a record with its rendering to `tests/recipes/conversations/test_shapes.py`.
 """
 
 from actkit.recipes.conversations.answers import LastOf, NamedSides

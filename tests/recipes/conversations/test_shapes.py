@@ -10,7 +10,6 @@ from actkit.backends import describe
 from actkit.config import ModelSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
-from actkit.recipes.conversations import page
 from actkit.recipes.conversations.fields import FieldNames, Which
 from actkit.recipes.conversations.pair_records import one_a_pair, pairs_in
 from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
@@ -18,6 +17,7 @@ from actkit.recipes.conversations.prompts import read_prompt
 from actkit.recipes.conversations.shapes import SHAPES
 from actkit.recipes.prompt_response import encode_messages
 from actkit.recipes.reward_detect import RewardDetectSpec, _records
+from tests import page_of_shapes as page
 
 Q, GOOD, POOR, FAIR = "Name a fruit.", "A plum.", "An onion.", "A tomato."
 ASKED = "<|bos|><|user|>Name a fruit.<|end|><|assistant|>"

@@ -1,6 +1,6 @@
 """Pages that are made from code: columns of tables, options of commands, presets, shapes of records.
 
-    python -m actkit.cli.generate_docs
+    python -m tests.made_pages
 
 writes them anew into `actkit/docs`; a test fails where one is stale.
 """
@@ -18,7 +18,7 @@ from actkit.cli.options.presets import NAMES
 from actkit.docs import FOLDER
 from actkit.schemas import TABLES, described
 
-MADE = "<!-- made by python -m actkit.cli.generate_docs: change the code, not this page -->"
+MADE = "<!-- made by python -m tests.made_pages: change the code, not this page -->"
 
 
 def tables() -> str:
@@ -71,7 +71,7 @@ def presets() -> str:
 
 def shapes() -> str:
     """Every shape of records that is read."""
-    from actkit.recipes.conversations.page import page
+    from tests.page_of_shapes import page
 
     return page(MADE)
 
