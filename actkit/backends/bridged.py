@@ -9,9 +9,8 @@ import torch
 
 from actkit.backends import auto, hugging_face
 from actkit.backends.hooked import HookCalls, check_known
-from actkit.backends.placement import Weights
+from actkit.backends.placement import Weights, of_weights, unembedding
 from actkit.backends.transformer_lens import wrapped
-from actkit.backends.weights import of_weights, unembedding
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ import torch
 
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.masks import TREE_MODELS, tree_mask
-from actkit.backends.placement import Weights, to_device
+from actkit.backends.placement import Weights, of_weights, to_device, unembedding
 from actkit.backends.sites import Site
-from actkit.backends.weights import of_weights, unembedding
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:

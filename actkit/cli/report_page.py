@@ -17,7 +17,7 @@ def beside(runs: list[Path]) -> Path:
 
 def write_page(runs: list[Path], path: Path, limit_mb: float, quiet: bool) -> None:
     """Write a page, and say on standard error what the run found."""
-    from actkit.report.finding import finding
+    from actkit.report.header import finding
     from actkit.report.write import write_report
     from actkit.runs.run import open_run
 

@@ -1,4 +1,7 @@
-"""Whether the Hugging Face hub can be reached, asked once and briefly: its client tries for half a minute."""
+"""Ask once and briefly whether the Hugging Face hub can be reached; find SAELens's registry of what is there.
+
+The hub's client tries for half a minute.
+"""
 
 import functools
 import os
@@ -6,18 +9,39 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from actkit.bundled import NAME
 from actkit.errors import ModelError, in_short
-from actkit.remote.sae_registry import registry_file
 
+REGISTRY = "pretrained_saes.yaml"
+"""SAELens's registry of releases, read without importing SAELens, which takes seconds."""
 PATIENCE = (2.0, 5.0, 2.0, 2.0)
 """Seconds within which to connect, to get an answer, to send, and to get a place among the client's connections."""
 NOT_THERE = {"TransportError", "ConnectionError"}
 """Exceptions, and all that derive from them, of a client that got no answer; any other says that somebody was there."""
 REMEMBERED = 60
 """Seconds for which an answer holds."""
+MINE = "--model tiny is bundled, --model DIR is a directory of yours"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of SAELens's registry."""
+
+    name: str
+    model: str
+    sae_ids: tuple[str, ...]
+    repository: str
+
+
+def registry_file() -> Path | None:
+    """The registry's file; None where SAELens is not installed."""
+    found = find_spec("sae_lens")  # which looks for a package, and does not import it
+    folder = next(iter(found.submodule_search_locations or ()), None) if found else None
+    return Path(folder) / REGISTRY if folder is not None else None
 
 
 def is_reachable() -> bool:
@@ -52,9 +76,6 @@ def from_cache_where_unreachable() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = False
-
-
-MINE = "--model tiny is bundled, --model DIR is a directory of yours"
 
 
 def check_model(name: str) -> None:

@@ -11,7 +11,7 @@ from actkit.backends.saes import sae_lens
 from actkit.cli.app import main
 from actkit.cli.commands.saes import listed
 from actkit.errors import ModelError
-from actkit.remote import sae_registry as registry
+from actkit.remote import hub_reach
 
 
 @pytest.mark.slow
@@ -41,9 +41,9 @@ def test_nothing_heavy_is_imported() -> None:
 def test_a_registry_that_is_not_as_it_was_is_an_error(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / registry.FILE).write_text(text)
+    (tmp_path / hub_reach.REGISTRY).write_text(text)
     found = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
-    monkeypatch.setattr(registry, "find_spec", lambda _name: found)
+    monkeypatch.setattr(hub_reach, "find_spec", lambda _name: found)
     with pytest.raises(SystemExit) as ended:
         main(["saes"])
     assert ended.value.code == 1
@@ -51,6 +51,6 @@ def test_a_registry_that_is_not_as_it_was_is_an_error(
 
 
 def test_without_saelens_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "find_spec", lambda _name: None)
+    monkeypatch.setattr(hub_reach, "find_spec", lambda _name: None)
     with pytest.raises(ModelError, match="not installed"):
         list(listed())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record
 from actkit.pipeline.input import json_stream
-from actkit.pipeline.input.encodings import encoding_of
+from actkit.pipeline.input.files import encoding_of
 from actkit.pipeline.input.packed import LOOK
 from tests.fuzz.damage import CASES, TEXTS, VALUES, common, damaged, fuzz, jsonl, read, same
 from tests.fuzz.test_lines import depth, meant

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.input.encodings import encoding_of
+from actkit.pipeline.input.files import encoding_of
 from actkit.pipeline.input.packed import LOOK
 from tests.fuzz.damage import CASES, TEXTS, VALUES, damaged, fuzz, jsonl, read, same
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record
 from actkit.pipeline.input.dialects import dialect_of, is_header, rows_below
-from actkit.pipeline.input.encodings import encoding_of
+from actkit.pipeline.input.files import encoding_of
 from actkit.pipeline.input.packed import LOOK
 from tests.fuzz.damage import CASES, TEXTS, common, damaged, fuzz, read
 

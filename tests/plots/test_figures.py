@@ -12,16 +12,14 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from actkit.plots.capture.cosines import neighbours, similarity
-from actkit.plots.capture.sizes import POSITIONS, coordinates, layers, norms
-from actkit.plots.capture.vectors import kind_of, rows_of_first_kind
-from actkit.plots.concept import scores
+from actkit.plots.capture.sizes import POSITIONS, coordinates, kind_of, layers, norms, rows_of_first_kind
 from actkit.plots.concept.directions import directions
+from actkit.plots.concept.directions import layers as scores_by_layer
 from actkit.plots.concept.projected import chosen, interval, projected
 from actkit.plots.concept.sides import length, pairs, projections
 from actkit.plots.dpo import distances
-from actkit.plots.dpo.components import pca
 from actkit.plots.dpo.pair_vectors import differences_at, layer_of
-from actkit.plots.dpo.projections import drift, pair
+from actkit.plots.dpo.projections import drift, pair, pca
 from actkit.plots.feature_dataset.all_features import l0, map_
 from actkit.plots.feature_dataset.chosen_feature import document, feature_shown, histogram_of
 from actkit.plots.feature_rows import position_rows
@@ -30,13 +28,12 @@ from actkit.plots.picture import LackingError, Pick
 from actkit.plots.reward_detect.chosen_feature import COMPARED, feature
 from actkit.plots.reward_detect.probes import probes
 from actkit.plots.reward_detect.ranking import ENDS, forest, replication, scores_of, volcano
-from actkit.plots.sae_extract import active_features
+from actkit.plots.sae_extract import all_records
 from actkit.plots.sae_extract.all_records import matrix, sides
 from actkit.plots.sae_extract.record import last, record
 from actkit.plots.steer import interventions
-from actkit.plots.steer.effects import effects_of, unit_of
-from actkit.plots.steer.layers import layers as by_layer
-from actkit.plots.steer.strengths import cost, dose
+from actkit.plots.steer.effects import cost, dose, effects_of, unit_of
+from actkit.plots.steer.effects import layers as by_layer
 from actkit.runs.run import Run
 
 Open = Callable[[str], Run]
@@ -180,7 +177,7 @@ def test_both_sides_of_a_concept_on_its_direction(run: Open) -> None:
 def test_directions_by_layer_and_between_methods(run: Open) -> None:
     own = run("concept")
     table = own.to_pandas("direction_scores")
-    drawn = scores.layers(own, Pick())
+    drawn = scores_by_layer(own, Pick())
     for each in drawn.figure.data:
         here = table[table["method"] == each.name]
         if len(here):
@@ -275,8 +272,8 @@ def test_features_of_records(run: Open) -> None:
     assert {round(float(value), 4) for value in values if not np.isnan(value)} <= {
         round(float(top), 4) for top in [*tops, 0.0]
     }
-    drawn = active_features.l0(own, Pick())
-    plain = plain[plain["position"] < active_features.POSITIONS]
+    drawn = all_records.l0(own, Pick())
+    plain = plain[plain["position"] < all_records.POSITIONS]
     for each in drawn.figure.data:
         role = str(each.name).removesuffix(": median")
         if role != str(each.name):

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actkit.plots.picture import LackingError
-from actkit.report.finding import finding, verdicts_of
-from actkit.report.header import header
+from actkit.report.header import finding, header, verdicts_of
 from actkit.report.write import _sections
 from actkit.runs.facts import detected_of
 from actkit.runs.run import open_run

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from actkit.runs.facts import facts_of
+from actkit.verify.tables.compare import FITTED, differing
 from actkit.verify.tables.derived import check_derived
-from actkit.verify.tables.figures import FITTED, differing
 from actkit.verify.tables.findings import Findings
 from tests.verify.mutations import different
 

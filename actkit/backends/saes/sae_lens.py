@@ -22,7 +22,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeDtype, SaeSpec
 from actkit.errors import ModelError, UsageError, in_short
-from actkit.remote.sae_registry import Release
+from actkit.remote.hub_reach import Release
 
 DAMAGED = "its cfg.json and its weights do not belong together; fetch its files again"
 MOST = 1 << 26

@@ -13,7 +13,7 @@ from rich.console import Console
 from actkit.bundled import NAME, SAES
 from actkit.cli.screen.console import draw_table, headed
 from actkit.errors import InputError, ModelError, pip_install
-from actkit.remote.sae_registry import Release, registry_file
+from actkit.remote.hub_reach import Release, registry_file
 
 MOST_NEAR = 5
 """Names that a hint lists."""

@@ -1,24 +1,37 @@
 """Stage 1, records: the bytes and lines of one file, with an end to how much of it is held at once.
 
+UTF-16 and UTF-32, which PowerShell and Excel write, are decoded into a stream of UTF-8.
 A compressed file of a few megabytes can hold a line of many gigabytes; whatever is longer than `MOST` is not read into
 memory.
 """
 
+import codecs
+import io
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from actkit.errors import InputError
-from actkit.pipeline.input.encodings import as_utf_8, encoding_of
 from actkit.pipeline.input.hub_files import HUB, hub_bytes
 from actkit.pipeline.input.packed import DAMAGED, beginning, check_text, damaged, packing_of
 from actkit.pipeline.input.zip_members import inside, member_bytes
 from actkit.remote.reading import remote_bytes
 from actkit.remote.url import file_name, public, publicly, scheme_of
 
+MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+"""Byte-order marks; those of UTF-32 begin as those of UTF-16 do."""
+NO_TEXT = b"\xff"
+"""A byte that no UTF-8 has: it stands for what could not be decoded, so that its line is rejected."""
+LEAST = 32
+"""Bytes from which UTF-16 is told where it has no mark: every other one of them is zero."""
 STDIN = "-"
 MOST = 1 << 26
 """Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""
@@ -26,6 +39,47 @@ BLOCK = 1 << 20
 """Bytes read at a time of what is passed over, or of a whole text."""
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 """A token of the Hugging Face hub."""
+
+
+def encoding_of(start: bytes) -> str | None:
+    """The encoding that a file's beginning tells, where that is not UTF-8."""
+    marked = next((codec for mark, codec in MARKS if start.startswith(mark)), None)
+    if marked is not None or len(start) < LEAST or len(start) % 2:
+        return marked
+    low, high = start[::2], start[1::2]
+    if not any(high) and all(low):
+        return "utf-16-le"
+    return "utf-16-be" if not any(low) and all(high) else None
+
+
+def as_utf_8(file: IO[bytes], codec: str) -> IO[bytes]:
+    """The same text in UTF-8; its byte-order mark stays, as that of UTF-8."""
+    return cast("IO[bytes]", io.BufferedReader(cast("Any", _Recoded(file, codec)), 1 << 16))
+
+
+class _Recoded(io.RawIOBase):
+    def __init__(self, file: IO[bytes], codec: str) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(codec)("surrogatepass")
+        self._left = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left and not self._ended:
+            data = self._file.read1(len(buffer))  # type: ignore[attr-defined]  # which every buffered file has
+            self._ended = not data
+            try:
+                text = self._decoder.decode(data, final=self._ended)
+            except UnicodeDecodeError:
+                self._left, self._ended = NO_TEXT, True  # where the next character begins is not known any more
+                break
+            self._left = text.encode("utf-8", "surrogatepass")
+        part, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def name_of(path: str) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from actkit.plots.capture.vectors import Floats, rows_of_first_kind
+from actkit.plots.capture.sizes import Floats, rows_of_first_kind
 from actkit.plots.picked import layer_shown, sequence_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
 from actkit.plots.style import figure, label, layer_axis

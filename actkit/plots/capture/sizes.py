@@ -1,17 +1,36 @@
 """How large captured activations are: by layer, by position, with and without special tokens, by coordinate."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
-from actkit.plots.capture.vectors import Floats, kind_of, rows_of_first_kind
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
 from actkit.plots.style import HEAT, LOG, colour_bar, figure, label, layer_axis
 from actkit.plots.traces import line
-from actkit.runs.reader import is_special, parts, rows_of, special_keys
+from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
 
+Floats = npt.NDArray[np.float64]
 POSITIONS = 64
 """Positions of a picture by position."""
 COORDINATES = 16
+
+
+def kind_of(hook_point: str) -> str:
+    """A hook point's name without its layer."""
+    return hook_point.split(".", 2)[-1]
+
+
+def rows_of_first_kind(part: Path) -> Iterator[Rows]:
+    """The rows of one part, of the kind of hook point that comes first."""
+    kind = None
+    for rows in rows_of(part):
+        own = kind_of(rows.hook_point)
+        kind = kind or own
+        if own == kind:
+            yield rows
 
 
 def norms(run: Source, _pick: Pick) -> Drawn:

@@ -1,7 +1,6 @@
 """Pictures of a concept's directions: how well they tell the sides apart, what else does, and where they agree."""
 
-from actkit.plots.concept.directions import directions
-from actkit.plots.concept.scores import layers
+from actkit.plots.concept.directions import directions, layers
 from actkit.plots.concept.sides import length, pairs, projections
 from actkit.plots.picture import Picture
 

@@ -1,14 +1,72 @@
-"""Where the directions of a concept agree: between methods and layers, and with features of an SAE."""
+"""Directions of a concept: how well they tell the sides apart, and where they agree with one another and with features."""
 
 from typing import Any
 
 import numpy as np
 
+from actkit.plots.concept.projected import interval
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
-from actkit.plots.style import CATEGORIES, label, panels, plain
-from actkit.plots.traces import cosine_map, feature_bars
+from actkit.plots.style import CATEGORIES, GREY, YELLOW, figure, label, layer_axis, panels, plain
+from actkit.plots.traces import band, cosine_map, error_bars, feature_bars, line
 
 NEAREST = 12
+
+
+def layers(run: Source, _pick: Pick) -> Drawn:
+    """Held-out AUROC by layer and method, with intervals and the bands of chance."""
+    needs(run, "direction_scores")
+    rows = [row for row in run.table("direction_scores").to_pylist() if row["auroc_heldout"] is not None]
+    if not rows:
+        raise LackingError("No pair was held out: the run has fewer than 12 stems.", "more stems")
+    about = run.facts["concept"]
+    shown = [row for row in rows if row["method"] == about["method"]]
+    made = figure(height=460)
+    x = [row["layer"] for row in shown]
+    for ends, name, colour in (
+        (("shuffled_low", "shuffled_high"), "sides exchanged: 95 %", GREY),
+        (("random_low", "random_high"), "random directions: 95 %", YELLOW),
+    ):
+        low, high = ([row[end] for row in shown] for end in ends)
+        if all(end is not None for end in (*low, *high)):
+            made.add_traces(band(x, low, high, name, colour))
+    methods = dict.fromkeys((about["method"], "pca", "logistic", "mean-diff"))
+    known = {row["method"] for row in rows}
+    for number, method in enumerate(method for method in methods if method in known):
+        here = [row for row in rows if row["method"] == method]
+        # Side by side, so that the intervals of one layer can be told apart.
+        step = 0.012 * (max(x) - min(x) + 1) * (number - 1)
+        shown_as = line(
+            [row["layer"] + step for row in here], [row["auroc_heldout"] for row in here], label(method), number
+        )
+        bars = error_bars(*([row[f"auroc_heldout{end}"] for row in here] for end in ("", "_low", "_high")))
+        hover = "layer %{x:.0f}: %{y:.3f}<extra>" + label(method) + "</extra>"
+        made.add_trace(shown_as.update(error_y=bars, hovertemplate=hover))
+    best = about["chosen"].get(about["method"])
+    if best:
+        made.add_vline(
+            x=best["layer"],
+            line={"color": GREY, "dash": "dot", "width": 1.5},
+            annotation_text="chosen",
+            annotation_position="bottom right",
+        )
+    layer_axis(made, x)
+    made.update_yaxes(
+        title="held-out AUROC",
+        range=[
+            min(0.2, *(row["auroc_heldout"] for row in rows), *(row["random_low"] or 1 for row in shown)) - 0.03,
+            1.03,
+        ],
+    )
+    said = f"; chosen on validation pairs: layer {best['layer']}, {interval(best)} on the test pairs" if best else ""
+    n = shown[0]["n_heldout"]
+    return Drawn(
+        made,
+        "How well a direction tells the sides apart, by layer",
+        f"AUROC of {n:,} test pairs with its 95 % interval, clustered by stem{said}. The bands are what the AUROC of "
+        f"{plain(about['method'])} is when sides are exchanged, and of random directions.",
+        "SELECT layer, method, auroc_heldout, auroc_heldout_low, auroc_heldout_high, shuffled_low, shuffled_high,\n"
+        "       random_low, random_high, n_heldout FROM 'RUN/direction_scores/*.parquet' ORDER BY ALL",
+    )
 
 
 def directions(run: Source, pick: Pick) -> Drawn:

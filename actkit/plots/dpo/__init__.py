@@ -1,8 +1,7 @@
 """Pictures of preference pairs: how far the sides are apart, where they part, and along what."""
 
-from actkit.plots.dpo.components import pca
 from actkit.plots.dpo.distances import divergence, layers
-from actkit.plots.dpo.projections import drift, pair
+from actkit.plots.dpo.projections import drift, pair, pca
 from actkit.plots.picture import Picture
 
 PICTURES = (

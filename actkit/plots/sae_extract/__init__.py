@@ -1,8 +1,7 @@
 """Pictures of SAE features of prompts and responses."""
 
 from actkit.plots.picture import Picture
-from actkit.plots.sae_extract.active_features import l0
-from actkit.plots.sae_extract.all_records import matrix, sides
+from actkit.plots.sae_extract.all_records import l0, matrix, sides
 from actkit.plots.sae_extract.record import last, record
 
 PICTURES = (

@@ -1,9 +1,8 @@
 """Pictures of interventions: what they do by strength, by layer and one by one, what it costs, and the texts behind."""
 
 from actkit.plots.picture import Picture
+from actkit.plots.steer.effects import cost, dose, layers
 from actkit.plots.steer.interventions import forest, samples
-from actkit.plots.steer.layers import layers
-from actkit.plots.steer.strengths import cost, dose
 
 PICTURES = (
     Picture("dose", "effect by strength, with the band of controls", dose),

@@ -1,6 +1,8 @@
-"""A stored table against the same computed again: numbers up to what another processor may add up otherwise."""
+"""What is stored against the same computed again: columns of tables, and the figures that `run.json` states."""
 
 import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import pyarrow.compute as pc
 
 from actkit.verify.tables.findings import Findings
 
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
+FITTED = ("feature_probes", "dense_probe")
+"""Fitted step by step, and ranked: on another processor two texts may change places."""
 CLOSE = 1e-9
 """Largest relative difference of a figure: another processor may add in another order."""
 CLOSE_DEEP = 1e-6
@@ -19,6 +24,56 @@ CLOSE_VECTOR = 1e-4
 """Largest difference of a vector, as a share of its norm: directions are fitted step by step."""
 NOT_COMPARED = ("url",)
 """Columns that need the SAE."""
+
+
+def differing(stated: Any, again: Any, close: float, where: str) -> Iterator[str]:
+    """Each figure under `where` that is not as it is `again`: what it is, and what it should be.
+
+    Numbers may be off by `close` of themselves, those in sentences by one in their last digit. Entries that are not
+    computed again are left alone.
+    """
+    if isinstance(again, Mapping) and isinstance(stated, Mapping):
+        for name in (name for name in again if name not in FITTED):
+            if name in stated:
+                yield from differing(stated[name], again[name], close, f"{where}.{name}")
+            else:
+                yield f"{where} has no {name}"
+    elif _is_list(again) and _is_list(stated) and len(again) == len(stated):
+        for number, (old, new) in enumerate(zip(stated, again, strict=True)):
+            yield from differing(old, new, close, f"{where}.{number}")
+    elif not _is_same(stated, again, close):
+        yield f"{where} is {_short(stated)}, not {_short(again)}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_same(stated: Any, again: Any, close: float) -> bool:
+    if isinstance(again, str) and isinstance(stated, str):
+        return stated == again or _reads_alike(stated, again)
+    if isinstance(again, bool) or isinstance(stated, bool) or not _is_number(again) or not _is_number(stated):
+        return bool(stated == again)
+    return bool(np.isclose(float(stated), float(again), rtol=close, atol=1e-9, equal_nan=True))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number))
+
+
+def _reads_alike(stated: str, again: str) -> bool:
+    """Whether two sentences have the same numbers but for how these were rounded; a name has to be the same."""
+    olds, news = (NUMBER.findall(text) for text in (stated, again))
+    if " " not in again or len(olds) != len(news):
+        return False
+    steps = [10.0 ** -len(new.partition(".")[2]) for new in news]
+    values = [[float(text.replace(",", "")) for text in texts] for texts in (olds, news)]
+    return all(abs(old - new) <= 1.01 * step for old, new, step in zip(*values, steps, strict=True))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def compare(part: Path, stored: pa.Table, again: pa.Table, findings: Findings, close: float = CLOSE) -> None:
@@ -63,9 +118,4 @@ def _apart(old: Any, new: Any) -> bool:
 
 
 def _place(stored: pa.Array, again: pa.Array, row: int) -> str:
-    return f"row {row}: {_short(stored[row])}, not {_short(again[row])}"
-
-
-def _short(value: Any) -> str:
-    text = str(value.as_py())
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return f"row {row}: {_short(stored[row].as_py())}, not {_short(again[row].as_py())}"

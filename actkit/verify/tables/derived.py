@@ -25,8 +25,7 @@ from actkit.export.reward_features import reward_features
 from actkit.runs.part import read_part
 from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import parts, rows_of_table
-from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, compare
-from actkit.verify.tables.figures import differing
+from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, compare, differing
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import UNREADABLE, line
 
