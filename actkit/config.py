@@ -55,7 +55,7 @@ class ModelSpec:
     loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False, metadata={"option": None})
     """A `transformers` model and its tokenizer that are in memory already, used as they are; `name` is then a label."""
     backend: str = field(default="transformers", metadata={"option": None})
-    """What runs the model; transformers is the only one so far."""
+    """The engine that runs the model; transformers is the only one so far."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class RecordError(Exception):
 
 
 def own_python() -> str:
-    """What starts, in a line to paste, the Python that has actkit's packages: `python`, where a shell finds that."""
+    """The Python that has actkit's packages, in a line to paste: `python`, where a shell finds that."""
     found = shutil.which("python")
     own = found is not None and Path(found).parent == Path(sys.executable).parent
     return "python" if own else shlex.quote(sys.executable)

@@ -63,7 +63,7 @@ class LengthCheck:
     """[n] each."""
     strata: Ints | None
     only: Auroc
-    """What the number of tokens alone tells of the label."""
+    """How well the number of tokens alone predicts the label."""
 
     @classmethod
     def of(cls, lengths: Ints, positive: Bools, groups: Ints | None) -> "LengthCheck":

@@ -146,7 +146,7 @@ class _BandChunk:
 
 
 def _of_band(chunks: Sequence[SortedEntries], first: int, last: int, size: int, file: Spill) -> Iterator[_BandChunk]:
-    """What the chunks have of the features from `first` to `last`, in chunks of about `size`."""
+    """The entries of features `first` to `last`, in chunks of about `size`."""
     some: list[SortedEntries] = []
     n = 0
     for number, chunk in enumerate(chunks):

@@ -33,9 +33,9 @@ class RewardSignals:
     reward_features: list[dict[str, Any]]
     """Those of the first `top_k` that respond to positive texts by all evidence: see `responds_to` in `features`."""
     statistics: Mapping[str, Any] = field(repr=False)
-    """What holds for the run as a whole: data, what length alone and chance achieve, probes, how many were found."""
+    """Results of the whole run: data, baselines of length and chance, probes, the number of features found."""
     warnings: list[str]
-    """What a reader must know before believing the ranking."""
+    """Caveats of the ranking."""
     document: Mapping[str, Any] = field(repr=False)
     """What `reward_features.json` holds: configuration, model, SAEs, statistics, and the first `top_k` features."""
     facts: Mapping[str, Any] = field(repr=False)

@@ -20,7 +20,7 @@ from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
 
 INPUT = ".input"
-"""What the name of a run is followed by in that of a file of records that were at hand."""
+"""Suffix to the run's name in the name of the file that holds records given in memory."""
 SHOWN = 5
 """Names that an error lists."""
 

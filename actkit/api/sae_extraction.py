@@ -99,7 +99,7 @@ class SAEActivationExtractor:
         return self.load()
 
     def cleanup(self) -> None:
-        """Let go of the model; what is asked for afterwards loads it again."""
+        """Release the model; the next call loads it again."""
         config = self.config
         self._model = ModelSpec(config.model_name, config.revision, config.device, config.dtype)
         gc.collect()

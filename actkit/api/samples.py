@@ -74,7 +74,7 @@ def load_samples_from_json(path: Path | str) -> Samples:
 
 
 def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result says of all its variations."""
+    """The fields that a result has for all of its variations."""
     own = {"variations", "sae_activations"}
     return {key: value for key, value in result.items() if key not in own}
 

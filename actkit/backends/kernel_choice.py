@@ -86,7 +86,7 @@ def _asked() -> str:
 
 
 def _measured_once(asked: str, speed: Callable[[], float]) -> float | None:
-    """What `speed` measured when it was first asked on this machine; None where nothing can be kept."""
+    """The speed that the first call on this machine measured; None where no file can be kept."""
     path = _CACHE / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
     times = _kept(path)
     if times is None:

@@ -25,7 +25,7 @@ BY_POSITION = frozenset(TREE_MODELS)
 """`model_type`s whose blocks hold an `mlp` and an output projection that treat each position alone: the ones for which
 a test shows that the rows which are read stay the same."""
 PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn.dense")
-"""What the projection out of attention is called in the blocks of these models."""
+"""Names of attention's output projection in the blocks of these models."""
 
 
 @contextmanager

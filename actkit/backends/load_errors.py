@@ -17,7 +17,7 @@ from actkit.errors import ActkitError, ModelError
 from actkit.remote.hub_reach import MINE, from_cache_where_unreachable
 
 ABSENT = "does not appear to have a file named"
-"""What `transformers` says where a file is not in a directory, on the hub, or in a cache that it knows to be whole."""
+"""Messages of `transformers` for a file that is in no directory, not on the hub, and in no complete cache."""
 
 MADE_OF = "a model directory has config.json, model.safetensors and tokenizer.json"
 NOT_ITS_OWN = "the checkpoint does not belong to its config.json"
@@ -29,17 +29,17 @@ TOLD = (
     ("Should have a `model_type` key", f"{MADE_OF}; config.json names the model_type"),
     ("trust_remote_code", "read the code in the model's repository, then pass --trust-remote-code"),
 )
-"""What errors say, and what to do."""
+"""Part of an error's message → what to do."""
 
 PLAINER = (
     ("ignore_mismatched_sizes", "the weights have other shapes than config.json says"),
     ("Couldn't instantiate the backend tokenizer", "there is no tokenizer.json, nor files to make one from"),
 )
-"""What errors say that would mislead, and what is meant."""
+"""Part of a misleading message → the message that is meant."""
 
 
 def _quiet_hub() -> None:
-    """Keep the hub's client from logging every attempt to reach the hub; what comes of it is said once, as an error."""
+    """Keep the hub's client from logging every attempt to reach the hub; the failure is reported once, as an error."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 

@@ -16,9 +16,9 @@ from actkit.errors import ModelError, UsageError, in_short
 from actkit.hooks import HookPoint
 
 BACKENDS = ("transformers",)
-"""What can run a model: `describe` and `load` choose by `ModelSpec.backend`."""
+"""The engines that can run a model; `describe` and `load` choose by `ModelSpec.backend`."""
 MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
-"""What no model exceeds: its blocks are built one by one, whatever its configuration says."""
+"""Most layers of a model: its blocks are built one by one, whatever number its configuration has."""
 
 
 def describe(spec: ModelSpec) -> Description:

@@ -28,7 +28,7 @@ class Description:
     context_length: int | None
     """Most tokens of a sequence; None where the model has no fixed context."""
     doubts: tuple[str, ...] = ()
-    """What a reader of the run should be warned of."""
+    """Warnings for readers of the run."""
 
     @property
     def vocabulary(self) -> int | None:

@@ -187,7 +187,7 @@ def _without_processors(config: Any) -> Iterator[None]:
 
 
 class _NoProcessor:
-    """What stands for the classes of processors meanwhile."""
+    """Placeholder for the classes of processors meanwhile."""
 
     @staticmethod
     def from_pretrained(*_args: Any, **_options: Any) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 NAME = "tiny"
-"""What the bundled model, and the release of its SAEs, are called."""
+"""The name of the bundled model, and of the release of its SAEs."""
 
 TINY = Path(__file__).parent / "tiny"
 """The model in Hugging Face layout."""

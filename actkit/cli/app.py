@@ -188,7 +188,7 @@ def application(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _usage_hint(error: BaseException, said: str) -> str:
-    """Where the options are listed; before that, what several arguments in the place of one mostly come from."""
+    """A hint that names the list of options; for several arguments in place of one, first the likely cause."""
     command = getattr(getattr(error, "ctx", None), "command_path", None)
     if command is None:  # an option without its argument: typer has not got to the command yet
         first = next(iter(ARGUMENTS.get()), "")

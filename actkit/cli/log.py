@@ -76,7 +76,7 @@ def shows(level: int) -> bool:
 
 @contextmanager
 def logged(out: Path, level: int) -> Iterator[RunLog]:
-    """Inside, what the console says is also in the log of the run at `out`."""
+    """Inside, the log of the run at `out` also gets every line of the console."""
     log = RunLog(out, level)
     token = CURRENT.set(log)
     try:

@@ -1,4 +1,4 @@
-"""Refuse what cannot be asked of a run, before anything is loaded; and name, in an error, what was meant."""
+"""Refuse impossible options of a run before anything is loaded, and add to errors the names probably meant."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -105,7 +105,7 @@ def _check_input(flag: str, own: "OwnSpec") -> None:
 
 @contextmanager
 def naming(model: str, source: str | None) -> Iterator[None]:
-    """Name, in an error, the input that had nothing, and what is nearly called like a model that there is not."""
+    """Add to an error the input that had no records, or names close to that of a model that does not exist."""
     try:
         with naming_near(model):
             yield

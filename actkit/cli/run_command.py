@@ -154,7 +154,7 @@ def make_from(
 
 
 def _faster(shared: Shared) -> str | None:
-    """What bfloat16 would give where auto means float32, on a CPU that is much faster in the other."""
+    """The gain from bfloat16, on a CPU where it is much faster than float32 and `--dtype auto` means float32."""
     if shared.plan or shared.dtype != ModelSpec.dtype or shared.model == NAME or shared.quantize is not None:
         return None
     from actkit.backends.auto import resolve_device

@@ -79,7 +79,7 @@ def continuing_line(out: Path | None) -> str:
 
 
 def _kept(out: Path) -> str | None:
-    """What an unfinished run holds, in a sentence; None where it has no finished shard."""
+    """A sentence on the finished shards of an unfinished run; None where it has none."""
     from actkit.runs.manifest import manifests
     from actkit.runs.paths import is_run, partial_of, task_of
     from actkit.runs.tasks import divisions

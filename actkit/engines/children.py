@@ -93,7 +93,7 @@ def visible_gpus() -> list[str]:
 
 
 def rooms(gpus: Sequence[str], workers: int | None) -> list[dict[str, str]]:
-    """What the environment of each worker says: its GPUs, where there are any.
+    """Environment variables of each worker: its GPUs, where there are any.
 
     Of more GPUs than workers each has several; of fewer, some share one. Threads are not divided: on a CPU, numbers are
     those of one process to the last digit only if there are as many.

@@ -43,13 +43,13 @@ class Pool(Protocol):
     """Into how many shares a run is divided."""
 
     def begin(self, work: Work) -> Any:
-        """Begin a worker, now or as soon as there is room for it; what it is known by."""
+        """Start a worker, now or as soon as there is room for it; return its handle."""
 
     def ended(self, seconds: float) -> Collection[Any]:
         """Workers that have ended, each once, waited for no longer than this."""
 
     def result(self, worker: Any) -> ActkitError | None:
-        """What a worker that has ended answered. Raises DiedError, and whatever else it was ended by."""
+        """The answer of a worker that has ended. Raises DiedError, or the error that ended the worker."""
 
     def stop(self) -> None:
         """End all workers at once: what they have finished is on disk."""
@@ -61,7 +61,7 @@ class _Workers:
 
     pool: Pool
     work_of: Callable[[Task, bool], Work]
-    """What a worker is to do; whether it goes on with a share that was begun."""
+    """A worker's assignment, and whether it continues a share that was begun."""
     output: OutputSpec
     flag: str
     running: dict[Any, Task] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class _Workers:
         self.running[self.pool.begin(self.work_of(task, again))] = task
 
     def take(self, ended: Any) -> None:
-        """What became of a worker that has ended. Raises what it was ended by, unless it is begun again."""
+        """Handle the end of a worker. Raises the error that ended it, unless the worker is started again."""
         task = self.running.pop(ended)
         try:
             error = self.pool.result(ended)

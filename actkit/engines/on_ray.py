@@ -108,7 +108,7 @@ def _joined(ray: Any, address: str | None, workers: int | None) -> None:
 
 
 def _room(ray: Any, workers: int | None) -> tuple[dict[str, float], int]:
-    """What each worker takes of the cluster, and how many there are: one a GPU, or else one a CPU."""
+    """Each worker's resources in the cluster, and the number of workers: one a GPU, or else one a CPU."""
     has = ray.cluster_resources()
     gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 1))
     n = workers or gpus or cpus

@@ -31,7 +31,7 @@ class StoredDirection:
     norm: float | None
     """Length of the difference that was measured; None where the method has none."""
     strength: float = 1.0
-    """How many times the difference: of a run of `steer`, what it chose."""
+    """Multiple of the difference between the sides; of a run of `steer`, the strength that it chose."""
 
     @property
     def measured(self) -> npt.NDArray[np.float32]:
@@ -63,7 +63,7 @@ def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
 
 
 def _steered(run: Path, method: str | None) -> list[StoredDirection]:
-    """What a run of `steer` chose, or the only thing that it did, as a direction that is added."""
+    """The intervention that a run of `steer` chose, or its only one, as a direction to add."""
     about = facts_of(run)["steer"]
     reported = about["chosen"] or (about["verdicts"][0] if len(about["verdicts"]) == 1 else None)
     if reported is None:
@@ -87,7 +87,7 @@ def _steered(run: Path, method: str | None) -> list[StoredDirection]:
 
 
 SITE = "hook_resid_post"
-"""What such a vector moves: the residual stream after a block."""
+"""The hook point that such a vector changes: the residual stream after a block."""
 
 
 def at_blocks(job: ExportJob, method: str | None) -> dict[int, StoredDirection]:

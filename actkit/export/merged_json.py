@@ -81,7 +81,7 @@ def describe(document: dict[str, Any], facts: Mapping[str, Any], layers: Mapping
 
 
 def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the document says of one SAE and of the run that read it."""
+    """The document's entry for one SAE and the run that read it."""
     return {
         "model": facts["model"]["name"],
         "revision": facts["model"]["revision"],
@@ -120,7 +120,7 @@ def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> d
 
 
 def of_others(slots: Any, keys: Mapping[str, str]) -> dict[str, Any]:
-    """What a variation has under its `sae_activations`, less what stands under `keys`."""
+    """The entries of a variation's `sae_activations` but those under `keys`."""
     own = set(keys.values())
     return {key: value for key, value in slots.items() if key not in own} if isinstance(slots, Mapping) else {}
 

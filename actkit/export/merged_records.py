@@ -22,7 +22,7 @@ class Entry:
 
     record_id: int
     slots: dict[str, Any]
-    """What stands under the variation's `sae_activations`."""
+    """The entries under the variation's `sae_activations`."""
     sequence: Mapping[str, Any] | None
     """Its row of `sequences`; None for a rejected one."""
     split: int

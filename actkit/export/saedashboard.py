@@ -32,7 +32,7 @@ EMPTY = (
     *("logits_hist_data_bar_heights", "logits_hist_data_bar_values", "decoder_weights_dist", "vector"),
 )
 TOP = -1
-"""What stands for a bin where a context is one of the strongest."""
+"""The bin of contexts that are among the strongest."""
 
 
 def write(job: ExportJob) -> None:

@@ -93,7 +93,7 @@ class Computing:
         return tables
 
     def _take_out_unpooled(self, shard: Shard, sinks: Sinks) -> list[int]:
-        """Reject the records of which nothing can be pooled; the ids of their sequences, of which rows were made."""
+        """Reject records without a position to pool; return the ids of their sequences, whose rows must go."""
         empty = [sequence for sequence in shard.sequences if len(sequence.keep) and not sinks.plain(sequence).any()]
         records = dict.fromkeys(sequence.record_id for sequence in empty)
         gone = [sequence.sequence_id for sequence in shard.sequences if sequence.record_id in records]

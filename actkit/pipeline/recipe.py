@@ -31,7 +31,7 @@ class Prepared:
     """Gone through more than once: either held, or made anew each time."""
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What is counted of the record: its shape, the fields that were read, those that were left."""
+    """Counted facts of the record: its shape, the fields that were read, those that were left."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,25 @@ class Recipe:
     reducers: Mapping[str, Reducer]
     """Table → how the kept activations become its rows."""
     rules: Rules = field(kw_only=True)
-    """What it decides of the rows; `verify` goes by it."""
+    """The recipe's decisions on rows; `verify` reads them."""
     finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]] = lambda _run: iter(())
     """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
     is written in as many parts, and one that is a mapping in as many row groups. A table of the shards replaces theirs,
     part by part, with as many rows."""
     detected: Mapping[str, Any] = field(default_factory=dict)
-    """What was found out rather than asked for, such as the format of the input."""
+    """Facts that were detected, not requested, such as the format of the input."""
     found: Callable[[], Mapping[str, Any]] = dict
-    """What was counted on the way, for `run.json`; asked for at the end."""
+    """Counts for `run.json`, asked for at the end."""
     texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
     pools: bool = False
     """Whether positions are put together: a record is rejected where a text has none but special tokens and sinks."""
     kept_bytes: int | None = None
-    """What one kept position costs in memory until its shard is written; None for vectors of all hook points."""
+    """Bytes of one kept position until its shard is written; None for vectors of all hook points."""
     splits: bool = False
     """Whether the sequences of a record stand for themselves, so that one that is too much for a shard may be split."""
     unit: str = "record"
-    """What a record is called where a person reads of it."""
+    """The word for a record in messages."""
     exports: tuple[str, ...] = ()
     """Formats of `actkit export` that fit its runs."""
     stored: Mapping[str, TableSize] = field(default_factory=dict)
@@ -131,6 +131,6 @@ class Job:
     output: OutputSpec
     batch: BatchSpec = field(default_factory=BatchSpec)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What was asked, option → plain value, for `run.json` and the fingerprint; see `recipes.asked`."""
+    """The options, name → plain value, for `run.json` and the fingerprint; see `recipes.asked`."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Name → text of what is written beside the tables when the run begins."""

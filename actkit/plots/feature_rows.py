@@ -28,7 +28,7 @@ class PositionRows:
     lengths: Ints
     feature_ids: Ints
     activations: Floats
-    """Of all rows, end to end."""
+    """The numbers of all rows, end to end."""
 
 
 def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator[PositionRows]:

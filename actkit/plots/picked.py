@@ -1,4 +1,4 @@
-"""What a picture shows where there is a choice: the layer, SAE, feature or sequence of a `Pick`, or a default."""
+"""Chooses the layer, SAE, feature or sequence that a picture shows: that of its `Pick`, or a default."""
 
 from collections.abc import Sequence
 

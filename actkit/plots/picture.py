@@ -20,7 +20,7 @@ class Source(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What `run.json` holds."""
+        """The contents of `run.json`."""
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Pick:
-    """What a picture shows, where there is a choice; None leaves it to the picture."""
+    """The choices for a picture; None leaves one to the picture."""
 
     layer: int | None = None
     sae: str | None = None
@@ -52,7 +52,7 @@ class Drawn:
     query: str
     """The DuckDB query that gives its numbers, `RUN` being the run's directory."""
     opens: Literal["feature", "record", "sequence", ""] = ""
-    """What the numbers in `customdata` of its points are, for a click; of several, the first."""
+    """The kind of id that `customdata` of its points holds, for a click; of several, the first."""
 
 
 class LackingError(ActkitError):
@@ -95,7 +95,7 @@ def without(run: Source, what: str) -> LackingError:
 
 
 def columns_of(run: Source, table: str) -> list[str]:
-    """The columns of a table, of which nothing else is read."""
+    """The columns of a table, read without its rows."""
     return [str(name) for name in run.table(table, []).column_names] or _named(run, table)
 
 

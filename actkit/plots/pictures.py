@@ -1,4 +1,4 @@
-"""Which pictures the runs of which command have, in the order in which a report shows them.
+"""Lists the pictures of each command's runs, in the order in which a report shows them.
 
 The pictures of a command stand in the folder of its name, one module a family; its `__init__.py` lists them as `PICTURES`.
 """
@@ -29,7 +29,7 @@ def pictures_of(run: Source) -> tuple[Picture, ...]:
 
 
 def draw(run: Source, name: str, pick: Pick | None = None) -> Drawn:
-    """One picture by name. Raises UsageError for a name that there is not, LackingError where the run lacks a table."""
+    """Draw a picture by name. Raises UsageError for an unknown name, LackingError where the run lacks a table."""
     known = pictures_of(run)
     found = next((picture for picture in known if picture.name == name), None)
     if found is None:

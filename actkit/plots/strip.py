@@ -1,4 +1,4 @@
-"""Sequences as figures: tokens in lines, coloured by a number each. For files; the report draws its own in HTML."""
+"""Draws sequences as figures for files: tokens in lines, coloured by a number each. The report draws its own in HTML."""
 
 from collections.abc import Sequence
 from typing import Any

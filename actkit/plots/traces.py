@@ -1,4 +1,4 @@
-"""What figures are made of: lines, bands, points, bars and maps, told apart by more than colour."""
+"""The parts of figures: lines, bands, points, bars and maps, which differ by more than colour."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -69,7 +69,7 @@ class ConceptSpec:
     seed: int = 0
     """Of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
     prompt_field: str | None = None
-    """What both sides answer; None looks for the usual names, and so do the fields of `context`."""
+    """Field of the question that both sides answer; None looks for the usual names, as do the fields of `context`."""
     context: ContextFields = field(default_factory=ContextFields)
     directions: bool = True
     """Whether directions are fitted and tested; without them the run holds both sides and their differences."""

@@ -22,9 +22,9 @@ class ContrastShape:
     negative: str
     """Of statements, the statement and its label."""
     prompt: str | None = None
-    """What both sides answer, where the shape has a field of its own for it."""
+    """Field of the question that both sides answer, where the shape has one."""
     stem: str | None = None
-    """What pairs share that must not stand on both sides of a split."""
+    """Field whose value groups pairs: a group must not stand on both sides of a split."""
     known: str = ""
 
 

@@ -143,7 +143,7 @@ class Chunks:
 
 
 def _read_as(corpus: InputSource, by_line: bool) -> dict[str, str]:
-    """What a text file is taken for, which `capture` takes otherwise."""
+    """The unit of a text file, which differs from that of `capture`."""
     texts = [file for file in corpus.files if format_of(file) == "text" or is_document(file, by_line=False)]
     each = "each line of a text file is" if by_line else "each text file is"
     return {"read_as": f"{each} a document{'' if by_line else '; --by-line: each line'}"} if texts else {}

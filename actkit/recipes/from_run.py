@@ -46,7 +46,7 @@ class Again:
     """As `Recipe.finish`."""
     statistics: Mapping[str, Settings]
     found: Callable[[], Mapping[str, Any]]
-    """What came of it, for `run.json`."""
+    """The result, for `run.json`."""
     texts: Callable[[Path, Settings], Mapping[str, str]] = lambda _run, _facts: {}
     points: Collection[str] | None = None
     """Hook points whose activations are taken over; None takes all."""
@@ -148,7 +148,7 @@ def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
 
 
 def _fingerprint(old: Settings, options: Settings, again: Again) -> dict[str, Any]:
-    """What a fresh run with these options is begun with."""
+    """The fingerprint of a fresh run with these options."""
     new = {f"option.{name}": value for name, value in options.items() if f"option.{name}" in old}
     points = {name: value for name, value in again.facts.items() if name == "hook_points"}
     plain: dict[str, Any] = json.loads(json.dumps({**old, **new, **points}))

@@ -36,7 +36,7 @@ WHOLE = re.compile(r"([+-]?\d+)\.0*")
 """A whole number that is written as a decimal."""
 COMPARED = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?\d{1,12}(?:\.\d{1,12})?)\s*")
 PRINTED = re.compile(r"[,;|]")
-"""What stands between several labels in one text."""
+"""Separators of several labels in one text."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def check_apart(positive: Named, negative: Named) -> None:
 
 
 def is_against(name: str) -> bool:
-    """Whether a field is called by what is held against a text, unless it says that it is not: `non_toxic`."""
+    """Whether a field's name is a fault of texts, and is not negated as in `non_toxic`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     parts = re.split(r"[\W_]+", words)
     return bool(AGAINST & {*parts}) and not {"not", "non", "no"} & {*parts}

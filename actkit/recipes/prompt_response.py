@@ -25,7 +25,7 @@ PLAIN_TURNS = {
     "assistant": "\n\nAssistant: ",
     "tool": "\n\nTool: ",
 }
-"""What stands before a message where there is no chat template: the turns of Anthropic's hh-rlhf."""
+"""Text before a message where there is no chat template: the turns of Anthropic's hh-rlhf."""
 
 
 @dataclass(frozen=True)

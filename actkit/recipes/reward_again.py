@@ -57,7 +57,7 @@ def rank_again(
 
 
 def _scored(about: Mapping[str, Any]) -> ScoredSae:
-    """What `run.json` says of an SAE, as the statistics ask for it."""
+    """The entry of an SAE in `run.json`, as the statistics need it."""
     place = about.get("neuronpedia_id")
 
     def page(feature_id: int) -> str | None:

@@ -172,7 +172,7 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
 
 
 def _given(fields: FeedbackFields) -> list[str]:
-    """The options by which something was said of labelled texts alone."""
+    """The given options that only labelled texts have."""
     usual = FeedbackFields()
     said = [name for name in vars(usual) if name != "prompt" and getattr(fields, name) != getattr(usual, name)]
     flags = {"positive_columns": "--positive-column", "negative_columns": "--negative-column"}

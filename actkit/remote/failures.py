@@ -28,7 +28,7 @@ UNREACHED = re.compile(
     r"EndpointConnection|ConnectTimeout|ConnectionClosed|ConnectionError|ConnectError|ClientConnector|ServerDisconnected"
     r"|TimeoutError|ReadTimeout|ServiceRequestError|gaierror|OfflineMode|Proxy|URLError"
 )
-"""Names of errors' classes, of many packages, none of which need be installed."""
+"""Names of error classes of many packages, which need not be installed."""
 
 
 @contextmanager

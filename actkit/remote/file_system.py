@@ -17,7 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "abfs": {"default_cache_type": "none"},
 }
-"""What is set where the user's own configuration of fsspec sets nothing."""
+"""Settings where the user's own configuration of fsspec has none."""
 BEFORE_IMPORT = {"gcsfs": ("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")}
 """Package → a variable of the environment that it reads when it is imported, and what it is unless it is set.
 

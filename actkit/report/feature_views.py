@@ -32,7 +32,7 @@ STRONGEST = 20
 """Contexts of a feature where the run names none."""
 STATS = ("n_active", "density", "mean", "max", "url", "histogram", "co_active")
 PLACES = ("contexts", "quantile_contexts")
-"""Columns of contexts, of which the places alone are read: their texts are cut anew, with the tokens around."""
+"""Columns of contexts. Only their positions are read; their texts are cut anew, with the tokens around."""
 SCORES = ("rank", "auroc", "auroc_low", "auroc_high", "auroc_heldout", "auroc_length_adjusted", "q_value")
 
 
@@ -183,7 +183,7 @@ def logits_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[st
 
 
 def _read(schema: Any, column: str) -> list[str]:
-    """What is read of a column: of contexts, where they are."""
+    """The parts of a column to read: of contexts, their positions."""
     paths = [schema.column(at).path for at in range(len(schema.names))]
     own = [path for path in paths if path == column or path.startswith(f"{column}.")]
     if column not in PLACES:

@@ -86,7 +86,7 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def warnings_of(facts: Mapping[str, Any]) -> list[str]:
-    """What must be known before the pictures are believed, each once."""
+    """The caveats of the pictures, each once."""
     of_report = facts.get("concept", {}) or {}
     found = [*facts.get("warnings", ()), *of_report.get("warnings", ()), *facts.get("notes", ())]
     found += of_report.get("features", {}).get("warnings", ()) if isinstance(of_report.get("features"), dict) else ()
@@ -94,7 +94,7 @@ def warnings_of(facts: Mapping[str, Any]) -> list[str]:
 
 
 def verified(run: Path, facts: Mapping[str, Any]) -> str:
-    """What `actkit verify` found, if it was run; else what `--verify N` found."""
+    """The result of `actkit verify`, if it was run; else that of `--verify N`."""
     try:
         found = json.loads((run / VERIFIED).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -43,7 +43,7 @@ class LiveRun:
 
     @cached_property
     def projections(self) -> list[Projection]:
-        """What texts can be coloured by."""
+        """The quantities that can colour texts."""
         return projections_of(self.run)
 
     @cached_property

@@ -41,7 +41,7 @@ Write = Callable[[str, str], int]
 
 @dataclass
 class Page:
-    """What is known of a run's part of a page while it is written."""
+    """The state of a run's part of a page while it is written."""
 
     run: Run
     number: int
@@ -56,7 +56,7 @@ class Page:
 
 
 def drawn_pictures(run: Run) -> list[tuple[str, str, Drawn | LackingError]]:
-    """Name, what it shows, and the picture or the sentence in its place."""
+    """A picture's name, its description, and the picture or the sentence in its place."""
     found: list[tuple[str, str, Drawn | LackingError]] = []
     for picture in pictures_of(run):
         try:
@@ -101,7 +101,7 @@ def index_of(page: Page) -> dict[str, Any]:
 
 
 def missing(page: Page) -> list[str]:
-    """What of the run is not in the page, a sentence each."""
+    """Sentences on the parts of the run that the page leaves out."""
     name = page.run.path.name
     found = []
     if len(page.sequences) < page.n_sequences:
@@ -150,7 +150,7 @@ def _listed(view: dict[str, Any], block: str) -> list[Any]:
 
 
 def beginning(text: str) -> str:
-    """What a list shows of a text."""
+    """The beginning of a text, for a list."""
     return text if len(text) <= SNIPPET else f"{text[: SNIPPET - 1].rstrip()}…"
 
 

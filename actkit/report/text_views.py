@@ -97,7 +97,7 @@ def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
 def views_of(
     run: Path, wanted: Sequence[int], scales: Sequence[Scale], projections: Sequence[Projection] = ()
 ) -> list[dict[str, Any]]:
-    """Some sequences. Raises RunError for an id that there is not."""
+    """Some sequences. Raises RunError for an unknown id."""
     texts = sequences_of(run, wanted)
     ids = sorted({sequence_id for text in texts.values() for sequence_id in text.path})
     found = [_places(run, scale, ids) for scale in scales]

@@ -25,7 +25,7 @@ class Joined:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What differs of model and options: name, of A, of B."""
+    """Differences in model and options: name, value in A, value in B."""
     found = [
         (name, str(first["model"].get(name)), str(second["model"].get(name)))
         for name in ("name", "revision", "dtype", "device")

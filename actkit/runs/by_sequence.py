@@ -205,7 +205,7 @@ def text_of(chunks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def shards_of(run: Path, part: Path, record_id: int) -> list[Path] | None:
-    """The parts of `sequences` that a document is in, in order, of which `part` is one.
+    """The parts of `sequences` that hold a document, in order; `part` is one of them.
 
     None where the run does not have all of them, because it is not finished.
     """

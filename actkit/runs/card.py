@@ -14,7 +14,7 @@ SEALED = "<!-- made by actkit, sha256 "
 DEFAULT = "sequences"
 """The table that is loaded where none is named."""
 SHOWN = ("features", "pooled_features", "activations", "effects", "directions")
-"""The tables of which the first that there is stands in the example."""
+"""Tables for the example, which takes the first that the run has."""
 UNSAID = ("out", "device", "batch_tokens", "shard_sequences", "shard_mb", "verify")
 """Options that change no row."""
 ABOUT = {

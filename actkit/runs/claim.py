@@ -20,7 +20,7 @@ TOUCHED, STALE = 30.0, 120.0
 SETTLED = 1.0
 """Seconds after which the last of those that took the same claim over knows that it was the last."""
 MINE = secrets.token_hex(8)
-"""What tells this process's claims from any other's."""
+"""Marks this process's claims."""
 
 
 def touch(run: str) -> None:

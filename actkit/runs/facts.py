@@ -62,7 +62,7 @@ def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
 
 
 DIGEST = re.compile("[0-9a-f]{64}")
-"""What tells runs apart, and says nothing to a reader."""
+"""Entries that identify a run and tell a reader nothing."""
 
 
 def detected_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

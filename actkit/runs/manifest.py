@@ -32,7 +32,7 @@ from actkit.runs.paths import MANIFEST, SHARDS, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
-"""What has been counted so far, as arrays."""
+"""The counts so far, as arrays."""
 
 
 @dataclass(frozen=True)

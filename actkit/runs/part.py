@@ -17,7 +17,7 @@ from actkit.remote.path import RemotePath
 from actkit.runs.plausible import implausible
 
 KNOWN = 1 << 16
-"""Files of which is remembered whether anything speaks against them."""
+"""Number of files whose check is remembered."""
 
 
 def open_part(part: Path) -> pq.ParquetFile:

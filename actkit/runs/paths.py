@@ -12,9 +12,9 @@ from actkit.remote.path import RemotePath
 from actkit.runs.json_file import read_object
 
 RUN_FILE = "run.json"
-"""What a finished run says of itself."""
+"""The facts of a finished run."""
 FINGERPRINT = "fingerprint.json"
-"""What a run was begun with; there from its first moment on."""
+"""The fingerprint of a run, written when it begins."""
 MANIFEST = "manifest.json"
 """The last file of a run: how many shards it has, and the checksum of every other file."""
 VERIFIED = "verify.json"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text", "sinks")
 MOST_NAMES = 1000
-"""Names that are counted apart: records of which each has keys of its own must not fill the memory."""
+"""Most names that are counted: records that each have keys of their own must not fill the memory."""
 LONGEST, OTHERS = 200, "(others)"
 TEMPLATE_TOKENS, TOUCHING = "template_tokens", "touching"
 """Kinds that are counted beside shapes and fields: records whose one position is a token of the chat template's own,
@@ -54,7 +54,7 @@ class Progress:
     within: dict[str, float] = field(default_factory=dict)
     """What took its time inside another part (`encode`, in `reduce`) or beside them (`write`)."""
     notes: list[str] = field(default_factory=list)
-    """What happened on the way that a person should know: damaged shards, memory that ran out."""
+    """Notes for the user: damaged shards, memory that ran out."""
 
     def __post_init__(self) -> None:
         # For whoever shows how far it is; not counted, and not kept with a shard.

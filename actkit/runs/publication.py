@@ -47,7 +47,7 @@ class Publication:
     """Whether a finished run there is to be replaced: then nothing is put before this one is finished."""
     uploaded: dict[str, str] = field(default_factory=dict)
     failed: ActkitError | None = None
-    """What the last upload of a shard ended in; it is tried again at the end."""
+    """The error of the last upload of a shard, which is tried again at the end."""
     is_there: bool = False
     """Whether the run is whole in the store already, so that nothing is to be put there."""
     _ended: threading.Event = field(default_factory=threading.Event)

@@ -32,7 +32,7 @@ from actkit.schemas import TABLES
 
 OnShare = Callable[[float], None]
 OWN = (RUN_FILE, FINGERPRINT)
-"""Files by which a run is told from another."""
+"""Files that identify a run."""
 AT_ONCE = 200
 """Files of one commit: the hub is slow with many."""
 

@@ -25,7 +25,7 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         self.path = path_of(path)
         self.facts: dict[str, Any] = facts_of(self.path)
-        """What `run.json` holds: options, model, counts, tables, versions."""
+        """The contents of `run.json`: options, model, counts, tables, versions."""
 
     def __repr__(self) -> str:
         counts, model = self.facts["counts"], self.facts["model"]["name"]
@@ -104,7 +104,7 @@ class Run:
             raise RunError(f"{self.path}: no activations of {hook_point}", f"it has {', '.join(self.hook_points)}")
 
     def _of_side(self, side: str | None) -> npt.NDArray[np.int64] | None:
-        """The sequences of one side; None for those of all. Raises RunError for a side that there is not."""
+        """The sequences of one side; None for those of all. Raises RunError for an unknown side."""
         if side is None:
             return None
         sequences = self.table("sequences", ["sequence_id", "side"])

@@ -39,7 +39,7 @@ def journal(path: Path) -> dict[str, str]:
 
 
 def fetched(at: RemotePath, there: dict[str, int], into: Path) -> dict[str, str]:
-    """Bring an unfinished run here, or of a finished one all but the tables; what was fetched, by its sha256."""
+    """Fetch an unfinished run, or all but the tables of a finished one; return the sha256 of each fetched file."""
     is_finished = RUN_FILE in there
     digests: dict[str, str] = {}
     for name in there:

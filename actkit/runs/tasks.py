@@ -125,7 +125,7 @@ def gather(out: Path) -> str:
 
 
 def remove_shares(out: Path) -> None:
-    """Remove what the tasks left, once the run is complete; what is not wholly actkit's stays."""
+    """Remove the tasks' files once the run is complete; files that are not wholly actkit's stay."""
     for of, numbers in divisions(out).items():
         for number in numbers:
             with suppress(RunError):

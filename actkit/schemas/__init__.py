@@ -47,7 +47,7 @@ def _about(table: str, column: Column) -> dict[str, str]:
 
 
 def described(table: str) -> list[dict[str, str]]:
-    """Name, type, unit and meaning of each column. Raises UsageError for a table that there is not."""
+    """Name, type, unit and meaning of each column. Raises UsageError for an unknown table."""
     if table not in TABLES:
         near = get_close_matches(table, TABLES, n=2, cutoff=0.5)
         meant = f"did you mean {' or '.join(near)}? " if near else ""

@@ -1,4 +1,4 @@
-"""Tables of `steer`: what was done to the model, what came of it text by text, and what it comes to."""
+"""Tables of `steer`: interventions, their outcomes text by text, and effects."""
 
 import pyarrow as pa
 

@@ -8,7 +8,7 @@ from actkit.analysis.concepts.directions import FEWEST_PAIRS, FEWEST_STEMS, Spli
 from actkit.numerals import percent, signed
 
 TOLD_BY_WORDS = 0.6
-"""Above this share of the sides, what words alone tell of them is said."""
+"""Share of the sides that words alone tell apart, above which a caveat says so."""
 FOLLOWS_LENGTH = 0.5
 """Above this correlation with the number of tokens, of either sign, a direction is said to follow length."""
 CARRIES_OVER = 0.6

@@ -28,7 +28,7 @@ class Passes:
     """Both texts of all pairs, standardised."""
 
     pairs: Paired
-    """What is gone over: activations, or where there is a rotation what it makes of the standardised ones."""
+    """The data of each pass: activations, or the rotated standardised ones."""
     middle: Floats
     """[d_model] means."""
     scale: Floats

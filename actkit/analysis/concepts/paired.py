@@ -127,7 +127,7 @@ class Paired:
         return sides[0], sides[1]
 
     def _slices(self, columns: int) -> Iterator[slice]:
-        """Some pairs at a time, in order, of each of which there are so many numbers on a side."""
+        """Some pairs at a time, in order; a side of a pair has so many numbers."""
         step = max(BLOCK // max(columns, 1), 1)
         for start in range(0, len(self.stems), step):
             yield slice(start, min(start + step, len(self.stems)))

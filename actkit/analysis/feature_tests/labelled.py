@@ -82,7 +82,7 @@ def read_texts(run: Path) -> Texts:
 
 
 def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
-    """What of one part's labelled texts is kept, and how many texts are neutral."""
+    """The labelled texts of one part that are kept, and the number of neutral ones."""
     n_neutral = pc.sum(pc.equal(table["label"], "neutral")).as_py() or 0
     table = table.filter(pc.is_in(table["label"], pa.array(["positive", "negative"])))
     wordings = digests_of(table["text"])

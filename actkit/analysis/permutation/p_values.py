@@ -88,7 +88,7 @@ def exact_tails(observed: Ints, active: Ints, n: int, m: int) -> tuple[Floats, F
 
 
 def _distribution(table: Floats, active: int, n: int, m: int) -> tuple[Ints, Floats]:
-    """What the sum of scores of positive texts can be, ascending, and how likely each is."""
+    """The possible sums of positive texts' scores, ascending, and the probability of each."""
     k, ranks = np.nonzero(table)
     chances = table[k, ranks] / binom(active, k) * hypergeometric(k, n, m, np.full(len(k), active))
     # The text of rank r among the active ones is above n - active zeros and r - 1 others: see `Scores`.

@@ -88,7 +88,7 @@ class Made:
     control_group: int
     expected: int
     family: tuple[Any, ...]
-    """What has the same in all strengths of one direction: they make a slope."""
+    """Columns that are equal in all strengths of one direction, which together make a slope."""
 
 
 def effect_rows(measured: Measured, made: Sequence[Made], budget: float) -> list[dict[str, Any]]:

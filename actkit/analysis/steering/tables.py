@@ -120,7 +120,7 @@ def report_of(rows: list[dict[str, Any]], n_layers: int, budget: float) -> dict[
 
 
 def _about_several(n_tested: int) -> Iterator[str]:
-    """What is to be said where several verdicts are given: each is at LEVEL for itself."""
+    """The caveat for several verdicts: each is tested at LEVEL, and none is corrected for the others."""
     if n_tested > 1:
         yield (
             f"{n_tested} interventions are reported, each tested at p ≤ {LEVEL:g}: chance alone would show up to "

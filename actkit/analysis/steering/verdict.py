@@ -60,7 +60,7 @@ def chosen_p_value(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any],
 
 
 def _candidates(rows: Sequence[Mapping[str, Any]], n_layers: int) -> list[Mapping[str, Any]]:
-    """What may be chosen, whatever it costs: the validation split's rows, not late and of a positive strength."""
+    """The rows to choose among, whatever they cost: of the validation split, not late, of a positive strength."""
     real = [row for row in rows if not row["is_control"] and row["split"] == "validation"]
     real = [row for row in real if row["layer"] < LATE * n_layers] or real
     return [row for row in real if row["strength"] > 0] or real

@@ -1,4 +1,4 @@
-"""What is active in an SAE's encoding: the few numbers of each token that are not zero."""
+"""Finds the active features in an SAE's encoding: the few numbers of each token that are not zero."""
 
 from dataclasses import dataclass
 

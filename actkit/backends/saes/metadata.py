@@ -108,7 +108,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "prepend_bos": ((bool,), "true or false"),
     "model_from_pretrained_kwargs": ((dict,), "an object"),
 }
-"""What an SAE's metadata may hold, where actkit reads it."""
+"""The entries of an SAE's metadata that actkit reads."""
 
 
 def _check_kinds(name: str, facts: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ class Sae:
     name: str
     """`release/sae_id`, or the directory's name: the value of the column `sae`."""
     hook_point: HookPoint
-    """What it reads."""
+    """The hook point that the SAE reads."""
     d_in: int
     d_sae: int
     architecture: str
@@ -38,7 +38,7 @@ class Sae:
     """Whether those began with BOS."""
     neuronpedia_id: str | None = None
     guesses: tuple[str, ...] = field(default=())
-    """What its files do not say and was assumed."""
+    """Assumptions made where the SAE's files say nothing."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Everything its metadata says, for run.json."""
     decoder: torch.Tensor | None = field(default=None, repr=False)
@@ -51,7 +51,7 @@ class Sae:
     """[n, d_in] → what is active in their encoding, in less time than `encode` takes; None for rows, or an SAE, of
     which only `encode` can tell."""
     dtype: SaeDtype = "float32"
-    """What `active` finds features in; their activations are float32's."""
+    """The encoding in which `active` finds features; their activations are float32."""
 
     def cosines(self, directions: torch.Tensor) -> torch.Tensor:
         """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; needs a decoder."""

@@ -89,7 +89,7 @@ def load(spec: SaeSpec, device: str, dtype: SaeDtype = "float32") -> Sae:
 
 
 def _named(spec: SaeSpec) -> dict[str, Any]:
-    """What an SAE was asked for by, for `run.json` and merged documents."""
+    """The name under which an SAE was requested, for `run.json` and merged documents."""
     return {"sae_release": spec.release, "sae_id": spec.sae_id}
 
 

@@ -46,7 +46,7 @@ NOT_OF_ROWS = frozenset(
         "steer",
     )
 )
-"""Options that say how a run is gone about, or what is done with it afterwards."""
+"""Options that change how a run proceeds or what follows it, and none of its rows."""
 NOT_FROM = {
     "resume": "nothing is kept of one that was interrupted",
     "plan": "no text is read",

@@ -182,7 +182,7 @@ def _short(flags: list[str]) -> list[str]:
 
 
 def taken(hint: Any) -> str:
-    """What an option of this type takes: TEXT, N, 0-1, PATH, or its choices; empty for a flag."""
+    """The kind of value that an option takes: TEXT, N, 0-1, PATH, or its choices; empty for a flag."""
     bounds: Any = None
     if typing.get_origin(hint) is typing.Annotated:
         hint, bounds = hint.__origin__, hint.__metadata__[0]

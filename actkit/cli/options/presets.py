@@ -66,7 +66,7 @@ def near_names(model: str) -> list[str]:
 
 @contextmanager
 def naming_near(model: str) -> Iterator[None]:
-    """Name, in an error, what is nearly called like a model that there is not, or that cannot be had."""
+    """Add names close to that of a model that does not exist or cannot be loaded to its error."""
     try:
         yield
     except ModelError as error:
@@ -105,7 +105,7 @@ def beneath(context: typer.Context, config: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _replaced(chosen: set[str]) -> frozenset[str]:
-    """What of a preset's SAE goes when `chosen` are given: an id says nothing beside another release, layer or hook."""
+    """The SAE options of a preset that `chosen` ones replace: an id means nothing beside another release or layer."""
     if chosen & {"sae", "sae_release"}:
         return SAE_KEYS
     return frozenset({"sae_id"}) if chosen & SAE_KEYS else frozenset()

@@ -21,7 +21,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
-    """Each layer's held-out AUROC, what chance gives there, and what must be known before it is believed."""
+    """Each layer's held-out AUROC, its band of chance, and the caveats."""
     about = facts["concept"]
     screen = screen or console()
     chosen = about["chosen"].get(about["method"])

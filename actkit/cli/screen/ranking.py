@@ -101,7 +101,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _lengths(length: Mapping[str, Any]) -> Iterator[str]:
-    """What length alone tells, of which texts."""
+    """The baseline: how well length alone predicts labels, and of which texts."""
     names = (("held_out", "the held-out texts"), ("all", "all texts"))
     found = [f"{_interval(length[key]['value'], length[key])} on {name}" for key, name in names if key in length]
     yield f"length alone separates the classes with AUROC {', '.join(found)}; 0.5 is chance"

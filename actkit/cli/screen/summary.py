@@ -31,7 +31,7 @@ KEEPING = (
     ("label", "--positive and --negative name the labels that count"),
     ("not JSON", "lines that are not JSON have to be mended"),
 )
-"""What a reason says → what keeps such records, or why they need not be kept."""
+"""Part of a reason → the option that keeps such records, or why they need not be kept."""
 MOST_FIELDS = 20
 """Names of fields that are shown of a kind; run.json has all."""
 
@@ -88,7 +88,7 @@ def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
-    """What became of the records: cut into chunks, cut off, typed tokens, the commonest reasons against them."""
+    """Counts of records: cut into chunks, truncated, with typed special tokens, rejected by the commonest reasons."""
     counts = facts["counts"]
     if facts.get("documents", {}).get("chunked_documents"):
         documents = facts["documents"]
@@ -152,14 +152,14 @@ def _show_touching(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def kept_by(reasons: Mapping[str, int]) -> list[str]:
-    """What would keep the records that were rejected for the most common reasons; one sentence each, none twice."""
+    """Remedies for the commonest reasons of rejection; one sentence each, none twice."""
     most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
     found = [next((hint for text, hint in KEEPING if text in reason), LISTED_THERE) for reason, _ in most]
     return list(dict.fromkeys(found))
 
 
 def verified(found: Mapping[str, Any]) -> str:
-    """What `--verify` found, in a line; a run in which it found more than rounding is not finished."""
+    """The result of `--verify` in a line; a run with a larger difference than rounding never finishes."""
     rows = [*found["hook_points"].values(), *found["saes"].values()]
     worst = max(rows, key=lambda row: row["worst_error"] / row["tolerance"], default=None)
     far = f": off by at most {worst['worst_error']:.1e}, {worst['tolerance']:.1e} allowed" if worst else ""

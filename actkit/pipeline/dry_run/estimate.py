@@ -30,7 +30,7 @@ class DryRun:
 
     command: str
     unit: str
-    """What a record is called."""
+    """The word for a record: record or pair."""
     model: Mapping[str, str]
     hook_points: tuple[str, ...]
     counts: Mapping[str, int]
@@ -47,7 +47,7 @@ class DryRun:
     """Free where the run would be."""
     example: Example | None
     faster: str | None = None
-    """What would make it faster, and what that costs."""
+    """A faster setting, and its cost."""
 
     @property
     def bytes(self) -> int:
@@ -135,7 +135,7 @@ def _about(description: Description) -> dict[str, str]:
 
 
 def _faster(description: Description) -> str | None:
-    """What bfloat16 would give on a CPU on which it is faster, and its cost; None elsewhere."""
+    """The gain from bfloat16 and its cost, on a CPU where it is faster; None elsewhere."""
     is_slower = (description.spec.device, description.spec.dtype) == ("cpu", "float32")
     return about_bfloat16(WORTH) if is_slower else None
 

@@ -26,7 +26,7 @@ from actkit.pipeline.data import Batch, Bools, Ints, TokenSequence
 from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, longest_first, segments
 
 OF_WEIGHTS, OF_CALLS, ON_GPU = 40.0, 2000.0, 1024.0
-"""What a batch costs beside its tokens: see `of_each_batch`."""
+"""Costs of a batch beside its tokens: see `of_each_batch`."""
 
 
 @dataclass

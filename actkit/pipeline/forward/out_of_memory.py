@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 SAYS_SO = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""What a RuntimeError of a CPU, of MPS or of cuBLAS says where torch raises no error of its own for it."""
+"""Messages of the RuntimeErrors by which a CPU, MPS and cuBLAS report that memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

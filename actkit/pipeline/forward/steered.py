@@ -28,7 +28,7 @@ class Steering:
     """The interventions that each batch is run under, and what is read of the logits."""
 
     actions: Sequence[Action]
-    """What is done, as the table `interventions` has it."""
+    """The interventions, as the table `interventions` has them."""
     interventions: Sequence[Intervention]
     """The same as edits, by id; the first one is the model as it is."""
     of_kind: Mapping[int, Sequence[int]] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def _of_kind(
 
 @dataclass(frozen=True)
 class _Read:
-    """What is read of logits [n, vocabulary]."""
+    """The numbers read from logits [n, vocabulary]."""
 
     logprob: torch.Tensor
     """[n] of the token that follows; NaN where none does."""

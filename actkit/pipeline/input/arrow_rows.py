@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROWS = 256
 """Rows in memory at once."""
 UNREADABLE = (ValueError, OverflowError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""What pyarrow raises beside its own errors for values that Python has no object for."""
+"""Python errors that pyarrow raises for values that Python has no object for."""
 
 
 def check_columns(names: list[str], path: str) -> None:

@@ -70,7 +70,7 @@ def _by_number(names: list[str]) -> NamesIn:
 
 
 def _inside(names: Mapping[str, NamesIn]) -> NamesIn | None:
-    """What names the classes in an object, in each object of a list, and in an object of lists."""
+    """The class names in an object, in each object of a list, and in an object of lists."""
 
     def name(value: Any) -> Any:
         if isinstance(value, list):

@@ -23,7 +23,7 @@ SEP = "sep="
 LONG = 60
 """Characters from which on a text is no column's name."""
 LABEL_WORDS = frozenset(("positive", "negative", "neutral", "pos", "neg", "true", "false", "yes", "no"))
-"""What cells say where rows have no header, and columns are seldom called."""
+"""Values of cells in rows without a header; columns seldom have such names."""
 
 
 @dataclass(frozen=True)

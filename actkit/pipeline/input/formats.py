@@ -56,7 +56,7 @@ class Format:
 
     name: str
     title: str
-    """What people call it."""
+    """The format's usual name."""
     suffixes: tuple[str, ...]
     read: Callable[[str, ReadSpec], Records]
     count: Callable[[Path], int | None] = count_lines

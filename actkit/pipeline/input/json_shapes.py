@@ -51,7 +51,7 @@ def shape_of(path: str, split: str) -> JsonShape:
 
 
 def _shape(stream: JsonStream, split: str) -> JsonShape:
-    """What the object that begins here is, by as little of it as tells."""
+    """The shape of the object that begins here; it is read no further than needed."""
     splits: list[str] = []
     lengths: dict[str, int] = {}
     others = 0

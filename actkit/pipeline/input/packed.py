@@ -28,7 +28,7 @@ class Packing:
     begins: bytes
     unpack: Callable[[IO[bytes]], IO[bytes]]
     program: str
-    """What unpacks it on the command line."""
+    """The program that unpacks it on the command line."""
 
 
 def _lz4(file: IO[bytes]) -> IO[bytes]:
@@ -77,7 +77,7 @@ SUFFIXES = tuple(suffix for packing in PACKINGS for suffix in packing.suffixes)
 SHOWN = ", ".join(packing.suffixes[0] for packing in PACKINGS)
 """For a help text: the packings' usual suffixes."""
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
-"""What the unpackers raise beside an OSError without a number."""
+"""Errors that unpackers raise for damaged data, beside an OSError without a number."""
 BZIP2 = 10
 """How many bytes of a bzip2 file are the same in all: `BZh`, the level, and the number pi."""
 ZIP, OFFICE = b"PK\x03\x04", (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/", b"word/")
@@ -114,7 +114,7 @@ BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%PDF-", "a PDF document", "extract its text first"),
     (257, b"ustar", "a tar archive", "unpack it: tar -xf FILE"),
 )
-"""Where a file has which bytes that is no text, what it is, and what to do."""
+"""Place in a file, the bytes there, the kind of binary file that has them, and what to do."""
 LOOK = 512
 """Bytes of a file's beginning that are looked at."""
 

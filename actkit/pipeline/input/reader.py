@@ -108,7 +108,7 @@ def records_about(where: str, read: ReadSpec | None = None) -> int | None:
 
 
 def left_of(where: str | None, read: ReadSpec) -> dict[str, str]:
-    """What a run says of a folder or an archive: the files that could be read and are not; and of a split in vain."""
+    """Notes for the run: files of a folder or archive that are left out though readable, and a split without effect."""
     if where is None or scheme_of(from_url(where)) is not None:
         return {}
     try:

@@ -48,7 +48,7 @@ class InputSource:
     """The rows of one split of the dataset, once it has been opened."""
 
     def without_effect(self, split: str) -> dict[str, str]:
-        """What a run says of a split that was asked for where nothing tells one split from another; else nothing."""
+        """The note on a requested split where the input has no splits; else empty."""
         wanted = next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
         is_said = self.left or any(
             format_of(file) == "json" or _split_of(Path(file).name) == wanted for file in self.files

@@ -17,7 +17,7 @@ from actkit.pipeline.input.packed import beginning
 from actkit.pipeline.input.records import Records
 
 COLUMN = re.compile(r"[A-Za-z]\w*([ .-]\w+)*")
-"""What columns are called in a file that nobody said to be a table."""
+"""Pattern of column names, for a file that is not declared to be a table."""
 
 
 def read_unnamed(path: str, default_format: str, read: ReadSpec) -> Records:
@@ -34,7 +34,7 @@ def read_unnamed(path: str, default_format: str, read: ReadSpec) -> Records:
 
 
 def delimiter_of(start: bytes) -> str | None:
-    """What stands between the columns of a table that begins so; None for what is no table.
+    """The delimiter of a table that begins with these bytes; None for any other file.
 
     Its first line has names alone, one of them a usual one, and its second as many fields, as far as it is there.
     """

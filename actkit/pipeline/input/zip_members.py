@@ -11,9 +11,9 @@ from actkit.remote.reading import remote_bytes
 from actkit.remote.url import file_name, scheme_of
 
 NO_DATA = ("__MACOSX/", ".DS_Store")
-"""What macOS adds to archives."""
+"""Files that macOS adds to archives."""
 OFFICE = {"xl/": ("an Excel workbook", "save the sheet as CSV"), "word/": ("a Word document", "save it as text")}
-"""Folders by which a zip archive is known to be a document of an office program."""
+"""Folders that only a zip archive of an office program has."""
 
 
 def inside(path: str) -> tuple[str, str] | None:

@@ -81,7 +81,7 @@ def _check(values: torch.Tensor, part: torch.Tensor | Ragged, kept: Kept, point:
 
 
 def way_out(dtype: torch.dtype) -> str:
-    """A hint for a model that computed, in `dtype`, what is no number."""
+    """A hint for a model that computed NaN or infinity in `dtype`."""
     if dtype == torch.float32:
         return "its weights may hold no numbers: fetch the model's files again; or try --attn eager"
     return "try --dtype float32 or --attn eager"

@@ -76,7 +76,7 @@ class _Open:
 
 @dataclass
 class _Gathering:
-    """What gathering goes through: the records, and the one that was too much for the shard before."""
+    """The records to gather, led by the one that was too much for the shard before."""
 
     recipe: Recipe
     source: Iterator[Record | Rejected]

@@ -36,7 +36,7 @@ class Generation(jinja2.ext.Extension):
 
 
 class Space(jinja2.utils.Namespace):
-    """A namespace without names that begin with an underscore, by which templates got out of the sandbox."""
+    """A namespace without names that begin with an underscore, which let templates out of the sandbox."""
 
     def __init__(*args: Any, **named: Any) -> None:
         own, *rest = args

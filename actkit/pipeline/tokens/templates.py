@@ -162,7 +162,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not have, as templates are given it: arrays as lists, anything else by the name of its kind."""
+    """Convert values that JSON lacks for templates: arrays to lists, anything else to the name of its type."""
     return value.tolist() if hasattr(value, "tolist") else f"<{type(value).__name__}>"
 
 

@@ -42,7 +42,7 @@ def layer_of(run: Source, pick: Pick) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class LayerDifferences:
-    """What is known of one hook point, over all pairs that have a response on both sides."""
+    """Differences at one hook point, over all pairs that have a response on both sides."""
 
     layer: int
     hook_point: str

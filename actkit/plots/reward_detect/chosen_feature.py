@@ -15,7 +15,7 @@ COMPARED = {
     "equal length": "auroc_length_adjusted",
     "within groups": "auroc_within_group",
 }
-"""What a row of the picture is called → its column of `feature_scores`."""
+"""Label of a row in the picture → its column of `feature_scores`."""
 
 
 def feature(run: Source, pick: Pick) -> Drawn:

@@ -1,4 +1,4 @@
-"""What features of feedback are worth together: probes, held against the activations and against length alone."""
+"""How well features of feedback predict labels together: probes, compared with activations and with length alone."""
 
 from typing import Any
 

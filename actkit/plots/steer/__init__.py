@@ -1,4 +1,4 @@
-"""Pictures of interventions: what they do by strength, by layer and one by one, what it costs, and the texts behind."""
+"""Pictures of interventions: effects by strength, by layer and one by one, costs, and generated texts."""
 
 from actkit.plots.picture import Picture
 from actkit.plots.steer.effects import cost, dose, layers

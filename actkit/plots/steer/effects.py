@@ -1,4 +1,4 @@
-"""What interventions do: by layer, by strength, and what they cost neutral text."""
+"""Effects of interventions by layer and by strength, and their cost on neutral text."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -48,7 +48,7 @@ class Context:
     """The prompt is a dialogue whose last word is `Assistant:`, so that the answer's first space is no part of it."""
 
     begun: str = ""
-    """What the assistant has said already, and the answer goes on with."""
+    """The beginning of the answer, which the record gives and the answer continues."""
     turns_of: str | None = None
     """The field (system, history, tools) that makes turns of a prompt that is one text."""
 

@@ -16,7 +16,7 @@ RENDERED = re.compile(
 ASKS = re.compile(r"(?:^|\n)(### (?:Response|Assistant|Output|Answer):?|(?:Assistant|AI|Bot):)\Z|(?<!\w)(ASSISTANT:)\Z")
 """How a prompt ends that a template of plain text has been applied to already: Alpaca's, Vicuna's."""
 ASKED = re.compile(r"(?:^|\n)(?:### \w|(?:Human|HUMAN|User): )|(?:^|\s)USER: ")
-"""What such a prompt has before it."""
+"""The text before such a prompt."""
 LONGEST_END = 40
 ROLES = {"Human": "user", "Assistant": "assistant"}
 

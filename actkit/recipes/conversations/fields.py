@@ -34,7 +34,7 @@ class PairFields:
     chosen_field: str | None = None
     rejected_field: str | None = None
     preference_field: str | None = None
-    """What says which of two answers is better, or the score by which a list of them is ranked."""
+    """Field that says which of two answers is better, or that scores each in a list."""
     first_is_better: tuple[str, ...] = ()
     """Values of that field with which the first answer is better; any other says the second."""
     make_pairs: Which = "best-worst"
@@ -96,7 +96,7 @@ class Fields:
 
     @cached_property
     def _beginnings(self) -> frozenset[str]:
-        """What every path to a field of the record begins with, up to a dot or a bracket."""
+        """The first part of every path to a field of the record, up to a dot or a bracket."""
         return frozenset(_beginning(name) for name in self.value if isinstance(name, str))
 
     def take(self, path: str) -> Any:

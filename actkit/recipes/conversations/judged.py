@@ -27,7 +27,7 @@ class Judged:
     """Field with a list of questions, to each of which the answers, lists too, have one text (LMSYS's 55k battles)."""
 
     def found(self, fields: Fields) -> bool:
-        """Whether two answers are there, and something by which they are judged."""
+        """Whether the record has two answers and a verdict or scores for them."""
         names = self._names(fields)
         return names is not None and bool(self._by(fields, names))
 
@@ -118,5 +118,5 @@ class Judged:
 
 
 def _word_of(suffix: str) -> str:
-    """What a verdict calls an answer whose field ends so."""
+    """The name in a verdict of an answer whose field has this ending."""
     return suffix.strip("_").partition(".")[0].lower()

@@ -205,7 +205,7 @@ def _parts(parts: Sequence[Any], field: str) -> Iterator[str]:
 
 
 def _decoded(text: str, field: str) -> Any:
-    """What JSON text of messages holds; None where the text is none of it."""
+    """The messages in a JSON text; None where the text is no such JSON."""
     if text.lstrip()[:1] not in ("[", "{"):
         return None
     if PRINTED.match(text):

@@ -20,7 +20,7 @@ HISTORY = (
 )
 """Earlier turns: messages, or lists of a question and its answer (LLaMA-Factory, ms-swift)."""
 PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
-"""What is asked, most telling name first."""
+"""Names of the question, most telling first."""
 QUESTION = PROMPT[:4]
 """Those of them that are the question itself, of which one that is named rules out the others."""
 MESSAGES = (
@@ -35,7 +35,7 @@ MESSAGES = (
 JOINED = {"instruction": ("input", "context"), "prompt": ("input",)}
 """Prompt → what is written below it, on a new line, where it is there: Alpaca, Dolly, LLaMA-Factory."""
 BEGUN = ("initial_reason_steps",)
-"""What the assistant has said already, and both answers go on with (Math-Step-DPO)."""
+"""Beginning of the answer, which both answers continue (Math-Step-DPO)."""
 TOOLS = ("tools", "functions")
 TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""

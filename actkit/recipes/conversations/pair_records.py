@@ -125,7 +125,7 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
 
 
 def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
-    """What makes pairs of records that list answers and name the best by its number; None where they do not."""
+    """The converter of records that list answers and name the best by its number into pairs; None for other records."""
     lists = [name for name, value in objects[0].items() if isinstance(value, list) and len(value) > 1]
     numbers = [name for name in objects[0] if BEST.search(name)]
     for answers, best in product(lists, numbers):
@@ -146,7 +146,7 @@ def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
-    """What makes lists of answers of records that have one scored answer each; None where they have not.
+    """The converter of records with a scored answer each into lists of answers; None for other records.
 
     Which answer is to be compared with which, in whatever order they come, is the user's to say: no row is a pair.
     """

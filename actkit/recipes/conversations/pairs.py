@@ -28,7 +28,7 @@ class Pair:
     plain: tuple[str, str, str] | None = None
     """Prompt and both answers where they were given as texts, to be joined as they are without a chat template."""
     template: Mapping[str, Any] = field(default_factory=dict)
-    """What goes to the chat template beside the messages."""
+    """Arguments of the chat template beside the messages."""
     whole: bool = False
     """The answers were given as conversations, each with its question."""
     shape: str = ""

@@ -41,7 +41,7 @@ class Conversation:
     turns_of: str | None = None
     """The field that needs turns (system, history, tools) beside a prompt that is text."""
     template: Mapping[str, Any] = field(default_factory=dict)
-    """What goes to the chat template beside the messages."""
+    """Arguments of the chat template beside the messages."""
     shape: str = ""
     read: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -227,7 +227,7 @@ def _of_pair(fields: Fields) -> tuple[str, Context | None]:
 
 
 def _shape_of(fields: Fields) -> str:
-    """What a prompt was read from, in a word or two."""
+    """The source of a prompt, in a word or two."""
     asked = [path for path in fields.read if path.partition(".")[0] in (*PROMPTS, *MESSAGES, *ANSWERS)]
     return " + ".join(asked[:3]) or "text"
 

@@ -20,7 +20,7 @@ class Ranked:
     text: Sequence[str] = ()
     """Fields of an object; none for a list of texts."""
     ranks: Sequence[str] = ()
-    """Fields of an object, or of the record, of which lower is better."""
+    """Fields of an object or a record whose lower values are better."""
     scores: Sequence[str] = ()
     """Of which higher is better."""
 
@@ -68,7 +68,7 @@ class Ranked:
         return Answer(lookup(row, path), f"{place}.{path}", rank, system)
 
     def _by(self, fields: Fields, name: str) -> str | None:
-        """What the answers in a list are ranked by: a path in each of them, or a field of the record."""
+        """The ranking of the answers in a list: a path in each of them, or a field of the record."""
         own = fields.names.preference
         wanted = (own,) if own is not None else (*self.ranks, *self.scores)
         try:

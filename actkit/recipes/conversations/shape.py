@@ -20,7 +20,7 @@ class Shape:
     name: str
     """As `--input-format` and run.json call it."""
     record: str
-    """What a record looks like."""
+    """A sketch of such a record."""
     seen_in: Sequence[str]
     """Data sets, and tools whose files are so."""
     answers: Answers
@@ -29,7 +29,7 @@ class Shape:
     needs: Sequence[str] = ()
     """Fields of which a record has one at least."""
     also: Callable[[Fields], bool] = lambda _fields: True
-    """What else is true of a record."""
+    """A further condition on the record."""
     context: Callable[[Fields], Context] | None = None
     """How what stands before the answers is read, if not by `read_context`."""
 

@@ -1,4 +1,4 @@
-"""What becomes of context that was not read: it must repeat what was, or the record is rejected with what helps."""
+"""Checks context that was not read: it must repeat what was read, or the record is rejected with a remedy."""
 
 import re
 import shlex

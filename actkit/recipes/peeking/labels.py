@@ -16,7 +16,7 @@ SCORES = re.compile(r"scor|rating|grade|stars|reward|quality|helpful|toxic|senti
 ANSWERS = re.compile(r"repl|respon|answer|output|completion|comment|review|turns|messages|text", re.IGNORECASE)
 """Names of columns that are judged, beside others that ask for it."""
 FEWEST = 12
-"""Grades below which no thirds are told from them."""
+"""Fewest grades that are split into thirds."""
 MOST_WORDS = 3
 """Of a label; a longer one is a text that stands several times."""
 LEADING = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\b")

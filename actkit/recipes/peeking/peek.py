@@ -46,7 +46,7 @@ class Reading:
 
     command: str
     line: str
-    """What to type."""
+    """The command line to type."""
     read: int = 0
     kept: int = 0
     why: str = ""
@@ -149,7 +149,7 @@ def _format(source: InputSource) -> str:
 
 
 def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, given: tuple[str, ...]) -> Reading:
-    """What the first way that keeps half of the records makes of the file, else the first that keeps any.
+    """The result of the first way that keeps half of the records, else of the first that keeps any.
 
     A folder may have a text of another kind beside its tables. Where none keeps any, why the plainest does not.
     """

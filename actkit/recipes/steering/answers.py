@@ -14,7 +14,7 @@ from actkit.recipes.steering.texts import TEST, Wordings
 SHOWN = 40
 """Tokens that are generated to be looked at."""
 ONE_PART = " the"
-"""What stands for each token of an answer that is not known yet, in a plan."""
+"""Placeholder of each token of an unknown answer, in a plan."""
 
 
 def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: bool) -> list[dict[str, Any]]:

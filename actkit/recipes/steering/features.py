@@ -34,7 +34,7 @@ class FeaturePlan:
     do: str = "zero"
     """zero, clamp or add."""
     value: float | None = None
-    """What `clamp` sets features to; None sets each to its mean activation in the texts where it is active."""
+    """The value that `clamp` sets; None sets each feature to its mean activation in the texts where it is active."""
     each: bool = False
     strengths: Sequence[float] = (1.0,)
     """Of `add`, in mean activations of the feature."""

@@ -57,9 +57,9 @@ class Ready:
     n_layers: int
     chat: bool
     form: str
-    """What the texts are, for `run.json`."""
+    """A description of the texts, for `run.json`."""
     directions: Sequence[Mapping[str, Any]] = ()
-    """What the run knows of its directions: layer, method, auroc_heldout."""
+    """The run's directions: layer, method, auroc_heldout."""
     report: SaeReport | None = None
     sae_found: Mapping[str, Any] = field(default_factory=dict)
     """Where the SAE was found: the options sae and sae_release of the feedback run."""

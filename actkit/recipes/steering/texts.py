@@ -41,7 +41,7 @@ class Wordings:
 
 
 def neutral_texts() -> list[dict[str, Any]]:
-    """Short texts without any attitude, by which it is told what an intervention costs; written for actkit."""
+    """Short neutral texts that measure the cost of an intervention; written for actkit."""
     lines = NEUTRAL.read_text(encoding="utf-8").splitlines()
     return [{"split": COST, "stem": f"neutral {number}", "text": line} for number, line in enumerate(lines) if line]
 

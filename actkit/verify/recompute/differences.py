@@ -42,7 +42,7 @@ kernels may differ as well (`backends.kernels`): a random Gemma 2 of 26 layers i
 the plain model itself is 1.1e-5 from its numbers in float64. 5e-5 is allowed; a wrong position, mask or norm is off by
 far more."""
 OTHER_ATTENTION = Tolerance(1e-3, 5e-3)
-"""What is allowed at least where the attention implementation is not the run's."""
+"""Smallest tolerance where the attention implementation is not the run's."""
 
 
 def tolerance(dtype: str, store_dtype: str, same_attention: bool) -> Tolerance:

@@ -16,12 +16,12 @@ from actkit.backends.saes.sae import Sae
 from actkit.verify.recompute.differences import Features, relative
 
 STEPS = (0.1, 0.3, 1.0)
-"""Shares of the tolerance by which activations are moved."""
+"""Shares of the tolerance that activations are shifted by."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule by which a run keeps active features of a token."""
+    """The rule that selects the features of a token that a run keeps."""
 
     top_k: int | None = None
     threshold: float = 0.0

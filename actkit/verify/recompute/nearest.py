@@ -21,7 +21,7 @@ Score = Callable[[int, int], float]
 def differing(
     stored: Sequence[Sequence[tuple[int, float]]], again: Sequence[Sequence[tuple[int, float]]], score: Score
 ) -> Iterator[tuple[int, str]]:
-    """Which lists of (id, number) are not what they should be: (place of the list, what is wrong with it)."""
+    """The lists of (id, number) that are wrong: (place of the list, its fault)."""
     for row, (old, new) in enumerate(zip(stored, again, strict=True)):
         if old == new:
             continue

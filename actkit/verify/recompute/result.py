@@ -22,9 +22,9 @@ class Recomputed:
     """SAE, or `pooled` and the SAE, → how far its features are off."""
     texts: Retokenized = field(default_factory=Retokenized)
     not_recomputed: dict[str, str] = field(default_factory=dict)
-    """What could not be computed again → why."""
+    """Records and tables that could not be computed again → why."""
     others: list[str] = field(default_factory=list)
-    """What is wrong beside the numbers, such as another model under the same name."""
+    """Faults beside the numbers, such as another model under the same name."""
 
     last_record: int = -1
 

@@ -147,7 +147,7 @@ def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[d
 
 
 def sae_spec(name: str, paths: Sequence[str], release: str | None) -> SaeSpec:
-    """What loads an SAE of this name: one of the directories, or a release and the id after it."""
+    """The loader of an SAE of this name: from one of the directories, or a release and the id after it."""
     path = next((path for path in paths if Path(path).name == name), None)
     if path is not None:
         return SaeSpec(path=path)

@@ -23,7 +23,7 @@ class Verifying:
 
     job: Job
     found: Recomputed | None = None
-    """What came of it so far."""
+    """The result so far."""
 
     @property
     def is_due(self) -> bool:

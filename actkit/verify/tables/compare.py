@@ -1,4 +1,4 @@
-"""What is stored against the same computed again: columns of tables, and the figures that `run.json` states."""
+"""Compares stored columns of tables, and figures in `run.json`, with the same computed again."""
 
 import functools
 import re

@@ -94,7 +94,7 @@ def made_alike(facts: Mapping[str, Any]) -> bool:
 
 
 def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
-    """What makes those tables of this run again that take little."""
+    """The functions that compute the run's cheap tables again."""
     tables = facts["tables"]
     if "layer_stats" in tables:
         yield lambda: iter([("layer_stats", layer_stats(run))])
@@ -110,7 +110,7 @@ def _ways(run: Path, facts: Mapping[str, Any]) -> Iterator[Callable[[], Made]]:
 
 
 def _deep_ways(run: Path, facts: Mapping[str, Any], findings: Findings) -> Iterator[Callable[[], Made]]:
-    """What makes the other ones again."""
+    """The functions that compute the other tables again."""
     settings = facts.get("statistics", {})
     if "concept_tables" in settings:
         yield lambda: _concept(run, facts, settings["concept_tables"], findings)
@@ -121,7 +121,7 @@ def _deep_ways(run: Path, facts: Mapping[str, Any], findings: Findings) -> Itera
 
 
 def _check_figures(facts: Mapping[str, Any], where: str, report: Mapping[str, Any], findings: Findings) -> None:
-    """What `run.json` says under `where`, a dotted path, is what comes of the shards."""
+    """Check that `run.json` has under `where`, a dotted path, what the shards give."""
     stated: Any = facts
     for name in where.split("."):
         stated = stated.get(name, {})

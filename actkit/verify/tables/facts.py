@@ -39,7 +39,7 @@ KNOWN: Mapping[str, Shape] = {
     "warnings": [str],
     "sessions": [{}],
 }
-"""What may be missing."""
+"""Entries that may be missing."""
 
 
 def wrong_in(facts: Mapping[str, Any]) -> str | None:

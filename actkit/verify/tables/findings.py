@@ -45,7 +45,7 @@ class Findings:
     """Check → how many things it has looked at: files, tables, figures or rows."""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What could not be checked, and why."""
+    """Checks that were not possible, and why."""
 
     def count(self, check: str, n: int = 1) -> None:
         """Count `n` more things that `check` has looked at."""

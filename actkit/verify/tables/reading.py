@@ -23,7 +23,7 @@ CHECK_OF = {
 }
 """Tables of vectors and features → the check that they belong to."""
 UNREADABLE = (OSError, ValueError, MemoryError, pa.ArrowException)
-"""What reading a damaged file may raise: a length that was hit asks for any amount of memory."""
+"""Errors of reading a damaged file: a damaged length may request any amount of memory."""
 
 
 @dataclass(frozen=True)

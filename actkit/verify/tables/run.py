@@ -92,7 +92,7 @@ class _Reading:
     totals: Totals
 
     def __call__(self, path: Path | None, read: Callable[[Path], Read]) -> Read | None:
-        """What `read` makes of a part; None where the part is not there or cannot be read."""
+        """The result of `read` for a part; None where the part is not there or cannot be read."""
         if path is None:
             return None
         try:
