@@ -28,6 +28,14 @@ def is_document(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("results"), list)
 
 
+def document_of(value: Any) -> Mapping[str, Any] | None:
+    """A document of results, or of one that is a record by itself, as in a file with a line for each; else None."""
+    if is_document(value):
+        return dict(value)
+    alone = isinstance(value, Mapping) and isinstance(value.get("variations"), list)
+    return {"results": [value]} if alone else None
+
+
 def variations(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Any]]:
     """Every variation of a document of results, in order, with the result that it belongs to.
 

@@ -4,7 +4,7 @@ By default only the last token of the prompt is read, and then nothing after it 
 the prompt all the same, so that the boundary is where the model would see it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from actkit.analysis.entry_chunk import temporary_bytes
 from actkit.analysis.feature_positions import feature_positions
 from actkit.config import ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
-from actkit.export.merged_json import is_document, variations
+from actkit.export.merged_json import document_of, variations
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.input.reader import left_of, read_records, records_about
 from actkit.pipeline.input.records import Records
@@ -27,6 +27,7 @@ from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.fields import ContextFields, is_empty, names_of, object_of
 from actkit.recipes.conversations.named_fields import with_fields
+from actkit.recipes.conversations.names import HISTORY, SYSTEM, TEMPLATE_OPTIONS, TOOLS
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
 from actkit.recipes.prompt_response import encode_conversation, template_token, touching
 from actkit.recipes.runner import Ingredients, run
@@ -101,18 +102,20 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
     )
 
 
+BEFORE = (*SYSTEM, *HISTORY, *TOOLS, TEMPLATE_OPTIONS)
+"""What a result may say once for all its variations."""
+
+
 def _records(spec: SaeExtractSpec) -> Records:
     number = 0
     for record in read_records(spec.path, "jsonl", spec.read):
+        document = document_of(record.value) if isinstance(record, Record) else None
         # A record of its own may have a field `results` too.
-        if (
-            isinstance(record, Record)
-            and is_document(record.value)
-            and (spec.prompt_field or "prompt") not in record.value
-        ):
-            for result, variation in variations(record.value):
-                group = result.get("question_id")
-                yield replace(record, record_id=number, value=_Variation(variation, group))
+        if isinstance(record, Record) and document and (spec.prompt_field or "prompt") not in record.value:
+            for result, variation in variations(document):
+                shared = {name: result[name] for name in BEFORE if name in result}
+                fields = {**shared, **variation} if isinstance(variation, Mapping) else variation
+                yield replace(record, record_id=number, value=_Variation(fields, result.get("question_id")))
                 number += 1
         else:
             yield replace(record, record_id=number)

@@ -16,7 +16,7 @@ from actkit.backends.saes import sae_lens as backend
 from actkit.bundled import TINY
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
-from actkit.errors import InputError, ModelError, UsageError
+from actkit.errors import InputError, ModelError, RunError, UsageError
 from actkit.export.formats import export
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
@@ -34,8 +34,10 @@ SAMPLES = [
 
 
 def extracted(tmp_path: Path, samples: Any = SAMPLES, **options: Any) -> Finished:
-    path = tmp_path / "in.jsonl"
-    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+    path = tmp_path / "in.jsonl" if isinstance(samples, list) else samples
+    if isinstance(samples, list):
+        tmp_path.mkdir(exist_ok=True)
+        path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
     sparse = {key: options.pop(key) for key in ("saes", "layer", "hook_name", "model") if key in options}
     saes = sparse.pop("saes", SAES)
     spec = SparseSpec(
@@ -222,6 +224,30 @@ def test_a_document_comes_back_with_features_and_nothing_lost(tmp_path: Path) ->
     assert slots[2]["layer_1"]["status"] == "error: empty"
     sequences = pd.read_parquet(tmp_path / "run1" / "sequences")
     assert sequences["group"].tolist() == ["q1", "q1"] and sequences["label"].tolist() == ["plain", "polite"]
+
+
+def test_the_prompts_of_a_document_are_its_variations_whatever_its_results_have_beside_them(tmp_path: Path) -> None:
+    """A question that all variations word anew was run in their place; a file may have a line for each result."""
+    beside = {"question": "What is a plum?", "category": "fruit"}
+    results = [{**beside, **result} for result in DOCUMENT["results"]]
+    document = extracted(tmp_path, [{**DOCUMENT, "results": results}])
+    lines = extracted(tmp_path / "lines", results)
+    whole = tmp_path / "whole.json"
+    whole.write_text(json.dumps({**DOCUMENT, "results": results}), encoding="utf-8")
+    file = extracted(tmp_path / "file", whole)
+    for finished in (document, lines, file):
+        rows = pd.read_parquet(finished.path / "sequences")
+        assert list(rows["text"]) == ["What is a plum? A fruit.", "Please, what is a plum? A fruit, dear sir."]
+        assert list(rows["group"]) == ["q1", "q1"] and list(rows["label"]) == ["plain", "polite"]
+        assert finished.facts["counts"] == {**finished.facts["counts"], "read": 3, "rejected": 1}
+
+
+def test_what_a_result_says_of_all_its_variations_stands_before_each(tmp_path: Path) -> None:
+    results = [{"system_prompt": "Be brief.", "variations": [SAMPLES[0], {**SAMPLES[0], "system_prompt": "Be long."}]}]
+    rows = pd.read_parquet(extracted(tmp_path, results, chat=True).path / "sequences")
+    assert ["Be brief." in text for text in rows["text"]] == [True, False]
+    with pytest.raises(RunError, match="system_prompt stands in a chat template only"):
+        extracted(tmp_path, results)
 
 
 def test_merging_into_another_documents_output_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,8 @@ def _shape(stream: JsonStream, split: str) -> JsonShape:
                 splits.append(key)
             elif second == "{":
                 names = list(_names(stream))
+                if "variations" in names:  # a document of results, whose records lie deeper
+                    return JsonShape()
                 is_record = is_known(key) or any(name in MESSAGES for name in names)
                 if is_record or sum(map(is_known, names)) > 1:
                     return JsonShape() if is_record else JsonShape("wrapper", (key,))

@@ -35,6 +35,7 @@ SHAPES: dict[str, tuple[Any, JsonShape]] = {
     "damaged before it tells": ('{"dat', JsonShape()),
     "a wrapper": ({"version": 1, "data": ROWS}, JsonShape("wrapper", ("data",))),
     "a wrapper of a name of its own": ({"preferences": ROWS}, JsonShape("wrapper", ("preferences",))),
+    "a document of results": ({"results": [{"question": "a", "category": "b", "variations": ROWS}]}, JsonShape()),
     "the split that is asked for": ({"test": ROWS, "train": ROWS}, JsonShape("wrapper", ("train",))),
     "pandas' table": ({"schema": {"fields": []}, "data": ROWS}, JsonShape("wrapper", ("data",))),
     "pandas' split": (
