@@ -1,4 +1,8 @@
-r"""Dialogues as one text: `\n\nHuman: …\n\nAssistant: …` (hh-rlhf), `### Human: …### Assistant: …` (guanaco)."""
+r"""Dialogues as one text.
+
+`\n\nHuman: …\n\nAssistant: …` (hh-rlhf), `### Human: …### Assistant: …` (guanaco), and a question with
+`<extra_id_1>Assistant` and `<extra_id_1>User` on lines of their own below it (HelpSteer2, SteerLM).
+"""
 
 import re
 
@@ -6,6 +10,7 @@ from actkit.errors import RecordError
 
 HH = re.compile(r"(?:\r?\n){2}(Human|Assistant):(?: |(?=\r?\n)|$)")
 HASHES = re.compile(r"(?:\r?\n)*### (Human|Assistant):(?: |(?=\r?\n)|$)")
+EXTRA = re.compile(r"\n*<extra_id_[01]>(System|User|Assistant)(?:\r?\n|$)")
 BEGINS = re.compile(r"\s*(?:Human|Assistant):(?: |\r?\n|$)")
 ENDS = re.compile(r"(?:\r?\n){2}Assistant:\s*$")
 RENDERED = re.compile(
@@ -18,7 +23,12 @@ ASKS = re.compile(r"(?:^|\n)(### (?:Response|Assistant|Output|Answer):?|(?:Assis
 ASKED = re.compile(r"(?:^|\n)(?:### \w|(?:Human|HUMAN|User): )|(?:^|\s)USER: ")
 """The text before such a prompt."""
 LONGEST_END = 40
-ROLES = {"Human": "user", "Assistant": "assistant"}
+SPOKEN = re.compile(
+    r"\s*(?:\*\*)?(?:User|USER|Human|HUMAN)(?:\*\*)?:.*?\n\s*(?:\*\*)?((?:Assistant|ASSISTANT|AI|Bot|ChatGPT)(?:\*\*)?:)",
+    re.DOTALL,
+)
+"""The beginning of a text that is a talk as a whole, in whatever form: a user's line, and the assistant's below it."""
+ROLES = {"Human": "user", "User": "user", "Assistant": "assistant", "System": "system"}
 
 
 def is_dialogue(text: str) -> bool:
@@ -26,18 +36,24 @@ def is_dialogue(text: str) -> bool:
 
     `Human:` at the head of a text without blank line and without answer is too little to go by.
     """
-    if text.lstrip().startswith("### ") and HASHES.match(text.lstrip()):
+    if (text.lstrip().startswith("### ") and HASHES.match(text.lstrip())) or EXTRA.search(text):
         return True
     if BEGINS.match(text):
         return bool(HH.match(text)) or len(HH.findall(text)) > 0
     return bool(ENDS.search(text)) and HH.search(text) is not None
 
 
-def rendered_by(prompt: str) -> str | None:
-    """The mark of the template, of a chat or of plain text, that a prompt is written in already; None for none."""
+def rendered_by(prompt: str, alone: bool = False) -> str | None:
+    """The mark of the template, of a chat or of plain text, that a prompt is written in already; None for none.
+
+    One that is all that was asked, `alone`, may be a whole talk; among other turns it is what a user pasted.
+    """
     found = RENDERED.match(prompt)
     if found is not None:
         return found["mark"].strip()
+    spoken = SPOKEN.match(prompt) if alone else None
+    if spoken is not None:
+        return spoken[1]
     end = ASKS.search(prompt.rstrip()[-LONGEST_END:])
     return (end[1] or end[2]) if end is not None and ASKED.search(prompt) else None
 
@@ -47,8 +63,10 @@ def turns_in(text: str, field: str) -> list[dict[str, str]]:
 
     Raises RecordError where a text has no turns, or text before them.
     """
-    pattern = HASHES if HASHES.match(text.lstrip()) else HH
-    if HH.match(text) is None and BEGINS.match(text):
+    pattern = EXTRA if EXTRA.search(text) else HASHES if HASHES.match(text.lstrip()) else HH
+    if pattern is EXTRA and not EXTRA.match(text.lstrip()):
+        text = f"<extra_id_1>User\n{text}"
+    elif pattern is HH and HH.match(text) is None and BEGINS.match(text):
         text = f"\n\n{text.lstrip()}"
     before, *turns = pattern.split(text)
     if not turns:

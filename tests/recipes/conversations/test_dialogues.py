@@ -19,6 +19,8 @@ HH = "\n\nHuman: Hello?\n\nAssistant: Hi.\n\nHuman: And?\n\nAssistant:"
         ("### Human: Hello?### Assistant: Hi.", True),
         ("\n### Human: Hello?\n### Assistant:", True),
         ("Hello?\n\nHuman: x\n\nAssistant:", True),
+        ("Hello?\n<extra_id_1>Assistant\nHi.\n<extra_id_1>User\nAnd?", True),
+        ("What is <extra_id_1>User?", False),
         ("Human: Hello?", False),
         ("A text about Human: beings.\n\nAssistant: was no turn.", False),
         ("### A heading", False),
@@ -54,6 +56,14 @@ def test_an_open_turn_asks_for_an_answer_and_is_none() -> None:
     assert [turn["role"] for turn in open_turns("\n\nAssistant: ", "f")] == ["assistant"], "the only one stays"
 
 
+@pytest.mark.parametrize("before", ["", "<extra_id_0>System\nBe brief.\n<extra_id_1>User\n"])
+@pytest.mark.parametrize("end", ["", "\n<extra_id_1>Assistant\n"])
+def test_a_question_may_stand_bare_above_the_turns_of_steerlm(before: str, end: str) -> None:
+    text = f"{before}Hello,\nyou?\n\n<extra_id_1>Assistant\nHi.\n<extra_id_1>User\nAnd?{end}"
+    said = [("system", "Be brief.")] * bool(before) + [("user", "Hello,\nyou?"), ("assistant", "Hi."), ("user", "And?")]
+    assert [(turn["role"], turn["content"]) for turn in open_turns(text, "f")] == said
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("no turns", "no turn begins with Human: or Assistant:"), ("before\n\nHuman: x", "text before the first turn")],
@@ -84,3 +94,19 @@ def test_what_is_no_dialogue_is_named_with_its_field(text: str, reason: str) -> 
 )
 def test_a_template_that_was_applied_already_is_known_by_its_mark(prompt: str, mark: str | None) -> None:
     assert rendered_by(prompt) == mark
+
+
+@pytest.mark.parametrize(
+    ("prompt", "mark"),
+    [
+        ("User: Hello?\nAssistant: Hi.\nUser: And?", "Assistant:"),
+        ("**Human:** Hello?\nYou there?\n\n**AI:** Hi.\n**Human:** And?", "AI:"),
+        ("USER: Hi\n\n\nASSISTANT: Hello <|endoftext|>\n\n\nUSER: Bye", "ASSISTANT:"),
+        ("User: a word for somebody who uses things. Is AI: a user?", None),
+        ("Sum this up.\nUser: Hello?\nAssistant: Hi.", None),
+    ],
+)
+def test_a_whole_talk_in_one_prompt_is_known_where_nothing_else_was_asked(prompt: str, mark: str | None) -> None:
+    """One message of it would be run as the user's words; among other turns it is what a user pasted."""
+    assert rendered_by(prompt, alone=True) == mark
+    assert rendered_by(prompt) is None
