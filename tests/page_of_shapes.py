@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from actkit.recipes.conversations.messages import CALLERS, ROLES, UNREAD
 from actkit.recipes.conversations.names import (
     BEGUN,
+    CHOICES,
     HISTORY,
     JOINED,
     MESSAGES,
@@ -96,7 +97,8 @@ def _shapes() -> Iterator[str]:
         "such as `chosen.content` or `input.messages` reaches into objects. Of more than two ranked answers",
         "`--pairs` makes one pair (`best-worst`), those of neighbours (`adjacent`), or `all`.",
         "`--preference-field` and `--first-is-better` say which of two answers is better, or by which score a",
-        "list of them is ranked, where a record says it twice or in its own words.",
+        "list of them is ranked, where a record says it twice or in its own words; of a rank, a loss, or what is",
+        "held against an answer, less is better.",
     )
     yield from _table(
         ("name", "a record", "known from"),
@@ -126,6 +128,7 @@ def _context() -> Iterator[str]:
             ("an answer's beginning", _names(BEGUN)),
             ("for the chat template", f"{_names(TOOLS)}, `{TEMPLATE_OPTIONS}`"),
             ("never read", _names(UNREADABLE)),
+            ("what a question lets choose among, not read either", _names(CHOICES)),
         ),
     )
     yield from _paragraph(

@@ -46,9 +46,11 @@ UNREADABLE = (
     *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
 )
 """Context that is never read."""
+CHOICES = ("choices", "options", "answer_choices")
+"""What a question of multiple choice lets choose among: lists of texts, as part of it as what is asked (MMLU, ARC)."""
 LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 """Fields that hold lists or objects; in a table of text, JSON of them."""
-CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE)
+CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE, *CHOICES)
 """Fields that may not be left out without a word."""
 
 

@@ -9,7 +9,7 @@ from actkit.errors import RecordError
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import Fields
 from actkit.recipes.conversations.messages import Message, text_or_messages
-from actkit.recipes.conversations.names import HISTORY, PROMPT, SPELT, SYSTEM, plain
+from actkit.recipes.conversations.names import CHOICES, HISTORY, PROMPT, SPELT, SYSTEM, plain
 
 NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
 """Options by which a field is read under another name than these."""
@@ -20,18 +20,36 @@ LONG = 30
 def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> None:
     """Raise RecordError for context that was not read and that none of the conversations repeats."""
     said = [str(message["content"]) for conversation in conversations for message in conversation]
+    asked = fields.names.prompt is not None or any(name in fields.read for name in PROMPT)
     for name in fields.unused_context():
-        texts = list(_texts(fields.value[name], name))
-        if texts and all(stands_in(text, said) for text in texts):
+        usual, own = SPELT.get(plain(name)), shlex.quote(name)
+        if usual in CHOICES:
+            offered = choices_of(fields.value[name]) if asked else []
+            if not offered:  # settings of a sampler, or a label's
+                continue
+            repeats = all(any(choice in other for other in said) for choice in offered)
+        else:
+            texts = list(_texts(fields.value[name], name))
+            repeats = bool(texts) and all(stands_in(text, said) for text in texts)
+        if repeats:
             fields.repeated[name] = None
             continue
-        usual, own = SPELT.get(plain(name)), shlex.quote(name)
         reads = next((flag for flag, names in NAMED if usual in names and usual != name), None)
         used = f"{reads} {own} reads it, " if reads else ""
         raise RecordError(
             name,
             f"{name} carries context that would be lost: it is not read here; {used}--ignore-field {own} leaves it out",
         )
+
+
+def choices_of(value: Any) -> list[str]:
+    """The texts among which a question lets choose: a list, one under `text` (ARC), or one a letter (MedQA); else none.
+
+    What a service answered with, or was set to, is called so too, and is no list of texts.
+    """
+    given = value.get("text", [*value.values()]) if isinstance(value, Mapping) else value
+    several = isinstance(given, (list, tuple)) and len(given) > 1 and all(isinstance(text, str) for text in given)
+    return [text.strip() for text in given] if several else []
 
 
 def stands_in(text: str, others: Sequence[str]) -> bool:

@@ -38,6 +38,29 @@ def test_context_that_was_said_is_a_repetition(value: Any) -> None:
     assert list(fields.repeated) == ["context"]
 
 
+OFFERED = [["Rome", "Oslo"], {"text": ["Rome", "Oslo"], "label": ["A", "B"]}, {"A": "Rome", "B": "Oslo"}]
+
+
+@pytest.mark.parametrize("name", ["choices", "options", "Answer Choices"])
+@pytest.mark.parametrize("value", OFFERED)
+def test_what_a_question_lets_choose_among_is_part_of_it(name: str, value: Any) -> None:
+    """MMLU, ARC and MedQA have it in a field of its own: the question alone is another one."""
+    fields = Fields({"question": "Which?", name: value})
+    fields.take("question")
+    with pytest.raises(RecordError, match="carries context that would be lost"):
+        check_unused(fields, SAID)
+    check_unused(fields, [[{"role": "user", "content": "Which?\nA. Rome\nB. Oslo"}]])
+    assert list(fields.repeated) == [name]
+    check_unused(Fields({"text": "Fine.", name: value}), SAID)  # nothing was asked: a label's
+
+
+@pytest.mark.parametrize("value", [{"temperature": 0.5}, [{"message": {"content": "Hi"}}], ["one"], "Positive"])
+def test_settings_and_what_a_service_answered_are_no_choices(value: Any) -> None:
+    fields = Fields({"prompt": "Which?", "options": value})
+    fields.take("prompt")
+    check_unused(fields, SAID)
+
+
 def test_an_answer_at_the_end_stands_before_nothing() -> None:
     turns = [{"role": "user", "content": "Be brief."}, {"role": "assistant", "content": "I shall."}]
     check_unused(Fields({"history": turns}), SAID)
