@@ -35,6 +35,9 @@ NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
 """A whole number that is written as a decimal."""
 COMPARED = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?\d{1,12}(?:\.\d{1,12})?)\s*")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+MOST_FIELDS = 5
+"""Fields of an object that an error shows."""
 PRINTED = re.compile(r"[,;|]")
 """Separators of several labels in one text."""
 
@@ -134,6 +137,21 @@ def parts_of(value: Any) -> list[str]:
     if not isinstance(value, str) or not PRINTED.search(value.strip().strip("[]")):
         return []
     return [word_of(part.strip(" \t'\"")) for part in PRINTED.split(value.strip().strip("[]"))]
+
+
+def has_comma(value: Any) -> bool:
+    """Whether a label may be one number with a decimal comma, as Excel writes it in much of Europe."""
+    return isinstance(value, str) and DECIMAL_COMMA.fullmatch(value) is not None
+
+
+def why_none(value: Any, field: str, graded: bool) -> str:
+    """Why a label has no sign, and what helps; `graded` says that rules for grades were given."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{field}.{name}" for name in [*value][:MOST_FIELDS])
+        return f"an object: --label-field names one of its fields, {inner}"
+    if graded and has_comma(value):
+        return "a comma in a number: write 4,5 as 4.5, or the rules for grades cannot tell it from two labels"
+    return "neither positive nor negative"
 
 
 def is_grade(word: str) -> bool:

@@ -17,11 +17,13 @@ from actkit.recipes.label_words import (
     YES,
     Label,
     check_apart,
+    has_comma,
     is_against,
     is_grade,
     named,
     numbers_of,
     parts_of,
+    why_none,
     word_of,
     words_of,
 )
@@ -69,6 +71,8 @@ class Labels:
         """Whether numbers are what the first records are labelled by: if so, one that is no sign ends the run, since
         the others may be grades; if words alone are, one that is a sign does. None where nothing is known of them."""
         self.named: Mapping[Label, Any] = {"positive": named(fields.positive), "negative": named(fields.negative)}
+        self.graded = any(those.rules for those in self.named.values())
+        """Whether rules for grades are given, so that `4,5` is no list of two classes."""
         self.words: Mapping[str, Label] = {**WORDS, "0": zero}
 
     def of_record(self, value: Mapping[str, Any]) -> tuple[Label, tuple[str, ...]]:
@@ -100,7 +104,7 @@ class Labels:
         if not meant:
             if value is None:
                 raise RecordError(field, "missing")
-            raise RecordError(field, "neither positive nor negative", shown(value))
+            raise RecordError(field, why_none(value, field, self.graded), shown(value))
         return meant.pop()
 
     def meanings(self, value: Any) -> set[Label]:
@@ -109,7 +113,8 @@ class Labels:
             return {self.words[word] for word in words_of(value) if word in self.words}
         # The name of a class first, then its number; a whole text first, then what stands in it between commas, and a
         # list as it is shown: [0, 1].
-        for words in (words_of(value), numbers_of(value), parts_of(value), [str(value).strip().lower()]):
+        parts = [] if self.graded and has_comma(value) else parts_of(value)
+        for words in (words_of(value), numbers_of(value), parts, [str(value).strip().lower()]):
             meant = {sign for word in words for sign, those in self.named.items() if those.holds(word)}
             if meant:
                 return meant

@@ -436,3 +436,19 @@ def test_a_group_is_one_whether_its_number_is_whole_or_has_a_point() -> None:
     """A table with gaps makes 1.0 of 1: pairs of two files were taken apart."""
     groups = [parsed({**with_labels("positive")[0], "group": group}).group for group in (1, 1.0, "1", 1.5)]
     assert groups == ["1", "1", "1", "1.5"]
+
+
+def test_rules_for_grades_do_not_read_a_decimal_comma_as_two_labels() -> None:
+    """`1,5` was positive by the 5 in it where `>=3` is, and so it stands in tables that Excel writes in Europe."""
+    labels = Labels(FeedbackFields(positive=(">=3",), negative=("<=2",)))
+    with pytest.raises(RecordError, match="a comma in a number") as raised:
+        labels.of("1,5", "rating")
+    assert raised.value.found == "1,5"
+    assert labels.of("1.5", "rating") == "negative" and labels.meanings("4, 5") == {"positive"}
+    classes = Labels(FeedbackFields(positive=("4",), negative=("27",)))
+    assert classes.of("4,5", "labels") == "positive"
+
+
+def test_a_label_that_is_an_object_names_the_fields_in_it() -> None:
+    with pytest.raises(RecordError, match=r"an object: --label-field names one of its fields, feedback\.thumb"):
+        Labels(FeedbackFields()).of({"thumb": "up", "text": None}, "feedback")
