@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from actkit.pipeline.input.field_names import is_known
+from actkit.pipeline.input.field_names import is_known, is_usual
 
 SAMPLE = 1 << 17
 """Characters of the beginning that are looked at."""
@@ -103,9 +103,11 @@ def rows_below(sample: str, way: Dialect) -> list[list[str]]:
 def is_header(row: Sequence[str], below: Sequence[Sequence[str]] = ()) -> bool:
     """Whether the first row names columns rather than being one of data, with some of the rows `below` it.
 
-    A sentence may be about an answer, and `positive` beside it is its label, though columns are called so too.
+    A sentence may be about an answer, and `positive` beside it is its label, though columns are called so too; and
+    beside a number that is a class, `Great answer` is a title.
     """
-    known = [cell for cell in row if is_known(cell) and not _is_sentence(cell)]
+    classed = _has_class(row, below) and any(map(_is_number, row))
+    known = [cell for cell in row if (is_usual if classed else is_known)(cell) and not _is_sentence(cell)]
     if len(known) > 1 or any(cell.strip().lower() not in LABEL_WORDS for cell in known):
         return True
     return not _has_class(row, below) and not any(

@@ -141,5 +141,13 @@ KNOWN = frozenset(
 
 def is_known(name: str) -> bool:
     """Whether data sets call a field so; `Best Answer` and `answer_1` are as good as `answer`."""
-    words = name.strip().lower().replace("-", "_").replace(" ", "_")
-    return words in KNOWN or any(word in KNOWN for word in words.split("_"))
+    return is_usual(name) or any(word in KNOWN for word in _plain(name).split("_"))
+
+
+def is_usual(name: str) -> bool:
+    """Whether data sets call a field just so."""
+    return _plain(name) in KNOWN
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")

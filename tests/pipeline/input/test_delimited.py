@@ -203,3 +203,13 @@ def test_a_first_line_with_a_class_of_the_lines_below_is_data(lines: str, is_one
         with pytest.raises(InputError, match="the first line is data") as caught:
             list(read_csv(str(tmp_path / "in.csv"), ReadSpec()))
         assert caught.value.hint == "name its 2 columns, in order: --columns text,label"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"), [("2,Great answer,Fine.", False), ("2,title,text", True), ("label,Great answer,Fine.", True)]
+)
+def test_beside_a_class_of_the_rows_below_a_title_is_no_name_though_a_word_of_it_is_one(
+    line: str, is_one: bool
+) -> None:
+    below = [[str(1 + number % 2), f"Title {number}", f"Text {number}."] for number in range(8)]
+    assert is_header(line.split(","), below) is is_one
