@@ -79,6 +79,19 @@ def test_options_that_name_nothing(arguments: list[str], status: int, says: str,
     assert found.status == status and says in found.err
 
 
+@pytest.mark.parametrize("named", ["said.ok", "answers.0.said.ok", "answers[0].said.ok"])
+def test_the_score_of_each_answer_in_a_list_is_named_by_its_own_path_or_as_errors_list_it(
+    named: str, actkit: Run
+) -> None:
+    """It is no field of the record, and was said to be none."""
+    answers = [{"text": text, "said": {"ok": score}} for text, score in (("An onion.", 1), ("A plum.", 2))]
+    write("p.jsonl", {"prompt": Q, "answers": answers})
+    found = actkit("dpo", "p.jsonl", "-o", "run", "-l", "0", "--preference-field", named)
+    assert found.status == 0 and "A plum." in texts("run")[1], found.err
+    refused = actkit("dpo", "p.jsonl", "-o", "again", "-l", "0", "--preference-field", "said.okay")
+    assert refused.status == 1 and "answers.0.said.ok" in refused.err
+
+
 def test_a_printed_list_is_no_answer(actkit: Run) -> None:
     messages = [{"role": "user", "content": Q}, {"role": "assistant", "content": "A plum."}]
     frame = pd.DataFrame(

@@ -9,7 +9,7 @@ from actkit.errors import RecordError
 from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages
-from actkit.recipes.conversations.verdicts import Verdict, as_number, by_name, plainly, texts_of
+from actkit.recipes.conversations.verdicts import Verdict, as_number, by_name, is_tie, plainly, texts_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Judged:
             )
         verdict = next(iter(said.values()))
         if not verdict:
-            raise RecordError(next(iter(said)), "a tie: neither answer is better")
+            path = next(iter(said))
+            place = path if "{}" not in path else self._of_scores(fields, path, names)[0]
+            raise RecordError(place, "a tie: neither answer is better")
         ranks = (0, 1) if verdict < 0 else (1, 0)
         return [Answer(self._said(fields, name), name, rank) for name, rank in zip(names[:2], ranks, strict=True)]
 
@@ -106,15 +108,19 @@ class Judged:
             return (scores[0] < scores[1]) - (scores[0] > scores[1])
         value = fields.take(path)
         if fields.names.first_is_better:
-            return -1 if plainly(value) in map(plainly, fields.names.first_is_better) else 1
+            is_first = plainly(value) in map(plainly, fields.names.first_is_better)
+            return -1 if is_first else 0 if is_tie(value) else 1
         reader = next((verdict.read for verdict in self.verdicts if verdict.field == path), by_name)
         return reader(value, (names[2], names[3]), fields.value)
 
     def _scores(self, fields: Fields, pattern: str, names: tuple[str, str, str, str]) -> tuple[float, float] | None:
-        own = {f"{pattern}".replace("{}", form(suffix)) for suffix in names[2:] for form in (str.lower, str.upper)}
-        there = sorted(name for name in own if name in fields.value)
-        values = [as_number(fields.take(name)) for name in there]
+        values = [as_number(fields.take(name)) for name in self._of_scores(fields, pattern, names)]
         return (values[0], values[1]) if len(values) == 2 and None not in values else None  # type: ignore[return-value]
+
+    def _of_scores(self, fields: Fields, pattern: str, names: tuple[str, str, str, str]) -> list[str]:
+        """The fields of a pattern that are there."""
+        own = {f"{pattern}".replace("{}", form(suffix)) for suffix in names[2:] for form in (str.lower, str.upper)}
+        return sorted(name for name in own if name in fields.value)
 
 
 def _word_of(suffix: str) -> str:

@@ -19,7 +19,8 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.named_fields import check_named, fields_shown
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
-from actkit.recipes.conversations.shape import OBJECT_TEXT
+from actkit.recipes.conversations.ranked import Ranked
+from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
 from actkit.recipes.conversations.shape_of_record import shape_of
 from actkit.recipes.conversations.trees import from_trees
 
@@ -47,11 +48,27 @@ def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Record
     check_form(spec.form)
     looked_at, records, _ = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
     values = [record.value for record in looked_at if isinstance(record, Record)]
-    check_named(values, spec.names.given())
+    check_named(values, [name for name in spec.names.given() if not _is_of_answers(values, name, spec.names)])
     check_numbers(values, spec.names)
     if spec.form is None and not any(detect(value, spec.names) for value in values):
         raise _none_found(looked_at, path, spec.names)
     return one_a_pair(records, spec)
+
+
+def _is_of_answers(values: Sequence[Any], name: str, names: FieldNames) -> bool:
+    """Whether a field is one by which the answers in a list are ranked: it is theirs, and not the record's own."""
+    if name != names.preference:
+        return False
+    objects = (value for value in values if isinstance(value, Mapping))
+    shapes = (_shape_or_none(value, names) for value in objects)
+    return any(shape is not None and isinstance(shape.answers, Ranked) for shape in shapes)
+
+
+def _shape_or_none(value: Mapping[str, Any], names: FieldNames) -> Shape | None:
+    try:
+        return shape_of(Fields(value, names))
+    except RecordError:
+        return None
 
 
 def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
@@ -62,13 +79,9 @@ def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
     """
     seen: dict[tuple[str, tuple[str, str]], dict[str, None]] = {}
     for value in values:
-        fields = Fields(value, names) if isinstance(value, Mapping) else None
-        try:
-            shape = None if fields is None else shape_of(fields)
-        except RecordError:
-            continue
-        if fields is not None and shape is not None and isinstance(shape.answers, Judged):
-            for path, both, word in shape.answers.numbers(fields):
+        shape = _shape_or_none(value, names) if isinstance(value, Mapping) else None
+        if shape is not None and isinstance(shape.answers, Judged):
+            for path, both, word in shape.answers.numbers(Fields(value, names)):
                 seen.setdefault((path, both), {})[word] = None
     for (path, both), words in seen.items():
         named, others = {*both} & {*words}, {*words} - {*both}

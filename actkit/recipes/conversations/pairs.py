@@ -230,6 +230,8 @@ def _check_end(messages: Sequence[Message], side: str) -> None:
         raise RecordError(side, "no assistant message")
     if messages[-1]["role"] != "assistant":
         raise RecordError(side, f"ends with a {messages[-1]['role']} message, not the assistant's")
+    if messages[-1].get("tool_calls"):
+        raise RecordError(side, "the answer calls a tool; answers that are text are read")
     if not messages[-1]["content"].strip():
         raise RecordError(side, "the assistant's answer is empty")
     if len(messages) == 1:

@@ -1,5 +1,6 @@
 """Answers in a list, with ranks or scores."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,10 @@ from actkit.recipes.conversations.fields import Fields, is_empty, lookup
 from actkit.recipes.conversations.messages import rows_of
 from actkit.recipes.conversations.names import SYSTEM
 from actkit.recipes.conversations.verdicts import as_number, is_list
+from actkit.recipes.label_words import is_against
+
+LESS_IS_BETTER = frozenset(("loss", "cost", "perplexity", "ppl", "nll"))
+"""Words in the name of a field of which the lowest is the best, as of a rank."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Ranked:
     def _by(self, fields: Fields, name: str) -> str | None:
         """The ranking of the answers in a list: a path in each of them, or a field of the record."""
         own = fields.names.preference
-        wanted = (own,) if own is not None else (*self.ranks, *self.scores)
+        wanted = (_within(own, name),) if own is not None else (*self.ranks, *self.scores)
         try:
             rows = rows_of(fields.value[name], name)
         except RecordError:
@@ -87,4 +92,13 @@ class Ranked:
         )
 
     def _is_score(self, by: str) -> bool:
-        return by in self.scores or (by not in self.ranks and "rank" not in by.lower())
+        if by in (*self.ranks, *self.scores):
+            return by in self.scores
+        words = {*re.split(r"[\W_]+", by.lower())}
+        is_rank = "rank" in by.lower() and not {"score", "scores", "reward"} & words
+        return not (is_rank or words & LESS_IS_BETTER or is_against(by))
+
+
+def _within(path: str, name: str) -> str:
+    """A field of each answer in the list `name`, which may be given by its whole path, as errors list it."""
+    return re.sub(rf"{re.escape(name)}(\.-?\d+|\[-?\d+\])?\.", "", path, count=1) if path.startswith(name) else path

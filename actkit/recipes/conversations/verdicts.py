@@ -54,10 +54,15 @@ class Verdict:
     read: Callable[[Any, tuple[str, str], Mapping[str, Any]], int | None]
 
 
+def is_tie(value: Any) -> bool:
+    """Whether a verdict says in words that neither answer is better: `tie (bothbad)`, `same`."""
+    return re.split(r"[^a-z]", plainly(value).strip("[]"))[0] in TIES
+
+
 def by_name(value: Any, names: tuple[str, str], record: Mapping[str, Any]) -> int | None:
     """A value that names the better answer: 0 or 1, 1 or 2, A or B, model_a, response_1, `A>B`, or the model's name."""
     word = plainly(value).strip("[]")
-    if re.split(r"[^a-z]", word)[0] in TIES:
+    if is_tie(value):
         return 0
     better, sign, _ = word.replace(" ", "").replace(">>", ">").replace("<<", "<").partition(">")
     if sign:

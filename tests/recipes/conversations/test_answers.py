@@ -94,9 +94,25 @@ def test_objects_with_ranks_or_scores() -> None:
     assert read(RANKED, {"answers": both})[0][2] == 7.0, "ranks come first"
 
 
-@pytest.mark.parametrize(("named", "ranks"), [("score", [-2.0]), ("my_rank", [4.0]), ("grade", [-3.0])])
+@pytest.mark.parametrize(
+    ("named", "ranks"),
+    [
+        ("score", [-2.0]),
+        ("my_rank", [4.0]),
+        ("grade", [-3.0]),
+        ("answers.0.grade", [-3.0]),
+        ("answers[1].my_rank", [4.0]),
+        ("answers.grade", [-3.0]),
+        ("ranker_score", [-0.5]),
+        ("loss", [0.1]),
+        ("toxicity", [0.2]),
+        ("non_toxic", [-0.8]),
+    ],
+)
 def test_what_a_user_names_counts_and_a_rank_is_told_by_its_name(named: str, ranks: list[float]) -> None:
-    rows = [{"text": "a", "rank": 1, "score": 2, "my_rank": 4, "grade": 3}]
+    """A loss, or what is held against an answer, is better the less there is of it; errors list paths as they are."""
+    more = {"ranker_score": 0.5, "loss": 0.1, "toxicity": 0.2, "non_toxic": 0.8}
+    rows = [{"text": "a", "rank": 1, "score": 2, "my_rank": 4, "grade": 3, **more}]
     assert [row[2] for row in read(RANKED, {"answers": rows}, FieldNames(preference=named))] == ranks
 
 
@@ -178,7 +194,7 @@ def test_scores_count_where_nothing_says_which_is_better() -> None:
     [
         ({"winner": "tie"}, "winner", "a tie: neither answer is better"),
         ({"strength": 0}, "strength", "a tie: neither answer is better"),
-        ({"score_a": 1, "score_b": 1}, "score_{}", "a tie: neither answer is better"),
+        ({"score_a": 1, "score_b": 1}, "score_a", "a tie: neither answer is better"),
         ({"winner": "a", "strength": 2}, "winner", "winner and strength contradict each other"),
         ({"winner": "perhaps"}, "winner", "winner is 'perhaps', and which answer that means is not clear"),
     ],

@@ -415,3 +415,10 @@ def test_what_is_said_of_a_huge_role_or_key_is_short(tmp_path: Path) -> None:
     with pytest.raises(InputError) as none:
         pairs_in(str(tmp_path / "t.jsonl"), PairsSpec())
     assert "the first record has the fields kkk" in none.value.message and len(none.value.message) < 500
+
+
+def test_an_answer_that_calls_a_tool_is_called_that_and_not_empty() -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "look", "arguments": "{}"}}]}
+    with pytest.raises(RecordError, match="the answer calls a tool") as raised:
+        parse({"prompt": chat(USER), "chosen": [call], "rejected": chat(POOR)})
+    assert raised.value.field == "chosen"

@@ -640,6 +640,8 @@ def test_what_decides_is_taken() -> None:
     for label, chosen in ((1, GOOD), ("1.0", GOOD), (0, POOR)):
         pair = read_pair({"prompt": Q, "response_a": GOOD, "response_b": POOR, "label": label}, PairsSpec(names=own))
         assert pair.chosen[-1]["content"] == chosen
+    with pytest.raises(RecordError, match="a tie"):  # which is no second answer
+        read_pair({"prompt": Q, "response_a": GOOD, "response_b": POOR, "label": "tie"}, PairsSpec(names=own))
     scored = {
         "prompt": Q,
         "completions": [
