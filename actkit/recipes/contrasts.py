@@ -24,7 +24,7 @@ from actkit.recipes.contrast_shapes import STATEMENTS, missing_of, shape_of, sid
 from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.named_fields import fields_shown
-from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
+from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTION, SYSTEM
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.feedback import named
@@ -32,6 +32,8 @@ from actkit.recipes.prompt_response import text_in
 from actkit.recipes.statements import StatementPair, paired
 
 LOOK_AHEAD = 100
+STEMS = ("stem", "text", *QUESTION)
+"""Fields of a stem, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,11 @@ def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> R
     for record in read_records(path, "text", read):
         if isinstance(record, Record):
             stem = record.value if isinstance(record.value, str) else _first_text(record.value)
-            yield replace(record, value=template.filled(stem) if stem is not None else record.value)
+            if stem is None:
+                why = f"no text in a field {' or '.join(STEMS)}"
+                yield Rejected(record.record_id, record.source, record.line, None, why)
+            else:
+                yield replace(record, value=template.filled(stem))
         else:
             yield record
 
@@ -174,7 +180,6 @@ def _user(text: str) -> dict[str, str]:
 def _first_text(value: Any) -> str | None:
     if not isinstance(value, Mapping):
         return None
-    names: Sequence[str] = ("stem", "text", "prompt")
-    texts: Iterator[Any] = (value[name] for name in names if name in value)
+    texts: Iterator[Any] = (value[name] for name in STEMS if name in value)
     found = next(texts, None)
     return found if isinstance(found, str) else None

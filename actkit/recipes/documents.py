@@ -34,9 +34,9 @@ def read_document(
     except RecordError as error:
         raise RecordError(None, "not text") from error
     fields = Fields(value, names_of(None, context))
-    name = text_field or next((field for field in FIELDS if field in value and not fields.ignored(field)), None)
-    if name is None:
-        name = fields.messages()
+    name = text_field or fields.first(FIELDS)
+    if name is None:  # in a table of both, the text of a chat is null
+        name = fields.messages() or next((name for name in FIELDS if name in value and not fields.ignored(name)), None)
         if name is None:
             return _answered(value, context, tokenizer, bos)
     check_whole(fields, name)

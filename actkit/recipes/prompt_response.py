@@ -122,7 +122,9 @@ def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> No
     """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it."""
     said = [message["content"] for message in messages if message["role"] == "user"]
     first = said[0] if said else ""
-    mark = rendered_by(first, alone=len(said) == 1) or next(filter(first.lstrip().startswith, _marks_of(tokenizer)), None)
+    mark = rendered_by(first, alone=len(said) == 1) or next(
+        filter(first.lstrip().startswith, _marks_of(tokenizer)), None
+    )
     if mark is not None:
         raise RecordError(
             "prompt", f"the prompt is written in a chat template already ({mark}); --no-chat runs it as it is"

@@ -150,11 +150,13 @@ def test_stems_of_a_file(tmp_path: Path, write: Write) -> None:
     found = list(from_stems(template, str(lines)))
     assert [record.value["negative"] for record in found if isinstance(record, Record)] == ["Rude: one!", "Rude: two!"]
     assert [record.reason for record in found if isinstance(record, Rejected)] == ["empty line"]
-    objects = list(from_stems(template, write("stems.jsonl", {"stem": "one"}, {"other": 1})))
-    first, second = (record.value for record in objects if isinstance(record, Record))
-    assert parse_contrast(first).stem == "one"
-    with pytest.raises(RecordError):
-        parse_contrast(second)
+    rows: list[Any] = [{"stem": "one"}, {"question": "two"}, {"other": 1}]
+    objects = list(from_stems(template, write("stems.jsonl", *rows)))
+    stems = [parse_contrast(record.value).stem for record in objects if isinstance(record, Record)]
+    assert stems == ["one", "two"]
+    assert [record.reason for record in objects if isinstance(record, Rejected)] == [
+        "no text in a field stem or text or prompt or instruction or question or query"
+    ]
 
 
 def test_a_whole_text_given_for_a_concept_is_an_error_and_no_traceback() -> None:

@@ -460,3 +460,23 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
         assert 30 <= tokens / count <= 60
         peaks.append(peak)
     assert peaks[1] <= 1.15 * peaks[0], peaks
+
+
+def test_a_chat_beside_a_text_that_is_null_is_read() -> None:
+    """A table of texts and of chats has both columns in every row."""
+    from actkit.backends import describe
+    from actkit.config import ModelSpec
+    from actkit.errors import RecordError
+    from actkit.recipes.conversations.fields import ContextFields
+    from actkit.recipes.documents import read_document
+
+    tokenizer = describe(ModelSpec(device="cpu")).tokenizer
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    _, said = read_document({"text": None, "messages": turns}, None, ContextFields(), tokenizer, None)
+    assert said["shapes"] == ("messages",) and said["fields_read"] == ("messages",)
+    text, said = read_document({"text": "Plain.", "messages": turns}, None, ContextFields(), tokenizer, None)
+    assert (text, said["fields_left"]) == ("Plain.", ("messages",))
+    for empty in ({"text": None}, {"text": "", "body": None}):
+        with pytest.raises(RecordError) as raised:
+            read_document(empty, None, ContextFields(), tokenizer, None)
+        assert raised.value.field == "text"
