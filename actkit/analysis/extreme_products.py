@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from actkit.analysis.contexts import rank_within
+from actkit.analysis.contexts import rank_within, stable_order
 from actkit.backends.kernels import fast_products
 from actkit.backends.saes.active import nonzeros
 from actkit.backends.saes.sparse_encode import products_at
@@ -114,7 +114,9 @@ def _found(products: torch.Tensor, slack: torch.Tensor, k: int, sign: int) -> tu
     least = most - off
     while len(least) >= 4 * k * GROUP:
         least = _of_groups(least, 1)
-    bar = least.topk(k, dim=0).values[-1] if len(least) >= k else least.new_full(least.shape[1:], -torch.inf)
+    bar = least.new_full(least.shape[1:], -torch.inf)
+    if len(least) >= k:
+        bar = least.T.contiguous().topk(k, dim=1).values[:, -1]
     groups, columns = nonzeros((most + off < bar).logical_not_())
     if len(groups) * GROUP > MOST_FOUND and products.shape[1] > 1:
         return None
@@ -148,8 +150,10 @@ def _in_order(
     else:
         own = rows
     values = products_at(units.cpu(), vectors, columns.cpu(), own.cpu())
-    of, ids = columns.cpu().numpy(), rows.cpu().numpy()
-    by_value = np.lexsort((ids, -sign * values.numpy(), of))
+    of = columns.cpu().numpy()
+    bits = (sign * values.numpy() + np.float32(0)).view(np.int32).astype(np.int64)  # 0 added to -0 is 0
+    as_ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # numbers below zero stand in the other order
+    by_value = stable_order((of << 32) + (0x7FFFFFFF - as_ordered))
     first = torch.from_numpy(by_value[rank_within(of[by_value]) < k])
     return values[first].view(-1, k), rows.cpu()[first].view(-1, k)
 

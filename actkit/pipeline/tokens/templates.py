@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -57,6 +58,12 @@ class DatedTokenizer:
 
     def __len__(self) -> int:
         return len(self.tokenizer)
+
+    @cached_property
+    def all_special_ids(self) -> list[int]:
+        """As the tokenizer's own, which takes as long to list them as to tokenize a short text."""
+        ids: list[int] = self.tokenizer.all_special_ids
+        return ids
 
     @property
     def reads_clock(self) -> bool:

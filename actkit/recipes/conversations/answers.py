@@ -30,6 +30,10 @@ class Answer:
 class Answers(Protocol):
     """One way of saying which answer is better."""
 
+    @property
+    def needed(self) -> Sequence[Sequence[str]]:
+        """Paths: a record that is found has all of one of these."""
+
     def found(self, fields: Fields) -> bool:
         """Whether a record says it so."""
 
@@ -45,6 +49,11 @@ class NamedSides:
     rejected: str
     others: Sequence[tuple[str, str]] = ()
     """Other names for the two."""
+
+    @property
+    def needed(self) -> Sequence[Sequence[str]]:
+        """Two names."""
+        return ((self.chosen, self.rejected), *self.others)
 
     def found(self, fields: Fields) -> bool:
         """Whether both are there."""
@@ -74,6 +83,11 @@ class LastOf:
     messages: str
     rejected: str
 
+    @property
+    def needed(self) -> Sequence[Sequence[str]]:
+        """Both."""
+        return ((self.messages, self.rejected),)
+
     def found(self, fields: Fields) -> bool:
         """Whether both are there."""
         return fields.has(self.messages) and fields.has(self.rejected)
@@ -97,6 +111,11 @@ class InOrder:
     """A list of answers, the best one first (LLaMA-Factory's older ranking files)."""
 
     answers: str
+
+    @property
+    def needed(self) -> Sequence[Sequence[str]]:
+        """The list."""
+        return ((self.answers,),)
 
     def found(self, fields: Fields) -> bool:
         """Whether there is a list of at least two texts."""

@@ -89,15 +89,15 @@ class Fields:
     def has(self, path: str) -> bool:
         """Whether there is such a field and it holds something."""
         # Most of the two hundred fields that are looked for in a record are not there: that is seen first.
-        if _beginning(path) not in self._beginnings:
+        if beginning(path) not in self.beginnings:
             return False
         value = lookup(self.value, path)
         return value is not None and not self.ignored(path) and not self._says_nothing(path, value)
 
     @cached_property
-    def _beginnings(self) -> frozenset[str]:
+    def beginnings(self) -> frozenset[str]:
         """The first part of every path to a field of the record, up to a dot or a bracket."""
-        return frozenset(_beginning(name) for name in self.value if isinstance(name, str))
+        return frozenset(beginning(name) for name in self.value if isinstance(name, str))
 
     def take(self, path: str) -> Any:
         """The value of a field, None where it is not there; remembered as read unless it is empty."""
@@ -118,7 +118,7 @@ class Fields:
 
     def first(self, paths: Sequence[str]) -> str | None:
         """The first of some fields that holds something."""
-        return next((path for path in paths if self.has(path)), None)
+        return next((path for path in _possible(tuple(paths), self.beginnings) if self.has(path)), None)
 
     def messages(self) -> str | None:
         """The field of a conversation: one of the usual names, or the only one that holds messages, whatever it is."""
@@ -140,7 +140,7 @@ class Fields:
         seen = {*self.read, *self.repeated, *(top_of(path) for path in self.read)}
         if self.names.prompt is not None:  # it was said which of them is the question
             seen |= {*QUESTION}
-        yield from (name for name in CONTEXT if name not in seen and self.has(name))
+        yield from (name for name in _possible(CONTEXT, self.beginnings) if name not in seen and self.has(name))
         for name in self.value:  # the same in another spelling
             usual = SPELT.get(plain(name)) if isinstance(name, str) else None
             if usual not in (None, name) and not {usual, name} & seen and self.has(name):
@@ -148,9 +148,15 @@ class Fields:
 
 
 @lru_cache(maxsize=1 << 12)
-def _beginning(path: str) -> str:
+def beginning(path: str) -> str:
     """A path, or a field's name, up to its first dot or bracket."""
     return path.partition(".")[0].partition("[")[0]
+
+
+@lru_cache(maxsize=1 << 12)
+def _possible(paths: tuple[str, ...], beginnings: frozenset[str]) -> tuple[str, ...]:
+    """Those of some paths that a record may have: records of one file begin alike."""
+    return tuple(path for path in paths if beginning(path) in beginnings)
 
 
 def lookup(value: Any, path: str) -> Any:

@@ -26,6 +26,11 @@ class Judged:
     asked: str | None = None
     """Field with a list of questions, to each of which the answers, lists too, have one text (LMSYS's 55k battles)."""
 
+    @property
+    def needed(self) -> Sequence[Sequence[str]]:
+        """Two answers."""
+        return [pair[:2] for pair in self._pairs]
+
     def found(self, fields: Fields) -> bool:
         """Whether the record has two answers and a verdict or scores for them."""
         names = self._names(fields)

@@ -29,6 +29,11 @@ class Ranked:
     scores: Sequence[str] = ()
     """Of which higher is better."""
 
+    @property
+    def needed(self) -> Sequence[Sequence[str]]:
+        """A list."""
+        return [(name,) for name in self.lists]
+
     def found(self, fields: Fields) -> bool:
         """Whether there is such a list, with ranks or scores."""
         return any(self._by(fields, name) is not None for name in self.lists if fields.has(name))

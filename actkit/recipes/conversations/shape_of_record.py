@@ -1,10 +1,11 @@
 """Tells which of the known shapes a record of preference pairs has."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.answers import InOrder, LastOf, NamedSides
-from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.fields import Fields, beginning
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.ranked import Ranked
 from actkit.recipes.conversations.shape import CHOSEN, Shape
@@ -21,12 +22,13 @@ def shape_of(fields: Fields) -> Shape | None:
     if names.chosen is not None or names.rejected is not None:
         own = NamedSides(names.chosen or "chosen", names.rejected or "rejected")
         return Shape("named-fields", "", (), own) if own.found(fields) else None
+    possible = _possible(fields.beginnings)
     if CHOSEN.found(fields):
-        known = next((shape for shape in SHAPES if shape.answers is CHOSEN and shape.found(fields)), None)
+        known = next((shape for shape in possible if shape.answers is CHOSEN and shape.found(fields)), None)
         if known is None and names.prompt is not None and fields.has(names.prompt):
             return Shape("named-fields", "", (), CHOSEN)
         return known
-    found = [shape for shape in SHAPES if shape.answers is not CHOSEN and shape.found(fields)]
+    found = [shape for shape in possible if shape.answers is not CHOSEN and shape.found(fields)]
     for kinds in ((LastOf,), (NamedSides,), (Judged, Ranked, InOrder)):
         own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]
         if len(own_kind) > 1 and kinds != (LastOf,) and not _same(own_kind):
@@ -39,6 +41,16 @@ def shape_of(fields: Fields) -> Shape | None:
         if own_kind:
             return own_kind[0]
     return None
+
+
+@lru_cache(maxsize=1 << 12)
+def _possible(beginnings: frozenset[str]) -> tuple[Shape, ...]:
+    """The shapes whose answers a record may have whose fields begin so: records of one file begin alike."""
+
+    def may_have(paths: Sequence[str]) -> bool:
+        return all(beginning(path) in beginnings for path in paths)
+
+    return tuple(shape for shape in SHAPES if any(may_have(paths) for paths in shape.answers.needed))
 
 
 def _same(shapes: Sequence[Shape]) -> bool:
