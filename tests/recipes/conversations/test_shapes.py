@@ -10,10 +10,11 @@ from actkit.backends import describe
 from actkit.config import ModelSpec
 from actkit.errors import InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
-from actkit.recipes.conversations.fields import FieldNames, Which
+from actkit.recipes.conversations.fields import FieldNames, Fields, Which
 from actkit.recipes.conversations.pair_records import one_a_pair, pairs_in
 from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
 from actkit.recipes.conversations.prompts import read_prompt
+from actkit.recipes.conversations.shape_of_record import _possible
 from actkit.recipes.conversations.shapes import SHAPES
 from actkit.recipes.prompt_response import encode_messages
 from actkit.recipes.reward_detect import RewardDetectSpec, _records
@@ -462,6 +463,17 @@ def test_a_record_of_a_known_data_set_is_rendered_as_it_should_be(data_set: str,
 def test_every_shape_of_the_table_has_a_record_here() -> None:
     assert {shape.name for shape in SHAPES} == {shape for shape, *_ in RECORDS.values()}
     assert len({shape.name for shape in SHAPES}) == len(SHAPES)
+
+
+def test_a_shape_that_a_record_has_is_looked_for() -> None:
+    """Only shapes of whose fields a record has some are: none that would be found may be left out."""
+    found = 0
+    for _, record, *_ in RECORDS.values():
+        fields = Fields(record)
+        of_record = {shape.name for shape in SHAPES if shape.found(fields)}
+        found += len(of_record)
+        assert of_record <= {shape.name for shape in _possible(fields.beginnings)}
+    assert found >= len(SHAPES) and _possible(frozenset({"prompt"})) == ()
 
 
 def test_the_page_has_every_shape_with_a_data_set() -> None:
