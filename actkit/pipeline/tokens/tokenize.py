@@ -26,8 +26,11 @@ class Tokenizer(Protocol):
     """The parts of a Hugging Face fast tokenizer that actkit uses."""
 
     bos_token_id: int | None
-    all_special_ids: list[int]
     chat_template: Any
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of the special tokens that have a name."""
 
     def __hash__(self) -> int:
         """As of any object: what is known of the last tokenizer is kept."""
