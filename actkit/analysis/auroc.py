@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from actkit.analysis.auroc_interval import Clusters, interval
+from actkit.analysis.auroc_interval import Clusters, interval, standard_error
 from actkit.analysis.column_ranks import touched, twice_below
 from actkit.analysis.columns import BLOCK, Bools, Columns, Floats
 
@@ -42,6 +42,24 @@ def auroc(
     1988), in Obuchowski's (1997) form where texts share groups; see `interval`. All NaN where a class is empty. Raises
     ValueError for a score that is NaN and for lengths that differ.
     """
+    value, variance, clusters = _of_one(scores, labels, groups)
+    low, high = interval(np.array([value]), variance, clusters, confidence)
+    return Auroc(value, float(low[0]), float(high[0]))
+
+
+def auroc_error(scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None = None) -> float:
+    """The standard error of the AUROC that `auroc` gives for the same; see `standard_error`.
+
+    NaN where a class is empty. Raises what `auroc` does.
+    """
+    _, variance, clusters = _of_one(scores, labels, groups)
+    return float(standard_error(variance, clusters)[0])
+
+
+def _of_one(
+    scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None
+) -> tuple[float, Floats, Clusters]:
+    """The AUROC of scores [n], its variance [1] and the clusters; NaN both where a class is empty."""
     labels = np.asarray(labels, dtype=np.bool_)
     if len(scores) != len(labels):
         raise ValueError(f"{len(scores)} scores and {len(labels)} labels")
@@ -50,7 +68,7 @@ def auroc(
     clusters = Clusters.of(labels, groups)
     m, n = int(labels.sum()), int((~labels).sum())
     if not (m and n):
-        return Auroc(np.nan, np.nan, np.nan)
+        return np.nan, np.full(1, np.nan), clusters
     ranks = rankdata(scores)
     value = (ranks[labels].sum() - m * (m + 1) / 2) / (m * n)
     apart = np.empty(len(labels))
@@ -59,8 +77,7 @@ def auroc(
     of_positives = np.bincount(clusters.of_text, apart * labels, len(clusters.positives))
     of_negatives = np.bincount(clusters.of_text, apart * ~labels, len(clusters.positives))
     sums = (np.array([a @ b]) for a, b in ((of_positives,) * 2, (of_negatives,) * 2, (of_positives, of_negatives)))
-    low, high = interval(np.array([value]), clusters.variance(*sums), clusters, confidence)
-    return Auroc(float(value), float(low[0]), float(high[0]))
+    return float(value), clusters.variance(*sums), clusters
 
 
 def column_aurocs(

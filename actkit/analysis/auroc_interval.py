@@ -111,6 +111,28 @@ def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: fl
     return low, high
 
 
+def standard_error(variance: Floats, clusters: Clusters) -> Floats:
+    """The standard error of AUROCs of these variances, not below what one of half a pair less than 1 has.
+
+    A perfect separation has no variance of its own, and one of few texts nearly none. The least error is Hanley &
+    McNeil's (1982) at 1 - 0.5 / (m n), half a pair of m and n texts the wrong way round (half a count is added as in
+    Haldane 1956); a cluster counts as one text. It depends on the numbers of texts alone, so that an AUROC of 1, less
+    its error, never reads worse than a lower one. NaN where a class is empty.
+
+    Simulated with 8 stems of 1 and 3 texts a side, and 16 of 2, it is 0.9 to 1.4 times the AUROC's standard deviation
+    where the truth is 0.6 to 0.97, and 1.6 to 4.4 times at 0.995. Half of the way to the 95 % interval's lower end,
+    which bounds the truth and is no error, is up to 6 and 22 times; the layers that are chosen with it have a true
+    AUROC 0.02 to 0.10 below the best, with this one 0.005 to 0.034.
+    """
+    m, n = clusters.with_positives, clusters.with_negatives
+    if not (m and n):
+        return np.full(variance.shape, np.nan)
+    nearly = 1 - 0.5 / (m * n)
+    spread = (m - 1) * (nearly / (2 - nearly) - nearly**2) + (n - 1) * (2 * nearly**2 / (1 + nearly) - nearly**2)
+    least = np.sqrt((nearly * (1 - nearly) + spread) / (m * n))
+    return np.fmax(np.sqrt(variance), least)
+
+
 def _best_low(clusters: Clusters, quantile: float, z: float) -> float:
     """The lower end of an AUROC of 1; see `interval`. Of few clusters Newcombe's is the better one."""
     m, n = clusters.with_positives, clusters.with_negatives

@@ -42,7 +42,7 @@ DIRECTION_SCORES = (
     Column(
         "choice_error",
         pa.float64(),
-        "half-way from auroc_validation to its interval's lower end; the earliest layer this near the best is chosen",
+        "standard error of auroc_validation, of a perfect one too; the earliest layer this near the best is chosen",
     ),
     Column("auroc_heldout", pa.float64(), "of the test pairs"),
     Column(

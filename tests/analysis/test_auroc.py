@@ -10,7 +10,7 @@ from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis import auroc as auroc_module
-from actkit.analysis.auroc import Auroc, auroc, column_aurocs, stratified_aurocs
+from actkit.analysis.auroc import Auroc, auroc, auroc_error, column_aurocs, stratified_aurocs
 from actkit.analysis.columns import Columns
 
 Z = float(ndtri(0.975))
@@ -287,3 +287,64 @@ def test_the_interval_of_few_groups_covers_where_the_normals_does_not(stems: int
         by_normal += ends[0] <= truth <= ends[1]
     assert hits > 0.93 * 300
     assert stems > 3 or by_normal < 0.93 * 300
+
+
+def test_the_standard_error_is_obuchowskis_and_never_nothing() -> None:
+    """DeLong, DeLong & Clarke-Pearson's, of placements; of a perfect AUROC, Hanley & McNeil's half a pair off 1."""
+    random, labels = np.random.default_rng(4), np.repeat([True, False], 30)
+    scores = random.normal(size=60) + labels
+    won = (scores[:30, None] > scores[None, 30:]).astype(float)
+    of_texts = np.sqrt(won.mean(1).var(ddof=1) / 30 + won.mean(0).var(ddof=1) / 30)
+    assert auroc_error(scores, labels) == pytest.approx(of_texts)
+    whole = auroc_error(np.repeat(scores, 3), np.repeat(labels, 3), np.repeat(np.arange(60), 3))
+    assert whole == pytest.approx(of_texts)
+    texts = np.arange(16.0)
+    value = 1 - 0.5 / 64
+    first, second = value / (2 - value), 2 * value**2 / (1 + value)
+    least = np.sqrt((value * (1 - value) + 7 * (first - value**2) + 7 * (second - value**2)) / 64)
+    assert auroc_error(texts, texts >= 8) == pytest.approx(least)
+    assert np.isnan(auroc_error(texts, texts >= 0))
+    worse = np.where(texts == 7, 8.5, texts)
+    assert 1 - auroc_error(texts, texts >= 8) > auroc(worse, texts >= 8).value - auroc_error(worse, texts >= 8)
+
+
+def stems_drawn(random: np.random.Generator, truths: np.ndarray, stems: int, texts: int) -> np.ndarray:
+    """Scores [2 * stems * texts, n_layers] of layers that resemble each other, each stem with a level and an effect."""
+    n = len(truths)
+    shift = norm.ppf(truths) * np.sqrt(2 + 0.5**2)
+
+    def drawn(*shape: int) -> np.ndarray:
+        return np.sqrt(0.7) * random.normal(size=(*shape, 1)) + np.sqrt(0.3) * random.normal(size=(*shape, n))
+
+    level, effect = np.sqrt(0.3) * drawn(stems, 1), 0.5 * drawn(stems, 1)
+    sides = [sign * (shift / 2 + effect / 2) + level + np.sqrt(0.7) * drawn(stems, texts) for sign in (1, -1)]
+    return np.concatenate([side.reshape(-1, n) for side in sides])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stems", "texts"), [(8, 1), (8, 3), (16, 2)])
+def test_a_standard_error_is_one_and_chooses_better_layers_than_half_an_interval(stems: int, texts: int) -> None:
+    labels = np.repeat([True, False], stems * texts)
+    groups = np.tile(np.repeat(np.arange(stems), texts), 2)
+    truths = np.array([0.6, 0.8, 0.9, 0.97, 0.995])
+    random = np.random.default_rng(2)
+    values, errors, halves = [], [], []
+    for _ in range(400):
+        scores = stems_drawn(random, truths, stems, texts)
+        found = [auroc(layer, labels, groups) for layer in scores.T]
+        values.append([each.value for each in found])
+        halves.append([(each.value - each.low) / 2 for each in found])
+        errors.append([auroc_error(layer, labels, groups) for layer in scores.T])
+    value, error, half = np.array(values), np.array(errors), np.array(halves)
+    spread = value.std(0)
+    assert (0.75 < error.mean(0)[:4] / spread[:4]).all() and (error.mean(0)[:4] / spread[:4] < 1.4).all()
+    covers, half_covers = ((np.abs(value - value.mean(0)) <= reach).mean(0) for reach in (error, half))
+    one = 2 * norm.cdf(1) - 1
+    assert np.abs(covers - one).mean() < np.abs(half_covers - one).mean()
+    best = value.argmax(1)
+    rows = np.arange(len(value))
+    lost = {}
+    for name, reach in (("error", error), ("half", half)):
+        near = value >= (value[rows, best] - reach[rows, best])[:, None]
+        lost[name] = (truths.max() - truths[near.argmax(1)]).mean()
+    assert lost["error"] < 0.7 * lost["half"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actkit.analysis.auroc import auroc
+from actkit.analysis.auroc import auroc, auroc_error
 from actkit.analysis.auroc_interval import accuracy_interval
 from actkit.analysis.columns import Floats, Ints
 from actkit.analysis.concepts.direction_chance import exchanged_band, random_band
@@ -49,8 +49,7 @@ class Evidence:
     """What the layer is chosen by: the mean of the validation pairs' AUROC and their AUROC of transfer, where there
     is one."""
     choice_error: float
-    """Half the way to the lower end of the validation AUROC's 95 % interval: with few stems, or near 1, more than a
-    standard error."""
+    """Standard error of the validation AUROC, clustered by stem; of a perfect one, as if half a pair were wrong."""
     spearman_length: float
     """Spearman's correlation of the test texts' projections with their numbers of tokens."""
     auroc_length_adjusted: float
@@ -95,7 +94,8 @@ def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int,
     stems = pairs.stems
     above, below = pairs.projected(found.unit)
     train, validation, test = split.train, split.validation, split.test
-    checked = auroc(*both(above, below, validation), np.tile(stems[validation], 2))
+    of_validation = (*both(above, below, validation), np.tile(stems[validation], 2))
+    checked = auroc(*of_validation)
     held = auroc(*both(above, below, test), np.tile(stems[test], 2))
     transferred, transferred_test = transfer(method, found, pairs, split)
     projected, length = both(above, below, test)[0], background.length
@@ -116,7 +116,7 @@ def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int,
         transferred_test,
         transferred,
         checked.value if np.isnan(transferred) else (checked.value + transferred) / 2,
-        (checked.value - checked.low) / 2,
+        auroc_error(*of_validation),
         length.spearman(projected),
         length.adjusted(projected),
         length.only.value,
