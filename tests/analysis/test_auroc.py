@@ -340,8 +340,8 @@ def test_a_standard_error_is_one_and_chooses_better_layers_than_half_an_interval
     ratio = (error.mean(0) / spread)[:4]
     assert ratio.min() > 0.75 and ratio.max() < 1.5
     covers, half_covers = ((np.abs(value - value.mean(0)) <= reach).mean(0) for reach in (error, half))
-    one = 2 * norm.cdf(1) - 1
-    assert np.abs(covers - one).mean() < np.abs(half_covers - one).mean()
+    nominal = 2 * norm.cdf(1) - 1
+    assert np.abs(covers - nominal).mean() < np.abs(half_covers - nominal).mean()
     best = value.argmax(1)
     rows = np.arange(len(value))
     lost = {}
