@@ -86,6 +86,8 @@ def test_the_score_of_each_answer_in_a_list_is_named_by_its_own_path_or_as_error
     """It is no field of the record, and was said to be none."""
     answers = [{"text": text, "said": {"ok": score}} for text, score in (("An onion.", 1), ("A plum.", 2))]
     write("p.jsonl", {"prompt": Q, "answers": answers})
+    unnamed = actkit("dpo", "p.jsonl", "-o", "run", "-l", "0")
+    assert unnamed.status == 1 and "hint: --preference-field said.ok ranks answers by that number" in unnamed.err
     found = actkit("dpo", "p.jsonl", "-o", "run", "-l", "0", "--preference-field", named)
     assert found.status == 0 and "A plum." in texts("run")[1], found.err
     refused = actkit("dpo", "p.jsonl", "-o", "again", "-l", "0", "--preference-field", "said.okay")

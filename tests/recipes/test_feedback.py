@@ -452,3 +452,10 @@ def test_rules_for_grades_do_not_read_a_decimal_comma_as_two_labels() -> None:
 def test_a_label_that_is_an_object_names_the_fields_in_it() -> None:
     with pytest.raises(RecordError, match=r"an object: --label-field names one of its fields, feedback\.thumb"):
         Labels(FeedbackFields()).of({"thumb": "up", "text": None}, "feedback")
+
+
+def test_a_field_that_is_read_twice_is_counted_once() -> None:
+    """The label, the group and the text may be one field."""
+    fields = FeedbackFields(group="label", label="label")
+    found = parse_feedback({"text": "Fine.", "label": "good"}, fields, Labels(fields))
+    assert found.said.read == ("text", "label") and found.group == "good"

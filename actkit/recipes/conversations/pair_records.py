@@ -11,12 +11,14 @@ from typing import Any
 from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, in_short, own_python
 from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.field_names import leaves
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import look_ahead, read_records
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.rejections import remedy
 from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged
+from actkit.recipes.conversations.judged_shapes import LISTS
 from actkit.recipes.conversations.named_fields import check_named, fields_shown
 from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
 from actkit.recipes.conversations.ranked import Ranked
@@ -128,13 +130,26 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
     if objects:
         reason = why_no_pair(Fields(objects[0], names))
         hint = f"{reason.field}: {reason.reason}; " if reason.field else hint
-        hint = _by_number(objects) or _by_score(objects, path) or hint
+        hint = _by_grade(objects[0]) or _by_number(objects) or _by_score(objects, path) or hint
     elif reasons and (mend := remedy(reasons[0].reason)) is not None:
         hint = f"{mend}; "
     return InputError(
         f"{name_of(path)}: no preference pairs in its first {len(looked_at)} records{seen}",
         f"{hint}actkit docs shapes lists what is read (trl, chatml, hh, sharegpt, …)",
     )
+
+
+def _by_grade(record: Mapping[str, Any]) -> str | None:
+    """The option that ranks a record's answers by a number which each of them has; None where they have none."""
+    for answers in LISTS:
+        given = record.get(answers)
+        rows = given if isinstance(given, list) and len(given) > 1 and isinstance(given[0], Mapping) else []
+        if rows and any(text in rows[0] for text in OBJECT_TEXT):
+            grades = [name for name, value in leaves(rows[0]).items() if _is_score(value)]
+            if grades:
+                best = next((name for name in grades if SCORED.search(name)), grades[0])
+                return f"--preference-field {shlex.quote(best)} ranks {in_short(answers)} by that number of each; "
+    return None
 
 
 def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
