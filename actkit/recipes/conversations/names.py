@@ -41,7 +41,8 @@ TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
 UNREADABLE = (
     *("document", "documents", "retrieved_documents", "retrieved_context", "passage", "passages", "paragraph"),
-    *("contexts", "background", "knowledge", "evidence"),
+    *("contexts", "ctx", "ctxs", "reference_contexts", "retrieved_contexts", "retrieved_passages", "retrieved_docs"),
+    *("source_document", "source_documents", "background", "knowledge", "evidence"),
     *("article", "premise", "persona", "personas", "personality", "scenario", "instructions"),
     *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
 )

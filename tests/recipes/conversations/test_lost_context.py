@@ -19,7 +19,17 @@ DIALOGUE = "\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: Name a fruit.\n\nAssis
 
 
 @pytest.mark.parametrize(
-    "name", ["System", "SYSTEM_PROMPT", "system prompt", "systemPrompt", "chatHistory", "contexts"]
+    "name",
+    [
+        "System",
+        "SYSTEM_PROMPT",
+        "system prompt",
+        "systemPrompt",
+        "chatHistory",
+        "contexts",
+        "ctxs",
+        "retrieved_contexts",
+    ],
 )
 def test_a_name_in_another_spelling_is_no_way_to_lose_it(name: str) -> None:
     with pytest.raises(RecordError) as caught:
