@@ -86,7 +86,7 @@ def test_every_place_that_the_page_names_is_there() -> None:
 
 
 def test_every_line_that_is_added_has_its_place() -> None:
-    table = PAGE.partition("## Where what is added")[2].partition("\n## ")[0]
+    table = PAGE.partition("## Where to add what")[2].partition("\n## ")[0]
     places = re.findall(r"`(\w+)` of `([\w/]+\.py)`", table)
     assert len(places) >= 8
     for name, path in places:

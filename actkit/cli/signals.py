@@ -91,7 +91,7 @@ def _kept(out: Path) -> str | None:
     found = [manifest for path in (out, *tasks) for manifest in manifests(partial_of(path), task)[0]]
     if not found:
         return None
-    where = f"{out.name}.*-of-*.partial" if tasks else partial_of(out)
+    where = partial_of(Path(f"{out.name}.*-of-*")) if tasks else partial_of(out)
     shards = "1 finished shard" if len(found) == 1 else f"{len(found):,} finished shards"
     return f"{shards} of {sum(manifest.progress.read for manifest in found):,} records are kept in {where}"
 

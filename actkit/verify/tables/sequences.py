@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import Ints, keys_of
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import Bools, Sequences, columns_of
@@ -182,16 +183,16 @@ def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, in
     findings.count("counts", len(counts))
     if counts["read"] != counts["written"] + counts["rejected"]:
         parts = f"{counts['written']:,} written and {counts['rejected']:,} rejected"
-        findings.wrong("counts", "run.json", f"{counts['read']:,} read are not {parts}")
+        findings.wrong("counts", RUN_FILE, f"{counts['read']:,} read are not {parts}")
     found = {"written": totals.written, "rejected": totals.rejected, "truncated": totals.truncated}
     found |= {name: getattr(totals, name) for name in ("special_in_text", "unknown_in_text", "sinks")}
     found |= {name: rows.get(name, 0) for name in ("sequences", "tokens")}
     for name, count in found.items() if totals.whole else ():
         if count != counts[name]:
-            findings.wrong("counts", "run.json", f"counts.{name} is {counts[name]:,}, but the tables have {count:,}")
+            findings.wrong("counts", RUN_FILE, f"counts.{name} is {counts[name]:,}, but the tables have {count:,}")
     reasons = sum(facts["rejected_reasons"].values())
     if reasons != counts["rejected"]:
-        findings.wrong("counts", "run.json", f"reasons for {reasons:,} of {counts['rejected']:,} rejected records")
+        findings.wrong("counts", RUN_FILE, f"reasons for {reasons:,} of {counts['rejected']:,} rejected records")
 
 
 def _check_parents(table: pa.Table, found: Sequences, wrong: Callable[[Bools, str], bool]) -> None:
