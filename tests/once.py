@@ -1,7 +1,7 @@
 """What is the same in every test, and costs more than most of them, is done once; `conftest.py` puts it in place.
 
-No test that goes this way claims any of it: `runs/test_atomic_files.py` sees what is on disk before it is renamed, and
-`pipeline/tokens/test_templates.py` starts processes of its own.
+No test that goes this way claims any of it: `runs/test_atomic_files.py` sees what is on disk before it is renamed;
+`pipeline/tokens/test_templates.py` starts processes of its own; `backends/test_model_files.py` cuts files short.
 """
 
 import os
@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 
+from actkit.backends import Description, hugging_face
 from actkit.pipeline.tokens import templates
 
 
@@ -25,4 +26,20 @@ def templates_in_one_process(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(templates, "TemplateProcess", lambda: of(os.getpid()))
 
 
-IN_PLACE: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (on_disk_in_time, templates_in_one_process)
+def sizes_once(patch: pytest.MonkeyPatch) -> None:
+    """The bytes that a model's weights should have are found once: a model without memory is made for it."""
+    usual = hugging_face.whole_bytes
+
+    def whole_bytes(description: Description) -> int:
+        config = description.config
+        key = (type(config), config.to_json_string(use_diff=False), description.spec.dtype)
+        if key not in SIZES:
+            SIZES[key] = usual(description)
+        return SIZES[key]
+
+    patch.setattr(hugging_face, "whole_bytes", whole_bytes)
+
+
+SIZES: dict[object, int] = {}
+"""Class and text of a configuration, and a dtype → bytes."""
+IN_PLACE: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (on_disk_in_time, templates_in_one_process, sizes_once)

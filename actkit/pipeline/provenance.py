@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
         "ended": round(time.time(), 3),
         "sessions": run.sessions,
         "notes": progress.notes,
-        "versions": _versions(),
+        "versions": dict(_versions()),
         "fingerprint": dict(fingerprint),
     }
 
@@ -108,8 +109,9 @@ def _about_model(model: Model) -> dict[str, object]:
     }
 
 
-def _versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape the numbers."""
+@cache
+def _versions() -> Mapping[str, str]:
+    """Versions of Python and of the packages that shape the numbers; they stay while a process runs."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -288,6 +288,7 @@ def test_the_input_that_had_nothing_is_named(arguments: list[str], says: str, hi
 # Help
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("columns", [40, 60, 80, 100])
 @pytest.mark.parametrize("command", ["dpo", "reward-detect", "sae-extract"])
 def test_help_has_every_option_whole_however_narrow_the_terminal_is(
