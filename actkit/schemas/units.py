@@ -24,122 +24,54 @@ CORRELATION, PROBABILITY = "correlation, -1 to 1", "probability, 0 to 1"
 NATS, NATS_A_TOKEN = "nats", "nats per token"
 DEVIATIONS = "pooled standard deviations"
 
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
+_COLUMNS: Mapping[str, str] = {
     TOKENS: (
-        "n_tokens",
-        "n_truncated",
-        "n_kept",
-        "n_special_in_text",
-        "n_unknown",
-        "chosen_length",
-        "rejected_length",
-        "n_positions",
-        "chosen_response_positions",
-        "rejected_response_positions",
+        "n_tokens n_truncated n_kept n_special_in_text n_unknown chosen_length rejected_length n_positions "
+        "chosen_response_positions rejected_response_positions"
     ),
     POSITION: (
-        "position",
-        "start",
-        "response_start",
-        "feature_positions",
-        "chosen_divergence",
-        "rejected_divergence",
-        "chosen_response_start",
-        "rejected_response_start",
+        "position start response_start feature_positions chosen_divergence rejected_divergence chosen_response_start "
+        "rejected_response_start"
     ),
-    CHARACTERS: ("char_offset", "char_start", "char_end"),
-    "lines of the source, 1-based": ("line",),
-    "blocks of the model, 0-based": ("layer",),
+    CHARACTERS: "char_offset char_start char_end",
+    "lines of the source, 1-based": "line",
+    "blocks of the model, 0-based": "layer",
     MODEL: (
-        "mean_norm",
-        "divergence_diff_norm",
-        "response_diff_norm",
-        "diff_norm",
-        "norm",
-        "value",
-        "unit_norm",
-        "sink_norm",
-        "direction",
-        "vector",
+        "mean_norm divergence_diff_norm response_diff_norm diff_norm norm value unit_norm sink_norm direction vector"
     ),
-    FEATURE: (
-        "feature_activations",
-        "mean_positive",
-        "mean_negative",
-        "activation_strength",
-    ),
+    FEATURE: "feature_activations mean_positive mean_negative activation_strength",
     SHARE: (
-        "density",
-        "active_rate_positive",
-        "active_rate_negative",
-        "accuracy_train",
-        "accuracy_heldout",
-        "accuracy_heldout_low",
-        "accuracy_heldout_high",
-        "pair_accuracy",
-        "opposite",
-        "share_right",
-        "anti_steerable",
+        "density active_rate_positive active_rate_negative accuracy_train accuracy_heldout accuracy_heldout_low "
+        "accuracy_heldout_high pair_accuracy opposite share_right anti_steerable"
     ),
     AUROC: (
-        "auroc",
-        "auroc_low",
-        "auroc_high",
-        "auroc_heldout",
-        "auroc_heldout_low",
-        "auroc_heldout_high",
-        "auroc_length_adjusted",
-        "auroc_within_group",
-        "auroc_train",
-        "auroc_validation",
-        "auroc_transfer",
-        "auroc_transfer_validation",
-        "auroc_length_only",
-        "choice_score",
-        "choice_error",
-        "shuffled_low",
-        "shuffled_high",
-        "random_low",
-        "random_high",
+        "auroc auroc_low auroc_high auroc_heldout auroc_heldout_low auroc_heldout_high auroc_length_adjusted "
+        "auroc_within_group auroc_train auroc_validation auroc_transfer auroc_transfer_validation auroc_length_only "
+        "choice_score choice_error shuffled_low shuffled_high random_low random_high"
     ),
     COSINE: (
-        "cosine",
-        "divergence_cosine",
-        "response_cosine",
-        "pairwise_cosine",
-        "split_half_cosine",
-        "cosine_mean_diff",
-        "cosine_pca",
-        "cosine_logistic",
+        "cosine divergence_cosine response_cosine pairwise_cosine split_half_cosine cosine_mean_diff cosine_pca "
+        "cosine_logistic"
     ),
-    CORRELATION: ("correlation", "spearman_length"),
-    PROBABILITY: ("p_value", "p_largest"),
-    "false-discovery rate, 0 to 1": ("q_value",),
-    "share of the activations' mean norm": ("relative_norm",),
-    DEVIATIONS: ("cohens_d", "cohens_d_validation"),
-    NATS: ("logprob", "words_positive", "words_negative"),
+    CORRELATION: "correlation spearman_length",
+    PROBABILITY: "p_value p_largest",
+    "false-discovery rate, 0 to 1": "q_value",
+    "share of the activations' mean norm": "relative_norm",
+    DEVIATIONS: "cohens_d cohens_d_validation",
+    NATS: "logprob words_positive words_negative",
     NATS_A_TOKEN: (
-        "kl",
-        "delta_nll",
-        "delta_nll_low",
-        "delta_nll_high",
-        "effect",
-        "low",
-        "high",
-        "effect_minus_control",
-        "control_low",
-        "control_high",
-        "delta_positive",
-        "delta_negative",
+        "kl delta_nll delta_nll_low delta_nll_high effect low high effect_minus_control control_low control_high "
+        "delta_positive delta_negative"
     ),
-    "nats per token, per unit of strength": ("slope", "slope_low", "slope_high"),
-    "the difference measured at the layer; of project-out a share": ("strength",),
-    "pairs": ("n_pairs", "n_train", "n_heldout"),
-    "prompts or texts": ("n",),
-    "stems": ("n_stems",),
-    "controls": ("n_controls",),
+    "nats per token, per unit of strength": "slope slope_low slope_high",
+    "the difference measured at the layer; of project-out a share": "strength",
+    "pairs": "n_pairs n_train n_heldout",
+    "prompts or texts": "n",
+    "stems": "n_stems",
+    "controls": "n_controls",
 }
-UNITS: Mapping[str, str] = {name: unit for unit, names in _COLUMNS.items() for name in names}
+"""Unit → the columns that have it, in whatever table."""
+UNITS: Mapping[str, str] = {name: unit for unit, names in _COLUMNS.items() for name in names.split()}
 BY_TABLE: Mapping[tuple[str, str], str] = {
     ("activations", "activation"): MODEL,
     ("pooled_activations", "activation"): MODEL,

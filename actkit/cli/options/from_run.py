@@ -29,22 +29,8 @@ FromRun: TypeAlias = Annotated[
 ]
 NOT_OF_ROWS = frozenset(
     (
-        "from_run",
-        "out",
-        "output",
-        "overwrite",
-        "export",
-        "report",
-        "quiet",
-        "json",
-        "config",
-        "preset",
-        "profile",
-        "use_hooks",
-        "verbose",
-        "log_level",
-        "steer",
-    )
+        "from_run out output overwrite export report quiet json config preset profile use_hooks verbose log_level steer"
+    ).split()
 )
 """Options that change how a run proceeds or what follows it, and none of its rows."""
 NOT_FROM = {

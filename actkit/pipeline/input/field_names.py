@@ -3,12 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+
 DEEPEST = 6
 """Parts of a path."""
 MOST = 200
 """Paths of one record: an object may have a key for each of a million words."""
 WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
 """Names of who speaks and of what is said, in any form of a message."""
+KNOWN = frozenset(
+    (
+        "text content document story body sentence sentences review comment title passage input output target source "
+        "prompt question query instruction messages conversation conversations dialogue dialog context system "
+        "history tools response answer completion chosen rejected prompt_id response_0 response_1 answers "
+        "completions responses label labels class category feedback rating score sentiment stars grade kto_tag "
+        "helpfulness toxicity toxic positive negative anchor claim statement stem template sentence1 sentence2 "
+        "premise hypothesis id idx index group question_id message_id comment_id text_id url date author user"
+    ).split()
+)
+"""In small letters, `_` for a blank or a hyphen."""
 
 
 def is_message(value: Any) -> bool:
@@ -54,89 +66,6 @@ def _is_columns(value: Mapping[Any, Any]) -> bool:
     """Whether an object holds a list for each of its names, as `datasets` writes a list of objects."""
     lists = [cell for cell in value.values() if cell is not None]
     return len(value) > 1 and all(map(_is_list, lists)) and len(set(map(len, lists))) == 1
-
-
-KNOWN = frozenset(
-    [
-        "text",
-        "content",
-        "document",
-        "story",
-        "body",
-        "sentence",
-        "sentences",
-        "review",
-        "comment",
-        "title",
-        "passage",
-        "input",
-        "output",
-        "target",
-        "source",
-        "prompt",
-        "question",
-        "query",
-        "instruction",
-        "messages",
-        "conversation",
-        "conversations",
-        "dialogue",
-        "dialog",
-        "context",
-        "system",
-        "history",
-        "tools",
-        "response",
-        "answer",
-        "completion",
-        "chosen",
-        "rejected",
-        "prompt_id",
-        "response_0",
-        "response_1",
-        "answers",
-        "completions",
-        "responses",
-        "label",
-        "labels",
-        "class",
-        "category",
-        "feedback",
-        "rating",
-        "score",
-        "sentiment",
-        "stars",
-        "grade",
-        "kto_tag",
-        "helpfulness",
-        "toxicity",
-        "toxic",
-        "positive",
-        "negative",
-        "anchor",
-        "claim",
-        "statement",
-        "stem",
-        "template",
-        "sentence1",
-        "sentence2",
-        "premise",
-        "hypothesis",
-        "id",
-        "idx",
-        "index",
-        "group",
-        "question_id",
-        "message_id",
-        "comment_id",
-        "text_id",
-        "url",
-        "date",
-        "author",
-        "user",
-    ]
-)
-"""In small letters, `_` for a blank or a hyphen."""
 
 
 def is_known(name: str) -> bool:
