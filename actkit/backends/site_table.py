@@ -12,7 +12,7 @@ def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
     """Name of a hook point → its site, for all of `NATIVE` that the architecture has.
 
     Left out is what `misnamed` is. Common architectures are looked up in `sites.json`, which is written from
-    TransformerLens's adapters and tested against them (`python -m actkit.backends.transformer_lens` writes it anew):
+    TransformerLens's adapters and tested against them (`python -m tests.backends.made_sites` writes it anew):
     importing TransformerLens costs seconds. The others, and those whose layout depends on the configuration, ask the
     adapters.
     """

@@ -6,7 +6,6 @@ second norm. Post-norm architectures (Gemma 2, OLMo 2) and parallel ones (GPT-Ne
 """
 
 import copy
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,31 +15,11 @@ from unittest.mock import patch
 import torch
 
 from actkit.backends import partial_load as depth
-from actkit.backends.sites import NATIVE, Site, misnamed
+from actkit.backends.sites import Site, misnamed
 from actkit.errors import ModelError, in_short
 
 if TYPE_CHECKING:
     from actkit.backends.model import Description
-
-TABLE = {
-    "GPT2LMHeadModel": "gpt2",
-    "LlamaForCausalLM": "llama",
-    "MistralForCausalLM": "mistral",
-    "MixtralForCausalLM": "mixtral",
-    "GemmaForCausalLM": "gemma",
-    "Gemma2ForCausalLM": "gemma2",
-    "Gemma3ForCausalLM": "gemma3_text",
-    "Qwen2ForCausalLM": "qwen2",
-    "Qwen3ForCausalLM": "qwen3",
-    "PhiForCausalLM": "phi",
-    "Phi3ForCausalLM": "phi3",
-    "Olmo2ForCausalLM": "olmo2",
-    "OPTForCausalLM": "opt",
-    "GPTJForCausalLM": "gptj",
-    "BloomForCausalLM": "bloom",
-}
-"""Architectures in `sites.json`. Not here: those whose layout a configuration decides, such as GPT-NeoX and Falcon
-(parallel or not), and those that scale what they add to the residual stream, such as Granite."""
 
 SWITCHED_OFF = ("hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in", "attn.hook_result")
 """Ends of the names of hook points that TransformerLens computes only where a setting of the model says so."""
@@ -77,19 +56,6 @@ def block_sites(config: Any, architecture: str, names: Sequence[str]) -> Mapping
     blocks = mapped["blocks"]
     found = {name: _resolve(blocks, name, f"{blocks.name}.{{layer}}") for name in names}
     return {name: site for name, site in found.items() if site is not None}
-
-
-def sites_table() -> str:
-    """The text of `sites.json`: hook point → module path and side, for architectures that always have one layout."""
-    from transformers import AutoConfig
-
-    table = {}
-    for architecture, model_type in TABLE.items():
-        config = AutoConfig.for_model(model_type, num_hidden_layers=2)
-        table[architecture] = {
-            name: [site.path, site.side] for name, site in block_sites(config, architecture, NATIVE).items()
-        }
-    return json.dumps(table, indent=1) + "\n"
 
 
 def hook_names(description: "Description") -> tuple[str, ...]:
@@ -206,9 +172,3 @@ def _placeholder_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")), unk_token="a", eos_token="a"
     )
-
-
-if __name__ == "__main__":
-    from pathlib import Path
-
-    Path(__file__).with_name("sites.json").write_text(sites_table(), encoding="utf-8")

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from actkit.backends import bridged, describe, hugging_face, load, transformer_lens
+from actkit.backends import bridged, describe, hugging_face, load
 from actkit.backends.masks import TREE_MODELS
 from actkit.backends.model import Description, Model
 from actkit.backends.partial_load import LAYERS_STAND_ALONE
 from actkit.config import ModelSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
+from tests.backends.made_sites import SITES, sites_table
 from tests.conftest import ARCHITECTURES, PARALLEL, SCALED, VOCABULARY, relative_error
 from tests.matrix import save
 
@@ -228,8 +229,7 @@ def test_a_hook_point_fires_exactly_once(times: int, model_dir: ModelDir, monkey
 
 def test_sites_table_is_what_transformer_lens_says() -> None:
     """sites.json, which spares the import of TransformerLens, is what its adapters say today."""
-    table = Path(transformer_lens.__file__).with_name("sites.json").read_text(encoding="utf-8")
-    assert table == transformer_lens.sites_table(), "run python -m actkit.backends.transformer_lens"
+    assert SITES.read_text(encoding="utf-8") == sites_table(), "run python -m tests.backends.made_sites"
 
 
 def test_attention_patterns_come_through_the_bridge(model_dir: ModelDir) -> None:

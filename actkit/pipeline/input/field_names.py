@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-
 DEEPEST = 6
 """Parts of a path."""
 MOST = 200
