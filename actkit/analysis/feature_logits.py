@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from actkit.analysis.extreme_products import Others, extremes
 from actkit.backends.kernel_choice import FASTER_IN_BFLOAT16, bfloat16_speed
+from actkit.backends.saes.extreme_products import Others, extremes
 from actkit.backends.saes.sae import Sae
 from actkit.runs.reader import Ints
 from actkit.schemas import arrow_schema

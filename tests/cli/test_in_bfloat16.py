@@ -51,7 +51,7 @@ def test_features_found_in_bfloat16_are_float32s(actkit: Run, monkeypatch: pytes
 
 
 def test_what_is_not_in_bfloat16_is_said(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a processor that is no faster in it, and of an SAE whose features compete."""
+    """On a processor that is no faster in it, and of an SAE of which a large share is active."""
     saved(Path("topk"), "TopK", {"hook_name": "blocks.1.hook_resid_post"}, d_in=192, k=5)
     asked = (
         "capture",

@@ -11,10 +11,10 @@ The result is `encode`'s, and the matrix of all features is gone over once, wher
 
 In bfloat16 the product only finds what may be active: a column added to both factors raises each number by the most
 that rounding can have lowered it, so that none is missed. Pre-activations of what is found are computed again in
-float32, one by one, so that features and activations are float32's.
+float32, one by one, so that features and activations are float32's. Of TopK, where features depend on each other, the
+largest are found so (`extreme_products`); in float32 its own `encode` takes little longer.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from actkit.backends.saes.active import Active, nonzeros
+from actkit.backends.saes.extreme_products import Others, extremes, products_at
 
 BY_THEMSELVES = {
     "standard": "b_enc",
@@ -67,23 +68,25 @@ def sparse_encoder(
 ) -> Callable[[torch.Tensor], Active | None] | None:
     """Make the function that finds the active features of rows [n, d_in], which `taken` moves to the SAE's device.
 
-    That function returns None for rows that only `encode` can handle, such as those with a NaN. Where a feature's
-    activation depends on other features, as TopK's does, there is no such function: None.
+    That function returns None for rows that only `encode` can handle, such as those with a NaN. There is none, None,
+    for an SAE that is not known here.
     """
     if not _is_known(sae):
         return None
-    encoder = _encoder(sae)
-    product = _in_bfloat16(encoder) if in_bfloat16 else _in_float32(encoder)
+    is_topk = sae.cfg.architecture() == "topk"
+    made = _largest_alone(sae, in_bfloat16) if is_topk else _by_themselves(_encoder(sae), in_bfloat16)
+    if made is None:
+        return None
+    found_in, largest = made
 
     @torch.no_grad()
     def active(x: torch.Tensor) -> Active | None:
         if sae.hook_sae_acts_pre._forward_hooks or sae.hook_sae_acts_post._forward_hooks:
             return None  # whoever hooked an SAE in memory means to change what it encodes
         rows = sae.process_sae_in(taken(x))
-        if not float(rows.norm(dim=1).max()) * encoder.largest < LARGEST:
+        if not float(rows.norm(dim=1).max()) * largest < LARGEST:
             return None
-        at, ids, pre = product(rows)
-        values = encoder.values(pre, ids)
+        at, ids, values = found_in(rows)
         on = values > 0
         return Active(at[on].to(x.device), ids[on].to(x.device), values[on].to(x.device))
 
@@ -94,7 +97,48 @@ def _is_known(sae: Any) -> bool:
     """Whether `encode` is one of SAELens's own that were read for this, and not a derived class's or a caller's."""
     kind = type(sae)
     own = kind.__module__.startswith("sae_lens.") and "Training" not in kind.__name__ and "encode" not in vars(sae)
+    if sae.cfg.architecture() == "topk":
+        return own and type(sae.activation_fn).__name__ == "TopK"
     return own and sae.cfg.architecture() in BY_THEMSELVES and isinstance(sae.activation_fn, torch.nn.ReLU)
+
+
+Found = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""Rows [n, d_in] → row, id and activation [m] each, row after row, by id within a row; zero or less is not active."""
+
+
+def _by_themselves(encoder: "_Encoder", in_bfloat16: bool) -> tuple[Found, float]:
+    """What finds features that depend on their own pre-activation alone, and the largest norm of their weights."""
+    product = _in_bfloat16(encoder) if in_bfloat16 else _in_float32(encoder)
+
+    def found(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        at, ids, pre = product(rows)
+        return at, ids, encoder.values(pre, ids)
+
+    return found, encoder.largest
+
+
+def _largest_alone(sae: Any, in_bfloat16: bool) -> tuple[Found, float] | None:
+    """The same for TopK, whose k largest pre-activations are active; None where `encode` takes less time.
+
+    Bias and scale are multiplied into one more copy of the weights, so that nothing is added to a product.
+    """
+    k, d_sae = int(sae.cfg.k), sae.W_enc.shape[1]
+    if not in_bfloat16 or k > MOST_FOUND * d_sae:
+        return None
+    columns = torch.cat([sae.W_enc.detach().T, sae.b_enc.detach()[:, None]], 1)
+    if sae.cfg.rescale_acts_by_decoder_norm:
+        columns = columns * sae.W_dec.detach().norm(dim=-1)[:, None]
+    others = Others.of(columns, in_bfloat16)
+
+    def found(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+        norms = rows.norm(dim=1, keepdim=True)
+        values, ids = extremes(rows / norms, others, k, ("top",))["top"]
+        ids, order = ids.to(rows.device).sort(dim=1)
+        values = (values.to(rows.device) * norms).gather(1, order)
+        return torch.arange(len(rows), device=rows.device).repeat_interleave(k), ids.flatten(), values.flatten()
+
+    return found, float(columns.norm(dim=1).max())
 
 
 def _encoder(sae: Any) -> _Encoder:
@@ -146,15 +190,3 @@ def _in_bfloat16(encoder: _Encoder) -> Product:
         return at, ids, products_at(rows, columns, at, ids)
 
     return product
-
-
-def products_at(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """The products of rows [n, d_in] with columns [d_sae, d_in] at these places alone."""
-    ends = torch.cumsum(torch.bincount(at, minlength=len(rows)), 0)
-    starts = torch.cat([ends.new_zeros(1), ends])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        zeros = torch.zeros(len(ids), device=rows.device)
-        places = torch.sparse_csr_tensor(starts, ids, zeros, (len(rows), len(columns)), check_invariants=False)
-        found: torch.Tensor = torch.sparse.sampled_addmm(places, rows, columns.T, beta=0.0).values()
-    return found

@@ -18,6 +18,7 @@ from tests.backends.saes.test_kinds import K, saved
 from tests.pipeline.reducers.test_features import kept
 
 D_IN, D_SAE, N = 40, 4096, 60
+K_OF_MANY = 16
 KINDS = ("Standard", "Gated", "JumpReLU", "Transcoder", "JumpReLUTranscoder")
 
 
@@ -86,6 +87,30 @@ def test_bfloat16_alone_would_miss_some(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sparse_encode, "STEP", 0.0)
     _, gone, error = missed(folder, "bfloat16")
     assert gone > 0 and error < 1e-5
+
+
+def topk(path: Path, scaled: bool, lowered: float = 0.0) -> Path:
+    """A random TopK SAE; lowered biases leave some tokens fewer features above zero than k."""
+    from safetensors.torch import load_file, save_file
+
+    options = {"k": K_OF_MANY, "rescale_acts_by_decoder_norm": scaled}
+    saved(path, "TopK", d_in=D_IN, d_sae=D_SAE, **options)
+    weights = load_file(path / "sae_weights.safetensors")
+    weights["b_enc"] -= lowered
+    save_file(weights, path / "sae_weights.safetensors")
+    return path
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_largest_alone_are_those_of_encode(scaled: bool, tmp_path: Path) -> None:
+    path = topk(tmp_path / "sae", scaled)
+    assert load(path, "float32").active is None, "its own encode takes about as long"
+    active, gone, error = missed(path, "bfloat16")
+    assert active == N * K_OF_MANY and gone == 0 and error < 1e-5
+    pre = rows() @ load(path, "float32").weights["W_enc"]
+    few = topk(tmp_path / "few", scaled, float(pre.quantile(1 - 4 / D_SAE)))
+    active, gone, error = missed(few, "bfloat16")
+    assert 0 < active < N * K_OF_MANY and gone == 0 and error < 1e-5
 
 
 def test_where_much_is_active_the_product_is_float32s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

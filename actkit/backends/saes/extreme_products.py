@@ -7,16 +7,14 @@
 So the result is that of all products in float32, one by one, whatever they are found in, on whatever device.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from actkit.analysis.contexts import rank_within, stable_order
 from actkit.backends.kernels import fast_products
 from actkit.backends.saes.active import nonzeros
-from actkit.backends.saes.sparse_encode import products_at
 
 GROUP = 16
 ELEMENTS = 1 << 24
@@ -29,6 +27,7 @@ OF_SUM = 2.0**-23
 """Twice the most that an addition in float32 rounds by, as a share of the vectors' norms: of both ways to add up."""
 OF_STORED = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
 """Twice the most that a product is rounded by when it is stored, as a share of it."""
+SIGNS = {"top": 1, "bottom": -1}
 Ends = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """`top` and `bottom`: values and ids [m, k], the furthest first; of equal ones the first comes first."""
 
@@ -59,15 +58,18 @@ class Others:
         return cls(vectors, torch.bfloat16 if in_bfloat16 else torch.float32, low, slack * 1.01)
 
 
-def extremes(units: torch.Tensor, others: Others, k: int) -> Ends:
-    """The `k` largest and smallest products of unit vectors [m, width] with the others; all where there are fewer."""
+def extremes(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str] = tuple(SIGNS)) -> Ends:
+    """The `k` largest and smallest products of unit vectors [m, width] with the others; all where there are fewer.
+
+    `wanted` are `top`, `bottom` or both.
+    """
     n = len(others.vectors)
     waiting = list(_slices(len(units), max(min(ELEMENTS // max(n, 1), TOGETHER) // 8 * 8, 1)))[::-1]
     found: list[Ends] = []
     with torch.inference_mode(), fast_products():
         while waiting:
             some = waiting.pop()
-            ends = _ends(units[some], others, min(k, n))
+            ends = _ends(units[some], others, min(k, n), wanted)
             if ends is not None:
                 found.append(ends)
             else:
@@ -75,17 +77,18 @@ def extremes(units: torch.Tensor, others: Others, k: int) -> Ends:
                 waiting += [slice(middle, some.stop), slice(some.start, middle)]
     return {
         end: (torch.cat([each[end][0] for each in found]), torch.cat([each[end][1] for each in found]))
-        for end in ("top", "bottom")
+        for end in wanted
     }
 
 
-def _ends(units: torch.Tensor, others: Others, k: int) -> Ends | None:
-    """Both ends; None where so much may be furthest that fewer vectors are to be looked at together."""
+def _ends(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str]) -> Ends | None:
+    """The ends; None where so much may be furthest that fewer vectors are to be looked at together."""
     products = _products(units, others)
     lost = float(_lost(units, others.found_in == torch.bfloat16).max())
     slack = (others.slack[:, 0] * lost + others.slack[:, 1])[:, None]
     ends: Ends = {}
-    for end, sign in (("top", 1), ("bottom", -1)):
+    for end in wanted:
+        sign = SIGNS[end]
         found = _found(products, slack, k, sign)
         if found is None:
             return None
@@ -141,21 +144,35 @@ def _of_groups(values: torch.Tensor, sign: int) -> torch.Tensor:
 def _in_order(
     units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, k: int, sign: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k furthest of what was found, of each unit vector; by the CPU, so that they are the same anywhere."""
+    """The k furthest of what was found, of each unit vector; on the CPU where a device may lack sparse products."""
     order = torch.argsort(columns * len(vectors) + rows)
     columns, rows = columns[order], rows[order]
-    if vectors.dtype != torch.float32 or vectors.device.type != "cpu":
+    own = rows
+    if vectors.dtype != torch.float32 or vectors.device.type not in ("cpu", "cuda"):
         distinct, own = torch.unique(rows, return_inverse=True)
-        vectors = vectors[distinct].float().cpu()
-    else:
-        own = rows
-    values = products_at(units.cpu(), vectors, columns.cpu(), own.cpu())
-    of = columns.cpu().numpy()
-    bits = (sign * values.numpy() + np.float32(0)).view(np.int32).astype(np.int64)  # 0 added to -0 is 0
-    as_ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # numbers below zero stand in the other order
-    by_value = stable_order((of << 32) + (0x7FFFFFFF - as_ordered))
-    first = torch.from_numpy(by_value[rank_within(of[by_value]) < k])
-    return values[first].view(-1, k), rows.cpu()[first].view(-1, k)
+        units, vectors, columns, own, rows = (
+            each.cpu() for each in (units, vectors[distinct].float(), columns, own, rows)
+        )
+    values = products_at(units, vectors, columns, own)
+    # Two stable sorts: by value, then by vector. What comes in by id stays so where values are equal.
+    order = torch.sort(sign * values, descending=True, stable=True).indices
+    order = order[torch.sort(columns[order], stable=True).indices]
+    counts = torch.bincount(columns, minlength=len(units))
+    rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[columns[order]]
+    first = order[rank < k].cpu()
+    return values.cpu()[first].view(-1, k), rows.cpu()[first].view(-1, k)
+
+
+def products_at(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The products of rows [n, d_in] with columns [d_sae, d_in] at these places alone."""
+    ends = torch.cumsum(torch.bincount(at, minlength=len(rows)), 0)
+    starts = torch.cat([ends.new_zeros(1), ends])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        zeros = torch.zeros(len(ids), device=rows.device)
+        places = torch.sparse_csr_tensor(starts, ids, zeros, (len(rows), len(columns)), check_invariants=False)
+        found: torch.Tensor = torch.sparse.sampled_addmm(places, rows, columns.T, beta=0.0).values()
+    return found
 
 
 def _lost(vectors: torch.Tensor, in_bfloat16: bool) -> torch.Tensor:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from actkit.analysis import extreme_products as module
-from actkit.analysis.extreme_products import Others, extremes
+from actkit.backends.saes import extreme_products as module
+from actkit.backends.saes.extreme_products import Others, extremes
 
 
 def vectors(n: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -77,3 +77,16 @@ def test_a_product_that_is_multiplied_in_less_is_found_all_the_same(monkeypatch:
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
     found = extremes(own, Others.of(others, False), 10)
     assert all(torch.equal(found[end][1], expected[end][1]) for end in ("top", "bottom"))
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_bfloat16_alone_would_miss_some(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of products that are nearly equal, one in each group, rounding decides which are largest."""
+    own, others = units(30, 64), torch.zeros(64 * module.GROUP, 64)
+    others[:: module.GROUP] = vectors(1, 64) + 1e-3 * vectors(64, 64, 2)
+    expected = extremes(own, Others.of(others, False), 10)["top"][1]
+    if not allowed:
+        monkeypatch.setattr(module, "_lost", lambda some, _: some.new_zeros(len(some)))
+        monkeypatch.setattr(module, "OF_STORED", {torch.bfloat16: 0.0})
+    found = extremes(own, Others.of(others, True), 10, ("top",))["top"][1]
+    assert torch.equal(found, expected) == allowed
