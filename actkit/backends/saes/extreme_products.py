@@ -4,7 +4,7 @@
 2. Take the largest of each GROUP of them. The k-th largest of these, less what it may be off by, is a bar that k reach.
 3. What may reach the bar, a few more than k, is multiplied again in float32, one by one, and put in order.
 
-So the result is that of all products in float32, one by one, whatever they are found in, on whatever device.
+So the result is that of all products in float32, one by one, whatever they are found in.
 """
 
 import warnings
@@ -144,16 +144,10 @@ def _of_groups(values: torch.Tensor, sign: int) -> torch.Tensor:
 def _in_order(
     units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, k: int, sign: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k furthest of what was found, of each unit vector; on the CPU where a device may lack sparse products."""
+    """The k furthest of what was found, of each unit vector; on the CPU."""
     order = torch.argsort(columns * len(vectors) + rows)
     columns, rows = columns[order], rows[order]
-    own = rows
-    if vectors.dtype != torch.float32 or vectors.device.type not in ("cpu", "cuda"):
-        distinct, own = torch.unique(rows, return_inverse=True)
-        units, vectors, columns, own, rows = (
-            each.cpu() for each in (units, vectors[distinct].float(), columns, own, rows)
-        )
-    values = products_at(units, vectors, columns, own)
+    values = _exact(units, vectors, columns, rows)
     # Two stable sorts: by value, then by vector. What comes in by id stays so where values are equal.
     order = torch.sort(sign * values, descending=True, stable=True).indices
     order = order[torch.sort(columns[order], stable=True).indices]
@@ -161,6 +155,17 @@ def _in_order(
     rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[columns[order]]
     first = order[rank < k].cpu()
     return values.cpu()[first].view(-1, k), rows.cpu()[first].view(-1, k)
+
+
+def _exact(units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """The products of these pairs [m] in float32."""
+    if vectors.device.type != "cpu":  # which may lack sparse products
+        pairs = _slices(len(rows), max(ELEMENTS // vectors.shape[1], 1))
+        return torch.cat([(units[columns[some]] * vectors[rows[some]].float()).sum(1) for some in pairs])
+    if vectors.dtype != torch.float32:
+        distinct, rows = torch.unique(rows, return_inverse=True)
+        vectors = vectors[distinct].float()
+    return products_at(units, vectors, columns, rows)
 
 
 def products_at(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
