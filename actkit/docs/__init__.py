@@ -3,24 +3,11 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-FIRST = (
-    "quickstart",
-    "dpo",
-    "capture",
-    "concept",
-    "sae-extract",
-    "feature-dataset",
-    "reward-detect",
-    "runs",
-    "files",
-    "shapes",
-    "tables",
-    "options",
-    "formats",
-    "models",
-    "statistics",
-    "python",
-    "cookbook",
+FIRST = tuple(
+    (
+        "quickstart dpo capture concept sae-extract feature-dataset reward-detect runs files shapes tables options "
+        "formats models statistics python cookbook"
+    ).split()
 )
 """Pages in the order in which they are read; the others follow by name."""
 

@@ -19,15 +19,7 @@ from actkit.verify.recompute.run import sae_spec
 
 CHANGED = ("layers", "hook_point", "seed", "directions")
 """Options that may differ from the source's."""
-MADE = (
-    "contrasts",
-    "pair_stats",
-    "directions",
-    "direction_scores",
-    "projections",
-    "feature_scores",
-    "direction_features",
-)
+MADE = tuple("contrasts pair_stats directions direction_scores projections feature_scores direction_features".split())
 
 
 def choose_again(

@@ -11,20 +11,8 @@ from actkit.cli.options.presets import beneath
 from actkit.cli.options.yaml_file import read_options
 from actkit.errors import UsageError, in_short, listed
 
-NOT_REPLAYED = (
-    "config",
-    "preset",
-    "json",
-    "quiet",
-    "overwrite",
-    "shard",
-    "engine",
-    "workers",
-    "output",
-    "use_hooks",
-    "verbose",
-    "log_level",
-    "input_alias",
+NOT_REPLAYED = tuple(
+    ("config preset json quiet overwrite shard engine workers output use_hooks verbose log_level input_alias").split()
 )
 
 

@@ -17,14 +17,7 @@ from actkit.pipeline.recipe import Job
 from actkit.runs.facts import differing
 from actkit.schemas import SCHEMA_VERSION
 
-CHANGES_NO_ROW = (
-    "out",
-    "device",
-    "device_map",
-    "sae_dtype",
-    "batch_tokens",
-    "verify",
-)
+CHANGES_NO_ROW = tuple("out device device_map sae_dtype batch_tokens verify".split())
 """Options that may differ between the beginning of a run and its continuation."""
 SHOWN = 3
 """Differences that an error names."""

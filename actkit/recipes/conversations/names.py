@@ -23,15 +23,7 @@ PROMPT = ("prompt", "instruction", "question", "query", "input", "context")
 """Names of the question, most telling first."""
 QUESTION = PROMPT[:4]
 """Those of them that are the question itself, of which one that is named rules out the others."""
-MESSAGES = (
-    "messages",
-    "conversations",
-    "conversation",
-    "context_messages",
-    "prompt_messages",
-    "trajectory",
-    "dialogue",
-)
+MESSAGES = tuple("messages conversations conversation context_messages prompt_messages trajectory dialogue".split())
 JOINED = {"instruction": ("input", "context"), "prompt": ("input",)}
 """Prompt → what is written below it, on a new line, where it is there: Alpaca, Dolly, LLaMA-Factory."""
 BEGUN = ("initial_reason_steps",)

@@ -8,19 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CHECKS = (
-    "files",
-    "checksums",
-    "schema",
-    "counts",
-    "sequences",
-    "tokens",
-    "activations",
-    "features",
-    "pooled",
-    "pairs",
-    "derived",
-)
+CHECKS = tuple("files checksums schema counts sequences tokens activations features pooled pairs derived".split())
 """The kinds of checks, in the order in which they are shown."""
 
 

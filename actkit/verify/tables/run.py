@@ -28,17 +28,10 @@ from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, column
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 
-BY_SHARD = (
-    "sequences",
-    "tokens",
-    "activations",
-    "features",
-    "pooled_features",
-    "pooled_activations",
-    "pairs",
-    "steered_texts",
-    "logprobs",
-    "rejected",
+BY_SHARD = tuple(
+    (
+        "sequences tokens activations features pooled_features pooled_activations pairs steered_texts logprobs rejected"
+    ).split()
 )
 """Tables that are checked shard by shard, in this order."""
 OF_RECORDS = {"pairs": "pairs", "steered_texts": "sequences"}

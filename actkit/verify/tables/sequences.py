@@ -14,21 +14,11 @@ from actkit.runs.reader import Ints, keys_of
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import Bools, Sequences, columns_of
 
-OF_SEQUENCES = (
-    "sequence_id",
-    "record_id",
-    "line",
-    "parent_id",
-    "start",
-    "n_tokens",
-    "n_truncated",
-    "response_start",
-    "n_kept",
-    "char_offset",
-    "n_special_in_text",
-    "n_unknown",
-    "chunk",
-    "text",
+OF_SEQUENCES = tuple(
+    (
+        "sequence_id record_id line parent_id start n_tokens n_truncated response_start n_kept char_offset "
+        "n_special_in_text n_unknown chunk text"
+    ).split()
 )
 COUNTED = {"truncated": "n_truncated", "special_in_text": "n_special_in_text", "unknown_in_text": "n_unknown"}
 """Counter → the column that says that a record is in it."""
