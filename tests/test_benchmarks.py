@@ -95,7 +95,7 @@ def test_the_loop_is_held_against_the_model_on_the_same_batches(command: str, tm
     assert loop.run(command, tmp_path / "first.jsonl", tmp_path / "again") < tokens
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow  # documents of more than a thousand tokens
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_actkit_and_the_script_agree_on_longer_works(dtype: str, tmp_path: Path) -> None:
     size = longer.Size(8, 64, 4, 2, 96, (512, 1024), documents=2, tokens=1300)

@@ -22,13 +22,14 @@ def test_the_most_often_active_together_are_those_of_counting(
     lengths = np.array([len(token) for token in tokens])
     ids = np.concatenate(tokens).astype(np.int32)
     counts = np.bincount(ids, minlength=d_sae)
+    active = [set(token.tolist()) for token in tokens]
     found = co_active(ids, lengths, d_sae).to_pylist()
     assert len(found) == d_sae and 10 < sum(row is not None for row in found) < d_sae
     for feature, row in enumerate(found):
         if counts[feature] < 10:
             assert row is None
             continue
-        both = {other: sum(feature in token and other in token for token in tokens) for other in range(d_sae)}
+        both = {other: sum({feature, other} <= each for each in active) for other in range(d_sae)}
         best = sorted((other for other in both if both[other] and other != feature), key=lambda o: (-both[o], o))[:8]
         assert [partner["feature_id"] for partner in row] == best
         for partner in row:

@@ -44,6 +44,12 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished
     return cache(lambda name: dataset_run(tmp_path_factory.mktemp("stats"), records, context_size=40, **OPTIONS[name]))
 
 
+@cache
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """The table of a run, which many tests look at."""
+    return list(pq.read_table(run / "feature_stats").to_pylist())
+
+
 def documents_of(sequences: pd.DataFrame) -> dict[int, str]:
     """The documents, put together from their chunks."""
     found: dict[int, str] = {}
@@ -89,7 +95,7 @@ def strongest_of(rows: pd.DataFrame) -> dict[tuple[str, int], list[dict[str, Any
 def test_the_table_is_what_brute_force_finds(run_of: Callable[[str], Finished], name: str) -> None:
     finished = run_of(name)
     rows = brute_force(finished.path)
-    stats = pq.read_table(finished.path / "feature_stats").to_pylist()
+    stats = rows_of(finished.path)
     by_feature = {(stat["sae"], stat["feature_id"]): stat for stat in stats}
     figures = rows.groupby(["sae", "feature_ids"]).agg(
         n=("activation", "size"), mean=("activation", "mean"), max=("activation", "max"), of=("n_tokens", "first")
@@ -133,7 +139,7 @@ def test_histograms_are_numpys_and_random_tokens_are_the_features_own(
         for key, row in rows.groupby(keys)
     }
     found = 0
-    for row in pq.read_table(run_of(name).path / "feature_stats").to_pylist():
+    for row in rows_of(run_of(name).path):
         mine = values.get((row["sae"], row["feature_id"]), np.zeros(0))
         most = mine.max(initial=0)
         assert row["histogram"] == np.histogram(mine, bins=40, range=(0, most or 1))[0].tolist()
@@ -163,7 +169,7 @@ def test_what_is_active_together_is_counted(run_of: Callable[[str], Finished]) -
     x[tokens, rows["feature_ids"]] = 1
     counts, together = x.sum(0), x.T @ x
     known = 0
-    for row in pq.read_table(run_of("one SAE").path / "feature_stats").to_pylist():
+    for row in rows_of(run_of("one SAE").path):
         feature = row["feature_id"]
         if counts[feature] < 10:
             assert row["co_active"] is None
@@ -185,7 +191,7 @@ def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(
 ) -> None:
     """25 equal documents count as one; what stands in several documents in the same words is shown once."""
     found = 0
-    for row in pq.read_table(run_of("one SAE").path / "feature_stats").to_pylist():
+    for row in rows_of(run_of("one SAE").path):
         contexts = row["contexts"]
         assert len({context["sequence_id"] for context in contexts}) == len(contexts)
         assert len({(context["before"], context["token"], context["after"]) for context in contexts}) == len(contexts)
@@ -209,9 +215,8 @@ def test_shards_do_not_change_the_table(run_of: Callable[[str], Finished]) -> No
 
 
 def test_two_saes_in_one_pass_have_the_rows_they_have_alone(run_of: Callable[[str], Finished]) -> None:
-    alone = pq.read_table(run_of("one SAE").path / "feature_stats")
-    both = pq.read_table(run_of("two SAEs").path / "feature_stats").slice(NAMES["tiny/blocks.1.hook_resid_post"])
-    assert both.to_pylist() == alone.to_pylist()
+    alone, both = (rows_of(run_of(name).path) for name in ("one SAE", "two SAEs"))
+    assert both[NAMES["tiny/blocks.1.hook_resid_post"] :] == alone
 
 
 def test_special_tokens_are_left_out(run_of: Callable[[str], Finished]) -> None:
@@ -220,7 +225,7 @@ def test_special_tokens_are_left_out(run_of: Callable[[str], Finished]) -> None:
     tokens = pd.read_parquet(finished.path / "tokens")
     special = set(map(tuple, tokens[tokens["is_special"]][["sequence_id", "position"]].to_numpy().tolist()))
     assert len(special) == finished.facts["counts"]["sequences"] + 2
-    for row in pq.read_table(finished.path / "feature_stats").to_pylist():
+    for row in rows_of(finished.path):
         assert row["n_active"] == pytest.approx(row["density"] * (len(tokens) - len(special)))
         assert not special & {(context["sequence_id"], context["position"]) for context in row["contexts"]}
 
@@ -234,7 +239,7 @@ def test_blocks_of_features_make_one_table(run_of: Callable[[str], Finished], mo
     parts = list(feature_stats(path, sae, 4096))
     assert [len(part) for part in parts] == [1000, 1000, 1000, 1000, 96]
     assert [row for part in parts for row in part.to_pylist()] == whole
-    assert whole == pq.read_table(path / "feature_stats").to_pylist()
+    assert whole == rows_of(path)
 
 
 def test_a_run_of_special_tokens_only_has_counts_and_no_figures(tmp_path: Path) -> None:
@@ -250,7 +255,7 @@ def test_a_run_of_special_tokens_only_has_counts_and_no_figures(tmp_path: Path) 
 def test_features_link_to_neuronpedia_where_the_sae_has_an_id(tmp_path: Path, sae_id: str | None) -> None:
     known = SaeSpec(path=str(saved("standard", tmp_path / "known", d_in=192, d_sae=32, neuronpedia_id=sae_id)))
     finished = dataset_run(tmp_path, ["The sea was calm."], [known, SAES[1]])
-    stats = pq.read_table(finished.path / "feature_stats").to_pylist()
+    stats = rows_of(finished.path)
     urls = [stat["url"] for stat in stats if stat["sae"] == "known"]
     assert urls == [f"https://neuronpedia.org/{sae_id}/{number}" if sae_id else None for number in range(32)]
     assert {stat["url"] for stat in stats if stat["sae"] != "known"} == {None}
