@@ -90,7 +90,7 @@ class BatchSpec:
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """Settings by which text becomes tokens."""
+    """Settings of tokenization."""
 
     max_length: int | None = field(default=None, metadata={"least": 1})
     """Most tokens a sequence; None is the model's context length."""

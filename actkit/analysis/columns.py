@@ -35,7 +35,7 @@ class Columns:
 
     @classmethod
     def from_rows(cls, parts: Callable[[], Iterable[Part]], n_rows: int, n_columns: int) -> "Columns":
-        """The columns of a matrix that comes in parts, gone over twice: at the peak there is the result and one part.
+        """The columns of a matrix that comes in parts, read twice: the peak of memory is the result and one part.
 
         Explicit zeros are left out. Raises ValueError for a value that is negative or no finite number, a row or
         column that does not exist, two values at one place, and parts that are not the same the second time.

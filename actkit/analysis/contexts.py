@@ -163,7 +163,7 @@ def context_lists(ends: Ints, sequences: Ints, positions: Ints, activations: Flo
 
 
 class ContextFile:
-    """Texts around tokens [n], of which each block's wait in a temporary file of their own."""
+    """Texts around tokens [n]; those of each block wait in a temporary file of their own."""
 
     def __init__(self, run: Path, sequences: Ints, positions: Ints, blocks: Ints, scratch: Path) -> None:
         """One pass over the run's text; `blocks` [n] says, ascending, in which block each token is read again.

@@ -15,7 +15,7 @@ from actkit.runs.reader import Floats, Rows, is_special, parts, rows_of, special
 from actkit.schemas import arrow_schema
 
 BLOCK = 1 << 16
-"""Numbers taken at once: half a MB in float64, which stays in the processor's cache while it is gone over."""
+"""Numbers taken at once: half a MB in float64, which stays in the processor's cache meanwhile."""
 
 
 @dataclass(frozen=True)

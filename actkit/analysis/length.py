@@ -11,7 +11,7 @@ from actkit.analysis.columns import Bools, Floats, Ints
 MOST, FEWEST = 50, 8
 """Classes of length, and texts in one."""
 LEFT = 0.05
-"""Further than this from 0.5, what length tells within classes of about equal length counts: it is adjusted in part."""
+"""Classes whose AUROC of length is further than this from 0.5 adjust for length only in part."""
 
 
 def length_strata(lengths: Ints) -> Ints:

@@ -7,7 +7,7 @@ from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import Ints, keys_of
 
 CO_TOKENS, CO_PAIRS = 1 << 14, 2e7
-"""Tokens of which it is counted what is active together, and the most pairs of active features in them."""
+"""Tokens sampled for co-activity, and the most pairs of active features in them."""
 
 
 def priority_of(sequences: Ints, positions: npt.NDArray[np.integer]) -> npt.NDArray[np.uint64]:

@@ -53,14 +53,14 @@ class CapturedActivations(Mapping[str, Any]):
     tokens: list[Any]
     """The texts of the tokens; a list of such lists where there are several prompts."""
     prompt: str | list[str]
-    """What was tokenized, a chat template's markers included; a list where there are several prompts."""
+    """The tokenized text, a chat template's markers included; a list where there are several prompts."""
     num_layers: int
     """Of the model."""
     captured_layers: list[int]
     n_truncated: list[int]
     """[batch]: tokens cut off the end of each prompt, to fit the maximum length."""
     facts: Mapping[str, Any] = field(repr=False)
-    """What `run.json` of the run says: model, counts, versions."""
+    """The contents of `run.json`: model, counts, versions."""
     run: Run | None = None
     """The run that it came from, where that is kept."""
 

@@ -1,4 +1,4 @@
-"""One call of a command from Python: where its run goes, what its options make, and the run as it is read."""
+"""Calls a command from Python: places its run, makes specs of its options, and opens the finished run."""
 
 import atexit
 import shutil

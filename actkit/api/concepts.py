@@ -38,7 +38,7 @@ class ConceptActivations(ContrastiveActivations):
     """The table `direction_scores`: the held-out evidence for each."""
 
     def direction(self, layer: int, method: str = "mean-diff", hook_point: str | None = None) -> torch.Tensor:
-        """[width] float32, the unit vector of one layer. Raises UsageError for one that there is not."""
+        """[width] float32, the unit vector of one layer. Raises UsageError for an unknown layer."""
         rows = self.directions
         rows = rows[(rows["layer"] == layer) & (rows["method"] == method)]
         rows = rows if hook_point is None else rows[rows["hook_point"] == hook_point]

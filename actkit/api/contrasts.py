@@ -28,7 +28,7 @@ class ContrastiveActivations:
     differences: dict[int | str, torch.Tensor]
     """Layer → [n_pairs, width], float32: positive less negative, at the position that is read."""
     facts: Mapping[str, Any] = field(repr=False)
-    """What `run.json` of the run says: model, counts, versions."""
+    """The contents of `run.json`: model, counts, versions."""
     run: Run | None = None
     """The run that both came from, where that is kept."""
 

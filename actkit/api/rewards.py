@@ -39,7 +39,7 @@ class RewardSignals:
     document: Mapping[str, Any] = field(repr=False)
     """What `reward_features.json` holds: configuration, model, SAEs, statistics, and the first `top_k` features."""
     facts: Mapping[str, Any] = field(repr=False)
-    """What `run.json` of the run says: counts, reasons of rejected records, versions."""
+    """The contents of `run.json`: counts, reasons of rejected records, versions."""
     run: Run | None = None
     """The run, where it is kept."""
 

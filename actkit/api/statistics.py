@@ -12,7 +12,7 @@ from actkit.errors import UsageError
 
 Read: TypeAlias = Literal["last", "mean"]
 Captured: TypeAlias = Mapping[str, Any]
-"""What `capture_activations` returns, or what a `.pt` file of it holds."""
+"""The result of `capture_activations`, or the contents of a `.pt` file of it."""
 
 
 def compute_activation_stats(

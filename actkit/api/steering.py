@@ -138,7 +138,7 @@ def _actions(
 
 
 def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: float | None) -> list[Action]:
-    """What a run of `steer` chose, or did at a layer and strength."""
+    """The intervention that a run of `steer` chose, or its intervention at a layer and strength."""
     rows = [action_of(row) for row in table_of(run, "interventions").to_pylist()]
     chosen = facts["steer"].get("chosen") or next(iter(facts["steer"].get("verdicts", ())), None)
     real = [action for action in rows if action.hook_point is not None and not action.is_control]

@@ -173,7 +173,7 @@ def _ratio(first: Callable[[], Any], second: Callable[[], Any]) -> float:
 
 
 def _clock() -> tuple[str, Callable[[], float]]:
-    """What products are timed by: the processor's time, of all threads, where the system counts it finely enough.
+    """The clock that times products: the processor's time of all threads, where the system counts it finely enough.
 
     A product that waits while another process has the processor is not a slow one: on a busy machine every product of
     some milliseconds waits, and by the clock on the wall the wrong kernels were taken for good.

@@ -94,7 +94,7 @@ def _sentence(error: BaseException, part: str) -> str:
 
 
 def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
-    """What to do where the hub is the cause of an error; None where it is not. `what` is a model or an SAE."""
+    """The hint where the hub is the cause of an error; None elsewhere. `what` is a model or an SAE."""
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
 
@@ -130,7 +130,7 @@ def _hint(error: BaseException, spec: ModelSpec, part: str) -> str:
 
 
 def _missing(said: str, spec: ModelSpec, part: str) -> str:
-    """What to do about a file that is not there."""
+    """The hint for a missing file."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE and not is_directory(spec.name):
@@ -162,7 +162,7 @@ def explained_sae(name: str, hint: str, of_hub: bool = False) -> Iterator[None]:
 
 
 def _sae_hint(error: BaseException, name: str, hint: str) -> str:
-    """What the hub's own errors ask for; else `hint`, which also says what an unreachable hub means for this SAE."""
+    """The hint for the hub's own errors; else `hint`, with the consequence of an unreachable hub for this SAE."""
     from huggingface_hub import errors as hub
 
     if isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)):

@@ -10,7 +10,7 @@ from actkit.errors import ModelError
 
 
 def check_causal_kind(config: Any, spec: ModelSpec) -> None:
-    """Raise ModelError for a configuration of which `transformers` has no causal language model, such as ViT's."""
+    """Raise ModelError for a configuration without a causal language model in `transformers`, such as ViT's."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})

@@ -60,7 +60,7 @@ CURRENT: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
 
 
 def level_of(name: str | None, verbose: bool) -> int:
-    """The level from which the console shows lines. Raises UsageError for one that there is not."""
+    """The level from which the console shows lines. Raises UsageError for an unknown level."""
     if name is None:
         return logging.DEBUG if verbose else logging.INFO
     if name.upper() not in LEVELS:

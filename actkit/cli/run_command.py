@@ -42,7 +42,7 @@ Common = TypeVar("Common", bound="CommonSpec | FollowSpec")
 def run_command(
     run: "Callable[[Own, Common, OnProgress], Finished]", own: Own, common: Common, shared: Shared
 ) -> "Finished":
-    """Run a command with a progress line, and show what came of it; `run` is its function, such as `run_dpo`.
+    """Run a command with a progress line, and show its result; `run` is its function, such as `run_dpo`.
 
     Raises UsageError where `--out` cannot be meant or `--resume` does not say what, and where a signal ends the run
     StoppedError, whose hint is the line that continues it.

@@ -66,7 +66,7 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def what_is_kept(resumes: bool) -> str:
-    """What a command leaves that was ended where nothing more is known of it; `resumes`: it takes `--resume`."""
+    """A sentence on what an ended command leaves, where nothing more is known; `resumes`: it takes `--resume`."""
     if resumes:
         return "what was finished is kept; with --resume, the command goes on"
     return "nothing that it had finished is lost, and no file is left half written; the same command begins anew"

@@ -76,7 +76,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 class _Forgiving:
-    """Standard error, of which only the text is lost when its disk is full: the run's result is elsewhere."""
+    """Standard error. When its disk is full only its text is lost: the run's result is elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

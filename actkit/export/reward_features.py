@@ -36,7 +36,7 @@ COLUMNS = {
 LARGE_BY_CHANCE = 0.8
 """When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
 MANY_REPEATED = 0.05
-"""When more than this share of the texts repeats others, readers are told."""
+"""Share of repeated texts above which a caveat says so."""
 
 
 def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:

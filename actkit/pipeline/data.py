@@ -152,7 +152,7 @@ class Kept:
     activations: Mapping[str, torch.Tensor | Ragged]
     """Hook point → [n, d_model], on the model's device."""
     contents: Ints | None = None
-    """[n]: a number for the token ids of each row's sequence, by which tokens are drawn; None where none are."""
+    """[n]: a number for the token ids of each row's sequence, the seed of sampling tokens; None without it."""
     is_sink: Bools | None = None
     """[n]: attention sinks are kept, and left out likewise; None where that is not looked at."""
 

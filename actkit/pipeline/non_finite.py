@@ -50,7 +50,7 @@ def _first(error: NonFiniteError, sequence: TokenSequence, alone: Alone) -> NonF
 
 
 def _up_to(sequence: TokenSequence, n: int) -> TokenSequence:
-    """The first n tokens, of which the last is read."""
+    """The first n tokens; the last of them is read."""
     steered = None if sequence.steered is None else sequence.steered[:n]
     keep = np.array([n - 1], dtype=np.int64)
     return replace(sequence, encoding=truncate(sequence.encoding, n)[0], keep=keep, steered=steered)

@@ -1,4 +1,4 @@
-"""Provenance of a run, by which its numbers can be traced: model, versions, machine, memory."""
+"""The provenance of a run: model, versions, machine, memory."""
 
 import importlib.metadata
 import platform
@@ -20,7 +20,7 @@ PACKAGES = tuple("actkit torch transformers transformer-lens sae-lens tokenizers
 
 
 def file_metadata(job: Job) -> dict[str, str]:
-    """Metadata of every Parquet file of a run, by which each can be read alone."""
+    """Metadata of every Parquet file of a run, which let each be read alone."""
     description = job.model.description
     return {
         "actkit.command": job.recipe.command,

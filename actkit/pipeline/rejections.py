@@ -42,7 +42,7 @@ REMEDIES = (
         """jq -c 'if (.[0]|type) == "array" then .[] else . end | {text: .[0], label: .[1]}' FILE > NAMED.jsonl""",
     ),
 )
-"""What a sentence about a rejected record says, and what makes a file of it that is read."""
+"""Part of a rejection's reason → how to make a readable file."""
 
 
 def remedy(said: str) -> str | None:

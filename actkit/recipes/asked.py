@@ -21,7 +21,7 @@ from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
 from actkit.remote.url import public
 
 DIGEST = "sha256:"
-"""What the revision of a loaded model begins with that has none: its files say what it is, and no option."""
+"""Prefix of the revision of a loaded model without one: its files identify it, not an option."""
 
 
 def options_of(own: OwnSpec, common: CommonSpec | FollowSpec) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _pooling(positions: ContrastPositions) -> Pooling:
 
 
 def _pooled(pooling: Pooling, saes: Sequence[Sae], found: SaeReport) -> dict[str, Reducer]:
-    """The tables by which features are tested."""
+    """The tables that test features."""
     points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
     return {
         "pooled_features": pooled_features(saes, pooling.pool, found.health, pooling.special),

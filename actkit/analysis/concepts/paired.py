@@ -11,7 +11,7 @@ from actkit.analysis.digests import Digests, codes_of, digests_of_rows
 from actkit.analysis.scratch_file import Spill
 
 BLOCK = 1 << 18
-"""Numbers of one side that are worked on at once: 2 MB in float64, of which a few are needed."""
+"""Numbers of one side in a block: 2 MB in float64; a few such blocks are in memory."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The labelled texts of a run: which are positive, what belongs together, and which are held out."""
+"""The labelled texts of a run: their signs, their groups, and which are held out."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

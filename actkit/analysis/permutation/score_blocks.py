@@ -1,4 +1,4 @@
-"""Rank scores of many columns, block by block: in memory, or in a temporary file that is gone over again and again."""
+"""Rank scores of many columns, block by block: in memory, or in a temporary file that is read many times."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Effects of interventions: estimates with intervals, what chance does, the choice on validation texts, the verdict."""
+"""Effects of interventions: estimates with intervals, controls, the choice on validation texts, the verdict."""

@@ -86,7 +86,7 @@ def read_samples(run: Path, n_interventions: int) -> Measured:
 
 @dataclass(frozen=True)
 class _Texts:
-    """What the sequences are; all [m]."""
+    """Facts of the sequences; all [m]."""
 
     record_ids: Ints
     side: Ints

@@ -103,7 +103,7 @@ def _is_shown_there(row: Mapping[str, Any]) -> bool:
 
 
 def verdict(row: Mapping[str, Any], budget: float) -> str:
-    """One line: the effect with its interval, what chance does, how many prompts go along, what it costs."""
+    """One line: the effect with its interval, the band of controls, the share of prompts that follow, the cost."""
     what, unit, many = WHAT[row["metric"]]
     effect, low, high = _number(row["effect"]), _number(row["low"]), _number(row["high"])
     interval = f" ({spelled(low)} to {spelled(high)})" if low is not None and high is not None else ""

@@ -150,7 +150,7 @@ def _computed(sae: Any, centre: bool, dtype: SaeDtype) -> _Computed:
 
 
 def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:
-    """What `sae.decode` gives. Of sparse features, only the decoder's rows that they name are added up.
+    """The result of `sae.decode`. For sparse features, only the decoder's rows that they name are added.
 
     Multiplied with all rows, the zeros would take as long as the encoding did.
     """
@@ -193,7 +193,7 @@ def _predicts(name: str, architecture: str, facts: dict[str, Any]) -> HookPoint 
 
 
 def _assumed(sae: Any, facts: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Whether the SAE's input is centred, and what its files leave open."""
+    """Whether the SAE's input is centred, and the questions that its files leave open."""
     wants = dict(facts.get("model_from_pretrained_kwargs") or {})
     centred = bool(wants.pop("center_writing_weights", False))
     guesses = [f"option {key} of the model's loading has no effect here" for key in sorted(set(wants) - set(HARMLESS))]

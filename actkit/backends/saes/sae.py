@@ -42,9 +42,9 @@ class Sae:
     facts: dict[str, Any] = field(default_factory=dict)
     """Everything its metadata says, for run.json."""
     decoder: torch.Tensor | None = field(default=None, repr=False)
-    """What each feature writes where the SAE reads, [d_sae, d_in]; None for a transcoder, which writes elsewhere."""
+    """The decoder [d_sae, d_in]: each feature's vector at the hook point; None for a transcoder."""
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
-    """Name → tensor: all that `encode` computes with, so that another SAE under the same name is told apart."""
+    """Name → tensor: all weights of `encode`, whose digest detects another SAE under the same name."""
     predicts: HookPoint | None = None
     """The hook point that a transcoder writes; None for an SAE, which writes what it reads."""
     active: Callable[[torch.Tensor], Active | None] | None = None

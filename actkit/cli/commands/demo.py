@@ -63,7 +63,7 @@ def demo(
 
 
 def verdict_of(facts: Mapping[str, Any]) -> str:
-    """What a run of the demo found, and how sure it is, in a sentence."""
+    """The finding of a run of the demo with its interval, in a sentence."""
     few = "Too few texts were read for held-out evidence: a larger --max-samples gives it."
     if "concept" in facts:
         report = facts["concept"]

@@ -98,7 +98,7 @@ def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: boo
 
 
 def _show_verdict(run: Path, facts: Mapping[str, Any], screen: Console) -> None:
-    """What the command itself printed of its finding, and its warnings."""
+    """The finding and the warnings that the command itself printed."""
     if (run / "reward_features.json").is_file():
         from actkit.cli.screen.ranking import show_ranking
 
@@ -152,7 +152,7 @@ def _show_table(
 
 
 def _explain(table: str, columns: Sequence[str], screen: Console) -> None:
-    """What the columns mean, where they are few; else the line that says it."""
+    """The columns' meanings, where they are few; else the command line that prints them."""
     from actkit.schemas import TABLES, described
 
     known = {row["name"]: row for row in described(table)} if table in TABLES else {}

@@ -140,7 +140,7 @@ def _computed_again(
 
 
 def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, problems: list[str]) -> None:
-    """The checks and what came of them, then each problem on a line."""
+    """The checks and their results, then each problem on a line."""
     screen = console()
     shown = headed("check", "looked at", "result", left=("check", "result"))
     wrong = [problem.check for problem in findings.problems]

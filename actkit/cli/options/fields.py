@@ -89,7 +89,7 @@ class AnswerOptions:
     ] = "best-worst"
 
     def fields(self) -> "PairFields":
-        """The answers' fields. Raises UsageError for a shape that there is not, and values of no field."""
+        """The answers' fields. Raises UsageError for an unknown shape, and values of no field."""
         from actkit.errors import UsageError
         from actkit.recipes.conversations.fields import PairFields
         from actkit.recipes.conversations.pairs import check_form

@@ -55,7 +55,7 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def near_names(model: str) -> list[str]:
-    """What `--model` may have meant, as it is written: the bundled model, or a preset.
+    """The names that `--model` may have meant, as written: the bundled model, or a preset.
 
     Names that have other numbers in them are those of other models.
     """

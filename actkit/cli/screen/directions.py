@@ -65,7 +65,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
 
 
 def _choice(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """What the layer was chosen by; the earliest within one standard error of the best, which is the best one's own."""
+    """The rule that chose the layer: the earliest within one standard error of the best, the best one's own."""
     transfer = row["auroc_transfer_validation"]
     both = "" if transfer is None else f", in other templates {transfer:.3f}"
     said = f"AUROC {row['auroc_validation']:.3f}{both}"

@@ -144,7 +144,7 @@ def share_shown(quiet: bool, stage: str) -> Iterator[Callable[[float], None]]:
 def with_notes(
     on_progress: Callable[[Progress], None], beginning: Callable[[], str | None]
 ) -> Callable[[Progress], None]:
-    """Print, once each, what happened on the way; and `beginning`'s line first, once the run has begun."""
+    """Print each note of a run once; `beginning`'s line comes first, once the run has begun."""
     said, has_begun = 0, False
 
     def show(progress: Progress) -> None:

@@ -93,7 +93,7 @@ def _written(table: pa.Table) -> int:
 
 
 def _example(shard: Shard, description: Description) -> Example | None:
-    """The first whole sequence of which something is read, with what is read of those that it continues."""
+    """The first whole sequence with read positions, together with those of the sequences that it continues."""
     by_id = {sequence.sequence_id: sequence for sequence in shard.sequences}
     continued = {sequence.parent for sequence in shard.sequences}
     for sequence in shard.sequences:

@@ -29,7 +29,7 @@ class OverlappedWorker:
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Start `work`. What it reads must be kept until it is done; what it computes is finished when it is done."""
+        """Start `work`. The caller keeps its inputs until it is done; then its results are complete."""
         if self._stream is None:
             return self._worker.submit(work)
         told = torch.cuda.current_stream(self._device).record_event()

@@ -18,7 +18,7 @@ from actkit.errors import ModelError
 from actkit.pipeline.data import Batch, Ints, Kept, TokenSequence
 
 LOGPROB, KL, RAN, WORDS = "logprob", "kl", "ran", ("words_positive", "words_negative")
-"""What `Kept.activations` holds in place of hook points: [n, interventions] each; `ran` is 1 where it was run."""
+"""The keys of `Kept.activations` in place of hook points: [n, interventions] each; `ran` is 1 where it was run."""
 AT_ONCE = 1 << 26
 """Logits computed at once: 256 MB in float32."""
 

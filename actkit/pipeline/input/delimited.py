@@ -67,7 +67,7 @@ def rows_of(file: IO[bytes], name: str, read: ReadSpec, usual: str) -> Records:
 
 
 def _sampled(lines: Iterator[str]) -> tuple[list[str], Iterator[str]]:
-    """The first lines, and those after them, of which damage is met only after the lines before it."""
+    """The first lines, and those after them; damage raises its error only after the lines before it."""
     sample: list[str] = []
     size = 0
     failed: Exception | None = None

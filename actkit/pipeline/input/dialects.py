@@ -19,7 +19,7 @@ SAMPLE = 1 << 17
 """Characters of the beginning that are looked at."""
 DELIMITERS = (",", "\t", ";", "|")
 SEP = "sep="
-"""A first line by which Excel is told the delimiter."""
+"""A first line that tells Excel the delimiter."""
 LONG = 60
 """Characters from which on a text is no column's name."""
 LABEL_WORDS = frozenset(("positive", "negative", "neutral", "pos", "neg", "true", "false", "yes", "no"))
@@ -28,7 +28,7 @@ LABEL_WORDS = frozenset(("positive", "negative", "neutral", "pos", "neg", "true"
 
 @dataclass(frozen=True)
 class Dialect:
-    """The characters by which the fields of a row are told apart."""
+    """The characters that separate and quote the fields of a row."""
 
     delimiter: str
     quoting: int = csv.QUOTE_MINIMAL

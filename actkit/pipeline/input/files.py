@@ -31,7 +31,7 @@ MARKS = (
 NO_TEXT = b"\xff"
 """A byte that no UTF-8 has: it stands for what could not be decoded, so that its line is rejected."""
 LEAST = 32
-"""Bytes from which UTF-16 is told where it has no mark: every other one of them is zero."""
+"""Fewest bytes that show UTF-16 without a mark: every other byte is zero."""
 STDIN = "-"
 MOST = 1 << 26
 """Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""

@@ -18,7 +18,7 @@ from actkit.pipeline.input.records import Records
 from actkit.remote.url import file_name
 
 SAMPLE = 1 << 20
-"""Bytes at the beginning of a file from which the number of its lines is told."""
+"""Bytes at the beginning of a file that the number of its lines is estimated from."""
 
 
 def count_lines(path: Path) -> int | None:
@@ -60,7 +60,7 @@ class Format:
     suffixes: tuple[str, ...]
     read: Callable[[str, ReadSpec], Records]
     count: Callable[[Path], int | None] = count_lines
-    """About how many records a file has, where that is told without reading it; may raise what pyarrow raises."""
+    """The estimated number of records, where it needs no reading; may raise pyarrow's errors."""
 
 
 FORMATS = (

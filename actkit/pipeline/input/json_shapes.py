@@ -21,7 +21,7 @@ Kind = Literal["values", "wrapper", "splits", "table", "index", "columns", "list
 SPLITS = ("train", "validation", "valid", "dev", "test", "eval")
 WRAPPERS = ("data", "rows", "records", "examples", "instances", "items", "samples", "dataset", *SPLITS)
 MESSAGES = ("role", "from", "content", "value")
-"""Fields by which the elements of an array are the messages of one record."""
+"""Fields that mark the elements of an array as the messages of one record."""
 
 
 @dataclass(frozen=True)

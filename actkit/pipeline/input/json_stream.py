@@ -181,7 +181,7 @@ class JsonStream:
         return True
 
     def _read(self) -> bytes:
-        """The next bytes; what stands before the damage in a file comes first, and its error after it."""
+        """The next bytes; the intact part of a damaged file comes first, and its error after it."""
         if self._failed is not None:
             raise self._failed
         parts: list[bytes] = []

@@ -75,7 +75,7 @@ def is_document(start: bytes) -> bool:
 
 
 def as_json(lines: Records) -> Records:
-    """Lines of text as one JSON value each; what is no line, of another file among them, is a value already."""
+    """Lines of text as one JSON value each; records that are no lines, of other files, are values already."""
     values = JsonValues()
     for line in lines:
         if isinstance(line, Rejected) or not isinstance(line.value, str):

@@ -128,7 +128,7 @@ def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
 
 
 def about_file(path: str) -> int | None:
-    """About how many records one file has, where that is told without reading it."""
+    """About how many records one file has, where that is known without reading it."""
     import pyarrow as pa
 
     file = Path(path)

@@ -32,7 +32,7 @@ class Rejected:
     field: str | None
     reason: str
     found: str = ""
-    """What was found in its place, in short, where that tells more: a label that means nothing."""
+    """The value found instead, in short, where that helps: a label without a meaning."""
 
     @property
     def place(self) -> str:

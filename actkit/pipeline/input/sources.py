@@ -29,7 +29,7 @@ SPLIT_WORDS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-"""Words by which a file's name says which split it is; as `datasets` reads them."""
+"""Words in a file's name that name its split, as `datasets` reads them."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ holds three such matrices; where what is active is found without it, one of twic
 
 
 def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:
-    """The SAE's features of all kept positions, some tokens at a time: the first one's row, how many, what is active.
+    """The SAE's features of all kept positions, a block at a time: its first row, its length, its active features.
 
     Counts them into `health`. Raises ModelError where the hook point's vectors are not what the SAE reads, and
     NonFiniteError for a feature that is no number.

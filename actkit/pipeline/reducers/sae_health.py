@@ -106,7 +106,7 @@ class Health:
         self.before = Counts(sae.d_in, sae.d_sae)
 
     def count(self, x: torch.Tensor, active: Active, plain: torch.Tensor, levels: torch.Tensor) -> None:
-        """Add the tokens that are `plain` [n]: input `x` [n, d_in], what is active in its encoding, their levels."""
+        """Add the tokens that are `plain` [n]: input `x` [n, d_in], its active features, their levels."""
         own = self.counts
         ids = active.ids[plain[active.rows]]
         own.n_tokens += int(plain.sum())

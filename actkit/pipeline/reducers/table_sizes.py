@@ -32,7 +32,7 @@ def vectors_stored(points: Sequence[HookPoint], width: int | None, store_dtype: 
 
 
 def features_stored(saes: Sequence[Sae], top_k: int | None) -> TableSize:
-    """The table features: at most `top_k` a position; without a limit, what fires decides."""
+    """The table features: at most `top_k` a position; without a limit, the size depends on the active features."""
     per_row = None if top_k is None else top_k * PER_FEATURE + KEYS
     return TableSize("position", len(saes), per_row and len(saes) * per_row, at_most=True)
 

@@ -14,7 +14,7 @@ from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 
 Step = tuple[Shard | None, Progress, BaseException | None]
-"""A shard, or None at the end; all that has been counted up to there; what ended it early."""
+"""A shard, or None at the end; the counts up to there; the error that ended the input early."""
 PATIENCE = 0.2
 """Seconds between looks at whether the other side is still there."""
 

@@ -208,7 +208,7 @@ def _kept_shape(tokenizer: Tokenizer, _template: str, said: tuple[tuple[str, str
 
 
 def _alone(tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: str, how: Rendering) -> Span:
-    """The span of one content; what stands around it must be what stands around a placeholder in its place."""
+    """The span of one content; the text around it must equal the text around a placeholder in its place."""
     content = messages[index]["content"]
     spans = _placed(tokenizer, messages, {index: "\ue000\ue001"}, text, how)
     if spans is None and content.strip() and text.count(content.strip()) == 1 and 0 < index == len(messages) - 1:

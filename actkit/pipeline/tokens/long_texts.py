@@ -173,7 +173,7 @@ def _longest(flags: Bools) -> tuple[int, int]:
 
 
 def _called(tokenizer: Any, text: str, special: bool, at: int = 0) -> Tokens:
-    """What the tokenizer says of a text that begins at character `at`."""
+    """The tokenizer's result for a text that begins at character `at`."""
     fields = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
     ids = list(fields["input_ids"])
     offsets = counted(tokenizer, ids, [tuple(span) for span in fields["offset_mapping"]], text)

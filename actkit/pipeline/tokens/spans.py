@@ -42,7 +42,7 @@ def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span], text: s
 
 
 def _normalized(tokenizer: Any, text: str, begin: int, end: int, characters: str) -> Sequence[Span]:
-    """Of each of the characters that a normalizer made of text[begin:end], or of a part of it, what it was made of.
+    """For each character that a normalizer made of text[begin:end], or of a part of it, the characters it was made of.
 
     What is normalized together, such as a letter and its accent, has one span.
     """

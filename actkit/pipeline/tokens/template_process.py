@@ -25,7 +25,7 @@ MOST = 1 << 26
 
 
 class Generation(jinja2.ext.Extension):
-    """`{% generation %}` marks what a model says, for training; what is in it is rendered like any other text."""
+    """`{% generation %}` marks a model's answer, for training; its contents are rendered like any other text."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2's own way to say it
 

@@ -43,7 +43,7 @@ class Tokenizer(Protocol):
 
 
 def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto", hold: int = MOST_TOKENS) -> Encoding:
-    """Tokenize plain text; `bos` decides on the leading BOS, of which there is never more than one.
+    """Tokenize plain text; `bos` decides on the leading BOS. There is never more than one.
 
     A text that begins with a BOS of its own, as rendered chats do, gets no second one before it.
     Of a text with many more than `hold` tokens the further ones are counted alone. Raises RecordError when nothing is

@@ -43,7 +43,7 @@ class Context:
     plain: str | None = None
     """The prompt as it was given, where it is one text and the record has no field for anything else before it."""
     template: Mapping[str, Any] = field(default_factory=dict)
-    """What goes to the chat template beside the messages: `tools`, and options such as enable_thinking."""
+    """Arguments of the chat template beside the messages: `tools`, and options such as enable_thinking."""
     after_colon: bool = False
     """The prompt is a dialogue whose last word is `Assistant:`, so that the answer's first space is no part of it."""
 
@@ -155,7 +155,7 @@ def _history(fields: Fields) -> tuple[Message, ...]:
 
 
 def _template(fields: Fields, path: str | None) -> dict[str, Any]:
-    """What goes to the chat template: tools, of the record or beside its messages, and TRL's options."""
+    """Arguments of the chat template: tools, of the record or beside its messages, and TRL's options."""
     options: dict[str, Any] = {}
     name = fields.first([*TOOLS, *(f"{parent}.tools" for parent in _parents(path))])
     if name is not None:

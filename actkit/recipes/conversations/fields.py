@@ -29,7 +29,7 @@ class ContextFields:
 
 @dataclass(frozen=True)
 class PairFields:
-    """Options that name the fields of two answers, and how the better one is told."""
+    """Options that name the fields of two answers, and of the one that says which is better."""
 
     chosen_field: str | None = None
     rejected_field: str | None = None

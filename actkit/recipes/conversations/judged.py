@@ -92,7 +92,7 @@ class Judged:
 
     @cached_property
     def _pairs(self) -> tuple[tuple[str, str, str, str], ...]:
-        """What `_names` may be: records are many."""
+        """All candidates of `_names`, made once: records are many."""
         return tuple(
             (f"{stem}{first}", f"{stem}{second}", _word_of(first), _word_of(second))
             for stem in self.stems

@@ -16,7 +16,7 @@ ROLES = {
     **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai", "agent"), "assistant"),
     **dict.fromkeys(("tool", "observation", "function", "tool_response", "ipython"), "tool"),
 }
-"""What speakers are called, in small letters → the role that chat templates know."""
+"""A speaker's name in small letters → the role that chat templates know."""
 CALLERS = ("function_call", "tool_call")
 """Speakers whose text is the call of a tool as JSON (sharegpt)."""
 CALLS = {"assistant": ("tool_calls",), "tool": ("tool_call_id",)}
