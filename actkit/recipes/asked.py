@@ -10,7 +10,7 @@ for the command line and for Python alike. An option has the name of its field, 
 * `without`: fields of a nested spec that the command does not have
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,6 @@ def files_of(own: OwnSpec) -> list[str]:
     """Every file that the command reads, where it is given one."""
     named = (getattr(own, field.name) for field in fields(own) if {"reads", "reads_too"} & field.metadata.keys())
     return [str(value) for value in named if value is not None]
-
-
-def config_text(command: str, options: Mapping[str, Any]) -> str:
-    """The text of a `config.yaml` that runs the same again: `actkit <command> --config FILE --out ELSEWHERE`."""
-    import yaml
-
-    given = {name: value for name, value in options.items() if value is not None}
-    return str(yaml.safe_dump({"command": command, **given}, sort_keys=False, allow_unicode=True))
 
 
 def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
 from actkit.pipeline.resume.session import date_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.asked import config_text, options_of, source_of
+from actkit.recipes.asked import options_of, source_of
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, check_bounds
+from actkit.runs.config_text import config_text
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import features_seen
 from actkit.runs.removal import check_out

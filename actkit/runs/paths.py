@@ -23,6 +23,8 @@ CARD = "README.md"
 """What people and `datasets` are told of a run; see `runs.card`."""
 LOG_FILE = "run.log"
 """What the command line said while the run was made; no part of what `actkit verify` looks at."""
+CONFIG = "config.yaml"
+"""The options of a run, which make the same again."""
 TASK_FILE = "task.json"
 """What a task that has computed its share of a run says of the whole."""
 SHARDS = "shards"
@@ -34,7 +36,7 @@ TEXTS = (
     VERIFIED,
     LOG_FILE,
     TASK_FILE,
-    "config.yaml",
+    CONFIG,
     "reward_features.json",
     CARD,
 )

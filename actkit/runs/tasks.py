@@ -23,6 +23,7 @@ from actkit.runs.json_file import read_object
 from actkit.runs.lock import refuse_if_locked
 from actkit.runs.manifest import InputPosition, Manifest, manifests
 from actkit.runs.paths import (
+    CONFIG,
     FINGERPRINT,
     SHARDS,
     TASK_FILE,
@@ -37,7 +38,6 @@ from actkit.runs.removal import check_removable, remove
 
 NAMED = 5
 """Tasks or shards that an error names."""
-CONFIG = "config.yaml"
 Found = TypeVar("Found")
 
 

@@ -16,7 +16,8 @@ from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import RunError
 from actkit.pipeline.resume.fingerprint import CHANGES_NO_ROW
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
-from actkit.recipes.asked import config_text, options_of
+from actkit.recipes.asked import options_of
+from actkit.runs.config_text import config_text
 from tests.command_line import Run
 
 CPU = ModelSpec(device="cpu")

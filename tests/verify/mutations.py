@@ -77,11 +77,11 @@ def _in_a_group(path: Path, draw: random.Random, change: Change, any_of: bool) -
 def leaf(path: Path, draw: random.Random) -> None:
     """Another value at one leaf of a JSON document, spelled as actkit spells it."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    where = draw.choice(list(_leaves(document)))
+    where = draw.choice(list(leaves(document)))
     inner: Any = document
     for key in where[:-1]:
         inner = inner[key]
-    inner[where[-1]] = _other(inner[where[-1]], draw)
+    inner[where[-1]] = other(inner[where[-1]], draw)
     indent = 2 if path.name == "run.json" else 1
     path.write_text(json.dumps(document, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -186,13 +186,13 @@ def files(run: Path) -> list[Path]:
     return sorted(path for path in run.rglob("*") if path.is_file() and path.name not in (LOG_FILE, VERIFIED))
 
 
-def _leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in inner:
-        yield from _leaves(child, (*where, key)) if isinstance(child, (dict, list)) and child else [(*where, key)]
+        yield from leaves(child, (*where, key)) if isinstance(child, (dict, list)) and child else [(*where, key)]
 
 
-def _other(old: Any, draw: random.Random) -> Any:
+def other(old: Any, draw: random.Random) -> Any:
     if isinstance(old, bool):
         return not old
     if isinstance(old, (int, float)):

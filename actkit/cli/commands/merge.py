@@ -34,8 +34,8 @@ def merge(
     """
     from actkit.remote.path import RemotePath
     from actkit.runs.facts import facts_of
-    from actkit.runs.paths import FINGERPRINT, is_run, partial_of
-    from actkit.runs.tasks import CONFIG, divisions, gather, remove_shares
+    from actkit.runs.paths import CONFIG, FINGERPRINT, is_run, partial_of
+    from actkit.runs.tasks import divisions, gather, remove_shares
 
     with starting(quiet):
         # Beside a run in a store no task is looked for: the folder above it may be none that can be listed.

@@ -20,7 +20,7 @@ from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.forward.steered import most_tokens
 from actkit.pipeline.recipe import Finished, Job
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
-from actkit.recipes.asked import config_text, options_of
+from actkit.recipes.asked import options_of
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steering.answers import answered, expected, generated
@@ -31,6 +31,7 @@ from actkit.recipes.steering.spec import SteerSpec, check, nothing_to_steer
 from actkit.recipes.steering.texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
 from actkit.recipes.stored_texts import stored_texts
 from actkit.remote.path import path_of
+from actkit.runs.config_text import config_text
 from actkit.runs.facts import facts_of
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import rows_of_table

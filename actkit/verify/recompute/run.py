@@ -126,10 +126,22 @@ def _model(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> Mo
 
 
 def _other_model(about: Mapping[str, Any], description: Description) -> list[str]:
+    found = {
+        "architecture": description.architecture,
+        "model_type": description.config.get_text_config().model_type,
+        "n_layers": description.n_layers,
+        "d_model": description.d_model,
+        "context_length": description.context_length,
+    }
+    apart = [
+        f"run.json says that model.{name} is {about[name]!r:.60}, and the model that it is {value!r:.60}"
+        for name, value in found.items()
+        if name in about and about[name] != value
+    ]
     kinds = {str(revision).startswith("sha256:") for revision in (about["revision"], description.revision)}
     if about["revision"] in (None, description.revision) or len(kinds) > 1:  # a commit says nothing of a directory
-        return []
-    return [f"{description.spec.name} is not the model that was run: its files are others"]
+        return apart
+    return [f"{description.spec.name} is not the model that was run: its files are others", *apart]
 
 
 def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[dict[str, Sae], dict[str, str]]:

@@ -20,11 +20,12 @@ from actkit.errors import RunError
 from actkit.runs.facts import check_age, facts_of
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
-from actkit.verify.tables.derived import check_derived
+from actkit.verify.tables.derived import check_derived, made_alike
 from actkit.verify.tables.facts import wrong_in
 from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
+from actkit.verify.tables.said_twice import check_said_twice
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 
@@ -62,6 +63,8 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
         return findings
     tables = check_tables(run, facts["tables"], stated, findings)
     _check_shards(facts, tables, findings, on_part)
+    if made_alike(facts):
+        check_said_twice(run, facts, findings)
     if not findings.problems:
         check_derived(run, facts, stated.of_shards, findings, deep)
     return findings

@@ -71,6 +71,7 @@ def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gap
     wrong(table["line"].fill_null(1).to_numpy() < 1, "a line of its source below the first")
     wrong((start < 0) | (n_tokens < np.maximum(start, 1)), "start and n_tokens do not fit")
     wrong((n_kept < 0) | (n_kept > n_tokens - start), "n_kept is no number of its own positions")
+    wrong(table["chunk"].is_null().to_numpy() & (offset != 0), "a whole text that does not begin where it does")
     response = table["response_start"].fill_null(0).to_numpy()
     wrong((response < 0) | (response > n_tokens), "response_start is outside the sequence")
     end = offset + pc.utf8_length(table["text"]).to_numpy()
