@@ -1,5 +1,7 @@
 """Small random models in Hugging Face layout, saved to disk so that the real loading code runs on them."""
 
+import atexit
+import gc
 import os
 import signal
 import time
@@ -69,6 +71,7 @@ GUARDS = (
 )
 """Parts of the names of the slow tests that guard data and numbers; they come first where time is short."""
 BEGAN = time.monotonic()
+gc.disable()  # until all tests are found: what hundreds of modules and seven thousand tests are made of stays
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,6 +91,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
     slow = {item for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item in slow and (2 - any(name in item.nodeid for name in GUARDS)))
+
+
+def pytest_collection_finish() -> None:
+    """From here on what becomes garbage is looked for, and not again in all that was there before."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # libraries count what is left of them when the process ends, and say so
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

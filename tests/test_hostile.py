@@ -175,7 +175,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("command", "option"), [(name, option) for name, options in OPTIONS.items() for option in options]
 )

@@ -51,6 +51,7 @@ def test_layers_of_a_model_cut_short_count_as_in_the_whole_one(tiny: actkit.Mode
     assert actkit.capture_activations(cut, "One.", layers="0%-50%").captured_layers == [0, 1]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma2", "gemma3", "qwen2", "opt"])
 def test_any_model_can_be_cut_short(architecture: str, model_dir: Callable[[str], Path]) -> None:
     """Configurations that say the kind of every layer, too."""

@@ -182,6 +182,7 @@ def test_version(actkit: Run) -> None:
     assert actkit("--version") == Result(0, f"actkit {version('actkit')}\n", "")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_and_completes(shell: str) -> None:
     actkit = Path(sys.executable).with_name("actkit")

@@ -28,6 +28,7 @@ def mended(hint: str, folder: Path) -> list[str]:
     return (folder / line[2].removesuffix(";")).read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("lines", [False, True])
 def test_lists_of_values_are_named_by_the_line_in_the_hint(lines: bool, actkit: Run, tmp_path: Path) -> None:
     text = "\n".join(json.dumps(row) for row in ROWS) if lines else json.dumps(ROWS)

@@ -46,6 +46,7 @@ def no_room(*_: object, **__: object) -> object:
     raise OSError(errno.ENOSPC, "no room")
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(("error", "sentence"), UNFORESEEN, ids=lambda case: type(case).__name__)
 def test_what_nobody_foresaw_is_a_sentence(failing: Run, tmp_path: Path, error: BaseException, sentence: str) -> None:
     found = failing(error)
