@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import typer
 
 from actkit.bundled import NAME
+from actkit.cli.garbage import seldom_searched
 from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.engine import engine_of, place_on_this_machine
 from actkit.cli.options.presets import OF_SCRIPTS
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from actkit.config import OutputSpec
     from actkit.pipeline.recipe import Finished
     from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
-    from actkit.runs.progress import OnProgress
+    from actkit.runs.progress import OnProgress, Progress
     from actkit.runs.publication import Publication
 
 
@@ -107,8 +108,15 @@ def _run_shown(
         continuing(common.output.out, is_named),
         naming(shared.model, source_of(own)),
         progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
+        seldom_searched() as as_usual,
     ):
-        finished = run(on_progress if shared.quiet else with_notes(on_progress, partial(_faster, shared)))
+        told = on_progress if shared.quiet else with_notes(on_progress, partial(_faster, shared))
+
+        def begun(progress: "Progress") -> None:
+            as_usual()
+            told(progress)
+
+        finished = run(begun)
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
     if finished.was_complete and not shared.quiet:

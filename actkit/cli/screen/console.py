@@ -13,6 +13,7 @@ from rich.control import Control
 from rich.table import Table
 from rich.text import Text
 
+from actkit.cli.garbage import seldom_searched
 from actkit.cli.log import CURRENT, LABELS, shows
 from actkit.errors import printable
 
@@ -95,11 +96,12 @@ def counted(number: int, singular: str, many: str = "") -> str:
 @contextmanager
 def starting(quiet: bool) -> Iterator[None]:
     """A word on a terminal while torch is imported, which takes a second or several."""
-    if quiet or not sys.stderr.isatty():
-        yield
-    else:
-        with console().status("starting"):
+    with seldom_searched():
+        if quiet or not sys.stderr.isatty():
             yield
+        else:
+            with console().status("starting"):
+                yield
     _have_arrow_without_pandas()
 
 

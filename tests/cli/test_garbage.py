@@ -1,0 +1,55 @@
+"""While a command starts Python searches for garbage seldom; from when its run begins, as usual."""
+
+import gc
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from actkit.cli.garbage import SELDOM, seldom_searched
+from actkit.cli.screen.console import starting
+from actkit.recipes import capture
+from tests.command_line import Run
+
+
+def test_it_is_as_usual_afterwards_whatever_happens() -> None:
+    usual = gc.get_threshold()
+    with seldom_searched() as as_usual:
+        assert gc.get_threshold() == (SELDOM, *usual[1:])
+        as_usual()
+        assert gc.get_threshold() == usual
+    with suppress(KeyboardInterrupt), starting(quiet=True):
+        assert gc.get_threshold()[0] == SELDOM
+        raise KeyboardInterrupt
+    assert gc.get_threshold() == usual
+
+
+def test_what_somebody_has_turned_off_stays_off() -> None:
+    usual = gc.get_threshold()
+    gc.set_threshold(0, *usual[1:])
+    try:
+        with seldom_searched():
+            assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*usual)
+
+
+def test_a_run_that_has_begun_is_searched_as_usual(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    own = capture.run_capture
+
+    def noted(spec: object, common: object, on_progress: object) -> object:
+        seen.append(gc.get_threshold()[0])
+
+        def told(progress: object) -> None:
+            on_progress(progress)  # type: ignore[operator]
+            seen.append(gc.get_threshold()[0])
+
+        return own(spec, common, told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(capture, "run_capture", noted)
+    usual = gc.get_threshold()[0]
+    assert actkit("capture", "--prompt", "hi", "-o", tmp_path / "run", "-q").status == 0
+    assert seen[0] == SELDOM and len(seen) > 1 and set(seen[1:]) == {usual} and gc.get_threshold()[0] == usual
