@@ -3,11 +3,12 @@
 import copy
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from actkit.errors import InputError, UsageError, writing
-from actkit.export.merged_json import METADATA, is_document, variations
+from actkit.export.merged_json import METADATA, is_document, read_document, variations
 from actkit.pipeline.data import Rejected
 from actkit.pipeline.input.reader import read_records
 from actkit.runs.atomic_files import write_whole
@@ -70,6 +71,8 @@ def load_samples_from_json(path: Path | str) -> Samples:
         return Samples(found[0])
     if any(is_document(value) for value in found):
         raise InputError(f"{path} holds several documents of results", "load them one by one")
+    with suppress(InputError):  # whose results were taken for records, and what stands beside them would be lost
+        return Samples(read_document(Path(path)))
     return Samples({"results": found})
 
 

@@ -46,6 +46,16 @@ def test_samples_of_a_document_have_what_their_result_says(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "result", [{"variations": [{"prompt": "a", "response": "b"}]}, {"prompt": "a", "response": "b"}]
+)
+def test_what_stands_beside_the_results_is_kept_whatever_they_hold(tmp_path: Path, result: dict[str, Any]) -> None:
+    """Results with a question and a category looked like the records of a file, and the rest of it was lost."""
+    document = {"about": "x", "results": [{"question": "q", "category": "c", **result}]}
+    found = load_samples_from_json(put(tmp_path, document))
+    assert found == document and found[0]["prompt"] == "a" and found[0]["category"] == "c"
+
+
+@pytest.mark.parametrize(
     ("value", "says"),
     [
         ([["a"]], "not an object with fields"),
