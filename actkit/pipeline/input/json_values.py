@@ -1,6 +1,7 @@
 """One JSON value out of a text, and what makes it no use although it is JSON."""
 
 import json
+import re
 from typing import Any
 
 DEEPEST = 100
@@ -9,7 +10,9 @@ DEEPEST = 100
 
 def short(error: Exception) -> str:
     """The message of a JSON error, without its position."""
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(": line ")[0][:200]
+    return (
+        "nested too deeply" if isinstance(error, RecursionError) else re.split(": line |; use sys", str(error))[0][:200]
+    )
 
 
 class JsonValues:

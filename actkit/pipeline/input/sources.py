@@ -146,7 +146,9 @@ def _folder(path: Path, where: str, split: str, with_texts: bool) -> InputSource
         return InputSource((), saved=where)
     if has_card(path):
         return InputSource((), dataset=where)
-    every = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+    found = [file for file in path.rglob("*") if not _hidden(file.relative_to(path))]
+    _check_links(file for file in found if format_of(str(file)) is not None)
+    every = sorted(file for file in found if file.is_file())
     return _known([str(file) for file in _outside_runs(every, path)], len(every), where, split, with_texts)
 
 
@@ -186,6 +188,7 @@ def _split_of(name: str) -> str | None:
 def _glob(where: str) -> InputSource:
     names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
     # A link, or two stars in a row, may lead to one file by several names.
+    _check_links(map(Path, names))
     files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
     once = {file.resolve(): str(file) for file in _outside_runs(files, _before_magic(where))}
     if not once and " " in where:  # a text, more likely
@@ -213,6 +216,14 @@ def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
     return kept
 
 
+def _check_links(paths: Iterable[Path]) -> None:
+    """Raise InputError for a link that leads nowhere: in a cleared cache one may stand for a file of many."""
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            there = f"this link leads to {shown(str(path.readlink()))}, which is not there"
+            raise InputError(f"{shown(str(path))}: {there}", "fetch the file again")
+
+
 def _before_magic(pattern: str) -> Path:
     """The folder that a glob begins in."""
     fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1])
@@ -222,6 +233,7 @@ def _before_magic(pattern: str) -> Path:
 def _missing(where: str) -> InputSource:
     path = Path(where)
     try:
+        _check_links([path])
         names = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
     except (OSError, ValueError):
         names = []

@@ -451,3 +451,19 @@ def test_a_rejected_document_has_its_place(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": b"fine\n\xff"})
     (record,) = read_documents(find_corpus(str(tmp_path)))
     assert isinstance(record, Rejected) and record.place == f"{tmp_path / 'a.txt'}:2"
+
+
+def test_a_link_that_leads_nowhere_is_no_file_that_can_be_left_out(tmp_path: Path) -> None:
+    """In a cache that was cleared one of several shards is such a link, and its records were lost without a word."""
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    (tmp_path / "notes.bin").symlink_to("nowhere")
+    assert len(find_corpus(str(tmp_path)).files) == 1, "a name of no known format is no input"
+    link = tmp_path / "b.jsonl"
+    link.symlink_to("../blobs/1f")
+    for where in (tmp_path, tmp_path / "*.jsonl", link):
+        with pytest.raises(InputError) as caught:
+            find_corpus(str(where))
+        assert caught.value.message == f"{link}: this link leads to ../blobs/1f, which is not there"
+    (tmp_path.parent / "blobs").mkdir(exist_ok=True)
+    (tmp_path.parent / "blobs" / "1f").write_text('{"text": "two"}\n')
+    assert len(find_corpus(str(tmp_path)).files) == 2

@@ -34,4 +34,6 @@ def test_a_fault_is_of_its_value_alone() -> None:
 def test_what_is_no_json_is_raised_and_told_without_its_position() -> None:
     with pytest.raises(json.JSONDecodeError) as caught:
         JsonValues().whole('{"a": }')
+    long = ValueError("Exceeds the limit (9 digits) for integer string conversion; use sys.set_int_max_str_digits()")
+    assert short(long) == "Exceeds the limit (9 digits) for integer string conversion"
     assert short(caught.value) == "Expecting value" and short(RecursionError("x")) == "nested too deeply"
