@@ -15,7 +15,7 @@ from actkit.pipeline.data import Encoding, TokenSequence
 from actkit.pipeline.tokens.chat import Message, Rendering, encode_chat, render
 from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
-from actkit.recipes.conversations.dialogues import rendered_by
+from actkit.recipes.conversations.dialogues import begins_rendered, rendered_by
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
 
@@ -119,7 +119,10 @@ def encode_messages(
 
 
 def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> None:
-    """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it."""
+    """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it.
+
+    And for an answer that begins with the mark of one.
+    """
     said = [message["content"] for message in messages if message["role"] == "user"]
     first = said[0] if said else ""
     mark = rendered_by(first, alone=len(said) == 1) or next(
@@ -128,6 +131,11 @@ def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> No
     if mark is not None:
         raise RecordError(
             "prompt", f"the prompt is written in a chat template already ({mark}); --no-chat runs it as it is"
+        )
+    begun = begins_rendered(messages[-1]["content"]) if messages[-1]["role"] == "assistant" else None
+    if begun is not None:
+        raise RecordError(
+            None, f"the answer is written in a chat template already ({begun}); --no-chat runs it as it is"
         )
 
 

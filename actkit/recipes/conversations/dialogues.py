@@ -48,14 +48,20 @@ def rendered_by(prompt: str, alone: bool = False) -> str | None:
 
     One that is all that was asked, `alone`, may be a whole talk; among other turns it is what a user pasted.
     """
-    found = RENDERED.match(prompt)
-    if found is not None:
-        return found["mark"].strip()
+    mark = begins_rendered(prompt)
+    if mark is not None:
+        return mark
     spoken = SPOKEN.match(prompt) if alone else None
     if spoken is not None:
         return spoken[1]
     end = ASKS.search(prompt.rstrip()[-LONGEST_END:])
     return (end[1] or end[2]) if end is not None and ASKED.search(prompt) else None
+
+
+def begins_rendered(text: str) -> str | None:
+    """The mark of a chat's template that a text begins with; None for none."""
+    found = RENDERED.match(text)
+    return None if found is None else found["mark"].strip()
 
 
 def turns_in(text: str, field: str) -> list[dict[str, str]]:

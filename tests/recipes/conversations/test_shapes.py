@@ -750,3 +750,12 @@ def test_fields_of_ones_own_with_dotted_paths(tiny: Any) -> None:
     listed = {"prompt": Q, "texts": [POOR, GOOD]}
     pair = read_pair(listed, PairsSpec(names=FieldNames(chosen="texts.1", rejected="texts.0")))
     assert rendered(tiny, pair) == (PLUM, ONION)
+
+
+def test_an_answer_in_a_template_is_not_put_into_another(tiny: Any) -> None:
+    """Its tokens would begin with those of another model's turn."""
+    sides = {side: f"<|im_start|>assistant\n{text}<|im_end|>" for side, text in TEXTS.items()}
+    pair = read_pair({"prompt": "Hi", **sides}, PairsSpec())
+    with pytest.raises(RecordError, match="the answer is written in a chat template already.*im_start.*--no-chat"):
+        rendered(tiny, pair)
+    assert len(rendered(tiny, read_pair({"prompt": "Hi", **TEXTS}, PairsSpec()))) == 2
