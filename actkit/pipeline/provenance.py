@@ -16,7 +16,7 @@ from actkit.pipeline.resume.session import Session
 from actkit.runs.progress import profile
 from actkit.schemas import SCHEMA_VERSION
 
-PACKAGES = tuple("actkit torch transformers transformer-lens sae-lens tokenizers numpy pyarrow pandas".split())
+PACKAGES = ("actkit", *"torch transformers transformer-lens sae-lens tokenizers numpy pyarrow pandas".split())
 
 
 def file_metadata(job: Job) -> dict[str, str]:
