@@ -1,7 +1,7 @@
 """Compressed files, unpacked as a stream: told by their name, or by how they begin.
 
 One entry of `PACKINGS` adds a packing. A file that begins as one of `BINARY` is refused: its lines are noise, of which
-1 in 300 is valid UTF-8 by chance and would be run as a prompt.
+1 in 300 is valid UTF-8 by chance and would be run as a prompt. So is a pointer of Git LFS, which is text.
 """
 
 import bz2
@@ -87,6 +87,7 @@ ENTRY = 30
 """Where the name of a zip archive's first file stands."""
 TENSORS = re.compile(rb"[\w.-]+(/data\.pkl|\.npy)")
 """How it is called in a file that torch.save or numpy.savez wrote."""
+POINTER, FETCH = b"version https://git-lfs.github.com/spec/v1", "git lfs pull fetches the file that it stands for"
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, ZIP, "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
     (0, b"PAR1\x15", "Parquet", "Parquet is read from files whose name ends in .parquet"),
@@ -111,6 +112,7 @@ BINARY: tuple[tuple[int, bytes, str, str], ...] = (
         "a Python pickle",
         "a pickle can run code when it is loaded; write the records as JSONL or Parquet",
     ),
+    (0, POINTER, "a pointer of Git LFS in place of the file", FETCH),
     (0, b"%PDF-", "a PDF document", "extract its text first"),
     (257, b"ustar", "a tar archive", "unpack it: tar -xf FILE"),
 )

@@ -12,7 +12,7 @@ from actkit.pipeline.input.arrow_rows import ROWS, UNREADABLE, check_columns, re
 from actkit.pipeline.input.class_names import of_schema
 from actkit.pipeline.input.files import check_name, name_of
 from actkit.pipeline.input.hub_files import HUB, hub_bytes
-from actkit.pipeline.input.packed import packing_of
+from actkit.pipeline.input.packed import FETCH, POINTER, packing_of
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import remote_bytes
@@ -77,4 +77,8 @@ def count_parquet(path: Path) -> int:
 def unpack_hint(path: str) -> str:
     """A hint for a file that pyarrow cannot read."""
     packing = packing_of(file_name(path), b"")
+    if Path(path).is_file():
+        with Path(path).open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                return FETCH
     return "write the file again" if packing is None else f"unpack it: {packing.program} {shlex.quote(path)}"

@@ -423,12 +423,19 @@ def test_a_compressed_file_on_standard_input_is_read(monkeypatch: pytest.MonkeyP
         (b"x.jsonl" + bytes(250) + b"ustar\x0000", "a tar archive"),
         (b"PK\x03\x04" + bytes(30), "a zip archive"),
         (b"%PDF-1.7\n", "a PDF document"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS in place of the file"),
     ],
 )
 @pytest.mark.parametrize("name", ["t.jsonl", "t.txt", "t.csv"])
 def test_what_is_no_text_is_called_by_its_name(tmp_path: Path, name: str, begins: bytes, what: str) -> None:
     error = error_of(write(tmp_path, name, begins))
     assert error.message == f"{tmp_path / name}: this is {what}" and error.hint
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_a_pointer_in_place_of_a_table_says_what_fetches_it(tmp_path: Path, name: str) -> None:
+    where = write(tmp_path, name, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert error_of(where).hint == "git lfs pull fetches the file that it stands for"
 
 
 def test_a_parquet_file_under_another_name_is_an_error(tmp_path: Path) -> None:
