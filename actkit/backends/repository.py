@@ -67,7 +67,7 @@ def read_config(location: str, spec: ModelSpec) -> Any:
 
 
 def context_of(config: Any) -> int | None:
-    """The model's context in tokens.
+    """The model's context in tokens; None where none is stated, or one that is no length (-1 says that there is none).
 
     For rotary embeddings of the kind longrope (Phi-3 with 128k) it is the shorter, original one: beyond that Hugging
     Face changes the factors of a whole batch, so that a short sequence's numbers would depend on its neighbours.
@@ -75,7 +75,8 @@ def context_of(config: Any) -> int | None:
     context: int | None = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
     original = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
-    return original if rope.get("rope_type") == "longrope" and original else context
+    found = original if rope.get("rope_type") == "longrope" and original else context
+    return found if found is None or found > 0 else None
 
 
 def read_tokenizer(location: str, spec: ModelSpec) -> Any:

@@ -9,6 +9,9 @@ from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeDty
 from actkit.errors import UsageError, in_short
 from actkit.hooks import HookPoint, parse_hook_points
 
+LARGEST = 2**62
+"""Most of what has no bound of its own: counts are added up as 64-bit numbers."""
+
 
 class OwnSpec(Protocol):
     """The spec of one command: a frozen dataclass such as `DpoSpec`."""
@@ -126,13 +129,14 @@ def check_bounds(*specs: Any) -> None:
             value = getattr(spec, each.name)
             if is_dataclass(value):
                 check_bounds(value)
-            least, most = (each.metadata.get(name) for name in ("least", "most"))
+            least, most = each.metadata.get("least"), each.metadata.get("most", LARGEST)
             if value is None or least is None:
                 continue
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or value < least or (most is not None and value > most):
+            if not is_number or not least <= value <= most:
                 name = str(each.metadata.get("option", each.name)).replace("_", "-")
-                allowed = f"from {least} on" if most is None else f"from {least} to {most}"
+                is_low = most == LARGEST and not (is_number and value > most)
+                allowed = f"from {least} on" if is_low else f"from {least} to {most}"
                 raise UsageError(f"--{name} {in_short(repr(value))} is not possible", f"it is a number {allowed}")
 
 

@@ -234,6 +234,9 @@ def test_longrope_keeps_to_the_original_context() -> None:
     )
     assert repository.context_of(config) == 4096
     assert repository.context_of(LlamaConfig(max_position_embeddings=777)) == 777
+    # None is stated, or one that is no length.
+    for none in (0, -1):
+        assert repository.context_of(LlamaConfig(max_position_embeddings=none)) is None
 
 
 @pytest.mark.parametrize("name", ["./nothing-here", "a/b/c", "/nothing/here"])

@@ -13,10 +13,11 @@ import yaml
 
 import actkit
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
-from actkit.errors import RunError
+from actkit.errors import RunError, UsageError
 from actkit.pipeline.resume.fingerprint import CHANGES_NO_ROW
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.asked import options_of
+from actkit.recipes.specs import LARGEST, check_bounds
 from actkit.runs.config_text import config_text
 from tests.command_line import Run
 
@@ -262,3 +263,11 @@ def test_a_run_of_python_says_what_it_was_asked_and_the_command_line_runs_it_aga
     assert again["options"] == {**options, "out": "again"} and again["fingerprint"] == finished.facts["fingerprint"]
     for part in Path("run").rglob("*.parquet"):
         assert part.read_bytes() == (Path("again") / part.relative_to("run")).read_bytes()
+
+
+def test_a_number_that_no_count_can_hold_is_refused() -> None:
+    spec = BatchSpec(batch_tokens=10**22)
+    with pytest.raises(UsageError, match="--batch-tokens 10000000000000000000000 is not possible") as caught:
+        check_bounds(spec)
+    assert str(LARGEST) in str(caught.value.hint)
+    check_bounds(BatchSpec(batch_tokens=LARGEST))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from actkit.errors import RecordError
+from actkit.errors import RecordError, in_short
 from actkit.pipeline.data import Bools, Ints
 from actkit.pipeline.tokens.spans import counted, forward
 
@@ -173,8 +173,14 @@ def _longest(flags: Bools) -> tuple[int, int]:
 
 
 def _called(tokenizer: Any, text: str, special: bool, at: int = 0) -> Tokens:
-    """The tokenizer's result for a text that begins at character `at`."""
-    fields = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+    """The tokenizer's result for a text that begins at character `at`. Raises RecordError where it fails."""
+    try:
+        fields = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+    except BaseException as error:
+        # Rust's panics are no `Exception`s; a vocabulary without the unknown token that it names raises a bare one.
+        if type(error).__name__ != "PanicException" and type(error) is not Exception:
+            raise
+        raise RecordError(None, f"the model's tokenizer fails at the text: {in_short(str(error))}") from error
     ids = list(fields["input_ids"])
     offsets = counted(tokenizer, ids, [tuple(span) for span in fields["offset_mapping"]], text)
     spans = np.array(offsets, dtype=np.int64).reshape(len(ids), 2) + at

@@ -233,3 +233,23 @@ def test_memory_of_one_word_without_an_end_is_bounded(tmp_path: Path) -> None:
             peak(["capture", str(tmp_path / name), "-o", str(tmp_path / f"{name}.run"), "--quiet", "--layers", "1"])
         )
     assert peaks[1] - peaks[0] < 1000
+
+
+class PanicException(BaseException):
+    """What pyo3 raises where Rust panics."""
+
+
+@pytest.mark.parametrize(
+    "error", [PanicException("index out of bounds"), Exception("Missing [UNK] token"), MemoryError()]
+)
+def test_a_text_at_which_the_tokenizer_fails_is_rejected(error: BaseException) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    if isinstance(error, MemoryError):  # no fault of the text's
+        with pytest.raises(MemoryError):
+            long_texts.tokens_in(fails, "a", False, 9)
+        return
+    with pytest.raises(RecordError) as caught:
+        long_texts.tokens_in(fails, "a", False, 9)
+    assert caught.value.reason == f"the model's tokenizer fails at the text: {error}"
