@@ -267,7 +267,7 @@ def test_a_run_of_python_says_what_it_was_asked_and_the_command_line_runs_it_aga
 
 def test_a_number_that_no_count_can_hold_is_refused() -> None:
     spec = BatchSpec(batch_tokens=10**22)
-    with pytest.raises(UsageError, match="--batch-tokens 10000000000000000000000 is not possible") as caught:
+    with pytest.raises(UsageError, match="batch.tokens 10000000000000000000000 is not possible") as caught:
         check_bounds(spec)
     assert str(LARGEST) in str(caught.value.hint)
     check_bounds(BatchSpec(batch_tokens=LARGEST))
