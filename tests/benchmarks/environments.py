@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.benchmarks.peers import SCRIPTS
 
 CONSTRAINTS = Path(__file__).parents[2] / "configs" / "constraints.txt"
-LIMIT = 200
+LIMIT = 600
 """Most seconds that installing one peer may take."""
 
 
