@@ -172,6 +172,11 @@ def same(first: Any, second: Any) -> bool:
     return bool(json.dumps(first, default=repr) == json.dumps(second, default=repr))
 
 
+def is_array_of_objects(value: Any) -> bool:
+    """Whether a file whose only line is `value` is read as an array of records, and not as one record a line."""
+    return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value)
+
+
 def fuzz(cases: int, strategy: st.SearchStrategy[Any], check: Callable[[Any], None]) -> None:
     """Run `check` on so many cases, always the same ones, and print how many there were."""
     tried = 0

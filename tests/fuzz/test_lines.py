@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import encoding_of
 from actkit.pipeline.input.packed import LOOK
-from tests.fuzz.damage import CASES, TEXTS, VALUES, damaged, fuzz, jsonl, read, same
+from tests.fuzz.damage import CASES, TEXTS, VALUES, damaged, fuzz, is_array_of_objects, jsonl, read, same
 
 LINES = st.lists(TEXTS, max_size=6).map(lambda texts: "\n".join(texts).encode()).flatmap(damaged)
 JSONL = st.lists(st.one_of(VALUES, st.dictionaries(TEXTS, VALUES, max_size=4)), max_size=6).map(jsonl).flatmap(damaged)
@@ -83,6 +83,9 @@ def test_every_line_of_jsonl_is_its_value_or_rejected(tmp_path: Path, cases: int
     path = tmp_path / "t.jsonl"
 
     def check(data: bytes) -> None:
+        only = meant(lines_in(data)[0]) if data.count(b"\n") <= data.endswith(b"\n") and data else []
+        if only and is_array_of_objects(only[0]):
+            return
         for record, line in read_lines(path, data):
             values = meant(line)
             if values and depth(values[0]) > 100:

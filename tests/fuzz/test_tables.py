@@ -49,11 +49,12 @@ def test_every_row_is_a_record_or_rejected_up_to_a_broken_quote(
             return
         path.write_bytes(data)
         found, error = read(path)
-        for (end, row), record in zip(rows, [*found, *[None] * len(rows)], strict=False):
+        expected, fails = rows_in(data, delimiter)
+        headed = bool(expected) or not fails  # a name that is the class of rows below it is no name
+        for (end, row), record in zip(rows if headed else (), [*found, *[None] * len(rows)], strict=False):
             if end > common(whole, data):
                 break
             assert isinstance(record, Record) and list(record.value.values()) == row
-        expected, fails = rows_in(data, delimiter)
         if error is None or fails:
             assert len(found) == len(expected)
             assert (error is None) == (not fails)

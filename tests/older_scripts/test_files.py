@@ -106,7 +106,7 @@ def test_reward_features_have_the_configuration_as_yaml(tiny: actkit.ModelSpec) 
     d = json.loads(export(run.path, "json", Path("found.json")).read_text(encoding="utf-8"))
     given = {name: value for name, value in d["configuration"].items() if value is not None}
     assert yaml.safe_load(Path("found.yaml").read_text(encoding="utf-8")) == {"command": "reward-detect", **given}
-    assert given["top_k"] == 5 and given["pool"] == "max"
+    assert given["listed"] == 5 and given["pool"] == "max"
     assert len(d["features"]) == 5
     assert d["reward_features"] == [feature for feature in d["features"] if feature["responds_to"] == "positive"]
     for feature in d["features"]:

@@ -18,6 +18,8 @@ from typing import IO, Any, cast
 
 from actkit.errors import InputError, own_python, pip_install
 
+GZIP = b"\x1f\x8b"
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -29,6 +31,13 @@ class Packing:
     unpack: Callable[[IO[bytes]], IO[bytes]]
     program: str
     """The program that unpacks it on the command line."""
+
+
+def _gzip(file: IO[bytes]) -> IO[bytes]:
+    begins = beginning(file)[:2]
+    if begins and begins != GZIP:  # GzipFile passes over two bytes, says so, and reads on behind them when asked again
+        raise gzip.BadGzipFile("it does not begin as gzip does")
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
 
 
 def _lz4(file: IO[bytes]) -> IO[bytes]:
@@ -65,9 +74,7 @@ class _Arrow(io.RawIOBase):
 
 
 PACKINGS = (
-    Packing(
-        "gzip", (".gz", ".gzip"), b"\x1f\x8b\x08", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)), "gunzip"
-    ),
+    Packing("gzip", (".gz", ".gzip"), GZIP + b"\x08", _gzip, "gunzip"),
     Packing("bzip2", (".bz2",), b"BZh", lambda file: cast("IO[bytes]", bz2.BZ2File(file)), "bunzip2"),
     Packing("xz", (".xz", ".lzma"), b"\xfd7zXZ\x00", _xz, "unxz"),
     Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", _zstd, "unzstd"),

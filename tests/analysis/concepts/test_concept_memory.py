@@ -16,7 +16,7 @@ SHARD, D = 2000, 64
 def stored_run(path: Path, n: int) -> Path:
     """The tables of a run of n pairs, two a stem, that `concept_tables` reads."""
     rng = np.random.default_rng(0)
-    for table in ("sequences", "activations"):
+    for table in ("sequences", "tokens", "activations"):
         (path / table).mkdir(parents=True)
     shift = 0.1 * rng.normal(size=D)
     for part, first in enumerate(range(0, n, SHARD)):
@@ -29,6 +29,7 @@ def stored_run(path: Path, n: int) -> Path:
             "group": [f"stem {pair // 2}" for pair in pairs],
             "template": [str(pair % 2) for pair in pairs],
             "n_tokens": 6 + ids % 7,
+            "response_start": np.full(len(ids), 1, dtype=np.int32),
             "text": [f"text {number}" for number in ids],
         }
         vectors = (rng.normal(size=(len(ids), D)) - side[:, None] * shift).astype(np.float32)
@@ -39,6 +40,8 @@ def stored_run(path: Path, n: int) -> Path:
             "hook_point": ["blocks.2.hook_resid_post"] * len(ids),
             "activation": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), D),
         }
+        tokens = {name: rows[name] for name in ("sequence_id", "position")} | {"is_special": [False] * len(ids)}
+        pq.write_table(pa.table(tokens), path / "tokens" / f"part-{part:05d}.parquet")
         pq.write_table(pa.table(about), path / "sequences" / f"part-{part:05d}.parquet")
         pq.write_table(pa.table(rows), path / "activations" / f"part-{part:05d}.parquet")
     return path

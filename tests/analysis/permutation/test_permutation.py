@@ -445,7 +445,8 @@ from pathlib import Path
 import numpy as np
 from actkit.analysis.auroc import column_aurocs
 from actkit.analysis.feature_tests.column_file import ColumnFile
-from actkit.analysis.permutation.p_values import Exchange, design_of
+from actkit.analysis.permutation.design import design_of
+from actkit.analysis.permutation.p_values import Exchange
 from actkit.pipeline.provenance import peak_memory_mb
 
 n, d, random = 100_000, 16_384, np.random.default_rng(0)

@@ -402,6 +402,14 @@ def test_what_is_cut_off_is_an_error_after_what_stands_before_it(tmp_path: Path,
         list(records)
 
 
+def test_gzip_behind_other_bytes_is_damaged(tmp_path: Path) -> None:
+    """Python's own reader says so once, and when it is asked again reads what is behind the two bytes that it took."""
+    path = tmp_path / "t.jsonl.gz"
+    path.write_bytes(b"\r\n" + gzip.compress(b'{"a": 1}\n'))
+    with pytest.raises(InputError, match="does not begin as gzip does"):
+        list(read_records(str(path)))
+
+
 @pytest.mark.parametrize("packer", PACKERS)
 def test_two_compressed_files_one_after_the_other_are_read_as_one(tmp_path: Path, packer: str) -> None:
     packed = PACKERS[packer](b"one\n") + PACKERS[packer](b"two\n")

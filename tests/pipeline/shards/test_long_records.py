@@ -165,7 +165,7 @@ def test_damaged_shards_in_a_record_are_computed_again_alone(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_dataset, "feature_stats", stopped)
+        patch.setattr(feature_dataset, "stats_of", stopped)
         assert actkit(*ARGUMENTS, *SMALL, "-o", "part").status == 130
     partial = here / "part.partial"
     kept = [path for path in (partial / "tokens").iterdir() if int(path.stem[5:]) not in gone]
