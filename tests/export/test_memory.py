@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc"),
 ]
 MOST_MB = 450
-"""Above the libraries; JSONL of features holds 372 MB for two shards and 401 to 409 for five, as the allocator keeps."""
+"""Above the libraries. JSONL of features holds 372 MB for two shards and 401 to 409 for five."""
 D_MODEL, HOOK_POINTS = 1024, ("blocks.3.hook_resid_post", "blocks.7.hook_resid_post")
 PAIRS, SHARED, OWN = 32, 128, 64
 """Of a shard; with two hook points of 1024 numbers, 64 MB."""
