@@ -18,8 +18,6 @@ from typing import IO, Any, cast
 
 from actkit.errors import InputError, own_python, pip_install
 
-GZIP = b"\x1f\x8b"
-
 
 @dataclass(frozen=True)
 class Packing:
@@ -31,13 +29,6 @@ class Packing:
     unpack: Callable[[IO[bytes]], IO[bytes]]
     program: str
     """The program that unpacks it on the command line."""
-
-
-def _gzip(file: IO[bytes]) -> IO[bytes]:
-    begins = beginning(file)[:2]
-    if begins and begins != GZIP:  # GzipFile passes over two bytes, says so, and reads on behind them when asked again
-        raise gzip.BadGzipFile("it does not begin as gzip does")
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
 
 
 def _lz4(file: IO[bytes]) -> IO[bytes]:
@@ -74,7 +65,9 @@ class _Arrow(io.RawIOBase):
 
 
 PACKINGS = (
-    Packing("gzip", (".gz", ".gzip"), GZIP + b"\x08", _gzip, "gunzip"),
+    Packing(
+        "gzip", (".gz", ".gzip"), b"\x1f\x8b\x08", lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)), "gunzip"
+    ),
     Packing("bzip2", (".bz2",), b"BZh", lambda file: cast("IO[bytes]", bz2.BZ2File(file)), "bunzip2"),
     Packing("xz", (".xz", ".lzma"), b"\xfd7zXZ\x00", _xz, "unxz"),
     Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", _zstd, "unzstd"),
@@ -129,12 +122,17 @@ LOOK = 512
 
 
 def beginning(file: IO[bytes]) -> bytes:
-    """The first bytes, which stay to be read; fewer, or none, where the stream cannot give them."""
+    """The first bytes, which stay to be read; fewer, or none, where the stream cannot give them.
+
+    Raises what the unpacker does for damage before the first byte: asked again, it may read on behind the damage.
+    """
     peek = getattr(file, "peek", None)  # a test's stand-in for standard input may have none
     try:
         return bytes(peek(LOOK)[:LOOK]) if peek else b""
-    except (OSError, *DAMAGED):  # whoever reads the file meets the damage, after what stands before it
-        return b""
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return b""  # whoever reads the file meets it again
 
 
 def packing_of(path: str, start: bytes) -> Packing | None:

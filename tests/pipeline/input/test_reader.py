@@ -402,11 +402,16 @@ def test_what_is_cut_off_is_an_error_after_what_stands_before_it(tmp_path: Path,
         list(records)
 
 
-def test_gzip_behind_other_bytes_is_damaged(tmp_path: Path) -> None:
-    """Python's own reader says so once, and when it is asked again reads what is behind the two bytes that it took."""
+@pytest.mark.parametrize(
+    "data",
+    [b"\r\n" + gzip.compress(b'{"a": 1}\n'), b"\x1f\x8b", gzip.compress(b"") + b"\x1f"],
+    ids=["behind", "cut", "more"],
+)
+def test_gzip_that_is_damaged_before_its_first_byte_is_said_to_be(tmp_path: Path, data: bytes) -> None:
+    """Python's own reader says so once, and when it is asked again reads on behind the bytes that it took."""
     path = tmp_path / "t.jsonl.gz"
-    path.write_bytes(b"\r\n" + gzip.compress(b'{"a": 1}\n'))
-    with pytest.raises(InputError, match="does not begin as gzip does"):
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="the gzip data is damaged or cut off"):
         list(read_records(str(path)))
 
 
