@@ -82,7 +82,9 @@ def connected_to_ray() -> Iterator[None]:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address="local", num_cpus=2, **quiet)
+        with pytest.MonkeyPatch.context() as there:  # a test's folder goes with it, and workers begin where Ray began
+            there.chdir(Path(__file__).parent)
+            ray.init(address="local", num_cpus=2, **quiet)
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(ray, "init", lambda **_: None)
             inner.setattr(ray, "shutdown", lambda: None)
