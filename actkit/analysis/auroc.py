@@ -42,24 +42,16 @@ def auroc(
     1988), in Obuchowski's (1997) form where texts share groups; see `interval`. All NaN where a class is empty. Raises
     ValueError for a score that is NaN and for lengths that differ.
     """
-    value, variance, clusters = _of_one(scores, labels, groups)
-    low, high = interval(np.array([value]), variance, clusters, confidence)
-    return Auroc(value, float(low[0]), float(high[0]))
+    return auroc_and_error(scores, labels, groups, confidence)[0]
 
 
-def auroc_error(scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None = None) -> float:
-    """The standard error of the AUROC that `auroc` gives for the same; see `standard_error`.
-
-    NaN where a class is empty. Raises what `auroc` does.
-    """
-    _, variance, clusters = _of_one(scores, labels, groups)
-    return float(standard_error(variance, clusters)[0])
-
-
-def _of_one(
-    scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None
-) -> tuple[float, Floats, Clusters]:
-    """The AUROC of scores [n], its variance [1] and the clusters; NaN both where a class is empty."""
+def auroc_and_error(
+    scores: npt.NDArray[np.generic],
+    labels: Bools,
+    groups: npt.NDArray[np.integer] | None = None,
+    confidence: float = 0.95,
+) -> tuple[Auroc, float]:
+    """The same as `auroc`, and the AUROC's standard error; see `standard_error`. NaN where a class is empty."""
     labels = np.asarray(labels, dtype=np.bool_)
     if len(scores) != len(labels):
         raise ValueError(f"{len(scores)} scores and {len(labels)} labels")
@@ -68,7 +60,7 @@ def _of_one(
     clusters = Clusters.of(labels, groups)
     m, n = int(labels.sum()), int((~labels).sum())
     if not (m and n):
-        return np.nan, np.full(1, np.nan), clusters
+        return Auroc(np.nan, np.nan, np.nan), np.nan
     ranks = rankdata(scores)
     value = (ranks[labels].sum() - m * (m + 1) / 2) / (m * n)
     apart = np.empty(len(labels))
@@ -77,7 +69,9 @@ def _of_one(
     of_positives = np.bincount(clusters.of_text, apart * labels, len(clusters.positives))
     of_negatives = np.bincount(clusters.of_text, apart * ~labels, len(clusters.positives))
     sums = (np.array([a @ b]) for a, b in ((of_positives,) * 2, (of_negatives,) * 2, (of_positives, of_negatives)))
-    return float(value), clusters.variance(*sums), clusters
+    variance = clusters.variance(*sums)
+    low, high = interval(np.array([value]), variance, clusters, confidence)
+    return Auroc(float(value), float(low[0]), float(high[0])), float(standard_error(variance, clusters)[0])
 
 
 def column_aurocs(

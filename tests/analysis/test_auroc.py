@@ -1,6 +1,7 @@
 """AUROC equals scikit-learn's and scipy's; its interval equals DeLong's and Obuchowski's by definition, and covers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis import auroc as auroc_module
-from actkit.analysis.auroc import Auroc, auroc, auroc_error, column_aurocs, stratified_aurocs
+from actkit.analysis.auroc import Auroc, auroc, auroc_and_error, column_aurocs, stratified_aurocs
 from actkit.analysis.columns import Columns
 
 Z = float(ndtri(0.975))
@@ -287,6 +288,10 @@ def test_the_interval_of_few_groups_covers_where_the_normals_does_not(stems: int
         by_normal += ends[0] <= truth <= ends[1]
     assert hits > 0.93 * 300
     assert stems > 3 or by_normal < 0.93 * 300
+
+
+def auroc_error(*of: Any) -> float:
+    return auroc_and_error(*of)[1]
 
 
 def test_the_standard_error_is_obuchowskis_and_never_nothing() -> None:

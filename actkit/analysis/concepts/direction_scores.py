@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actkit.analysis.auroc import auroc, auroc_error
+from actkit.analysis.auroc import auroc, auroc_and_error
 from actkit.analysis.auroc_interval import accuracy_interval
 from actkit.analysis.columns import Floats, Ints
 from actkit.analysis.concepts.direction_chance import exchanged_band, random_band
@@ -94,8 +94,7 @@ def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int,
     stems = pairs.stems
     above, below = pairs.projected(found.unit)
     train, validation, test = split.train, split.validation, split.test
-    of_validation = (*both(above, below, validation), np.tile(stems[validation], 2))
-    checked = auroc(*of_validation)
+    checked, choice_error = auroc_and_error(*both(above, below, validation), np.tile(stems[validation], 2))
     held = auroc(*both(above, below, test), np.tile(stems[test], 2))
     transferred, transferred_test = transfer(method, found, pairs, split)
     projected, length = both(above, below, test)[0], background.length
@@ -116,7 +115,7 @@ def score(method: str, found: Direction, pairs: Paired, split: Split, seed: int,
         transferred_test,
         transferred,
         checked.value if np.isnan(transferred) else (checked.value + transferred) / 2,
-        auroc_error(*of_validation),
+        choice_error,
         length.spearman(projected),
         length.adjusted(projected),
         length.only.value,
