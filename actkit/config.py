@@ -97,7 +97,7 @@ class TokenSpec:
     bos: Bos = "auto"
     """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
     date: str | None = None
-    """What a chat template that asks for the date is told, ISO 8601; None is when the run begins. A run of such a
+    """Date for a chat template that asks for it, ISO 8601; None is when the run begins. A run of such a
     template has it among its options, so that it is the same wherever and whenever the run goes on."""
 
     def limit(self, context_length: int | None) -> int:
@@ -110,7 +110,7 @@ class ReadSpec:
     """Settings for an input that does not say by itself how it is read."""
 
     split: str = "train"
-    """Which split of a dataset, or of a file that has several."""
+    """Split of a dataset, or of a file that has several."""
     columns: str | None = None
     """The names of the columns of a CSV or TSV file without a header line, with commas between them."""
 

@@ -59,7 +59,7 @@ def options() -> str:
 
 def presets() -> str:
     """Every preset: what it sets."""
-    from actkit.cli.options.yaml_file import read_options
+    from actkit.cli.options.config_file import read_options
 
     lines = ["# Presets", "", MADE, "", "`--preset NAME` sets these; flags, `ACTKIT_*` and `--config` win over it."]
     for name in NAMES:

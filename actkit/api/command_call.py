@@ -1,15 +1,19 @@
 """Calls a command from Python: places its run, makes specs of its options, and opens the finished run."""
 
 import atexit
+import html
+import importlib
 import shutil
+import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
-from actkit.api.notebook_progress import notebook_bar
 from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
 from actkit.api.saes import AnySae, sae_specs
@@ -22,9 +26,12 @@ from actkit.recipes.conversations.messages import is_turn
 from actkit.recipes.specs import DenseSpec, SparseSpec, check_options, spec_of
 from actkit.remote.url import file_name, is_web, scheme_of
 from actkit.runs import run as runs
+from actkit.runs.progress import OnProgress, Progress, Step
 
 SAE_OPTIONS = ("sae_release", "sae_id", "sae", "target_layer", "hook_name")
 Where: TypeAlias = Path | str | None
+EVERY = 0.3
+"""Seconds between updates: each is a message to the browser."""
 
 
 @contextmanager
@@ -154,3 +161,59 @@ def _ran(run: Callable[..., Finished], own: Any, common: DenseSpec | SparseSpec)
     found = open_run(finished.path)
     warn_of(found.facts, own.tokens.max_length)
     return found
+
+
+@contextmanager
+def notebook_bar() -> Iterator[OnProgress]:
+    """Yield a function that shows a run's `Progress` in the notebook's cell; the bar goes when the run is done."""
+    display = _display()
+    if display is None:
+        yield lambda _progress: None
+        return
+    began = last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            display.update(Bar(progress.step, last - began))
+
+    try:
+        yield show
+    finally:
+        display.update(Bar(Step(""), 0.0))
+
+
+class Bar:
+    """A bar as HTML and as text; empty for a step of no stage."""
+
+    def __init__(self, step: Step, seconds: float) -> None:
+        self.step, self.seconds = step, seconds
+
+    def __repr__(self) -> str:
+        if not self.step.stage:
+            return ""
+        total = "" if self.step.total is None else f"/{int(self.step.total):,}"
+        rate = self.step.tokens / max(self.seconds, 1e-9)
+        return f"{self.step.stage}: {int(self.step.done):,}{total} records, {rate:,.0f} tokens/s, {self.seconds:.0f} s"
+
+    def _repr_html_(self) -> str:
+        if not self.step.stage:
+            return ""
+        known = "" if self.step.total is None else f' value="{self.step.done:.0f}" max="{self.step.total:.0f}"'
+        return f"<progress{known}></progress> {html.escape(repr(self))}"
+
+
+def _display() -> Any:
+    """A place in the notebook's cell that can be written again; None outside of a notebook."""
+    shell = sys.modules.get("IPython")  # a notebook has imported it
+    running = None if shell is None else shell.get_ipython()
+    if running is None or getattr(running, "kernel", None) is None:
+        return None
+    from IPython.display import display
+
+    with warnings.catch_warnings():
+        # tqdm, which the model's library imports, asks for widgets that no bar of actkit's needs, once.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        importlib.import_module("tqdm.auto")
+    return display(Bar(Step("loading the model"), 0.0), display_id=True)

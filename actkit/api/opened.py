@@ -114,8 +114,7 @@ class Plots:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         from actkit.plots.picture import Pick
         from actkit.plots.pictures import draw, pictures_of
-        from actkit.plots.style import themed
-        from actkit.plots.titles import titled
+        from actkit.plots.style import themed, titled
 
         known = {picture.name: picture for picture in pictures_of(self._run)}
         if name not in known:

@@ -37,7 +37,7 @@ class RewardSignals:
     warnings: list[str]
     """Caveats of the ranking."""
     document: Mapping[str, Any] = field(repr=False)
-    """What `reward_features.json` holds: configuration, model, SAEs, statistics, and the first `top_k` features."""
+    """Contents of `reward_features.json`: configuration, model, SAEs, statistics, and the first `top_k` features."""
     facts: Mapping[str, Any] = field(repr=False)
     """The contents of `run.json`: counts, reasons of rejected records, versions."""
     run: Run | None = None

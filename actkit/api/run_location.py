@@ -14,8 +14,8 @@ from uuid import UUID
 
 from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, RunError, UsageError, in_python, listed, writing
-from actkit.pipeline.input.arrow_rows import check_columns, with_objects
 from actkit.pipeline.input.class_names import as_written, of_features
+from actkit.pipeline.input.parquet import check_columns, with_objects
 from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
 
@@ -163,7 +163,7 @@ def texts_of(texts: str | Sequence[str], name: str = "texts") -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """What numpy, pandas, torch and Python have beside JSON's kinds: arrays as lists, dates in ISO 8601."""
+    """Turn kinds of numpy, pandas, torch and Python into JSON's: arrays into lists, dates into ISO 8601."""
     if type(value).__name__ in ("NAType", "NaTType"):  # a gap of pandas
         return None
     if hasattr(value, "tolist"):

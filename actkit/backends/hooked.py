@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends.kernels import fast_modules, fast_products
-from actkit.backends.masks import TREE_MODELS, tree_mask
 from actkit.backends.placement import Weights, of_weights, to_device, unembedding
 from actkit.backends.sites import Site
 from actkit.errors import ModelError
@@ -143,3 +142,47 @@ def _hooked(module: torch.nn.Module, site: Site, name: str, calls: HookCalls) ->
         yield
     finally:
         handle.remove()
+
+
+TREE_MODELS = {
+    "llama": "none",
+    "gpt2": "none",
+    "gpt_neox": "none",
+    "phi": "none",
+    "olmo2": "none",
+    "gemma": "none",
+    "stablelm": "none",
+    "granite": "none",
+    "smollm3": "by layer",
+    "mistral": "window",
+    "phi3": "window",
+    "gemma2": "by layer",
+    "gemma3_text": "by layer",
+    "qwen2": "by layer",
+    "qwen3": "by layer",
+}
+"""`model_type` → what narrows attention; only models for which a test shows tree = single sequences. The others, such
+as those with ALiBi, which derive positions from a flat mask, run every sequence whole."""
+
+
+def tree_mask(
+    tree: torch.Tensor, positions: torch.Tensor, config: Any, dtype: torch.dtype
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The additive mask [batch, 1, query, key], zero or the lowest value; a dict where layers are of several kinds.
+
+    `tree` is bool [batch, query, key]; `positions` [batch, column] are positions in each column's own sequence, which
+    is what a sliding window counts.
+    """
+    kind = TREE_MODELS[config.model_type]
+    window = getattr(config, "sliding_window", None) if kind != "none" else None
+    full = _additive(tree, dtype)
+    if window is None:
+        return full if kind != "by layer" else {"full_attention": full}
+    near = tree & (positions[:, :, None] - positions[:, None, :] < window)
+    slid = _additive(near, dtype)
+    return slid if kind == "window" else {"full_attention": full, "sliding_attention": slid}
+
+
+def _additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, lowest)[:, None]

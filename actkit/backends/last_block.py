@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from actkit.backends.hooked import HuggingFaceModel
-from actkit.backends.masks import TREE_MODELS
+from actkit.backends.hooked import TREE_MODELS, HuggingFaceModel
 from actkit.backends.placement import to_device
 from actkit.hooks import HookPoint
 

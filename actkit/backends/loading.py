@@ -1,14 +1,16 @@
 """`describe` resolves what a model's name stands for; `load` loads its weights, plainly or through the bridge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from actkit.backends import auto, chat_templates, hugging_face, placement, repository
+from actkit.backends import auto, hugging_face, placement, repository
 from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
+from actkit.backends.load_errors import explained
 from actkit.backends.model import Description, Model
-from actkit.backends.model_files import count_of
-from actkit.backends.names import check_name
+from actkit.backends.model_files import AGAIN, check_files, count_of, settings
+from actkit.backends.names import check_name, is_directory
 from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site, nearest
 from actkit.config import Attention, ModelSpec
@@ -19,6 +21,8 @@ BACKENDS = ("transformers",)
 """The engines that can run a model; `describe` and `load` choose by `ModelSpec.backend`."""
 MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
 """Most layers of a model: its blocks are built one by one, whatever number its configuration has."""
+DOCUMENTS = ("processor_config.json", "chat_template.json")
+"""Where processors of transformers look, in this order; a `chat_template.jinja` is the tokenizer's too."""
 
 
 def describe(spec: ModelSpec) -> Description:
@@ -39,7 +43,7 @@ def describe(spec: ModelSpec) -> Description:
     spec = replace(spec, device=str(device), dtype=auto.resolve_dtype(spec.dtype, device))
     config, tokenizer = repository.read_config(location, spec), repository.read_tokenizer(location, spec)
     spec = replace(spec, attn=auto.resolve_attn(spec.attn, config))
-    doubts = chat_templates.complete(tokenizer, config, location, spec)
+    doubts = with_processors_template(tokenizer, config, location, spec)
     found = _described(spec, location, repository.revision_of(location, spec), config, tokenizer)
     return replace(found, doubts=doubts)
 
@@ -131,3 +135,42 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
                 f"the nearest are {', '.join(nearest(point, has))}",
             )
     return bridged.load(description)
+
+
+def with_processors_template(tokenizer: Any, config: Any, location: str, spec: ModelSpec) -> tuple[str, ...]:
+    """Give the tokenizer its processor's template where it has none; returns a warning where it has another.
+
+    Of a model of the hub the processor's files are asked for where there is no template, or where the model has parts
+    besides its text model. Raises ModelError for a template that is no text.
+    """
+    local = is_directory(location)
+    if not local and tokenizer.chat_template and config.get_text_config() is config:
+        return ()
+    for name in DOCUMENTS:
+        path = Path(location, name) if local else _of_hub(location, name, spec)
+        found = settings(path, spec.name).get("chat_template") if path is not None and path.is_file() else None
+        if found is None:
+            continue
+        named = found if isinstance(found, Mapping) else {"default": found}
+        if not all(isinstance(template, str) for template in named.values()):
+            raise ModelError(f"{spec.name}: {name} is damaged (its chat_template is no text)", AGAIN)
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = found
+        elif tokenizer.chat_template != found:
+            said = f"its processor's chat template ({name}) is another than its tokenizer's, which is the one used"
+            return (f"{spec.name}: {said}",)
+        break
+    return ()
+
+
+def _of_hub(location: str, name: str, spec: ModelSpec) -> Path | None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with explained(spec, "chat template"):
+        try:
+            path = Path(hf_hub_download(location, name, revision=spec.revision))
+        except EntryNotFoundError:  # there is none; or the hub cannot be reached, and the cache has none
+            return None
+    check_files(path.parent, spec.name)
+    return path

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 
-from actkit.backends.hooked import HuggingFaceModel, check_known
+from actkit.backends.hooked import HuggingFaceModel, check_known, tree_mask
 from actkit.backends.interventions import Intervention, edited
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.last_block import only_read
-from actkit.backends.masks import tree_mask
 from actkit.backends.model import Model
 from actkit.backends.placement import to_device
 from actkit.backends.site_table import block_sites

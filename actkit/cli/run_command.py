@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import typer
 
 from actkit.bundled import NAME
-from actkit.cli.garbage import seldom_searched
 from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.engine import engine_of, place_on_this_machine
 from actkit.cli.options.presets import OF_SCRIPTS
 from actkit.cli.options.shared import Shared, format_of_file
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
 from actkit.cli.run_checks import check_asked, check_exports, check_places, naming
-from actkit.cli.screen.console import console
+from actkit.cli.screen.console import console, seldom_searched
 from actkit.cli.screen.progress import progress_shown, with_notes
 from actkit.cli.screen.summary import show_profile, show_run
 from actkit.cli.signals import continuing

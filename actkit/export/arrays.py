@@ -1,15 +1,18 @@
-"""A run as named arrays, each written piece by piece: what npz and safetensors have in common.
+"""A run as named arrays, each written piece by piece, as npz and safetensors.
 
 Of `dpo` and `capture`: one array [n, width] a hook point, with `sequence_ids` [n] and `positions` [n], which tell whose
 each row is. Of `concept`: one unit vector [d_model] a hook point, and under `<hook point>.norm` the length of the
 difference that was measured, where the method has one.
 """
 
+import json
+import struct
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,10 @@ from actkit.export.vectors import Held, blocks, even, kept_rows
 from actkit.runs.reader import parts
 
 Pieces = Iterator[npt.NDArray[Any]]
+NAMES = {"<f4": "F32", "<f2": "F16", "<f8": "F64", "<i8": "I64"}
+"""numpy's names of types → the format's."""
+ALIGNED = 8
+"""The arrays begin at a multiple of this many bytes."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +112,47 @@ def _directions(job: ExportJob, method: str | None) -> list[Array]:
 
 def _whole(values: npt.NDArray[Any]) -> Pieces:
     yield values
+
+
+def write_npz(job: ExportJob, method: str | None = None) -> None:
+    """Write npz, uncompressed; `method` chooses a concept run's directions. Errors: `arrays_of`."""
+    # Entries without a date, so that the same run gives the same bytes.
+    with zipfile.ZipFile(job.out, "w", zipfile.ZIP_STORED) as archive:
+        for array, pieces in written(arrays_of(job, method), job):
+            with archive.open(zipfile.ZipInfo(f"{array.name}.npy"), "w", force_zip64=True) as entry:
+                _npy_header(entry, array)
+                for piece in pieces:
+                    entry.write(piece)
+
+
+def _npy_header(entry: IO[bytes], array: Array) -> None:
+    descr = np.lib.format.dtype_to_descr(array.dtype.newbyteorder("<"))
+    np.lib.format.write_array_header_1_0(entry, {"descr": descr, "fortran_order": False, "shape": array.shape})
+
+
+def write_safetensors(job: ExportJob, method: str | None = None) -> None:
+    """Write the arrays as safetensors; `method` chooses a concept run's directions. Errors: `arrays_of`.
+
+    8 bytes with the header's length, the header in JSON, then the arrays. The library's own writer takes only arrays
+    that are in memory.
+    """
+    arrays = arrays_of(job, method)
+    with job.out.open("wb") as file:
+        file.write(_safetensors_header(arrays, job))
+        for _, pieces in written(arrays, job):
+            for piece in pieces:
+                file.write(piece)
+
+
+def _safetensors_header(arrays: list[Array], job: ExportJob) -> bytes:
+    model = job.facts["model"]
+    about = {"command": job.command, "model": str(model["name"]), "revision": str(model["revision"])}
+    entries: dict[str, object] = {"__metadata__": about}
+    at = 0
+    for array in arrays:
+        kind = NAMES[array.dtype.newbyteorder("<").str]
+        entries[array.name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % ALIGNED)
+    return struct.pack("<Q", len(text)) + text

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from actkit.errors import RunError, UsageError
-from actkit.export import gguf_vector, hdf5, jsonl_documents, npz, saedashboard, safetensors_file, torch_pt
+from actkit.export import gguf_vector, hdf5, jsonl_documents, saedashboard, torch_pt
+from actkit.export.arrays import write_npz, write_safetensors
 from actkit.export.job import ExportJob
 from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
@@ -69,8 +70,8 @@ FORMATS: Mapping[str, OutputFormat] = {
             "json", ".json", _write_json, (), lambda facts: ".yaml" if "feature_scores" in facts["tables"] else None
         ),
         OutputFormat("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
-        OutputFormat("npz", ".npz", npz.write, ("method",)),
-        OutputFormat("safetensors", ".safetensors", safetensors_file.write, ("method",)),
+        OutputFormat("npz", ".npz", write_npz, ("method",)),
+        OutputFormat("safetensors", ".safetensors", write_safetensors, ("method",)),
         OutputFormat("saedashboard", ".batch-0.json", saedashboard.write),
         OutputFormat("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
         OutputFormat("steering-vectors", ".pt", _write_steering_vectors, ("method", "layers")),

@@ -1,4 +1,4 @@
-"""What stands under `sae_activations` of each record in a document of results, read from a run shard by shard."""
+"""Read `sae_activations` of each record in a document of results from a run, shard by shard."""
 
 import heapq
 from collections.abc import Iterator, Mapping

@@ -107,8 +107,6 @@ def write(job: ExportJob, max_mb: int = 2000) -> None:
 
     Raises RunError when the tensors would be larger than `max_mb` MB: they are in memory as a whole.
     """
-    import torch
-
     run = Run(job.run)
     size = 2 * sum(int(table["bytes"]) for name, table in run.facts["tables"].items() if name == "activations") / MB
     if size > max_mb:

@@ -24,8 +24,7 @@ from actkit.pipeline.forward.steered import forward_steered
 from actkit.pipeline.non_finite import holder_of
 from actkit.pipeline.recipe import Job
 from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
-from actkit.pipeline.shards.shard import Shard
-from actkit.pipeline.shards.usable import checked
+from actkit.pipeline.shards.shard import Shard, checked
 from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.writer import Groups, ordered
 from actkit.schemas import arrow_schema

@@ -86,7 +86,7 @@ class TokenSequence:
     score: float | None = None
     """The record's weight in statistics, where it has one."""
     chunk: int | None = None
-    """Which piece of its document this is, where documents are cut into chunks."""
+    """Number of this piece in its document, where documents are cut into chunks."""
     char_offset: int = 0
     """Where in the document the encoding's text begins."""
     boundary_merged: bool = False

@@ -1,4 +1,4 @@
-"""Which text of a row holds what is no number, and from which of its tokens on.
+"""Find the text of a row that holds what is no number, and the first such token.
 
 Where texts share a row, a NaN of one is in all of them: attention gives what a token does not see a weight of 0, and 0
 times NaN is NaN. In one text it stands before the token that it came from likewise. So each text that may have been in

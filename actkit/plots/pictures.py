@@ -1,16 +1,19 @@
-"""Lists the pictures of each command's runs, in the order in which a report shows them.
+"""Lists, draws and saves the pictures of each command's runs, in the order in which a report shows them.
 
 The pictures of a command stand in the folder of its name, one module a family; its `__init__.py` lists them as `PICTURES`.
 """
 
+import html
 import re
 from dataclasses import replace
+from pathlib import Path
 
-from actkit.errors import UsageError
+from actkit.errors import UsageError, pip_install, writing
 from actkit.numerals import in_a_sentence
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, Pick, Picture, Source, without
-from actkit.plots.titles import titles_apart
+from actkit.plots.style import plain, themed, titled, titles_apart
+from actkit.runs.atomic_files import write_whole
 
 OF_COMMAND: dict[str, tuple[Picture, ...]] = {
     "dpo": dpo.PICTURES,
@@ -21,6 +24,12 @@ OF_COMMAND: dict[str, tuple[Picture, ...]] = {
     "reward-detect": reward_detect.PICTURES,
     "steer": steer.PICTURES,
 }
+FORMATS = ("svg", "png", "pdf", "html")
+PLOT = "'actkit[plot]'"
+LONGEST = 1_000
+"""Characters of a title or a sentence that is read out."""
+PNG_SCALE = 2
+"""Pixels of a PNG for each of the figure's."""
 
 
 def pictures_of(run: Source) -> tuple[Picture, ...]:
@@ -47,3 +56,52 @@ def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
         raise without(run, f"This run has no {named[1] if named else 'entry for it'}") from error
     titles_apart(found.figure)
     return replace(found, says=in_a_sentence(found.says))
+
+
+def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path:
+    """Write a picture, with its title and sentence in it; the suffix says the format.
+
+    Raises UsageError for another suffix, and where kaleido or its browser is not there; WriteError.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise UsageError(f"{path}: not a format of pictures", f"end its name with .{', .'.join(FORMATS)}")
+    made = themed(titled(drawn.figure, drawn.title, drawn.says, width), dark)
+    if suffix == "html":
+        page = made.to_html(include_plotlyjs=True, full_html=True, div_id="picture", config={"responsive": True})
+        head = f'<html lang="en">\n<head><title>{html.escape(plain(drawn.title, LONGEST))}</title>'
+        data = page.replace("<html>\n<head>", head, 1).encode()
+    else:
+        data = _image(made, suffix)
+        data = _told(data, drawn) if suffix == "svg" else data
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: file.write(data))
+    return path
+
+
+def _told(svg: bytes, drawn: Drawn) -> bytes:
+    """The drawing with what it shows in words, for who has it read out."""
+    title, says = (html.escape(plain(text, LONGEST)) for text in (drawn.title, drawn.says))
+    own = f' role="img" aria-labelledby="title desc"><title id="title">{title}</title><desc id="desc">{says}</desc>'
+    root, rest = svg.decode().split(">", 1)
+    return (root + own + rest).encode()
+
+
+def _image(made: object, suffix: str) -> bytes:
+    try:
+        import kaleido  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"a picture as {suffix} needs kaleido",
+            f"{pip_install(PLOT)} and a Chrome or Chromium, or -o x.html",
+        ) from error
+    try:
+        found: bytes = made.to_image(format=suffix, scale=PNG_SCALE if suffix == "png" else 1)  # type: ignore[attr-defined]
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"a picture as {suffix} needs a browser for kaleido: {first}",
+            "install Chrome or Chromium (apt-get install chromium), or -o x.html",
+        ) from error
+    return found

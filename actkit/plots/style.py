@@ -46,6 +46,16 @@ FEW = 8
 """Counts up to which each has a mark."""
 TITLE_WIDTH = 14
 """Characters in a line of a colour bar's title, which stands beside the picture."""
+LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
+"""A logarithmic axis with marks at 1, 2 and 5; without a format plotly writes 5 for 0.5 and for 50 alike."""
+FEWEST = 1e-7
+"""The smallest share that an axis has a mark at."""
+DETAIL = 0.001
+"""A logarithmic axis of shares that begins below this has marks at powers of ten alone."""
+CATEGORIES = {"type": "category", "autorange": "reversed", "showgrid": False}
+"""An axis of names, downwards, such as the numbers of features."""
+SMALL = 12
+"""Pixels of the sentence under a title in a file."""
 
 
 def label(text: Any, longest: int = LONGEST) -> str:
@@ -121,16 +131,6 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
-"""A logarithmic axis with marks at 1, 2 and 5; without a format plotly writes 5 for 0.5 and for 50 alike."""
-
-
-FEWEST = 1e-7
-"""The smallest share that an axis has a mark at."""
-DETAIL = 0.001
-"""A logarithmic axis of shares that begins below this has marks at powers of ten alone."""
-
-
 def shares(least: float = 0.0) -> dict[str, Any]:
     """An axis of shares, marked in percent: from 0 to 1, or logarithmic from `least` on."""
     if not least:
@@ -157,10 +157,6 @@ def wholes(values: Iterable[int]) -> dict[str, Any]:
     return {"tickformat": ",d", **({"dtick": 1} if few else {})}
 
 
-CATEGORIES = {"type": "category", "autorange": "reversed", "showgrid": False}
-"""An axis of names, downwards, such as the numbers of features."""
-
-
 def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
     """The x axis for layers: whole numbers, not one mark a layer where there are many."""
     n = len(set(layers))
@@ -171,3 +167,33 @@ def colour_bar(title: str) -> dict[str, Any]:
     """A colour bar, its title above it in short lines, which take no width from the picture."""
     text = "<br>".join(wrapped(title, TITLE_WIDTH))
     return {"title": {"text": text, "side": "top"}, "thickness": 12, "lenmode": "fraction", "len": 1}
+
+
+def titles_apart(made: go.Figure) -> go.Figure:
+    """The figure with its axes' titles clear of the labels, once it has them; in place."""
+    made.update_xaxes(title_standoff=8)
+    made.update_yaxes(title_standoff=10)
+    return made
+
+
+def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Figure:
+    """The figure with its title and sentence in it, for a file of its own; in place."""
+    lines = wrapped(says, 118)
+    text = f"<b>{label(title, 120)}</b>" + "".join(
+        f"<br><span style='font-size:{SMALL}px'>{label(line, 140)}</span>" for line in lines
+    )
+    more = 56 + 22 * len(lines) + 20 * _legend_lines(made, width)
+    height = (made.layout.height or HEIGHT) + more
+    made.update_layout(
+        title={"text": text, "x": 0.01, "xanchor": "left", "y": 1 - 26 / height, "yanchor": "top", "yref": "container"},
+        margin_t=(made.layout.margin.t or 0) + more,
+        width=width,
+        height=height,
+    )
+    return made
+
+
+def _legend_lines(made: go.Figure, width: int) -> int:
+    """Lines that the legend takes, about."""
+    names = [trace.name for trace in made.data if trace.name and trace.showlegend is not False]
+    return -(-sum(50 + 7 * len(name) for name in names) // (width - 94)) if len(names) > 1 else 0

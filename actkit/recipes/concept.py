@@ -47,14 +47,7 @@ class ConceptSpec:
     """The options of `concept`."""
 
     command: ClassVar[str] = "concept"
-    exports: ClassVar[tuple[ExportFormat, ...]] = (
-        "pt",
-        "npz",
-        "safetensors",
-        "gguf",
-        "steering-vectors",
-        "persona",
-    )
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("pt", "npz", "safetensors", "gguf", "steering-vectors", "persona")
     what: str | None = field(default=None, metadata={"reads": True})
     """A built-in concept, or a file of pairs."""
     template: Template | None = None

@@ -38,11 +38,7 @@ class DpoSpec:
     """The options of `dpo`."""
 
     command: ClassVar[str] = "dpo"
-    exports: ClassVar[tuple[ExportFormat, ...]] = (
-        "h5",
-        "npz",
-        "safetensors",
-    )
+    exports: ClassVar[tuple[ExportFormat, ...]] = ("h5", "npz", "safetensors")
     path: str = field(metadata={"reads": True, "option": "pairs"})
     positions: PairPositions = "all"
     input_format: str | None = None

@@ -67,7 +67,7 @@ class FeatureDatasetSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
     context: ContextFields = field(default_factory=ContextFields)
-    """Which fields of a chat record what stands before its messages is in; None looks for the usual ones."""
+    """Fields of a chat record that hold its context, before the messages; None looks for the usual ones."""
 
 
 def run_feature_dataset(

@@ -156,7 +156,7 @@ def _fingerprint(old: Settings, options: Settings, again: Again) -> dict[str, An
 
 
 def _provenance(source: Path, facts: Settings) -> dict[str, Any]:
-    """Which run the rows were computed for: its place, and a checksum that tells it from another at that place."""
+    """Name the run that the rows were computed for: its path, and a checksum that tells it from another there."""
     own = {"run": str(source), "manifest_sha256": of_file(source / MANIFEST), "ended": facts["ended"]}
     return {**own, "actkit": facts["versions"].get("actkit"), "made_from": facts.get("made_from")}
 

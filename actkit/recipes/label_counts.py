@@ -1,16 +1,21 @@
 """Count what the labels of records mean: to be shown and kept, and to refuse records of one sign alone."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from actkit.errors import RunError, listed
 from actkit.pipeline.data import Record, Rejected
+from actkit.pipeline.input.records import Records
 from actkit.recipes.conversations.fields import lookup
 from actkit.recipes.labels import LABEL_FIELDS, MOST_SHOWN, Labels, name_of, shown
 
 KINDS = ("positive", "negative", "neutral", "neither")
 """`neither` is a label that means nothing, or both."""
+TAGGED = re.compile(r"\s*<([A-Za-z][\w-]*)>(.*)</\1>\s*", re.DOTALL)
 
 
 def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, Any]:
@@ -63,3 +68,23 @@ def _labels_of(labels: Labels, records: Sequence[Record | Rejected]) -> Iterator
             label = lookup(value, name)
             meant = labels.meanings(label)
             yield name, label, next(iter(meant)) if len(meant) == 1 else "neither"
+
+
+def labelled_lines(records: Records) -> Records:
+    """The records; a line of text becomes an object, with the label that stands around it or in its file's name.
+
+    <Pros>Easy to use</Pros>      {"text": "Easy to use", "label": "Pros"}; else the label would be read as text
+    positive.txt, negative.txt    {"text", "file", "folder"}: `--label-field file --positive positive …`
+    """
+    for record in records:
+        if isinstance(record, Record) and isinstance(record.value, str):
+            yield replace(record, value=_fields(record.value, PurePath(record.source)))
+        else:
+            yield record
+
+
+def _fields(text: str, source: PurePath) -> dict[str, str]:
+    tagged = TAGGED.fullmatch(text)
+    if tagged:
+        return {"text": tagged[2], "label": tagged[1]}
+    return {"text": text, "file": source.stem, "folder": source.parent.name}

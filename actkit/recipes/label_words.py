@@ -21,7 +21,7 @@ WORDS: Mapping[str, Label] = {
     **dict.fromkeys(("downvote", "👎"), "negative"),
     "neutral": "neutral",
 }
-"""What labels mean when `--positive` and `--negative` are not given; 0 is negative beside 1, neutral beside -1."""
+"""Meanings of labels where `--positive` and `--negative` are not given; 0 is negative beside 1, neutral beside -1."""
 AGAINST = frozenset(
     (
         *("toxic", "toxicity", "harmful", "harm", "hate", "hateful", "offensive", "unsafe", "insult", "threat"),

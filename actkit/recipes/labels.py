@@ -31,7 +31,7 @@ from actkit.recipes.label_words import (
 LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment", "kto_tag")
 """Fields looked for, in this order, when none is given."""
 WITHDRAWN = {"answer": ("reject", "ignore"), "status": ("discarded",), "was_cancelled": ("true",)}
-"""What tools of annotation write beside a label that their user turned down: Prodigy, Argilla, Label Studio."""
+"""Marks of annotation tools on a label that their user turned down: Prodigy, Argilla, Label Studio."""
 LOOK_AHEAD = 1000
 MOST_SHOWN = 10
 LONGEST = 40

@@ -29,8 +29,7 @@ from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers,
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import parse_feedback
-from actkit.recipes.label_counts import check_both, meant_in
-from actkit.recipes.labelled_lines import labelled_lines
+from actkit.recipes.label_counts import check_both, labelled_lines, meant_in
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
@@ -141,7 +140,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
 
 
 def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
-    """Which labels are positive, None for preference pairs; and the records."""
+    """The labels that are positive, None for preference pairs; and the records."""
     paired, records = _records(spec)
     if not paired:
         named = (spec.fields.group, spec.fields.score, *spec.fields.columns, *spec.pairs.names.given())

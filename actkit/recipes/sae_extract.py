@@ -103,7 +103,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
 
 
 BEFORE = (*SYSTEM, *HISTORY, *TOOLS, TEMPLATE_OPTIONS)
-"""What a result may say once for all its variations."""
+"""Fields that a result may have once for all its variations."""
 
 
 def _records(spec: SaeExtractSpec) -> Records:

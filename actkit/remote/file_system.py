@@ -1,11 +1,15 @@
 """The file systems of fsspec, one a kind of store: with how patient they are, and what of a file they read ahead."""
 
 import importlib
+import json
 import os
 from typing import Any
 
+from fsspec.spec import AbstractFileSystem
+
 from actkit.remote.failures import check_no_password, lacking, package_of
 from actkit.remote.url import as_url, is_web, scheme_of
+from actkit.remote.web import WebFile
 
 WEB = "actkit-web"
 """The name by which fsspec, and pyarrow through it, knows `WebFileSystem`."""
@@ -24,6 +28,9 @@ BEFORE_IMPORT = {"gcsfs": ("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")}
 gcsfs else asks a second service, over gRPC, of what kind each bucket is: where that is not allowed or not reached, it
 asks again before every request, for a minute each, and goes on without.
 """
+LISTS = "manifest.json"
+"""The file of a run that names all others."""
+MISSED = {"manifest.json", "verify.json", "run.log"}
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -38,8 +45,6 @@ def file_system(url: str) -> tuple[Any, str]:
     package = package_of(url)
     try:
         if is_web(url):
-            from actkit.remote.web_files import WebFileSystem
-
             fsspec.register_implementation(WEB, WebFileSystem, clobber=True)
             return fsspec.filesystem(WEB), as_url(url)
         if package in BEFORE_IMPORT:
@@ -59,3 +64,68 @@ def file_system(url: str) -> tuple[Any, str]:
 def for_arrow(url: str) -> str:
     """Make of a path what pyarrow opens in its place: it asks fsspec for the file system."""
     return f"fsspec+{WEB}://{as_url(url)}" if is_web(url) else f"fsspec+{as_url(url)}"
+
+
+class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A run on a web server, read only: the web lists no folders, but a run's last manifest lists its files."""
+
+    protocol = "actkit-web"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(path).removeprefix(f"{cls.protocol}://").rstrip("/")
+
+    def info(self, path: str, **_more: Any) -> dict[str, Any]:
+        """Size and kind of a file or folder. Raises FileNotFoundError."""
+        path = self._strip_protocol(path)
+        folder, _, name = path.rpartition("/")
+        for root, inside in ((folder, name), (folder.rpartition("/")[0], path[len(folder.rpartition("/")[0]) + 1 :])):
+            files = self._files(root)
+            if inside in files:
+                return {"name": path, "size": files[inside], "type": "file"}
+            if any(file.startswith(f"{inside}/") for file in files):
+                return {"name": path, "size": 0, "type": "directory"}
+            if files and root == folder and name not in MISSED:
+                raise FileNotFoundError(path)
+        if self._files(path):
+            return {"name": path, "size": 0, "type": "directory"}
+        with WebFile(path) as file:
+            return {"name": path, "size": file.size, "type": "file"}
+
+    def ls(self, path: str, detail: bool = True, **_more: Any) -> list[Any]:
+        """The entries of a folder."""
+        path = self._strip_protocol(path)
+        root, inside = (path, "") if self._files(path) else (path.rpartition("/")[0], path.rpartition("/")[2] + "/")
+        found = {}
+        for name, size in self._files(root).items():
+            if name.startswith(inside):
+                first, is_folder, _ = name[len(inside) :].partition("/")
+                kind = "directory" if is_folder else "file"
+                found[first] = {"name": f"{path}/{first}", "size": 0 if is_folder else size, "type": kind}
+        if not found:
+            raise FileNotFoundError(path)
+        return list(found.values()) if detail else [entry["name"] for entry in found.values()]
+
+    def _open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
+        if mode != "rb":
+            raise OSError("the web is read only")
+        return WebFile(self._strip_protocol(path))
+
+    def open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
+        """The file; without a cache, since whoever reads a table knows which bytes."""
+        return self._open(path, mode)
+
+    def _files(self, folder: str) -> dict[str, int]:
+        """The files that a run's last manifest names, and their bytes; none where there is no manifest."""
+        if folder not in self.dircache:
+            found: dict[str, int] = {}
+            if folder.count("/") > 2:
+                try:
+                    with WebFile(f"{folder}/{LISTS}") as file:
+                        data = file.read()
+                    found = {name: about["bytes"] for name, about in json.loads(data)["files"].items()}
+                    found[LISTS] = len(data)
+                except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+                    found = {}
+            self.dircache[folder] = found
+        return dict(self.dircache[folder])

@@ -168,7 +168,7 @@ def one_feature(run: Path, sae: int, feature: int, scale: Scale, mapped: MappedT
 
 
 def known_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What `feature_stats` and `feature_scores` say of some features of one SAE."""
+    """Rows of `feature_stats` and `feature_scores` of some features of one SAE."""
     found: dict[int, dict[str, Any]] = {feature: {} for feature in features}
     for table, columns in (("feature_scores", (*SCORES, "url", *PLACES)), ("feature_stats", (*STATS, *PLACES))):
         for row in _rows_of_features(run, table, sae, features, columns):
@@ -177,7 +177,7 @@ def known_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str
 
 
 def logits_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What `feature_logits` says of some features of one SAE."""
+    """Rows of `feature_logits` of some features of one SAE."""
     rows = _rows_of_features(run, "feature_logits", sae, features, ("top", "bottom", "norm_folded"))
     return {row["feature_id"]: row for row in rows}
 

@@ -48,7 +48,7 @@ class LiveRun:
 
     @cached_property
     def index(self) -> dict[str, Any]:
-        """What the page's script is told: the first texts, the features of most tokens, the search."""
+        """Data for the page's script: the first texts, the features of most tokens, the search."""
         run = self.run
         features, missing = [], []
         for scale in self.scales:

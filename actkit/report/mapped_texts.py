@@ -75,7 +75,7 @@ def _lay_out(path: Path, tables: Iterator[pa.Table]) -> None:
 ROW = ("sequence_id", "record_id", "label", "parent_id", "char_offset", "n_tokens", "text")
 TOKEN = ("sequence_id", "position", "token", "char_start", "char_end", "is_special")
 BYTES_A_TOKEN, ROOM = 48, 2
-"""What a token takes in the temporary files with its share of the text, about; and how often that is to be free."""
+"""Bytes of a token in the temporary files with its share of the text, about; and how often that is to be free."""
 BESIDE = 16
 """Tokens looked at beyond those that are asked for: tokens that share a character are drawn as one."""
 

@@ -86,7 +86,7 @@ def write_run(page: Page, budget: int, write: Write) -> None:
 
 
 def index_of(page: Page) -> dict[str, Any]:
-    """What the page's script is told of one run."""
+    """Data of one run for the page's script."""
     run = page.run
     return {
         "name": run.path.resolve().name,

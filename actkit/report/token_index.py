@@ -1,4 +1,4 @@
-"""Which features are active on which token text, with recall and precision: what the search of a page looks up.
+"""Index of the features active on each token text, with recall and precision, for the search of a page.
 
 The commonest token texts are numbered, and each token of the run has its number (2 bytes); then one pass over
 `feature_positions`, a feature at a time, counts how often each is active on each text. Special tokens are left out.

@@ -4,6 +4,7 @@ The card says where it is and which licence whoever pushes it states; the last m
 that `actkit verify hf://datasets/me/name` compares every file. What is there already, by its sha256, is not sent again.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from actkit.errors import ActkitError, RunError, UsageError, WriteError
 from actkit.remote import store
 from actkit.remote.failures import explained, lacking
 from actkit.remote.file_system import file_system
-from actkit.remote.hub_place import HubPlace
 from actkit.remote.path import RemotePath, path_of
 from actkit.remote.url import scheme_of
 from actkit.runs.atomic_files import Written
@@ -29,6 +29,35 @@ from actkit.runs.paths import CARD, FINGERPRINT, LOG_FILE, MANIFEST, RUN_FILE, S
 from actkit.runs.publication import Publication, check_place, check_store
 from actkit.runs.taken_over import files_of
 from actkit.schemas import TABLES
+
+PLACE = re.compile(r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?/?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """A dataset's repository."""
+
+    repo: str
+    revision: str | None
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"hf://datasets/{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+    @property
+    def name(self) -> str:
+        """The name for `load_dataset`."""
+        return self.repo
+
+    @classmethod
+    def of(cls, where: str) -> "HubPlace":
+        """The place that an address names. Raises UsageError for one that names no dataset, or a folder in one."""
+        found = PLACE.fullmatch(where)
+        if found is None:
+            raise UsageError(f"{where}: a run is pushed to a dataset of its own", "such as hf://datasets/me/name")
+        return cls(found["repo"], found["revision"])
+
 
 OnShare = Callable[[float], None]
 OWN = (RUN_FILE, FINGERPRINT)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import actkit
-from actkit.api import notebook_progress
+from actkit.api import command_call
 from actkit.errors import UsageError
 from actkit.recipes.asked import options_of
 from actkit.recipes.specs import names_of, spec_of
@@ -169,7 +169,7 @@ def test_a_notebook_is_not_told_to_install_widgets(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     try:
-        with notebook_progress.notebook_bar():
+        with command_call.notebook_bar():
             assert str(tmp_path) in str(sys.modules["tqdm.auto"].__file__)
     finally:  # no later test finds the one made here
         for name in ("tqdm", "tqdm.auto"):
@@ -187,12 +187,12 @@ def test_in_a_notebook_there_is_a_bar(tiny: Any, monkeypatch: pytest.MonkeyPatch
     display.display = lambda first, display_id: drawn.append(first) or handle  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    monkeypatch.setattr(notebook_progress, "EVERY", 0.0)
+    monkeypatch.setattr(command_call, "EVERY", 0.0)
     actkit.capture(["One.", "Two."], tiny, layers=0)
     assert "loading the model" in repr(drawn[0]) and repr(drawn[-1]) == drawn[-1]._repr_html_() == ""
     assert any("2/2 records" in repr(bar) and '<progress value="2" max="2">' in bar._repr_html_() for bar in drawn)
     shell.kernel = None
-    with notebook_progress.notebook_bar() as show:
+    with command_call.notebook_bar() as show:
         before = len(drawn)
         show(Progress())
     assert len(drawn) == before

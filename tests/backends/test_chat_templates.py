@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.backends import chat_templates, describe
+from actkit.backends import describe, loading
 from actkit.config import ModelSpec
 from actkit.errors import ModelError
 from actkit.pipeline.tokens.chat import encode_chat
@@ -95,9 +95,11 @@ def test_of_the_hub_it_is_asked_for_where_there_is_no_other_or_the_model_has_par
     found = describe(ModelSpec(str(folder), device="cpu"))
     found.tokenizer.chat_template = None
     spec = ModelSpec("somebody/model", device="cpu")
-    assert chat_templates.complete(found.tokenizer, found.config, spec.name, spec) == ()
+    assert loading.with_processors_template(found.tokenizer, found.config, spec.name, spec) == ()
     assert found.tokenizer.chat_template == TEXTS and asked == ["processor_config.json", "chat_template.json"]
-    assert chat_templates.complete(found.tokenizer, found.config, spec.name, spec) == () and len(asked) == 2
+    assert loading.with_processors_template(found.tokenizer, found.config, spec.name, spec) == () and len(asked) == 2
     monkeypatch.setattr(type(found.config), "get_text_config", lambda _config: object())
     found.tokenizer.chat_template = PARTS
-    assert len(chat_templates.complete(found.tokenizer, found.config, spec.name, spec)) == 1 and len(asked) == 4
+    assert (
+        len(loading.with_processors_template(found.tokenizer, found.config, spec.name, spec)) == 1 and len(asked) == 4
+    )

@@ -14,7 +14,7 @@ import torch
 
 from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends import describe, load, transformer_lens
-from actkit.backends.masks import TREE_MODELS
+from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.saes import metadata
 from actkit.backends.saes.sae_lens import load as load_sae
 from actkit.backends.site_table import block_sites

@@ -12,7 +12,7 @@ from rich.console import Console
 from actkit.analysis.steering.effects import Made, effect_rows
 from actkit.analysis.steering.samples import ANSWERS, TEXTS, WORDS, Changes, Measured
 from actkit.analysis.steering.tables import report_of
-from actkit.cli.screen.effects import show_effects
+from actkit.cli.screen.directions import show_effects
 
 
 def printed(metrics: tuple[str, ...], folder: Path) -> list[str]:

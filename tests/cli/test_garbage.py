@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.cli.garbage import SELDOM, seldom_searched
-from actkit.cli.screen.console import starting
+from actkit.cli.screen.console import SELDOM, seldom_searched, starting
 from actkit.recipes import capture
 from tests.command_line import Run
 

@@ -12,8 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from actkit.errors import RunError
-from actkit.export import npz, safetensors_file
-from actkit.export.arrays import Array, arrays_of, written
+from actkit.export.arrays import Array, arrays_of, write_npz, write_safetensors, written
 from actkit.export.job import ExportJob
 from actkit.export.torch_file import ALIGNED, save
 from actkit.export.vectors import Held, blocks, contents, even, kept_rows, span
@@ -140,7 +139,7 @@ def test_hook_points_by_layer_with_their_rows(run: Path) -> None:
 
 @pytest.mark.parametrize("to", ["npz", "safetensors"])
 def test_a_run_as_arrays(run: Path, to: str) -> None:
-    (npz if to == "npz" else safetensors_file).write(job(run))
+    (write_npz if to == "npz" else write_safetensors)(job(run))
     found = dict(np.load(run / "out").items()) if to == "npz" else load_file(run / "out")
     assert set(found) == {"sequence_ids", "positions", *POINTS}
     assert found["sequence_ids"].tolist() == [0, 0, 2, 5] and found["positions"].tolist() == [0, 1, 2, 0]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from actkit.backends import Model, describe, load
-from actkit.backends.masks import TREE_MODELS
+from actkit.backends.hooked import TREE_MODELS
 from actkit.config import BatchSpec, ModelSpec, OutputSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline.extract import extract

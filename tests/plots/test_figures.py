@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu
 
+from actkit.plots import sae_extract, steer
 from actkit.plots.capture.cosines import neighbours, similarity
 from actkit.plots.capture.sizes import POSITIONS, coordinates, kind_of, layers, norms, rows_of_first_kind
 from actkit.plots.concept.directions import directions
@@ -26,14 +27,10 @@ from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import d_sae_of, layer_shown, sae_shown, sequence_shown
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.reward_detect.chosen_feature import COMPARED, feature
-from actkit.plots.reward_detect.probes import probes
-from actkit.plots.reward_detect.ranking import ENDS, forest, replication, scores_of, volcano
-from actkit.plots.sae_extract import all_records
-from actkit.plots.sae_extract.all_records import matrix, sides
-from actkit.plots.sae_extract.record import last, record
-from actkit.plots.steer import interventions
-from actkit.plots.steer.effects import cost, dose, effects_of, unit_of
-from actkit.plots.steer.effects import layers as by_layer
+from actkit.plots.reward_detect.ranking import ENDS, forest, probes, replication, scores_of, volcano
+from actkit.plots.sae_extract import last, matrix, record, sides
+from actkit.plots.steer import cost, dose, effects_of, unit_of
+from actkit.plots.steer import layers as by_layer
 from actkit.runs.run import Run
 
 Open = Callable[[str], Run]
@@ -272,8 +269,8 @@ def test_features_of_records(run: Open) -> None:
     assert {round(float(value), 4) for value in values if not np.isnan(value)} <= {
         round(float(top), 4) for top in [*tops, 0.0]
     }
-    drawn = all_records.l0(own, Pick())
-    plain = plain[plain["position"] < all_records.POSITIONS]
+    drawn = sae_extract.l0(own, Pick())
+    plain = plain[plain["position"] < sae_extract.POSITIONS]
     for each in drawn.figure.data:
         role = str(each.name).removesuffix(": median")
         if role != str(each.name):
@@ -366,9 +363,9 @@ def test_effects_of_interventions(run: Open) -> None:
     table = own.to_pandas("effects")
     here = table[(~table["is_control"]) & (table["split"] == split) & (table["metric"] == metric)]
     assert len(rows) == len(here) > 0 and metric == "answers" and unit_of("words") == "effect, nats"
-    drawn = interventions.forest(own, Pick())
-    assert list(trace(drawn, "effect").x) == sorted(here["effect"])[-interventions.MOST :]
-    drawn = interventions.samples(own, Pick())
+    drawn = steer.forest(own, Pick())
+    assert list(trace(drawn, "effect").x) == sorted(here["effect"])[-steer.MOST :]
+    drawn = steer.samples(own, Pick())
     effects = own.to_pandas("effect_samples")
     picked = here[here["chosen"]] if here["chosen"].any() else here.loc[[here["effect"].abs().idxmax()]]
     mine = effects[

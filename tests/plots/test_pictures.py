@@ -22,14 +22,12 @@ from actkit.analysis.scratch_file import Spill
 from actkit.cli.screen.ranking import show_ranking
 from actkit.errors import ActkitError, UsageError
 from actkit.plots import dpo
-from actkit.plots import save as saving
+from actkit.plots import pictures as saving
 from actkit.plots.concept import projected as projected_module
 from actkit.plots.feature_dataset.token_search import features_of_token
 from actkit.plots.picture import LackingError, Pick
-from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of
-from actkit.plots.save import save
-from actkit.plots.style import DARK, label, themed
-from actkit.plots.titles import titled
+from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of, save
+from actkit.plots.style import DARK, label, themed, titled
 from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
 from actkit.runs.run import open_run

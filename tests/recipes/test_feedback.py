@@ -11,8 +11,7 @@ from actkit.errors import InputError, RecordError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.class_names import ClassName
 from actkit.recipes.feedback import Feedback, Labels, parse_feedback
-from actkit.recipes.label_counts import meant_in
-from actkit.recipes.labelled_lines import labelled_lines
+from actkit.recipes.label_counts import labelled_lines, meant_in
 from actkit.recipes.labels import FeedbackFields, check_labels, labels_in
 
 FIELDS = FeedbackFields()

@@ -360,7 +360,7 @@ def test_features_one_by_one(feedback: Path, tmp_path: Path) -> None:
 
 
 def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) -> None:
-    from actkit.recipes.stored_texts import stored_texts
+    from actkit.recipes.steering.texts import stored_texts
 
     sequences, tokens = pd.read_parquet(feedback / "sequences"), pd.read_parquet(feedback / "tokens")
     found = stored_texts(feedback, sequences["sequence_id"][:5].tolist())

@@ -12,10 +12,9 @@ import pytest
 
 from actkit.errors import InputError, RunError, UsageError, WriteError, pip_install
 from actkit.remote.failures import CREDENTIALS, check_no_password, explained, is_final, said
-from actkit.remote.file_system import WEB, file_system, for_arrow
-from actkit.remote.hub_place import HubPlace
+from actkit.remote.file_system import WEB, WebFileSystem, file_system, for_arrow
 from actkit.remote.web import WebFile
-from actkit.remote.web_files import WebFileSystem
+from actkit.runs.pushing import HubPlace
 from tests.remote.conftest import Web
 from tests.remote.in_memory import Bucket, bucket
 

@@ -10,9 +10,9 @@ import pytest
 
 from actkit.runs.facts import facts_of
 from actkit.verify.recompute.run import RecomputeSpec, recompute
+from actkit.verify.tables.facts import MOST_TEXT, check_said_twice
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.run import verify
-from actkit.verify.tables.said_twice import MOST_TEXT, check_said_twice
 from tests.verify.mutations import leaves, other
 from tests.verify.tampering import reseal
 

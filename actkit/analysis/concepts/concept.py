@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from actkit.analysis.concepts.caveats import about_choice, about_pairs
 from actkit.analysis.concepts.contrast import Pairs, Sides, read_pairs, read_sides
-from actkit.analysis.concepts.direction_refits import both
-from actkit.analysis.concepts.direction_scores import Background, Evidence, score
+from actkit.analysis.concepts.direction_scores import Background, Evidence, both, score
 from actkit.analysis.concepts.directions import (
     FEWEST_PAIRS,
     METHODS,

@@ -13,11 +13,9 @@ import numpy.typing as npt
 from scipy.special import binom
 
 from actkit.analysis.columns import Bools, Columns, Floats, Ints
-from actkit.analysis.permutation.conditional import conditional_tails, hypergeometric
+from actkit.analysis.permutation.conditional import conditional_tails, cumulants, hypergeometric, tails
 from actkit.analysis.permutation.design import Design, Scores, scores_of
-from actkit.analysis.permutation.moments import cumulants, tails
-from actkit.analysis.permutation.redraws import drawn_tails, largest_of_draws
-from actkit.analysis.permutation.score_blocks import ScoreBlocks
+from actkit.analysis.permutation.redraws import ScoreBlocks, drawn_tails, largest_of_draws
 
 WIDE = 4096
 """Numbers of positive active texts that are possible, above which T is smooth without conditioning on them."""

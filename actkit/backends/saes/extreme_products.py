@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from actkit.backends.kernels import fast_products
-from actkit.backends.saes.active import nonzeros
+from actkit.backends.saes.sae import nonzeros
 
 GROUP = 16
 ELEMENTS = 1 << 24

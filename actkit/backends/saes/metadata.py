@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from actkit.backends.saes.active import Active
-from actkit.backends.saes.sae import Sae
+from actkit.backends.saes.sae import Active, Sae
 from actkit.backends.saes.sparse_encode import sparse_encoder
 from actkit.config import SaeDtype
 from actkit.errors import ModelError, in_short

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from actkit.backends.saes.active import Active, nonzeros
 from actkit.backends.saes.extreme_products import Others, extremes, products_at
+from actkit.backends.saes.sae import Active, nonzeros
 
 BY_THEMSELVES = {
     "standard": "b_enc",

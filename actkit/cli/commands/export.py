@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from actkit.cli.options.finished import OverwriteFile, QuietPath, RunPath
-from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, OverwriteFile, QuietPath, RunPath, at_home, option, with_option_groups
 from actkit.cli.run_argument import check_file, check_run
 from actkit.cli.screen.console import console, say, size
 from actkit.cli.screen.progress import share_shown

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.finished import QuietPath
-from actkit.cli.options.groups import OUTPUT, at_home, option
+from actkit.cli.options.groups import OUTPUT, QuietPath, at_home, option
 from actkit.cli.screen.console import starting
 from actkit.errors import RunError
 

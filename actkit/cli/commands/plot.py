@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.finished import OverwriteFile, RunPath
-from actkit.cli.options.groups import OUTPUT, READ, at_home, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, OverwriteFile, RunPath, at_home, option, with_option_groups
 from actkit.cli.run_argument import check_file, check_run
 from actkit.cli.screen.console import console
 
@@ -45,8 +44,7 @@ def plot(
     """
     check_run(run, "actkit plot")
     from actkit.plots.picture import Pick
-    from actkit.plots.pictures import draw, pictures_of
-    from actkit.plots.save import save
+    from actkit.plots.pictures import draw, pictures_of, save
     from actkit.runs.run import open_run
 
     opened = open_run(run)

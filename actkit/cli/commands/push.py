@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.finished import QuietAddress, RunPath
-from actkit.cli.options.groups import OUTPUT, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, QuietAddress, RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
 from actkit.cli.screen.progress import share_shown

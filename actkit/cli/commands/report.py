@@ -4,8 +4,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from actkit.cli.options.finished import OtherRun, OverwriteFile, QuietPath, RunPath
-from actkit.cli.options.groups import OUTPUT, at_home, option, with_option_groups
+from actkit.cli.options.groups import (
+    OUTPUT,
+    OtherRun,
+    OverwriteFile,
+    QuietPath,
+    RunPath,
+    at_home,
+    option,
+    with_option_groups,
+)
 from actkit.cli.report_page import LIMIT_MB, beside, write_page
 from actkit.cli.run_argument import check_file, check_run
 

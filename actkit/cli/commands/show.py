@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from actkit.cli.options.finished import RunPath
-from actkit.cli.options.groups import option, with_option_groups
+from actkit.cli.options.groups import RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import ENDLESS, counted, say, size
 from actkit.cli.screen.summary import written_of
@@ -108,7 +107,7 @@ def _show_verdict(run: Path, facts: Mapping[str, Any], screen: Console) -> None:
 
         show_directions(run, facts, screen)
     elif "steer" in facts and "effects" in facts["tables"]:
-        from actkit.cli.screen.effects import show_effects
+        from actkit.cli.screen.directions import show_effects
 
         show_effects(run, facts, screen)
     for text in facts.get("warnings", ()):

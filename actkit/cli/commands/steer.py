@@ -100,7 +100,7 @@ def steer(
 
     Example: [b]actkit steer runs/feedback --features top:10 --do zero --each[/]
     """
-    from actkit.cli.screen.effects import show_effects
+    from actkit.cli.screen.directions import show_effects
 
     with starting(follow.quiet):
         from actkit.recipes.steering.run import run_steer
@@ -134,7 +134,7 @@ def steer(
 
 def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
     """`--steer`: go on from a run that has just been finished, into a run beside it, called <run>-effects."""
-    from actkit.cli.screen.effects import show_effects
+    from actkit.cli.screen.directions import show_effects
     from actkit.recipes.steering.run import run_steer
     from actkit.recipes.steering.spec import SteerSpec
 

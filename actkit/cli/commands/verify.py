@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.text import Text
 
-from actkit.cli.options.finished import RunPath
-from actkit.cli.options.groups import MODEL, OUTPUT, SAE, at_home, option, with_option_groups
+from actkit.cli.options.groups import MODEL, OUTPUT, SAE, RunPath, at_home, option, with_option_groups
 from actkit.cli.options.model import AllowPickle, Device, TrustRemoteCode
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console, counted, draw_table, headed, say

@@ -5,8 +5,7 @@ import sys
 from contextlib import suppress
 from typing import Annotated
 
-from actkit.cli.options.finished import OtherRun, QuietAddress, RunPath
-from actkit.cli.options.groups import OUTPUT, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, OtherRun, QuietAddress, RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console
 from actkit.cli.signals import Terminated

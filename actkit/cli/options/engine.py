@@ -52,7 +52,7 @@ def starts_workers(text: str | None, workers: int | None) -> bool:
 
 
 def place_on_this_machine(text: str | None) -> int | None:
-    """Which of the processes of this machine this is, counted from 0, where a scheduler started several; else None."""
+    """Number of this process among those of this machine, from 0, where a scheduler started several; else None."""
     if text is None or not _is_auto(text):
         return None
     matched = next((own for own, count, _ in SCHEDULERS if own in os.environ and count in os.environ), "")

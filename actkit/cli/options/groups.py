@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_type_hints
 
 import typer
 
@@ -103,3 +103,16 @@ export_formats = among(get_args(ExportFormat))
 def concepts(incomplete: str) -> list[str]:
     """The built-in concepts that begin so; none where a file's name has been begun, which the shell completes."""
     return among(json.loads(CONCEPTS.read_text(encoding="utf-8"))["concepts"])(incomplete)
+
+
+RunPath: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A finished run's directory.", callback=at_home)
+]
+OtherRun: TypeAlias = Annotated[
+    Path | None, typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", callback=at_home)
+]
+OverwriteFile: TypeAlias = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")]
+QuietPath: TypeAlias = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")]
+QuietAddress: TypeAlias = Annotated[
+    bool, option("--quiet", "-q", panel=OUTPUT, help="Print the address and errors only.")
+]

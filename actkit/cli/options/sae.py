@@ -65,7 +65,7 @@ class Sparse:
     ] = "float32"
 
     def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":
-        """Which SAEs of which model, and where their features go."""
+        """The model, its SAEs, and where their features go."""
         from actkit.recipes.specs import SparseSpec
 
         output = shared.output_spec(command)
@@ -74,7 +74,7 @@ class Sparse:
         )
 
     def dense_spec(self, shared: Shared, dense: Dense, command: str) -> "DenseSpec":
-        """Which activations of which model, which SAEs beside them if any, and where they go."""
+        """The model, its activations, SAEs beside them if any, and where they go."""
         from actkit.recipes.specs import DenseSpec
 
         saes = self.wanted(shared.model)

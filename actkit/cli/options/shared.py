@@ -80,7 +80,7 @@ class Shared:
     shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
 
     def model_spec(self) -> ModelSpec:
-        """Which model, and how it is loaded. Raises UsageError for a revision of what has none."""
+        """The model, and how it is loaded. Raises UsageError for a revision of what has none."""
         if self.revision is not None and (self.model == NAME or Path(self.model).is_dir()):
             what = "is bundled" if self.model == NAME else "is a directory"
             raise UsageError(f"--revision {self.revision}: {self.model} {what}", "only a Hugging Face id has revisions")

@@ -1,10 +1,11 @@
 """Print for a person, on standard error: lines, tables, errors, and how numbers are written."""
 
+import gc
 import io
 import logging
 import sys
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +14,6 @@ from rich.control import Control
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.garbage import seldom_searched
 from actkit.cli.log import CURRENT, LABELS, shows
 from actkit.errors import printable
 
@@ -144,3 +144,27 @@ def size(n: float) -> str:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
         n /= 1000
     return f"{n:.1f} TB"
+
+
+SELDOM = 1_000_000
+"""New objects after which it searches, about as many as come with torch, transformers and a model; usually 700."""
+
+
+@contextmanager
+def seldom_searched() -> Iterator[Callable[[], None]]:
+    """Inside, search seldom; yields a function that ends it before.
+
+    Searching takes a fifth of the time in which a command starts, otherwise. It is for the start alone: later a batch
+    may be what is found.
+    """
+    usual = gc.get_threshold()
+
+    def as_usual() -> None:
+        gc.set_threshold(*usual)
+
+    if usual[0]:  # else somebody has turned it off
+        gc.set_threshold(max(SELDOM, usual[0]), *usual[1:])
+    try:
+        yield as_usual
+    finally:
+        as_usual()

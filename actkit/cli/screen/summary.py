@@ -77,7 +77,7 @@ def written_of(facts: Mapping[str, Any]) -> str:
 
 
 def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
-    """Which shapes the records had, and which of their fields were read and left; a number where not all had it."""
+    """Name the records' shapes, and their fields that were read and left; a number where not all had it."""
     written = facts["counts"]["written"]
     for kind, counts in facts.get("input", {}).items():
         if kind in (TEMPLATE_TOKENS, TOUCHING):
@@ -127,7 +127,7 @@ def show_reasons(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def _show_template_tokens(facts: Mapping[str, Any], screen: Console) -> None:
-    """That what was read is no token of the prompt's own."""
+    """Warn that the position read is no token of the prompt's own."""
     tokens = facts.get("input", {}).get(TEMPLATE_TOKENS, {})
     if tokens:
         n, shown = sum(tokens.values()), ", ".join(repr(token) for token in list(tokens)[:3])
@@ -140,7 +140,7 @@ def _show_template_tokens(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def _show_touching(facts: Mapping[str, Any], screen: Console) -> None:
-    """That prompts and answers became one text with no space between, as the user gave them."""
+    """Warn that prompts and answers became one text with no space between, as the user gave them."""
     n = sum(facts.get("input", {}).get(TOUCHING, {}).values())
     if n:
         whose = "prompt and answer of 1 record are" if n == 1 else f"prompts and answers of {n:,} records are"

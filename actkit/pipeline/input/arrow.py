@@ -6,10 +6,9 @@ from typing import Any
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.input.arrow_rows import ROWS, UNREADABLE, check_columns, records_of, said
 from actkit.pipeline.input.class_names import of_features, of_schema
 from actkit.pipeline.input.files import name_of
-from actkit.pipeline.input.parquet import seekable, unpack_hint
+from actkit.pipeline.input.parquet import ROWS, UNREADABLE, check_columns, records_of, said, seekable, unpack_hint
 from actkit.pipeline.input.records import Records
 
 FILE = b"ARROW1"

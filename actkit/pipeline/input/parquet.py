@@ -1,22 +1,32 @@
-"""Stage 1, records, out of a Parquet file: a row is a record."""
+"""Stage 1, records, out of a Parquet file, and out of the rows of Arrow's tables: a row is a record.
+
+Arrow can hold what Python cannot: text that is no UTF-8, years beyond 9999. A row with such a value is rejected with
+its column, and those around it are read.
+"""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.input.arrow_rows import ROWS, UNREADABLE, check_columns, records_of, said
-from actkit.pipeline.input.class_names import of_schema
+from actkit.pipeline.input.class_names import NamesIn, as_written, of_schema
 from actkit.pipeline.input.files import check_name, name_of
 from actkit.pipeline.input.hub_files import HUB, hub_bytes
 from actkit.pipeline.input.packed import FETCH, POINTER, packing_of
-from actkit.pipeline.input.records import Records
+from actkit.pipeline.input.records import Record, Records, Rejected
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import remote_bytes
 from actkit.remote.url import file_name, scheme_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+ROWS = 256
+"""Rows in memory at once."""
+UNREADABLE = (ValueError, OverflowError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""Python errors that pyarrow raises for values that Python has no object for."""
 
 
 def read_parquet(path: str, _read: ReadSpec) -> Records:
@@ -82,3 +92,65 @@ def unpack_hint(path: str) -> str:
             if file.read(len(POINTER)) == POINTER:
                 return FETCH
     return "write the file again" if packing is None else f"unpack it: {packing.program} {shlex.quote(path)}"
+
+
+def check_columns(names: list[str], path: str) -> None:
+    """Raise InputError where two columns have one name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: two columns are named {twice[0][:60]!r}", "rename one of them")
+
+
+def records_of(batches: Iterable["pa.RecordBatch"], path: str, names: Mapping[str, NamesIn]) -> Records:
+    """Each row of the batches, numbered through; the numbers of classes are replaced by their `names`."""
+    index = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, ROWS):
+            for value, fault in _values(batch.slice(start, ROWS)):
+                if fault is not None:
+                    yield Rejected(index, path, None, *fault)
+                else:
+                    assert value is not None
+                    yield Record(index, path, None, as_written(value, names))
+                index += 1
+
+
+def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tuple[str, str] | None]]:
+    """Each row as a mapping, or the column that has no value in Python, and why."""
+    import pyarrow as pa
+
+    try:
+        yield from [(row, None) for row in with_objects(batch.to_pylist(), batch.schema)]
+        return
+    except (pa.ArrowException, *UNREADABLE):
+        pass
+    for number in range(batch.num_rows):
+        row: dict[str, Any] = {}
+        fault = None
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                row[name] = column[number].as_py()
+            except UnicodeDecodeError:
+                fault = name, "not valid UTF-8"
+            except (pa.ArrowException, *UNREADABLE) as error:
+                fault = name, f"a value that cannot be read: {said(error)}"
+        yield (with_objects([row], batch.schema)[0], None) if fault is None else (None, fault)
+
+
+def with_objects(rows: list[Any], schema: "pa.Schema") -> list[Any]:
+    """The rows with an object for each map, as Spark writes objects, of which pyarrow makes lists of pairs."""
+    return [_objects(row) for row in rows] if any("map<" in str(kind) for kind in schema.types) else rows
+
+
+def _objects(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _objects(inner) for name, inner in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):  # nothing else has tuples
+        return {name: _objects(inner) for name, inner in value}
+    return [_objects(item) for item in value] if isinstance(value, list) else value
+
+
+def said(error: Exception) -> str:
+    """The message of an error of pyarrow's, in one line."""
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__

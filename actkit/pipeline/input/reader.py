@@ -5,7 +5,9 @@ Files whose structure itself is broken (an array cut off in the middle, a damage
 follows cannot be told apart.
 """
 
+import csv
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +16,17 @@ from typing import Any
 from actkit.config import ReadSpec
 from actkit.errors import InputError, listed
 from actkit.pipeline.input.arrow import read_saved
-from actkit.pipeline.input.files import STDIN
+from actkit.pipeline.input.delimited import rows_of
+from actkit.pipeline.input.dialects import DELIMITERS
+from actkit.pipeline.input.field_names import KNOWN
+from actkit.pipeline.input.files import STDIN, bytes_of, name_of
 from actkit.pipeline.input.formats import format_called, format_of
 from actkit.pipeline.input.hub import explained
 from actkit.pipeline.input.hub_files import from_url
-from actkit.pipeline.input.packed import DAMAGED
+from actkit.pipeline.input.lines import is_document, jsonl_of, lines_of_text
+from actkit.pipeline.input.packed import DAMAGED, beginning
 from actkit.pipeline.input.records import Record, Records, Rejected
 from actkit.pipeline.input.sources import LISTED, InputSource, find, opened
-from actkit.pipeline.input.unnamed import read_unnamed
 from actkit.pipeline.input.zip_members import inside
 from actkit.remote.reading import version_of
 from actkit.remote.url import scheme_of
@@ -30,6 +35,8 @@ MOST_AHEAD = 1 << 25
 """Characters of records that are held to be looked at before the first of them is used."""
 MOST_VERSIONS = 200
 """Files of an input elsewhere whose versions a run keeps."""
+COLUMN = re.compile(r"[A-Za-z]\w*([ .-]\w+)*")
+"""Pattern of column names, for a file that is not declared to be a table."""
 
 
 def read_records(where: str, default_format: str = "text", read: ReadSpec | None = None) -> Records:
@@ -138,3 +145,37 @@ def about_file(path: str) -> int | None:
         return format_called(format_of(path) or "text").count(file)
     except (OSError, ValueError, *DAMAGED, pa.ArrowException):  # whoever reads it will say what is wrong with it
         return None
+
+
+def read_unnamed(path: str, default_format: str, read: ReadSpec) -> Records:
+    """The records of a file that may be `text` or `jsonl`, as its default says, or a table with a header line.
+
+    JSON over several lines would be run line by line; of a table the line that names its columns would be a text.
+    """
+    with bytes_of(path) as file:
+        name, start = name_of(path), beginning(file)
+        delimiter = delimiter_of(start)
+        if delimiter is not None:
+            yield from rows_of(file, name, read, delimiter)
+        elif default_format == "jsonl" or is_document(start):
+            yield from jsonl_of(file, name)
+        else:
+            yield from lines_of_text(file, name)
+
+
+def delimiter_of(start: bytes) -> str | None:
+    """The delimiter of a table that begins with these bytes; None for any other file.
+
+    Its first line has names alone, one of them a usual one, and its second as many fields, as far as it is there.
+    """
+    first, end, rest = start.decode("utf-8", "replace").removeprefix("\ufeff").partition("\n")
+    second = rest.partition("\n")[0]
+    for delimiter in DELIMITERS if end else ():
+        try:
+            names = next(csv.reader([first.rstrip("\r")], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        alone = len(set(names)) == len(names) > 1 and all(map(COLUMN.fullmatch, names))
+        if alone and any(name in KNOWN for name in names) and (delimiter in second or '"' in second):
+            return delimiter
+    return None

@@ -14,8 +14,7 @@ import torch
 
 from actkit.backends.kernels import fast_products
 from actkit.backends.placement import to_device, to_host
-from actkit.backends.saes.active import Active, active_of
-from actkit.backends.saes.sae import Sae
+from actkit.backends.saes.sae import Active, Sae, active_of
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
 from actkit.pipeline.reducers.activations import Reducer

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from actkit.backends.saes.active import Active
-from actkit.backends.saes.sae import Sae
+from actkit.backends.saes.sae import Active, Sae
 from actkit.pipeline.data import Ints
 from actkit.runs.manifest import State
 

@@ -15,8 +15,7 @@ from actkit.pipeline.data import Record, Rejected, TokenSequence
 from actkit.pipeline.digests import InputDigest, changed
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.rejections import told
-from actkit.pipeline.shards.shard import Shard, count
-from actkit.pipeline.shards.usable import Room, Usable, checked, usable
+from actkit.pipeline.shards.shard import Room, Shard, Usable, checked, count, usable
 from actkit.runs.manifest import InputPosition
 from actkit.runs.progress import OnProgress, Progress
 

@@ -1,4 +1,4 @@
-"""Which features are active on a token's text: recall and precision of each."""
+"""Features that are active on a token's text: recall and precision of each."""
 
 import numpy as np
 import numpy.typing as npt

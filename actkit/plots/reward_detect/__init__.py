@@ -2,8 +2,7 @@
 
 from actkit.plots.picture import Picture
 from actkit.plots.reward_detect.chosen_feature import feature
-from actkit.plots.reward_detect.probes import probes
-from actkit.plots.reward_detect.ranking import forest, replication, volcano
+from actkit.plots.reward_detect.ranking import forest, probes, replication, volcano
 
 PICTURES = (
     Picture("forest", "AUROC of the ranking's ends, discovery and held out", forest),

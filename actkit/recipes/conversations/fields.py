@@ -118,7 +118,7 @@ class Fields:
 
     def first(self, paths: Sequence[str]) -> str | None:
         """The first of some fields that holds something."""
-        return next((path for path in _possible(tuple(paths), self.beginnings) if self.has(path)), None)
+        return next((path for path in possible(tuple(paths), self.beginnings) if self.has(path)), None)
 
     def messages(self) -> str | None:
         """The field of a conversation: one of the usual names, or the only one that holds messages, whatever it is."""
@@ -140,7 +140,7 @@ class Fields:
         seen = {*self.read, *self.repeated, *(top_of(path) for path in self.read)}
         if self.names.prompt is not None:  # it was said which of them is the question
             seen |= {*QUESTION}
-        yield from (name for name in _possible(CONTEXT, self.beginnings) if name not in seen and self.has(name))
+        yield from (name for name in possible(CONTEXT, self.beginnings) if name not in seen and self.has(name))
         for name in self.value:  # the same in another spelling
             usual = SPELT.get(plain(name)) if isinstance(name, str) else None
             if usual not in (None, name) and not {usual, name} & seen and self.has(name):
@@ -154,7 +154,7 @@ def beginning(path: str) -> str:
 
 
 @lru_cache(maxsize=1 << 12)
-def _possible(paths: tuple[str, ...], beginnings: frozenset[str]) -> tuple[str, ...]:
+def possible(paths: tuple[str, ...], beginnings: frozenset[str]) -> tuple[str, ...]:
     """Those of some paths that a record may have: records of one file begin alike."""
     return tuple(path for path in paths if beginning(path) in beginnings)
 

@@ -28,7 +28,7 @@ UNREAD = (
 )
 """Parts of a message that some templates write out, beside its content, and others leave out."""
 USUAL = {"channel": "final", "recipient": "all"}
-"""What such a part says of a message that is an answer to whoever asked: the same as nothing (gpt-oss)."""
+"""Channel of a message that answers whoever asked: it means the same as no channel (gpt-oss)."""
 TURNS = (
     ("input", "output"),
     ("user", "assistant"),

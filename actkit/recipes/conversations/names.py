@@ -40,7 +40,7 @@ UNREADABLE = (
 )
 """Context that is never read."""
 CHOICES = ("choices", "options", "answer_choices")
-"""What a question of multiple choice lets choose among: lists of texts, as part of it as what is asked (MMLU, ARC)."""
+"""Fields of a multiple-choice question's options: lists of texts, as much a part of it as the question (MMLU, ARC)."""
 LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 """Fields that hold lists or objects; in a table of text, JSON of them."""
 CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE, *CHOICES)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.answers import InOrder, LastOf, NamedSides
-from actkit.recipes.conversations.fields import Fields, beginning
+from actkit.recipes.conversations.fields import Fields, possible
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.ranked import Ranked
 from actkit.recipes.conversations.shape import CHOSEN, Shape
@@ -46,11 +46,8 @@ def shape_of(fields: Fields) -> Shape | None:
 @lru_cache(maxsize=1 << 12)
 def _possible(beginnings: frozenset[str]) -> tuple[Shape, ...]:
     """The shapes whose answers a record may have whose fields begin so: records of one file begin alike."""
-
-    def may_have(paths: Sequence[str]) -> bool:
-        return all(beginning(path) in beginnings for path in paths)
-
-    return tuple(shape for shape in SHAPES if any(may_have(paths) for paths in shape.answers.needed))
+    needed = ((shape, tuple(paths)) for shape in SHAPES for paths in shape.answers.needed)
+    return tuple(dict.fromkeys(shape for shape, paths in needed if possible(paths, beginnings) == paths))
 
 
 def _same(shapes: Sequence[Shape]) -> bool:

@@ -33,7 +33,7 @@ from actkit.runs.facts import labels_shown
 LOOKED_AT = 1000
 """Records whose columns are looked at."""
 IGNORED = re.compile(r"--ignore-field (\S+) leaves it out")
-"""What an error says of context that the model's template leaves out."""
+"""Words of the error about context that the model's template leaves out."""
 ENDS = ("--positive", "--negative")
 EMPTY = "empty line"
 TRIED = 200
@@ -58,7 +58,7 @@ class Reading:
     """Tokens of each sequence."""
     labels: dict[str, int] = field(default_factory=dict)
     meant: str = ""
-    """Which values of the file are which label."""
+    """Meaning of a label → its values in the file."""
     guessed: bool = False
     """Whether nothing says which of the two labels of its line is the positive one."""
     text: str = ""
@@ -117,7 +117,7 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
 
 
 def _readable(path: str, read: ReadSpec) -> tuple[ReadSpec, tuple[str, ...]]:
-    """What the file is read as, with the names or the split that its error proposes; and the options that say so."""
+    """How the file is read with the names or the split that its error proposes; and the options that say so."""
     given = (*(("--split", read.split) if read.split != "train" else ()),)
     given += ("--columns", read.columns) if read.columns else ()
     try:
@@ -135,7 +135,7 @@ def _readable(path: str, read: ReadSpec) -> tuple[ReadSpec, tuple[str, ...]]:
 
 
 def _format(source: InputSource) -> str:
-    """What people call the format: `JSONL, gzip`, `3 files (Parquet)`, `dataset of save_to_disk`."""
+    """Name the format in words: `JSONL, gzip`, `3 files (Parquet)`, `dataset of save_to_disk`."""
     if source.saved is not None:
         return "dataset of save_to_disk"
     if source.dataset is not None:

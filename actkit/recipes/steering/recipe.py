@@ -26,7 +26,7 @@ from actkit.pipeline.digests import canonical
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.recipe import Prepared, Recipe
-from actkit.pipeline.reducers.logprobs import logprobs
+from actkit.pipeline.reducers.activations import logprobs
 from actkit.pipeline.reducers.table_sizes import TableSize
 from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
@@ -66,7 +66,7 @@ class Ready:
     stored: Mapping[int, TokenSequence] = field(default_factory=dict)
     """Labelled texts of a feedback run, by their sequence_id there."""
     generate: Callable[[int], list[dict[str, str]]] = lambda _number: []
-    """What the model says to the first `show` prompts as it is and under an intervention, to be looked at."""
+    """Show the model's answers to the first `show` prompts, as it is and under an intervention."""
     words: tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]] | None = None
 
 

@@ -28,8 +28,15 @@ from actkit.recipes.steering.directions import STRENGTHS, DirectionPlan, actions
 from actkit.recipes.steering.features import FeaturePlan, feature_actions, held_out_texts, scored_in
 from actkit.recipes.steering.recipe import FEWEST, SHARD_COST, Ready, recipe
 from actkit.recipes.steering.spec import SteerSpec, check, nothing_to_steer
-from actkit.recipes.steering.texts import TEST, Wordings, held_out_of, neutral_texts, only_test, own_answers
-from actkit.recipes.stored_texts import stored_texts
+from actkit.recipes.steering.texts import (
+    TEST,
+    Wordings,
+    held_out_of,
+    neutral_texts,
+    only_test,
+    own_answers,
+    stored_texts,
+)
 from actkit.remote.path import path_of
 from actkit.runs.config_text import config_text
 from actkit.runs.facts import facts_of

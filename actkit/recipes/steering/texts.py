@@ -4,19 +4,21 @@ A concept's held-out stems are prompts without either wording; what the unsteere
 the positive and the negative answer. One's own answers, and contrast pairs that are answers, are taken as they are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from actkit.analysis.columns import Bools
 from actkit.analysis.concepts.contrast import read_pairs
 from actkit.analysis.concepts.directions import FEWEST_STEMS, split_pairs
 from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, UsageError
-from actkit.pipeline.data import Encoding, Ints, Record, Rejected
+from actkit.pipeline.data import Encoding, Ints, Record, Rejected, TokenSequence
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import look_ahead, read_records
 from actkit.pipeline.input.records import Records
@@ -24,9 +26,11 @@ from actkit.recipes.concepts import Template
 from actkit.recipes.contrasts import Contrast, contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, FieldNames, names_of, object_of
 from actkit.recipes.conversations.pairs import PairsSpec, detect, read_pair
+from actkit.runs.reader import part_of, parts
 
 NEUTRAL = Path(__file__).with_name("neutral_texts.txt")
 VALIDATION, TEST, COST = "validation", "test", "neutral"
+COLUMNS = ["sequence_id", "record_id", "parent_id", "start", "response_start", "group", "label", "text"]
 
 
 @dataclass(frozen=True)
@@ -193,3 +197,43 @@ def records_of(texts: Sequence[Mapping[str, Any]], source: str) -> Iterator[Reco
 def only_test(texts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The texts where nothing is to be chosen: all are reported on."""
     return [{**text, "split": TEST} if text["split"] == VALIDATION else text for text in texts]
+
+
+def stored_texts(run: Path, sequence_ids: Collection[int]) -> dict[int, TokenSequence]:
+    """Some sequences of a run by their ids, each whole: what its parent holds is in it. Nothing is kept yet."""
+    found: dict[int, TokenSequence] = {}
+    for part in parts(run, "sequences"):
+        rows = part_of(run, "sequences", part, COLUMNS)
+        wanted = rows.filter(pc.is_in(rows["sequence_id"], pa.array(sorted(sequence_ids), pa.int64()))).to_pylist()
+        if not wanted:
+            continue
+        tokens = part_of(run, "tokens", part)
+        for row in wanted:
+            own = _of(tokens, row["sequence_id"])
+            if row["parent_id"] is not None:
+                parent = _of(tokens, row["parent_id"])
+                own = pa.concat_tables([parent.filter(pc.less(parent["position"], row["start"])), own])
+            found[row["sequence_id"]] = TokenSequence(
+                row["record_id"],
+                _encoding(own, row["text"]),
+                np.zeros(0, dtype=np.int64),
+                response_start=row["response_start"],
+                group=row["group"],
+                label=row["label"],
+            )
+    return found
+
+
+def _of(tokens: pa.Table, sequence_id: int) -> pa.Table:
+    return tokens.filter(pc.equal(tokens["sequence_id"], sequence_id))
+
+
+def _encoding(tokens: pa.Table, text: str) -> Encoding:
+    return Encoding(
+        text,
+        tokens["token_id"].to_numpy().astype(np.int64),
+        tokens["char_start"].to_numpy(),
+        tokens["char_end"].to_numpy(),
+        tokens["is_special"].to_numpy(),
+        tuple(tokens["role"].to_pylist()),
+    )

@@ -21,11 +21,10 @@ from actkit.runs.facts import check_age, facts_of
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived, made_alike
-from actkit.verify.tables.facts import wrong_in
+from actkit.verify.tables.facts import check_said_twice, wrong_in
 from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
-from actkit.verify.tables.said_twice import check_said_twice
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from actkit.analysis.concepts.answers import AnswerWords, differing
+from actkit.analysis.concepts.contrast import AnswerWords, differing
 
 
 @pytest.mark.parametrize(

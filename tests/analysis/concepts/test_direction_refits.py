@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from actkit.analysis.auroc import auroc
-from actkit.analysis.concepts.direction_refits import HALVES, both, refitted, split_half, transfer
+from actkit.analysis.concepts.direction_scores import HALVES, both, refitted, split_half, transfer
 from actkit.analysis.concepts.directions import METHODS, Split, direction, unit
 from actkit.analysis.concepts.paired import Paired
 

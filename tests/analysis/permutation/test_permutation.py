@@ -16,13 +16,11 @@ from actkit import docs as docs_of_actkit
 from actkit.analysis.columns import Columns
 from actkit.analysis.permutation import p_values as p_values_module
 from actkit.analysis.permutation import redraws as redraws_module
-from actkit.analysis.permutation import score_blocks as score_blocks_module
-from actkit.analysis.permutation.conditional import conditional_tails
+from actkit.analysis.permutation import redraws as score_blocks_module
+from actkit.analysis.permutation.conditional import conditional_tails, cumulants, tails
 from actkit.analysis.permutation.design import Design, design_of, scores_of
-from actkit.analysis.permutation.moments import cumulants, tails
 from actkit.analysis.permutation.p_values import Exchange, PValues, exact_tails
-from actkit.analysis.permutation.redraws import drawn_tails
-from actkit.analysis.permutation.score_blocks import ScoreBlocks
+from actkit.analysis.permutation.redraws import ScoreBlocks, drawn_tails
 from actkit.schemas import TABLES
 from tests.analysis.permutation.in_memory import largest_under_null, p_values, permuted
 

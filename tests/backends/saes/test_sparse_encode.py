@@ -8,8 +8,7 @@ import torch
 
 from actkit.backends.saes import sae_lens as backend
 from actkit.backends.saes import sparse_encode
-from actkit.backends.saes.active import active_of, nonzeros
-from actkit.backends.saes.sae import Sae
+from actkit.backends.saes.sae import Sae, active_of, nonzeros
 from actkit.config import SaeDtype, SaeSpec
 from actkit.errors import NonFiniteError
 from actkit.pipeline.reducers.features import top_features

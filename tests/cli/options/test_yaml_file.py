@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.cli.options.yaml_file import MOST, MOST_NODES, read_options
+from actkit.cli.options.config_file import MOST, MOST_NODES, read_options
 from actkit.errors import UsageError
 
 

@@ -10,10 +10,17 @@ import pytest
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.input import arrow_rows
+from actkit.pipeline.input import parquet as arrow_rows
 from actkit.pipeline.input.arrow import count_arrow, is_saved, read_arrow, read_saved
-from actkit.pipeline.input.arrow_rows import check_columns, records_of, said
-from actkit.pipeline.input.parquet import count_parquet, read_parquet, seekable, unpack_hint
+from actkit.pipeline.input.parquet import (
+    check_columns,
+    count_parquet,
+    read_parquet,
+    records_of,
+    said,
+    seekable,
+    unpack_hint,
+)
 from actkit.pipeline.input.records import Record, Rejected
 from actkit.pipeline.input.zip_members import inside, is_archive, member_bytes, members
 

@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from actkit.pipeline.input.reader import read_records
+from actkit.pipeline.input.reader import delimiter_of, read_records
 from actkit.pipeline.input.records import Record
-from actkit.pipeline.input.unnamed import delimiter_of
 from tests.command_line import Run
 
 ROWS = [{"prompt": "Hello, you", "id": "1"}, {"prompt": "World", "id": "2"}]

@@ -11,8 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actkit.backends.saes.active import Active
-from actkit.backends.saes.sae import Sae
+from actkit.backends.saes.sae import Active, Sae
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Kept

@@ -9,7 +9,7 @@ import torch
 from actkit.errors import NonFiniteError
 from actkit.pipeline.data import Kept
 from actkit.pipeline.forward.steered import KL, LOGPROB, RAN, WORDS
-from actkit.pipeline.reducers.logprobs import logprobs
+from actkit.pipeline.reducers.activations import logprobs
 from actkit.schemas import arrow_schema
 
 IDS = (0, 4, 9)

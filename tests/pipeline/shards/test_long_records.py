@@ -17,7 +17,7 @@ from actkit.errors import RunError
 from actkit.pipeline import extract
 from actkit.pipeline.resume.session import reconcile
 from actkit.pipeline.shards import gather
-from actkit.pipeline.shards import usable as usable_records
+from actkit.pipeline.shards import shard as usable_records
 from actkit.recipes import feature_dataset
 from actkit.runs import manifest
 from actkit.runs.by_sequence import shards_of
