@@ -1,11 +1,13 @@
 """A name that nothing can have is an error like any other name that is not there; a revision is never ignored."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 import actkit
 from actkit.backends import describe, repository
+from actkit.backends.names import is_directory, is_hub_id, names_in
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import SHOWN, ActkitError, ModelError, RunError, UsageError, in_short
@@ -107,3 +109,20 @@ def test_a_revision_of_what_has_none_is_refused(tmp_path: Path) -> None:
         describe(ModelSpec(str(tmp_path), revision="main", device="cpu"))
     with pytest.raises(ModelError, match="org/name at revision main"):  # the hub would be asked
         describe(ModelSpec("org/name", revision="main", device="cpu"))
+
+
+def test_a_directory_says_which_models_it_is(tmp_path: Path) -> None:
+    """The hub's cache by its folder, another by what was saved there; a path that was saved is nobody's name."""
+    cached = tmp_path / "models--org--name" / "snapshots" / "abc"
+    cached.mkdir(parents=True)
+    assert names_in(str(cached)) == ["org/name"]
+    for saved, names in (("other/base", ["org/name", "other/base"]), (str(tmp_path), ["org/name"]), (7, ["org/name"])):
+        (cached / "config.json").write_text(json.dumps({"_name_or_path": saved}))
+        assert names_in(str(cached)) == names
+    (cached / "config.json").write_text("[")
+    assert names_in(str(cached)) == ["org/name"] and names_in(str(tmp_path)) == []
+
+
+def test_ids_of_the_hub_and_directories_are_told_apart(tmp_path: Path) -> None:
+    assert is_hub_id("org/name") and is_hub_id("gpt2") and not any(map(is_hub_id, ("a b", "a/b/c", "-x", "a--b/..")))
+    assert is_directory(tmp_path) and not any(map(is_directory, (LONG * 20, "a\0b", str(tmp_path / "none"))))

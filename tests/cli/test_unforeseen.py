@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from actkit.cli.unforeseen import is_memory, is_unforeseen, leave_in_log, said
+from actkit.errors import RunError
 from actkit.runs.writer import RunDirectory
 from tests.command_line import Run
 
@@ -90,3 +92,20 @@ def test_without_a_run_the_traceback_is_in_a_file_of_its_own(
 def test_what_the_system_refuses_is_a_sentence(failing: Run, number: int) -> None:
     found = failing(OSError(number, "what the system says"))
     assert found.status == 1 and "Traceback" not in found.err and "what the system says" in found.err
+
+
+def test_what_was_foreseen_has_no_traceback_and_each_exception_one(tmp_path: Path) -> None:
+    left: list[str] = []
+
+    def add(text: str) -> Path:
+        left.append(text)
+        return tmp_path / "run.log"
+
+    foreseen, error = RunError("no"), ValueError("odd")
+    for each in (foreseen, error, error):
+        leave_in_log(each, add, loud=False)
+    assert not is_unforeseen(foreseen) and is_unforeseen(error)
+    assert len(left) == 1 and "ValueError: odd" in left[0]
+    sentence, hint = said(error, is_printed=False)
+    assert sentence == "unforeseen ValueError: odd" and str(tmp_path / "run.log") in hint
+    assert is_memory(MemoryError()) and is_memory(RuntimeError("can't allocate memory")) and not is_memory(error)
