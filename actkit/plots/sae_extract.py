@@ -9,8 +9,8 @@ from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import d_sae_of, sae_shown, sequence_shown
 from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs, sql
 from actkit.plots.strip import strip
-from actkit.plots.style import CATEGORIES, COLOURS, HEAT, MAX_POINTS, colour_bar, figure, label, plain, shares, wholes
-from actkit.plots.traces import band, diagonal, feature_bars, line, points
+from actkit.plots.style import CATEGORIES, COLOURS, MAX_POINTS, colour_bar, figure, label, plain, shares, wholes
+from actkit.plots.traces import band, diagonal, feature_bars, heat_map, line, points
 from actkit.runs.by_sequence import rows_of_sequences, sequences_of
 
 POSITIONS = 128
@@ -76,17 +76,8 @@ def matrix(run: Source, pick: Pick) -> Drawn:
         raise LackingError("No feature is active at any record's last prompt token.", "another SAE or layer")
     records = sorted(found)
     values = [[found[record][1].get(feature) for feature in top] for record in records]
-    heat = go.Heatmap(
-        z=values,
-        x=[str(feature_id) for feature_id in top],
-        y=[str(record) for record in records],
-        colorscale=HEAT,
-        zmin=0,
-        hovertemplate="record %{y}, feature %{x}: %{z:.3g}<extra></extra>",
-        colorbar=colour_bar("activation"),
-        xgap=1,
-        ygap=1,
-    )
+    x, y, hover = list(map(str, top)), list(map(str, records)), "record %{y}, feature %{x}: %{z:.3g}"
+    heat = heat_map(values, x, y, hover, colour_bar("activation"), zmin=0, xgap=1, ygap=1)
     made = figure(heat, height=170 + 12 * len(records))
     made.update_xaxes(title="feature, by how many records have it", type="category", tickangle=-90, showgrid=False)
     made.update_yaxes(title="record", **CATEGORIES)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from actkit.plots.style import BLUE, COLOURS, DASHES, DIVERGING, GREY, MARKS, colour_bar
+from actkit.plots.style import BLUE, COLOURS, DASHES, DIVERGING, GREY, HEAT, MARKS, colour_bar
 
 ALONE = 0.25
 """Half the width of a band that is known at one x alone, such as one layer."""
@@ -77,15 +77,13 @@ def feature_bars(ids: Sequence[int], values: Sequence[float], **more: Any) -> go
     )
 
 
+def heat_map(z: Any, x: Sequence[Any], y: Sequence[Any], hover: str, bar: dict[str, Any], **more: Any) -> go.Heatmap:
+    """Amounts [y, x] as colours from dark to light, explained by the colour bar `bar`."""
+    colours = {"colorscale": HEAT, **more}
+    return go.Heatmap(z=z, x=x, y=y, hovertemplate=f"{hover}<extra></extra>", colorbar=bar, **colours)
+
+
 def cosine_map(unit: npt.NDArray[Any], names: Sequence[str]) -> go.Heatmap:
     """The cosines of every two of unit vectors [n, d_model], which have names."""
-    return go.Heatmap(
-        z=unit @ unit.T,
-        x=names,
-        y=names,
-        colorscale=DIVERGING,
-        zmin=-1,
-        zmax=1,
-        hovertemplate="%{x} · %{y}: %{z:.3f}<extra></extra>",
-        colorbar=colour_bar("cosine"),
-    )
+    signed = {"colorscale": DIVERGING, "zmin": -1, "zmax": 1}
+    return heat_map(unit @ unit.T, names, names, "%{x} · %{y}: %{z:.3f}", colour_bar("cosine"), **signed)

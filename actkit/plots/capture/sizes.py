@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import plotly.graph_objects as go
 
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
-from actkit.plots.style import HEAT, LOG, colour_bar, figure, label, layer_axis
-from actkit.plots.traces import line
+from actkit.plots.style import LOG, colour_bar, figure, label, layer_axis
+from actkit.plots.traces import heat_map, line
 from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
@@ -57,19 +56,9 @@ def norms(run: Source, _pick: Pick) -> Drawn:
     shown = np.where(means > 0, np.log10(np.maximum(means, 1e-30)), np.nan)
     ticks = np.unique(np.floor(shown[np.isfinite(shown)]))
     ticks = np.unique(np.concatenate([ticks, ticks + np.log10(3), [np.nanmax(shown)]]))
-    heat = go.Heatmap(
-        z=shown,
-        x=there.tolist(),
-        y=[_name(key, keys) for key in keys],
-        customdata=means,
-        colorscale=HEAT,
-        hovertemplate="position %{x}, layer %{y}: %{customdata:.4g}<extra></extra>",
-        colorbar={
-            **colour_bar("mean norm"),
-            "tickvals": ticks.tolist(),
-            "ticktext": [f"{10**tick:.3g}" for tick in ticks],
-        },
-    )
+    bar = colour_bar("mean norm") | {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.3g}" for tick in ticks]}
+    names, hover = [_name(key, keys) for key in keys], "position %{x}, layer %{y}: %{customdata:.4g}"
+    heat = heat_map(shown, there.tolist(), names, hover, bar, customdata=means)
     made = figure(heat, height=max(300, 120 + 16 * len(keys)))
     made.update_xaxes(title="position (special tokens counted)", showgrid=False)
     made.update_yaxes(title="layer", showgrid=False, type="category")
@@ -135,15 +124,9 @@ def coordinates(run: Source, _pick: Pick) -> Drawn:
     means = np.array([totals[layer] / counts[layer] for layer in known])
     shares = means / np.maximum(means.mean(axis=1, keepdims=True), 1e-30)
     top = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[:COORDINATES])
-    heat = go.Heatmap(
-        z=shares[:, top],
-        x=[str(feature) for feature in top],
-        y=[str(feature) for feature in known],
-        colorscale=HEAT,
-        zmin=0,
-        hovertemplate="coordinate %{x}, layer %{y}: %{z:.2f} ×<extra></extra>",
-        colorbar=colour_bar("× the layer's mean coordinate"),
-    )
+    names, hover = [str(layer) for layer in known], "coordinate %{x}, layer %{y}: %{z:.2f} ×"
+    bar = colour_bar("× the layer's mean coordinate")
+    heat = heat_map(shares[:, top], [str(coordinate) for coordinate in top], names, hover, bar, zmin=0)
     made = figure(heat, height=max(300, 120 + 16 * len(known)))
     made.update_xaxes(title="coordinate", type="category", showgrid=False)
     made.update_yaxes(title="layer", type="category", showgrid=False)
