@@ -123,6 +123,11 @@ def standard_error(variance: Floats, clusters: Clusters) -> Floats:
     where the truth is 0.6 to 0.97, and 1.6 to 4.4 times at 0.995. Half of the way to the 95 % interval's lower end,
     which bounds the truth and is no error, is up to 6 and 22 times; the layers that are chosen with it have a true
     AUROC 0.02 to 0.10 below the best, with this one 0.005 to 0.034.
+
+    It makes no interval near 1, where so few texts have few AUROCs: with 8 to 24 stems and a truth of 0.97 or 0.99, one
+    error on either side holds the truth in 0.52 to 0.98 of draws, not in 0.68. Three estimators were no better
+    everywhere: Student's quantile adds 0.01 to 0.03 and is too wide with 4 stems; Hanley & McNeil's error at a shrunk
+    AUROC is up to 3 times the standard deviation, and a reach on the logit scale up to 7 times.
     """
     m, n = clusters.with_positives, clusters.with_negatives
     nearly = 1 - 0.5 / (m * n)

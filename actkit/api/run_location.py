@@ -16,6 +16,7 @@ from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, RunError, UsageError, in_python, listed, writing
 from actkit.pipeline.input.class_names import as_written, of_features
 from actkit.pipeline.input.parquet import check_columns, with_objects
+from actkit.recipes.specs import checked
 from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
 
@@ -73,14 +74,12 @@ def placed(
     """The place of a run: `out`, or without one a temporary directory that is removed with all that is in it.
 
     What is raised inside about one of the texts names it by its index; where nothing of a run is left then, records
-    that were written for it are not either. Raises UsageError where no record may be read.
+    that were written for it are not either. Raises UsageError for what `OutputSpec` does not hold.
     """
-    if max_records is not None and max_records < 1:
-        raise UsageError(f"no more than {max_records} records", "give 1 or more, or None for all")
     with tempfile.TemporaryDirectory(prefix="actkit-") as name:
         folder = Path(name)
         where = Path(out) if out is not None else folder / "run"
-        output = OutputSpec(where, overwrite, on_bad_record=on_bad_record, max_records=max_records)
+        output = checked(OutputSpec(where, overwrite, on_bad_record=on_bad_record, max_records=max_records))
         location = RunLocation(output, folder, out is not None)
         try:
             yield location

@@ -59,7 +59,7 @@ class ConceptSpec:
     positions: ContrastPositions = "last"
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
-    seed: int = 0
+    seed: int = field(default=0, metadata={"least": 0})
     """Of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
     prompt_field: str | None = None
     """Field of the question that both sides answer; None looks for the usual names, as do the fields of `context`."""

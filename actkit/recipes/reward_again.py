@@ -12,7 +12,7 @@ from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
-from actkit.recipes.specs import check_bounds, spec_of
+from actkit.recipes.specs import checked, spec_of
 from actkit.runs.progress import OnProgress
 
 CHANGED = ("q", "held_out", "correlation_threshold", "strength_threshold", "seed", "listed", "draws", "null_draws")
@@ -42,8 +42,7 @@ def rank_again(
         )
     check_changes(changes, CHANGED, source, facts)
     options = {**facts["options"], **changes, "out": str(output.out)}
-    settings = spec_of(ScoreSettings, options)
-    check_bounds(settings)
+    settings = checked(spec_of(ScoreSettings, options))
     saes = [_scored(about) for about in facts["saes"]]
     report: dict[str, Any] = {}
     again = Again(

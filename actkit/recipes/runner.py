@@ -25,7 +25,7 @@ from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import options_of, source_of
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
-from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, check_bounds
+from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, checked
 from actkit.runs.config_text import config_text
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import features_seen
@@ -86,7 +86,7 @@ def run(
     Whatever can be wrong with options or input is found before the model's weights are loaded. Errors: see `extract`
     and `load_saes`, and what `recipe_of` raises.
     """
-    check_bounds(own, common)
+    own, common = checked(own), checked(common)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
     saes = load_saes(common.saes, common.model.device, common.sae_dtype)

@@ -2,8 +2,11 @@
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin
+
+import numpy as np
 
 from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeDtype, SaeSpec, TokenSpec
 from actkit.errors import UsageError, in_short
@@ -119,25 +122,47 @@ def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) ->
             raise UsageError(f"{own.command} has no option {name}", f"{meant}it has {', '.join(sorted(known))}")
 
 
-def check_bounds(*specs: Any) -> None:
-    """Raise UsageError for a field that is no number, or beyond the `least` or the `most` that its metadata say.
+def checked(spec: Spec) -> Spec:
+    """The spec and the specs in it, with numbers of numpy as Python's own.
 
-    The specs in specs are looked at too. The command line has checked its options; Python has not.
+    Raises UsageError for a value that its field does not hold, such as 'no' for a bool, which counts as true, and for a
+    number beyond the `least` or the `most` that the field's metadata say. The command line has checked its options;
+    Python has not.
     """
-    for spec in specs:
-        for each in fields(spec):
-            value = getattr(spec, each.name)
-            if is_dataclass(value):
-                check_bounds(value)
-            least, most = each.metadata.get("least"), each.metadata.get("most", LARGEST)
-            if value is None or least is None:
-                continue
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not least <= value <= most:
-                name = str(each.metadata.get("option", each.name)).replace("_", "-")
-                is_low = most == LARGEST and not (is_number and value > most)
-                allowed = f"from {least} on" if is_low else f"from {least} to {most}"
-                raise UsageError(f"--{name} {in_short(repr(value))} is not possible", f"it is a number {allowed}")
+    held: dict[str, Any] = {}
+    for each in fields(spec):  # type: ignore[arg-type]
+        value = getattr(spec, each.name)
+        if is_dataclass(value):
+            held[each.name] = checked(value)
+        elif isinstance(value, (list, tuple)) and value and all(map(is_dataclass, value)):
+            held[each.name] = [checked(inner) for inner in value]
+        elif each.init:
+            held[each.name] = _held(value, each)
+    return replace(spec, **held)  # type: ignore[type-var]
+
+
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+"""Kinds of values that are checked, and how a hint calls them."""
+
+
+def _held(value: Any, each: Any) -> Any:
+    """A field's value. Raises UsageError for one that it does not hold."""
+    kinds = get_args(each.type) if get_origin(each.type) in (UnionType, Union) else (each.type,)
+    kinds = tuple(str if get_origin(kind) is Literal else kind for kind in kinds)
+    kind = next((kind for kind in kinds if kind in KINDS), None)
+    if kind is None or (value is None and NoneType in kinds) or any(other not in (kind, NoneType) for other in kinds):
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    least, most = each.metadata.get("least"), each.metadata.get("most", LARGEST)
+    is_kind = isinstance(value, (int, float) if kind is float else kind) and (kind is bool) == isinstance(value, bool)
+    is_number = is_kind and kind in (int, float)
+    if is_kind and (not is_number or (-LARGEST if least is None else least) <= value <= most):
+        return value
+    name = str(each.metadata.get("option") or each.name).replace("_", "-")
+    is_low = most == LARGEST and not (is_number and value > most)
+    allowed = "" if least is None else f" from {least} on" if is_low else f" from {least} to {most}"
+    raise UsageError(f"--{name} {in_short(repr(value))} is not possible", f"it is {KINDS[kind]}{allowed}")
 
 
 def _inner(each: Any) -> Any:

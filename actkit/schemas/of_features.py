@@ -109,7 +109,7 @@ FEATURE_SCORES = (
         pa.float64(),
         "AUROC within texts of about equal length only; null where too few are",
     ),
-    Column("auroc_within_group", pa.float64(), "AUROC within groups only; null where no group has both labels"),
+    Column("auroc_within_group", pa.float64(), "AUROC within groups only; null unless labels are exchanged in them"),
     Column(
         "responds_to",
         pa.string(),

@@ -69,7 +69,7 @@ EFFECTS = (
     Column("slope", pa.float64(), "effect by strength, mean over prompts of each one's least-squares slope"),
     Column("slope_low", pa.float64(), "lower end of its 95 % interval"),
     Column("slope_high", pa.float64(), "upper end"),
-    Column("anti_steerable", pa.float64(), "share of prompts whose slope has the other sign"),
+    Column("anti_steerable", pa.float64(), "share of prompts whose slope has not the expected sign (+ where none is)"),
     Column("kl", pa.float64(), "nats a token, on neutral text"),
     Column("delta_nll", pa.float64(), "nats a token by which neutral text becomes less likely: the cost"),
     Column("delta_nll_low", pa.float64(), "lower end of its 95 % interval"),

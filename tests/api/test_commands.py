@@ -206,6 +206,8 @@ def test_in_a_notebook_there_is_a_bar(tiny: Any, monkeypatch: pytest.MonkeyPatch
         ({"max_length": "9"}, "max_length '9' is not possible"),
         ({"batch_tokens": 0}, "batch_tokens 0"),
         ({"max_samples": True}, "max_samples True"),
+        ({"max_samples": 1.5}, "a whole number from 1 on"),
+        ({"overwrite": "no"}, "overwrite 'no' is not possible"),
         ({"layers": 1.5}, "layers 1.5 is not understood"),
         ({"layers": True}, "layers True"),
         ({"layers": []}, "layers"),
@@ -222,7 +224,7 @@ def test_numbers_that_the_command_line_would_refuse_are_refused(
 
 def test_settings_of_statistics_have_bounds(tmp_path: Path) -> None:
     records = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
-    for options in ({"q": 5}, {"held_out": 1.0}, {"draws": 0}, {"null_draws": 0}, {"listed": 0}):
+    for options in ({"q": 5}, {"held_out": 1.0}, {"draws": 0}, {"null_draws": 0}, {"listed": 0}, {"seed": -1}):
         with pytest.raises(UsageError, match="is not possible"):
             actkit.reward_detect(records, out=tmp_path / "run", device="cpu", **options)
 

@@ -175,3 +175,10 @@ def test_only_commands_that_can_be_continued_say_so_when_they_are_interrupted(
             _leave([])
         assert ("--resume" in capsys.readouterr().err) == continues, name
         ARGUMENTS.reset(token)
+
+
+@pytest.mark.parametrize("command", ["concept honesty", "reward-detect --use-example-data", "steer runs/x"])
+def test_a_seed_below_0_is_refused_at_once(command: str, actkit: Run) -> None:
+    """Numpy refused it, when the model had run."""
+    status, out, err = actkit(*command.split(), "--seed", "-1")
+    assert (status, out) == (2, "") and "'--seed'" in err

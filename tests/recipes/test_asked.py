@@ -7,17 +7,23 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import actkit
+from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import RunError, UsageError
 from actkit.pipeline.resume.fingerprint import CHANGES_NO_ROW
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.asked import options_of
-from actkit.recipes.specs import LARGEST, check_bounds
+from actkit.recipes.concept import ConceptSpec
+from actkit.recipes.feature_dataset import FeatureDatasetSpec
+from actkit.recipes.specs import LARGEST, checked
+from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.config_text import config_text
 from tests.command_line import Run
 
@@ -268,6 +274,35 @@ def test_a_run_of_python_says_what_it_was_asked_and_the_command_line_runs_it_aga
 def test_a_number_that_no_count_can_hold_is_refused() -> None:
     spec = BatchSpec(batch_tokens=10**22)
     with pytest.raises(UsageError, match="batch.tokens 10000000000000000000000 is not possible") as caught:
-        check_bounds(spec)
+        checked(spec)
     assert str(LARGEST) in str(caught.value.hint)
-    check_bounds(BatchSpec(batch_tokens=LARGEST))
+    checked(BatchSpec(batch_tokens=LARGEST))
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (OutputSpec(Path("run"), overwrite="no"), "overwrite 'no' is not possible"),  # type: ignore[arg-type]
+        (OutputSpec(Path("run"), max_records=1.5), "max_samples 1.5"),  # type: ignore[arg-type]
+        (BatchSpec(batch_tokens=64.0), "batch_tokens 64.0"),  # type: ignore[arg-type]
+        (BatchSpec(batch_tokens=None), "batch_tokens None"),  # type: ignore[arg-type]
+        (FeatureDatasetSpec("x", threshold=None), "activation_threshold None"),  # type: ignore[arg-type]
+        (FeatureDatasetSpec("x", threshold=float("nan")), "activation_threshold nan"),
+        (FeatureDatasetSpec("x", text_field=3), "text_field 3"),  # type: ignore[arg-type]
+        (ModelSpec(device=torch.device("cpu")), "device device"),  # type: ignore[arg-type]
+        (ScoreSettings(seed=-1), "seed -1"),
+        (SteerSpec("run", seed=-1), "seed -1"),
+        (SteerSpec("run", random=2.5), "random 2.5"),  # type: ignore[arg-type]
+        (ConceptSpec(seed=1.5), "seed 1.5"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_that_its_field_does_not_hold_is_refused(spec: Any, says: str) -> None:
+    """These went in: 'no' replaced a run, and a seed below 0 failed in numpy when the model had run."""
+    with pytest.raises(UsageError, match=says):
+        checked(spec)
+
+
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    spec = checked(FeatureDatasetSpec("x", context_size=np.int32(16), threshold=np.float32(0.5)))  # type: ignore[arg-type]
+    assert (spec.context_size, spec.threshold) == (16, 0.5)
+    assert type(spec.context_size) is int and type(spec.threshold) is float

@@ -54,7 +54,7 @@ class ScoreSettings:
     correlation_threshold: float | None = None
     """Least mean activation where a feature is active, and least correlation with the label of its side: conditions
     where they are given. The column `passes_thresholds` takes THRESHOLDS for None."""
-    seed: int = 0
+    seed: int = field(default=0, metadata={"least": 0})
 
 
 def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings) -> tuple[pa.Table, dict[str, Any]]:

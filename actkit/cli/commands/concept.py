@@ -72,7 +72,7 @@ def concept(
         ),
     ] = None,
     seed: Annotated[
-        int, option("--seed", panel=READ, help="Of the split, the shuffles and the random directions.")
+        int, option("--seed", panel=READ, min=0, help="Of the split, the shuffles and the random directions.")
     ] = 0,
     steer: Annotated[
         bool,

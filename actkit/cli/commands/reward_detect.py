@@ -135,7 +135,7 @@ def reward_detect(
     draws: Annotated[
         int, option("--draws", panel=TEST, min=100, help="Exchanges of labels where p needs them.")
     ] = 10_000,
-    seed: Annotated[int, option("--seed", panel=TEST, help="Of the split and the exchanges.")] = 0,
+    seed: Annotated[int, option("--seed", panel=TEST, min=0, help="Of the split and the exchanges.")] = 0,
     null_draws: Annotated[int, hidden("--null-draws", min=1)] = 1000,
     listed: Annotated[int, option("--listed", panel=OUTPUT, min=1, help="Features that are listed.")] = LISTED,
     top_k: Annotated[int | None, hidden("--top-k", "-k", min=1)] = None,

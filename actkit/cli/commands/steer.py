@@ -87,7 +87,7 @@ def steer(
     show: Annotated[
         int, option("--show", panel=TEST, min=0, help="Generate answers to so many prompts, to be looked at.")
     ] = 0,
-    seed: Annotated[int, option("--seed", panel=TEST, help="Of the controls.")] = 0,
+    seed: Annotated[int, option("--seed", panel=TEST, min=0, help="Of the controls.")] = 0,
 ) -> None:
     """Is what a run found causal? Its directions or features are put into the model, and answers are scored.
 

@@ -22,7 +22,7 @@ from actkit.pipeline.recipe import Finished, Job
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import options_of
 from actkit.recipes.saes import SaeReport, load_saes
-from actkit.recipes.specs import FollowSpec
+from actkit.recipes.specs import FollowSpec, checked
 from actkit.recipes.steering.answers import answered, expected, generated
 from actkit.recipes.steering.directions import STRENGTHS, DirectionPlan, actions_on, directions_in
 from actkit.recipes.steering.features import FeaturePlan, feature_actions, held_out_texts, scored_in
@@ -67,6 +67,7 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     Whatever can be wrong with the options is found before the model's weights are loaded. Errors: see `extract`, and
     those of reading the run.
     """
+    own, common = checked(own), checked(common)
     check(own)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)

@@ -49,7 +49,7 @@ class SteerSpec:
     """Most nats a token that neutral text may lose."""
     show: int = field(default=0, metadata={"least": 0})
     """Prompts whose steered answers are generated, to be looked at."""
-    seed: int = 0
+    seed: int = field(default=0, metadata={"least": 0})
     tokens: TokenSpec = field(default_factory=TokenSpec, metadata={"option": None})
 
     @property
