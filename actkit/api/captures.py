@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_and_texts
-from actkit.api.run_location import placed, rows_in, warn_of
+from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
 from actkit.config import BatchSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
@@ -150,16 +150,10 @@ def capture_activations(
     """
     spec, (given, *_) = model_and_texts(model, tokenizer, prompts)
     chosen = prompts_of(given)
-    texts = tuple(str(prompt) for prompt in chosen if isinstance(prompt, str))  # numpy has a kind of its own
     tokens = TokenSpec(max_length)
     at = positions if isinstance(positions, str) else layers_text(positions)
     with placed(out, overwrite, on_bad_record="fail") as place:
-        path = None
-        if len(texts) < len(chosen):
-            texts, path = (
-                (),
-                place.write_input(prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in chosen),
-            )
+        texts, path = texts_or_file(chosen, place)
         what = CaptureSpec(texts, path, positions=at, chat=chat, system=system, tokens=tokens)
         dense = DenseSpec(spec, place.output, layers_text(layers), tuple(hook_points), BatchSpec(batch_tokens))
         with in_use(spec):
@@ -169,6 +163,14 @@ def capture_activations(
         captured = captured_of(found, run, place.kept)
     warn_of(run.facts, max_length)
     return captured
+
+
+def texts_or_file(prompts: Sequence[Prompt], place: RunLocation) -> tuple[tuple[str, ...], str | None]:
+    """The prompts where all are texts; else none, and the file beside the run that all are written to as records."""
+    texts = tuple(str(prompt) for prompt in prompts if isinstance(prompt, str))  # numpy has a kind of its own
+    if len(texts) == len(prompts):
+        return texts, None
+    return (), place.write_input(prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in prompts)
 
 
 def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:

@@ -1,6 +1,6 @@
 """The six commands in one line each, for notebooks: text, records or a file in, a finished run out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,13 +44,9 @@ def capture(
         texts: tuple[str, ...] = ()
         path = file_of(prompts, is_text=True)
         if path is None:
-            from actkit.api.captures import prompts_of
+            from actkit.api.captures import prompts_of, texts_or_file
 
-            given = prompts_of(prompts)  # type: ignore[arg-type]
-            texts = tuple(str(prompt) for prompt in given if isinstance(prompt, str))  # numpy has a kind of its own
-            if len(texts) < len(given):
-                records = (prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in given)
-                texts, path = (), place.write_input(records)
+            texts, path = texts_or_file(prompts_of(prompts), place)  # type: ignore[arg-type]
         return run_dense(run_capture, CaptureSpec, {"prompts": texts, "path": path}, model, place, options)
 
 
