@@ -39,11 +39,11 @@ def document_of(value: Any) -> Mapping[str, Any] | None:
 def variations(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Any]]:
     """Every variation of a document of results, in order, with the result that it belongs to.
 
-    A result without `variations` counts as its own only one.
+    A result without `variations`, or with an empty list of them, counts as its own only one.
     """
     for result in document["results"]:
         inner = result.get("variations") if isinstance(result, Mapping) else None
-        for variation in inner if isinstance(inner, list) else [result]:
+        for variation in inner if isinstance(inner, list) and inner else [result]:
             yield result if isinstance(result, Mapping) else {}, variation
 
 

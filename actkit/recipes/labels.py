@@ -24,14 +24,12 @@ from actkit.recipes.label_words import (
     numbers_of,
     parts_of,
     why_none,
-    word_of,
     words_of,
 )
+from actkit.recipes.withdrawn import check_holds
 
 LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment", "kto_tag")
 """Fields looked for, in this order, when none is given."""
-WITHDRAWN = {"answer": ("reject", "ignore"), "status": ("discarded",), "was_cancelled": ("true",)}
-"""Marks of annotation tools on a label that their user turned down: Prodigy, Argilla, Label Studio."""
 LOOK_AHEAD = 1000
 MOST_SHOWN = 10
 LONGEST = 40
@@ -82,8 +80,7 @@ class Labels:
         name = name_of(value, self.fields.label, LABEL_FIELDS)
         if name is None:
             raise RecordError(self.fields.label, f"no field {self.fields.label or ' or '.join(LABEL_FIELDS)}")
-        if "text" in value:  # else an answer is what was said to a prompt
-            _check_holds(value, name)
+        check_holds(value, name)
         return self.of(lookup(value, name), name), (name,)
 
     def of(self, value: Any, field: str) -> Label:
@@ -145,13 +142,6 @@ class Labels:
         return "negative" if self.fields.positive_columns else "positive"
 
 
-def _check_holds(value: Mapping[str, Any], label: str) -> None:
-    """Raise RecordError where a field beside the label says that it does not hold."""
-    for name, words in WITHDRAWN.items():
-        if name != label and isinstance(value.get(name), (str, bool)) and word_of(value[name]) in words:
-            raise RecordError(name, f"{name} is {word_of(value[name])}: the label was not given, but turned down")
-
-
 def _is_marked(value: Mapping[str, Any], name: str) -> bool:
     """Whether a column of zeros and ones has a one. Raises RecordError where it is not there or has another value."""
     found = lookup(value, name)
@@ -192,6 +182,8 @@ def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records
             name = name_of(record.value, fields.label, LABEL_FIELDS)
             seen |= dict.fromkeys(words_of(lookup(record.value, name)), name) if name else {}
     numbers = bool(SIGNS & seen.keys()) or not WORDS.keys() & seen.keys()
+    if not (fields.positive or fields.negative):
+        _check_minus(seen)
     labels = Labels(fields, "neutral" if "-1" in seen else "negative", numbers)
     if not labels.given:
         _check_names(seen)
@@ -200,6 +192,16 @@ def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records
         for word, name in seen.items():
             _check_signs([word], sorted(known for known in seen if seen[known] == name), name, source)
     return labels, again
+
+
+def _check_minus(seen: Mapping[str, str]) -> None:
+    """Raise InputError for -1 beside 0 and 1 in a `label`: the negative one, or where `datasets` has none."""
+    name = seen.get("-1", "")
+    if {"-1", "0", "1"} <= seen.keys() and name.rpartition(".")[2] in ("label", "labels"):
+        raise InputError(
+            f"the field {name} has -1, 0, 1, so it is not clear whether -1 is negative or says that there is no label",
+            "say it: --positive 1 --negative -1, or --positive 1 --negative 0",
+        )
 
 
 def _check_names(seen: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from actkit.pipeline.tokens.spans import Span
 from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, encode_pieces, encode_text, first_token_of, tokens_of
 from actkit.recipes.conversations.dialogues import begins_rendered, rendered_by
 from actkit.recipes.conversations.prompts import Conversation
-from actkit.runs.progress import TEMPLATE_TOKENS, TOUCHING
+from actkit.runs.progress import REPEATING, TEMPLATE_TOKENS, TOUCHING
 
 PLAIN_TURNS = {
     "system": "\n\nSystem: ",
@@ -26,6 +26,10 @@ PLAIN_TURNS = {
     "tool": "\n\nTool: ",
 }
 """Text before a message where there is no chat template: the turns of Anthropic's hh-rlhf."""
+
+
+FEW_WORDS = 2
+"""A prompt of no more may begin an answer by chance."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,13 @@ def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
 
 
 def touching(plain: tuple[str | None, str | None] | None, chat: bool) -> dict[str, list[str]]:
-    """Count a record whose prompt and answer are joined with nothing between them: `of France?Paris`."""
+    """Count a record whose answer begins with its whole prompt, which the model reads twice then.
+
+    And one whose prompt and answer are joined with nothing between them: `of France?Paris`.
+    """
     prompt, answer = plain or (None, None)
+    if prompt and answer and answer.lstrip().startswith(prompt.strip()) and len(prompt.split()) > FEW_WORDS:
+        return {REPEATING: ["prompt"]}
     if chat or not prompt or not answer or prompt[-1].isspace() or answer[0].isspace():
         return {}
     return {TOUCHING: ["prompt and answer"]}

@@ -88,7 +88,7 @@ def _labelled(record: Record, labels: Labels, shape: ContrastShape, names: Field
         check_unused(fields, [[{"role": "user", "content": text}]])
         return side, replace(record, value=(text, tuple(fields.left)))
     except RecordError as error:
-        return Rejected(record.record_id, record.source, record.line, error.field, error.reason)
+        return Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
     except InputError as error:
         place = record.source if record.line is None else f"{record.source}:{record.line}"
         raise _explained(error, f"{place}: ") from error

@@ -9,7 +9,7 @@ COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_te
 MOST_NAMES = 1000
 """Most names that are counted: records that each have keys of their own must not fill the memory."""
 LONGEST, OTHERS = 200, "(others)"
-TEMPLATE_TOKENS, TOUCHING = "template_tokens", "touching"
+TEMPLATE_TOKENS, TOUCHING, REPEATING = "template_tokens", "touching", "repeating"
 """Kinds that are counted beside shapes and fields: records whose one position is a token of the chat template's own,
 and those whose prompt and answer were joined without anything between."""
 

@@ -57,9 +57,21 @@ def test_the_usual_labels(value: Any, label: str) -> None:
 
 def test_zero_is_neutral_beside_minus_one_and_negative_beside_one() -> None:
     for values, meaning in (([1, 0, -1], "neutral"), ([1, 0, 1], "negative")):
-        labels, again = labels_in(records([{"text": "x", "label": value} for value in values]), FIELDS)  # type: ignore[arg-type]
-        assert labels.of(0, "label") == meaning
+        rows = [{"text": "x", "sentiment": value} for value in values]
+        labels, again = labels_in(records(rows), FIELDS)  # type: ignore[arg-type]
+        assert labels.of(0, "sentiment") == meaning
         assert len(list(again)) == 3
+
+
+def test_minus_one_beside_a_label_of_zero_and_one_may_be_none() -> None:
+    """`datasets` writes -1 where there is no label: such texts were negative, and negative ones neutral."""
+    rows: list[Any] = [{"text": "x", "label": value} for value in (1, 0, -1)]
+    with pytest.raises(InputError, match=r"field label has -1, 0, 1, so it is not clear") as raised:
+        labels_in(records(rows), FIELDS)
+    assert "--positive 1 --negative 0" in raised.value.hint
+    said = FeedbackFields(positive=("1",), negative=("0",))
+    labels, _ = labels_in(records(rows), said)
+    assert labels.of(0, "label") == "negative"
 
 
 def test_minus_one_after_zero_was_taken_for_negative_is_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actkit.errors import InputError
-from actkit.pipeline.data import Record
+from actkit.pipeline.data import Record, Rejected
 from actkit.recipes.contrasts import contrasts_in
 from actkit.recipes.statements import StatementPair
 
@@ -49,3 +49,8 @@ def test_two_labels_make_a_pair(labels: list[Any], tmp_path: Path) -> None:
     _, records = contrasts_in(statements(tmp_path / "s.jsonl", labels))
     (pair,) = records
     assert isinstance(pair, Record) and pair.value == StatementPair("s0", "s1", ())
+
+
+def test_a_label_without_a_meaning_is_shown(tmp_path: Path) -> None:
+    _, records = contrasts_in(statements(tmp_path / "s.jsonl", ["T1", "F1"]))
+    assert [record.found for record in records if isinstance(record, Rejected)] == ["T1", "F1"]

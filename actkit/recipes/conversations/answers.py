@@ -57,16 +57,17 @@ class NamedSides:
 
     def found(self, fields: Fields) -> bool:
         """Whether both are there."""
-        return all(fields.has(path) for path in self._names(fields))
+        return all(fields.has(path) for path in self.names_in(fields))
 
-    def _names(self, fields: Fields) -> tuple[str, str]:
+    def names_in(self, fields: Fields) -> tuple[str, str]:
+        """The two names that a record has."""
         own = (self.chosen, self.rejected)
         return next((two for two in (own, *self.others) if all(map(fields.has, two))), own)
 
     def read(self, fields: Fields) -> list[Answer]:
         """Both, or where they are lists of texts (RewardBench 2) all of each."""
         answers = []
-        for rank, path in enumerate(self._names(fields)):
+        for rank, path in enumerate(self.names_in(fields)):
             value = fields.take(path)
             if value in (None, "", [], {}):
                 raise RecordError(path, "empty" if _is_there(fields, path) else "missing")

@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from actkit.errors import RecordError
-from actkit.pipeline.input.field_names import are_messages
-from actkit.recipes.conversations.messages import is_turn, kind_of
-from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, QUESTION, SPELT, plain
+from actkit.pipeline.input.field_names import are_messages, is_message
+from actkit.recipes.conversations.messages import WRAPPED, is_turn, kind_of
+from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, OF_TEMPLATE, QUESTION, SPELT, plain
 
 Which = Literal["best-worst", "adjacent", "all"]
 INDEX = re.compile(r"\[(-?\d+)\]")
@@ -85,6 +85,8 @@ class Fields:
     """Paths that were read, in order."""
     repeated: dict[str, None] = field(default_factory=dict)
     """Fields that say again what was read."""
+    partly: dict[str, None] = field(default_factory=dict)
+    """What was left of fields that were read: `answers without score`."""
 
     def has(self, path: str) -> bool:
         """Whether there is such a field and it holds something."""
@@ -133,7 +135,8 @@ class Fields:
     def left(self) -> list[str]:
         """Fields of the record that hold something and were not read."""
         seen = {top_of(path) for path in (*self.read, *self.repeated)} | {*self.read, *self.repeated}
-        return [name for name, value in self.value.items() if name not in seen and not self._says_nothing(name, value)]
+        whole = [name for name, value in self.value.items() if name not in seen and not self._says_nothing(name, value)]
+        return [*whole, *self.partly]
 
     def unused_context(self) -> Iterator[str]:
         """Fields known to carry context that hold something, and were neither read nor left out on purpose."""
@@ -145,6 +148,28 @@ class Fields:
             usual = SPELT.get(plain(name)) if isinstance(name, str) else None
             if usual not in (None, name) and not {usual, name} & seen and self.has(name):
                 yield name
+        yield from self._beside_what_was_read(seen)
+
+    def _beside_what_was_read(self, seen: Collection[str]) -> Iterator[str]:
+        """Context within the objects that hold what was read: a system message beside messages in one request."""
+        for parent in dict.fromkeys(above for path in self.read for above in _above(path)):
+            held = lookup(self.value, parent)
+            if parent in OF_TEMPLATE or not isinstance(held, Mapping) or is_message(held):
+                continue
+            inner = {f"{parent}.{name}": SPELT.get(plain(name)) for name in held if isinstance(name, str)}
+            listed = next((name for name in WRAPPED if name in held), None) if parent in self.read else None
+            asked = self.names.prompt is not None and self.names.prompt.startswith(f"{parent}.")
+            for path, usual in inner.items():
+                known = path in seen or path == f"{parent}.{listed}" or (asked and usual in QUESTION)
+                known = known or any(other.startswith(f"{path}.") for other in self.read)
+                if usual is not None and not known and self.has(path):
+                    yield path
+
+
+def _above(path: str) -> list[str]:
+    """A path, and the objects that it lies in."""
+    parts = INDEX.sub(r".\1", path).split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 @lru_cache(maxsize=1 << 12)

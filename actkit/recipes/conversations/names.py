@@ -31,6 +31,8 @@ BEGUN = ("initial_reason_steps",)
 TOOLS = ("tools", "functions")
 TEMPLATE_OPTIONS = "chat_template_kwargs"
 """TRL's column of what else goes to the chat template."""
+OF_TEMPLATE = (*TOOLS, TEMPLATE_OPTIONS)
+"""What is passed on to the chat template as it is, all that lies in it."""
 UNREADABLE = (
     *("document", "documents", "retrieved_documents", "retrieved_context", "passage", "passages", "paragraph"),
     *("contexts", "ctx", "ctxs", "reference_contexts", "retrieved_contexts", "retrieved_passages", "retrieved_docs"),

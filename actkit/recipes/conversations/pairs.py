@@ -14,7 +14,7 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, Which, objec
 from actkit.recipes.conversations.messages import WRAPPED, Message, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
-from actkit.recipes.conversations.shape_of_record import shape_of
+from actkit.recipes.conversations.shape_of_record import judged_so, shape_of
 from actkit.recipes.conversations.shapes import BY_NAME
 from actkit.recipes.conversations.unread import check_unused, stands_in
 
@@ -120,7 +120,7 @@ def shape_in(fields: Fields, form: str | None) -> Shape:
             raise RecordError(there or shape.needs[0], "empty" if there else "missing")
         if not isinstance(shape.answers, NamedSides) and not shape.answers.found(fields):
             raise RecordError(None, f"not of the shape {form}: {shape.record}")
-        return shape
+        return judged_so(shape, fields)
     found = shape_of(fields)
     if found is None:
         raise why_no_pair(fields)

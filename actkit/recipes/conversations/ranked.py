@@ -47,6 +47,8 @@ class Ranked:
                 f"{' and '.join(name for name, _ in there)} both have ranked answers: --ignore-field leaves one out",
             )
         name, by = there[0]
+        if by in self.ranks and fields.names.preference is None:
+            self._check_scores(fields, name, by)
         sign = -1.0 if self._is_score(by) else 1.0
         rows = rows_of(fields.take(name), name)
         if self.text:
@@ -56,12 +58,33 @@ class Ranked:
             given = list(zip(rows, rows_of(fields.take(by), by), strict=False))
             if len(rows) != len(rows_of(fields.value[by], by)):
                 raise RecordError(by, f"as many as there are {name} are needed")
+        if any(as_number(value) is None for _, value in given):
+            fields.partly[f"{name} without {by}"] = None
         return [
             answer
             for at, (row, value) in enumerate(given)
             if (rank := as_number(value)) is not None
             and (answer := self._answer(fields, row, f"{name}[{at}]", sign * rank)) is not None
         ]
+
+    def _check_scores(self, fields: Fields, name: str, by: str) -> None:
+        """Raise RecordError for scores beside the ranks that order the answers otherwise."""
+        rows = rows_of(fields.value[name], name)
+        for field in self.scores:
+            if self.text:
+                both = [(lookup(row, by), lookup(row, field)) for row in rows]
+            elif is_list(fields.value.get(field)):
+                both = list(zip(*(rows_of(fields.value[each], each) for each in (by, field)), strict=False))
+            else:
+                continue
+            given = [(as_number(rank), as_number(score)) for rank, score in both]
+            numbers = [(rank, score) for rank, score in given if rank is not None and score is not None]
+            if any(first < other and score < more for first, score in numbers for other, more in numbers):
+                raise RecordError(
+                    f"{name}.{by}" if self.text else by,
+                    f"{by} and {field} put the answers in other orders: --preference-field {by} or {field} says which "
+                    "counts",
+                )
 
     def _answer(self, fields: Fields, row: Any, place: str, rank: float) -> Answer | None:
         if not self.text:

@@ -1,6 +1,7 @@
 """Tells which of the known shapes a record of preference pairs has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from actkit.errors import RecordError
@@ -21,9 +22,33 @@ def shape_of(fields: Fields) -> Shape | None:
     names = fields.names
     if names.chosen is not None or names.rejected is not None:
         own = NamedSides(names.chosen or "chosen", names.rejected or "rejected")
-        return Shape("named-fields", "", (), own) if own.found(fields) else None
+        return judged_so(Shape("named-fields", "", (), own), fields) if own.found(fields) else None
+    found = _found(fields)
+    return None if found is None else judged_so(found, fields)
+
+
+def judged_so(shape: Shape, fields: Fields) -> Shape:
+    """A shape whose fields name the better answer, or where a field is named that says it, judged by that field.
+
+    Raises RecordError where the record has no such field, or the shape no two fields for it to judge.
+    """
+    path = fields.names.preference
+    if path is None or isinstance(shape.answers, (Judged, Ranked)):
+        return shape
+    if not isinstance(shape.answers, NamedSides):
+        raise RecordError(path, f"no two fields with answers that it could judge in a record of the shape {shape.name}")
+    if not fields.has(path):
+        raise RecordError(path, "missing")
+    return replace(shape, answers=Judged(("",), (shape.answers.names_in(fields),), ()))
+
+
+def _found(fields: Fields) -> Shape | None:
+    names = fields.names
     possible = _possible(fields.beginnings)
-    if CHOSEN.found(fields):
+    if names.preference is not None:  # what it judges without being told so comes first
+        own = [shape for shape in possible if isinstance(shape.answers, (Judged, Ranked)) and shape.found(fields)]
+        possible = tuple(own) or possible
+    if CHOSEN.found(fields) and any(shape.answers is CHOSEN for shape in possible):
         known = next((shape for shape in possible if shape.answers is CHOSEN and shape.found(fields)), None)
         if known is None and names.prompt is not None and fields.has(names.prompt):
             return Shape("named-fields", "", (), CHOSEN)

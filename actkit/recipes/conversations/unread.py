@@ -7,7 +7,7 @@ from typing import Any
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
-from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import Message, text_or_messages
 from actkit.recipes.conversations.names import CHOICES, HISTORY, PROMPT, SPELT, SYSTEM, plain
 
@@ -22,19 +22,21 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
     said = [str(message["content"]) for conversation in conversations for message in conversation]
     asked = fields.names.prompt is not None or any(name in fields.read for name in PROMPT)
     for name in fields.unused_context():
-        usual, own = SPELT.get(plain(name)), shlex.quote(name)
+        value = lookup(fields.value, name)
+        usual, own = SPELT.get(plain(name)) or SPELT.get(plain(name.rpartition(".")[2])), shlex.quote(name)
         if usual in CHOICES:
-            offered = choices_of(fields.value[name]) if asked else []
+            offered = choices_of(value) if asked else []
             if not offered:  # settings of a sampler, or a label's
                 continue
             repeats = all(any(choice in other for other in said) for choice in offered)
         else:
-            texts = list(_texts(fields.value[name], name))
+            texts = list(_texts(value, name))
             repeats = bool(texts) and all(stands_in(text, said) for text in texts)
         if repeats:
             fields.repeated[name] = None
             continue
         reads = next((flag for flag, names in NAMED if usual in names and usual != name), None)
+        reads = None if reads == "--prompt-field" and fields.names.prompt is not None else reads
         used = f"{reads} {own} reads it, " if reads else ""
         raise RecordError(
             name,

@@ -134,3 +134,49 @@ def test_a_message_that_is_to_be_gone_on_with_is_no_answer() -> None:
     with pytest.raises(RecordError, match="would be lost") as caught:
         read_prompt({"messages": [TURNS[1], {**SAID, "prefix": True}]}, FieldNames())
     assert caught.value.field == "messages[1].prefix"
+
+
+NESTED = {"request": {"system": "Be brief.", "messages": [{"role": "user", "content": "Name a fruit."}]}}
+
+
+@pytest.mark.parametrize(
+    ("record", "names", "field"),
+    [
+        (NESTED, FieldNames("request.messages"), "request.system"),
+        (
+            {"input": {"chat_history": ["q", "a"], "question": "Why?"}},
+            FieldNames("input.question"),
+            "input.chat_history",
+        ),
+        ({"data": {"context": "A tower.", "question": "How tall?"}}, FieldNames("data.question"), "data.context"),
+        ({"prompt": NESTED["request"]}, FieldNames(), "prompt.system"),
+        (
+            {"conversation": {"systemPrompt": "Be brief.", "messages": NESTED["request"]["messages"]}},
+            FieldNames(),
+            "conversation.systemPrompt",
+        ),
+    ],
+)
+def test_context_within_the_object_that_was_read_is_not_lost(record: Any, names: FieldNames, field: str) -> None:
+    """It was looked for beside the outermost field alone: the question of a logged request ran without its system."""
+    with pytest.raises(RecordError, match=f"--ignore-field {field} leaves it out") as caught:
+        read_prompt(record, names)
+    assert caught.value.field == field
+    read_prompt(record, FieldNames(names.prompt, ignore=(field,)))
+
+
+def test_context_within_an_object_is_read_where_it_is_named() -> None:
+    found = read_prompt(NESTED, FieldNames("request.messages", system="request.system"))
+    assert [message["role"] for message in found.messages] == ["system", "user"]
+    again = {"request": {**NESTED["request"], "input": "Name a fruit."}}
+    assert read_prompt(again, FieldNames("request.messages", system="request.system")).messages == found.messages
+
+
+def test_context_within_a_pair_is_not_lost() -> None:
+    asked = [{"role": "user", "content": "Name a fruit."}]
+    sides = {"preferred_output": "A plum.", "non_preferred_output": "An onion."}
+    with pytest.raises(RecordError) as caught:
+        read_pair({"input": {"messages": asked, "system": "Be brief."}, **sides}, PairsSpec())
+    assert caught.value.field == "input.system"
+    told = {"documents": [{"text": "A"}], "enable_thinking": False}
+    assert read_pair({**PAIR, "chat_template_kwargs": told}, PairsSpec()).template == told

@@ -641,6 +641,50 @@ def test_what_can_be_read_in_two_ways_or_in_none_names_what_decides(
     assert detect(record) is not None  # so that the file is not refused as one without pairs
 
 
+def test_what_decides_is_taken_of_answers_that_are_named_too() -> None:
+    """--preference-field was passed over without a word where both answers had names: every pair kept its order."""
+    own = FieldNames("goal", "sol1", "sol2", preference="label", first_is_better=("0",))
+    record = {"goal": Q, "sol1": GOOD, "sol2": POOR, "label": 0}
+    for label, chosen in ((0, GOOD), (1, POOR)):
+        assert read_pair({**record, "label": label}, PairsSpec(names=own)).chosen[-1]["content"] == chosen
+    named = FieldNames("goal", "sol1", "sol2", preference="label")
+    assert read_pair({**record, "label": "sol2"}, PairsSpec(names=named)).chosen[-1]["content"] == POOR
+    with pytest.raises(RecordError, match="not clear: --preference-field label --first-is-better VALUE"):
+        read_pair(record, PairsSpec(names=named))
+    with pytest.raises(RecordError, match="missing") as caught:
+        read_pair({**record, "label": None}, PairsSpec(names=own))
+    assert caught.value.field == "label"
+    usual = {"prompt": Q, "chosen": GOOD, "rejected": POOR, "better": "second"}
+    for form in (None, "trl"):
+        spec = PairsSpec(form, FieldNames(preference="better", first_is_better=("first",)))
+        assert read_pair(usual, spec).chosen[-1]["content"] == POOR
+    two = {"messages": [{"role": "user", "content": Q}, {"role": "assistant", "content": GOOD}]}
+    with pytest.raises(RecordError, match="no two fields"):
+        read_pair({**two, "rejected_response": POOR, "better": 1}, PairsSpec(names=FieldNames(preference="better")))
+
+
+def test_ranks_and_scores_that_contradict_one_another_are_refused() -> None:
+    """The rank won, and nothing said that the score has it the other way round."""
+    answers = [{"text": GOOD, "rank": 1, "score": 0.1}, {"text": POOR, "rank": 2, "score": 0.9}]
+    for record in (
+        {"prompt": Q, "answers": answers},
+        {"prompt": Q, "answers": [GOOD, POOR], "ranks": [1, 2], "scores": [0.1, 0.9]},
+    ):
+        with pytest.raises(RecordError, match="--preference-field ranks? or scores? says which counts"):
+            read_pair(record, PairsSpec())
+    for name, chosen in (("rank", GOOD), ("score", POOR)):
+        found = read_pair({"prompt": Q, "answers": answers}, PairsSpec(names=FieldNames(preference=name)))
+        assert found.chosen[-1]["content"] == chosen
+    answers[0]["score"] = 1.0
+    assert read_pair({"prompt": Q, "answers": answers}, PairsSpec()).chosen[-1]["content"] == GOOD
+
+
+def test_an_answer_without_a_score_is_among_what_was_left() -> None:
+    answers = [{"text": GOOD, "score": 3}, {"text": "Hm.", "score": None}, {"text": POOR, "score": 1}]
+    assert read_pair({"prompt": Q, "answers": answers}, PairsSpec()).left == ("answers without score",)
+    assert read_pair({"prompt": Q, "answers": answers[::2]}, PairsSpec()).left == ()
+
+
 def test_what_decides_is_taken() -> None:
     record = {"prompt": Q, "response_0": GOOD, "response_1": POOR, "better_response_id": 0, "safer_response_id": 1}
     by = {
