@@ -173,7 +173,7 @@ def test_a_pooled_vector_is_the_mean_in_double_precision() -> None:
 
 def sequence(n_kept: int, start: int | None, roles: list[str | None], special: list[bool]) -> StoredSequence:
     row = {"sequence_id": 0, "record_id": 0, "response_start": start, "n_kept": n_kept}
-    return StoredSequence(row, np.arange(len(roles)), np.array(special), tuple(roles))
+    return StoredSequence(row, np.arange(len(roles)), np.array(special), tuple(roles), pa.table({}))
 
 
 def test_pooled_positions_are_the_answers_and_must_be_as_many_as_n_kept() -> None:

@@ -1,10 +1,11 @@
 """Stored token ids are compared with those of the stored text, however a run began it; a difference says where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from actkit.config import Bos
@@ -12,11 +13,12 @@ from actkit.verify.recompute import retokenize
 from actkit.verify.recompute.retokenize import Retokenized, Retokenizer, difference
 from actkit.verify.recompute.stored import StoredSequence
 from tests.conftest import small_tokenizer
+from tests.verify.tampering import put
 
 RUN = Path("run")
 
 
-@dataclass
+@dataclass(eq=False)
 class Words:
     """A tokenizer of one token a character, which begins with BOS where it is asked for special tokens."""
 
@@ -24,9 +26,20 @@ class Words:
     adds_bos: bool = True
     bos_token_id: int | None = 1
 
-    def __call__(self, text: str, add_special_tokens: bool, return_offsets_mapping: bool) -> dict[str, list[int]]:
+    all_special_ids = (1,)
+
+    def __call__(self, text: str, add_special_tokens: bool, return_offsets_mapping: bool) -> dict[str, list[Any]]:
+        begin = add_special_tokens and self.adds_bos
         ids = [1 if character == "^" else ord(character) for character in text]
-        return {"input_ids": [1] * (add_special_tokens and self.adds_bos) + ids}
+        spans = [(at, at + 1) for at in range(len(text))]
+        return {"input_ids": [1] * begin + ids, "offset_mapping": [(0, 0)] * begin + spans}
+
+    def batch_decode(self, ids: list[list[int]]) -> list[str]:
+        return [name_of(number) for (number,) in ids]
+
+
+def name_of(number: int) -> str:
+    return "^" if number == 1 else chr(number)
 
 
 def how(bos: Bos = "auto", chat: bool | None = False, **about: Any) -> Retokenizer:
@@ -35,8 +48,18 @@ def how(bos: Bos = "auto", chat: bool | None = False, **about: Any) -> Retokeniz
 
 
 def stored(text: str, ids: list[int], role: str | None = None, **row: Any) -> StoredSequence:
-    about = {"record_id": 0, "sequence_id": 0, "side": None, "chunk": None, "n_truncated": 0, "text": text, **row}
-    return StoredSequence(about, np.array(ids), np.zeros(len(ids), dtype=np.bool_), (role,) * len(ids))
+    about = {"record_id": 0, "sequence_id": 0, "side": None, "chunk": None, "n_truncated": 0, "text": text}
+    about |= {"parent_id": None, "start": 0, "char_offset": 0, **row}
+    added = ids[0] == 1 and not text.startswith("^")
+    starts = [max(at - added, 0) + about["char_offset"] for at in range(len(ids))]
+    columns = {
+        "token": [name_of(number) for number in ids],
+        "char_start": starts,
+        "char_end": [start + (at >= added) for at, start in enumerate(starts)],
+        "is_special": [number == 1 for number in ids],
+    }
+    roles = (role,) * len(ids)
+    return StoredSequence(about, np.array(ids), np.zeros(len(ids), dtype=np.bool_), roles, pa.table(columns))
 
 
 def seen(way: Retokenizer, *record: StoredSequence) -> Retokenized:
@@ -84,7 +107,27 @@ def test_a_text_that_was_cut_has_so_many_ids_more() -> None:
 
 
 def test_a_shared_beginning_is_not_defined() -> None:
-    assert vars(seen(how(), stored("ab", [9], side="shared"))) == vars(Retokenized(not_defined=1))
+    side = stored("ab", [1, A, B], sequence_id=1, parent_id=0, start=2)
+    assert vars(seen(how(), stored("a", [1, A], side="shared"), side)) == vars(Retokenized(1, 1, not_defined=1))
+    found = seen(how(), stored("x", [1, A], side="shared"), side)
+    assert found.wrong == ["record 0, sequence 0: not the text that record 0, sequence 1 begins with"]
+    assert seen(how(), stored("ab", [1, A], side="shared")).same == 0, "nothing goes on from it: it is a whole text"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("token", "x", "token of token 1 is 'x', but 'a' by the tokenizer"),
+        ("char_start", 1, "char_start of token 1 is 1, but 0 by the tokenizer"),
+        ("char_end", 2, "char_end of token 1 is 2, but 1 by the tokenizer"),
+        ("is_special", True, "is_special of token 1 is True, but False by the tokenizer"),
+    ],
+)
+def test_a_token_is_called_and_stands_as_the_tokenizer_says(column: str, value: object, says: str) -> None:
+    whole = stored("ab", [1, A, B])
+    changed = replace(whole, spelled=put(column, 1, value)(whole.spelled))
+    assert seen(how(), changed).wrong == [f"record 0, sequence 0: {says}"]
+    assert seen(replace(how(), spells=False), changed).wrong == [], "a run of another version"
 
 
 def test_roles_tell_a_rendering_where_the_run_may_have_both() -> None:
@@ -103,10 +146,10 @@ def test_three_differences_are_kept_and_all_counted() -> None:
 def test_a_long_text_is_tokenized_in_another_way_to_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     way = Retokenizer(small_tokenizer(), "always", chat=False)
     text = "One two three. " * 20 + "Über die Brücke."
-    plain = way.ids(text, "always")
+    plain = way.tokens(text, "always").ids
     monkeypatch.setattr(retokenize, "IN_ONE_PIECE", 50)
-    assert way.ids(text, "always").tolist() == plain.tolist() and plain[0] == 1
-    assert way.ids(text, "never").tolist() == plain[1:].tolist()
+    assert way.tokens(text, "always").ids.tolist() == plain.tolist() and plain[0] == 1
+    assert way.tokens(text, "never").ids.tolist() == plain[1:].tolist()
 
 
 @pytest.fixture
@@ -132,7 +175,7 @@ def test_the_chunks_of_a_document_are_put_together_again(document: list[StoredSe
 def test_a_chunk_that_lacks_its_bos_is_named(document: list[StoredSequence]) -> None:
     document[2] = stored("e", [101], chunk=2, sequence_id=2)
     assert seen(how(), *document).wrong == ["record 0, sequence 2: the chunk does not begin with BOS (1)"]
-    plain = [stored("ab", [A, B], chunk=0), stored("c", [C], chunk=1)]
+    plain = [stored("ab", [A, B], chunk=0), stored("c", [C], chunk=1, char_offset=2)]
     assert seen(how("never"), *plain).same == 2
 
 

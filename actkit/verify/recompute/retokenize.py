@@ -1,22 +1,26 @@
-"""Whether the stored texts, tokenized again, are the stored token ids; the tokenizer is called as it is.
+"""Whether the stored texts, tokenized again, are the stored tokens; the tokenizer is called as it is.
 
 A text that is a whole rendering of a chat gets no special tokens; plain text gets the BOS that the run was made with.
 A shared beginning is a text cut short, of which the tokens are not defined; those that go on from it have the whole
-text. A document's chunks are put together again.
+text, and say what it is. A document's chunks are put together again. Where token ids are the same, so must be what a
+token is called, its characters, and whether it is special.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from actkit.config import Bos
 from actkit.pipeline.data import Ints
-from actkit.pipeline.tokens.long_texts import tokens_in
-from actkit.pipeline.tokens.tokenize import Tokenizer, leading_bos
+from actkit.pipeline.tokens.long_texts import Tokens, tokens_in
+from actkit.pipeline.tokens.spans import counted, covering
+from actkit.pipeline.tokens.tokenize import Tokenizer, are_among, leading_bos, special_ids
 from actkit.runs.by_sequence import text_of
-from actkit.verify.recompute.stored import StoredSequence, read_document
+from actkit.verify.recompute.stored import SPELLED, StoredSequence, read_document
 
 SHARED = "shared"
 IN_ONE_PIECE = 1 << 21
@@ -54,40 +58,86 @@ class Retokenizer:
     """As it was resolved: for SAEs, what their training had."""
     chat: bool | None
     """Whether texts are renderings of chats; None where a run may have both, and roles tell."""
+    spells: bool = True
+    """Whether what a token is called and where it stands is compared too: another version may have it otherwise."""
 
     def check(self, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized) -> None:
         """Tokenize one record's texts again, which are in a shard of `run`, and compare them with its token ids."""
         if any(sequence.row["chunk"] is not None for sequence in record):
             _check_document(self, run, part, record, seen)
             return
+        first: dict[Any, StoredSequence] = {}
         for sequence in record:
-            if sequence.row["side"] == SHARED:
+            first.setdefault(sequence.row["parent_id"], sequence)
+        for sequence in record:
+            whole = first.get(sequence.row["sequence_id"])
+            if sequence.row["side"] == SHARED and whole is not None:
                 seen.not_defined += 1
+                if self.spells and sequence.row["text"] != _beginning(whole, len(sequence.token_ids)):
+                    seen.wrong.append(f"{sequence.place}: not the text that {whole.place} begins with")
                 continue
-            n_truncated = sequence.row["n_truncated"]
-            again = self._ways(sequence)
             n = len(sequence.token_ids)
-            same = any(np.array_equal(ids[:n], sequence.token_ids) and len(ids) == n + n_truncated for ids in again)
-            seen.count(same, f"{sequence.place}: {difference(again[0], sequence.token_ids)}")
+            again = self._ways(sequence)
+            n_whole = n + sequence.row["n_truncated"]
+            fits = [
+                found for found in again if len(found) == n_whole and np.array_equal(found.ids[:n], sequence.token_ids)
+            ]
+            if not fits:
+                seen.count(False, f"{sequence.place}: {difference(again[0].ids, sequence.token_ids)}")
+                continue
+            # The beginning that two share has the characters that it has in the first of them.
+            own = 0 if first[sequence.row["parent_id"]] is sequence else sequence.row["start"]
+            what = self.misspelled(fits[0].part(own, n), sequence.spelled.slice(own), own)
+            seen.count(what is None, f"{sequence.place}: {what}")
 
-    def _ways(self, sequence: StoredSequence) -> list[Ints]:
+    def misspelled(self, again: Tokens, stored: pa.Table, at: int = 0) -> str | None:
+        """What is wrong with the first token whose name, characters or kind are others; None where all are right."""
+        if not self.spells:
+            return None
+        tokenizer: Any = self.tokenizer
+        distinct, which = np.unique(again.ids, return_inverse=True)
+        names = np.array(tokenizer.batch_decode([[number] for number in distinct.tolist()]), dtype=object)
+        special = are_among(again.ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
+        right = (names[which], again.start, again.end, special)
+        for name, values in zip(SPELLED, right, strict=True):
+            old = stored[name].to_numpy()
+            apart = np.flatnonzero(old != values)
+            if len(apart):
+                row = int(apart[0])
+                was, new = stored[name][row].as_py(), values.tolist()[row]
+                return f"{name} of token {at + row} is {was!r:.60}, but {new!r:.60} by the tokenizer"
+        return None
+
+    def _ways(self, sequence: StoredSequence) -> list[Tokens]:
         chat = bool(self.tokenizer.chat_template) and not CHAT_ROLES.isdisjoint(sequence.role)
         wanted = [self.chat] if self.chat is not None else [False, True] if chat else [False]
-        return [self.ids(sequence.row["text"], "never" if way else self.bos) for way in wanted]
+        return [self.tokens(sequence.row["text"], "never" if way else self.bos) for way in wanted]
 
-    def ids(self, text: str, bos: Bos) -> Ints:
-        """The token ids of a text: in one piece, so that those made in windows are compared with another way."""
+    def tokens(self, text: str, bos: Bos) -> Tokens:
+        """The tokens of a text: in one piece, so that those made in windows are compared with another way."""
         special = bos != "never"
         if len(text) > IN_ONE_PIECE:
-            found = tokens_in(self.tokenizer, text, special, len(text))[0].ids
+            found = tokens_in(self.tokenizer, text, special, len(text))[0]
         else:
-            fields = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=False)
-            found = np.array(fields["input_ids"], dtype=np.int64)
+            fields = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+            ids = list(fields["input_ids"])
+            spans = counted(self.tokenizer, ids, [tuple(span) for span in fields["offset_mapping"]], text)
+            found = Tokens(np.array(ids, dtype=np.int64), *np.array(spans, dtype=np.int64).reshape(len(ids), 2).T)
         own = self.tokenizer.bos_token_id
-        if special and own is not None and found[:2].tolist() == [own, own]:  # a text that begins with BOS itself
-            found = found[1:]
+        if special and own is not None and found.ids[:2].tolist() == [own, own]:  # a text that begins with BOS itself
+            found = found.part(1)
         begin = leading_bos(self.tokenizer, bos) if bos == "always" else None
-        return np.concatenate([[begin], found]) if begin is not None and found[:1].tolist() != [begin] else found
+        if begin is not None and found.ids[:1].tolist() != [begin]:
+            found = Tokens(*(np.concatenate([[one], column]) for one, column in zip((begin, 0, 0), found, strict=True)))
+        return Tokens(found.ids, *covering(found.start, found.end, len(text)))
+
+
+def _beginning(whole: StoredSequence, length: int) -> str:
+    """The text of the first `length` tokens of one that goes on from them, U+FFFD for a character in part."""
+    end = whole.spelled["char_end"][length - 1].as_py()
+    least = end if length >= len(whole.spelled) else min(end, whole.spelled["char_start"][length].as_py())
+    text: str = whole.row["text"][:least] + "\ufffd" * (end - least)
+    return text
 
 
 def _check_document(
@@ -109,11 +159,13 @@ def _check_document(
             seen.count(False, f"{chunk.place}: the chunk does not begin with BOS ({begin})")
             return
     ids = np.concatenate([chunk.token_ids[begin is not None :] for chunk in found])
-    again = how.ids(text_of([chunk.row for chunk in found]), "never")
-    same = np.array_equal(again, ids)
-    says = "" if same else difference(again, ids)
+    again = how.tokens(text_of([chunk.row for chunk in found]), "never")
+    if np.array_equal(again.ids, ids):
+        says = how.misspelled(again, pa.concat_tables([chunk.spelled.slice(begin is not None) for chunk in found]))
+    else:
+        says = difference(again.ids, ids)
     for chunk in found:
-        seen.count(same, f"{chunk.place}: of its document, {says}")
+        seen.count(says is None, f"{chunk.place}: of its document, {says}")
 
 
 def difference(again: Ints, stored: Ints) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from actkit.backends import Description, describe
+from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.masks import TREE_MODELS
 from actkit.backends.names import is_directory
 from actkit.backends.reference import load_plain
 from actkit.backends.saes import sae_lens as sae_backend
@@ -64,7 +66,8 @@ def recompute(
     plain, same_attention = load_plain(description), description.spec.attn == attn
     store_dtype = facts.get("options", {}).get("store_dtype", "float32")
     again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, same_attention)
-    again = replace(again, interventions=interventions_in(stored_actions(run), saes))
+    texts = replace(again.texts, spells=made_alike(facts))
+    again = replace(again, texts=texts, interventions=interventions_in(stored_actions(run), saes))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
     found.others += [*_other_model(about, description), *_not_held(found)]
@@ -126,12 +129,15 @@ def _model(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> Mo
 
 
 def _other_model(about: Mapping[str, Any], description: Description) -> list[str]:
+    model_type = description.config.get_text_config().model_type
     found = {
         "architecture": description.architecture,
-        "model_type": description.config.get_text_config().model_type,
+        "model_type": model_type,
         "n_layers": description.n_layers,
         "d_model": description.d_model,
         "context_length": description.context_length,
+        # What runs the sequences, and not only the model, decides on that.
+        "shares_prefixes": about["backend"] == HuggingFaceModel.__name__ and model_type in TREE_MODELS,
     }
     apart = [
         f"run.json says that model.{name} is {about[name]!r:.60}, and the model that it is {value!r:.60}"

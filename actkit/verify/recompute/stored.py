@@ -13,6 +13,8 @@ from actkit.pipeline.data import Bools, Ints
 from actkit.runs.by_sequence import shards_of
 from actkit.runs.part import open_part, read_part
 
+SPELLED = ("token", "char_start", "char_end", "is_special")
+"""Columns of `tokens` that follow from the text and the tokenizer."""
 TABLES = ("activations", "features", "pooled_activations", "pooled_features", "logprobs")
 
 
@@ -27,6 +29,8 @@ class StoredSequence:
     """[n_tokens] special tokens and attention sinks, which statistics leave out."""
     role: tuple[str | None, ...]
     """[n_tokens]"""
+    spelled: pa.Table
+    """[n_tokens] the columns `SPELLED`."""
     values: Mapping[str, Mapping[str, pa.Table]] = field(default_factory=dict)
     """Table → hook point or SAE → its rows, by position."""
 
@@ -48,7 +52,7 @@ def read_records(
     wanted = pa.array(sorted(records), type=pa.int64())
     rows = _of(read_part(run / "sequences" / part), "record_id", wanted).to_pylist()
     ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
-    columns = ["sequence_id", "position", "token_id", "is_special", "is_sink", "role"]
+    columns = ["sequence_id", "position", "token_id", "is_sink", "role", *SPELLED]
     tokens = _of(read_part(run / "tokens" / part, columns), "sequence_id", ids)
     values: dict[int, dict[str, dict[str, pa.Table]]] = {row["sequence_id"]: {} for row in rows}
     for table in tables:
@@ -86,13 +90,17 @@ def _sequence(
     """The sequence with its whole path: what its parent has before `start`, and then its own tokens."""
     start = row["start"] if parent is not None else 0
     head = (parent.token_ids[:start], parent.left_out[:start], parent.role[:start]) if parent else ((), (), ())
+    spelled = [parent.spelled.slice(0, start)] if parent else []
     if own is None:  # a side that ends where the other goes on has no token of its own
         tail: Sequence[Any] = ((), (), ())
     else:
         left_out = pc.or_(own["is_special"], pc.fill_null(own["is_sink"], False)).to_numpy()
         tail = (own["token_id"].to_numpy(), left_out, own["role"].to_pylist())
+        spelled.append(own.select(SPELLED))
     ids, special = (np.concatenate([np.asarray(head[at]), np.asarray(tail[at])]) for at in (0, 1))
-    return StoredSequence(row, ids.astype(np.int64), special.astype(np.bool_), (*head[2], *tail[2]), values)
+    roles = (*head[2], *tail[2])
+    every = pa.concat_tables(spelled)
+    return StoredSequence(row, ids.astype(np.int64), special.astype(np.bool_), roles, every, values)
 
 
 def _groups(part: Path) -> Iterator[tuple[str, pa.Table]]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from actkit.runs.card import card
 from actkit.runs.config_text import config_text
 from actkit.runs.facts import read_begun
 from actkit.runs.json_file import MOST, read_bytes
-from actkit.runs.paths import CONFIG, FINGERPRINT, RUN_FILE
+from actkit.runs.paths import CARD, CONFIG, FINGERPRINT, RUN_FILE
 from actkit.runs.progress import COUNTERS
 from actkit.verify.tables.findings import Findings
 
@@ -49,6 +50,9 @@ KNOWN: Mapping[str, Shape] = {
 """Entries that may be missing."""
 OF_MODEL = ("revision", "dtype", "attn", "quantize", "allow_pickle", "trust_remote_code")
 """Entries of the fingerprint that `model` in `run.json` has under the same name."""
+LICENCE = re.compile(r'^license: (".*")$', re.MULTILINE)
+PLACE = re.compile(r'^load_dataset\((".*"), "[a-z_]+"\)$', re.MULTILINE)
+"""What a card says that `run.json` does not: both were given to whoever pushed the run."""
 MOST_TEXT = 1 << 20
 """Bytes of options, as JSON or YAML, that are compared."""
 
@@ -109,6 +113,7 @@ def check_said_twice(run: Path, facts: Mapping[str, Any], findings: Findings) ->
         _check_fingerprint(facts, findings)
         _check_begun(run, facts, findings)
         _check_config(run, facts, findings)
+        _check_card(run, facts, findings)
     except RecursionError:
         findings.wrong("counts", RUN_FILE, "nested too deeply to be compared with what says the same")
 
@@ -160,3 +165,21 @@ def _check_config(run: Path, facts: Mapping[str, Any], findings: Findings) -> No
     is_short = len(text) <= MOST_TEXT and len(json.dumps(options)) <= MOST_TEXT
     if not is_short or text.decode("utf-8", "replace") != config_text(facts["command"], options):
         findings.wrong("counts", CONFIG, "not the options that run.json states")
+
+
+def _check_card(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
+    """The card, made of `run.json` again. One that somebody wrote in is another file than its checksum says."""
+    try:
+        text = read_bytes(run / CARD, MOST).decode()
+        licence, place = (
+            json.loads(found[1]) if found else None for found in (LICENCE.search(text), PLACE.search(text))
+        )
+        same = text == card(facts) or (place is not None and text == card(facts, licence, place))
+    except FileNotFoundError:  # runs of older versions have none
+        return
+    except (OSError, ValueError) as error:
+        findings.wrong("counts", CARD, f"cannot be read ({error})")
+        return
+    findings.count("counts")
+    if not same:
+        findings.wrong("counts", CARD, "not the card that run.json gives")

@@ -24,6 +24,7 @@ from actkit.verify.tables.derived import check_derived, made_alike
 from actkit.verify.tables.facts import check_said_twice, wrong_in
 from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.pairs import check_pairs
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
@@ -64,6 +65,8 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
     _check_shards(facts, tables, findings, on_part)
     if made_alike(facts):
         check_said_twice(run, facts, findings)
+        for part in tables.get("pairs", ()) if not findings.problems else ():
+            check_pairs(part.path, run / "sequences" / part.path.name, findings)
     if not findings.problems:
         check_derived(run, facts, stated.of_shards, findings, deep)
     return findings

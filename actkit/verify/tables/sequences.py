@@ -193,5 +193,6 @@ def _check_parents(table: pa.Table, found: Sequences, wrong: Callable[[Bools, st
     at, there = found.find(parents)
     wrong(~has & (start != 0), "it has no parent, but does not start at 0")
     lost = wrong(has & (~there | (parents >= ids)), "its parent is not an earlier sequence of the shard")
+    lost |= wrong(has & (found.records[at] != table["record_id"].to_numpy()), "its parent is of another record")
     if not lost and has.any():
         wrong(has & ((start < 1) | (found.n_tokens[at] < start)), "it starts beyond its parent's end")

@@ -1,0 +1,44 @@
+"""A row of `pairs` says what the sequences of its record say, whoever made the checksums anew."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.pairs import check_pairs
+from tests.verify.mutations import different
+from tests.verify.tampering import change_part, put, seal
+
+PART = "part-00000.parquet"
+
+
+def problems(run: Path) -> list[str]:
+    findings = Findings(run)
+    for part in sorted(run.glob("pairs/*.parquet")):
+        check_pairs(part, run / "sequences" / part.name, findings)
+    return [str(problem) for problem in findings.problems]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "status",
+        *(f"{side}_{of}" for side in ("chosen", "rejected") for of in ("divergence", "length", "response_start")),
+    ],
+)
+def test_another_value_in_a_row_is_found(column: str, copy: Callable[[str], Path]) -> None:
+    run = copy("pairs")
+    assert problems(run) == []
+    change_part(run / "pairs" / PART, put(column, 0, lambda old: different(old, random.Random(0))))
+    seal(run)
+    assert len(problems(run)) == 1 and column in problems(run)[0]
+
+
+def test_a_side_that_is_not_there_is_said(copy: Callable[[str], Path]) -> None:
+    run = copy("pairs")
+    n = pq.read_metadata(run / "sequences" / PART).num_rows
+    change_part(run / "sequences" / PART, lambda table: table.slice(n))
+    assert any("the shard has not both of its sides" in text for text in problems(run))
