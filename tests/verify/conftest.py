@@ -28,7 +28,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "all",
         *("--layers", "2", "--sae-release", "tiny"),
     ),
-    "steered": ("steer", "directions", "--strengths", "2", "--random", "2"),
 }
 
 
@@ -48,8 +47,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     write_input(folder)
 
     def made(name: str) -> Path:
-        if name == "steered":
-            made("directions")
         if not (folder / name).exists():
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)

@@ -9,6 +9,7 @@ import pytest
 
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.pairs import check_pairs
+from actkit.verify.tables.run import verify
 from tests.verify.mutations import different
 from tests.verify.tampering import change_part, put, seal
 
@@ -42,3 +43,12 @@ def test_a_side_that_is_not_there_is_said(copy: Callable[[str], Path]) -> None:
     n = pq.read_metadata(run / "sequences" / PART).num_rows
     change_part(run / "sequences" / PART, lambda table: table.slice(n))
     assert any("the shard has not both of its sides" in text for text in problems(run))
+
+
+def test_a_parent_of_another_record_is_found(copy: Callable[[str], Path]) -> None:
+    run = copy("pairs")
+    rows = pq.read_table(run / "sequences" / PART, partitioning=None).to_pylist()
+    at = max(number for number, row in enumerate(rows) if row["parent_id"] is not None)
+    change_part(run / "sequences" / PART, put("parent_id", at, rows[0]["sequence_id"]))
+    seal(run)
+    assert any("its parent is of another record" in str(problem) for problem in verify(run).problems)
