@@ -25,13 +25,12 @@ def problems(run: Path) -> list[str]:
     return [*map(str, findings.problems), *found]
 
 
-@pytest.mark.quick(10)
 @pytest.mark.parametrize("name", ["vectors", "chunks", "pooled"])
 def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], Path]) -> None:
     assert problems(finished(name)) == []
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("name", "column"), [(name, column) for name in ("vectors", "chunks") for column in SPELLED])
 def test_a_token_is_what_the_tokenizer_says(name: str, column: str, copy: Callable[[str], Path]) -> None:
     run, draw = copy(name), random.Random(name + column)
@@ -41,7 +40,6 @@ def test_a_token_is_what_the_tokenizer_says(name: str, column: str, copy: Callab
     assert problems(run)
 
 
-@pytest.mark.quick(10)
 def test_run_json_says_of_the_model_what_it_is_and_the_card_what_run_json_says(copy: Callable[[str], Path]) -> None:
     run = copy("vectors")
     text = (run / "run.json").read_text(encoding="utf-8")
