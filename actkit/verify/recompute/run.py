@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.backends import Description, describe
-from actkit.backends.hooked import HuggingFaceModel
-from actkit.backends.masks import TREE_MODELS
+from actkit.backends.hooked import TREE_MODELS, HuggingFaceModel
 from actkit.backends.names import is_directory
 from actkit.backends.reference import load_plain
 from actkit.backends.saes import sae_lens as sae_backend
