@@ -128,7 +128,9 @@ class Retokenizer:
             found = found.part(1)
         begin = leading_bos(self.tokenizer, bos) if bos == "always" else None
         if begin is not None and found.ids[:1].tolist() != [begin]:
-            found = Tokens(*(np.concatenate([[one], column]) for one, column in zip((begin, 0, 0), found, strict=True)))
+            found = Tokens(
+                *(np.concatenate([[begins], column]) for begins, column in zip((begin, 0, 0), found, strict=True))
+            )
         return Tokens(found.ids, *covering(found.start, found.end, len(text)))
 
 
