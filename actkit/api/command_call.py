@@ -149,10 +149,9 @@ def _output(place: RunLocation, options: Mapping[str, Any]) -> OutputSpec:
 
 def make_from(make: Callable[..., Finished], source: Any, place: RunLocation, options: Mapping[str, Any]) -> Run:
     """Make a run of the finished run `source` with other settings, and open it; `make` is such as `rank_again`."""
-    path = source.path if isinstance(source, runs.Run) else Path(source)
     changes = {**options, **({"layers": layers_text(options["layers"])} if "layers" in options else {})}
     with notebook_bar() as on_progress:
-        return open_run(make(path, place.output, changes, on_progress).path)
+        return open_run(make(runs.path_of_run(source), place.output, changes, on_progress).path)
 
 
 def _ran(run: Callable[..., Finished], own: Any, common: DenseSpec | SparseSpec) -> Run:

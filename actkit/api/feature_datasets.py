@@ -14,6 +14,7 @@ from actkit.export.formats import export
 from actkit.recipes.documents import FIELDS
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 from actkit.recipes.specs import SparseSpec
+from actkit.remote.path import local_path
 from actkit.runs.progress import OnProgress
 from actkit.runs.run import Run
 
@@ -68,7 +69,7 @@ def create_feature_dataset(
     spec = model_spec(model)
     saes = sae_specs(spec.name, sae_release, sae_id, sae_path, target_layer, sae)
     if output_path is not None:
-        out, overwrite = out if out is not None else Path(output_path).with_suffix(""), True
+        out, overwrite = out if out is not None else local_path(output_path, "output_path").with_suffix(""), True
     with placed(run_named(FeatureDatasetSpec.command, out), overwrite, max_records=max_examples) as place:
         named = isinstance(dataset, (str, Path))
         where = str(dataset) if named else place.write_input(_rows(dataset, text_field, max_examples))

@@ -1,6 +1,7 @@
 """A model for several calls: loaded once, by name, or taken as the caller has it in memory."""
 
 import copy
+import operator
 import re
 import sys
 import warnings
@@ -183,14 +184,16 @@ def layers_text(layers: Layers | None, what: str = "layers") -> str:
         return "all"
     if isinstance(layers, str):
         return layers
-    given = list(layers) if isinstance(layers, Iterable) else [layers]
+    given: list[Any] = [layers]
     try:
-        whole = all(not isinstance(number, bool) and int(number) == float(number) for number in given)
+        if isinstance(layers, Iterable) and getattr(layers, "ndim", None) != 0:  # 0: an array that is a number
+            given = list(layers)
+        numbers = [int(each) if isinstance(each, str) else operator.index(each) for each in given]
     except (TypeError, ValueError):
-        whole = False
-    if not (given and whole):
+        numbers = []
+    if not numbers or any(isinstance(each, bool) for each in given):
         raise UsageError(f"{what} {in_short(repr(layers))} is not understood", "give whole numbers, or all")
-    return ",".join(str(int(number)) for number in given)
+    return ",".join(map(str, numbers))
 
 
 @contextmanager

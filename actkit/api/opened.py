@@ -153,12 +153,14 @@ class Run(runs.Run):
         return Plots(self)
 
     def sequence(self, sequence_id: int) -> TextView:
-        """One text, token by token. Raises RunError where there is none."""
+        """One text, token by token. Raises RunError where there is none, UsageError for no whole number."""
         scales = scales_of(self.path, self.facts.get("saes", ()))
+        sequence_id = runs.whole(sequence_id, "sequence_id")
         return TextView(views_of(self.path, [sequence_id], scales)[0], sequence_id)
 
     def feature(self, feature_id: int, sae: str | None = None) -> FeatureView:
-        """One feature, of the run's first SAE that has it or of the one named. Raises RunError where there is none."""
+        """One feature, of the run's first SAE that has it or of the one named. Raises as `sequence` does."""
+        feature_id = runs.whole(feature_id, "feature_id")
         for name, page in pages_of_feature(self.path, feature_id):
             if sae in (None, name):
                 return FeatureView(name, feature_id, page)
@@ -185,10 +187,10 @@ def _frame(rows: "list[dict[str, str]]") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["name", "type", "unit", "meaning"])
 
 
-def open_run(path: Path | str) -> Run:
+def open_run(path: Path | str | runs.Run) -> Run:
     """Open a finished run, to read its tables and arrays.
 
-    Raises RunError for a directory that is none.
+    Raises RunError for a directory that is none, UsageError for what is no path.
 
         run = actkit.open_run("runs/pairs")
         run.activations("blocks.2.hook_resid_post", side="chosen").shape

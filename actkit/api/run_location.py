@@ -17,6 +17,7 @@ from actkit.errors import InputError, RunError, UsageError, in_python, listed, w
 from actkit.pipeline.input.class_names import as_written, of_features
 from actkit.pipeline.input.parquet import check_columns, with_objects
 from actkit.recipes.specs import checked
+from actkit.remote.path import local_path
 from actkit.runs.paths import named_after, partial_of
 from actkit.runs.removal import check_out
 
@@ -78,7 +79,7 @@ def placed(
     """
     with tempfile.TemporaryDirectory(prefix="actkit-") as name:
         folder = Path(name)
-        where = Path(out) if out is not None else folder / "run"
+        where = local_path(out, "out") if out is not None else folder / "run"
         output = checked(OutputSpec(where, overwrite, on_bad_record=on_bad_record, max_records=max_records))
         location = RunLocation(output, folder, out is not None)
         try:
@@ -118,8 +119,8 @@ def warn_of(facts: Mapping[str, Any], max_length: int | None = None) -> None:
 
 
 def run_named(command: str, out: Path | str | None) -> Path:
-    """`out`, or as on the command line a directory named after command and time."""
-    return Path(out) if out is not None else named_after(command)
+    """`out`, or as on the command line a directory named after command and time. Raises UsageError for no path."""
+    return local_path(out, "out") if out is not None else named_after(command)
 
 
 def rows_in(records: Any) -> Iterable[Any]:

@@ -1,11 +1,12 @@
 """The SAEs that a caller means: by name, directory, or in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from actkit.config import SaeSpec
 from actkit.recipes.sae_choice import chosen_saes
+from actkit.recipes.specs import checked
 
 AnySae: TypeAlias = Any
 """An SAE of SAELens in memory, a directory, or (release, id)."""
@@ -22,13 +23,21 @@ def sae_specs(
 ) -> list[SaeSpec]:
     """The SAEs of a release, directories in SAELens's format, or both; or those in memory. `tiny` has its own.
 
-    Raises UsageError where none is meant.
+    Raises UsageError where none is meant, and for a release or an id that is no text.
     """
     if sae is not None:
         return [_sae_spec(each, layer, hook_name) for each in (sae if isinstance(sae, list) else [sae])]
-    paths = [] if path is None else [path] if isinstance(path, (str, Path)) else list(path)
-    ids = [] if sae_id is None else [sae_id] if isinstance(sae_id, str) else list(sae_id)
+    paths, ids = _several(path), _several(sae_id)
+    for each in ids or [None]:  # they are looked up before the specs of a run are checked
+        checked(SaeSpec(release, each))
     return chosen_saes(model, release, ids, [str(each) for each in paths], layer, hook_name)
+
+
+def _several(given: Any) -> list[Any]:
+    """What was given once or several times, or not at all; of what is no list, that."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, (str, Path)) or not isinstance(given, Iterable) else list(given)
 
 
 def _sae_spec(sae: AnySae, layer: int | None, hook_name: str | None) -> SaeSpec:

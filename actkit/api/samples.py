@@ -11,6 +11,7 @@ from actkit.errors import InputError, UsageError, writing
 from actkit.export.merged_json import METADATA, is_document, read_document, variations
 from actkit.pipeline.data import Rejected
 from actkit.pipeline.input.reader import read_records
+from actkit.remote.path import local_path
 from actkit.runs.atomic_files import write_whole
 
 
@@ -110,7 +111,7 @@ def save_results_to_json(
         results = _merged(original_json_path, extraction_results if extraction_results is not None else results, config)
     if not isinstance(results, Mapping):
         raise UsageError("these are no results of extract", "with those of extract_batch, give original_json_path too")
-    path, text = Path(target), as_json(results)
+    path, text = local_path(target), as_json(results)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write(text.encode()))

@@ -10,6 +10,7 @@ import torch
 from actkit.api.contrasts import SIDES, ContrastiveActivations
 from actkit.api.statistics import compute_activation_stats
 from actkit.errors import RunError, UsageError, writing
+from actkit.remote.path import local_path
 from actkit.runs.atomic_files import write_whole
 
 OTHER_SUFFIXES = (".json", ".jsonl", ".pth", ".bin", ".npz", ".npy", ".h5", ".hdf5", ".safetensors", ".parquet")
@@ -32,7 +33,7 @@ def save_activations(activations: Any, path: Path | str) -> Path:
         found = actkit.capture_activations("tiny", "Good morning.")
         torch.load(actkit.save_activations(found, "morning"), weights_only=True)["activations"][2]
     """
-    path = Path(path)
+    path = local_path(path)
     if path.suffix in OTHER_SUFFIXES:
         raise UsageError(f"{path} does not end in .pt", f"name it {path.with_suffix('.pt').name}")
     path = path if path.suffix == ".pt" else path.with_name(f"{path.name}.pt")

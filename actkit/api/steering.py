@@ -18,14 +18,14 @@ from actkit.recipes.specs import FollowSpec
 from actkit.recipes.steering.directions import DirectionPlan, actions_on, directions_in
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
-from actkit.remote.path import RemotePath, path_of
+from actkit.remote.path import RemotePath, local_path
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import table_of
-from actkit.runs.run import Run
+from actkit.runs.run import Run, path_of_run
 
 
 def steer(
-    run: str | Path,
+    run: str | Path | Run,
     *,
     out: str | Path | None = None,
     answers: str | Path | None = None,
@@ -54,7 +54,7 @@ def steer(
 
         actkit.steer("runs/enthusiasm", layers=15, strengths=2).facts["steer"]["verdicts"][0]["verdict"]
     """
-    path = path_of(run)
+    path = path_of_run(run)
     spec = SteerSpec(
         path.url if isinstance(path, RemotePath) else str(path),
         None if answers is None else str(answers),
@@ -73,7 +73,7 @@ def steer(
         seed=seed,
     )
     beside = Path(path.name) if isinstance(path, RemotePath) else path
-    where = Path(out) if out is not None else beside.with_name(f"{path.name}-effects")
+    where = local_path(out, "out") if out is not None else beside.with_name(f"{path.name}-effects")
     output = OutputSpec(where, overwrite)
     return Run(run_steer(spec, FollowSpec(output, None if model is None else str(model), device)).path)
 
@@ -88,7 +88,7 @@ def _commas(value: str | float | Sequence[float] | None) -> str | None:
 @contextmanager
 def steering(
     model: Any,
-    run: str | Path,
+    run: str | Path | Run,
     *,
     layer: int | None = None,
     strength: float | None = None,
@@ -109,7 +109,7 @@ def steering(
         with actkit.steering(model, "runs/enthusiasm", layer=15, strength=2):
             model.generate(**tokenizer("How was your day?", return_tensors="pt"))
     """
-    path = Path(run)
+    path = path_of_run(run)
     actions = _actions(path, layer, strength, method, do, every_layer, model.config.get_text_config().num_hidden_layers)
     edits = [edit_of(action, {}) for action in actions]
     special = _special(path)

@@ -27,7 +27,7 @@ from actkit.runs.facts import Begun, check_age, facts_of
 from actkit.runs.lock import locked
 from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, MANIFEST
-from actkit.runs.progress import OnProgress, Progress, profile
+from actkit.runs.progress import OnProgress, Progress, check_callable, profile
 from actkit.runs.reader import parts
 from actkit.runs.removal import check_out, clear
 from actkit.runs.taken_over import about_of, put_changed, take_over
@@ -83,6 +83,7 @@ def make_again(
 
     Raises RunError where a file of the source is damaged, or another run is in the way.
     """
+    check_callable(on_progress)
     check_out(output.out, output.overwrite)
     if output.out.resolve() == source.resolve():
         raise RunError(f"{output.out} is the run that is read", "choose another --out")

@@ -27,7 +27,7 @@ from actkit.recipes.asked import options_of, source_of
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, checked
 from actkit.runs.config_text import config_text
-from actkit.runs.progress import OnProgress
+from actkit.runs.progress import OnProgress, check_callable
 from actkit.runs.reader import features_seen
 from actkit.runs.removal import check_out
 from actkit.runs.writer import Groups
@@ -86,6 +86,7 @@ def run(
     Whatever can be wrong with options or input is found before the model's weights are loaded. Errors: see `extract`
     and `load_saes`, and what `recipe_of` raises.
     """
+    check_callable(on_progress)
     own, common = checked(own), checked(common)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)

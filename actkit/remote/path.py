@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PosixPath
 from typing import IO, Any
 
-from actkit.errors import RunError
+from actkit.errors import RunError, UsageError, in_short
 from actkit.remote.failures import explained
 from actkit.remote.file_system import file_system, for_arrow
 from actkit.remote.url import as_url, public, scheme_of
@@ -121,8 +121,15 @@ class RemotePath(PosixPath):
             return False
 
 
+def local_path(where: Path | str, what: str = "path") -> Path:
+    """A path of this machine. Raises UsageError for what is none, by the name `what` of the argument."""
+    if not isinstance(where, (str, os.PathLike)):
+        raise UsageError(f"{what}: {in_short(repr(where))} is no path", "give a text or a Path")
+    return Path(where)
+
+
 def path_of(where: Path | str) -> Path:
-    """A path of this machine, or a RemotePath where it is an address that can be read."""
+    """A path of this machine, or a RemotePath where it is an address that can be read. Raises as `local_path` does."""
     if isinstance(where, RemotePath):
         return where
-    return RemotePath(str(where)) if scheme_of(str(where)) else Path(where)
+    return RemotePath(str(where)) if scheme_of(str(where)) else local_path(where)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from actkit.errors import UsageError, in_short
+
 COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text", "sinks")
 MOST_NAMES = 1000
 """Most names that are counted: records that each have keys of their own must not fill the memory."""
@@ -130,6 +132,14 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def check_callable(on_progress: OnProgress) -> None:
+    """Raise UsageError for what cannot be called, before anything is run."""
+    if not callable(on_progress):
+        raise UsageError(
+            f"on_progress {in_short(repr(on_progress))} is not possible", "give a function, or leave it out"
+        )
 
 
 def reasons(progress: Progress) -> str:

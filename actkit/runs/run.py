@@ -1,5 +1,6 @@
 """A finished run, read: its tables, its activations as one array, its features as one sparse matrix."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.errors import RunError
+from actkit.errors import RunError, UsageError, in_short
 from actkit.remote.path import path_of
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import Rows, active_in, hook_points_of, part_of, parts, rows_of, sae_groups
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Run:
     """A finished run. Nothing is read before it is asked for."""
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = path_of(path)
+    def __init__(self, path: "Path | str | Run") -> None:
+        self.path = path_of_run(path)
         self.facts: dict[str, Any] = facts_of(self.path)
         """The contents of `run.json`: options, model, counts, tables, versions."""
 
@@ -85,7 +86,7 @@ class Run:
         about = {sae["name"]: sae["d_sae"] for sae in self.facts.get("saes", ())}
         if sae is None and len(about) == 1:
             sae = next(iter(about))
-        if sae is None or sae not in about:
+        if not isinstance(sae, str) or sae not in about:
             raise RunError(f"{self.path}: which SAE?", f"it has {', '.join(about) or 'none'}")
         stored = self._parts("features" if "features" in self.tables else "pooled_features")
         found = [active_in(table) for part in stored for table in sae_groups(part, sae)]
@@ -97,7 +98,7 @@ class Run:
     def _rows(self, hook_point: str) -> Iterator[Rows]:
         found = False
         for part in self._parts("activations"):
-            for rows in rows_of(part, hook_point):
+            for rows in rows_of(part, str(hook_point)):  # that of None are all
                 found = True
                 yield rows
         if not found:
@@ -108,17 +109,31 @@ class Run:
         if side is None:
             return None
         sequences = self.table("sequences", ["sequence_id", "side"])
-        wanted: npt.NDArray[np.int64] = sequences.filter(pc.equal(sequences["side"], side))["sequence_id"].to_numpy()
+        of_side = pc.equal(sequences["side"], str(side))
+        wanted: npt.NDArray[np.int64] = sequences.filter(of_side)["sequence_id"].to_numpy()
         if not len(wanted):
             sides = ", ".join(side for side in pc.unique(sequences["side"]).to_pylist() if side)
             raise RunError(f"{self.path}: no side {side}", f"it has {sides or 'none'}")
         return wanted
 
     def _parts(self, name: str) -> list[Path]:
-        found = parts(self.path, name)
+        found = parts(self.path, name) if name in self.tables else []
         if not found:
             raise RunError(f"{self.path}: no table {name}", f"it has {', '.join(self.tables)}")
         return found
+
+
+def path_of_run(run: Run | Path | str) -> Path:
+    """Where a run is that is open already, or at a path. Raises UsageError for neither."""
+    return run.path if isinstance(run, Run) else path_of(run)
+
+
+def whole(number: int, what: str) -> int:
+    """A number of Python's from one of Python or numpy. Raises UsageError for what is none."""
+    try:
+        return operator.index(number)
+    except TypeError as error:
+        raise UsageError(f"{what} {in_short(repr(number))} is not possible", "give a whole number") from error
 
 
 def _rows_of(rows: Rows, wanted: npt.NDArray[np.int64] | None) -> Any:
@@ -126,6 +141,6 @@ def _rows_of(rows: Rows, wanted: npt.NDArray[np.int64] | None) -> Any:
     return slice(None) if wanted is None else np.isin(rows.sequence_ids, wanted)
 
 
-def open_run(path: Path | str) -> Run:
+def open_run(path: Path | str | Run) -> Run:
     """Open a finished run, here or at an address of a store. Raises RunError for a directory that is none."""
     return Run(path)

@@ -209,17 +209,22 @@ def test_in_a_notebook_there_is_a_bar(tiny: Any, monkeypatch: pytest.MonkeyPatch
         ({"max_samples": 1.5}, "a whole number from 1 on"),
         ({"overwrite": "no"}, "overwrite 'no' is not possible"),
         ({"layers": 1.5}, "layers 1.5 is not understood"),
+        ({"layers": 1.0}, "layers 1.0 is not understood"),
+        ({"layers": np.float64(1)}, "layers"),
         ({"layers": True}, "layers True"),
         ({"layers": []}, "layers"),
         ({"positions": [0.5]}, "positions"),
         ({"hook_point": ()}, "no hook point"),
+        ({"sae_release": "tiny", "sae_id": 5}, "sae_id 5 is not possible"),
+        ({"sae_release": 5}, "release 5 is not possible"),
+        ({"out": 5}, "out: 5 is no path"),
     ],
 )
 def test_numbers_that_the_command_line_would_refuse_are_refused(
     options: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=says):
-        actkit.capture(["Hello"], out=tmp_path / "run", device="cpu", **options)
+        actkit.capture(["Hello"], **{"out": tmp_path / "run", "device": "cpu", **options})
 
 
 def test_settings_of_statistics_have_bounds(tmp_path: Path) -> None:
@@ -230,7 +235,14 @@ def test_settings_of_statistics_have_bounds(tmp_path: Path) -> None:
 
 
 def test_numbers_of_numpy_are_numbers(tiny: Any, tmp_path: Path) -> None:
-    options = {"batch_tokens": np.int64(64), "max_length": np.int32(3), "layers": np.int64(1)}
+    options = {"batch_tokens": np.int64(64), "max_length": np.int32(3), "layers": np.array(1)}
     run = actkit.capture("One two three four.", tiny, out=tmp_path / "run", **options)
     asked = run.facts["options"]
     assert (asked["batch_tokens"], asked["max_length"], run.facts["counts"]["truncated"]) == (64, 3, 1)
+
+
+def test_what_cannot_be_called_shows_no_progress(tiny: Any, tmp_path: Path) -> None:
+    """It failed in the middle of the run, as a TypeError."""
+    with pytest.raises(UsageError, match="on_progress None is not possible"):
+        actkit.create_feature_dataset(["One."], tiny, out=tmp_path / "run", on_progress=None)  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("run*"))

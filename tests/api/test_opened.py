@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -41,6 +43,28 @@ def test_tables_texts_features_and_pictures_of_a_run(six_runs: Mapping[str, Path
     for wrong in wrongs:
         with pytest.raises(ActkitError):
             wrong()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [], "nope", 1.0])
+def test_names_and_numbers_that_a_run_does_not_have_are_said(wrong: Any, six_runs: Mapping[str, Path]) -> None:
+    """Some ended in pyarrow, and the activations of None were those of every hook point, one below the other."""
+    run, dense = actkit.open_run(six_runs["feature-dataset"]), actkit.open_run(six_runs["dpo"])
+    point = dense.hook_points[0]
+    asked = [run.table, run.to_pandas, run.__getitem__, dense.activations, dense.positions]
+    asked += [lambda side: dense.activations(point, side)] if wrong is not None else []
+    asked += [run.features] if wrong is not None else []
+    asked += [run.sequence, run.feature] if wrong != 5 else []
+    for ask in asked:
+        with pytest.raises(ActkitError):
+            ask(wrong)
+
+
+def test_a_run_is_opened_by_a_path_or_is_open(six_runs: Mapping[str, Path]) -> None:
+    run = actkit.open_run(six_runs["capture"])
+    assert actkit.open_run(run).path == run.path and run.sequence(np.int64(1)).sequence_id == 1
+    for wrong in (None, 5, [], b"run"):
+        with pytest.raises(UsageError, match="is no path"):
+            actkit.open_run(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from actkit.recipes.steering.texts import (
 from actkit.remote.path import path_of
 from actkit.runs.config_text import config_text
 from actkit.runs.facts import facts_of
-from actkit.runs.progress import OnProgress
+from actkit.runs.progress import OnProgress, check_callable
 from actkit.runs.reader import rows_of_table
 from actkit.runs.removal import check_out
 from actkit.verify.recompute.run import sae_spec
@@ -67,6 +67,7 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     Whatever can be wrong with the options is found before the model's weights are loaded. Errors: see `extract`, and
     those of reading the run.
     """
+    check_callable(on_progress)
     own, common = checked(own), checked(common)
     check(own)
     output = common.output
