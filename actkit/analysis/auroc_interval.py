@@ -119,15 +119,10 @@ def standard_error(variance: Floats, clusters: Clusters) -> Floats:
     Haldane 1956); a cluster counts as one text. It depends on the numbers of texts alone, so that an AUROC of 1, less
     its error, never reads worse than a lower one. Both classes have texts.
 
-    Simulated with 8 stems of 1 and 3 texts a side, and 16 of 2, it is 0.9 to 1.4 times the AUROC's standard deviation
-    where the truth is 0.6 to 0.97, and 1.6 to 4.4 times at 0.995. Half of the way to the 95 % interval's lower end,
-    which bounds the truth and is no error, is up to 6 and 22 times; the layers that are chosen with it have a true
-    AUROC 0.02 to 0.10 below the best, with this one 0.005 to 0.034.
-
-    It makes no interval near 1, where so few texts have few AUROCs: with 8 to 24 stems and a truth of 0.97 or 0.99, one
-    error on either side holds the truth in 0.52 to 0.98 of draws, not in 0.68. Three estimators were no better
-    everywhere: Student's quantile adds 0.01 to 0.03 and is too wide with 4 stems; Hanley & McNeil's error at a shrunk
-    AUROC is up to 3 times the standard deviation, and a reach on the logit scale up to 7 times.
+    Simulated (`python -m tests.benchmarks.choice_error`: 8 to 24 stems of 1 to 3 texts a side) it is 0.9 to 1.2 times
+    the AUROC's standard deviation where the truth is 0.6 to 0.97, and up to 3.7 times at 0.995. It makes no interval
+    near 1, where so few texts have few AUROCs: from 0.97 on one error on either side holds the truth in 0.54 to 0.99 of
+    draws, not in 0.68. Half of the way to the 95 % interval's lower end bounds the truth and is no error.
     """
     m, n = clusters.with_positives, clusters.with_negatives
     nearly = 1 - 0.5 / (m * n)
