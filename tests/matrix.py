@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from actkit.backends.masks import TREE_MODELS
 
 import actkit
 from actkit.backends import bridged, describe, transformer_lens
+from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.partial_load import LAYERS_STAND_ALONE
 from actkit.backends.site_table import block_sites
 from actkit.errors import ModelError

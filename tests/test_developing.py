@@ -156,6 +156,14 @@ def test_pipeline_and_cli_are_seen_at_a_glance() -> None:
         assert len([path for path in (PACKAGE / package).iterdir() if path.name != "__pycache__"]) <= most
 
 
+def test_every_trap_has_a_test_that_is_there() -> None:
+    tests = Path(__file__).parent
+    rows = re.findall(r"^\| ([\d, ]+) \|.*\| (.*) \|$", (tests / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    numbers = [int(number) for numbers, _ in rows for number in numbers.split(", ")]
+    assert sorted(numbers) == list(range(1, 55))
+    assert [path for _, paths in rows for path in re.findall(r"`([^`]+)`", paths) if not (tests / path).exists()] == []
+
+
 def test_no_name_is_one() -> None:
     """A loop over records binds `record`, and so on: a name says what it stands for. `one` was bound 1,399 times."""
     bound = []

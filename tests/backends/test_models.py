@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from actkit.backends.masks import TREE_MODELS
 
 from actkit.backends import bridged, describe, hugging_face, load
+from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.model import Description, Model
 from actkit.backends.partial_load import LAYERS_STAND_ALONE
 from actkit.config import ModelSpec

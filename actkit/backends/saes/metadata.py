@@ -94,8 +94,8 @@ def _check_numbers(name: str, weights: Mapping[str, torch.Tensor]) -> None:
     A threshold may be infinite: a feature that is dead.
     """
     for key, tensor in weights.items():
-        # One pass and no copy, where isfinite would make a tensor of the same size.
-        bad = tensor.isnan().any() if key == "threshold" else not tensor.sum(dtype=torch.float64).isfinite()
+        # One pass and no copy in the usual case: a NaN or an infinity shows in the sum, which may itself be too large.
+        bad = tensor.isnan().any() if key == "threshold" else not (tensor.sum().isfinite() or tensor.isfinite().all())
         if bad:
             raise ModelError(f"{name}: its {key} holds NaN or infinity", "fetch its files again, or train it anew")
 
