@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.runs.atomic_files import Written
+from actkit.runs.card import card
 from actkit.runs.manifest import Manifest, read, save
 from actkit.runs.manifest import seal as seal_run
-from actkit.runs.paths import MANIFEST, VERIFIED
+from actkit.runs.paths import CARD, MANIFEST, VERIFIED
 from actkit.runs.writer import DICTIONARY
 
 Change = Callable[[pa.Table], pa.Table]
@@ -44,8 +45,9 @@ def put(column: str, row: int, value: Any) -> Change:
 
 
 def seal(run: Path) -> None:
-    """Manifests and run.json as they would be, had the files been written so."""
+    """Manifests, run.json and a card that said the same as it, as they would be, had the files been written so."""
     facts = json.loads((run / "run.json").read_text())
+    said_so = (run / CARD).is_file() and (run / CARD).read_text(encoding="utf-8") == card(facts)
     for path in sorted(run.glob("shards/*.json")):
         old = read(path)
         tables = {table: written(run / table / f"{path.stem}.parquet") for table in old.tables}
@@ -54,6 +56,8 @@ def seal(run: Path) -> None:
         files = [written(path) for path in run.glob(f"{table}/*.parquet") if path.is_file()]
         about |= {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.bytes for file in files)}
     (run / "run.json").write_text(json.dumps(facts))
+    if said_so:
+        (run / CARD).write_text(card(facts), encoding="utf-8")
     reseal(run)
 
 
