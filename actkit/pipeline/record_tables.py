@@ -65,9 +65,9 @@ def sequences_table(
         "n_tokens": [len(encoding) for encoding in encodings],
         "n_truncated": [sequence.n_truncated for sequence in sequences],
         "response_start": [sequence.response_start for sequence in sequences],
-        "group": [_stored(sequence.group) for sequence in sequences],
-        "label": [_stored(sequence.label) for sequence in sequences],
-        "template": [_stored(sequence.template) for sequence in sequences],
+        "group": [as_stored(sequence.group) for sequence in sequences],
+        "label": [as_stored(sequence.label) for sequence in sequences],
+        "template": [as_stored(sequence.template) for sequence in sequences],
         "score": [sequence.score for sequence in sequences],
         "n_kept": [int(np.count_nonzero(known.plain(sequence))) for sequence in sequences],
         "chunk": [sequence.chunk for sequence in sequences],
@@ -131,10 +131,12 @@ def _are_sinks(sequences: Sequence[TokenSequence], sinks: Sinks | None) -> pa.Ar
 
 def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:
     """One row a rejected record."""
-    rows = [{**vars(record), "field": _stored(record.field), "reason": _stored(record.reason)} for record in rejected]
+    rows = [
+        {**vars(record), "field": as_stored(record.field), "reason": as_stored(record.reason)} for record in rejected
+    ]
     return pa.Table.from_pylist(rows, schema=arrow_schema("rejected"))
 
 
-def _stored(name: str | None) -> str | None:
+def as_stored(name: str | None) -> str | None:
     """A name as a table can hold it: half a character (a lone surrogate), which JSON can spell, is written out."""
     return None if name is None else name.encode("utf-8", "backslashreplace").decode()

@@ -93,18 +93,22 @@ def test_sequences_in_order_are_fine(put: Put, tmp_path: Path) -> None:
         ([{"n_tokens": 0, "n_kept": 0}], "start and n_tokens do not fit (sequence 0)"),
         ([{"n_kept": 5}], "n_kept is no number of its own positions (sequence 0)"),
         ([{"n_kept": -1}], "n_kept is no number of its own positions (sequence 0)"),
-        ([{}, {"parent_id": 0, "start": 2, "n_kept": 3}], "n_kept is no number of its own positions (sequence 1)"),
+        (
+            [{}, {"record_id": 0, "parent_id": 0, "start": 2, "n_kept": 3}],
+            "n_kept is no number of its own positions (sequence 1)",
+        ),
         ([{"response_start": 5}], "response_start is outside the sequence (sequence 0)"),
         ([{"response_start": -1}], "response_start is outside the sequence (sequence 0)"),
         ([{"line": 0}], "a line of its source below the first (sequence 0)"),
         ([{"start": 1}], "it has no parent, but does not start at 0 (sequence 0)"),
         ([{"parent_id": 0, "start": 1}], "its parent is not an earlier sequence of the shard (sequence 0)"),
         ([{"parent_id": 7, "start": 1}], "its parent is not an earlier sequence of the shard (sequence 0)"),
-        ([{}, {"parent_id": 0}], "it starts beyond its parent's end (sequence 1)"),
+        ([{}, {"record_id": 0, "parent_id": 0}], "it starts beyond its parent's end (sequence 1)"),
         (
-            [{"n_tokens": 2, "n_kept": 1}, {"parent_id": 0, "start": 3, "n_kept": 1}],
+            [{"n_tokens": 2, "n_kept": 1}, {"record_id": 0, "parent_id": 0, "start": 3, "n_kept": 1}],
             "it starts beyond its parent's end",
         ),
+        ([{}, {"parent_id": 0, "start": 1, "n_kept": 1}], "its parent is of another record (sequence 1)"),
         ([{"chunk": 1}], "the chunks of a record are not numbered one after another (sequence 0)"),
         ([{"record_id": 0, "chunk": 0}, {"record_id": 0, "chunk": 2}], "the chunks of a record are not numbered"),
         ([{"record_id": 0, "chunk": 0}, {"record_id": 1, "chunk": 1}], "the chunks of a record are not numbered"),
@@ -242,7 +246,7 @@ VECTORS = [
 
 def values(put: Put, tmp_path: Path, table: str, *groups: list[dict[str, Any]], known: Sequences = KNOWN) -> list[str]:
     findings = Findings(tmp_path)
-    check_values(put(table, *groups), known, EXPECTED, findings)
+    check_values(put(table, *groups), known, EXPECTED, Totals(), findings)
     return said(findings)
 
 
@@ -339,7 +343,7 @@ def test_without_a_threshold_no_active_feature_is_left_out(put: Put, tmp_path: P
     part = put("features", FEATURES)
     for top_k, wrong in ((3, []), (4, ["features are left out (sae, sequence 3, position 0)"]), (None, 1)):
         findings = Findings(tmp_path)
-        check_values(part, shard, replace(EXPECTED, top_k=top_k, threshold=0.0), findings)
+        check_values(part, shard, replace(EXPECTED, top_k=top_k, threshold=0.0), Totals(), findings)
         assert said(findings) == (
             wrong if isinstance(wrong, list) else ["features are left out (sae, sequence 3, position 0)"]
         )

@@ -550,6 +550,7 @@ def test_a_table_of_another_version_is_named(copy: Callable[[str], Path]) -> Non
     facts = json.loads((run / "run.json").read_text())
     facts["tables"]["figures"] = facts["tables"].pop("layer_stats")
     (run / "run.json").write_text(json.dumps(facts))
+    (run / "README.md").unlink()
     reseal(run)
     assert said(verify(run)) == "schema: figures: a table that this version of actkit does not know"
 
@@ -570,7 +571,8 @@ def test_a_gap_in_sequence_ids_is_fine_where_memory_ran_out(copy: Callable[[str]
         damage(run, table, shift)
     damage(run, "activations", shift, group=1)
     assert "sequence ids leave some out (sequence 7)" in said(verify(run))
-    edit(run, rejected_reasons={"out of memory with 9 tokens": 1})
+    damage(run, "rejected", put("reason", 0, "out of memory with 9 tokens"), number=0)
+    edit(run, rejected_reasons={"out of memory with 9 tokens": 1}, first_rejected=None)
     assert said(verify(run)) == ""
 
 
@@ -606,3 +608,24 @@ def test_texts_of_a_steered_run_are_one_a_record(six_runs: Mapping[str, Path], t
     seal(run)
     found = [str(problem) for problem in verify(run).problems]
     assert any("steered_texts" in problem and "not one row for each record" in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("vectors", {"rejected_reasons": {"another": 1}}, "rejected_reasons are not those of the table rejected"),
+        ("vectors", {"first_rejected": "in.jsonl:4: empty"}, "first_rejected is no row of the table rejected"),
+        ("features", {"l0": 1.5}, "health.l0 of "),
+        ("features", {"n_tokens": 9}, "health.n_tokens of "),
+    ],
+)
+def test_what_run_json_counts_is_counted_in_the_tables(
+    name: str, change: dict[str, Any], says: str, copy: Callable[[str], Path]
+) -> None:
+    run = copy(name)
+    facts = json.loads((run / "run.json").read_text())
+    (facts["health"][0] if name == "features" else facts).update(change)
+    (run / "run.json").write_text(json.dumps(facts))
+    (run / "README.md").unlink()
+    reseal(run)
+    assert said(verify(run)).startswith(f"counts: run.json: {says}")

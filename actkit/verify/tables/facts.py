@@ -44,6 +44,7 @@ KNOWN: Mapping[str, Shape] = {
     "saes": [{"name": str, "hook_point": str, "d_sae": WIDTH, "metadata": {}}],
     "health": [{}],
     "notes": [str],
+    "first_rejected": TEXT,
     "warnings": [str],
     "sessions": [{}],
 }

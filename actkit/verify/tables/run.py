@@ -24,9 +24,17 @@ from actkit.verify.tables.derived import check_derived, made_alike
 from actkit.verify.tables.facts import check_said_twice, wrong_in
 from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.pairs import check_pairs
+from actkit.verify.tables.pairs import check_pairs, check_texts
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
-from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
+from actkit.verify.tables.sequences import (
+    Totals,
+    check_counts,
+    check_records,
+    check_rejected,
+    check_reports,
+    check_sequences,
+    check_tokens,
+)
 from actkit.verify.tables.values import Expected, check_values
 
 BY_SHARD = tuple(
@@ -65,8 +73,9 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
     _check_shards(facts, tables, findings, on_part)
     if made_alike(facts):
         check_said_twice(run, facts, findings)
-        for part in tables.get("pairs", ()) if not findings.problems else ():
-            check_pairs(part.path, run / "sequences" / part.path.name, findings)
+        for table, check in (("pairs", check_pairs), ("steered_texts", check_texts)):
+            for part in tables.get(table, ()) if not findings.problems else ():
+                check(part.path, findings)
     if not findings.problems:
         check_derived(run, facts, stated.of_shards, findings, deep)
     return findings
@@ -109,7 +118,7 @@ def _check_shards(
         for part in tables[table]:
             by_shard.setdefault(part.path.name, {})[table] = part.path
     gaps = any(reason.startswith(TAKEN_OUT) for reason in facts["rejected_reasons"])
-    expected, reading = Expected.of(facts), _Reading(findings, Totals())
+    expected, reading = Expected.of(facts), _Reading(findings, Totals(first_rejected=facts.get("first_rejected")))
     counted = ("sequences", "rejected")
     reading.totals.whole = all(
         len(tables[name]) == facts["tables"][name]["parts"] for name in counted if name in tables
@@ -123,13 +132,15 @@ def _check_shards(
         on_part(number / len(by_shard))
     rows = {name: sum(part.rows for part in parts) for name, parts in tables.items()}
     check_counts(facts, reading.totals, rows, findings)
+    if made_alike(facts):
+        check_reports(facts, reading.totals, findings)
 
 
 def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_have_gaps: bool) -> Sequences | None:
     """Records, sequences, tokens and pairs of one shard; None where its sequences cannot be read."""
     findings, totals = reading.findings, reading.totals
     none = np.zeros(0, dtype=np.int64)
-    rejected = reading(paths.get("rejected"), _records_of)
+    rejected = reading(paths.get("rejected"), lambda path: check_rejected(path, totals))
     sequences = reading(paths.get("sequences"), lambda path: check_sequences(path, totals, findings, may_have_gaps))
     records = none if sequences is None else np.unique(sequences.records)
     check_records(records, none if rejected is None else rejected, f"shard {name}", totals, findings)
@@ -148,7 +159,7 @@ def _check_values(
     path: Path, sequences: Sequences, expected: Expected, reading: _Reading, first: dict[str, frozenset[str]]
 ) -> None:
     """One part of vectors or features, which has the hook points or SAEs of the table's `first` part."""
-    found = reading(path, lambda part: check_values(part, sequences, expected, reading.findings))
+    found = reading(path, lambda part: check_values(part, sequences, expected, reading.totals, reading.findings))
     table = path.parent.name
     if found is not None and first.setdefault(table, found) != found:
         has, had = (", ".join(sorted(names)) or "nothing" for names in (found, first[table]))

@@ -1,7 +1,8 @@
 """Whether the records, sequences and tokens of a shard are each there once, in order and within bounds."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actkit.pipeline.input.records import place_of
+from actkit.pipeline.record_tables import as_stored
 from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import Ints, keys_of
 from actkit.verify.tables.findings import Findings
@@ -22,6 +25,7 @@ OF_SEQUENCES = tuple(
 )
 COUNTED = {"truncated": "n_truncated", "special_in_text": "n_special_in_text", "unknown_in_text": "n_unknown"}
 """Counter → the column that says that a record is in it."""
+OF_REJECTED = ("record_id", "source", "line", "reason")
 OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special", "is_sink")
 
 
@@ -37,6 +41,12 @@ class Totals:
     special_in_text: int = 0
     unknown_in_text: int = 0
     sinks: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why records were rejected, and how many for each reason."""
+    first_rejected: str | None = None
+    """What `run.json` says of the first of them, until a row of `rejected` is found that it is said of."""
+    active: dict[str, Ints] = field(default_factory=lambda: defaultdict(lambda: np.zeros(2, dtype=np.int64)))
+    """SAE → positions that are neither special tokens nor sinks, and the features that are active there, in all."""
     next_sequence_id: int = 0
     record: int = -1
     """The last record that has sequences, and what else its last one says: it may go on in the next shard."""
@@ -127,6 +137,21 @@ def check_records(sequences: Ints, rejected: Ints, name: str, totals: Totals, fi
     totals.rejected += len(rejected)
 
 
+def check_rejected(part: Path, totals: Totals) -> Ints:
+    """The records of one part of `rejected`; counts its reasons, and looks for the one that is said to be the first."""
+    table = columns_of(part, OF_REJECTED)
+    totals.reasons.update(table["reason"].to_pylist())
+    if totals.first_rejected is not None:
+        said = as_stored(totals.first_rejected) or ""
+        for row in table.to_pylist():
+            # Which of its fields is at fault, and what else it has, is put in short there.
+            if said.startswith(place_of(row["source"], row["line"], row["record_id"])) and f": {row['reason']}" in said:
+                totals.first_rejected = None
+                break
+    records: Ints = table["record_id"].to_numpy()
+    return records
+
+
 def check_tokens(part: Path, sequences: Sequences, totals: Totals, findings: Findings) -> Sequences:
     """One part of `tokens`: a row for each position of its own, in order, and spans that never run backwards.
 
@@ -184,6 +209,25 @@ def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, in
     reasons = sum(facts["rejected_reasons"].values())
     if reasons != counts["rejected"]:
         findings.wrong("counts", RUN_FILE, f"reasons for {reasons:,} of {counts['rejected']:,} rejected records")
+
+
+def check_reports(facts: Mapping[str, Any], totals: Totals, findings: Findings) -> None:
+    """What `run.json` tells of rejected records and of SAEs on this data, against what all shards have.
+
+    A run of another version may tell it in other words, or count otherwise.
+    """
+    if not totals.whole:
+        return
+    if {as_stored(reason): n for reason, n in facts["rejected_reasons"].items()} != totals.reasons:
+        findings.wrong("counts", RUN_FILE, "rejected_reasons are not those of the table rejected")
+    if totals.first_rejected is not None:
+        findings.wrong("counts", RUN_FILE, "first_rejected is no row of the table rejected")
+    for row in facts.get("health", ()):
+        n_tokens, n_active = totals.active.get(str(row.get("sae")), (0, 0))
+        for name, value in (("n_tokens", n_tokens), ("l0", n_active / n_tokens)) if n_tokens else ():
+            if row.get(name) != value:
+                says = f"health.{name} of {row['sae']} is {row.get(name)!r:.60}, but the table features gives {value}"
+                findings.wrong("counts", RUN_FILE, says)
 
 
 def _check_parents(table: pa.Table, found: Sequences, wrong: Callable[[Bools, str], bool]) -> None:

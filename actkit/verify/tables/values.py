@@ -12,6 +12,7 @@ from actkit.pipeline.rules import Rules
 from actkit.runs.reader import Ints, keys_of, lists_in
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import Bools, Group, Sequences, groups_of
+from actkit.verify.tables.sequences import Totals
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Expected:
         )
 
 
-def check_values(part: Path, sequences: Sequences, expected: Expected, findings: Findings) -> frozenset[str]:
+def check_values(
+    part: Path, sequences: Sequences, expected: Expected, totals: Totals, findings: Findings
+) -> frozenset[str]:
     """One part of a table of vectors or features, group by group. Returns the hook points or SAEs that it has.
 
     Raises OSError or ArrowException for a part that cannot be read to its end.
@@ -55,7 +58,7 @@ def check_values(part: Path, sequences: Sequences, expected: Expected, findings:
         if first is not None and not np.array_equal(first, keys):
             group.says(f"{group.name} has other rows than {found[0]}")
         first = keys if first is None else first
-        _check_kept(group, sequences)
+        _check_kept(group, sequences, totals)
         (_check_vectors if dense else _check_features)(group, expected)
     return frozenset(found)
 
@@ -74,11 +77,14 @@ def _check_order(group: Group) -> Ints:
     return keys_of(group.ids, group.positions)
 
 
-def _check_kept(group: Group, sequences: Sequences) -> None:
+def _check_kept(group: Group, sequences: Sequences, totals: Totals) -> None:
     """As many rows of each sequence as `n_kept` says, special tokens left out."""
     if group.positions is None or sequences.special is None:
         return
     plain = ~np.isin(keys_of(group.ids, group.positions), sequences.special) & group.known
+    if "n_active" in group.table.column_names:
+        n_active = group.table["n_active"].to_numpy()[plain]
+        totals.active[group.name] += np.array([len(n_active), n_active.sum()])
     row, _ = sequences.find(group.ids[plain])
     kept = np.bincount(row, minlength=len(sequences.ids))
     group.findings.rows(
