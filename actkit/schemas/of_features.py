@@ -83,7 +83,7 @@ FEATURE_SCORES = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("feature_id", pa.int32(), "0-based; features that are active in no discovery text have no row"),
     Column("n_active", pa.int64(), "discovery texts in which it is active"),
-    Column("active_rate_positive", pa.float64(), "share of the positive discovery texts in which it is active"),
+    Column("active_rate_positive", pa.float64(), "share of the positive discovery texts, by weight, that activate it"),
     Column("active_rate_negative", pa.float64(), "share of the negative ones"),
     Column("mean_positive", pa.float64(), "mean pooled activation of the positive discovery texts, zeros included"),
     Column("mean_negative", pa.float64(), "of the negative ones"),

@@ -23,7 +23,7 @@ SEQUENCES = (
         pa.string(),
         "discovery or held_out (reward-detect), train, validation or test (concept); null for texts of no part",
     ),
-    Column("score", pa.float64(), "the record's weight in means and correlation; null where it has none"),
+    Column("score", pa.float64(), "the record's weight in means, shares and correlation; null where it has none"),
     Column("n_kept", pa.int64(), "positions that are read, special tokens and sinks not counted"),
     Column("chunk", pa.int64(), "0-based number of this piece of a document; null where documents are not cut"),
     Column("char_offset", pa.int64(), "where in the document `text` begins, in characters; 0 for whole ones"),

@@ -98,7 +98,7 @@ def reward_detect(
         ),
     ] = None,
     score_field: Annotated[
-        str | None, option("--score-field", panel=READ, help="A weight in means and correlation; none by default.")
+        str | None, option("--score-field", panel=READ, help="A weight in means, shares and correlation; else none.")
     ] = None,
     chat: Annotated[
         bool | None,
