@@ -14,7 +14,15 @@ from typing import Any
 
 from actkit.errors import InputError, RunError
 from actkit.export.job import ExportJob
-from actkit.export.merged_json import describe, keys_of, of_others, other_texts, read_document, variations
+from actkit.export.merged_json import (
+    describe,
+    keys_of,
+    of_others,
+    other_texts,
+    own_variations,
+    read_document,
+    variations,
+)
 from actkit.export.merged_records import Entry, entries
 from actkit.runs.reader import part_of, parts
 
@@ -69,8 +77,8 @@ def _followed(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
 
 def _of_document(result: Any, stream: Iterator[Entry], layers: Mapping[str, str]) -> Any:
     """A result as it was read, with features at its variations; a result without any is its own only one."""
-    inner = result.get("variations") if isinstance(result, Mapping) else None
-    if not isinstance(inner, list):
+    inner = own_variations(result)
+    if not inner:
         return _joined(result, next(stream, None), layers)
     return {**result, "variations": [_joined(variation, next(stream, None), layers) for variation in inner]}
 

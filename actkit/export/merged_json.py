@@ -42,9 +42,14 @@ def variations(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any],
     A result without `variations`, or with an empty list of them, counts as its own only one.
     """
     for result in document["results"]:
-        inner = result.get("variations") if isinstance(result, Mapping) else None
-        for variation in inner if isinstance(inner, list) and inner else [result]:
+        for variation in own_variations(result) or [result]:
             yield result if isinstance(result, Mapping) else {}, variation
+
+
+def own_variations(result: Any) -> list[Any]:
+    """The variations that a result has; none where it counts as its own only one."""
+    inner = result.get("variations") if isinstance(result, Mapping) else None
+    return inner if isinstance(inner, list) else []
 
 
 def read_document(path: Path) -> dict[str, Any]:

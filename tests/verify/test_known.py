@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.runs.card import SEALED, sealed
 from actkit.runs.facts import facts_of
 from actkit.verify.recompute.run import RecomputeSpec, recompute
 from actkit.verify.tables.run import verify
-from tests.verify.mutations import different, line
+from tests.verify.mutations import different
 from tests.verify.tampering import change_part, put, seal
 
 SPELLED = ("token", "char_start", "char_end", "is_special")
@@ -49,6 +50,8 @@ def test_run_json_says_of_the_model_what_it_is_and_the_card_what_run_json_says(c
     seal(run)
     assert any("model.shares_prefixes" in problem for problem in problems(run))
     (run / "run.json").write_text(text, encoding="utf-8")
-    line(run / "README.md", random.Random(0))
+    card = run / "README.md"
+    body = card.read_text(encoding="utf-8").partition(SEALED)[0]
+    card.write_text(sealed(body.replace("tags:", "labels:")), encoding="utf-8")
     seal(run)
     assert problems(run) == ["README.md: not the card that run.json gives"]

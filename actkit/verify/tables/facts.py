@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actkit.runs.card import card
+from actkit.runs.card import card, is_own_text
 from actkit.runs.config_text import config_text
 from actkit.runs.facts import read_begun
 from actkit.runs.json_file import MOST, read_bytes
@@ -169,9 +169,12 @@ def _check_config(run: Path, facts: Mapping[str, Any], findings: Findings) -> No
 
 
 def _check_card(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
-    """The card, made of `run.json` again. One that somebody wrote in is another file than its checksum says."""
+    """The card, made of `run.json` again; one that somebody wrote in stays as it is when a run is pushed."""
     try:
-        text = read_bytes(run / CARD, MOST).decode()
+        data = read_bytes(run / CARD, MOST)
+        if not is_own_text(data):
+            return
+        text = data.decode()
         licence, place = (
             json.loads(found[1]) if found else None for found in (LICENCE.search(text), PLACE.search(text))
         )
