@@ -110,9 +110,11 @@ def _shapes() -> Iterator[str]:
         ((_code(shape.record), ", ".join(shape.seen_in), _names(shape.commands)) for shape in PROMPT_SHAPES),
     )
     yield from _paragraph(
-        "`concept` reads what stands before `positive` and `negative` in the same way. A prompt that is one text",
-        "is run as it is, or with `--chat` in the model's chat template; `capture`, `sae-extract` and",
-        "`reward-detect` reject a record whose system message, history or tools would be lost without it.",
+        "Messages that stand beside a prompt and contain it are the whole conversation, read to its end;",
+        "`--prompt-field prompt` reads them as far as the prompt. `concept` reads what stands before `positive` and",
+        "`negative` in the same way. A prompt that is one text is run as it is, or with `--chat` in the model's chat",
+        "template; `capture`, `sae-extract` and `reward-detect` reject a record whose system message, history or tools",
+        "would be lost without it.",
     )
 
 
@@ -140,8 +142,9 @@ def _context() -> Iterator[str]:
 def _messages() -> Iterator[str]:
     yield from ("", "## Messages")
     yield from _paragraph(
-        "A conversation may be a list of messages (`role` and `content`, `from` and `value`, contents of text",
-        "parts), lists of a question and its answer, an object of lists (`role` and `content` with a list each,",
+        "A conversation may be a list of messages (`role` and `content`, `from` and `value`, LangChain's `type` and",
+        "`content`, contents of text parts), lists of a question and its answer, an object of lists (`role` and",
+        "`content` with a list each,",
         "as `datasets` and Parquet write them), JSON text of any of these, or one text of turns that begin with",
         "`Human:` and `Assistant:`. A Python list that was printed into a column is refused: it is no JSON.",
     )

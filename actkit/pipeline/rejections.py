@@ -33,6 +33,10 @@ REMEDIES = (
         "[print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]' < FILE > NEW.jsonl",
     ),
     (
+        "a comma after the value",
+        "sed 's/,[[:space:]]*$//' FILE > NEW.jsonl leaves out the comma at the end of each line",
+    ),
+    (
         "one message, of a conversation",
         "jq -cs 'flatten | {messages: .}' FILE > CHAT.jsonl makes one conversation of all messages of a file",
     ),

@@ -4,13 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from actkit.errors import RunError, listed
+from actkit.errors import RecordError, RunError, listed
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.records import Records
-from actkit.recipes.conversations.fields import lookup
+from actkit.pipeline.rejections import remedy, told
+from actkit.recipes.conversations.fields import lookup, object_of
 from actkit.recipes.labels import LABEL_FIELDS, MOST_SHOWN, Labels, name_of, shown
 
 KINDS = ("positive", "negative", "neutral", "neither")
@@ -42,7 +44,10 @@ def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, 
 
 
 def check_both(labels: Labels, records: Sequence[Record | Rejected], field: str | None) -> None:
-    """Raise RunError where all records are of one sign, with the labels that there are and how many have each."""
+    """Raise RunError where all records are of one sign, with the labels that there are and how many have each.
+
+    And with the number of those that are rejected for their labels, or cannot be read, and why the first one is.
+    """
     n: Counter[str] = Counter()
     every: Counter[str] = Counter()
     for _, label, kind in _labels_of(labels, records):
@@ -52,11 +57,26 @@ def check_both(labels: Labels, records: Sequence[Record | Rejected], field: str 
         return
     commonest = sorted(every.items(), key=lambda item: (-item[1], item[0]))
     there = listed([f"{label} ({count:,})" for label, count in commonest], MOST_SHOWN)
+    rejected = [why for why in map(partial(_why_rejected, labels), records) if why is not None]
+    more = f", and {len(rejected):,} rejected ({rejected[0]})" if rejected else ""
+    mend = remedy(rejected[0]) if rejected else None
+    named = f"the labels{f' in {field}' if field else ''} are {there}: --positive and --negative name those that count"
     raise RunError(
-        f"there is nothing to compare: {n['positive']:,} positive and {n['negative']:,} negative texts",
-        f"the labels{f' in {field}' if field else ''} are {there}: --positive and --negative name those that "
-        "count, each repeatable",
+        f"there is nothing to compare: {n['positive']:,} positive and {n['negative']:,} negative texts{more}",
+        mend or (f"mend what is rejected; {named}" if rejected else f"{named}, each repeatable"),
     )
+
+
+def _why_rejected(labels: Labels, record: Record | Rejected) -> str | None:
+    """Where and why a record is rejected that cannot be read or has no label of either sign; None for any other."""
+    if isinstance(record, Rejected):
+        return told(record, None)
+    try:
+        labels.of_record(object_of(record.value))
+    except RecordError as error:
+        found = Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
+        return told(found, record.value)
+    return None
 
 
 def _labels_of(labels: Labels, records: Sequence[Record | Rejected]) -> Iterator[tuple[str, Any, str]]:

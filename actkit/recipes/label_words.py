@@ -163,6 +163,16 @@ def is_grade(word: str) -> bool:
     return isfinite(number) and number not in (-1, 0, 1)
 
 
+def is_fraction(word: str) -> bool:
+    """Whether a label is a number between 0 and 1, or their negatives: a score, and no sign."""
+    return is_grade(word) and abs(float(word)) < 1
+
+
+def halves(against: bool) -> str:
+    """Rules for scores between 0 and 1, to stand after `--positive`; of what is `against` a text less is better."""
+    return "'<0.5' --negative '>=0.5'" if against else "'>=0.5' --negative '<0.5'"
+
+
 def word_of(value: Any) -> str:
     """A label as a word: True is true; 1, 1.0, a decimal 1.00 and the text "1.0", as CSV files have it, are 1."""
     if isinstance(value, bool):

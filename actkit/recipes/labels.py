@@ -17,8 +17,10 @@ from actkit.recipes.label_words import (
     YES,
     Label,
     check_apart,
+    halves,
     has_comma,
     is_against,
+    is_fraction,
     is_grade,
     named,
     numbers_of,
@@ -185,12 +187,12 @@ def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records
     if not (fields.positive or fields.negative):
         _check_minus(seen)
     labels = Labels(fields, "neutral" if "-1" in seen else "negative", numbers)
-    if not labels.given:
-        _check_names(seen)
     if labels.numbers and not labels.given:
         source = next((f"{record.source}: " for record in first if record.source), "")
         for word, name in seen.items():
             _check_signs([word], sorted(known for known in seen if seen[known] == name), name, source)
+    if not labels.given:
+        _check_names(seen)
     return labels, again
 
 
@@ -208,10 +210,11 @@ def _check_names(seen: Mapping[str, str]) -> None:
     """Raise InputError where a yes would count as positive of a field that is called `toxic` or the like."""
     yes = next((word for word, name in seen.items() if word in (*YES, "+1") and is_against(name)), None)
     if yes is not None:
+        no = next((word for word in seen if word in (*NO, "0")), "0")
         raise InputError(
             f"the field {seen[yes]} has {', '.join([*seen][:MOST_SHOWN])}, and by its name {yes} is nothing positive",
-            "say which labels count: --positive and --negative, each repeatable, such as --positive "
-            f"{next((word for word in seen if word in (*NO, '0')), '0')} --negative {yes}",
+            f"say which labels count: --positive and --negative, each repeatable, such as "
+            f"--positive {no} --negative {yes}",
         )
 
 
@@ -232,15 +235,12 @@ def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -
 
 
 def _check_signs(words: Sequence[str], seen: Sequence[str], field: str, source: str = "") -> None:
-    """Raise InputError for a number that is no sign: where there are grades from 1 to 5, 1 is the worst of them.
-
-    And where there are scores between 0 and 1, those that are just 0 or 1 are the fewest.
-    """
+    """Raise InputError for a number that is no sign: of grades from 1 to 5, 1 is the worst; few scores are just 1."""
     if any(is_grade(word) for word in words):
-        numbers = sorted((word for word in seen if NUMBER.fullmatch(word)), key=float)
-        such = f", such as --positive {numbers[-1]} --negative {numbers[0]}" if len(numbers) > 1 else ""
-        if any(is_grade(word) and abs(float(word)) < 1 for word in seen):
-            such = ", or say where they begin, such as --positive '>=0.5' --negative '<0.5'"
+        numbers = sorted((word for word in seen if NUMBER.fullmatch(word)), key=float, reverse=not is_against(field))
+        such = f", such as --positive {numbers[0]} --negative {numbers[-1]}" if len(numbers) > 1 else ""
+        if any(map(is_fraction, seen)):
+            such = f", or say where they begin, such as --positive {halves(is_against(field))}"
         doubt = "what 1 means" if SIGNS.intersection(seen) else "which labels are positive"
         raise InputError(
             f"{source}the field {field} has {', '.join(seen[:MOST_SHOWN])}, so it is not clear {doubt}",

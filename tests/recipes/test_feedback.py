@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from actkit.errors import InputError, RecordError, UsageError
+from actkit.errors import InputError, RecordError, RunError, UsageError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.class_names import ClassName
 from actkit.recipes.feedback import Feedback, Labels, parse_feedback
-from actkit.recipes.label_counts import labelled_lines, meant_in
+from actkit.recipes.label_counts import check_both, labelled_lines, meant_in
 from actkit.recipes.labels import FeedbackFields, check_labels, labels_in
 
 FIELDS = FeedbackFields()
@@ -470,3 +470,41 @@ def test_a_field_that_is_read_twice_is_counted_once() -> None:
     fields = FeedbackFields(group="label", label="label")
     found = parse_feedback({"text": "Fine.", "label": "good"}, fields, Labels(fields))
     assert found.said.read == ("text", "label") and found.group == "good"
+
+
+def test_one_sign_alone_tells_of_the_records_that_were_rejected() -> None:
+    """The other sign may be among them: how many there are stands there, and why the first one is."""
+    broken = Rejected(0, "f", 1, None, "not valid UTF-8")
+    odd = Record(2, "f", 3, {"text": "x", "label": {"value": ["pos"]}})
+    negative = Record(1, "f", 2, {"text": "x", "label": "neg"})
+    labels, _ = labels_in(iter([negative]), FIELDS)
+    with pytest.raises(RunError) as caught:
+        check_both(labels, [broken, negative, odd], "label")
+    assert "0 positive and 1 negative texts, and 2 rejected (f:1: not valid UTF-8)" in caught.value.message
+    assert caught.value.hint.startswith("iconv") and "--positive" not in caught.value.hint
+    with pytest.raises(RunError) as caught:
+        check_both(labels, [negative, odd], "label")
+    assert "1 rejected (f:3, field label: an object: --label-field names one of its fields" in caught.value.message
+    assert caught.value.hint.startswith("mend what is rejected; the labels in label are")
+    with pytest.raises(RunError) as caught:
+        check_both(labels, [negative], "label")
+    assert "rejected" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "hint"),
+    [
+        ("toxicity", (0.0, 0.62, 1.0), "--positive '<0.5' --negative '>=0.5'"),
+        ("toxicity", (0.2, 0.62), "--positive '<0.5' --negative '>=0.5'"),
+        ("quality", (0.2, 0.62), "--positive '>=0.5' --negative '<0.5'"),
+        ("toxicity", (0, 1), "--positive 0 --negative 1"),
+        ("toxicity", (1, 2, 5), "--positive 1 --negative 5"),
+        ("quality", (1, 2, 5), "--positive 5 --negative 1"),
+    ],
+)
+def test_the_hint_for_scores_is_where_they_begin_and_which_end_is_the_good_one(
+    name: str, values: tuple[float, ...], hint: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        labels_in(records([{"text": "x", name: value} for value in values]), FeedbackFields(label=name))
+    assert hint in caught.value.hint

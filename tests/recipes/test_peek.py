@@ -271,3 +271,24 @@ def test_sentences_that_repeat_are_texts_and_a_note_beside_tables_does_not_decid
         archive.writestr("README.txt", "exported on Monday")
     lines = {reading.command: reading.line for reading in look(tmp_path / "all.zip").readings if reading.kept}
     assert lines["feature-dataset"].endswith("--text-field Bewertung")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"results": [{"question_id": "q1", "variations": [{"prompt": "Why?"}, {"prompt": "How?"}]}]},
+        {"custom_id": "r-1", "answer": {"choices": [{"message": {"role": "assistant", "content": "A"}}]}},
+        {"input": {"question": "Why?", "chat_history": [{"role": "user", "content": "Hi"}]}},
+        {"data": {"question": "Why?", "context": "A long text that is asked about."}},
+        {"id": "r1", "n": 1},
+    ],
+)
+def test_no_line_reads_ids_or_one_of_several_or_what_belongs_to_a_question(
+    record: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(jsonl([record]), encoding="utf-8")
+    named = [shlex.split(reading.line)[3:] for reading in look(path).readings if reading.kept]
+    wrong = ("custom_id", "results.0", "input.chat_history", "id")
+    assert not [words for words in named if words and words[0] == "--prompt-field" and words[1].startswith(wrong)]
+    assert ["--prompt-field", "data.context"] not in named and ["--text-field", "id"] not in named

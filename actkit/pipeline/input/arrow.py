@@ -15,6 +15,8 @@ FILE = b"ARROW1"
 """How a file of Arrow's begins that can be read from its end; a stream, as `datasets` caches them, has no mark."""
 SAVED = ("state.json", "dataset_dict.json")
 """By which of its files a folder is known to be one that `Dataset.save_to_disk` wrote, or `DatasetDict`'s."""
+METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+"""Files in which `datasets` says what lies beside them: no records."""
 
 
 def read_arrow(path: str, _read: ReadSpec) -> Records:

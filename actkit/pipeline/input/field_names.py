@@ -9,6 +9,8 @@ MOST = 200
 """Paths of one record: an object may have a key for each of a million words."""
 WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
 """Names of who speaks and of what is said, in any form of a message."""
+TYPED = ("human", "ai", "system", "tool")
+"""Speakers that are a message's `type`, beside its `content` or beside `data` with it (LangChain)."""
 KNOWN = frozenset(
     (
         "text content document story body sentence sentences review comment title passage input output target source "
@@ -24,7 +26,28 @@ KNOWN = frozenset(
 
 def is_message(value: Any) -> bool:
     """Whether an object is a message of a conversation."""
-    return isinstance(value, Mapping) and all(value.keys() & names for names in (WHO, WHAT))
+    return isinstance(value, Mapping) and (all(value.keys() & names for names in (WHO, WHAT)) or is_typed(value))
+
+
+def is_typed(value: Mapping[Any, Any]) -> bool:
+    """Whether an object is a message as LangChain writes it: `type` and `content`, or these within `data`."""
+    held = value.get("data", value)
+    return value.get("type") in TYPED and isinstance(held, Mapping) and "content" in held
+
+
+def with_role(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message of LangChain with `role`, and with calls of tools as OpenAI writes them; any other as it is."""
+    if not is_typed(message) or any(message.get(name) is not None for name in WHO):
+        return message
+    held = message.get("data", message)
+    calls = [_call(call) for call in held.get("tool_calls") or ()]
+    return {**held, "role": message["type"], **({"tool_calls": calls} if calls else {})}
+
+
+def _call(call: Any) -> Any:
+    if not isinstance(call, Mapping) or "args" not in call:
+        return call
+    return {"type": "function", "id": call.get("id"), "function": {"name": call.get("name"), "arguments": call["args"]}}
 
 
 def are_messages(value: Any) -> bool:

@@ -1,6 +1,8 @@
 """Lines of text, and JSONL: one record a line."""
 
+import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -84,12 +86,19 @@ def as_json(lines: Records) -> Records:
         try:
             value, fault = values.whole(line.value)
         except (ValueError, RecursionError) as error:
-            printed = line.value.lstrip().startswith("{'")
-            value, fault = (
-                None,
-                "not JSON, but an object that Python printed" if printed else f"not JSON: {short(error)}",
-            )
+            value, fault = None, f"not JSON{_why_not(line.value) or f': {short(error)}'}"
         yield checked(Record(line.record_id, line.source, line.line, value), fault)
+
+
+def _why_not(line: str) -> str | None:
+    """What a line is that is nearly JSON; None for any other."""
+    if line.lstrip().startswith("{'"):
+        return ", but an object that Python printed"
+    text, comma = line.rstrip(), ","
+    with suppress(ValueError, RecursionError):
+        json.loads(text.removesuffix(comma))
+        return ": a comma after the value" if text.endswith(comma) else None
+    return None
 
 
 def checked(record: Record, fault: str | None) -> Record | Rejected:

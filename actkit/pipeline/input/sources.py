@@ -13,7 +13,7 @@ from typing import Any
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input import zip_members
-from actkit.pipeline.input.arrow import is_saved
+from actkit.pipeline.input.arrow import METADATA, is_saved
 from actkit.pipeline.input.files import STDIN, check_name, shown
 from actkit.pipeline.input.formats import SUFFIXES, format_of
 from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
@@ -161,11 +161,13 @@ def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> InputS
 def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> InputSource:
     """The files of a folder or an archive that can be read; where their names say splits, those of one."""
     known = [name for name in names if format_of(name) is not None]
-    records = [name for name in known if format_of(name) != "text"]
+    tables = [name for name in known if Path(name).name not in METADATA]
+    records = [name for name in tables if format_of(name) != "text"]
     if not known:
-        some = ", ".join(Path(name).name for name in names[:LISTED])
-        raise InputError(f"{where}: no file that can be read{f' (it has {some})' if some else ''}", _formats())
-    chosen = known if with_texts or not records else records
+        some = f" (it has {', '.join(Path(name).name for name in names[:LISTED])})" if names else ""
+        ends = f"files end in {', '.join(SUFFIXES)}, plain or compressed"
+        raise InputError(f"{where}: no file that can be read{some}", ends)
+    chosen = (tables or known) if with_texts or not records else records
     splits = {name: _split_of(name.removeprefix(where)) for name in chosen}
     there = sorted({name for name in splits.values() if name is not None})
     if len(there) > 1 and None not in splits.values():
@@ -195,7 +197,8 @@ def _glob(where: str) -> InputSource:
         return _missing(where)
     if not once:
         raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
-    return InputSource(tuple(sorted(once.values())))
+    tables = [name for name in once.values() if Path(name).name not in METADATA] or once.values()
+    return InputSource(tuple(sorted(tables)), left=tuple({*once.values()} - {*tables}))
 
 
 def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
@@ -244,7 +247,3 @@ def _missing(where: str) -> InputSource:
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
-
-
-def _formats() -> str:
-    return f"files end in {', '.join(SUFFIXES)}, plain or compressed"

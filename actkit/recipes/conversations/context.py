@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ from actkit.recipes.conversations.unread import stands_in
 
 OWN = ("tokenize", "add_generation_prompt", "conversation", "tools", "return_dict", "return_tensors")
 """Options of the chat template that are not a record's to say."""
+Until = Callable[[Sequence[Message], int], int]
+"""Messages, and how many there are up to the question that they repeat → how many of them are read."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ class Context:
         return self.asked if self.system is None else ({"role": "system", "content": self.system}, *self.asked)
 
 
-def read_context(fields: Fields, prompt: str | None = None, listed: bool = True) -> Context:
+def read_context(fields: Fields, prompt: str | None = None, listed: bool = True, until: Until | None = None) -> Context:
     """The context in a record's fields. `prompt` is where the question stands, if not under one of the usual names.
 
     Without a question, messages are the context, unless they are not `listed` as such; without those it is empty.
+    Messages that repeat the question are read as far as it, or `until` where the conversation ends.
     Raises RecordError, with the field.
     """
     path = fields.names.prompt or prompt or fields.first([name for name in PROMPT if name not in fields.read])
@@ -79,23 +82,49 @@ def read_context(fields: Fields, prompt: str | None = None, listed: bool = True)
         raise RecordError(path, "missing" if fields.take(path) is None else "empty")
     said = text_or_messages(fields.take(path), path)
     asked = _asked(fields, said, path) if isinstance(said, str) else Context(said)
-    if isinstance(said, str) and messages is not None:
-        before = _up_to(fields, messages, said)
-        asked = asked if before is None else Context(before, plain=said if len(before) == 1 else None)
+    if messages is not None:
+        found = _repeating(fields, messages, asked.asked, until)
+        more = found is not None and len(found) > len(asked.asked)
+        asked = Context(found, after_colon=asked.after_colon) if found is not None and more else asked
     return _with_more(fields, asked, path)
 
 
-def _up_to(fields: Fields, name: str, question: str) -> tuple[Message, ...] | None:
-    """The messages of a field as far as the question, which one of them repeats; None where none does."""
+def whole_beside(fields: Fields, answer: str | None) -> Until | None:
+    """The end of a conversation that goes on after its prompt, which has a field too: ultrachat_200k, Inspect's logs.
+
+    Where an `answer` has a field of its own, it is what stands before that, or it ends with a question; else it goes no
+    further than the prompt. A prompt that was named is wanted alone.
+    """
+    if fields.names.prompt is not None:
+        return None
+    value = fields.value.get(answer) if answer is not None and fields.has(answer) else None
+    last = value.strip() if isinstance(value, str) else None
+
+    def until(messages: Sequence[Message], asked: int) -> int:
+        if value is None or messages[-1]["role"] == "user":
+            return len(messages)
+        return max(asked, len(messages) - 1) if messages[-1]["content"].strip() == last else asked
+
+    return until
+
+
+def _repeating(fields: Fields, name: str, asked: Sequence[Message], until: Until | None) -> tuple[Message, ...] | None:
+    """The messages of a field that repeats the question, as far as it or further; None where it does not repeat it."""
     try:
         messages = parse_messages(fields.value[name], name)
     except RecordError:
         return None
-    at = [index for index, message in enumerate(messages, 1) if message["content"].strip() == question.strip()]
-    if not at or messages[at[-1] - 1]["role"] != "user":
+    wanted, there = list(map(_said, asked)), list(map(_said, messages))
+    ends = (end for end in range(len(there), len(wanted) - 1, -1) if there[end - len(wanted) : end] == wanted)
+    end = next(ends, None)
+    if end is None:
         return None
     fields.take(name)
-    return messages[: at[-1]]
+    return messages[: end if until is None else until(messages, end)]
+
+
+def _said(message: Message) -> tuple[str, str]:
+    return message["role"], message["content"].strip()
 
 
 def _asked(fields: Fields, said: str, path: str) -> Context:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.pipeline.input.field_names import WHAT, WHO, is_message
+from actkit.pipeline.input.field_names import WHAT, WHO, is_message, is_typed, with_role
 
 Message = Mapping[str, Any]
 """`role` and `content`, both text; calls of tools as they were given."""
@@ -40,15 +40,13 @@ TURNS = (
 WRAPPED = ("messages", "conversations", "conversation")
 """Fields under which an object may hold its messages."""
 PRINTED = re.compile(
-    r"""\s*[\[(]?\s*(?:array\()?\s*[\[(]?\s*\{\s*'(?:role|from|speaker|content|value|text|utterance)'\s*:"""
+    r"""\s*[\[(]?\s*(?:array\()?\s*[\[(]?\s*\{\s*'(?:role|from|speaker|type|content|value|text|utterance)'\s*:"""
 )
 JSON_LIST = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
 PRINTED_LIST = (
     "{} holds a Python list that was printed, not messages: write the column as JSON, by json.dumps or "
     "DataFrame.to_json(orient='records', lines=True)"
 )
-
-
 LOST = "this part of a message is not read, and would be lost"
 
 
@@ -72,7 +70,7 @@ def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
         return text_or_messages(within, f"{field}.{inner}")
     if not isinstance(value, (Mapping, list, tuple)):
         raise RecordError(field, f"not text or messages but {kind_of(value)}")
-    return parse_messages(value, field)
+    return text_of(value, field) if _are_parts(value) else parse_messages(value, field)
 
 
 def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
@@ -111,7 +109,7 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
 
 def is_turn(value: Any) -> bool:
     """Whether an object is what somebody says in a conversation: a message whose speaker has the name of a role."""
-    speaker = _first_of(value, WHO) if is_message(value) else None
+    speaker = _first_of(value, (*WHO, "type")) if is_message(value) else None
     return isinstance(speaker, str) and speaker.strip().lower() in (*ROLES, *CALLERS)
 
 
@@ -159,6 +157,7 @@ def kind_of(value: Any) -> str:
 
 
 def _message(message: Mapping[str, Any], place: str) -> Message:
+    message = with_role(message)
     check_read(message, place)
     role = _first_of(message, WHO)
     name = role.strip().lower() if isinstance(role, str) else None
@@ -228,9 +227,14 @@ def _is_message(value: Mapping[str, Any]) -> bool:
     who, said = _first_of(value, WHO), _first_of(value, WHAT)
     if isinstance(who, (list, tuple)):
         return False
-    return any(name in value for name in WHO) and (
-        said is not None or any(name in value for name in (*WHAT, "tool_calls"))
-    )
+    has_text = said is not None or any(name in value for name in (*WHAT, "tool_calls"))
+    return (any(name in value for name in WHO) and has_text) or is_typed(value)
+
+
+def _are_parts(value: Any) -> bool:
+    """Whether a list is the parts of one text, as the content of a message has them (OpenAI, Anthropic)."""
+    objects = isinstance(value, (list, tuple)) and bool(value) and all(isinstance(part, Mapping) for part in value)
+    return objects and all(isinstance(part.get("type"), str) and not _is_message(part) for part in value)
 
 
 def _lists_of(value: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from actkit.errors import RecordError
 from actkit.pipeline.input.field_names import WHAT, WHO
 from actkit.recipes.conversations.answers import Answer
-from actkit.recipes.conversations.context import Context, read_context
+from actkit.recipes.conversations.context import Context, read_context, whole_beside
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.messages import Message, is_turn, parse_messages, text_or_messages
@@ -96,7 +96,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
         if path is None:
             empty = next((name for name in (*PROMPTS, *MESSAGES) if name in fields.value), None)
             raise RecordError(empty, "empty" if empty else f"no field {' or '.join((*PROMPTS[:5], *MESSAGES[:2]))}")
-        found = read_context(fields, path)
+        found = read_context(fields, path, until=whole_beside(fields, response))
     answer = None
     if response is not None and response not in fields.read and fields.has(response):
         answer = text_or_messages(fields.take(response), response)

@@ -1,19 +1,22 @@
 """Describe the columns of some records: types, examples, labels with their counts, roles of messages."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actkit.pipeline.input.class_names import ClassName
-from actkit.pipeline.input.field_names import WHAT, WHO, are_messages, is_message, leaves
+from actkit.pipeline.input.field_names import WHAT, WHO, are_messages, is_message, leaves, with_role
 
 EXAMPLES = 2
 LONGEST = 60
 """Characters of an example."""
 MOST_LABELS = 12
 """Values that a column of labels may have."""
+IDS = re.compile(r"(?:^|[._]|(?<=[a-z]))(?:[ug]u)?(?:id|Id|ID|type)$")
+"""Names of columns that number or sort records."""
 KINDS = {
     "str": "text",
     "ClassName": "class",
@@ -103,6 +106,7 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
     while stack:
         value = stack.pop()
         if isinstance(value, Mapping):
+            value = with_role(value)
             role = next((value[name] for name in WHO if name in value), None)
             if isinstance(role, str) and any(name in value for name in WHAT):
                 counts[role] += 1
@@ -113,8 +117,12 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
 
 
 def texts_first(columns: Iterable[FileColumn]) -> list[str]:
-    """Names of the columns of conversations and of text, that with the longest texts first, what may be ids last."""
+    """Names of the columns of conversations and of text, that with the longest texts first, what may be ids last.
+
+    What is called an id or a type, and has names alone, is none of them.
+    """
     texts = [column for column in columns if column.conversations or column.has_texts]
+    texts = [column for column in texts if not (column.is_names and IDS.search(column.name))]
     texts.sort(key=lambda column: (column.is_names, -column.conversations, -column.characters))
     return [column.name for column in texts]
 

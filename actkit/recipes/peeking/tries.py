@@ -8,13 +8,16 @@ from typing import Any
 from actkit.config import ReadSpec
 from actkit.pipeline.recipe import Recipe
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
-from actkit.recipes.conversations.fields import ContextFields, PairFields
+from actkit.recipes.conversations.fields import ContextFields, PairFields, lookup
+from actkit.recipes.conversations.names import MESSAGES, QUESTION
 from actkit.recipes.peeking.columns import FileColumn, texts_first
 from actkit.recipes.peeking.labels import label_options
 from actkit.recipes.runner import Ingredients
 
 ANSWERS = re.compile(r"repl|respon|answer|output|completion|choices", re.IGNORECASE)
 """Paths of what may answer what another field asks."""
+FIRST = re.compile(r"\.0(?=\.|$)")
+"""The first of a list, in a path."""
 USUAL = "response"
 """The field that is an answer without being named."""
 
@@ -71,12 +74,25 @@ def tries_of(
     feedback = [(reward_detect.RewardDetectSpec(path, own, **read_so), named) for named, own in labelled]
     yield "reward-detect", [attempt(reward_detect, spec, options) for spec, options in feedback]
     ids = {column.name for column in columns if column.is_names}
-    ways = list(_asked(texts, [name for name in texts if ANSWERS.search(name) and name not in ids]))
+    texts = [name for name in texts if not _is_of_several(name, values)]
+    ways = list(_asked(_questions(texts), [name for name in texts if ANSWERS.search(name) and name not in ids]))
     prompts = [capture.CaptureSpec(path=path, **way.fields, **read_so) for way in ways]
     yield "capture", [attempt(capture, spec, way.options) for spec, way in zip(prompts, ways, strict=True)]
     samples = [sae_extract.SaeExtractSpec(path, **way.fields, **read_so) for way in ways]
     yield "sae-extract", [attempt(sae_extract, spec, way.options) for spec, way in zip(samples, ways, strict=True)]
     yield "feature-dataset", [of_corpus(name) for name in (None, *texts)]
+
+
+def _is_of_several(path: str, values: Sequence[Any]) -> bool:
+    """Whether a path is to the first of several objects in a list: the others would not be read."""
+    parents = [path[: found.start()] for found in FIRST.finditer(path)]
+    lists = (lookup(value, parent) for parent in parents for value in values)
+    return any(isinstance(held, list) and len(held) > 1 for held in lists)
+
+
+def _questions(texts: Sequence[str]) -> Sequence[str]:
+    """Columns that are called as questions and conversations are; where there are none, all."""
+    return [name for name in texts if name.rpartition(".")[2] in (*QUESTION, *MESSAGES)] or texts
 
 
 def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:

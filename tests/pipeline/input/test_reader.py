@@ -22,10 +22,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input import json_stream
-from actkit.pipeline.input.reader import look_ahead, read_records
+from actkit.pipeline.input.reader import left_of, look_ahead, read_records
 
 
 def write(folder: Path, name: str, data: str | bytes) -> str:
@@ -667,3 +668,21 @@ def test_looking_ahead_holds_few_long_records_and_loses_none() -> None:
     assert [record.record_id for record in records] == list(range(9))
     first, records, are_all = look_ahead(iter(list(long())[:2]), 5)
     assert len(first) == 2 and are_all and len(list(records)) == 2
+
+
+def test_a_comma_at_the_end_of_each_line_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.ndjson", '{"a": 1}, \n{"a": 2},\n{"a": 3}\n{"a": 4} x\n{"a": 5,\n')
+    assert [reason for *_, reason in bad(path)][:2] == ["not JSON: a comma after the value"] * 2
+    assert not any("comma after" in reason for *_, reason in bad(path)[2:])
+    assert [record.value for record in read_records(path) if isinstance(record, Record)] == [{"a": 3}]
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.json*"])
+def test_what_datasets_says_of_a_data_set_is_none_of_its_records(tmp_path: Path, pattern: str) -> None:
+    for name in ("dataset_info.json", "dataset_infos.json", "a.jsonl"):
+        write(tmp_path, name, '{"a": 1}\n')
+    write(tmp_path, "b.txt" if pattern else "README.md", "no record\n")
+    where = f"{tmp_path}{pattern}"
+    assert [Path(record.source).name for record in read_records(where)] == ["a.jsonl"]
+    assert "dataset_info.json" in left_of(where, ReadSpec())["files_left"]
+    assert len(list(read_records(f"{tmp_path}/dataset_info.json"))) == 1

@@ -129,9 +129,9 @@ def test_context_that_is_not_read_rejects_its_record_unless_it_is_meant(reader: 
 @every_reader
 def test_a_repetition_is_no_loss(reader: str) -> None:
     record = {"prompt": Q, "question": f" {Q}\n", "messages": [USER, BOT], "conversation": [{"input": Q, "output": A}]}
-    assert READERS[reader](record if reader != "prompt" else {**record, "conversation": None}, FieldNames())[0] == (
-        USER,
-    )
+    assert READERS[reader](
+        record if reader != "prompt" else {**record, "messages": [USER], "conversation": None}, FieldNames()
+    )[0] == (USER,)
 
 
 def test_another_answer_at_the_end_of_messages_stands_before_nothing() -> None:
@@ -345,3 +345,63 @@ def test_json_of_nothing_is_a_text_where_texts_stand_and_nothing_where_lists_do(
     assert [message["content"] for message in answered.messages] == [text, text]
     pair = read_pair({"prompt": text, "chosen": text, "rejected": "An onion."}, PairsSpec(names=FieldNames()))
     assert pair.chosen[-1]["content"] == text and pair.chosen[0]["content"] == text
+
+
+MORE = ({"role": "user", "content": "Another."}, {"role": "assistant", "content": "A pear."})
+
+
+@pytest.mark.parametrize(
+    ("record", "read"),
+    [
+        ({"prompt": Q, "prompt_id": "1", "messages": [USER, BOT, *MORE]}, (USER, BOT, *MORE)),  # ultrachat_200k
+        ({"input": Q, "messages": [{"role": "system", "content": "Be brief."}, USER, BOT]}, None),  # Inspect's logs
+        ({"prompt": [USER], "messages": [USER, BOT]}, (USER, BOT)),
+        ({"prompt": Q, "messages": json.dumps([USER, BOT])}, (USER, BOT)),
+        ({"prompt": Q, "messages": [USER, BOT, *MORE], "response": "A pear."}, (USER, BOT, *MORE)),
+        ({"prompt": Q, "messages": [USER, BOT, MORE[0]], "response": "A pear."}, (USER, BOT, *MORE)),
+        ({"prompt": Q, "messages": [USER, BOT], "response": "A fig."}, (USER, {**BOT, "content": "A fig."})),
+        ({"prompt": "Another.", "messages": [USER, BOT, MORE[0]], "response": "A pear."}, (USER, BOT, *MORE)),
+        ({"prompt": Q, "messages": [USER, USER, BOT]}, (USER, USER, BOT)),
+    ],
+)
+def test_a_conversation_beside_its_own_prompt_is_read_to_its_end(record: dict[str, Any], read: Any) -> None:
+    found = read_prompt(record, FieldNames(), "response")
+    assert found.messages == (read or tuple(record["messages"])) and "messages" in found.read
+    alone = read_prompt({"messages": list(found.messages)}, FieldNames(), "response")
+    assert found.messages == alone.messages and found.answered
+    assert found.plain == (None if len(found.messages) > 2 or "response" not in record else (Q, "A fig."))
+
+
+def test_a_prompt_that_is_named_is_read_alone() -> None:
+    """With what stands before it, and without what comes after: that was not asked for."""
+    later = {"prompt": MORE[0]["content"], "messages": [USER, BOT, *MORE]}
+    assert read_prompt(later, FieldNames("prompt")).messages == (USER, BOT, MORE[0])
+    first = read_prompt({"prompt": Q, "messages": [USER, BOT]}, FieldNames("prompt"))
+    assert (first.messages, first.plain) == ((USER,), (Q, None))
+
+
+def test_instructions_that_messages_repeat_without_their_input_keep_the_input() -> None:
+    record = {"instruction": "Sum up.", "input": "A long text.", "messages": [{"role": "user", "content": "Sum up."}]}
+    assert read_prompt(record, FieldNames()).messages == ({"role": "user", "content": "Sum up.\nA long text."},)
+
+
+def test_speakers_that_are_a_messages_type() -> None:
+    said = [{"type": "system", "content": "Be brief."}, {"type": "human", "content": Q}, {"type": "ai", "content": A}]
+    read = ({"role": "system", "content": "Be brief."}, USER, BOT)
+    assert parse_messages(said, "messages") == read
+    assert parse_messages([{"type": one["type"], "data": one} for one in said], "messages") == read
+    assert text_or_messages(json.dumps(said), "messages") == read
+    calls = [{"name": "look_up", "args": {"word": "plum"}, "id": "c1", "type": "tool_call"}]
+    (called,) = parse_messages([{"type": "ai", "content": "", "tool_calls": calls}], "messages")
+    assert called["tool_calls"][0]["function"] == {"name": "look_up", "arguments": {"word": "plum"}}
+
+
+def test_an_answer_of_blocks_is_their_text() -> None:
+    blocks = [{"type": "text", "text": "A "}, {"type": "text", "text": "plum."}]
+    assert text_or_messages(blocks, "response.content") == A
+    found = read_prompt({"prompt": Q, "response": {"content": blocks}}, FieldNames(), "response.content")
+    assert found.messages == (USER, BOT)
+    with pytest.raises(RecordError, match="a part that is no text but 'thinking'"):
+        text_or_messages([{"type": "thinking", "thinking": "Hm."}, *blocks], "response.content")
+    with pytest.raises(RecordError, match="a part that is no text but 'tool_use'"):
+        text_or_messages([{"type": "tool_use", "name": "look_up", "input": {}}], "response.content")
