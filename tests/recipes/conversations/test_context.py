@@ -389,7 +389,7 @@ def test_speakers_that_are_a_messages_type() -> None:
     said = [{"type": "system", "content": "Be brief."}, {"type": "human", "content": Q}, {"type": "ai", "content": A}]
     read = ({"role": "system", "content": "Be brief."}, USER, BOT)
     assert parse_messages(said, "messages") == read
-    assert parse_messages([{"type": one["type"], "data": one} for one in said], "messages") == read
+    assert parse_messages([{"type": message["type"], "data": message} for message in said], "messages") == read
     assert text_or_messages(json.dumps(said), "messages") == read
     calls = [{"name": "look_up", "args": {"word": "plum"}, "id": "c1", "type": "tool_call"}]
     (called,) = parse_messages([{"type": "ai", "content": "", "tool_calls": calls}], "messages")
