@@ -90,15 +90,18 @@ class Retokenizer:
             what = self.misspelled(fits[0].part(own, n), sequence.spelled.slice(own), own)
             seen.count(what is None, f"{sequence.place}: {what}")
 
-    def misspelled(self, again: Tokens, stored: pa.Table, at: int = 0) -> str | None:
-        """What is wrong with the first token whose name, characters or kind are others; None where all are right."""
+    def misspelled(self, again: Tokens, stored: pa.Table, at: int = 0, before: int = 0) -> str | None:
+        """What is wrong with the first token whose name, characters or kind are others; None where all are right.
+
+        `before` is how many characters stand before the text that was tokenized again.
+        """
         if not self.spells:
             return None
         tokenizer: Any = self.tokenizer
         distinct, which = np.unique(again.ids, return_inverse=True)
         names = np.array(tokenizer.batch_decode([[number] for number in distinct.tolist()]), dtype=object)
         special = are_among(again.ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
-        right = (names[which], again.start, again.end, special)
+        right = (names[which], again.start + before, again.end + before, special)
         for name, values in zip(SPELLED, right, strict=True):
             old = stored[name].to_numpy()
             apart = np.flatnonzero(old != values)
@@ -163,7 +166,9 @@ def _check_document(
     ids = np.concatenate([chunk.token_ids[begin is not None :] for chunk in found])
     again = how.tokens(text_of([chunk.row for chunk in found]), "never")
     if np.array_equal(again.ids, ids):
-        says = how.misspelled(again, pa.concat_tables([chunk.spelled.slice(begin is not None) for chunk in found]))
+        stored = pa.concat_tables([chunk.spelled.slice(begin is not None) for chunk in found])
+        # A BOS that the text begins with is its first chunk's.
+        says = how.misspelled(again, stored, before=found[0].row["char_offset"])
     else:
         says = difference(again.ids, ids)
     for chunk in found:
