@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actkit.analysis.feature_tests.sample import left_of_length
+from actkit.analysis.feature_tests.labelled import left_of_length
 from actkit.runs.reader import table_of
 
 COLUMNS = {

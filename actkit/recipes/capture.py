@@ -21,8 +21,7 @@ from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.lines import as_json, spread
 from actkit.pipeline.input.reader import left_of, look_ahead, read_records, records_about
 from actkit.pipeline.input.records import Records
-from actkit.pipeline.recipe import Finished, Prepared, Recipe
-from actkit.pipeline.rules import Rules
+from actkit.pipeline.recipe import Finished, Prepared, Recipe, Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.messages import is_turn

@@ -23,11 +23,10 @@ from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
 from actkit.pipeline.input.reader import left_of, records_about
-from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.recipe import Finished, Pooling, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
-from actkit.pipeline.rules import Pooling, Rules
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template, concepts
 from actkit.recipes.contrast_shapes import STATEMENTS

@@ -20,8 +20,7 @@ from actkit.config import ExportFormat, PairPositions, ReadSpec, TokenSpec
 from actkit.errors import RecordError
 from actkit.pipeline.data import Ints, Record, TokenSequence
 from actkit.pipeline.input.reader import left_of, records_about
-from actkit.pipeline.recipe import Finished, Prepared, Recipe
-from actkit.pipeline.rules import Rules
+from actkit.pipeline.recipe import Finished, Prepared, Recipe, Rules
 from actkit.pipeline.tokens.tokenize import divergence
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.pair_records import pairs_in

@@ -28,12 +28,11 @@ from actkit.pipeline.input.corpus import find_corpus, is_document, read_document
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.reader import about_file
 from actkit.pipeline.input.sources import InputSource, opened
-from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.recipe import Finished, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored
 from actkit.pipeline.resume.session import is_complete
-from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import chunks, chunks_of_text
 from actkit.pipeline.tokens.tokenize import leading_bos
 from actkit.recipes.conversations.fields import ContextFields

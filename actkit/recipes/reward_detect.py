@@ -18,11 +18,10 @@ from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
 from actkit.pipeline.input.reader import left_of, look_ahead, read_records, records_about
 from actkit.pipeline.input.records import Records
-from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.recipe import Finished, Pooling, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
-from actkit.pipeline.rules import Pooling, Rules
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers, one_a_pair

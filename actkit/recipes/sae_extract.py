@@ -19,10 +19,9 @@ from actkit.export.merged_json import document_of, variations
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.input.reader import left_of, read_records, records_about
 from actkit.pipeline.input.records import Records
-from actkit.pipeline.recipe import Finished, Prepared, Recipe
+from actkit.pipeline.recipe import Finished, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
 from actkit.pipeline.reducers.table_sizes import features_stored
-from actkit.pipeline.rules import Rules
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.fields import ContextFields, is_empty, names_of, object_of

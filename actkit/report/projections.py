@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from actkit.plots.concept.projected import chosen
+from actkit.plots.concept.sides import chosen
 from actkit.plots.dpo.pair_vectors import differences_at, halves, layer_of
 from actkit.plots.picture import LackingError, Pick
 from actkit.runs.part import read_part

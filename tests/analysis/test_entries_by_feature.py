@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from actkit.analysis import entries_by_feature as module
-from actkit.analysis import feature_tally, ranges_of_chunks, tokens_at_random
-from actkit.analysis.entries_by_feature import EntriesByFeature
+from actkit.analysis import entries_by_feature, feature_tally, ranges_of_chunks
+from actkit.analysis.entries_by_feature import EntriesByFeature, TokensAtRandom, priority_of
 from actkit.analysis.feature_stats import feature_stats
 from actkit.analysis.feature_tally import tally
-from actkit.analysis.tokens_at_random import TokensAtRandom, priority_of
 from actkit.errors import RunError
 from tests.benchmarks.statistics import SAE, made_up
 
@@ -122,8 +121,8 @@ def test_tokens_at_random_are_those_of_all_at_once(
     per_token: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How many will be looked at is known at the end; what comes first is not missing then."""
-    monkeypatch.setattr(tokens_at_random, "CO_TOKENS", 40)
-    monkeypatch.setattr(tokens_at_random, "CO_PAIRS", 2500)
+    monkeypatch.setattr(entries_by_feature, "CO_TOKENS", 40)
+    monkeypatch.setattr(entries_by_feature, "CO_PAIRS", 2500)
     positions, n = np.arange(1800), 1800
     lengths = np.where(positions < 300, 3 * per_token, per_token)
     ids = np.arange(lengths.sum(), dtype=np.int32)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import actkit
-from actkit.pipeline.rules import Pooling, Rules
+from actkit.pipeline.recipe import Pooling, Rules
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.runner import Ingredients
 

@@ -9,10 +9,9 @@ import pytest
 
 from actkit.pipeline.data import Encoding, Record, Rejected, TokenSequence
 from actkit.pipeline.dry_run.tally import PlannedTable, ShardTally
-from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.recipe import Recipe, Rules
 from actkit.pipeline.record_tables import tokens_table
 from actkit.pipeline.reducers.table_sizes import TableSize
-from actkit.pipeline.rules import Rules
 from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 from actkit.runs.writer import RunDirectory

@@ -12,12 +12,19 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from actkit.plots import sae_extract, steer
-from actkit.plots.capture.cosines import neighbours, similarity
-from actkit.plots.capture.sizes import POSITIONS, coordinates, kind_of, layers, norms, rows_of_first_kind
+from actkit.plots.capture import (
+    POSITIONS,
+    coordinates,
+    kind_of,
+    layers,
+    neighbours,
+    norms,
+    rows_of_first_kind,
+    similarity,
+)
 from actkit.plots.concept.directions import directions
 from actkit.plots.concept.directions import layers as scores_by_layer
-from actkit.plots.concept.projected import chosen, interval, projected
-from actkit.plots.concept.sides import length, pairs, projections
+from actkit.plots.concept.sides import chosen, interval, length, pairs, projected, projections
 from actkit.plots.dpo import distances
 from actkit.plots.dpo.pair_vectors import differences_at, layer_of
 from actkit.plots.dpo.projections import drift, pair, pca

@@ -23,8 +23,8 @@ from actkit.cli.screen.ranking import show_ranking
 from actkit.errors import ActkitError, UsageError
 from actkit.plots import dpo
 from actkit.plots import pictures as saving
-from actkit.plots.concept import projected as projected_module
-from actkit.plots.feature_dataset.token_search import features_of_token
+from actkit.plots.concept import sides as projected_module
+from actkit.plots.feature_dataset.all_features import features_of_token
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import OF_COMMAND, draw, drawn, pictures_of, save
 from actkit.plots.style import DARK, label, themed, titled

@@ -17,9 +17,8 @@ from actkit.analysis.columns import Columns
 from actkit.analysis.feature_tests import feature_scores as feature_scores_module
 from actkit.analysis.feature_tests.block_statistics import class_means
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings
-from actkit.analysis.feature_tests.labelled import Texts, hold_out, read_texts
+from actkit.analysis.feature_tests.labelled import Texts, hold_out, left_of_length, length_only, read_texts
 from actkit.analysis.feature_tests.ranking import ranked
-from actkit.analysis.feature_tests.sample import left_of_length, length_only
 from actkit.analysis.length import length_strata
 from actkit.cli.app import main
 from actkit.config import ModelSpec, OutputSpec, SaeSpec

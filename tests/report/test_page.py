@@ -110,7 +110,7 @@ def test_a_feature_is_found_opened_hovered_and_followed(
 def test_search_finds_a_tokens_features_with_recall_and_precision(
     pages: Mapping[str, Path], six_runs: Mapping[str, Path], browser: Any
 ) -> None:
-    from actkit.plots.feature_dataset.token_search import features_of_token
+    from actkit.plots.feature_dataset.all_features import features_of_token
 
     run = open_run(six_runs["feature-dataset"])
     found = features_of_token(run, run.facts["saes"][0]["name"], " king")

@@ -9,7 +9,7 @@ import torch
 
 from actkit.backends.saes.sae import Sae
 from actkit.hooks import HookPoint
-from actkit.pipeline.rules import Pooling
+from actkit.pipeline.recipe import Pooling
 from actkit.schemas import arrow_schema
 from actkit.verify.recompute.differences import Features, Tolerance, Vectors, relative, tolerance
 from actkit.verify.recompute.features import Cut, compare_token, flips

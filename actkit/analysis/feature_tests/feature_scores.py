@@ -18,10 +18,20 @@ import pyarrow as pa
 
 from actkit.analysis.feature_tests.block_statistics import BlockStatistics
 from actkit.analysis.feature_tests.column_file import ColumnFile, pooled_columns
-from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, divided, hold_out, read_texts, without_twins
+from actkit.analysis.feature_tests.labelled import (
+    Bools,
+    Floats,
+    Texts,
+    about_texts,
+    divided,
+    hold_out,
+    left_of_length,
+    length_only,
+    read_texts,
+    without_twins,
+)
 from actkit.analysis.feature_tests.probes import dense_probe, feature_probes
 from actkit.analysis.feature_tests.ranking import finished, ranked
-from actkit.analysis.feature_tests.sample import about_texts, left_of_length, length_only
 from actkit.analysis.permutation.design import design_of
 from actkit.analysis.permutation.p_values import Exchange
 from actkit.analysis.split_column import with_split

@@ -1,6 +1,7 @@
 """The labelled texts of a run: their signs, their groups, and which are held out."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.analysis.digests import codes_of, digests_of
+from actkit.analysis.length import LEFT, LengthCheck
 from actkit.analysis.split_column import HELD_OUT
 from actkit.runs.part import schema_of_part
 from actkit.runs.reader import Ints, part_of, parts
@@ -163,3 +165,54 @@ def without_twins(texts: Texts, held: Bools | None) -> tuple[Texts, Bools | None
     if not twin.any():
         return texts, held
     return texts.where(~twin), held[~twin]
+
+
+def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any]:
+    """Count the texts of each label and part; `texts` are `every` one but those no evidence comes from."""
+    discovery = texts if held is None else texts.where(~held)
+
+    def counted(some: Texts) -> dict[str, int]:
+        return {"positive": int(some.positive.sum()), "negative": int((~some.positive).sum())}
+
+    return {
+        **counted(every),
+        "neutral": every.n_neutral,
+        "groups": len(np.unique(every.groups)) if every.grouped else None,
+        "repeated": every.repeated,
+        "discovery": counted(discovery),
+        "held_out": None if held is None else counted(texts.where(held)),
+        "also_in_discovery": len(every.positive) - len(texts.positive),
+    }
+
+
+def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str, Any]:
+    """The AUROC of the number of tokens alone.
+
+    In all texts, in the held-out ones, and in the strata of length of the discovery part: what `auroc_length_adjusted`
+    leaves of it.
+    """
+    every, own = _check(texts), _check(discovery)
+    within = own.adjusted(discovery.lengths.astype(np.float64))
+    found: dict[str, Any] = {"all": asdict(every.only), "within_strata": None if np.isnan(within) else within}
+    if held is not None:
+        found["held_out"] = asdict(_check(texts.where(held)).only)
+    return found
+
+
+def left_of_length(found: Mapping[str, Any]) -> float:
+    """The distance from 0.5 of the AUROC of length among texts of about equal length.
+
+    It matters where length tells labels apart at all.
+
+    Zero where that is no more than `LEFT`; 0.5, which nothing is beyond, where no text of one label is about as long as
+    one of the other. `found` is what `length_only` gives.
+    """
+    every, within = found["all"], found["within_strata"]
+    if every["low"] <= 0.5 <= every["high"]:
+        return 0.0
+    off = 0.5 if within is None else abs(float(within) - 0.5)
+    return off if off > LEFT else 0.0
+
+
+def _check(texts: Texts) -> LengthCheck:
+    return LengthCheck.of(texts.lengths, texts.positive, texts.groups if texts.grouped else None)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from actkit.plots.concept.projected import interval
+from actkit.plots.concept.sides import interval
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
 from actkit.plots.style import CATEGORIES, GREY, YELLOW, figure, label, layer_axis, panels, plain
 from actkit.plots.traces import band, cosine_map, error_bars, feature_bars, line

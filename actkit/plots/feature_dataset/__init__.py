@@ -1,8 +1,7 @@
 """Pictures of a corpus through an SAE: the map of its features, one feature, what a token's text has, whole documents."""
 
-from actkit.plots.feature_dataset.all_features import l0, map_
+from actkit.plots.feature_dataset.all_features import l0, map_, search
 from actkit.plots.feature_dataset.chosen_feature import document, feature
-from actkit.plots.feature_dataset.token_search import search
 from actkit.plots.picture import Picture
 
 PICTURES = (

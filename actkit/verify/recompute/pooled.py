@@ -7,7 +7,7 @@ import torch
 from actkit.backends.saes.sae import Sae
 from actkit.config import Pool
 from actkit.pipeline.data import Ints
-from actkit.pipeline.rules import Pooling
+from actkit.pipeline.recipe import Pooling
 from actkit.verify.recompute.differences import Features, Floats
 from actkit.verify.recompute.features import apart, flips
 from actkit.verify.recompute.stored import StoredSequence

@@ -19,7 +19,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.config import StoreDtype
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints
-from actkit.pipeline.rules import Pooling, Rules
+from actkit.pipeline.recipe import Pooling, Rules
 from actkit.runs.reader import lists_in, matrix, parts
 from actkit.verify.recompute.differences import Tolerance, tolerance
 from actkit.verify.recompute.features import Cut, compare_token

@@ -15,7 +15,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME
 from actkit.config import Attention, ModelSpec, SaeSpec
 from actkit.errors import ActkitError
-from actkit.pipeline.rules import Rules
+from actkit.pipeline.recipe import Rules
 from actkit.verify.recompute.records import NO_MODULE, Recomputing
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.steered import interventions_in, stored_actions

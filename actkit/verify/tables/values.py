@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from actkit.hooks import D_MODEL_WIDE
-from actkit.pipeline.rules import Rules
+from actkit.pipeline.recipe import Rules
 from actkit.runs.reader import Ints, keys_of, lists_in
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import Bools, Group, Sequences, groups_of
