@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.analysis import entries_by_feature as module
 from actkit.analysis import entries_by_feature, feature_tally, ranges_of_chunks
+from actkit.analysis import entries_by_feature as module
 from actkit.analysis.entries_by_feature import EntriesByFeature, TokensAtRandom, priority_of
 from actkit.analysis.feature_stats import feature_stats
 from actkit.analysis.feature_tally import tally
