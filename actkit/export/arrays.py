@@ -20,8 +20,8 @@ import numpy.typing as npt
 from actkit.errors import RunError, UsageError
 from actkit.export.directions import directions_of
 from actkit.export.job import ExportJob
-from actkit.export.vectors import Held, blocks, even, kept_rows
-from actkit.runs.reader import parts
+from actkit.export.vectors import Held, even, kept_rows
+from actkit.runs.reader import parts, rows_of
 
 Pieces = Iterator[npt.NDArray[Any]]
 NAMES = {"<f4": "F32", "<f2": "F16", "<f8": "F64", "<i8": "I64"}
@@ -92,8 +92,8 @@ def _rows(run: Path, column: int) -> Pieces:
 
 def _vectors(run: Path, held: Held) -> Pieces:
     for part in parts(run, "activations"):
-        for block in blocks(part, {held.hook_point}):
-            yield block.vectors
+        for rows in rows_of(part, held.hook_point, as_stored=True):
+            yield rows.activations
 
 
 def _directions(job: ExportJob, method: str | None) -> list[Array]:

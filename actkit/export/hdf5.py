@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from actkit.errors import RunError
 from actkit.export.job import ExportJob
-from actkit.export.vectors import Block, Held, blocks, even, span
-from actkit.runs.reader import Ints, part_of, parts
+from actkit.export.vectors import Held, even
+from actkit.runs.reader import Ints, Rows, part_of, parts, rows_of, span
 
 Compression = Literal["gzip", "lzf", "none"]
 CHUNK = 2**20
@@ -121,12 +121,14 @@ def _write_vectors(
     compression: str,
 ) -> None:
     missing = {vectors.hook_point: vectors for vectors in held}
-    for block in blocks(part, set(missing)) if part.exists() else ():
+    for rows in rows_of(part, as_stored=True) if part.exists() else ():
+        if rows.hook_point not in missing:  # its vectors differ in length in another shard
+            continue
         for side in sides:
-            positions, vectors = _joined(block, side)
-            _dataset(groups[side.number, side.name], block.hook_point, vectors, compression)
+            positions, vectors = _joined(rows, side)
+            _dataset(groups[side.number, side.name], rows.hook_point, vectors, compression)
             _positions(texts[side.number, side.name], positions)
-        del missing[block.hook_point]
+        del missing[rows.hook_point]
     nothing = np.zeros(0, dtype=np.int64)
     for without_rows in missing.values():  # of a shard of which no position was kept
         for side in sides:
@@ -135,9 +137,9 @@ def _write_vectors(
             _positions(texts[side.number, side.name], nothing)
 
 
-def _joined(block: Block, side: Side) -> tuple[Ints, npt.NDArray[Any]]:
-    rows = [block.of(sequence_id) for sequence_id in side.sequence_ids]
-    return np.concatenate([positions for positions, _ in rows]), np.concatenate([vectors for _, vectors in rows])
+def _joined(rows: Rows, side: Side) -> tuple[Ints, npt.NDArray[Any]]:
+    own = [span(rows.sequence_ids, sequence_id) for sequence_id in side.sequence_ids]
+    return np.concatenate([rows.positions[at] for at in own]), np.concatenate([rows.activations[at] for at in own])
 
 
 def _positions(group: Any, positions: Ints) -> None:

@@ -19,9 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from actkit.export.job import ExportJob
-from actkit.export.vectors import span
 from actkit.runs.by_sequence import text_of
-from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups
+from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups, span
 
 SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]
 OF_TOKENS = {"tokens": "token_id", "offsets": "char_start", "offset_ends": "char_end", "token_texts": "token"}

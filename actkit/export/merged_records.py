@@ -8,9 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from actkit.export.vectors import span
 from actkit.runs.paths import part_name, part_number
-from actkit.runs.reader import part_of, parts, sae_groups
+from actkit.runs.reader import part_of, parts, sae_groups, span
 
 SEQUENCE = ["sequence_id", "record_id", "group", "label", "response_start", "n_tokens", "boundary_merged", "text"]
 TOKEN = ["sequence_id", "char_end"]

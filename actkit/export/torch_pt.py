@@ -22,9 +22,9 @@ from actkit.errors import RunError
 from actkit.export.arrays import Array, Pieces
 from actkit.export.job import ExportJob
 from actkit.export.torch_file import save
-from actkit.export.vectors import Held, blocks, even, kept_rows, span
+from actkit.export.vectors import Held, even, kept_rows
 from actkit.runs.part import read_part
-from actkit.runs.reader import Ints, part_of, parts
+from actkit.runs.reader import Ints, part_of, parts, rows_of, span
 
 MB = 10**6
 
@@ -158,11 +158,11 @@ def sequences_of(run: Path) -> Iterator[tuple[Path, Ints]]:
 def _padded(batch: PaddedBatch, held: Held) -> Pieces:
     for part, sequence_ids in sequences_of(batch.run):
         where = batch.run / "activations" / part.name
-        block = next(blocks(where, {held.hook_point}), None) if where.exists() else None
+        rows = next(rows_of(where, held.hook_point, as_stored=True), None) if where.exists() else None
         for sequence_id in sequence_ids:
             padded = np.zeros((batch.rows, held.width or 0), dtype=held.dtype)
-            if block is not None:
-                _, vectors = block.of(int(sequence_id))
+            if rows is not None:
+                vectors = rows.activations[span(rows.sequence_ids, int(sequence_id))]
                 padded[: len(vectors)] = vectors
             yield padded
 

@@ -33,7 +33,7 @@ class Rows:
     sequence_ids: Ints
     positions: Ints
     activations: Floats
-    """[n, d_model] float32."""
+    """[n, d_model] float32, or as they are stored."""
 
 
 def parts(run: Path, table: str) -> list[Path]:
@@ -72,10 +72,10 @@ def hook_points_of(run: Path) -> list[str]:
     return []
 
 
-def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
+def rows_of(part: Path, hook_point: str | None = None, as_stored: bool = False) -> Iterator[Rows]:
     """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out.
 
-    Of one `hook_point` alone, only its bytes are read.
+    Of one `hook_point` alone, only its bytes are read. `as_stored` leaves float16 as it is.
     """
     with open_part(part) as file:
         column = file.schema_arrow.get_field_index("hook_point")
@@ -89,6 +89,7 @@ def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
             values = _values(part, file, group)
             if values is None:
                 continue
+            values = values if as_stored else values.astype(np.float32, copy=False)
             yield Rows(
                 table["hook_point"][0].as_py(),
                 table["layer"][0].as_py(),
@@ -98,16 +99,22 @@ def rows_of(part: Path, hook_point: str | None = None) -> Iterator[Rows]:
             )
 
 
-def _values(part: Path, file: pq.ParquetFile, group: int) -> Floats | None:
-    """[n * width]: the vectors of one row group end to end; None where they differ in length."""
+def span(sequence_ids: Ints, sequence_id: int) -> slice:
+    """The rows of one sequence in a column that is sorted by sequence."""
+    first, last = np.searchsorted(sequence_ids, [sequence_id, sequence_id + 1])
+    return slice(int(first), int(last))
+
+
+def _values(part: Path, file: pq.ParquetFile, group: int) -> npt.NDArray[Any] | None:
+    """[n * width]: the vectors of one row group end to end, as stored; None where they differ in length."""
     if pa.types.is_fixed_size_list(file.schema_arrow.field("activation").type):
         plain = vectors(part, file.metadata, group, "activation")
         if plain is not None:
-            return plain.astype(np.float32, copy=False)
+            return plain
     lists = file.read_row_group(group, columns=["activation"])["activation"].combine_chunks()
     if not pa.types.is_fixed_size_list(lists.type) and len(set(np.diff(lists.offsets))) != 1:
         return None
-    values: Floats = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    values: npt.NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=False)
     return values
 
 

@@ -15,7 +15,8 @@ from actkit.errors import RunError
 from actkit.export.arrays import Array, arrays_of, write_npz, write_safetensors, written
 from actkit.export.job import ExportJob
 from actkit.export.torch_file import ALIGNED, save
-from actkit.export.vectors import Held, blocks, contents, even, kept_rows, span
+from actkit.export.vectors import Held, contents, even, kept_rows
+from actkit.runs.reader import rows_of, span
 from actkit.schemas import arrow_schema
 
 FACTS: dict[str, Any] = {
@@ -127,11 +128,11 @@ def test_hook_points_by_layer_with_their_rows(run: Path) -> None:
     half = np.dtype(np.float16)
     assert contents(run) == [Held(POINTS[1], 0, 4, 3, half), Held(POINTS[0], 2, 4, 3, half)] == even(job(run))
     part = run / "activations" / "part-00000.parquet"
-    (block,) = blocks(part, {POINTS[0]})
-    assert block.sequence_ids.tolist() == [0, 0, 2] and block.vectors.dtype == np.float16
-    assert [each.tolist() for each in block.of(0)] == [[0, 1], [[0.0, 0.0, 0.5], [0.0, 1.0, 0.5]]]
-    assert [len(each) for each in block.of(1)] == [0, 0]
-    assert list(blocks(run / "activations" / "part-00001.parquet", set(POINTS))) == []
+    (rows,) = rows_of(part, POINTS[0], as_stored=True)
+    assert rows.sequence_ids.tolist() == [0, 0, 2] and rows.activations.dtype == np.float16
+    assert rows.activations[span(rows.sequence_ids, 0)].tolist() == [[0.0, 0.0, 0.5], [0.0, 1.0, 0.5]]
+    assert next(rows_of(part, POINTS[0])).activations.dtype == np.float32
+    assert list(rows_of(run / "activations" / "part-00001.parquet", as_stored=True)) == []
     assert [each.tolist() for each in kept_rows(part)] == [[0, 0, 2], [0, 1, 2]]
     assert [each.tolist() for each in kept_rows(run / "activations" / "part-00001.parquet")] == [[], []]
     assert span(np.array([1, 1, 4]), 1) == slice(0, 2) and span(np.array([1, 1, 4]), 3) == slice(2, 2)
