@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from actkit.backends import auto, hugging_face
+from actkit.backends import hugging_face, placement
 from actkit.backends.hooked import HookCalls, check_known
 from actkit.backends.placement import Weights, of_weights, unembedding
 from actkit.backends.transformer_lens import wrapped
@@ -62,7 +62,7 @@ def load(description: "Description") -> "BridgedModel":
     that: transformers, for one, adds ALiBi twice in Falcon's eager attention.
     """
     ids = torch.arange(TRIED, device=description.spec.device)[None] % description.config.get_text_config().vocab_size
-    usual = auto.resolve_attn("auto", description.config)
+    usual = placement.resolve_attn("auto", description.config)
     plain = hugging_face.load(description, {}, attn="eager")
     expected = _logits(_in(plain.module, usual) or hugging_face.load(description, {}, attn=usual).module, ids)
     module = _in(plain.module, "eager")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from actkit.backends import auto, hugging_face, placement, repository
+from actkit.backends import hugging_face, placement, repository
 from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
 from actkit.backends.load_errors import explained
 from actkit.backends.model import Description, Model
@@ -39,10 +39,10 @@ def describe(spec: ModelSpec) -> Description:
     placement.check_placement(spec)
     location = repository.locate(spec.name)
     check_name(location, spec)
-    device = auto.resolve_device("cpu" if spec.device_map == "cpu" else spec.device)
-    spec = replace(spec, device=str(device), dtype=auto.resolve_dtype(spec.dtype, device))
+    device = placement.resolve_device("cpu" if spec.device_map == "cpu" else spec.device)
+    spec = replace(spec, device=str(device), dtype=placement.resolve_dtype(spec.dtype, device))
     config, tokenizer = repository.read_config(location, spec), repository.read_tokenizer(location, spec)
-    spec = replace(spec, attn=auto.resolve_attn(spec.attn, config))
+    spec = replace(spec, attn=placement.resolve_attn(spec.attn, config))
     doubts = with_processors_template(tokenizer, config, location, spec)
     found = _described(spec, location, repository.revision_of(location, spec), config, tokenizer)
     return replace(found, doubts=doubts)

@@ -164,8 +164,8 @@ def _faster(shared: Shared) -> str | None:
     """The gain from bfloat16, on a CPU where it is much faster than float32 and `--dtype auto` means float32."""
     if shared.plan or shared.dtype != ModelSpec.dtype or shared.model == NAME or shared.quantize is not None:
         return None
-    from actkit.backends.auto import resolve_device
     from actkit.backends.kernel_choice import about_bfloat16
+    from actkit.backends.placement import resolve_device
 
     said = about_bfloat16(MUCH_FASTER) if resolve_device(shared.device).type == "cpu" else None
     return said and f"float32: {said}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from actkit.backends import Description, auto, repository
+from actkit.backends import Description, placement, repository
 from actkit.backends.kernel_choice import FASTER_IN_BFLOAT16, bfloat16_speed
 from actkit.backends.names import is_directory, names_in
 from actkit.backends.saes import sae_lens as sae_backend
@@ -31,7 +31,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str, dtype: SaeDtype = "float32"
 
     Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
     """
-    on = str(auto.resolve_device(device)) if specs else device
+    on = str(placement.resolve_device(device)) if specs else device
     finds = dtype if specs and dtype != "float32" and _has_faster_bfloat16(on) else "float32"
     saes = [sae_backend.load(by_layer(spec), on, finds) for spec in specs]
     for sae, spec in zip(saes, specs, strict=True):

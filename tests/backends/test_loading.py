@@ -13,7 +13,7 @@ import pytest
 import torch
 from huggingface_hub import errors as hub
 
-from actkit.backends import auto, describe, load, repository, transformer_lens
+from actkit.backends import describe, load, placement, repository, transformer_lens
 from actkit.config import ModelSpec
 from actkit.errors import ModelError, UsageError
 from actkit.hooks import HookPoint
@@ -46,11 +46,11 @@ def test_aliases_of_transformer_lens_are_understood() -> None:
 
 
 def test_auto_is_float32_on_a_cpu_and_bfloat16_on_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert auto.resolve_dtype("auto", torch.device("cpu")) == "float32"
+    assert placement.resolve_dtype("auto", torch.device("cpu")) == "float32"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    assert auto.resolve_dtype("auto", torch.device("cuda")) == "bfloat16"
+    assert placement.resolve_dtype("auto", torch.device("cuda")) == "bfloat16"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    assert auto.resolve_dtype("auto", torch.device("cuda")) == "float32"
+    assert placement.resolve_dtype("auto", torch.device("cuda")) == "float32"
 
 
 def test_a_backend_that_is_not_known_is_named() -> None:

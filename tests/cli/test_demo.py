@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actkit.bundled.examples import FOLDER, USES
+from actkit.bundled import EXAMPLES, USES
 from tests.command_line import Run
 
 
@@ -31,7 +31,7 @@ def test_the_demo_says_what_was_found_and_how_sure_it_is(actkit: Run) -> None:
 def test_examples_are_listed_and_written_and_nothing_is_lost(actkit: Run) -> None:
     listed = actkit("examples")
     assert listed.status == 0 and all(name in listed.out and line in listed.out for name, line in USES.items())
-    assert {path.name for path in FOLDER.iterdir() if path.suffix not in (".py", "")} == set(USES)
+    assert {path.name for path in EXAMPLES.iterdir() if path.suffix not in (".py", "")} == set(USES)
     assert actkit("examples", "pairs").out == "pairs.jsonl\n"
     Path("prompts.txt").write_text("mine", encoding="utf-8")
     again = actkit("examples", "all")

@@ -25,7 +25,7 @@ from actkit.plots.capture import (
 from actkit.plots.concept.directions import directions
 from actkit.plots.concept.directions import layers as scores_by_layer
 from actkit.plots.concept.sides import chosen, interval, length, pairs, projected, projections
-from actkit.plots.dpo import distances
+from actkit.plots.dpo import projections as of_pairs
 from actkit.plots.dpo.pair_vectors import differences_at, layer_of
 from actkit.plots.dpo.projections import drift, pair, pca
 from actkit.plots.feature_dataset.all_features import l0, map_
@@ -205,7 +205,7 @@ def test_pairs_in_two_dimensions_and_token_by_token(run: Open) -> None:
         assert np.allclose(np.linalg.norm(xy, axis=0), sizes, rtol=1e-5), "the two largest singular values"
         axes = np.linalg.lstsq(values.T @ values + 1e-9 * np.eye(values.shape[1]), values.T @ xy, rcond=None)[0]
         assert np.allclose(values @ axes, xy, atol=1e-3 * np.abs(xy).max())
-    drawn = distances.layers(own, Pick())
+    drawn = of_pairs.layers(own, Pick())
     mean = trace(drawn, "mean difference")
     scale = {}
     for number in mean.x:

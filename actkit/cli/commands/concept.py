@@ -17,6 +17,7 @@ from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import starting
+from actkit.cli.screen.pasted import INPUT
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
@@ -106,6 +107,8 @@ def concept(
     check_whole("--steer", steer, shared)
     name = what or input_alias
     wording = _template(template, positive, negative, stems)
+    if name is None:
+        INPUT.set(stems)  # the file that hints name
     if (name is None) == (wording is None):
         problem = "no concept given" if name is None else f"{name} and --positive were both given"
         raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.bundled.examples import FOLDER, USES
+from actkit.bundled import EXAMPLES, USES
 from actkit.errors import RunError, UsageError
 
 
@@ -36,5 +36,5 @@ def examples(
         if Path(file).exists() and not overwrite:
             raise RunError(f"{file} exists already", "go to another folder, or --overwrite")
     for file in chosen:
-        Path(file).write_bytes((FOLDER / file).read_bytes())
+        Path(file).write_bytes((EXAMPLES / file).read_bytes())
         sys.stdout.write(f"{file}\n")

@@ -44,7 +44,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
         argument = next((each.name for each in self.params if each.param_type_name == "argument"), "")
-        given = ctx.params.get(argument) or ctx.params.get("stems")
+        given = ctx.params.get(argument)
         INPUT.set(given if isinstance(given, str) else None)
         try:
             with explained(ctx.params):

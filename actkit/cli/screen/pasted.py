@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 INPUT: ContextVar[str | None] = ContextVar("input", default=None)
-"""The first argument of the command that this call runs, or the file of stems where there is none."""
+"""The first argument of the command that this call runs, or the file that a command reads in its place."""
 PLACE = re.compile(r"(--[\w-]+ )?\b(FILE|NEW(?!\.))\b")
 """Where a line names the file that is read, or what is made of it; `--answers FILE` is another file."""
 

@@ -1,7 +1,6 @@
 """Pictures of preference pairs: how far the sides are apart, where they part, and along what."""
 
-from actkit.plots.dpo.distances import divergence, layers
-from actkit.plots.dpo.projections import drift, pair, pca
+from actkit.plots.dpo.projections import divergence, drift, layers, pair, pca
 from actkit.plots.picture import Picture
 
 PICTURES = (
