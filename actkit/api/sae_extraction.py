@@ -189,7 +189,7 @@ class SAEActivationExtractor:
         with placed(out, overwrite, max_records=config.max_samples) as place:
             path = place.input_file(".json")
             with writing(path):
-                path.write_text(as_json(document), encoding="utf-8")
+                path.write_bytes(as_json(document))
             what = SaeExtractSpec(
                 str(path),
                 config.prompt_field,

@@ -1,14 +1,13 @@
 """Documents of results, read for `SAEActivationExtractor` and written."""
 
 import copy
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from actkit.errors import InputError, UsageError, writing
-from actkit.export.merged_json import METADATA, is_document, read_document, variations
+from actkit.export.merged_json import METADATA, is_document, read_document, spelled, variations
 from actkit.pipeline.data import Rejected
 from actkit.pipeline.input.reader import read_records
 from actkit.remote.path import local_path
@@ -111,10 +110,10 @@ def save_results_to_json(
         results = _merged(original_json_path, extraction_results if extraction_results is not None else results, config)
     if not isinstance(results, Mapping):
         raise UsageError("these are no results of extract", "with those of extract_batch, give original_json_path too")
-    path, text = local_path(target), as_json(results)
+    path, data = local_path(target), as_json(results)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_whole(path, lambda file: file.write(data))
     return path
 
 
@@ -144,13 +143,9 @@ def _merged(original: Path | str | None, found: Any, config: Any) -> dict[str, A
     return document
 
 
-def as_json(document: Mapping[str, Any]) -> str:
+def as_json(document: Mapping[str, Any]) -> bytes:
     """A document's text. Raises UsageError for what JSON cannot hold."""
     try:
-        text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-        text.encode()
-        return text
-    except UnicodeEncodeError:  # half a character (a lone surrogate), which JSON can spell and UTF-8 cannot hold
-        return json.dumps(document, indent=2) + "\n"
+        return spelled(document)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the document cannot be written as JSON ({error})", "use texts, numbers and lists") from error

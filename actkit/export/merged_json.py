@@ -169,11 +169,12 @@ def merge_into(target: Path, run: Path, facts: Mapping[str, Any], read: Callable
     with holding(target.with_name(f".actkit-{name}.lock"), target, PATIENCE):
         document = read()
         merge(run, document, facts)
-        write_whole(target, lambda file: file.write(_spelled(document)))
+        write_whole(target, lambda file: file.write(spelled(document)))
 
 
-def _spelled(document: Mapping[str, Any]) -> bytes:
+def spelled(document: Mapping[str, Any]) -> bytes:
+    """A document's bytes. Raises TypeError and ValueError for what JSON cannot hold."""
     try:
         return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
-    except UnicodeEncodeError:  # half a character, which JSON can hold as an escape only
+    except UnicodeEncodeError:  # half a character (a lone surrogate), which JSON can spell and UTF-8 cannot hold
         return (json.dumps(document, indent=2) + "\n").encode()

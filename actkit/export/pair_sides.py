@@ -18,7 +18,7 @@ from actkit.errors import RunError
 from actkit.export.job import ExportJob
 from actkit.export.torch_pt import MB
 from actkit.hooks import HookPoint
-from actkit.runs.reader import left_out
+from actkit.runs.reader import left_out, span
 from actkit.runs.run import Run
 
 Ints = npt.NDArray[np.int64]
@@ -68,14 +68,10 @@ def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[A
     table = run.table("tokens", [*TOKEN, "is_special", "is_sink"])
     columns = {name: table[name].to_numpy() for name in TOKEN} | {"left_out": left_out(table).to_numpy()}
     owners = columns["sequence_id"]
-
-    def span(sequence_id: int) -> slice:
-        return slice(*np.searchsorted(owners, [sequence_id, sequence_id + 1]).tolist())
-
     found = []
     for row in own:
-        parent = span(row["parent_id"]) if row["parent_id"] is not None else slice(0, 0)
-        parts = (slice(parent.start, parent.start + row["start"]), span(row["sequence_id"]))
+        parent = span(owners, row["parent_id"]) if row["parent_id"] is not None else slice(0, 0)
+        parts = (slice(parent.start, parent.start + row["start"]), span(owners, row["sequence_id"]))
         whole = {name: np.concatenate([column[part] for part in parts]) for name, column in columns.items()}
         assert whole["position"].tolist() == list(range(row["n_tokens"]))
         found.append(whole)

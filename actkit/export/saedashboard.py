@@ -17,7 +17,7 @@ import numpy as np
 
 from actkit.errors import RunError
 from actkit.export.job import ExportJob
-from actkit.report.feature_views import Window, cut_all, known_of, logits_of, windows_of
+from actkit.report.feature_views import Window, cut_all, known_of, logits_of, pieces_of, windows_of
 from actkit.report.features_in_order import features_in_order
 from actkit.report.text_views import Scale, scales_of
 from actkit.report.token_index import TokenIndex, token_index
@@ -127,10 +127,6 @@ def _feature(
 
 
 def _activation(text: Mapping[str, Any], most: float) -> dict[str, Any]:
-    units, begin, tokens = text["text"].encode("utf-16-le", "surrogatepass"), 0, []
-    for width in text["sizes"]:
-        tokens.append(units[begin : begin + 2 * width].decode("utf-16-le", "replace"))
-        begin += 2 * width
     values = [round(float(level), 3) for level in text["levels"]]
     bins = {"bin_min": TOP, "bin_max": round(most, 3), "bin_contains": TOP}
-    return {**bins, "tokens": tokens, "values": values, "qualifying_token_index": text["at"]}
+    return {**bins, "tokens": pieces_of(text), "values": values, "qualifying_token_index": text["at"]}

@@ -9,6 +9,7 @@ Memory is that of the windows, which the page's limit bounds.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,13 @@ def cut(window: Window, text: TokenizedText) -> None:
         **({} if window.quantile is None else {"quantile": window.quantile}),
         **({"label": text.row["label"]} if text.row.get("label") else {}),
     }
+
+
+def pieces_of(text: Mapping[str, Any]) -> list[str]:
+    """The texts of a window's boxes."""
+    units = text["text"].encode("utf-16-le", "surrogatepass")
+    ends = list(accumulate(2 * size for size in text["sizes"]))
+    return [units[begin:end].decode("utf-16-le", "replace") for begin, end in pairwise([0, *ends])]
 
 
 def cut_all(run: Path, windows: Iterable[Window]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from actkit.plots.concept.sides import chosen
+from actkit.plots.concept.sides import chosen, direction_of
 from actkit.plots.dpo.pair_vectors import differences_at, halves, layer_of
 from actkit.plots.picture import LackingError, Pick
 from actkit.runs.part import read_part
@@ -92,9 +92,7 @@ def _of_pairs(run: Run) -> Projection:
 
 def _of_concept(run: Run) -> Projection:
     row = chosen(run, Pick())
-    table = run.table("directions", ["hook_point", "method", "direction"])
-    here = pc.and_(pc.equal(table["hook_point"], row["hook_point"]), pc.equal(table["method"], row["method"]))
-    direction = np.array(table.filter(here)["direction"][0].as_py())
+    direction = direction_of(run, row)
     return Projection(
         f"projection on {row['method']}, layer {row['layer']}",
         lambda part: _read(run.path, part, row["hook_point"], lambda _ids: direction[None]),

@@ -7,6 +7,7 @@ from typing import Any
 
 from actkit.numerals import signed
 from actkit.plots.style import visible
+from actkit.report.feature_views import pieces_of
 from actkit.report.header import header, warnings_of
 
 MOST_TOKENS = 1_000
@@ -79,13 +80,10 @@ def feature_html(name: str, page: Mapping[str, Any]) -> str:
     ]
     rows = []
     for context in page["contexts"]:
-        units = context["text"].encode("utf-16-le", "surrogatepass")
-        ends = list(itertools.accumulate(2 * size for size in context["sizes"]))
-        pieces = [units[a:b].decode("utf-16-le", "replace") for a, b in zip([0, *ends], ends, strict=False)]
         value = context["levels"][context["at"]] / 255 * page["scale"]
         rows.append(
             f"<tr><td {LEFT}>{signed(value, '.3g')}</td>"
-            f"<td {LEFT}>{tokens(zip(pieces, context['levels'], strict=True))}</td></tr>"
+            f"<td {LEFT}>{tokens(zip(pieces_of(context), context['levels'], strict=True))}</td></tr>"
         )
     shown = f"<table {TABLE}><tbody>{''.join(rows)}</tbody></table>"
     return f"<div><b>feature {page['id']}</b> of {text(name)}{table(('', ''), figures)}{shown}</div>"

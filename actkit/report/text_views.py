@@ -123,23 +123,17 @@ def views_of_part(
 
 
 def _places(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
-    for table in ("features", "pooled_features"):
-        found: dict[tuple[int, int], Active] = {}
-        for rows in tables_of_sequences(run, table, ids):
-            found |= _active(rows.filter(pc.equal(rows["sae"], scale.sae)), scale)
-        if found:
-            return found
-    return {}
+    found: dict[tuple[int, int], Active] = {}
+    for rows in tables_of_sequences(run, features_table(run), ids):
+        found |= _active(rows.filter(pc.equal(rows["sae"], scale.sae)), scale)
+    return found
 
 
 def _places_of_part(run: Path, part: Path, scale: Scale) -> Places:
     found: dict[tuple[int, int], Active] = {}
-    for table in ("features", "pooled_features"):
-        own = run / table / part.name
-        if own.exists():
-            for rows in sae_groups(own, scale.sae):
-                found |= _active(rows, scale)
-            break
+    own = run / features_table(run) / part.name
+    for rows in sae_groups(own, scale.sae) if own.exists() else ():
+        found |= _active(rows, scale)
     return found
 
 

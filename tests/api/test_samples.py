@@ -127,7 +127,8 @@ def test_results_that_do_not_belong_are_not_written(
 
 
 def test_half_a_character_is_spelled_as_json_has_it() -> None:
-    assert as_json({"a": "ü"}) == '{\n  "a": "ü"\n}\n' and as_json({"a": "\ud83d"}) == '{\n  "a": "\\ud83d"\n}\n'
+    assert as_json({"a": "ü"}).decode() == '{\n  "a": "ü"\n}\n'
+    assert as_json({"a": "\ud83d"}) == b'{\n  "a": "\\ud83d"\n}\n'
 
 
 def test_feedback_from_lists_sides_and_files(tmp_path: Path) -> None:

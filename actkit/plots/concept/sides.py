@@ -1,5 +1,6 @@
 """Both sides of contrast pairs along a direction: apart, against length, and pair by pair."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,15 +147,20 @@ def chosen(run: Source, pick: Pick) -> dict[str, Any]:
     return dict(found)
 
 
+def direction_of(run: Source, row: Mapping[str, Any]) -> Floats:
+    """[d_model] the direction that a row of `direction_scores` is about."""
+    table = run.table("directions", ["hook_point", "method", "direction"])
+    here = pc.and_(pc.equal(table["hook_point"], row["hook_point"]), pc.equal(table["method"], row["method"]))
+    return np.array(table.filter(here)["direction"][0].as_py())
+
+
 def projected(run: Source, pick: Pick) -> Projected:
     """The test pairs on the chosen direction."""
     row = chosen(run, pick)
     needs(run, "directions")
     needs(run, "activations")
-    table = run.table("directions", ["hook_point", "method", "direction"])
-    here = pc.and_(pc.equal(table["hook_point"], row["hook_point"]), pc.equal(table["method"], row["method"]))
-    direction = np.array(table.filter(here)["direction"][0].as_py())
-    values = _projections(run, row["hook_point"], direction, run.facts["options"].get("positions") == "all")
+    last_only = run.facts["options"].get("positions") == "all"
+    values = _projections(run, row["hook_point"], direction_of(run, row), last_only)
     names = columns_of(run, "sequences")
     split = ["split"] if "split" in names else []
     sequences = run.table("sequences", ["sequence_id", "record_id", "side", "label", "n_tokens", *split]).to_pylist()
