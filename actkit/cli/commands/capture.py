@@ -35,31 +35,19 @@ def capture(
             callback=at_home,
         ),
     ] = None,
-    prompt: Annotated[list[str] | None, option("--prompt", "-p", panel=READ, help="A prompt; may be repeated.")] = None,
-    positions: Annotated[
-        str, option("--positions", panel=READ, help="all, last, response, or numbers such as 0,5,-1.")
-    ] = "all",
-    response_field: Annotated[
-        str, option("--response-field", panel=READ, help="Field of the response, run under teacher forcing.")
-    ] = "response",
-    chat: Annotated[
-        bool, option("--chat/--no-chat", panel=READ, help="Put prompts into the model's chat template.")
-    ] = False,
-    system: Annotated[str | None, option("--system", panel=READ, help="System message; implies --chat.")] = None,
+    prompt: Annotated[list[str] | None, option(READ, "A prompt; may be repeated.", "-p")] = None,
+    positions: Annotated[str, option(READ, "all, last, response, or numbers such as 0,5,-1.")] = "all",
+    response_field: Annotated[str, option(READ, "Field of the response, run under teacher forcing.")] = "response",
+    chat: Annotated[bool, option(READ, "Put prompts into the model's chat template.", "--chat/--no-chat")] = False,
+    system: Annotated[str | None, option(READ, "System message; implies --chat.")] = None,
     concept: Annotated[
-        str | None,
-        option(
-            "--concept",
-            panel=READ,
-            help="Both sides of a built-in concept's pairs, as actkit concept without directions.",
-        ),
+        str | None, option(READ, "Both sides of a built-in concept's pairs, as actkit concept without directions.")
     ] = None,
     directions: Annotated[
         str | None,
         option(
-            "--directions",
-            panel=READ,
-            help="A run of concept: each position is also projected on the directions that it chose (projections).",
+            READ,
+            "A run of concept: each position is also projected on the directions that it chose (projections).",
             callback=at_home,
         ),
     ] = None,

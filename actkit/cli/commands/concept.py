@@ -48,43 +48,32 @@ def concept(
     ] = None,
     from_run: FromRun = None,
     list_concepts: Annotated[bool, typer.Option("--list", help="Show the built-in concepts.")] = False,
-    positive: Annotated[
-        str | None, option("--positive", panel=READ, help="Your own wording; {stem} is where the stem goes.")
-    ] = None,
-    negative: Annotated[str | None, option("--negative", panel=READ, help="Its opposite, likewise.")] = None,
+    positive: Annotated[str | None, option(READ, "Your own wording; {stem} is where the stem goes.")] = None,
+    negative: Annotated[str | None, option(READ, "Its opposite, likewise.")] = None,
     stems: Annotated[
-        str | None,
-        option(
-            "--stems", panel=READ, help="File of stems for --positive and --negative, one a line.", callback=at_home
-        ),
+        str | None, option(READ, "File of stems for --positive and --negative, one a line.", callback=at_home)
     ] = None,
     positions: Annotated[
-        ContrastPositions,
-        option(
-            "--positions", panel=READ, help="The last token, the mean of the answer, or all (directions: the last)."
-        ),
+        ContrastPositions, option(READ, "The last token, the mean of the answer, or all (directions: the last).")
     ] = "last",
     chat: Annotated[
         bool | None,
         option(
+            READ,
+            "Use the model's chat template; by default if it has one, and not for statements with labels.",
             "--chat/--no-chat",
-            panel=READ,
-            help="Use the model's chat template; by default if it has one, and not for statements with labels.",
         ),
     ] = None,
-    seed: Annotated[
-        int, option("--seed", panel=READ, min=0, help="Of the split, the shuffles and the random directions.")
-    ] = 0,
+    seed: Annotated[int, option(READ, "Of the split, the shuffles and the random directions.", min=0)] = 0,
     steer: Annotated[
-        bool,
-        option("--steer", panel=OUTPUT, help="Then measure what the directions do, as actkit steer, in <run>-effects."),
+        bool, option(OUTPUT, "Then measure what the directions do, as actkit steer, in <run>-effects.")
     ] = False,
     directions: Annotated[
         bool,
         option(
+            READ,
+            "Fit and test directions; without them the run holds both sides and their differences.",
             "--directions/--no-directions",
-            panel=READ,
-            help="Fit and test directions; without them the run holds both sides and their differences.",
         ),
     ] = True,
     template: Annotated[str, hidden("--template")] = "own",

@@ -32,7 +32,7 @@ def dpo(
             callback=at_home,
         ),
     ] = None,
-    positions: Annotated[PairPositions, option("--positions", panel=READ, help="Which positions are kept.")] = "all",
+    positions: Annotated[PairPositions, option(READ, "Which positions are kept.")] = "all",
     chat: Chat = None,
     input_alias: InputAlias = None,
 ) -> None:

@@ -23,40 +23,19 @@ def export(
     to: Annotated[ExportFormat, typer.Option("--to", "-t", help="The format.")],
     out: Annotated[
         Path | None,
-        option(
-            "--out",
-            "-o",
-            panel=OUTPUT,
-            help="The file to write; by default beside the run, under its name.",
-            callback=at_home,
-        ),
+        option(OUTPUT, "The file to write; by default beside the run, under its name.", "-o", callback=at_home),
     ] = None,
     overwrite: OverwriteFile = False,
     quiet: QuietPath = False,
-    compression: Annotated[
-        Literal["gzip", "lzf", "none"] | None, option("--compression", panel=FORMAT, help="h5: gzip if not given.")
-    ] = None,
-    max_mb: Annotated[
-        int | None, option("--max-mb", panel=FORMAT, min=1, help="pt: refuse a larger file; 2000 if not given.")
-    ] = None,
-    special: Annotated[
-        bool, option("--special", panel=FORMAT, help="jsonl: also the BOS that each chunk begins with.")
-    ] = False,
+    compression: Annotated[Literal["gzip", "lzf", "none"] | None, option(FORMAT, "h5: gzip if not given.")] = None,
+    max_mb: Annotated[int | None, option(FORMAT, "pt: refuse a larger file; 2000 if not given.", min=1)] = None,
+    special: Annotated[bool, option(FORMAT, "jsonl: also the BOS that each chunk begins with.")] = False,
     method: Annotated[
-        str | None,
-        option(
-            "--method",
-            panel=FORMAT,
-            help="npz, safetensors, gguf of concept: which directions; mean-diff if not given.",
-        ),
+        str | None, option(FORMAT, "npz, safetensors, gguf of concept: which directions; mean-diff if not given.")
     ] = None,
     layers: Annotated[
         str | None,
-        option(
-            "--layers",
-            panel=FORMAT,
-            help="gguf: several layers with equal shares (all, 12-16, …); the chosen one if not given.",
-        ),
+        option(FORMAT, "gguf: several layers with equal shares (all, 12-16, …); the chosen one if not given."),
     ] = None,
 ) -> None:
     """A finished run in another format: one file, which other tools read.

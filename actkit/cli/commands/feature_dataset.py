@@ -27,32 +27,23 @@ def feature_dataset(
             help=f"Documents: text, {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
         ),
     ] = None,
-    activation_threshold: Annotated[
-        float, option("--activation-threshold", panel=SAE, min=0.0, help="Keep features above it; 0 keeps all active.")
-    ] = 0.0,
+    activation_threshold: Annotated[float, option(SAE, "Keep features above it; 0 keeps all active.", min=0.0)] = 0.0,
     top_k: Annotated[
-        int | None,
-        option(
-            "--top-k", "-k", panel=SAE, min=0, help="Features kept of each token; 0, the default, keeps all active."
-        ),
+        int | None, option(SAE, "Features kept of each token; 0, the default, keeps all active.", "-k", min=0)
     ] = None,
     context_size: Annotated[
         int | None,
         option(
-            "--context-size",
-            panel=READ,
-            min=1,
-            help="Most tokens a sequence, BOS included; what the SAE was trained on by default. Longer documents are "
+            READ,
+            "Most tokens a sequence, BOS included; what the SAE was trained on by default. Longer documents are "
             "cut into several sequences.",
+            min=1,
         ),
     ] = None,
     text_field: Annotated[
-        str | None,
-        option("--text-field", panel=READ, help="Field or column of the text; by default text, content, document, …"),
+        str | None, option(READ, "Field or column of the text; by default text, content, document, …")
     ] = None,
-    by_line: Annotated[
-        bool, option("--by-line", panel=READ, help="Each line of a text file is a document, not the whole file.")
-    ] = False,
+    by_line: Annotated[bool, option(READ, "Each line of a text file is a document, not the whole file.")] = False,
     input_alias: Annotated[str | None, hidden("--input", "--data", "--dataset", callback=at_home)] = None,
 ) -> None:
     """The active SAE features of every token of a corpus, with characters counted in each document.

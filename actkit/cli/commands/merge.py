@@ -6,23 +6,20 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.groups import OUTPUT, QuietPath, at_home, option
+from actkit.cli.options.groups import OUTPUT, QuietPath, at_home, option, with_option_groups
 from actkit.cli.screen.console import starting
 from actkit.errors import RunError
 
 
+@with_option_groups
 def merge(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of every task.", callback=at_home)],
-    export: Annotated[
-        list[str] | None, option("--export", panel=OUTPUT, help="Write the whole run in this format too.")
-    ] = None,
-    report: Annotated[bool, option("--report", panel=OUTPUT, help="Write the whole run's page too.")] = False,
-    device: Annotated[
-        str | None, option("--device", panel=OUTPUT, help="Where the model is put, if not where the tasks had it.")
-    ] = None,
+    export: Annotated[list[str] | None, option(OUTPUT, "Write the whole run in this format too.")] = None,
+    report: Annotated[bool, option(OUTPUT, "Write the whole run's page too.")] = False,
+    device: Annotated[str | None, option(OUTPUT, "Where the model is put, if not where the tasks had it.")] = None,
     quiet: QuietPath = False,
-    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object instead of the path.")] = False,
+    json: Annotated[bool, option(OUTPUT, "Print one JSON object instead of the path.")] = False,
 ) -> None:
     """Put together what the tasks of `--shard` computed: the same run, byte for byte, as one process makes.
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.options.groups import at_home
+from actkit.cli.options.groups import at_home, with_option_groups
 from actkit.cli.options.model import ModelName
 from actkit.cli.options.run import Columns, Split
 from actkit.cli.screen.console import counted, draw_table, starting
@@ -27,6 +27,7 @@ WIDEST = 400
 MOST_LABELS = 6
 
 
+@with_option_groups
 def peek(
     file: Annotated[str, typer.Argument(metavar="FILE", help=f"{formats.HELP}; or {formats.ALSO}.", callback=at_home)],
     model: ModelName = ModelSpec.name,

@@ -20,23 +20,20 @@ def plot(
     out: Annotated[
         Path | None,
         option(
-            "--out",
+            OUTPUT,
+            "The file: .svg, .png, .pdf or .html; by default RUN-NAME.svg beside the run.",
             "-o",
-            panel=OUTPUT,
-            help="The file: .svg, .png, .pdf or .html; by default RUN-NAME.svg beside the run.",
             callback=at_home,
         ),
     ] = None,
     overwrite: OverwriteFile = False,
-    dark: Annotated[bool, option("--dark", panel=OUTPUT, help="Light on dark.")] = False,
-    width: Annotated[int, option("--width", panel=OUTPUT, min=300, max=4000, help="Width in pixels.")] = 860,
-    layer: Annotated[int | None, option("--layer", panel=READ, help="Of pictures of one layer: which.")] = None,
-    feature: Annotated[int | None, option("--feature", panel=READ, help="Of pictures of one feature: which.")] = None,
-    sae: Annotated[str | None, option("--sae-name", panel=READ, help="Which SAE; the first by default.")] = None,
-    record: Annotated[int | None, option("--record", panel=READ, help="Of pictures of one record: which.")] = None,
-    token: Annotated[
-        str | None, option("--token", panel=READ, help="search: the token's text, spaces included.")
-    ] = None,
+    dark: Annotated[bool, option(OUTPUT, "Light on dark.")] = False,
+    width: Annotated[int, option(OUTPUT, "Width in pixels.", min=300, max=4000)] = 860,
+    layer: Annotated[int | None, option(READ, "Of pictures of one layer: which.")] = None,
+    feature: Annotated[int | None, option(READ, "Of pictures of one feature: which.")] = None,
+    sae: Annotated[str | None, option(READ, "Which SAE; the first by default.", "--sae-name")] = None,
+    record: Annotated[int | None, option(READ, "Of pictures of one record: which.")] = None,
+    token: Annotated[str | None, option(READ, "search: the token's text, spaces included.")] = None,
 ) -> None:
     """One picture of a finished run as a file: svg, png, pdf or html.
 

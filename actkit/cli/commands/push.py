@@ -17,12 +17,10 @@ def push(
     to: Annotated[str, typer.Argument(metavar="TO", help="hf://datasets/me/name, or s3://, gs://, az://.")],
     licence: Annotated[
         str | None,
-        option(
-            "--license", panel=OUTPUT, help="hf: of the tables, such as cc-by-4.0; the card states none of its own."
-        ),
+        option(OUTPUT, "hf: of the tables, such as cc-by-4.0; the card states none of its own.", "--license"),
     ] = None,
-    private: Annotated[bool, option("--private", panel=OUTPUT, help="hf: make a dataset that is not public.")] = False,
-    overwrite: Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace another run that is there.")] = False,
+    private: Annotated[bool, option(OUTPUT, "hf: make a dataset that is not public.")] = False,
+    overwrite: Annotated[bool, option(OUTPUT, "Replace another run that is there.")] = False,
     quiet: QuietAddress = False,
 ) -> None:
     """Put a finished run into a dataset of the Hugging Face hub, or into an object store.

@@ -23,12 +23,10 @@ def report(
     run: RunPath,
     other: OtherRun = None,
     out: Annotated[
-        Path | None,
-        option("--out", "-o", panel=OUTPUT, help="The page; by default RUN.html beside the run.", callback=at_home),
+        Path | None, option(OUTPUT, "The page; by default RUN.html beside the run.", "-o", callback=at_home)
     ] = None,
     limit_mb: Annotated[
-        float,
-        option("--limit-mb", panel=OUTPUT, min=3, help="Size of the page in MB; what does not fit is said in it."),
+        float, option(OUTPUT, "Size of the page in MB; what does not fit is said in it.", min=3)
     ] = LIMIT_MB,
     overwrite: OverwriteFile = False,
     quiet: QuietPath = False,

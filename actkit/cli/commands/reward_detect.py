@@ -46,103 +46,65 @@ def reward_detect(
         ),
     ] = None,
     from_run: FromRun = None,
-    use_example_data: Annotated[
-        bool, option("--use-example-data", panel=READ, help="The built-in texts, 200 of each sign, instead of a file.")
-    ] = False,
-    text_field: Annotated[
-        str | None, option("--text-field", panel=READ, help="By default text, response, answer, …")
-    ] = None,
-    label_field: Annotated[
-        str | None, option("--label-field", panel=READ, help="By default feedback, label, …")
-    ] = None,
+    use_example_data: Annotated[bool, option(READ, "The built-in texts, 200 of each sign, instead of a file.")] = False,
+    text_field: Annotated[str | None, option(READ, "By default text, response, answer, …")] = None,
+    label_field: Annotated[str | None, option(READ, "By default feedback, label, …")] = None,
     positive: Annotated[
         list[str] | None,
         option(
-            "--positive",
-            panel=READ,
-            help="A label that counts as positive, or a rule for grades such as '>=3'; may be repeated; by default "
+            READ,
+            "A label that counts as positive, or a rule for grades such as '>=3'; may be repeated; by default "
             "positive, true, 1, …",
         ),
     ] = None,
     negative: Annotated[
         list[str] | None,
         option(
-            "--negative",
-            panel=READ,
-            help="A label that counts as negative, or a rule for grades such as '<=1'; may be repeated; by default "
+            READ,
+            "A label that counts as negative, or a rule for grades such as '<=1'; may be repeated; by default "
             "negative, false, 0, -1, …",
         ),
     ] = None,
     positive_column: Annotated[
         list[str] | None,
-        option(
-            "--positive-column",
-            panel=READ,
-            help="A column of zeros and ones in which a one is positive, instead of a label; may be repeated.",
-        ),
+        option(READ, "A column of zeros and ones in which a one is positive, instead of a label; may be repeated."),
     ] = None,
     negative_column: Annotated[
         list[str] | None,
-        option(
-            "--negative-column",
-            panel=READ,
-            help="The same for negative; with columns of one sign alone, all zeros are the other.",
-        ),
+        option(READ, "The same for negative; with columns of one sign alone, all zeros are the other."),
     ] = None,
     group_field: Annotated[
         str | None,
-        option(
-            "--group-field",
-            panel=READ,
-            help="What belongs together in tests and split; by default group, question_id, or an equal prompt.",
-        ),
+        option(READ, "What belongs together in tests and split; by default group, question_id, or an equal prompt."),
     ] = None,
-    score_field: Annotated[
-        str | None, option("--score-field", panel=READ, help="A weight in means, shares and correlation; else none.")
-    ] = None,
+    score_field: Annotated[str | None, option(READ, "A weight in means, shares and correlation; else none.")] = None,
     chat: Annotated[
         bool | None,
         option(
+            READ,
+            "Use the model's chat template; by default for messages and pairs, not for plain texts.",
             "--chat/--no-chat",
-            panel=READ,
-            help="Use the model's chat template; by default for messages and pairs, not for plain texts.",
         ),
     ] = None,
-    pool: Annotated[Pool, option("--pool", panel=SAE, help="How a text's tokens become one number a feature.")] = "max",
+    pool: Annotated[Pool, option(SAE, "How a text's tokens become one number a feature.")] = "max",
     strength_threshold: Annotated[
         float | None,
-        option(
-            "--strength-threshold",
-            panel=TEST,
-            min=0.0,
-            help="Require this mean activation where it is active; 0.5 in passes_thresholds.",
-        ),
+        option(TEST, "Require this mean activation where it is active; 0.5 in passes_thresholds.", min=0.0),
     ] = None,
     correlation_threshold: Annotated[
         float | None,
-        option(
-            "--correlation-threshold",
-            panel=TEST,
-            min=0.0,
-            max=1.0,
-            help="Require this correlation with the label; 0.6 in passes_thresholds.",
-        ),
+        option(TEST, "Require this correlation with the label; 0.6 in passes_thresholds.", min=0.0, max=1.0),
     ] = None,
-    q: Annotated[float, option("--q", panel=TEST, min=0.0, max=1.0, help="False-discovery rate.")] = 0.05,
-    held_out: Annotated[
-        float, option("--held-out", panel=TEST, min=0.0, max=0.9, help="Share of the groups held out from the ranking.")
-    ] = 0.3,
-    draws: Annotated[
-        int, option("--draws", panel=TEST, min=100, help="Exchanges of labels where p needs them.")
-    ] = 10_000,
-    seed: Annotated[int, option("--seed", panel=TEST, min=0, help="Of the split and the exchanges.")] = 0,
+    q: Annotated[float, option(TEST, "False-discovery rate.", min=0.0, max=1.0)] = 0.05,
+    held_out: Annotated[float, option(TEST, "Share of the groups held out from the ranking.", min=0.0, max=0.9)] = 0.3,
+    draws: Annotated[int, option(TEST, "Exchanges of labels where p needs them.", min=100)] = 10_000,
+    seed: Annotated[int, option(TEST, "Of the split and the exchanges.", min=0)] = 0,
     null_draws: Annotated[int, hidden("--null-draws", min=1)] = 1000,
-    listed: Annotated[int, option("--listed", panel=OUTPUT, min=1, help="Features that are listed.")] = LISTED,
+    listed: Annotated[int, option(OUTPUT, "Features that are listed.", min=1)] = LISTED,
     top_k: Annotated[int | None, hidden("--top-k", "-k", min=1)] = None,
     activation_threshold: Annotated[float | None, hidden("--activation-threshold", min=0.0)] = None,
     steer: Annotated[
-        bool,
-        option("--steer", panel=OUTPUT, help="Then measure what the top ten do, as actkit steer, in <run>-effects."),
+        bool, option(OUTPUT, "Then measure what the top ten do, as actkit steer, in <run>-effects.")
     ] = False,
     input_alias: InputAlias = None,
 ) -> None:

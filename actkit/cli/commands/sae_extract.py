@@ -34,24 +34,19 @@ def sae_extract(
         ),
     ] = None,
     save_all_tokens: Annotated[
-        bool,
-        option("--save-all-tokens", panel=READ, help="All tokens of prompt and response, not only the prompt's last."),
+        bool, option(READ, "All tokens of prompt and response, not only the prompt's last.")
     ] = False,
-    top_k: Annotated[
-        int,
-        option("--top-k", "-k", panel=SAE, min=0, help="Features kept of each token; 0 keeps all active."),
-    ] = 50,
+    top_k: Annotated[int, option(SAE, "Features kept of each token; 0 keeps all active.", "-k", min=0)] = 50,
     chat: Annotated[
-        bool, option("--chat/--no-chat", panel=READ, help="Put prompt and response into the model's chat template.")
+        bool, option(READ, "Put prompt and response into the model's chat template.", "--chat/--no-chat")
     ] = False,
-    response_field: Annotated[str, option("--response-field", panel=READ, help="Field of the response.")] = "response",
+    response_field: Annotated[str, option(READ, "Field of the response.")] = "response",
     merge_into: Annotated[
         Path | None,
         option(
-            "--merge-into",
-            panel=OUTPUT,
+            OUTPUT,
+            "Write the input document with the features in it here; a second run, for another layer, joins them.",
             callback=at_home,
-            help="Write the input document with the features in it here; a second run, for another layer, joins them.",
         ),
     ] = None,
     input_alias: InputAlias = None,

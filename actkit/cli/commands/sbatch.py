@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.groups import OUTPUT, option
+from actkit.cli.options.groups import OUTPUT, option, with_option_groups
 from actkit.errors import UsageError
 
 NOT_HERE = ("--shard", "--plan", "--resume", "--json")
@@ -16,15 +16,11 @@ WHOLE = ("--export", "--report")
 """Options that are about the whole run: they go to the line that merges."""
 
 
+@with_option_groups
 def sbatch(
     context: typer.Context,
-    tasks: Annotated[
-        int, option("--tasks", "-n", panel=OUTPUT, min=1, help="Tasks of the array; each loads the model.")
-    ] = 4,
-    slurm: Annotated[
-        str,
-        option("--slurm", panel=OUTPUT, help="Options for sbatch, such as '--gres=gpu:1 --time=4:00:00'."),
-    ] = "",
+    tasks: Annotated[int, option(OUTPUT, "Tasks of the array; each loads the model.", "-n", min=1)] = 4,
+    slurm: Annotated[str, option(OUTPUT, "Options for sbatch, such as '--gres=gpu:1 --time=4:00:00'.")] = "",
 ) -> None:
     """Print a script that runs a command as an array of Slurm's, and merges its shares once all tasks have ended well.
 

@@ -37,13 +37,11 @@ def show(
     json: Annotated[
         bool, typer.Option("--json", help="Print run.json, and those sequences, as one JSON object instead.")
     ] = False,
-    table: Annotated[str | None, option("--table", "-t", panel=ONE, help="The rows of this table.")] = None,
-    columns: Annotated[str | None, option("--columns", panel=ONE, help="Its columns, with commas between.")] = None,
-    sort: Annotated[
-        str | None, option("--sort", panel=ONE, help="By this column, the smallest first; -NAME: the largest.")
-    ] = None,
-    feature: Annotated[int | None, option("--feature", panel=ONE, help="This SAE feature, with its contexts.")] = None,
-    sequence: Annotated[int | None, option("--sequence", panel=ONE, help="This sequence, token by token.")] = None,
+    table: Annotated[str | None, option(ONE, "The rows of this table.", "-t")] = None,
+    columns: Annotated[str | None, option(ONE, "Its columns, with commas between.")] = None,
+    sort: Annotated[str | None, option(ONE, "By this column, the smallest first; -NAME: the largest.")] = None,
+    feature: Annotated[int | None, option(ONE, "This SAE feature, with its contexts.")] = None,
+    sequence: Annotated[int | None, option(ONE, "This sequence, token by token.")] = None,
 ) -> None:
     """What a finished run holds: counts, tables, first rows, what it found, the first sequences token by token.
 

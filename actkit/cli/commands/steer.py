@@ -22,72 +22,42 @@ def steer(
         str, typer.Argument(metavar="RUN", callback=at_home, help="A finished run of concept or reward-detect.")
     ],
     do: Annotated[
-        str | None,
-        option(
-            "--do", panel=DO, help="add or project-out for directions; zero, clamp, clamp:VALUE or add for features."
-        ),
+        str | None, option(DO, "add or project-out for directions; zero, clamp, clamp:VALUE or add for features.")
     ] = None,
     method: Annotated[
-        list[str] | None,
-        option("--method", panel=DO, help="Directions by mean-diff, pca or logistic; may be repeated, at one norm."),
+        list[str] | None, option(DO, "Directions by mean-diff, pca or logistic; may be repeated, at one norm.")
     ] = None,
     layers: Annotated[
-        str | None,
-        option("--layers", "-l", panel=DO, help="Of the run's, as 11-19 or 15; three in the middle by default."),
+        str | None, option(DO, "Of the run's, as 11-19 or 15; three in the middle by default.", "-l")
     ] = None,
     strengths: Annotated[
         str | None,
-        option(
-            "--strengths",
-            panel=DO,
-            help="In units of the difference measured at the layer, as --strengths=-4,-2,-1,1,2,4, the default.",
-        ),
+        option(DO, "In units of the difference measured at the layer, as --strengths=-4,-2,-1,1,2,4, the default."),
     ] = None,
-    every_layer: Annotated[
-        bool, option("--every-layer", panel=DO, help="Project out at all of the run's layers at once.")
-    ] = False,
-    features: Annotated[
-        str | None, option("--features", panel=DO, help="top:10, bottom:10 (by AUROC) or ids as 12,407.")
-    ] = None,
-    each: Annotated[bool, option("--each", panel=DO, help="Features one by one, not as a set.")] = False,
-    sae_name: Annotated[
-        str | None, option("--sae-name", panel=DO, help="Whose features, where the run has several SAEs.")
-    ] = None,
+    every_layer: Annotated[bool, option(DO, "Project out at all of the run's layers at once.")] = False,
+    features: Annotated[str | None, option(DO, "top:10, bottom:10 (by AUROC) or ids as 12,407.")] = None,
+    each: Annotated[bool, option(DO, "Features one by one, not as a set.")] = False,
+    sae_name: Annotated[str | None, option(DO, "Whose features, where the run has several SAEs.")] = None,
     positions: Annotated[
-        SteerPositions,
-        option("--positions", panel=DO, help="Where it acts; the first token and special ones never are."),
+        SteerPositions, option(DO, "Where it acts; the first token and special ones never are.")
     ] = "all",
     answers: Annotated[
         str | None,
         option(
-            "--answers",
-            panel=READ,
-            help="File of prompt, positive and negative, or of preference pairs, in place of the run's held-out texts.",
+            READ,
+            "File of prompt, positive and negative, or of preference pairs, in place of the run's held-out texts.",
             callback=at_home,
         ),
     ] = None,
     words: Annotated[
         str | None,
-        option(
-            "--words",
-            panel=TEST,
-            help="For features: two files of words, as praise.txt,blame.txt, to be expected after each text.",
-        ),
+        option(TEST, "For features: two files of words, as praise.txt,blame.txt, to be expected after each text."),
     ] = None,
-    random: Annotated[
-        int,
-        option("--random", panel=TEST, min=0, help="Controls of each intervention: half Gaussian, half matched."),
-    ] = 20,
-    answer_tokens: Annotated[
-        int, option("--answer-tokens", panel=TEST, min=1, help="Tokens of the answers that the unsteered model gives.")
-    ] = 20,
-    budget: Annotated[
-        float, option("--budget", panel=TEST, min=0, help="Most nats a token that neutral text may lose.")
-    ] = 0.1,
-    show: Annotated[
-        int, option("--show", panel=TEST, min=0, help="Generate answers to so many prompts, to be looked at.")
-    ] = 0,
-    seed: Annotated[int, option("--seed", panel=TEST, min=0, help="Of the controls.")] = 0,
+    random: Annotated[int, option(TEST, "Controls of each intervention: half Gaussian, half matched.", min=0)] = 20,
+    answer_tokens: Annotated[int, option(TEST, "Tokens of the answers that the unsteered model gives.", min=1)] = 20,
+    budget: Annotated[float, option(TEST, "Most nats a token that neutral text may lose.", min=0)] = 0.1,
+    show: Annotated[int, option(TEST, "Generate answers to so many prompts, to be looked at.", min=0)] = 0,
+    seed: Annotated[int, option(TEST, "Of the controls.", min=0)] = 0,
 ) -> None:
     """Is what a run found causal? Its directions or features are put into the model, and answers are scored.
 

@@ -34,44 +34,34 @@ def verify(
     recompute: Annotated[
         int,
         option(
-            "--recompute",
-            panel=AGAIN,
-            min=0,
-            help="Also compute this many records again, drawn at random, on the "
+            AGAIN,
+            "Also compute this many records again, drawn at random, on the "
             "plain Hugging Face model, one text at a time.",
+            min=0,
         ),
     ] = 0,
     deep: Annotated[
         bool,
         option(
-            "--deep",
-            panel=AGAIN,
-            help="Also compute tests, directions, effects and logits of features again, from shards and weights, which "
+            AGAIN,
+            "Also compute tests, directions, effects and logits of features again, from shards and weights, which "
             "takes as long as when the run was made; --recompute does too.",
         ),
     ] = False,
-    seed: Annotated[int, option("--seed", panel=AGAIN, min=0, help="Of the draw.")] = 0,
+    seed: Annotated[int, option(AGAIN, "Of the draw.", min=0)] = 0,
     model: Annotated[
-        str | None,
-        option("--model", "-m", panel=MODEL, help="Where the model is, if not where it was.", callback=at_home),
+        str | None, option(MODEL, "Where the model is, if not where it was.", "-m", callback=at_home)
     ] = None,
-    attn: Annotated[
-        Attention | None, option("--attn", panel=MODEL, help="Attention implementation; the run's own if not given.")
-    ] = None,
+    attn: Annotated[Attention | None, option(MODEL, "Attention implementation; the run's own if not given.")] = None,
     device: Device = "auto",
     sae: Annotated[
         list[str] | None,
-        option(
-            "--sae",
-            panel=SAE,
-            help="Directory of an SAE of the run that is not where it was; may be repeated.",
-            callback=at_home,
-        ),
+        option(SAE, "Directory of an SAE of the run that is not where it was; may be repeated.", callback=at_home),
     ] = None,
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
-    quiet: Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print errors only.")] = False,
-    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print what was found as one JSON object.")] = False,
+    quiet: Annotated[bool, option(OUTPUT, "Print errors only.", "-q")] = False,
+    json: Annotated[bool, option(OUTPUT, "Print what was found as one JSON object.")] = False,
 ) -> None:
     """Whether a finished run is whole and right: every shard is read again, and everything that is wrong is named.
 

@@ -16,9 +16,7 @@ from actkit.errors import UsageError, pip_install
 def view(
     run: RunPath,
     other: OtherRun = None,
-    port: Annotated[
-        int, option("--port", panel=OUTPUT, min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")
-    ] = 0,
+    port: Annotated[int, option(OUTPUT, "On 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
     quiet: QuietAddress = False,
 ) -> None:
     """The report of a run of any size in the browser: texts and features are read when they are looked at.

@@ -18,30 +18,17 @@ class ContextOptions:
     prompt_field: Annotated[
         str | None,
         option(
-            "--prompt-field",
-            panel=READ,
-            help="What is asked: text or messages; by default prompt, instruction, question, query, input, …; a dotted "
+            READ,
+            "What is asked: text or messages; by default prompt, instruction, question, query, input, …; a dotted "
             "path such as input.messages reaches into objects.",
         ),
     ] = None
-    system_field: Annotated[
-        str | None, option("--system-field", panel=READ, help="System message; by default system, system_prompt, …")
-    ] = None
+    system_field: Annotated[str | None, option(READ, "System message; by default system, system_prompt, …")] = None
     history_field: Annotated[
-        str | None,
-        option(
-            "--history-field",
-            panel=READ,
-            help="Earlier turns: messages or [question, answer] pairs; by default history, …",
-        ),
+        str | None, option(READ, "Earlier turns: messages or [question, answer] pairs; by default history, …")
     ] = None
     ignore_field: Annotated[
-        list[str] | None,
-        option(
-            "--ignore-field",
-            panel=READ,
-            help="A field that carries context and is left out on purpose; may be repeated.",
-        ),
+        list[str] | None, option(READ, "A field that carries context and is left out on purpose; may be repeated.")
     ] = None
 
     def fields(self) -> "ContextFields":
@@ -56,36 +43,22 @@ class AnswerOptions:
     """Where the two answers of a preference pair are, and which is better."""
 
     input_format: Annotated[
-        str | None,
-        option(
-            "--input-format",
-            panel=READ,
-            help="A shape listed by actkit docs shapes; by default it is told of each record.",
-        ),
+        str | None, option(READ, "A shape listed by actkit docs shapes; by default it is told of each record.")
     ] = None
-    chosen_field: Annotated[
-        str | None, option("--chosen-field", panel=READ, help="The better answer, such as chosen.content.")
-    ] = None
-    rejected_field: Annotated[str | None, option("--rejected-field", panel=READ, help="The worse answer.")] = None
+    chosen_field: Annotated[str | None, option(READ, "The better answer, such as chosen.content.")] = None
+    rejected_field: Annotated[str | None, option(READ, "The worse answer.")] = None
     preference_field: Annotated[
         str | None,
-        option(
-            "--preference-field",
-            panel=READ,
-            help="What says which of two answers is better, or the score by which a list of them is ranked.",
-        ),
+        option(READ, "What says which of two answers is better, or the score by which a list of them is ranked."),
     ] = None
     first_is_better: Annotated[
         list[str] | None,
         option(
-            "--first-is-better",
-            panel=READ,
-            help="A value of that field with which the first answer is better, any other the second; may be repeated.",
+            READ, "A value of that field with which the first answer is better, any other the second; may be repeated."
         ),
     ] = None
     make_pairs: Annotated[
-        Which,
-        option("--pairs", panel=READ, help="Of more than two ranked answers: the best with the worst, or more pairs."),
+        Which, option(READ, "Of more than two ranked answers: the best with the worst, or more pairs.", "--pairs")
     ] = "best-worst"
 
     def fields(self) -> "PairFields":

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 FromRun: TypeAlias = Annotated[
     Path | None,
     option(
+        READ,
+        "A finished run whose rows are taken: no model is run, other settings are as they were there.",
         "--from",
-        panel=READ,
         metavar="RUN",
-        help="A finished run whose rows are taken: no model is run, other settings are as they were there.",
         callback=at_home,
     ),
 ]
@@ -64,8 +64,7 @@ class Follow:
     """Options of such a command; how the model is loaded otherwise is the run's affair."""
 
     model: Annotated[
-        str | None,
-        option("--model", "-m", panel=MODEL, help="Where the run's model is, if not where it was.", callback=at_home),
+        str | None, option(MODEL, "Where the run's model is, if not where it was.", "-m", callback=at_home)
     ] = None
     device: of_model.Device = ModelSpec.device
     batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens

@@ -1,5 +1,6 @@
 """How flags are written: options with their environment variable, groups that a command takes over, completions."""
 
+import copy
 import functools
 import inspect
 import json
@@ -35,11 +36,31 @@ def at_home(value: Given) -> Given:
     return value
 
 
-def option(*names: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's own word
-    """An option that can also be set by `ACTKIT_<NAME>` in the environment."""
-    name = next(name for name in names if name.startswith("--")).partition("/")[0]
-    envvar = "ACTKIT_" + name.removeprefix("--").replace("-", "_").upper()
-    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=envvar, show_envvar=False, **more)
+VARIABLE = "ACTKIT_"
+"""How the variables of the environment begin that set options."""
+
+
+def option(panel: str, says: str, *names: str, **more: Any) -> Any:
+    """An option that can also be set by `ACTKIT_<FLAG>` in the environment; `says` is its help.
+
+    The parameter `text_field` is the flag `--text-field`, unless a name of two dashes is among `names`.
+    """
+    made = typer.Option(help=says, rich_help_panel=panel, envvar=VARIABLE, show_envvar=False, **more)
+    made.param_decls = names
+    return made
+
+
+def _with_flag(name: str, annotated: Any) -> Any:
+    """The annotation of a parameter of this name; one that `option` made gets its flag and its variable."""
+    about, *_ = getattr(annotated, "__metadata__", (None,))
+    if getattr(about, "envvar", None) != VARIABLE:
+        return annotated
+    made: Any = copy.copy(about)
+    own = [each for each in made.param_decls if each.startswith("--")]
+    flag = own[0] if own else f"--{name.replace('_', '-')}"
+    made.param_decls = (flag, *(each for each in made.param_decls if each != flag))
+    made.envvar = VARIABLE + flag.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    return Annotated[annotated.__origin__, made]
 
 
 def hidden(*names: str, **more: Any) -> Any:
@@ -51,16 +72,19 @@ def hidden(*names: str, **more: Any) -> Any:
 def _options_in(group: Any) -> tuple[tuple[Field[Any], Any], ...]:
     """The fields of a group, and what each is annotated with."""
     hints = get_type_hints(group, include_extras=True)
-    return tuple((field, hints[field.name]) for field in fields(group))
+    return tuple((field, _with_flag(field.name, hints[field.name])) for field in fields(group))
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields."""
+    """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields.
+
+    Options get their flags here, by the names of their parameters.
+    """
     signature = inspect.signature(command)
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     own = [
-        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        parameter.replace(annotation=_with_flag(name, hints[name]), kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in signature.parameters.items()
         if name not in groups
     ]
@@ -111,8 +135,6 @@ RunPath: TypeAlias = Annotated[
 OtherRun: TypeAlias = Annotated[
     Path | None, typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", callback=at_home)
 ]
-OverwriteFile: TypeAlias = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an existing file.")]
-QuietPath: TypeAlias = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="Print the path and errors only.")]
-QuietAddress: TypeAlias = Annotated[
-    bool, option("--quiet", "-q", panel=OUTPUT, help="Print the address and errors only.")
-]
+OverwriteFile: TypeAlias = Annotated[bool, option(OUTPUT, "Replace an existing file.")]
+QuietPath: TypeAlias = Annotated[bool, option(OUTPUT, "Print the path and errors only.", "-q")]
+QuietAddress: TypeAlias = Annotated[bool, option(OUTPUT, "Print the address and errors only.", "-q")]

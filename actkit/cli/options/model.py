@@ -9,60 +9,35 @@ from actkit.config import Attention, DeviceMap, Quantize
 ModelName: TypeAlias = Annotated[
     str,
     option(
-        "--model",
+        MODEL,
+        "[b]tiny[/] (bundled), a Hugging Face id, a TransformerLens alias or a local directory.",
         "-m",
-        panel=MODEL,
-        help="[b]tiny[/] (bundled), a Hugging Face id, a TransformerLens alias or a local directory.",
         callback=at_home,
     ),
 ]
-Revision: TypeAlias = Annotated[
-    str | None, option("--revision", panel=MODEL, help="Branch, tag or commit of a Hugging Face id.")
-]
-Device: TypeAlias = Annotated[str, option("--device", panel=MODEL, help="auto, cpu, cuda, cuda:1, mps.")]
+Revision: TypeAlias = Annotated[str | None, option(MODEL, "Branch, tag or commit of a Hugging Face id.")]
+Device: TypeAlias = Annotated[str, option(MODEL, "auto, cpu, cuda, cuda:1, mps.")]
 Dtype: TypeAlias = Annotated[
-    str,
-    option(
-        "--dtype",
-        panel=MODEL,
-        help="auto (bfloat16 on a GPU that has it, float32 on a CPU), float32, bfloat16, float16.",
-    ),
+    str, option(MODEL, "auto (bfloat16 on a GPU that has it, float32 on a CPU), float32, bfloat16, float16.")
 ]
 Attn: TypeAlias = Annotated[
-    Attention,
-    option("--attn", panel=MODEL, help="Attention implementation; auto is sdpa where the architecture has it."),
+    Attention, option(MODEL, "Attention implementation; auto is sdpa where the architecture has it.")
 ]
-TrustRemoteCode: TypeAlias = Annotated[
-    bool, option("--trust-remote-code", panel=MODEL, help="Run Python code from the model's repository.")
-]
+TrustRemoteCode: TypeAlias = Annotated[bool, option(MODEL, "Run Python code from the model's repository.")]
 AllowPickle: TypeAlias = Annotated[
-    bool,
-    option(
-        "--allow-pickle",
-        panel=MODEL,
-        help="Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.",
-    ),
+    bool, option(MODEL, "Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.")
 ]
 Placed: TypeAlias = Annotated[
-    DeviceMap | None,
-    option(
-        "--device-map", panel=MODEL, help="Spread the weights over all GPUs, what does not fit on the CPU or the disk."
-    ),
+    DeviceMap | None, option(MODEL, "Spread the weights over all GPUs, what does not fit on the CPU or the disk.")
 ]
 Quantized: TypeAlias = Annotated[
-    Quantize | None,
-    option(
-        "--quantize",
-        panel=MODEL,
-        help="Load the weights in 8 or 4 bits (CUDA, actkit\\[quantize]); changes the numbers.",
-    ),
+    Quantize | None, option(MODEL, "Load the weights in 8 or 4 bits (CUDA, actkit\\[quantize]); changes the numbers.")
 ]
 Preset: TypeAlias = Annotated[
     str | None,
     option(
-        "--preset",
-        panel=MODEL,
-        help=f"Model, dtype, layers and SAE; --config and flags come first. One of {', '.join(NAMES)}.",
+        MODEL,
+        f"Model, dtype, layers and SAE; --config and flags come first. One of {', '.join(NAMES)}.",
         callback=load_preset,
         autocompletion=among(NAMES),
         is_eager=True,

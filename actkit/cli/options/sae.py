@@ -19,49 +19,37 @@ class Sparse:
     sae_release: Annotated[
         str | None,
         option(
-            "--sae-release",
-            panel=SAE,
-            help="Release in SAELens's registry (actkit saes lists them), or a Hugging Face id; tiny's own by default.",
+            SAE, "Release in SAELens's registry (actkit saes lists them), or a Hugging Face id; tiny's own by default."
         ),
     ] = None
     sae_id: Annotated[
         list[str] | None,
-        option(
-            "--sae-id",
-            panel=SAE,
-            help="SAE of that release, or without it RELEASE/ID; may be repeated, all in one pass.",
-        ),
+        option(SAE, "SAE of that release, or without it RELEASE/ID; may be repeated, all in one pass."),
     ] = None
     sae: Annotated[
         list[str] | None,
         option(
-            "--sae",
-            panel=SAE,
-            help="Directory of an SAE in SAELens's, sparsify's or dictionary_learning's format; may be repeated.",
+            SAE,
+            "Directory of an SAE in SAELens's, sparsify's or dictionary_learning's format; may be repeated.",
             callback=at_home,
         ),
     ] = None
     target_layer: Annotated[
         int | None,
         option(
+            SAE,
+            "Choose the release's SAE by layer; an SAE that reads another is an error.",
             "--target-layer",
             "--layer",
-            panel=SAE,
-            help="Choose the release's SAE by layer; an SAE that reads another is an error.",
         ),
     ] = None
     hook_name: Annotated[
-        str | None,
-        option("--hook-name", panel=SAE, help="The hook point that is meant; an SAE that reads another is an error."),
+        str | None, option(SAE, "The hook point that is meant; an SAE that reads another is an error.")
     ] = None
 
     sae_dtype: Annotated[
         SaeDtype,
-        option(
-            "--sae-dtype",
-            panel=SAE,
-            help="bfloat16 finds active features faster where the processor has it; they are the same to rounding.",
-        ),
+        option(SAE, "bfloat16 finds active features faster where the processor has it; they are the same to rounding."),
     ] = "float32"
 
     def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":

@@ -147,26 +147,14 @@ class Shared:
 class Dense:
     """Further options of commands that store whole activations."""
 
-    layers: Annotated[
-        str, option("--layers", "-l", panel=READ, help="all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.")
-    ] = "all"
+    layers: Annotated[str, option(READ, "all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.", "-l")] = "all"
     hook_point: Annotated[
         list[str] | None,
-        option(
-            "--hook-point",
-            panel=READ,
-            help="hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself.",
-        ),
+        option(READ, "hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself."),
     ] = None
-    top_k: Annotated[
-        int,
-        option("--top-k", "-k", panel=SAE, min=0, help="With an SAE: features kept of each token; 0 keeps all active."),
-    ] = TOP_K
+    top_k: Annotated[int, option(SAE, "With an SAE: features kept of each token; 0 keeps all active.", "-k", min=0)] = (
+        TOP_K
+    )
     store_dtype: Annotated[
-        StoreDtype,
-        option(
-            "--store-dtype",
-            panel=OUTPUT,
-            help="How activations are stored; float16 is refused where a value does not fit.",
-        ),
+        StoreDtype, option(OUTPUT, "How activations are stored; float16 is refused where a value does not fit.")
     ] = "float32"

@@ -26,8 +26,8 @@ from actkit.runs.paths import partial_of
 class Own:
     """A group."""
 
-    layers: Annotated[str, option("--layers", "-l", panel="x", help="y")] = "all"
-    n: Annotated[int, option("--how-many/--none", panel="x", help="y")] = 3
+    layers: Annotated[str, option("x", "y", "-l")] = "all"
+    n: Annotated[int, option("x", "y", "--how-many/--none")] = 3
 
 
 def test_a_groups_fields_become_parameters() -> None:
@@ -51,9 +51,30 @@ def test_a_groups_fields_become_parameters() -> None:
     assert seen == [(Own("2", 4), "t", True)]
 
 
-def test_an_option_can_stand_in_the_environment() -> None:
-    assert option("-l", "--max-samples", panel="x", help="y").envvar == "ACTKIT_MAX_SAMPLES"
-    assert option("--chat/--no-chat", panel="x", help="y").envvar == "ACTKIT_CHAT"
+def test_an_option_is_called_by_its_parameter_and_can_stand_in_the_environment() -> None:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    @with_option_groups
+    def command(
+        text_field: Annotated[str, option("x", "y")] = "",
+        by_line: Annotated[bool, option("x", "y", "-l")] = False,
+        chat: Annotated[bool, option("x", "y", "--chat/--no-chat")] = False,
+        from_run: Annotated[str, option("x", "y", "-f", "--from")] = "",
+        old: Annotated[str, typer.Option("--older")] = "",
+    ) -> None:
+        """Nothing."""
+
+    made = {each.name: each for each in typer.main.get_command(app).params}
+    assert {name: (each.opts, each.secondary_opts) for name, each in made.items()} == {
+        "text_field": (["--text-field"], []),
+        "by_line": (["--by-line", "-l"], []),
+        "chat": (["--chat"], ["--no-chat"]),
+        "from_run": (["--from", "-f"], []),
+        "old": (["--older"], []),
+    }
+    variables = [made[name].envvar for name in ("text_field", "by_line", "chat", "from_run", "old")]
+    assert variables == ["ACTKIT_TEXT_FIELD", "ACTKIT_BY_LINE", "ACTKIT_CHAT", "ACTKIT_FROM", None]
 
 
 def test_a_home_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
