@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, cast, get_args
 
-import typer
-
 from actkit.cli.options.fields import ContextOptions
-from actkit.cli.options.groups import READ, at_home, hidden, option, with_option_groups
+from actkit.cli.options.groups import READ, argument, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
@@ -28,12 +26,7 @@ def capture(
     sparse: Sparse,
     context: ContextOptions,
     prompts: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PROMPTS",
-            help=f"Text lines, {formats.HELP}, {formats.ALSO}; - reads standard input.",
-            callback=at_home,
-        ),
+        str | None, argument("PROMPTS", f"Text lines, {formats.HELP}, {formats.ALSO}; - reads standard input.")
     ] = None,
     prompt: Annotated[list[str] | None, option(READ, "A prompt; may be repeated.", "-p")] = None,
     positions: Annotated[str, option(READ, "all, last, response, or numbers such as 0,5,-1.")] = "all",

@@ -11,7 +11,7 @@ import typer
 from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
-from actkit.cli.options.groups import OUTPUT, READ, at_home, concepts, hidden, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
 from actkit.cli.run_checks import check_whole
@@ -38,12 +38,11 @@ def concept(
     context: ContextOptions,
     what: Annotated[
         str | None,
-        typer.Argument(
-            metavar="NAME|FILE",
-            autocompletion=concepts,
-            callback=at_home,
-            help="A built-in concept (see --list); or records of positive and negative, of statement and label, or of "
+        argument(
+            "NAME|FILE",
+            "A built-in concept (see --list); or records of positive and negative, of statement and label, or of "
             f"question and answers that match a behaviour or do not: {formats.HELP}, {formats.ALSO}.",
+            autocompletion=concepts,
         ),
     ] = None,
     from_run: FromRun = None,

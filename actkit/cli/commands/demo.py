@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from actkit.cli.options.groups import at_home
+from actkit.cli.options.groups import with_option_groups
 from actkit.cli.screen.console import console
 from actkit.cli.screen.progress import progress_shown
 
 
+@with_option_groups
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the runs and their reports.", callback=at_home)
-    ] = Path("runs/first-look"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs and their reports.")] = Path(
+        "runs/first-look"
+    ),
     max_samples: Annotated[int, typer.Option("--max-samples", min=24, help="Pairs, and texts, that are read.")] = 200,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the paths of the reports only.")] = False,
 ) -> None:

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from actkit.cli.options.fields import AnswerOptions, ContextOptions
-from actkit.cli.options.groups import READ, at_home, option, with_option_groups
+from actkit.cli.options.groups import READ, argument, option, with_option_groups
 from actkit.cli.options.run import Chat, InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Dense, Shared
@@ -25,12 +23,7 @@ def dpo(
     context: ContextOptions,
     answers: AnswerOptions,
     pairs: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PAIRS",
-            help=f"Preference pairs: {formats.HELP}, {formats.ALSO}; - reads standard input.",
-            callback=at_home,
-        ),
+        str | None, argument("PAIRS", f"Preference pairs: {formats.HELP}, {formats.ALSO}; - reads standard input.")
     ] = None,
     positions: Annotated[PairPositions, option(READ, "Which positions are kept.")] = "all",
     chat: Chat = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from actkit.cli.options.groups import OUTPUT, OverwriteFile, QuietPath, RunPath, at_home, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, OverwriteFile, QuietPath, RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_file, check_run
 from actkit.cli.screen.console import console, say, size
 from actkit.cli.screen.progress import share_shown
@@ -22,8 +22,7 @@ def export(
     run: RunPath,
     to: Annotated[ExportFormat, typer.Option("--to", "-t", help="The format.")],
     out: Annotated[
-        Path | None,
-        option(OUTPUT, "The file to write; by default beside the run, under its name.", "-o", callback=at_home),
+        Path | None, option(OUTPUT, "The file to write; by default beside the run, under its name.", "-o")
     ] = None,
     overwrite: OverwriteFile = False,
     quiet: QuietPath = False,

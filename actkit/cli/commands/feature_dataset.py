@@ -2,10 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from actkit.cli.options.fields import ContextOptions
-from actkit.cli.options.groups import READ, SAE, at_home, hidden, option, with_option_groups
+from actkit.cli.options.groups import READ, SAE, argument, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
@@ -21,11 +19,7 @@ def feature_dataset(
     context: ContextOptions,
     dataset: Annotated[
         str | None,
-        typer.Argument(
-            metavar="DATASET",
-            callback=at_home,
-            help=f"Documents: text, {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
-        ),
+        argument("DATASET", f"Documents: text, {formats.HELP}, {formats.ALSO}; - for JSONL on standard input."),
     ] = None,
     activation_threshold: Annotated[float, option(SAE, "Keep features above it; 0 keeps all active.", min=0.0)] = 0.0,
     top_k: Annotated[

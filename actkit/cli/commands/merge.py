@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.groups import OUTPUT, QuietPath, at_home, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, QuietPath, argument, option, with_option_groups
 from actkit.cli.screen.console import starting
 from actkit.errors import RunError
 
@@ -14,7 +14,7 @@ from actkit.errors import RunError
 @with_option_groups
 def merge(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of every task.", callback=at_home)],
+    run: Annotated[Path, argument("RUN", "The --out of every task.")],
     export: Annotated[list[str] | None, option(OUTPUT, "Write the whole run in this format too.")] = None,
     report: Annotated[bool, option(OUTPUT, "Write the whole run's page too.")] = False,
     device: Annotated[str | None, option(OUTPUT, "Where the model is put, if not where the tasks had it.")] = None,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.options.groups import at_home, with_option_groups
+from actkit.cli.options.groups import argument, with_option_groups
 from actkit.cli.options.model import ModelName
 from actkit.cli.options.run import Columns, Split
 from actkit.cli.screen.console import counted, draw_table, starting
@@ -29,7 +29,7 @@ MOST_LABELS = 6
 
 @with_option_groups
 def peek(
-    file: Annotated[str, typer.Argument(metavar="FILE", help=f"{formats.HELP}; or {formats.ALSO}.", callback=at_home)],
+    file: Annotated[str, argument("FILE", f"{formats.HELP}; or {formats.ALSO}.")],
     model: ModelName = ModelSpec.name,
     split: Split = ReadSpec.split,
     columns: Columns = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.options.groups import OUTPUT, READ, OverwriteFile, RunPath, at_home, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, OverwriteFile, RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_file, check_run
 from actkit.cli.screen.console import console
 
@@ -19,12 +19,7 @@ def plot(
     ] = None,
     out: Annotated[
         Path | None,
-        option(
-            OUTPUT,
-            "The file: .svg, .png, .pdf or .html; by default RUN-NAME.svg beside the run.",
-            "-o",
-            callback=at_home,
-        ),
+        option(OUTPUT, "The file: .svg, .png, .pdf or .html; by default RUN-NAME.svg beside the run.", "-o"),
     ] = None,
     overwrite: OverwriteFile = False,
     dark: Annotated[bool, option(OUTPUT, "Light on dark.")] = False,

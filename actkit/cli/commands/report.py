@@ -10,7 +10,6 @@ from actkit.cli.options.groups import (
     OverwriteFile,
     QuietPath,
     RunPath,
-    at_home,
     option,
     with_option_groups,
 )
@@ -22,9 +21,7 @@ from actkit.cli.run_argument import check_file, check_run
 def report(
     run: RunPath,
     other: OtherRun = None,
-    out: Annotated[
-        Path | None, option(OUTPUT, "The page; by default RUN.html beside the run.", "-o", callback=at_home)
-    ] = None,
+    out: Annotated[Path | None, option(OUTPUT, "The page; by default RUN.html beside the run.", "-o")] = None,
     limit_mb: Annotated[
         float, option(OUTPUT, "Size of the page in MB; what does not fit is said in it.", min=3)
     ] = LIMIT_MB,

@@ -9,7 +9,7 @@ import typer
 from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
-from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, SAE, argument, hidden, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
@@ -39,10 +39,9 @@ def reward_detect(
     answers: AnswerOptions,
     data: Annotated[
         str | None,
-        typer.Argument(
-            metavar="DATA",
-            callback=at_home,
-            help=f"Labelled texts or preference pairs: {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
+        argument(
+            "DATA",
+            f"Labelled texts or preference pairs: {formats.HELP}, {formats.ALSO}; - for JSONL on standard input.",
         ),
     ] = None,
     from_run: FromRun = None,

@@ -5,10 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from actkit.cli.options.fields import ContextOptions
-from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, option, with_option_groups
+from actkit.cli.options.groups import OUTPUT, READ, SAE, argument, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared
@@ -26,10 +24,9 @@ def sae_extract(
     context: ContextOptions,
     samples: Annotated[
         str | None,
-        typer.Argument(
-            metavar="INPUT",
-            callback=at_home,
-            help=f"JSON document of results, or prompts and responses: {formats.HELP}, {formats.ALSO}; - for JSONL on "
+        argument(
+            "INPUT",
+            f"JSON document of results, or prompts and responses: {formats.HELP}, {formats.ALSO}; - for JSONL on "
             "standard input.",
         ),
     ] = None,
@@ -46,7 +43,6 @@ def sae_extract(
         option(
             OUTPUT,
             "Write the input document with the features in it here; a second run, for another layer, joins them.",
-            callback=at_home,
         ),
     ] = None,
     input_alias: InputAlias = None,

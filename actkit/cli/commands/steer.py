@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from actkit.cli.options.from_run import Follow
-from actkit.cli.options.groups import READ, at_home, option, with_option_groups
+from actkit.cli.options.groups import READ, argument, at_home, option, with_option_groups
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
@@ -18,9 +16,7 @@ DO, TEST = "What is done", "How it is measured"
 @with_option_groups
 def steer(
     follow: Follow,
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", callback=at_home, help="A finished run of concept or reward-detect.")
-    ],
+    run: Annotated[str, argument("RUN", "A finished run of concept or reward-detect.")],
     do: Annotated[
         str | None, option(DO, "add or project-out for directions; zero, clamp, clamp:VALUE or add for features.")
     ] = None,

@@ -24,7 +24,6 @@ FromRun: TypeAlias = Annotated[
         "A finished run whose rows are taken: no model is run, other settings are as they were there.",
         "--from",
         metavar="RUN",
-        callback=at_home,
     ),
 ]
 NOT_OF_ROWS = frozenset(
@@ -81,7 +80,7 @@ class Follow:
     export: of_run.ExportTo = None
     quiet: of_run.Quiet = False
     json: of_run.Json = False
-    output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None
+    output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
     shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
     shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
 

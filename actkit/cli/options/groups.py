@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_type_hints
 
 import typer
+from typer.models import ParameterInfo
 
 from actkit.config import ExportFormat
 from actkit.remote.path import path_of
@@ -51,16 +52,28 @@ def option(panel: str, says: str, *names: str, **more: Any) -> Any:
 
 
 def _with_flag(name: str, annotated: Any) -> Any:
-    """The annotation of a parameter of this name; one that `option` made gets its flag and its variable."""
+    """The annotation of a parameter of this name.
+
+    One that `option` made gets its flag and its variable, and one that is a path the user's home for `~`.
+    """
     about, *_ = getattr(annotated, "__metadata__", (None,))
-    if getattr(about, "envvar", None) != VARIABLE:
+    if not isinstance(about, ParameterInfo):
         return annotated
     made: Any = copy.copy(about)
+    if made.callback is None and Path in (annotated.__origin__, *get_args(annotated.__origin__)):
+        made.callback = at_home
+    if made.envvar != VARIABLE:
+        return Annotated[annotated.__origin__, made]
     own = [each for each in made.param_decls if each.startswith("--")]
     flag = own[0] if own else f"--{name.replace('_', '-')}"
     made.param_decls = (flag, *(each for each in made.param_decls if each != flag))
     made.envvar = VARIABLE + flag.partition("/")[0].removeprefix("--").replace("-", "_").upper()
     return Annotated[annotated.__origin__, made]
+
+
+def argument(metavar: str, says: str, **more: Any) -> Any:
+    """An argument that names a file, a folder or a run: `~` in it is the user's home."""
+    return typer.Argument(metavar=metavar, help=says, callback=at_home, **more)
 
 
 def hidden(*names: str, **more: Any) -> Any:
@@ -129,12 +142,8 @@ def concepts(incomplete: str) -> list[str]:
     return among(json.loads(CONCEPTS.read_text(encoding="utf-8"))["concepts"])(incomplete)
 
 
-RunPath: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A finished run's directory.", callback=at_home)
-]
-OtherRun: TypeAlias = Annotated[
-    Path | None, typer.Argument(metavar="OTHER", help="Another, to be shown beside it.", callback=at_home)
-]
+RunPath: TypeAlias = Annotated[Path, argument("RUN", "A finished run's directory.")]
+OtherRun: TypeAlias = Annotated[Path | None, argument("OTHER", "Another, to be shown beside it.")]
 OverwriteFile: TypeAlias = Annotated[bool, option(OUTPUT, "Replace an existing file.")]
 QuietPath: TypeAlias = Annotated[bool, option(OUTPUT, "Print the path and errors only.", "-q")]
 QuietAddress: TypeAlias = Annotated[bool, option(OUTPUT, "Print the address and errors only.", "-q")]

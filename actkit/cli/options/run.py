@@ -36,9 +36,7 @@ BadRecords: TypeAlias = Annotated[
 BatchTokens: TypeAlias = Annotated[
     int, option(BATCH, "Most tokens in one forward pass, padding included; changes no row.", min=1)
 ]
-Out: TypeAlias = Annotated[
-    Path | None, option(OUTPUT, "Directory of the run; runs/<command>-<time> by default.", "-o", callback=at_home)
-]
+Out: TypeAlias = Annotated[Path | None, option(OUTPUT, "Directory of the run; runs/<command>-<time> by default.", "-o")]
 Overwrite: TypeAlias = Annotated[bool, option(OUTPUT, "Replace an existing run.")]
 Resume: TypeAlias = Annotated[bool, option(OUTPUT, "Continue an unfinished run after its last finished shard.")]
 Share: TypeAlias = Annotated[

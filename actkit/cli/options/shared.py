@@ -11,7 +11,7 @@ from actkit.bundled import NAME
 from actkit.cli.options import model as of_model
 from actkit.cli.options import run as of_run
 from actkit.cli.options.engine import task_of_text
-from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, hidden, option
+from actkit.cli.options.groups import OUTPUT, READ, SAE, hidden, option
 from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
 from actkit.errors import UsageError
 from actkit.runs.paths import URL, named_after, task_of
@@ -72,7 +72,7 @@ class Shared:
     report: of_run.ReportToo = False
     quiet: of_run.Quiet = False
     json: of_run.Json = False
-    output: Annotated[Path | None, hidden("--output", "--output-dir", callback=at_home)] = None
+    output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
     use_hooks: Annotated[bool, hidden("--use-hooks")] = False
     verbose: Annotated[bool, hidden("--verbose")] = False
     log_level: Annotated[str | None, hidden("--log-level")] = None

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.from_run import NOT_FROM, Follow, changes_in
-from actkit.cli.options.groups import among, at_home, concepts, option, with_option_groups
+from actkit.cli.options.groups import among, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.help_lines import table, typed, wrapped
 from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import SUFFIXES, Dense, Shared, format_of_file
@@ -75,6 +75,26 @@ def test_an_option_is_called_by_its_parameter_and_can_stand_in_the_environment()
     }
     variables = [made[name].envvar for name in ("text_field", "by_line", "chat", "from_run", "old")]
     assert variables == ["ACTKIT_TEXT_FIELD", "ACTKIT_BY_LINE", "ACTKIT_CHAT", "ACTKIT_FROM", None]
+
+
+def test_a_path_is_in_the_users_home_without_being_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    app, seen = typer.Typer(), list[Any]()
+
+    @app.command()
+    @with_option_groups
+    def command(
+        run: Annotated[str, argument("RUN", "y")],
+        out: Annotated[Path | None, option("x", "y")] = None,
+        older: Annotated[Path | None, hidden("--older")] = None,
+        text: Annotated[str, option("x", "y")] = "",
+    ) -> None:
+        """Nothing."""
+        seen.extend((run, out, older, text))
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command_line = typer.main.get_command(app)
+    command_line.main(["~/a", "--out=~/b", "--older=~/c", "--text=~/d"], standalone_mode=False)
+    assert seen == [f"{tmp_path}/a", tmp_path / "b", tmp_path / "c", "~/d"]
 
 
 def test_a_home_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
