@@ -84,17 +84,9 @@ class Shared:
         if self.revision is not None and (self.model == NAME or Path(self.model).is_dir()):
             what = "is bundled" if self.model == NAME else "is a directory"
             raise UsageError(f"--revision {self.revision}: {self.model} {what}", "only a Hugging Face id has revisions")
-        return ModelSpec(
-            self.model,
-            self.revision,
-            self.device,
-            self.dtype,
-            self.attn,
-            self.trust_remote_code,
-            self.allow_pickle,
-            self.device_map,
-            self.quantize,
-        )
+        from actkit.recipes.specs import spec_of
+
+        return spec_of(ModelSpec, vars(self))
 
     def batch_spec(self) -> BatchSpec:
         """How much is computed at once."""
