@@ -11,9 +11,10 @@ COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_te
 MOST_NAMES = 1000
 """Most names that are counted: records that each have keys of their own must not fill the memory."""
 LONGEST, OTHERS = 200, "(others)"
-TEMPLATE_TOKENS, TOUCHING, REPEATING = "template_tokens", "touching", "repeating"
+TEMPLATE_TOKENS, TOUCHING, REPEATING, CONTRARY = "template_tokens", "touching", "repeating", "contrary_scores"
 """Kinds that are counted beside shapes and fields: records whose one position is a token of the chat template's own,
-and those whose prompt and answer were joined without anything between."""
+those whose prompt and answer were joined without anything between, those whose answer begins with the prompt, and pairs
+of which the rejected answer has the better score."""
 
 
 @dataclass(frozen=True)

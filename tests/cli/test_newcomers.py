@@ -507,6 +507,28 @@ def test_a_prompt_and_an_answer_with_nothing_between_are_said(
     assert "prompts and answers of 12 records are joined" in actkit("concept", *options, "--no-chat").err
 
 
+def test_pairs_whose_scores_say_the_other_way_round_are_counted_and_named(
+    actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were run without a word."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"prompt": f"Is {n} even?", "chosen": "No.", "rejected": "Yes.", "score_chosen": n, "score_rejected": 2}
+        for n in (1, 3, 4, 5)
+    ]
+    options = ("in.jsonl", "-o", "x", "--overwrite", "--layers", "0")
+    write_lines("in.jsonl", *rows)
+    said = "1 pair has score_chosen below score_rejected: the scores say that the rejected answer is better"
+    assert said in actkit("dpo", *options).err
+    assert json.loads(Path("x/run.json").read_text("utf-8"))["input"]["contrary_scores"] == {
+        "score_chosen below score_rejected": 1
+    }
+    turned = actkit("dpo", *options, "--chosen-field", "rejected", "--rejected-field", "chosen").err
+    assert "3 of 4 pairs have score_rejected below score_chosen: most pairs may be the wrong way round" in turned
+    write_lines("in.jsonl", *rows[1:])
+    assert "score_chosen below" not in actkit("dpo", *options).err
+
+
 def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_lines("note.md", "# One", "Two.")

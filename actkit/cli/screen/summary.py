@@ -13,7 +13,7 @@ from actkit.cli.screen.console import console, counted, draw_table, headed, say,
 from actkit.cli.screen.pasted import to_paste
 from actkit.errors import in_short, listed
 from actkit.numerals import percent
-from actkit.runs.progress import REPEATING, TEMPLATE_TOKENS, TOUCHING
+from actkit.runs.progress import CONTRARY, REPEATING, TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
 """Share of the records that is too large to be passed over."""
@@ -80,7 +80,7 @@ def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
     """Name the records' shapes, and their fields that were read and left; a number where not all had it."""
     written = facts["counts"]["written"]
     for kind, counts in facts.get("input", {}).items():
-        if kind in (TEMPLATE_TOKENS, TOUCHING, REPEATING):
+        if kind in (TEMPLATE_TOKENS, TOUCHING, REPEATING, CONTRARY):
             continue
         named = sorted(counts.items(), key=lambda item: -item[1])
         shown = [in_short(name) + ("" if count == written else f" ({count:,})") for name, count in named]
@@ -152,6 +152,21 @@ def _show_touching(facts: Mapping[str, Any], screen: Console) -> None:
     if n := sum(facts.get("input", {}).get(REPEATING, {}).values()):
         text = f"{counted(n, 'answer begins', 'answers begin')} with the whole prompt: the model reads it twice"
         say("warning", f"{text}; take it off the answers unless they say it again on purpose", screen=screen)
+    _show_contrary(facts, screen)
+
+
+def _show_contrary(facts: Mapping[str, Any], screen: Console) -> None:
+    """Warn of pairs whose own scores put the rejected answer first; louder where that is so of most."""
+    written = facts["counts"]["written"]
+    for said, n in facts.get("input", {}).get(CONTRARY, {}).items():
+        if 2 * n > written:
+            text = f"{n:,} of {counted(written, 'pair')} have {in_short(said)}: most pairs may be the wrong way round"
+            more = "--chosen-field and --rejected-field exchange the answers, if it is they"
+        else:
+            have = "pair has" if n == 1 else "pairs have"
+            text = f"{n:,} {have} {in_short(said)}: the scores say that the rejected answer is better"
+            more = "leave them out, or say which of the two is meant"
+        say("warning", f"{text}; {more}", screen=screen)
 
 
 def kept_by(reasons: Mapping[str, int]) -> list[str]:

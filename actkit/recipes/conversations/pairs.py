@@ -17,6 +17,8 @@ from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
 from actkit.recipes.conversations.shape_of_record import judged_so, shape_of
 from actkit.recipes.conversations.shapes import BY_NAME
 from actkit.recipes.conversations.unread import check_unused, stands_in
+from actkit.recipes.conversations.verdicts import contrary_scores
+from actkit.runs.progress import CONTRARY
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Pair:
     read: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     """The record's fields that were read, and those that were not."""
+    contrary: tuple[str, ...] = ()
+    """Scores of the two by which the rejected one is better."""
 
     def plain_of(self, side: int) -> tuple[str, str] | None:
         """Prompt and answer of one side (0 is chosen) where they are to be joined as they are."""
@@ -43,7 +47,8 @@ class Pair:
     @property
     def said(self) -> dict[str, tuple[str, ...]]:
         """The facts about this pair that a run counts."""
-        return {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
+        said = {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
+        return said | ({CONTRARY: self.contrary} if self.contrary else {})
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
         has_turns = _has_other_turns(fields) or better.system or worse.system
         plain = None if has_turns else (context.plain, f"{context.begun}{said[0]}", f"{context.begun}{said[1]}")
     read, left = tuple(fields.read), tuple(fields.left)
-    return Pair(sides[0], sides[1], plain, context.template, whole, shape.name, read, left)
+    contrary = contrary_scores(fields.value, better, worse)
+    return Pair(sides[0], sides[1], plain, context.template, whole, shape.name, read, left, contrary)
 
 
 def _has_other_turns(fields: Fields) -> bool:

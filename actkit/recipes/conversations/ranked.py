@@ -10,11 +10,7 @@ from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.fields import Fields, is_empty, lookup
 from actkit.recipes.conversations.messages import rows_of
 from actkit.recipes.conversations.names import SYSTEM
-from actkit.recipes.conversations.verdicts import as_number, is_list
-from actkit.recipes.label_words import is_against
-
-LESS_IS_BETTER = frozenset(("loss", "cost", "perplexity", "ppl", "nll"))
-"""Words in the name of a field of which the lowest is the best, as of a rank."""
+from actkit.recipes.conversations.verdicts import as_number, is_list, less_is_better
 
 
 @dataclass(frozen=True)
@@ -122,9 +118,7 @@ class Ranked:
     def _is_score(self, by: str) -> bool:
         if by in (*self.ranks, *self.scores):
             return by in self.scores
-        words = {*re.split(r"[\W_]+", by.lower())}
-        is_rank = "rank" in by.lower() and not {"score", "scores", "reward"} & words
-        return not (is_rank or words & LESS_IS_BETTER or is_against(by))
+        return not less_is_better(by)
 
 
 def _within(path: str, name: str) -> str:

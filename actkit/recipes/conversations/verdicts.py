@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.messages import rows_of, text_of
+from actkit.recipes.label_words import is_against
 
 
 def plainly(value: Any) -> str:
@@ -40,6 +42,13 @@ def is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, str) and value.lstrip().startswith("["))
 
 
+SCORES = frozenset(("score", "scores", "rating", "reward", "grade"))
+"""Words in the names of fields that say how good an answer is."""
+LESS_IS_BETTER = frozenset(("loss", "cost", "perplexity", "ppl", "nll"))
+"""Words in the name of a field of which the lowest is the best, as of a rank."""
+SEPARATORS = re.compile(r"[\W_]+")
+PLACE = re.compile(r"\[\d+\].*")
+"""A place in a list, and what comes after it in a path."""
 TIES = ("tie", "same", "equal", "both", "bothbad", "neither", "none", "draw")
 
 
@@ -52,6 +61,41 @@ class Verdict:
 
     field: str
     read: Callable[[Any, tuple[str, str], Mapping[str, Any]], int | None]
+
+
+def contrary_scores(record: Mapping[str, Any], better: Answer, worse: Answer) -> tuple[str, ...]:
+    """`score_chosen below score_rejected`: what scores two answers by name, and puts the rejected one first.
+
+    A field is the score of an answer whose name has the same words but one: of `chosen_response` and `chosen` that is
+    `chosen`. Scores of faults, losses and ranks count the other way round.
+    """
+    words = [SEPARATORS.split(PLACE.sub("", answer.path).lower()) for answer in (better, worse)]
+    apart = [(own, other) for own, other in zip(*words, strict=False) if own != other]
+    if len(apart) != 1 or len(words[0]) != len(words[1]):
+        return ()
+    own, other = apart[0]
+    found = []
+    for name, value in record.items():
+        parts = SEPARATORS.split(name.lower()) if isinstance(name, str) and own in name.lower() else []
+        if own not in parts or not {*SCORES, "rank"} & {*parts}:
+            continue
+        wanted = [other if part == own else part for part in parts]
+        beside = next(
+            (each for each in record if isinstance(each, str) and SEPARATORS.split(each.lower()) == wanted), ""
+        )
+        scores = as_number(value), as_number(record.get(beside))
+        if scores[0] is not None and scores[1] is not None and scores[0] != scores[1]:
+            less = less_is_better(" ".join(part for part in parts if part != own))
+            if (scores[0] < scores[1]) is not less:
+                found.append(f"{name} {'above' if less else 'below'} {beside}")
+    return tuple(found)
+
+
+def less_is_better(name: str) -> bool:
+    """Whether of what a field of this name counts the least is the best: ranks, losses, faults."""
+    words = {*SEPARATORS.split(name.lower())}
+    is_rank = "rank" in name.lower() and not SCORES & words
+    return is_rank or bool(words & LESS_IS_BETTER) or is_against(name)
 
 
 def is_tie(value: Any) -> bool:

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from actkit.recipes.conversations.verdicts import as_number, by_flags, by_name, by_sign, first_if_one, plainly, texts_of
+from actkit.recipes.conversations.answers import Answer
+from actkit.recipes.conversations.verdicts import (
+    as_number,
+    by_flags,
+    by_name,
+    by_sign,
+    contrary_scores,
+    first_if_one,
+    plainly,
+    texts_of,
+)
 
 LETTERS, NUMBERS, ZERO = ("a", "b"), ("1", "2"), ("0", "1")
 
@@ -62,3 +72,36 @@ def test_values_are_words_whatever_their_type() -> None:
         and texts_of("a", "x") == ["a"]
         and texts_of(["a", None], "x") == ["a", ""]
     )
+
+
+TWO = ("chosen", "rejected")
+
+
+@pytest.mark.parametrize(
+    ("paths", "fields", "said"),
+    [
+        (TWO, {"score_chosen": 4.0, "score_rejected": 8.5}, ("score_chosen below score_rejected",)),
+        (TWO, {"score_chosen": 8.5, "score_rejected": 4.0}, ()),
+        (TWO, {"score_chosen": 4, "score_rejected": 4}, ()),
+        (TWO, {"chosen-rating": "2", "rejected-rating": "10"}, ("chosen-rating below rejected-rating",)),
+        (TWO, {"chosen_rank": 2, "rejected_rank": 1}, ("chosen_rank above rejected_rank",)),
+        (TWO, {"chosen_toxicity_score": 0.9, "rejected_toxicity_score": 0.1},
+         ("chosen_toxicity_score above rejected_toxicity_score",)),
+        (TWO, {"chosen_length": 2, "rejected_length": 10}, ()),  # no score
+        (TWO, {"score_chosen": 4}, ()),
+        (TWO, {"score_chosen": None, "score_rejected": 3}, ()),
+        (("chosen_response", "rejected_response"), {"chosen_avg_rating": 1, "rejected_avg_rating": 3},
+         ("chosen_avg_rating below rejected_avg_rating",)),
+        (("response_b", "response_a"), {"score_a": 3, "score_b": 1}, ("score_b below score_a",)),
+        (("rejected", "chosen"), {"score_chosen": 8, "score_rejected": 4}, ("score_rejected below score_chosen",)),
+        (("chosen[0]", "rejected[2]"), {"score_chosen": 1, "score_rejected": 4},
+         ("score_chosen below score_rejected",)),
+        (("Best Answer", "Best Incorrect Answer"), {"score": 1}, ()),
+    ],
+)  # fmt: skip
+def test_scores_that_put_the_rejected_answer_first_are_named(
+    paths: tuple[str, str], fields: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    """Inverted pairs went in without a word."""
+    better, worse = (Answer("x", path, rank) for rank, path in enumerate(paths))
+    assert contrary_scores({"chosen": "a", "rejected": "b", **fields}, better, worse) == said
