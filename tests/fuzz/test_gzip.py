@@ -78,6 +78,8 @@ def test_what_can_be_unpacked_is_read_and_damage_is_an_error(tmp_path: Path, cas
         except (OSError, EOFError, zlib.error):
             assert error is not None
             before, all_of_it = unpacked(data)
+            if name.endswith(("csv", "tsv")):  # half a line would have its say in how the fields are quoted
+                before = before[: max(before.rfind(b"\n"), before.rfind(b"\r")) + 1]
             plain.write_bytes(before)
             expected, _ = read(plain)
             # The last record may be cut off, so that it reads as another one or as none.

@@ -161,13 +161,13 @@ def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> InputS
 def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> InputSource:
     """The files of a folder or an archive that can be read; where their names say splits, those of one."""
     known = [name for name in names if format_of(name) is not None]
-    tables = [name for name in known if Path(name).name not in METADATA]
+    tables = _tables(known)
     records = [name for name in tables if format_of(name) != "text"]
     if not known:
         some = f" (it has {', '.join(Path(name).name for name in names[:LISTED])})" if names else ""
         ends = f"files end in {', '.join(SUFFIXES)}, plain or compressed"
         raise InputError(f"{where}: no file that can be read{some}", ends)
-    chosen = (tables or known) if with_texts or not records else records
+    chosen = tables if with_texts or not records else records
     splits = {name: _split_of(name.removeprefix(where)) for name in chosen}
     there = sorted({name for name in splits.values() if name is not None})
     if len(there) > 1 and None not in splits.values():
@@ -179,6 +179,11 @@ def _known(names: list[str], every: int, where: str, split: str, with_texts: boo
     return InputSource(
         tuple(chosen), ignored=every - len(chosen), left=tuple(name for name in known if name not in kept)
     )
+
+
+def _tables(names: Iterable[str]) -> list[str]:
+    """The files without those that only describe a dataset, where there are others."""
+    return [name for name in names if Path(name).name not in METADATA] or [*names]
 
 
 def _split_of(name: str) -> str | None:
@@ -197,7 +202,7 @@ def _glob(where: str) -> InputSource:
         return _missing(where)
     if not once:
         raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
-    tables = [name for name in once.values() if Path(name).name not in METADATA] or once.values()
+    tables = _tables(once.values())
     return InputSource(tuple(sorted(tables)), left=tuple({*once.values()} - {*tables}))
 
 

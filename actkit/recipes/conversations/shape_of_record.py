@@ -44,7 +44,7 @@ def judged_so(shape: Shape, fields: Fields) -> Shape:
 
 def _found(fields: Fields) -> Shape | None:
     names = fields.names
-    possible = _possible(fields.beginnings)
+    possible = _shapes_of(fields.beginnings)
     if names.preference is not None:  # what it judges without being told so comes first
         own = [shape for shape in possible if isinstance(shape.answers, (Judged, Ranked)) and shape.found(fields)]
         possible = tuple(own) or possible
@@ -69,7 +69,7 @@ def _found(fields: Fields) -> Shape | None:
 
 
 @lru_cache(maxsize=1 << 12)
-def _possible(beginnings: frozenset[str]) -> tuple[Shape, ...]:
+def _shapes_of(beginnings: frozenset[str]) -> tuple[Shape, ...]:
     """The shapes whose answers a record may have whose fields begin so: records of one file begin alike."""
     needed = ((shape, tuple(paths)) for shape in SHAPES for paths in shape.answers.needed)
     return tuple(dict.fromkeys(shape for shape, paths in needed if possible(paths, beginnings) == paths))

@@ -14,7 +14,7 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, Which
 from actkit.recipes.conversations.pair_records import one_a_pair, pairs_in
 from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
 from actkit.recipes.conversations.prompts import read_prompt
-from actkit.recipes.conversations.shape_of_record import _possible
+from actkit.recipes.conversations.shape_of_record import _shapes_of
 from actkit.recipes.conversations.shapes import SHAPES
 from actkit.recipes.prompt_response import encode_messages
 from actkit.recipes.reward_detect import RewardDetectSpec, _records
@@ -472,8 +472,8 @@ def test_a_shape_that_a_record_has_is_looked_for() -> None:
         fields = Fields(record)
         of_record = {shape.name for shape in SHAPES if shape.found(fields)}
         found += len(of_record)
-        assert of_record <= {shape.name for shape in _possible(fields.beginnings)}
-    assert found >= len(SHAPES) and _possible(frozenset({"prompt"})) == ()
+        assert of_record <= {shape.name for shape in _shapes_of(fields.beginnings)}
+    assert found >= len(SHAPES) and _shapes_of(frozenset({"prompt"})) == ()
 
 
 def test_the_page_has_every_shape_with_a_data_set() -> None:
