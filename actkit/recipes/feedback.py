@@ -39,6 +39,9 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
     group = None if is_empty(group) else named(group, group_name)  # CSV has empty text where there is none
     score = _score(lookup(value, score_name), score_name) if score_name else None
     said = read_answered(value, names or FieldNames(fields.prompt), fields.text)
+    both = next((name for name in label_fields if name in said.read), None)
+    if both is not None:
+        raise RecordError(both, "read as the text and as its label: --text-field names the text")
     names_used = dict.fromkeys((*label_fields, group_name, score_name))
     used = [name for name in names_used if name is not None and name not in said.read]
     left = tuple(name for name in said.left if name not in {*used, *(top_of(path) for path in used)})

@@ -508,3 +508,13 @@ def test_the_hint_for_scores_is_where_they_begin_and_which_end_is_the_good_one(
     with pytest.raises(InputError) as caught:
         labels_in(records([{"text": "x", name: value} for value in values]), FeedbackFields(label=name))
     assert hint in caught.value.hint
+
+
+def test_a_field_is_not_its_own_label() -> None:
+    """WinoGrande: each text was the number of its answer, and so was the label."""
+    fields = FeedbackFields(label="answer", positive=("1",), negative=("2",))
+    rows = [{"sentence": "It is big.", "answer": "1"}, {"sentence": "It is.", "answer": "2"}]
+    labels, _ = labels_in(records(rows), fields)
+    with pytest.raises(RecordError, match="read as the text and as its label: --text-field names the text"):
+        parse_feedback(rows[0], fields, labels)
+    assert parse_feedback(rows[0], replace(fields, text="sentence"), labels).label == "positive"

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,6 +22,7 @@ from actkit.recipes.label_words import named, word_of
 from actkit.recipes.peeking.columns import LONGEST, columns_of
 from actkit.recipes.peeking.labels import label_options
 from actkit.recipes.peeking.peek import Peek, peek
+from actkit.recipes.peeking.questions import MADE, whole_questions
 from tests.command_line import Run
 
 ASKED = ["How do tides work?", "Name a fruit.", "Greet me.", "What is 7 times 6?"]
@@ -292,3 +295,121 @@ def test_no_line_reads_ids_or_one_of_several_or_what_belongs_to_a_question(
     wrong = ("custom_id", "results.0", "input.chat_history", "id")
     assert not [words for words in named if words and words[0] == "--prompt-field" and words[1].startswith(wrong)]
     assert ["--prompt-field", "data.context"] not in named and ["--text-field", "id"] not in named
+
+
+LETTERED = "\nA. the moon\nB. the sun"
+CHOICES = ["the moon", "the sun"]
+QUESTIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
+    "squad": (
+        {"id": "1", "title": "Sea", "context": "The sea.", "answers": {"text": ["the moon"], "answer_start": [3]}},
+        "The sea.\nQ",
+        "the moon",
+    ),
+    "squad 2, without an answer": (
+        {"context": "The sea.", "answers": {"text": [], "answer_start": []}},
+        "The sea.\nQ",
+        None,
+    ),
+    "mmlu": ({"subject": "sea", "choices": CHOICES, "answer": 1}, f"Q{LETTERED}", "B"),
+    "race": ({"article": "The sea.", "options": CHOICES, "answer": "A"}, f"The sea.\nQ{LETTERED}", "A"),
+    "boolq": ({"passage": "The sea.", "answer": True}, "The sea.\nQ", "yes"),
+    "hotpotqa": (
+        {"context": {"title": ["Sea"], "sentences": [["The sea.", "It is wet."]]}, "answer": "it"},
+        "The sea.\nIt is wet.\nQ",
+        "it",
+    ),
+    "arc": ({"choices": {"text": CHOICES, "label": ["1", "2"]}, "answerKey": "2"}, "Q\n1. the moon\n2. the sun", "2"),
+    "medqa": ({"options": dict(zip("AB", CHOICES, strict=True)), "answer": "the sun"}, f"Q{LETTERED}", "the sun"),
+    "triviaqa": (
+        {
+            "entity_pages": {"wiki_context": []},
+            "search_results": {"title": ["t"], "search_context": ["The sea."]},
+            "answer": {"aliases": ["b"], "value": "it"},
+        },
+        "The sea.\nQ",
+        "it",
+    ),
+    "narrativeqa": (
+        {"document": {"id": "x", "summary": {"text": "The sea."}}, "answers": [{"text": "it"}]},
+        "The sea.\nQ",
+        "it",
+    ),
+}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", QUESTIONS)
+def test_a_question_in_several_fields_gets_the_line_that_joins_them(
+    kind: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was proposed that keeps a passage or choices."""
+    monkeypatch.chdir(tmp_path)
+    fields, prompt, response = QUESTIONS[kind]
+    rows = [{"question": asked, **fields} for asked in ASKED]
+    name = f"its rows.{ending}"
+    if ending == "jsonl":
+        Path(name).write_text(jsonl(rows), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), name)
+    found = look(name)
+    assert not any(reading.kept for reading in found.readings if reading.command in ("capture", "sae-extract"))
+    assert found.joined is not None
+    subprocess.run(found.joined, shell=True, check=True, timeout=120)
+    made = [json.loads(line) for line in Path(MADE).read_text("utf-8").splitlines()]
+    assert made == [{"prompt": prompt.replace("Q", asked), "response": response} for asked in ASKED]
+    again = next(reading for reading in look(MADE).readings if reading.command == "capture")
+    assert again.kept == again.read == len(ASKED)
+
+
+@pytest.mark.parametrize("row", [{"question": "Q", "answer": "A"}, {"article": "A", "label": 1}, {"text": "t"}, {}])
+def test_what_lies_in_one_field_needs_no_line(row: dict[str, Any]) -> None:
+    assert whole_questions("x.jsonl", [row]) is None
+
+
+def test_the_line_is_shown_and_in_json(tmp_path: Path, actkit: Run) -> None:
+    fields, _, _ = QUESTIONS["mmlu"]
+    path = tmp_path / "q.jsonl"
+    path.write_text(jsonl([{"question": asked, **fields} for asked in ASKED]), encoding="utf-8")
+    shown, found = actkit("peek", path), actkit("peek", path, "--json").found
+    assert found["joined"] in shown.out and f"actkit capture {MADE} reads" in shown.out
+    path.write_text(jsonl(PAIRS), encoding="utf-8")
+    assert actkit("peek", path, "--json").found["joined"] is None
+
+
+def test_a_system_message_within_an_object_is_named_and_is_no_text(tmp_path: Path) -> None:
+    """It was proposed as the corpus, where it was the longest text."""
+    rows = [
+        {"request": {"system": "You help. " * 9, "messages": [{"role": "user", "content": asked}]}, "reply": good}
+        for asked, good in zip(ASKED, GOOD, strict=True)
+    ]
+    path = tmp_path / "r.jsonl"
+    path.write_text(jsonl(rows), encoding="utf-8")
+    options = {reading.command: shlex.split(reading.line)[3:] for reading in look(path).readings if reading.kept}
+    system = ["--system-field", "request.system"]
+    asked = ["--prompt-field", "request.messages", "--response-field", "reply", *system]
+    assert options["capture"] == options["sae-extract"] == asked
+    assert options["feature-dataset"] == ["--text-field", "request.messages", *system]
+    path.write_text(jsonl([{"id": n, "request": {"system": f"You help {n}."}} for n in range(4)]), encoding="utf-8")
+    assert "request.system" in next(r.line for r in look(path).readings if r.command == "feature-dataset" and r.kept)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "is it so", "passage": "It is {n} so.", "answer": True},
+        {"premise": "It fell {n}.", "question": "cause", "choice1": "It was cut.", "label": 1},
+        {"context": "They went {n} home.", "question": "What next?", "answerA": "sleep", "label": "1"},
+        {"sentence": "It is {n} big.", "option1": "it", "answer": "1"},
+    ],
+)
+def test_no_line_judges_or_asks_the_passage_of_a_question_or_a_label(row: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{k: v.format(n=n) if isinstance(v, str) else v for k, v in row.items()} for n in range(6)]
+    rows += [{**each, **{k: 0 if row[k] != "1" else "2" for k in ("answer", "label") if k in row}} for each in rows]
+    path = tmp_path / "q.jsonl"
+    path.write_text(jsonl(rows), encoding="utf-8")
+    for reading in look(path).readings:
+        words = shlex.split(reading.line)
+        if reading.kept and reading.command in ("capture", "sae-extract", "reward-detect"):
+            assert not {"passage", "premise", "context"} & {*words}, reading.line
+            assert "--text-field" in words or "--label-field" not in words, reading.line

@@ -18,6 +18,7 @@ from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import listed, printable
 from actkit.pipeline.input import formats
 from actkit.pipeline.rejections import remedy
+from actkit.recipes.peeking.questions import MADE
 
 if TYPE_CHECKING:
     from actkit.recipes.peeking.peek import Peek, Reading
@@ -64,6 +65,7 @@ def _facts(found: "Peek") -> dict[str, Any]:
         "first_rejected": found.rejected or None,
         "columns": {column.name: column.facts() for column in found.columns},
         "roles": found.roles,
+        "joined": found.joined,
         "commands": {reading.command: _reading(reading) for reading in found.readings},
     }
 
@@ -113,6 +115,11 @@ def _draw(found: "Peek", model: str) -> None:
             reasons.setdefault(to_paste(reading.why), []).append(reading.command)
     for why, commands in reasons.items():
         screen.print(Text.assemble("not ", (", ".join(commands), "bold"), f": {why}"))
+    if found.joined is not None:
+        screen.print(
+            f"\nthis writes all that is asked into one field, which actkit capture {MADE} reads:", markup=False
+        )
+        screen.print(Text.assemble((to_paste(found.joined), "bold green")))
 
 
 def _columns(found: "Peek") -> Table:

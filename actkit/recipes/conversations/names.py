@@ -36,7 +36,7 @@ OF_TEMPLATE = (*TOOLS, TEMPLATE_OPTIONS)
 UNREADABLE = (
     *("document", "documents", "retrieved_documents", "retrieved_context", "passage", "passages", "paragraph"),
     *("contexts", "ctx", "ctxs", "reference_contexts", "retrieved_contexts", "retrieved_passages", "retrieved_docs"),
-    *("source_document", "source_documents", "background", "knowledge", "evidence"),
+    *("search_results", "entity_pages", "source_document", "source_documents", "background", "knowledge", "evidence"),
     *("article", "premise", "persona", "personas", "personality", "scenario", "instructions"),
     *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
 )

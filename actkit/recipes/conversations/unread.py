@@ -31,7 +31,7 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
             repeats = all(any(choice in other for other in said) for choice in offered)
         else:
             texts = list(_texts(value, name))
-            repeats = bool(texts) and all(stands_in(text, said) for text in texts)
+            repeats = all(stands_in(text, said) for text in texts)
         if repeats:
             fields.repeated[name] = None
             continue

@@ -8,6 +8,7 @@ from typing import Any
 from actkit.recipes.label_words import WORDS, is_against, word_of
 from actkit.recipes.labels import LABEL_FIELDS, FeedbackFields
 from actkit.recipes.peeking.columns import FileColumn, texts_first
+from actkit.recipes.peeking.questions import without_passages
 
 MOST_TEXTS = 3
 """Columns of text that are tried."""
@@ -32,7 +33,9 @@ def label_options(
     yield (), FeedbackFields()
     if values and all(isinstance(value, str) for value in values):
         return
-    texts = sorted(texts_first(columns), key=lambda text: not ANSWERS.search(text))[:MOST_TEXTS]
+    texts = sorted(without_passages(texts_first(columns), columns), key=lambda text: not ANSWERS.search(text))[
+        :MOST_TEXTS
+    ]
     for column in sorted(columns, key=_likely):
         for options, own in map(_turned, _of(column)) if is_against(column.name) else _of(column):
             yield options, FeedbackFields(**own)

@@ -26,6 +26,7 @@ from actkit.pipeline.rejections import told
 from actkit.recipes.conversations.fields import ContextFields
 from actkit.recipes.peeking.columns import FileColumn, columns_of, roles_of
 from actkit.recipes.peeking.labels import is_guess
+from actkit.recipes.peeking.questions import whole_questions
 from actkit.recipes.peeking.tries import Try, tries_of
 from actkit.recipes.runner import Ingredients, ingredients
 from actkit.runs.facts import labels_shown
@@ -36,6 +37,8 @@ IGNORED = re.compile(r"--ignore-field (\S+) leaves it out")
 """Words of the error about context that the model's template leaves out."""
 ENDS = ("--positive", "--negative")
 EMPTY = "empty line"
+ASKING = ("capture", "sae-extract")
+"""Commands that read a question."""
 TRIED = 200
 """Records that each command prepares."""
 
@@ -79,6 +82,8 @@ class Peek:
     columns: list[FileColumn]
     roles: dict[str, int]
     readings: list[Reading]
+    joined: str | None = None
+    """The shell line that writes what is asked into one field, where a command would lose a part of it."""
 
 
 def peek(path: str, description: Description, model: str, read: ReadSpec) -> Peek:
@@ -100,8 +105,10 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
         return _reading(name, path, tries, made, options)
 
     readings = [reading_of(*each) for each in tries_of(path, read, columns, values, ContextFields())]
+    asking = any(reading.kept for reading in readings if reading.command in ASKING)
+    joined = None if asking else whole_questions(path, values)
     lost = sorted({found[1] for reading in readings for found in [IGNORED.search(reading.why)] if found})
-    if lost and not any(reading.kept for reading in readings):
+    if lost and joined is None and not any(reading.kept for reading in readings):
         without = ContextFields(ignore_field=tuple(lost))
         readings = [reading_of(*each) for each in tries_of(path, read, columns, values, without)]
     return Peek(
@@ -113,6 +120,7 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
         columns,
         roles_of(values[:TRIED]),
         sorted(readings, key=lambda reading: reading.kept == 0),
+        joined,
     )
 
 

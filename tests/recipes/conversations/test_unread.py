@@ -22,6 +22,7 @@ SAID = [[{"role": "user", "content": "Be brief.\nWhat is the capital of France, 
         ),
         ({"context": "Paris has two million people."}, "not read here; --ignore-field context leaves it out"),
         ({"context": ["Be brief.", "Be kind."]}, "context carries context that would be lost"),
+        ({"search_results": {"search_context": ["Paris has it."]}}, "search_results carries context"),  # TriviaQA
         ({"context": 7}, "context carries context that would be lost"),
     ],
 )
@@ -31,7 +32,10 @@ def test_context_that_nothing_repeats_rejects_its_record(value: dict[str, Any], 
     assert caught.value.field == next(iter(value))
 
 
-@pytest.mark.parametrize("value", ["Be brief.", ["Be brief."], "the capital of France, and how large is it"])
+@pytest.mark.parametrize(
+    "value",
+    ["Be brief.", ["Be brief."], {"title": [], "wiki_context": []}, "the capital of France, and how large is it"],
+)
 def test_context_that_was_said_is_a_repetition(value: Any) -> None:
     fields = Fields({"context": value})
     check_unused(fields, SAID)

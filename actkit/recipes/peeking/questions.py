@@ -1,0 +1,103 @@
+"""The shell line that writes a question with its passage or its choices as one prompt: they lie in several fields."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from actkit.errors import own_python
+from actkit.pipeline.input.class_names import ClassName
+from actkit.recipes.conversations.fields import lookup
+from actkit.recipes.conversations.names import CHOICES, UNREADABLE
+from actkit.recipes.conversations.pair_records import READ_BY
+from actkit.recipes.conversations.unread import choices_of
+from actkit.recipes.peeking.columns import FileColumn
+
+ASKED = ("question", "question_stem", "query", "prompt", "instruction")
+PASSAGES = ("context", *(name for name in UNREADABLE if name not in ("images", "image", "videos", "video", "audios")))
+WITHIN = ("text", "sentences", "contexts", "search_context", "wiki_context", "summary.text")
+"""Where the text of a passage or question stands that is an object."""
+ANSWERED = ("answer", "answers", "answerKey", "response", "correct_answer", "answers_spans")
+WITHIN_ANSWERS = ("text", "value", "spans")
+MADE = "QUESTIONS.jsonl"
+
+
+def whole_questions(path: str, values: Sequence[Any]) -> str | None:
+    """The line for the first record's fields; None where it has no question beside a passage or choices.
+
+    Choices are lettered, and the answer is the record's own: a letter, a text, or yes or no.
+    """
+    record = next((value for value in values if isinstance(value, Mapping)), {})
+    asked = next((name for name in ASKED if name in record), None)
+    parts = [*_passages(record), *([] if asked is None else [_strings(asked, record)]), *_choices(record)]
+    if asked is None or len(parts) == 1:
+        return None
+    answer = next((made for name in ANSWERED if name in record and (made := _answer(name, record))), None)
+    fields = f'{{prompt: ([{", ".join(parts)}] | map(select(length > 0)) | join("\\n"))' + (
+        f", response: ({answer})}}" if answer else "}"
+    )
+    return f"{_lines(path)} jq -c {shlex.quote(fields)} > {MADE}"
+
+
+def without_passages(texts: Sequence[str], columns: Sequence[FileColumn]) -> list[str]:
+    """Columns of text less those that a question of the same records is about."""
+    is_asked = any(column.name in ASKED for column in columns)
+    return [text for text in texts if not (is_asked and text in PASSAGES)]
+
+
+def _passages(record: Mapping[str, Any]) -> Iterator[str]:
+    for name in PASSAGES:
+        if isinstance(record.get(name), (str, list, Mapping)) and record[name]:
+            yield _strings(name, record)
+
+
+def _strings(name: str, record: Mapping[str, Any]) -> str:
+    """All texts of a field, one below the other."""
+    value = record[name]
+    inner = next((f"{name}.{path}" for path in WITHIN if isinstance(value, Mapping) and lookup(value, path)), name)
+    return _at(inner) if isinstance(lookup(record, inner), str) else f'([{_at(inner)} | .. | strings] | join("\\n"))'
+
+
+def _choices(record: Mapping[str, Any]) -> Iterator[str]:
+    name = next((name for name in CHOICES if choices_of(record.get(name))), None)
+    if name is None:
+        return
+    value, field = record[name], _at(name)
+    if isinstance(value, list):
+        pairs = f"{field} | to_entries | map([([.key + 65] | implode), .value])"
+    elif "label" in value and "text" in value:
+        pairs = f"[{field}.label, {field}.text] | transpose"
+    else:
+        pairs = f"{field} | to_entries | map([.key, .value])"
+    yield f'({pairs} | map("\\(.[0]). \\(.[1])") | join("\\n"))'
+
+
+def _answer(name: str, record: Mapping[str, Any]) -> str | None:
+    value, field = record[name], _at(name)
+    value = value.number if isinstance(value, ClassName) else value  # as pandas reads it
+    if isinstance(value, bool):
+        return f'if {field} then "yes" else "no" end'
+    if isinstance(value, int):  # the number of a choice
+        return f"[{field} + 65] | implode" if any(choices_of(record.get(name)) for name in CHOICES) else None
+    if isinstance(value, Mapping):
+        inner = next((f"{name}.{part}" for part in WITHIN_ANSWERS if part in value), None)
+        return None if inner is None else f'{_at(inner)} | if type == "array" then .[0] else . end'
+    return f'{field}[0] | if type == "object" then .text else . end' if isinstance(value, list) else field
+
+
+def _at(path: str) -> str:
+    """A path as jq writes it."""
+    parts = path.split(".")
+    return "".join(f".{part}" if re.fullmatch(r"[A-Za-z_]\w*", part) else f".[{json.dumps(part)}]" for part in parts)
+
+
+def _lines(path: str) -> str:
+    """The beginning of a pipe that writes a file's records as lines of JSON."""
+    plain = path.lower().removesuffix(".gz")
+    name = shlex.quote(path)
+    if plain.endswith((".jsonl", ".ndjson")):
+        return f"gzip -dc < {name} |" if plain != path.lower() else f"cat {name} |"
+    read = READ_BY.get(plain.rpartition(".")[2], "read_json({}, lines=True)").format(json.dumps(path))
+    line = f'import pandas, sys; pandas.{read}.to_json(sys.stdout, orient="records", lines=True)'
+    return f"{own_python()} -c {shlex.quote(line)} |"
