@@ -13,11 +13,11 @@ from actkit.api.loading import AnyModel, in_use, load_model, model_spec, say_wha
 from actkit.api.run_location import placed, warn_of
 from actkit.api.saes import sae_specs
 from actkit.api.samples import Result, Samples, as_json
-from actkit.config import BatchSpec, ModelSpec, TokenSpec
+from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import UsageError, writing
 from actkit.export.merged_json import METADATA, is_document, merge, variations
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
-from actkit.recipes.specs import SparseSpec
+from actkit.recipes.specs import SparseSpec, spec_of
 from actkit.runs.progress import OnProgress
 
 _AS_NAMED: Any = object()
@@ -185,20 +185,11 @@ class SAEActivationExtractor:
             config.sae,
             config.hook_name,
         )
-        tokens = TokenSpec(config.max_length)
         with placed(out, overwrite, max_records=config.max_samples) as place:
             path = place.input_file(".json")
             with writing(path):
                 path.write_bytes(as_json(document))
-            what = SaeExtractSpec(
-                str(path),
-                config.prompt_field,
-                config.response_field,
-                config.save_all_tokens,
-                config.top_k_features,
-                config.chat,
-                tokens,
-            )
+            what = spec_of(SaeExtractSpec, vars(config), path=str(path), top_k=config.top_k_features)
             sparse = SparseSpec(spec, saes, place.output, BatchSpec(config.batch_tokens))
             with in_use(spec):
                 finished = run_sae_extract(what, sparse, on_progress)

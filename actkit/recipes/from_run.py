@@ -22,8 +22,7 @@ from actkit.config import OutputSpec
 from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
 from actkit.runs.atomic_files import of_file
-from actkit.runs.config_text import config_text
-from actkit.runs.facts import Begun, check_age, facts_of
+from actkit.runs.facts import Begun, check_age, config_text, facts_of
 from actkit.runs.lock import locked
 from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, MANIFEST

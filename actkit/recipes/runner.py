@@ -26,7 +26,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.asked import options_of, source_of
 from actkit.recipes.saes import SaeReport, as_trained, load_saes
 from actkit.recipes.specs import CommonSpec, DenseSpec, OwnSpec, checked
-from actkit.runs.config_text import config_text
+from actkit.runs.facts import config_text
 from actkit.runs.progress import OnProgress, check_callable
 from actkit.runs.reader import features_seen
 from actkit.runs.removal import check_out

@@ -1,4 +1,4 @@
-"""A run at a glance: `run.json`, `fingerprint.json`, its version, and the first rows of every table."""
+"""A run at a glance: `run.json`, `config.yaml`, `fingerprint.json`, its version, and the first rows of every table."""
 
 import json
 import os
@@ -154,3 +154,11 @@ def read_begun(run: Path) -> Begun:
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The keys at which two fingerprints differ, by name."""
     return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def config_text(command: str, options: Mapping[str, Any]) -> str:
+    """The text of a `config.yaml` that runs the same again: `actkit <command> --config FILE --out ELSEWHERE`."""
+    import yaml
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return str(yaml.safe_dump({"command": command, **given}, sort_keys=False, allow_unicode=True))

@@ -24,7 +24,7 @@ from actkit.recipes.concept import ConceptSpec
 from actkit.recipes.feature_dataset import FeatureDatasetSpec
 from actkit.recipes.specs import LARGEST, checked
 from actkit.recipes.steering.spec import SteerSpec
-from actkit.runs.config_text import config_text
+from actkit.runs.facts import config_text
 from tests.command_line import Run
 
 CPU = ModelSpec(device="cpu")

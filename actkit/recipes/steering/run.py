@@ -38,8 +38,7 @@ from actkit.recipes.steering.texts import (
     stored_texts,
 )
 from actkit.remote.path import path_of
-from actkit.runs.config_text import config_text
-from actkit.runs.facts import facts_of
+from actkit.runs.facts import config_text, facts_of
 from actkit.runs.progress import OnProgress, check_callable
 from actkit.runs.reader import rows_of_table
 from actkit.runs.removal import check_out

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.runs.card import card, is_own_text
-from actkit.runs.config_text import config_text
-from actkit.runs.facts import read_begun
+from actkit.runs.facts import config_text, read_begun
 from actkit.runs.json_file import MOST, read_bytes
 from actkit.runs.paths import CARD, CONFIG, FINGERPRINT, RUN_FILE
 from actkit.runs.progress import COUNTERS
