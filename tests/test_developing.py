@@ -176,12 +176,8 @@ def test_no_name_is_one() -> None:
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
-    names = Counter(
-        node.name
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
-    )
+    texts = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    names = Counter(name for text in texts for name in re.findall(r"^\s*class (\w+)[:(]", text, re.MULTILINE))
     assert [name for name, n in names.items() if n > 1] == ["Run"]
 
 

@@ -75,6 +75,7 @@ def test_value_equals_scikit_learns_and_scipys_with_heavy_ties(seed: int) -> Non
         assert u is None or value == pytest.approx(u / labels.sum() / (~labels).sum(), abs=1e-12)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("seed", range(12))
 def test_interval_is_delongs_for_single_texts_and_obuchowskis_for_groups(seed: int) -> None:
     dense, labels, groups = example(seed)
@@ -255,6 +256,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(wanted: float) -> Non
     assert 0.93 <= ((found.low <= wanted) & (wanted <= found.high)).mean() <= 0.97
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("wanted", [0.5, 0.65, 0.8])
 def test_with_groups_only_the_clustered_interval_covers(wanted: float) -> None:
     sizes = np.tile([1, 2, 5, 8], 40)

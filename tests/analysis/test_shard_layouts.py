@@ -135,7 +135,7 @@ def _layouts(n: int) -> Iterator[list[int]]:
         yield [0, *sorted(rng.integers(0, n + 1, rng.integers(1, 9)).tolist()), n]
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", FINISH)
 def test_no_layout_of_shards_changes_what_is_computed_at_the_end(
     finished: Callable[[str], Path], tmp_path: Path, command: str

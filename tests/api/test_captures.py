@@ -183,6 +183,7 @@ def _all_four(shape: str) -> str:
     return ", ".join(f"layer {layer} {shape}" for layer in range(4))
 
 
+@pytest.mark.slow
 def test_vectors_of_different_lengths_are_no_tensor() -> None:
     with pytest.raises(actkit.ActkitError, match="no activations that fit|differ in length"):
         actkit.capture_activations(CPU, ["One.", "One two."], layers=0, hook_points=["attn.hook_pattern"])

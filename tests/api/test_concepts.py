@@ -63,6 +63,7 @@ def test_sides_are_whole_texts_though_the_beginning_was_run_once(
         assert np.array_equal(side.activations[2][:, 0].numpy(), run.activations("blocks.2.hook_resid_post", side=name))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("positions", ["last", "all"])
 def test_both_sides_are_what_the_texts_give_alone(tiny: actkit.ModelSpec, positions: Any) -> None:
     found = actkit.capture_from_concept(tiny, PAIRS[:3], layers=1, positions=positions, chat=False)
@@ -89,6 +90,7 @@ def test_means_of_answers_differ_as_the_table_contrasts_says(tiny: actkit.ModelS
     assert len(norms) == 4 and norms == pytest.approx(table["diff_norm"].tolist(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_pairs_may_be_tuples_records_or_a_file(tiny: actkit.ModelSpec) -> None:
     records = [{"positive": positive, "negative": negative} for positive, negative in PAIRS]
     frame = pd.DataFrame(records)
@@ -112,6 +114,7 @@ def test_a_run_can_be_kept(tiny: actkit.ModelSpec, found: actkit.ConceptActivati
     assert torch.equal(kept.direction(1), found.direction(1))
 
 
+@pytest.mark.slow
 def test_name_and_memory_give_the_same(found: actkit.ConceptActivations, in_memory: Any) -> None:
     other = actkit.capture_from_concept(in_memory, "honesty", layers=[1, 2], max_examples=MOST)
     assert all(torch.equal(other.differences[layer], found.differences[layer]) for layer in (1, 2))

@@ -99,6 +99,7 @@ def test_an_sae_id_needs_its_release(in_memory: Any) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_texts_at_hand_stay_beside_a_run_that_is_kept_and_its_config_is_replayed(
     tiny: actkit.ModelSpec, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_table_and_the_pictures_say_what_they_hold(six_runs: Mapping[str, Path
         rows_in(1)
 
 
+@pytest.mark.slow
 def test_html_in_notebooks_is_text_between_a_few_tags(tmp_path: Path) -> None:
     run = actkit.open_run(hostile_run(tmp_path))
     shown = [run._repr_html_(), *(run[name]._repr_html_() for name in run.tables)]

@@ -88,7 +88,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", CALLS)
 @pytest.mark.parametrize("place", ["map", "cuda:1", "cuda"])
 def test_where_a_command_computes(
@@ -124,7 +124,7 @@ def test_where_a_command_computes(
         assert held.status == 0, held.err + held.out
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "architecture", ["gemma2", *(architecture for architecture in ARCHITECTURES if architecture != "gemma2")]
 )
@@ -150,6 +150,7 @@ def test_rows_that_branch_on_two_devices(
     assert held.status == 0, held.err + held.out
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("place", ["map", "cuda:1"])
 def test_every_hook_point(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of modules on two devices, and all that a bridge computes on one."""

@@ -51,7 +51,7 @@ def captured(
     return {name: tensor.flatten(2) if tensor.ndim == 4 else tensor for name, tensor in found.items()}
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_native_equals_bridge(architecture: str, model_dir: ModelDir) -> None:
     """Every hook point read off the Hugging Face module is what the bridge has under that name."""
@@ -227,6 +227,7 @@ def test_a_hook_point_fires_exactly_once(times: int, model_dir: ModelDir, monkey
         captured(model, ids(), wanted)
 
 
+@pytest.mark.slow
 def test_sites_table_is_what_transformer_lens_says() -> None:
     """sites.json, which spares the import of TransformerLens, is what its adapters say today."""
     assert SITES.read_text(encoding="utf-8") == sites_table(), "run python -m tests.backends.made_sites"

@@ -46,6 +46,7 @@ def test_tensors_of_two_devices_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> N
             host[second.to(torch.int64)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_where_each_tensor_of_a_run_lives(
     place: str, actkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -86,6 +87,7 @@ def test_where_each_tensor_of_a_run_lives(
     assert there.facts["model"]["device"] == place and len(there.table("features")) == len(there.table("tokens"))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "point", ["hook_resid_pre", "attn.hook_pattern", "attn.hook_z", "mlp.hook_post", "hook_mlp_out"]
 )

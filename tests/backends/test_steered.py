@@ -54,6 +54,7 @@ def alone(model: Any, ids: torch.Tensor, changes: dict[int, Callable[[torch.Tens
     return torch.as_tensor(found)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "gpt_neox", "qwen3", "granite", "bloom"])
 def test_steered_logits_are_those_of_each_text_alone(name: str, model_dir: Callable[[str], Path]) -> None:
     model, ids, _, batch = prepared(model_dir(name))

@@ -182,7 +182,7 @@ def test_version(actkit: Run) -> None:
     assert actkit("--version") == Result(0, f"actkit {version('actkit')}\n", "")
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_and_completes(shell: str) -> None:
     actkit = Path(sys.executable).with_name("actkit")
@@ -495,6 +495,7 @@ def test_a_single_value_in_a_config_file_stands_for_a_list_of_one(actkit: Run) -
     assert set(pd.read_parquet("x/activations")["hook_point"]) == {"blocks.3.hook_mlp_out"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -516,6 +517,7 @@ def test_the_config_of_a_run_replays_it(actkit: Run, arguments: list[str]) -> No
     assert yaml.safe_load(Path("first/config.yaml").read_text())["command"] == arguments[0]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("names", [("--input", "--output"), ("--data", "--output-dir")])
 def test_the_source_scripts_names_keep_working(actkit: Run, names: tuple[str, str]) -> None:
     """And make the same run as the new ones."""

@@ -106,6 +106,7 @@ def test_a_printed_list_is_no_answer(actkit: Run) -> None:
     assert actkit("dpo", "p.jsonl", "-o", "run", "-l", "0").status == 0
 
 
+@pytest.mark.slow
 def test_chats_are_documents_too(actkit: Run) -> None:
     chat = {"conversations": [{"from": "human", "value": Q}, {"from": "gpt", "value": "A plum."}], "system": SYSTEM}
     write(

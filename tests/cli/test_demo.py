@@ -41,7 +41,7 @@ def test_examples_are_listed_and_written_and_nothing_is_lost(actkit: Run) -> Non
     assert wrong.status == 2 and "pairs.jsonl" in wrong.err
 
 
-@pytest.mark.quick(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", USES)
 def test_the_line_beside_an_example_runs(name: str, actkit: Run) -> None:
     assert actkit("examples", name).status == 0

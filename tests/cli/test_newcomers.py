@@ -180,6 +180,7 @@ def test_a_field_of_a_file_of_no_known_kind_is_read_as_json(actkit: Run) -> None
 # A run, and what lies in it
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", [["show"], ["verify"], ["export", "--to", "npz"]], ids=" ".join)
 def test_a_part_of_a_run_is_told_from_the_run(command: list[str], actkit: Run) -> None:
     assert actkit("capture", "-p", "One.", "-o", "runs/x y", *SMALL).status == 0
@@ -213,6 +214,7 @@ def test_the_runs_path_comes_last(actkit: Run, capsys: pytest.CaptureFixture[str
     assert written[-1] == "x\n" and "held out (95 %)" in "".join(written)
 
 
+@pytest.mark.slow
 def test_concept_counts_pairs(actkit: Run) -> None:
     """A record of its input may be a statement, two of which make a pair."""
     lines = [json.dumps({"statement": f"Two and {n}.", "label": n % 2}) for n in range(25)]
@@ -254,6 +256,7 @@ def test_a_document_is_neither_piped_in_nor_out(arguments: list[str], actkit: Ru
 # Input of which nothing can be used
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("arguments", "says", "hint"),
     [
@@ -486,6 +489,7 @@ def test_a_last_token_that_is_the_template_s_own_is_said(
     )
 
 
+@pytest.mark.slow
 def test_a_prompt_and_an_answer_with_nothing_between_are_said(
     actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -529,6 +533,7 @@ def test_pairs_whose_scores_say_the_other_way_round_are_counted_and_named(
     assert "score_chosen below" not in actkit("dpo", *options).err
 
 
+@pytest.mark.slow
 def test_what_a_text_file_is_taken_for_is_said(actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_lines("note.md", "# One", "Two.")
@@ -552,6 +557,7 @@ def test_which_values_are_positive_is_told_before_the_run(
     assert "labels: negative (4), positive (4): False → positive; True → negative (field is_toxic)" in said
 
 
+@pytest.mark.slow
 def test_scored_answers_are_made_into_pairs_by_the_line_in_the_hint(
     actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ def mended(hint: str, folder: Path) -> list[str]:
     return (folder / line[2].removesuffix(";")).read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [False, True])
 def test_lists_of_values_are_named_by_the_line_in_the_hint(lines: bool, actkit: Run, tmp_path: Path) -> None:
     text = "\n".join(json.dumps(row) for row in ROWS) if lines else json.dumps(ROWS)
@@ -59,6 +59,7 @@ def test_a_file_that_is_not_in_utf8_says_how_to_make_it_so(name: str, text: str,
         assert ("column" in actkit("peek", made).out) == name.endswith("csv")
 
 
+@pytest.mark.slow
 def test_answers_whose_best_is_a_number_become_pairs_by_the_line_in_the_hint(actkit: Run, tmp_path: Path) -> None:
     (tmp_path / "it.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CHOICES))
     refused = actkit("dpo", tmp_path / "it.jsonl", "-o", tmp_path / "x", "-q")
@@ -82,6 +83,7 @@ def test_parquet_in_an_archive_says_how_to_get_it_out(actkit: Run, tmp_path: Pat
     assert f"unzip {tmp_path}/it.zip 'data/a b.parquet', and give 'data/a b.parquet'" in refused.err
 
 
+@pytest.mark.slow
 def test_messages_of_a_file_and_printed_objects_are_made_records_by_the_line_in_the_hint(
     actkit: Run, tmp_path: Path
 ) -> None:

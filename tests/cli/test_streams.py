@@ -49,6 +49,7 @@ def test_output_that_cannot_be_written_is_an_error(
     )
 
 
+@pytest.mark.slow
 @needs_full
 def test_a_full_log_does_not_end_a_command(tmp_path: Path) -> None:
     """Its exit status still says how it went."""

@@ -209,7 +209,7 @@ def test_a_feature_that_is_left_out_is_found_by_computing_again(copy: Callable[[
     assert result.status == 1 and re.search(r"feature \d+ is not stored, but [\d.]+ when encoded again", result.err)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_neox", "opt", "bloom", "qwen3"])
 def test_other_architectures_agree_at_every_hook_point_that_they_have(
     name: str, model_dir: Callable[[str], Path], tmp_path: Path, actkit: Run

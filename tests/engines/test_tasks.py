@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder")
 CAPTURE = ("capture", "in.jsonl", "--layers", "1", "--shard-sequences", "12", "-q")
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "order"),
     [
@@ -64,6 +64,7 @@ def test_the_run_is_the_one_of_a_single_process(
     assert (again.status, again.out) == (0, "x\n"), "what is merged is there"
 
 
+@pytest.mark.slow
 def test_more_tasks_than_shards_and_limits(actkit: Run) -> None:
     arguments = ("capture", "in.jsonl", "--layers", "1", "--max-samples", "5", "--shard-sequences", "12", "-q")
     assert actkit(*arguments, "-o", "single").status == 0

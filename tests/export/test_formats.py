@@ -46,6 +46,7 @@ def test_every_command_has_a_format_and_every_format_is_offered() -> None:
     assert all(spec.exports for spec in specs) and {to for spec in specs for to in spec.exports} == set(FORMATS)
 
 
+@pytest.mark.slow
 def test_arrays_are_written_without_torch(capture_run: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from actkit.export.formats import export\n"

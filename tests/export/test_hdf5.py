@@ -88,7 +88,7 @@ def test_metadata_has_divergence_and_lengths_and_minus_one_for_none(dpo_run: Pat
     assert exported["metadata/sample_1"].attrs["rejected_divergence_idx"] > 0
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", ["from-divergence", "divergence"])
 def test_a_subset_of_positions_says_which_they_are(tmp_path: Path, positions: Any) -> None:
     """Float16 stays float16; the side that has no token at the divergence has no row."""

@@ -111,6 +111,7 @@ def test_the_statistics_are_those_of_the_activations(capture_run: Path, tmp_path
             assert figures["norm"] == pytest.approx(np.linalg.norm(chosen, axis=1).mean(), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_it_is_refused_before_it_is_built_where_padding_makes_it_too_large(capture_run: Path, tmp_path: Path) -> None:
     found = loaded(capture_run, tmp_path / "fits.pt", max_mb=1)
     assert sum(activation.nbytes for activation in found["activations"].values()) < 1e6

@@ -115,6 +115,7 @@ def test_no_room_says_how_to_continue_too(actkit: Run, monkeypatch: pytest.Monke
     )
 
 
+@pytest.mark.slow
 def test_notes_are_printed_once_and_not_under_quiet(actkit: Run) -> None:
     arguments = ("capture", *PROMPTS, "-o", "x", *SMALL)
     for more, times in (((), 1), (("-q",), 0)):

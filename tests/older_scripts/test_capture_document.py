@@ -46,6 +46,7 @@ def loaded() -> tuple[Any, Any]:
     return model, tokenizer
 
 
+@pytest.mark.slow
 def test_every_statement_in_the_documents_order(loaded: tuple[Any, Any], tmp_path: Path) -> None:
     model, tokenizer = loaded
     assert isinstance(model, torch.nn.Module) and tokenizer.is_fast
@@ -112,6 +113,7 @@ def test_a_plain_dictionary_of_the_documented_shape_is_saved_and_counted(tmp_pat
     assert len(found["positive"]) == 2
 
 
+@pytest.mark.slow
 def test_both_orders_of_arguments_mean_the_same(loaded: tuple[Any, Any]) -> None:
     handle = load_model("tiny", device="cpu")
     ways = [

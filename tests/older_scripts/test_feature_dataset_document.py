@@ -63,6 +63,7 @@ def test_the_feature_dataset_document() -> None:
     assert again.facts["counts"]["written"] == 1, "the document's program can be run twice"
 
 
+@pytest.mark.slow
 def test_models_of_transformer_lens_are_read_as_they_compute(tmp_path: Path) -> None:
     """A HookedTransformer has folded norms; a bridge is Hugging Face's model: each gives its own numbers."""
     from transformer_lens.model_bridge import TransformerBridge

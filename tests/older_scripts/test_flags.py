@@ -38,6 +38,7 @@ def test_output_of_capture_writes_pt_and_json(actkit: Run) -> None:
     assert set(json.loads(Path("my_activations.json").read_text())["statistics"]) == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_capture_of_a_concept_holds_both_sides_and_no_directions(actkit: Run) -> None:
     arguments = ("--concept", "honesty", "--layers", "1", "--max-samples", "3")
     made = actkit("capture", *arguments, "--output", "honesty_acts")
@@ -53,6 +54,7 @@ def test_capture_of_a_concept_holds_both_sides_and_no_directions(actkit: Run) ->
     assert both.status == 2 and "--concept and prompts" in both.err
 
 
+@pytest.mark.slow
 def test_the_log_has_what_the_console_said_and_each_rejected_record(actkit: Run) -> None:
     Path("in.jsonl").write_text('{"prompt": "One."}\nbad\n', encoding="utf-8")
     quiet = actkit("capture", "in.jsonl", "-o", "x", "--layers", "1", "--log-level", "ERROR")

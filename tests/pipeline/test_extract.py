@@ -85,6 +85,7 @@ def test_rows_do_not_depend_on_batches_or_shards(name: str, tmp_path: Path, mode
             assert table[["sequence_id", "position"]].apply(tuple, axis=1).is_monotonic_increasing
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", ["tiny", "gemma2", "bloom"])
 def test_numbers_are_those_of_the_plain_model_unbatched(name: str, tmp_path: Path, model_dir: ModelDir) -> None:
     """Every stored vector, shared prefixes and all, equals Hugging Face run on the whole text alone (TRAPS 7)."""
@@ -301,6 +302,7 @@ def test_input_is_read_as_a_stream(tmp_path: Path) -> None:
     assert seen[:2] == [0, 3]  # said at the beginning; the first shard was computed when the third record had been read
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("lines", ["a\n" + "\n" * 11, "\n" * 7 + "a\n" + "\n" * 5 + "b\nc\n", "\n" * 6 + "a\n"])
 def test_rejected_records_do_not_pile_up_in_one_shard(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

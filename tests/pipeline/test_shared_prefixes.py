@@ -57,7 +57,7 @@ def table(finished: Finished, name: str = "activations") -> pd.DataFrame:
     return pd.read_parquet(finished.path / name)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("positions", ["all", "last"])
 def test_every_row_is_that_of_its_text_alone(

@@ -161,6 +161,7 @@ def test_a_run_without_a_table_gets_a_sentence_and_no_traceback(six_runs: Mappin
                 assert error.value.message.endswith(".")
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_actkit_is_drawn_without_the_columns_that_came_later(
     six_runs: Mapping[str, Path], tmp_path: Path
 ) -> None:

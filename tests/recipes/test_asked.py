@@ -154,6 +154,7 @@ def test_the_command_line_replays_a_config_of_any_specs(name: str, replayed: Cal
     assert (plain(found[0]), plain(found[1])) == (plain(own), plain(common))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "common"),
     [

@@ -185,6 +185,7 @@ def test_features_are_tested_and_those_nearest_to_a_direction_listed(finished: F
     assert len(pooled) == 64 and all(len(ids) for ids in pooled["feature_ids"])
 
 
+@pytest.mark.slow
 def test_the_length_that_features_are_compared_with_is_the_whole_texts_and_not_the_one_token_read(
     tmp_path: Path,
 ) -> None:
@@ -306,6 +307,7 @@ def test_all_positions_are_stored_and_directions_are_of_the_last(tmp_path: Path)
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_last_of_all_positions_of_an_answer_is_not_the_templates(tmp_path: Path) -> None:
     """After an answer a chat template has an end-of-turn token: `all` and `last` must mean the same place."""
     answers = ("answer_matching_behavior", "answer_not_matching_behavior")
@@ -328,6 +330,7 @@ def test_stems_with_a_text_in_common_are_one(tmp_path: Path) -> None:
     assert any(said.startswith("4 stems have a text in common") for said in report["warnings"])
 
 
+@pytest.mark.slow
 def test_a_stem_written_in_two_ways_is_one(tmp_path: Path) -> None:
     again = [stem.upper().replace(" ", "  ") + " " for stem in STEMS]
     records = pairs() + [{**pair, "stem": str(other)} for pair, other in zip(pairs(), np.repeat(again, 2), strict=True)]

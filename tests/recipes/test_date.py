@@ -41,6 +41,7 @@ def dates(run: Path) -> set[str]:
     return {text[:11] for text in pd.read_parquet(run / "sequences")["text"]}
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_after_midnight_is_one_run(
     dated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
 ) -> None:

@@ -288,6 +288,7 @@ def test_a_context_of_two_reads_every_token_right_after_bos(tmp_path: Path, plai
             check_row(row, values[row.position])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("prepend_bos", "asked", "begins"),
     [

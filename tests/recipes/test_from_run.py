@@ -97,7 +97,7 @@ def test_a_ranking_is_a_fresh_run_s(ranked: Finished, texts: Path, tmp_path: Pat
     assert rank_again(again.path, OutputSpec(tmp_path / "third"), {}).facts["made_from"]["made_from"] is not None
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"seed": 5}, {"layers": "2", "seed": 1}])
 def test_directions_are_a_fresh_run_s(
     concept: Finished, texts: Path, tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -108,6 +108,7 @@ def test_directions_are_a_fresh_run_s(
     assert_same(again, fresh, to_the_byte="layers" not in changes)
 
 
+@pytest.mark.slow
 def test_what_needs_the_model_is_refused_by_name(
     ranked: Finished, concept: Finished, tmp_path: Path, actkit: Run
 ) -> None:

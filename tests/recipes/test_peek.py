@@ -94,7 +94,7 @@ FILES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", FILES)
 def test_every_line_that_is_printed_runs(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
@@ -181,6 +181,7 @@ def test_who_cannot_read_it_says_why(tmp_path: Path) -> None:
         look("-")
 
 
+@pytest.mark.slow
 def test_more_records_than_are_looked_at_are_about_so_many(tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_text(jsonl([{"text": f"number {n:05}"} for n in range(3000)]))
     found = look(tmp_path / "l.jsonl")

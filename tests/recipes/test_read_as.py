@@ -9,6 +9,7 @@ import pytest
 from tests.command_line import Run
 
 
+@pytest.mark.slow
 def test_statements_are_plain_text_unless_chat_is_asked_for(tmp_path: Path, actkit: Run) -> None:
     """As a user's message, whether a sentence is true shows in it less clearly."""
     lines = [{"statement": f"The city of X{n} is in country {n % 2}.", "label": n % 2} for n in range(12)]
@@ -38,7 +39,7 @@ def test_a_gguf_file_is_named_for_what_it_is(tmp_path: Path, actkit: Run) -> Non
     assert gone.status == 1 and "org/gone.gguf: no such file" in gone.err
 
 
-@pytest.mark.quick(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["capture", "dpo", "concept", "sae-extract", "reward-detect"])
 def test_files_of_a_folder_that_are_left_are_named(tmp_path: Path, actkit: Run, command: str) -> None:
     """Texts beside tables of records may be a README, or prompts that somebody misses; so may other splits."""
@@ -57,7 +58,7 @@ def test_files_of_a_folder_that_are_left_are_named(tmp_path: Path, actkit: Run, 
     assert done.status == 0 and "files left" not in done.err
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["capture", "feature-dataset"])
 def test_a_split_that_chooses_nothing_is_said_to(tmp_path: Path, actkit: Run, command: str) -> None:
     """The rows of `train.jsonl` were read for those of the test split, without a word."""

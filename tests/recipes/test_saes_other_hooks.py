@@ -51,6 +51,7 @@ def extracted(tmp_path: Path, folder: Path) -> tuple[dict[str, Any], pd.DataFram
     return json.loads((finished.path / "run.json").read_text()), pd.read_parquet(finished.path / "features")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("prefix", ["JumpReLUTranscoder", "SkipTranscoder"])
 def test_a_transcoder_has_features_and_no_explained_variance(prefix: str, tmp_path: Path) -> None:
     metadata = {"hook_name": "blocks.1.mlp.hook_in", "hook_name_out": "blocks.1.hook_mlp_out"}
@@ -68,6 +69,7 @@ def test_a_transcoder_has_features_and_no_explained_variance(prefix: str, tmp_pa
     assert any("no explained variance" in text for text in facts["warnings"])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("hook", "module"), [("mlp.hook_out", "model.layers.1.mlp"), ("attn.hook_out", "model.layers.1.self_attn")]
 )

@@ -170,6 +170,7 @@ def test_projecting_out_at_every_layer_removes_what_lies_along_the_direction(con
     assert table(run, "effects")["layer"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_how_far_it_is_is_told_after_every_intervention(concept: Path, tmp_path: Path) -> None:
     steps: list[float] = []
     spec = SteerSpec(str(concept), layers="1", strengths="1,2,4", random=4)
@@ -229,6 +230,7 @@ PREFERENCES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("records", [ANSWERS, PREFERENCES])
 def test_own_answers(records: list[dict[str, str]], concept: Path, tmp_path: Path) -> None:
     file = tmp_path / "abc.jsonl"
@@ -359,6 +361,7 @@ def test_features_one_by_one(feedback: Path, tmp_path: Path) -> None:
         steered(SteerSpec(str(feedback), features="999999"), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) -> None:
     from actkit.recipes.steering.texts import stored_texts
 
@@ -392,6 +395,7 @@ def test_verify_computes_log_probabilities_again(
     assert "log-probabilities" in wrong.problems[0], "steering the first token too is noticed"
 
 
+@pytest.mark.slow
 def test_from_python_the_run_is_beside_the_one_that_is_steered(concept: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -437,6 +441,7 @@ def test_controls_alone_are_rarely_shown(concept: Path, tmp_path: Path) -> None:
     assert shown <= 0.05 * 200, f"{shown} of 200"
 
 
+@pytest.mark.slow
 def test_a_run_of_before_sinks_were_marked_can_be_steered(concept: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -22,6 +22,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "what"), [("-m gpt2", "model"), ("--sae-id gpt2-small-res-jb/blocks.8.hook_resid_pre", "SAE")]
 )
@@ -109,6 +110,7 @@ def test_an_sae_that_only_the_hub_can_have_is_looked_for_at_once(
         (tmp_path / f"models--{repository}").rmdir()
 
 
+@pytest.mark.slow
 def test_the_registry_read_as_text_says_what_saelens_reads() -> None:
     from actkit.backends.saes.sae_lens import releases
 

@@ -53,7 +53,7 @@ NAMES = (
 )
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_of_a_store_is_read_whatever_it_is_called(put: Put, name: str) -> None:
     assert values(put(name, LINES)) == ROWS
@@ -68,6 +68,7 @@ def test_packing_and_format_go_by_the_name_or_the_bytes(put: Put) -> None:
     assert values("S3://bucket/a.jsonl.gz") == ROWS
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_pattern_are_their_files_in_order(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")  # a listing comes in pages, as of more than 1,000 objects
     for number in (2, 1):
@@ -84,6 +85,7 @@ def test_a_folder_and_a_pattern_are_their_files_in_order(put: Put, monkeypatch: 
     assert len(values("s3://bucket/")) == len(values("s3://bucket")) == 4
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_named_with_what_is_near(put: Put) -> None:
     put("data/train.jsonl", LINES)
     for where, says in {
@@ -197,6 +199,7 @@ class TestWeb:
         assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_says_which_version_of_a_file_it_read(put: Put, actkit: Run, tmp_path: Path) -> None:
     where = put("a b.jsonl", LINES)
     result = actkit("capture", where, "-o", tmp_path / "run", "--layers", "1", "--json")

@@ -25,6 +25,7 @@ def values(where: str) -> list[Any]:
     return [record.value for record in read_records(where) if isinstance(record, Record)]
 
 
+@pytest.mark.quick(1)
 def test_inputs_are_read_by_their_names_folders_and_patterns(cloud: Store) -> None:
     for name in ("a.jsonl", "with blanks and ünï.jsonl", "100%25 of+it&more.jsonl", "x=1/y#2.jsonl"):
         cloud.objects[name] = LINES
@@ -42,6 +43,7 @@ def test_inputs_are_read_by_their_names_folders_and_patterns(cloud: Store) -> No
     assert version["url"] == cloud.at("a.jsonl") and version["bytes"] == len(LINES) and len(version) > 2
 
 
+@pytest.mark.quick(1)
 def test_what_is_not_there_or_refused_is_a_sentence(cloud: Store) -> None:
     cloud.objects["data/train.jsonl"] = LINES
     for where, says in (
@@ -60,6 +62,7 @@ def test_what_is_not_there_or_refused_is_a_sentence(cloud: Store) -> None:
         store.put_text(cloud.at("x"), "x")
 
 
+@pytest.mark.quick(1)
 def test_objects_are_put_once_listed_and_removed(cloud: Store, tmp_path: Path) -> None:
     assert store.put_new(cloud.at("run/lock"), "mine") and not store.put_new(cloud.at("run/lock"), "yours")
     assert cloud.objects["run/lock"] == b"mine"

@@ -89,6 +89,7 @@ def test_everything_that_is_read_is_the_same(
     assert len(made) == 2, made
 
 
+@pytest.mark.slow
 def test_a_look_at_a_table_fetches_its_columns_alone(stored: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import s3fs
 

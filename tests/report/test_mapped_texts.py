@@ -36,6 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [tmp_path / name for name, *_ in lines]
 
 
+@pytest.mark.slow
 def test_contexts_are_those_of_the_tables_and_no_part_of_the_texts_is_decoded(
     runs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def test_another_process_is_named_and_waited_for(holder: "subprocess.Popen[str]"
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_flock", [True, False])
 def test_a_live_owner_in_another_namespace_of_process_ids_is_alive(
     has_flock: bool, holder: "subprocess.Popen[str]", tmp_path: Path
@@ -90,6 +91,7 @@ def test_a_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_of_many_that_take_over_at_once_one_succeeds(tmp_path: Path) -> None:
     left_by(tmp_path)
     program = HOLD + "print('taken', flush=True); sys.stdin.read()"

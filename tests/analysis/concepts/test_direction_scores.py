@@ -129,7 +129,7 @@ def test_a_direction_of_zeros_is_worth_a_guess() -> None:
         assert (found.shuffled_low, found.shuffled_high) == (0.5, 0.5)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "runs"), [("mean-diff", 20), ("logistic", 6)])
 def test_labels_at_random_are_fitted_and_not_believed(method: str, runs: int) -> None:
     # Many more dimensions than pairs: the training pairs are told apart perfectly, others not at all.
@@ -175,6 +175,7 @@ def coverage(stems: int, templates: int, alike: float, plain: bool) -> float:
     return hits / 400
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("stems", "templates"), [(3, 8), (10, 8), (25, 4)])
 @pytest.mark.parametrize("alike", [0.0, 1.0, 3.0])
 def test_the_accuracys_interval_covers_the_truth_where_a_stems_pairs_go_together(

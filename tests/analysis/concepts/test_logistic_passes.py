@@ -136,6 +136,7 @@ def test_a_dimension_that_varies_by_rounding_alone_is_not_blown_up() -> None:
     assert Passes.of(pairs).scale[3] == 1
 
 
+@pytest.mark.slow
 def test_what_a_fit_holds_does_not_grow_with_the_pairs(tmp_path: Path) -> None:
     """Their texts alone would be 1024 bytes a pair in float64."""
     held = []

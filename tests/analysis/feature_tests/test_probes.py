@@ -79,6 +79,7 @@ def test_a_probe_is_that_of_the_whole_matrix() -> None:
     assert max(asked) == len(y) < 600
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_texts_with_equal_columns_tie_in_a_probe(kind: Any) -> None:
     """Texts without any of ten features are many: a matrix product rounds the last of them otherwise."""

@@ -416,6 +416,7 @@ def test_blocks_of_columns_in_a_file_or_not_change_no_bit(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_largest_under_null_is_the_largest_auroc_of_the_redrawn_labels(kind: str) -> None:
     """Over all texts, those of pure groups included."""

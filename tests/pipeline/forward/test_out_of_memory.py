@@ -129,6 +129,7 @@ def test_the_smaller_budget_is_remembered(tmp_path: Path) -> None:
     assert len(pd.read_parquet(finished.path / "sequences")) == len(LENGTHS)
 
 
+@pytest.mark.slow
 def test_the_smaller_budget_is_remembered_when_the_run_is_continued(tmp_path: Path) -> None:
     class Stops(Limited):
         def run(self, *arguments: Any) -> None:
@@ -161,6 +162,7 @@ def test_what_does_not_fit_alone_is_rejected_with_the_reason(tmp_path: Path) -> 
     assert counts["tokens"] == sum(kept) + len(kept) == len(pd.read_parquet(finished.path / "tokens"))
 
 
+@pytest.mark.slow
 def test_the_health_is_that_of_what_was_kept(tmp_path: Path) -> None:
     """Nothing of a rejected record is left in it, nor of a batch that was run twice."""
     fits = [length for length in LENGTHS if length <= 17]
@@ -173,6 +175,7 @@ def test_the_health_is_that_of_what_was_kept(tmp_path: Path) -> None:
     assert found["longest_context"] == expected["longest_context"]
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_while_reducing_is_the_same(tmp_path: Path) -> None:
     """The health, which is counted there, counts each token once."""
     fits = [length for length in LENGTHS if length < 25]
@@ -207,6 +210,7 @@ def test_a_document_of_many_chunks_is_rejected_whole(tmp_path: Path) -> None:
     assert finished.facts["health"][0]["n_tokens"] == len(pd.read_parquet(finished.path / "tokens")) - 2  # BOS
 
 
+@pytest.mark.slow
 def test_a_pair_that_fits_only_side_by_side_is_run_so(tmp_path: Path) -> None:
     """As a tree it is one long row; its two sides, each with what they share, are shorter."""
 

@@ -81,6 +81,7 @@ def sinks_of(path: Path) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_a_sink_is_marked_whatever_the_batch_the_shard_and_the_order(
     plain: Model, saes: list[Sae], tmp_path: Path
 ) -> None:

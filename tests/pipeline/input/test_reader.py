@@ -391,7 +391,7 @@ def test_a_compressed_file_is_read_whether_its_name_says_so_or_not(
     assert good(str(tmp_path / (name + end))) == expected
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("packer", PACKERS)
 def test_what_is_cut_off_is_an_error_after_what_stands_before_it(tmp_path: Path, packer: str) -> None:
     lines = "\n".join(f"{n * 0.618033988749895}" for n in range(200_000))
@@ -598,6 +598,7 @@ def test_a_large_file_is_never_held_in_memory(tmp_path: Path, layout: str) -> No
     assert peak < 8_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [

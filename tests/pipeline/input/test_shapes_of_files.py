@@ -114,7 +114,7 @@ def test_what_is_cut_off_or_does_not_fit_is_an_error(tmp_path: Path, shape: str)
     assert "orient='records', lines=True" in error_of(tmp_path / "t.json").hint
 
 
-@pytest.mark.quick(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["columns", "lists", "data", "split", "index"])
 def test_columns_and_wrappers_are_never_held_in_memory(tmp_path: Path, shape: str) -> None:
     """24 MB within 8 MB."""

@@ -47,6 +47,7 @@ def test_what_a_file_without_a_telling_name_begins_with_tells(tmp_path: Path, fo
         assert [record.record_id for record in found] == [0, 1]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_prompts_on_standard_input_are_what_they_are(
     tmp_path: Path, actkit: Run, form: str, monkeypatch: pytest.MonkeyPatch
@@ -63,6 +64,7 @@ def test_a_text_with_commas_is_no_table(text: str) -> None:
     assert delimiter_of(text.encode()) is None
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", ["p.yaml", "p.html", "p.log", "p", "p.gz", "p.txt", "d", "d/*.txt"])
 def test_lines_are_said_to_be_prompts(tmp_path: Path, actkit: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a file of any name, and of those in a folder."""
@@ -77,6 +79,7 @@ def test_lines_are_said_to_be_prompts(tmp_path: Path, actkit: Run, name: str, mo
     assert list(pd.read_parquet(tmp_path / "run/sequences")["text"]) == text.decode().split("\r\n")[:2]
 
 
+@pytest.mark.slow
 def test_documents_of_any_name_are_said_to_be(tmp_path: Path, actkit: Run) -> None:
     (tmp_path / "p.html").write_text("<p>Hello fox</p>\n<p>x</p>")
     done = actkit("feature-dataset", tmp_path / "p.html", "-o", tmp_path / "run")

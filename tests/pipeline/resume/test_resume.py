@@ -243,6 +243,7 @@ def test_a_damaged_file_is_named_and_its_shard_alone_is_recomputed(
     check_same(whole, finished.path)
 
 
+@pytest.mark.slow
 def test_a_damaged_first_shard_means_from_the_beginning(source: Path, tmp_path: Path) -> None:
     make = recipe_of("capture", source)
     whole = run(make, tmp_path / "whole").path
@@ -298,7 +299,7 @@ def test_a_manifest_vouches_for_every_file_of_its_shard(source: Path, tmp_path: 
     assert tables - vouched == {name for name in tables if name.startswith(over)}
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("number", "line"),
     [(0, '{"prompt": "another"}'), (2, '{"prompt": "another"}'), (5, '{"prompt": "mended"}'), (12, None)],
@@ -462,6 +463,7 @@ def test_equal_values_have_one_digest_and_others_another() -> None:
     assert of(object()) == of(object())  # whose repr says where in memory they are
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("number", "times"), [(3, 2), (2, 2), (4, 0), (12, 0), (5, 2)])
 def test_a_record_that_is_not_written_or_rejected_once_is_found_at_the_end(
     number: int, times: int, source: Path, tmp_path: Path

@@ -131,7 +131,7 @@ def test_verify_while_it_runs(here: Path, actkit: Run) -> None:
     assert files(Path("checked")) == files(Path("small"))
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [3, 5, 10])
 def test_stopped_in_the_middle_of_a_record_it_goes_on_to_the_same_bytes(
     here: Path, actkit: Run, at: int, monkeypatch: pytest.MonkeyPatch

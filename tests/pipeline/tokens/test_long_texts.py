@@ -117,7 +117,7 @@ def test_windows_change_no_token(
             assert "no tokens" in error.reason or "half a character" in error.reason
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_text_of_many_scripts_has_its_tokens(kind: str, tokenizers: dict[str, Any]) -> None:
     draw = random.Random(kind)

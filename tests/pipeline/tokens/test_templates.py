@@ -189,6 +189,7 @@ def test_tools_reach_the_template_or_the_record_is_refused(process: TemplateProc
     assert encode_messages(thinking, CHAT, True, told=options).encoding.text.startswith("False")
 
 
+@pytest.mark.slow
 def test_random_templates_end_in_text_or_a_reason(process: TemplateProcess) -> None:
     """Pieces of templates put together at random: an answer each, and the process is the same at the end."""
     draw = random.Random(0)

@@ -126,6 +126,7 @@ def test_what_is_no_object_is_no_record(value: Any) -> None:
             read_pair(value, PairsSpec())
 
 
+@pytest.mark.slow
 def test_what_is_deep_or_long_takes_no_time() -> None:
     deep: Any = "x"
     for _ in range(2000):
