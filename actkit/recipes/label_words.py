@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, Literal
 
-from actkit.errors import UsageError
+from actkit.errors import UsageError, listed
 from actkit.pipeline.input.class_names import ClassName
 
 Label = Literal["positive", "negative", "neutral"]
@@ -38,6 +38,8 @@ COMPARED = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?\d{1,12}(?:\.\d{1,12})?)\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 MOST_FIELDS = 5
 """Fields of an object that an error shows."""
+LONGEST = 40
+"""Characters of a label, or of a field's name, that an error shows."""
 PRINTED = re.compile(r"[,;|]")
 """Separators of several labels in one text."""
 
@@ -147,8 +149,9 @@ def has_comma(value: Any) -> bool:
 def why_none(value: Any, field: str, graded: bool) -> str:
     """Why a label has no sign, and what helps; `graded` says that rules for grades were given."""
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{field}.{name}" for name in [*value][:MOST_FIELDS])
-        return f"an object: --label-field names one of its fields, {inner}"
+        inner = [f"{field}.{name}" for name in value if len(str(name)) <= LONGEST]
+        names = listed(inner, MOST_FIELDS) or "whose names are long"
+        return f"an object: --label-field names one of its fields, {names}"
     if graded and has_comma(value):
         return "a comma in a number: write 4,5 as 4.5, or the rules for grades cannot tell it from two labels"
     return "neither positive nor negative"

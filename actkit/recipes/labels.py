@@ -10,6 +10,7 @@ from actkit.pipeline.input.reader import look_ahead
 from actkit.pipeline.input.records import Records
 from actkit.recipes.conversations.fields import lookup
 from actkit.recipes.label_words import (
+    LONGEST,
     NO,
     NUMBER,
     SIGNS,
@@ -34,8 +35,7 @@ LABEL_FIELDS = ("feedback", "label", "labels", "rating", "sentiment", "kto_tag")
 """Fields looked for, in this order, when none is given."""
 LOOK_AHEAD = 1000
 MOST_SHOWN = 10
-LONGEST = 40
-"""Characters of a label that are shown."""
+"""Labels that an error shows."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the fuzzing tests share: hostile texts and values, damage to a file's bytes, and the reading of one case."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,8 @@ from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.reader import read_records
 
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "naughty_strings.json").read_text("utf-8"))
-CASES = [pytest.param(200, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.slow)]
+MANY = pytest.param(int(os.environ.get("ACTKIT_CASES", "10000")), id="many", marks=pytest.mark.slow)
+CASES = [pytest.param(200, id="some"), MANY]
 """How many cases a test tries."""
 PATIENCE = 30
 """Seconds after which a case is taken to hang."""

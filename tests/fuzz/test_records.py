@@ -18,7 +18,7 @@ from actkit.pipeline.record_tables import rejected_table, sequences_table
 from actkit.pipeline.reducers.activations import activations
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.runner import ingredients
-from tests.fuzz.damage import CASES, HALF, TEXTS, VALUES, fuzz, is_array_of_objects, jsonl, no_hang
+from tests.fuzz.damage import HALF, MANY, TEXTS, VALUES, fuzz, is_array_of_objects, jsonl, no_hang
 
 POINTS = (HookPoint(1, "hook_resid_post"),)
 REDUCER = activations(POINTS, 128, "float32")
@@ -132,7 +132,7 @@ def prepared(recipe: Recipe) -> Iterator[Record | Rejected]:
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("command", SHAPES)
-@pytest.mark.parametrize("cases", [pytest.param(80, id="some"), CASES[1]])
+@pytest.mark.parametrize("cases", [pytest.param(80, id="some"), MANY])
 def test_every_record_becomes_sequences_or_is_rejected(tmp_path: Path, cases: int, command: str) -> None:
     path = tmp_path / "t.jsonl"
 

@@ -7,7 +7,17 @@ import pytest
 
 from actkit.errors import UsageError
 from actkit.pipeline.input.class_names import ClassName
-from actkit.recipes.label_words import check_apart, is_against, is_grade, named, numbers_of, parts_of, word_of, words_of
+from actkit.recipes.label_words import (
+    check_apart,
+    is_against,
+    is_grade,
+    named,
+    numbers_of,
+    parts_of,
+    why_none,
+    word_of,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +88,11 @@ def test_a_name_says_what_a_yes_is_worth() -> None:
         assert is_against(name), name
     for name in ("label", "is_safe", "non_toxic", "helpfulness", "nontoxic", "feedback", "shate"):
         assert not is_against(name), name
+
+
+def test_an_object_is_no_label_and_its_fields_are_named_in_short() -> None:
+    said = why_none({"thumb": "up", "word " * 200: 1, **{f"f{number}": 1 for number in range(9)}}, "label", False)
+    assert (
+        said.startswith("an object: --label-field names one of its fields, label.thumb, label.f0") and len(said) < 150
+    )
+    assert len(why_none({"word " * 200: 1}, "label", False)) < 150
