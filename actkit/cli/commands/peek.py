@@ -18,7 +18,6 @@ from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import listed, printable
 from actkit.pipeline.input import formats
 from actkit.pipeline.rejections import remedy
-from actkit.recipes.peeking.questions import MADE
 
 if TYPE_CHECKING:
     from actkit.recipes.peeking.peek import Peek, Reading
@@ -116,6 +115,8 @@ def _draw(found: "Peek", model: str) -> None:
     for why, commands in reasons.items():
         screen.print(Text.assemble("not ", (", ".join(commands), "bold"), f": {why}"))
     if found.joined is not None:
+        from actkit.recipes.peeking.questions import MADE  # loads torch, which no help needs
+
         screen.print(
             f"\nthis writes all that is asked into one field, which actkit capture {MADE} reads:", markup=False
         )
