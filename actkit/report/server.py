@@ -85,6 +85,7 @@ def application(viewer: Viewer) -> Starlette:
         Route("/record", data(("id",), lambda run, asked: run.record(asked["id"]))),
     ]
     made = Starlette(routes=routes)
+    made.router.redirect_slashes = False  # each address is written in one way, and nobody is sent elsewhere
     made.add_middleware(BaseHTTPMiddleware, dispatch=_guard(viewer.token))
     return made
 
