@@ -15,6 +15,7 @@ from actkit.errors import InputError
 from actkit.pipeline.input import zip_members
 from actkit.pipeline.input.arrow import METADATA, is_saved
 from actkit.pipeline.input.files import STDIN, check_name, shown
+from actkit.pipeline.input.folders import below, check_links, closed, hidden
 from actkit.pipeline.input.formats import SUFFIXES, format_of
 from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
 from actkit.pipeline.input.hub_files import HUB, files_in, from_url, parsed
@@ -85,6 +86,8 @@ def find(where: str, split: str = "train", with_texts: bool = False) -> InputSou
         )
     try:
         return _local(where, split, with_texts) or _missing(where)
+    except PermissionError as error:
+        raise closed(where) from error
     except (OSError, ValueError):  # a whole text given where a path belongs is too long a name
         return _missing(where)
 
@@ -115,7 +118,7 @@ def _remote(where: str, split: str, with_texts: bool) -> InputSource:
     if names is None:
         return InputSource((where,))
     own = where.rstrip("/") + "/"
-    shown_names = [name for name in names if not _hidden(Path(name.removeprefix(own)))]
+    shown_names = [name for name in names if not hidden(Path(name.removeprefix(own)))]
     runs = {name.rpartition("/")[0] + "/" for name in names if name.endswith(f"/{RUN_FILE}") and name != own + RUN_FILE}
     outside = [name for name in shown_names if not any(name.startswith(run) for run in runs)]
     return _known(outside, len(names), where, split, with_texts)
@@ -146,8 +149,8 @@ def _folder(path: Path, where: str, split: str, with_texts: bool) -> InputSource
         return InputSource((), saved=where)
     if has_card(path):
         return InputSource((), dataset=where)
-    found = [file for file in path.rglob("*") if not _hidden(file.relative_to(path))]
-    _check_links(file for file in found if format_of(str(file)) is not None)
+    found = below(path)
+    check_links(file for file in found if format_of(str(file)) is not None)
     every = sorted(file for file in found if file.is_file())
     return _known([str(file) for file in _outside_runs(every, path)], len(every), where, split, with_texts)
 
@@ -195,7 +198,7 @@ def _split_of(name: str) -> str | None:
 def _glob(where: str) -> InputSource:
     names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
     # A link, or two stars in a row, may lead to one file by several names.
-    _check_links(map(Path, names))
+    check_links(map(Path, names))
     files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
     once = {file.resolve(): str(file) for file in _outside_runs(files, _before_magic(where))}
     if not once and " " in where:  # a text, more likely
@@ -224,14 +227,6 @@ def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
     return kept
 
 
-def _check_links(paths: Iterable[Path]) -> None:
-    """Raise InputError for a link that leads nowhere: in a cleared cache one may stand for a file of many."""
-    for path in paths:
-        if path.is_symlink() and not path.exists():
-            there = f"this link leads to {shown(str(path.readlink()))}, which is not there"
-            raise InputError(f"{shown(str(path))}: {there}", "fetch the file again")
-
-
 def _before_magic(pattern: str) -> Path:
     """The folder that a glob begins in."""
     fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1])
@@ -241,14 +236,10 @@ def _before_magic(pattern: str) -> Path:
 def _missing(where: str) -> InputSource:
     path = Path(where)
     try:
-        _check_links([path])
+        check_links([path])
         names = [other.name for other in path.parent.iterdir() if other.suffix == path.suffix]
     except (OSError, ValueError):
         names = []
     near = difflib.get_close_matches(path.name, names, n=LISTED, cutoff=0)
     hint = f"in the same folder: {', '.join(near)}" if near else "check the path; `-` reads standard input"
     raise InputError(f"{shown(where)}: no such file", hint)
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,42 @@
+"""What lies below a folder: hidden files are left out; links that lead nowhere and closed folders are errors."""
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from actkit.errors import InputError
+from actkit.pipeline.input.files import shown
+
+
+def below(folder: Path) -> list[Path]:
+    """The files and folders below one. Raises InputError for one that cannot be listed: `rglob` passes over it."""
+    found = [file for file in folder.rglob("*") if not hidden(file.relative_to(folder))]
+    for each in (folder, *(file for file in found if file.is_dir())):
+        if not os.access(each, os.R_OK | os.X_OK):
+            raise closed(str(each))
+    return found
+
+
+def closed(where: str) -> InputError:
+    """The error for a folder that may not be looked into."""
+    return InputError(
+        f"{shown(where)}: permission denied", "check that the folder can be read, and those that it is in"
+    )
+
+
+def check_links(paths: Iterable[Path]) -> None:
+    """Raise InputError for a link that leads nowhere: in a cleared cache one may stand for a file of many."""
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            try:
+                path.stat()
+            except OSError as error:
+                is_circle = error.errno == errno.ELOOP
+                where = "in a circle" if is_circle else f"to {shown(str(path.readlink()))}, which is not there"
+                raise InputError(f"{shown(str(path))}: this link leads {where}", "fetch the file again") from error
+
+
+def hidden(path: Path) -> bool:
+    """Whether a file, or a folder that it lies in, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,47 @@
+"""Folders of input: nothing in them is left out because it cannot be looked at."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from actkit.errors import InputError
+from actkit.pipeline.input.sources import find
+
+
+def write(folder: Path) -> None:
+    for name in ("1.jsonl", "in/2.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text('{"text": "a"}\n', encoding="utf-8")
+
+
+@pytest.mark.parametrize("closed", [".", "in"])
+def test_a_folder_that_cannot_be_listed_ends_the_run(
+    closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One within another was left out without a word; the outermost was `no such file`."""
+    write(tmp_path)
+    assert len(find(str(tmp_path)).files) == 2
+    shut, access = tmp_path / closed, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != shut and access(path, mode))
+    with pytest.raises(InputError, match=f"^{re.escape(str(shut))}: permission denied"):
+        find(str(tmp_path))
+
+
+def test_a_file_in_a_closed_folder_is_not_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(InputError, match="1.jsonl: permission denied"):
+        find(str(tmp_path / "1.jsonl"))
+
+
+def test_links_in_a_circle_are_called_that(tmp_path: Path) -> None:
+    """The one was said to lead to the other, which was there."""
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.jsonl").symlink_to(f"{other}.jsonl")
+    for where in ("a.jsonl", "*.jsonl", "."):
+        with pytest.raises(InputError, match="this link leads in a circle"):
+            find(str(tmp_path / where))
