@@ -67,7 +67,7 @@ class SaeReport:
         saes = [health.sae for health in self.health.values()]
         rows = [dict(health.summary()) for health in self.health.values()]
         unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
-        return {"saes": [_about(sae) for sae in saes], "health": rows, "warnings": [*self.warnings, *unwell]}
+        return {"saes": [sae.about() for sae in saes], "health": rows, "warnings": [*self.warnings, *unwell]}
 
 
 def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> TokenSpec:
@@ -194,18 +194,3 @@ def _symptoms(row: Mapping[str, Any], sae: Sae) -> list[str]:
             f"{row['sae']}: {percent(row['dense_fraction'])} of the features fire on more than a tenth of the tokens"
         )
     return found
-
-
-def _about(sae: Sae) -> Mapping[str, Any]:
-    return {
-        "name": sae.name,
-        "hook_point": str(sae.hook_point),
-        "predicts": None if sae.predicts is None else str(sae.predicts),
-        "d_in": sae.d_in,
-        "d_sae": sae.d_sae,
-        "found_in": sae.dtype,
-        "neuronpedia_id": sae.neuronpedia_id,
-        "metadata": {
-            key: value for key, value in sae.facts.items() if isinstance(value, (str, int, float, bool, list, dict))
-        },
-    }

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.verify.tables import derived
-from actkit.verify.tables.derived import BY_CHECKSUMS, MOST_DRAWS, check_derived, made_alike
+from actkit.verify.tables import ways
+from actkit.verify.tables.derived import BY_CHECKSUMS, check_derived, made_alike
 from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.ways import MOST_DRAWS
 from tests.verify.tampering import change_part, put
 
 OF_SHARDS = frozenset(
@@ -71,7 +72,7 @@ def test_what_takes_little_is_computed_again_and_the_rest_is_named(
     assert [name for name in left if name not in names] == [], found.notes
     assert all(note.endswith("--deep computes them again") for note in notes)
     assert bool(notes) == bool(left)
-    assert ("derived" in found.checked) == (command not in ("steer", "reward-detect"))
+    assert ("derived" in found.checked) == (command != "steer")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_shard_that_cannot_be_read_is_one_problem(run: Callable[[str], Path]) 
     path = run("capture")
     (path / "activations" / "part-00000.parquet").write_bytes(b"PAR1")
     (says,) = said(checked(path))
-    assert says.startswith("tables over the shards: cannot be computed again (")
+    assert says.startswith("layer_stats: cannot be computed again (")
 
 
 def test_another_versions_tables_are_left_alone(run: Callable[[str], Path]) -> None:
@@ -132,9 +133,11 @@ def test_deep_computes_tests_and_splits_again(run: Callable[[str], Path]) -> Non
 
 def test_a_split_where_none_is_made(run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = run("reward-detect")
-    monkeypatch.setattr(derived, "feature_split", lambda _run, _settings: iter(()))
+    monkeypatch.setattr(ways, "feature_split", lambda _run, _settings: iter(()))
     (says,) = said(checked(path, deep=True))
-    assert says == "sequences/part-00000.parquet: split is not what the shards give (there is none)"
+    assert says.startswith(
+        "sequences/part-00000.parquet: split is not what the shards give (row 0: discovery, not None"
+    )
 
 
 def test_a_run_that_asks_for_draws_without_end_is_refused(run: Callable[[str], Path]) -> None:
@@ -142,7 +145,7 @@ def test_a_run_that_asks_for_draws_without_end_is_refused(run: Callable[[str], P
     statistics = facts_of(path)["statistics"]
     statistics["feature_scores"]["draws"] = MOST_DRAWS + 1
     (says,) = [text for text in said(checked(path, deep=True, statistics=statistics)) if "draws" in text]
-    assert says == f"tables over the shards: cannot be computed again (run.json asks for {MOST_DRAWS + 1:,} draws)"
+    assert says == f"feature_scores: cannot be computed again (run.json asks for {MOST_DRAWS + 1:,} draws)"
 
 
 def test_the_rankings_document_is_that_of_the_table(run: Callable[[str], Path]) -> None:
@@ -174,3 +177,15 @@ def test_what_run_json_says_was_chosen_is_what_the_tables_give(run: Callable[[st
     assert [text.partition(" is blocks.0.hook_resid_post, not blocks.")[0] for text in found] == [
         f"run.json: concept.chosen.{method}.hook_point" for method in concept["chosen"]
     ]
+
+
+def test_what_cannot_be_computed_of_one_table_keeps_no_other(run: Callable[[str], Path]) -> None:
+    """A draw without end kept the ranking, and all that came after it, from being looked at."""
+    path = run("reward-detect")
+    statistics = facts_of(path)["statistics"]
+    statistics["feature_scores"]["null_draws"] = MOST_DRAWS + 1
+    change_part(path / "sequences" / "part-00000.parquet", put("split", 0, lambda old: "x"))
+    (path / "reward_features.json").write_text("{}")
+    split, draws, ranking = said(checked(path, deep=True, statistics=statistics))
+    assert split.startswith("sequences/part-00000.parquet: split is not") and draws.startswith("feature_scores: cannot")
+    assert ranking == "reward_features.json: not what feature_scores and run.json give"

@@ -63,7 +63,7 @@ def test_whatever_stands_in_place_of_an_entry_it_is_an_answer(facts: dict[str, A
         ({"tables": {"../x": {}}}, "'../x' is no name of a table"),
         ({"tables": {"x": {"rows": 1, "parts": 1}}}, "it has no tables.x.bytes"),
         ({"tables": {"x": {"rows": -1, "parts": 1, "bytes": 1}}}, "tables.x.rows is -1, not a count"),
-        ({"rejected_reasons": {"empty": 0.5}}, "rejected_reasons are not counts"),
+        ({"rejected_reasons": {"empty": 0.5}}, "rejected_reasons.empty is 0.5, not a count"),
         ({"rules": {"top_k": None, "threshold": None, "pooling": None}}, "rules.threshold is null"),
     ],
 )

@@ -11,9 +11,9 @@ import pytest
 from actkit.runs.card import SEALED, card, sealed
 from actkit.runs.facts import facts_of
 from actkit.verify.recompute.run import RecomputeSpec, recompute
-from actkit.verify.tables.facts import MOST_TEXT, check_said_twice
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.run import verify
+from actkit.verify.tables.said_twice import MOST_TEXT, check_said_twice
 from tests.verify.mutations import leaves, other
 from tests.verify.tampering import reseal
 
@@ -115,3 +115,58 @@ def test_the_model_is_the_one_that_is_described(copy: Callable[[str], Path]) -> 
         "run.json says that model.architecture is 'GPT2LMHeadModel', and the model that it is 'LlamaForCausalLM'",
         "run.json says that model.n_layers is 12, and the model that it is 4",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "says"),
+    [
+        ("vectors", "counts.tokens", 9, "counts.tokens is not what the manifests in shards say"),
+        ("vectors", "input.shapes", {"text": 3}, "input is not what the manifests in shards say"),
+        ("vectors", "rejected_reasons", {"x": 1}, "rejected_reasons is not what the manifests in shards say"),
+        ("vectors", "unit", "pair of texts", "unit is 'pair of texts', not None or record or pair"),
+        ("vectors", "exports", ["xml"], "exports is 'xml', not"),
+        ("vectors", "model.device", "cuda:7", "model.device is 'cuda:7', not cpu"),
+        ("vectors", "began", 1.0, "began is 1.0, not"),
+        ("vectors", "rules.bos", "never", "fingerprint.rules.bos is not what the rest of it says"),
+        ("pooled", "statistics.feature_scores.draws", 7, "statistics.feature_scores.draws is not what the rest of it"),
+        (
+            "directions",
+            "statistics.concept_tables.seed",
+            7,
+            "statistics.concept_tables.seed is not what the rest of it",
+        ),
+    ],
+)
+def test_what_run_json_says_of_itself_or_of_its_shards(
+    copy: Callable[[str], Path], name: str, where: str, value: Any, says: str
+) -> None:
+    """Each of them passed, once checksums had been made anew."""
+    run = copy(name)
+    assert verify(run).problems == []
+    facts = json.loads((run / "run.json").read_text())
+    *outer, last = where.split(".")
+    inner = facts
+    for key in outer:
+        inner = inner[key]
+    assert inner[last] != value
+    inner[last] = value
+    (run / "run.json").write_text(json.dumps(facts))
+    reseal(run)
+    found = [str(problem) for problem in verify(run).problems]
+    assert any(text.startswith(f"run.json: {says}") for text in found), found
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("neuronpedia_id", "gpt2-small/6"), ("predicts", "blocks.3.hook_resid_post"), ("metadata.prepend_bos", False)],
+)
+def test_the_saes_are_those_that_are_described(copy: Callable[[str], Path], where: str, value: Any) -> None:
+    run = copy("features")
+    facts = facts_of(run)
+    assert recompute(run, facts, RecomputeSpec(1), Findings(run))[0].others == []
+    about = json.loads(json.dumps(facts["saes"][0]))
+    (about["metadata"] if where.startswith("metadata.") else about)[where.removeprefix("metadata.")] = value
+    found, _ = recompute(run, {**facts, "saes": [about]}, RecomputeSpec(1), Findings(run))
+    assert any(
+        f"run.json says that {where} of {about['name']} is {value!r}, its files " in text for text in found.others
+    )

@@ -5,6 +5,7 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from actkit.errors import RunError
 from actkit.export.formats import export
 from actkit.runs.manifest import read as read_manifest
+from actkit.runs.manifest import save
 from actkit.schemas import SCHEMA_VERSION
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.run import checked_facts, verify
@@ -572,7 +574,12 @@ def test_a_gap_in_sequence_ids_is_fine_where_memory_ran_out(copy: Callable[[str]
     damage(run, "activations", shift, group=1)
     assert "sequence ids leave some out (sequence 7)" in said(verify(run))
     damage(run, "rejected", put("reason", 0, "out of memory with 9 tokens"), number=0)
-    edit(run, rejected_reasons={"out of memory with 9 tokens": 1}, first_rejected=None)
+    reasons = {"out of memory with 9 tokens": 1}
+    for path in run.glob("shards/*.json"):
+        shard = read_manifest(path)
+        if shard.progress.reasons:
+            save(run, replace(shard, progress=replace(shard.progress, reasons=reasons)), {})
+    edit(run, rejected_reasons=reasons, first_rejected=None)
     assert said(verify(run)) == ""
 
 

@@ -93,6 +93,23 @@ class Sae:
     dtype: SaeDtype = "float32"
     """The encoding in which `active` finds features; their activations are float32."""
 
+    def about(self) -> dict[str, Any]:
+        """What `run.json` says of it."""
+        return {
+            "name": self.name,
+            "hook_point": str(self.hook_point),
+            "predicts": None if self.predicts is None else str(self.predicts),
+            "d_in": self.d_in,
+            "d_sae": self.d_sae,
+            "found_in": self.dtype,
+            "neuronpedia_id": self.neuronpedia_id,
+            "metadata": {
+                key: value
+                for key, value in self.facts.items()
+                if isinstance(value, (str, int, float, bool, list, dict))
+            },
+        }
+
     def cosines(self, directions: torch.Tensor) -> torch.Tensor:
         """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; needs a decoder."""
         assert self.decoder is not None

@@ -33,6 +33,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     found: dict[str, Any] = {
         "command": recipe.command,
         **{f"detected.{name}": value for name, value in recipe.detected.items()},
+        **{f"rules.{name}": value for name, value in recipe.rules.plain().items()},
         "model": about.spec.name,
         "revision": about.revision,
         "dtype": about.spec.dtype,

@@ -1,8 +1,10 @@
 """`actkit verify --recompute`: from a finished run's `run.json` to its model and SAEs, and to its records once more."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME
 from actkit.config import Attention, ModelSpec, SaeSpec
 from actkit.errors import ActkitError
+from actkit.pipeline.digests import canonical
 from actkit.pipeline.recipe import Rules
 from actkit.verify.recompute.records import NO_MODULE, Recomputing
 from actkit.verify.recompute.result import Recomputed
@@ -25,6 +28,10 @@ from actkit.verify.tables.findings import Findings
 
 BRIDGE = "BridgedModel"
 """The backend of runs whose model was run with eager attention, whatever was asked for."""
+
+
+HOW_LOADED = ("metadata", "found_in", "sae_release", "sae_id", "revision")
+"""What is said of an SAE and depends on how it is loaded, or is compared entry by entry."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def recompute(
     again = replace(again, texts=texts, interventions=interventions_in(stored_actions(run), saes))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
-    found.others += [*_other_model(about, description), *_not_held(found)]
+    found.others += [*_other_model(about, description), *_other_saes(facts, saes), *_not_held(found)]
     if made_alike(facts):
         check_of_weights(run, facts, LoadedWeights(saes, lacking, plain.module, description.tokenizer), findings)
     how = {"dtype": description.spec.dtype, "attn": description.spec.attn, "device": description.spec.device}
@@ -147,6 +154,23 @@ def _other_model(about: Mapping[str, Any], description: Description) -> list[str
     if about["revision"] in (None, description.revision) or len(kinds) > 1:  # a commit says nothing of a directory
         return apart
     return [f"{description.spec.name} is not the model that was run: its files are others", *apart]
+
+
+def _other_saes(facts: Mapping[str, Any], saes: Mapping[str, Sae]) -> list[str]:
+    """What `run.json` says of the SAEs and their files do not; another SAELens may read other entries out of them."""
+    of_another = facts.get("versions", {}).get("sae-lens") != version("sae-lens")
+    apart = []
+    for about in facts.get("saes", ()) if not of_another else ():
+        loaded = saes.get(about["name"])
+        found = {} if loaded is None else json.loads(canonical(loaded.about()))
+        pairs = [("", about, found), ("metadata.", about["metadata"], found.get("metadata", {}))]
+        for within, stated, true in pairs:
+            apart += [
+                f"run.json says that {within}{name} of {about['name']} is {stated[name]!r:.60}, its files {value!r:.60}"
+                for name, value in true.items()
+                if name not in HOW_LOADED and name in stated and stated[name] != value
+            ]
+    return apart
 
 
 def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[dict[str, Sae], dict[str, str]]:

@@ -5,7 +5,7 @@ whoever continues a run, and says the same.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,8 @@ class Stated:
     """Path in the run → how it was written; of a run that lost its last manifest, the tables of its shards alone."""
     of_shards: frozenset[str]
     """Tables that the shards have parts of; the others are computed over the finished shards."""
+    shards: Sequence[manifest.Manifest] = ()
+    """The manifests of the shards; none where one of them is damaged or missing."""
 
 
 def check_files(run: Path, findings: Findings) -> Stated:
@@ -129,7 +131,7 @@ def check_files(run: Path, findings: Findings) -> Stated:
         could_be_known = is_sealed or name.partition("/")[0] in tables
         if could_be_known and not UNFINISHED_FILE.fullmatch(Path(name).name):
             findings.wrong("files", name, "in no manifest")
-    return Stated(files, tables)
+    return Stated(files, tables, () if wrong else shards)
 
 
 def check_tables(

@@ -21,11 +21,12 @@ from actkit.runs.facts import check_age, facts_of
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived, made_alike
-from actkit.verify.tables.facts import check_said_twice, wrong_in
+from actkit.verify.tables.facts import wrong_in
 from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.pairs import check_pairs, check_texts
 from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
+from actkit.verify.tables.said_twice import check_said_twice
 from actkit.verify.tables.sequences import (
     Totals,
     check_counts,
@@ -45,6 +46,8 @@ BY_SHARD = tuple(
 """Tables that are checked shard by shard, in this order."""
 OF_RECORDS = {"pairs": "pairs", "steered_texts": "sequences"}
 """Table with a row for each record → the check that it belongs to."""
+ROW_BY_ROW = {"pairs": check_pairs, "steered_texts": check_texts}
+"""Tables whose rows say what their records' sequences do."""
 TAKEN_OUT = ("out of memory", "no token to pool")
 """How reasons begin for which records were rejected after their sequences had been numbered."""
 Read = TypeVar("Read")
@@ -70,15 +73,23 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
         findings.wrong("files", RUN_FILE, error.message.removeprefix(f"{run}/{RUN_FILE} ").removeprefix(f"{run}: "))
         return findings
     tables = check_tables(run, facts["tables"], stated, findings)
-    _check_shards(facts, tables, findings, on_part)
+    totals = _check_shards(facts, tables, findings, on_part)
+    stand = _rows_stand(findings)
+    check_counts(facts, totals, {name: sum(part.rows for part in parts) for name, parts in tables.items()}, findings)
     if made_alike(facts):
-        check_said_twice(run, facts, findings)
-        for table, check in (("pairs", check_pairs), ("steered_texts", check_texts)):
-            for part in tables.get(table, ()) if not findings.problems else ():
+        check_reports(facts, totals, findings)
+        check_said_twice(run, facts, findings, stated.shards)
+        for table, check in ROW_BY_ROW.items():
+            for part in tables.get(table, ()) if stand else ():
                 check(part.path, findings)
-    if not findings.problems:
+    if stand:
         check_derived(run, facts, stated.of_shards, findings, deep)
     return findings
+
+
+def _rows_stand(findings: Findings) -> bool:
+    """Whether all rows are there and in order, whatever is wrong with `run.json` and the texts beside it."""
+    return all(problem.check == "checksums" and "/" not in problem.where for problem in findings.problems)
 
 
 def checked_facts(run: Path) -> dict[str, Any]:
@@ -112,7 +123,8 @@ class _Reading:
 
 def _check_shards(
     facts: Mapping[str, Any], tables: Mapping[str, list[Part]], findings: Findings, on_part: Callable[[float], None]
-) -> None:
+) -> Totals:
+    """Check the tables of each shard; returns what was counted in them."""
     by_shard: dict[str, dict[str, Path]] = {}
     for table in (name for name in BY_SHARD if name in tables):
         for part in tables[table]:
@@ -130,10 +142,7 @@ def _check_shards(
             for path in (by_shard[name][table] for table in CHECK_OF if table in by_shard[name]):
                 _check_values(path, sequences, expected, reading, first)
         on_part(number / len(by_shard))
-    rows = {name: sum(part.rows for part in parts) for name, parts in tables.items()}
-    check_counts(facts, reading.totals, rows, findings)
-    if made_alike(facts):
-        check_reports(facts, reading.totals, findings)
+    return reading.totals
 
 
 def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_have_gaps: bool) -> Sequences | None:

@@ -1,0 +1,159 @@
+"""What a run says in two places: whether `run.json` agrees with itself, and with the files that say the same."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, get_args
+
+from actkit.config import ExportFormat
+from actkit.runs.card import card, is_own_text
+from actkit.runs.facts import config_text, read_begun
+from actkit.runs.json_file import MOST, read_bytes
+from actkit.runs.manifest import Manifest
+from actkit.runs.paths import CARD, CONFIG, FINGERPRINT, RUN_FILE, SHARDS
+from actkit.runs.progress import COUNTERS, Progress
+from actkit.verify.tables.findings import Findings
+
+Facts: TypeAlias = Mapping[str, Any]
+UNITS = ("record", "pair")
+"""What a run's records are called."""
+OF_MODEL = ("revision", "dtype", "attn", "quantize", "allow_pickle", "trust_remote_code")
+"""Entries of the fingerprint that `model` in `run.json` has under the same name."""
+LICENCE = re.compile(r'^license: (".*")$', re.MULTILINE)
+PLACE = re.compile(r'^load_dataset\((".*"), "[a-z_]+"\)$', re.MULTILINE)
+"""What a card says that `run.json` does not: both were given to whoever pushed the run."""
+MOST_TEXT = 1 << 20
+"""Bytes of options, as JSON or YAML, that are compared."""
+
+
+def check_said_twice(run: Path, facts: Facts, findings: Findings, shards: Sequence[Manifest] = ()) -> None:
+    """Add a problem for each entry that is not the same in both places; files that are not there, others name."""
+    for check in (_check_itself, _check_begun, _check_config, _check_card):
+        _ended(lambda check=check: check(run, facts, findings), findings)  # type: ignore[misc]
+    _ended(lambda: _check_counted(facts, shards, findings), findings)
+
+
+def _ended(check: Callable[[], None], findings: Findings) -> None:
+    try:
+        check()
+    except RecursionError:
+        findings.wrong("counts", RUN_FILE, "nested too deeply to be compared with what says the same")
+
+
+def _check_itself(_run: Path, facts: Facts, findings: Findings) -> None:
+    """`run.json` against itself."""
+    fingerprint, options = facts.get("fingerprint", {}), facts.get("options", {})
+    twice = [(f"fingerprint.{name}", fingerprint, name, value) for name, value in _of_fingerprint(facts)]
+    twice += [
+        (f"statistics.{function}.{name}", options, name, value)
+        for function, settings in facts.get("statistics", {}).items()
+        for name, value in settings.items()
+        if options.get(name) is not None  # else it was found out
+    ]
+    for where, other, name, value in twice:
+        findings.count("counts")
+        if name in other and other[name] != value:
+            findings.wrong("counts", RUN_FILE, f"{where} is not what the rest of it says")
+    for where, value, known in _of_few(facts):
+        findings.count("counts")
+        if value not in known:
+            findings.wrong("counts", RUN_FILE, f"{where} is {value!r:.60}, not {' or '.join(map(str, known))}")
+
+
+def _of_fingerprint(facts: Facts) -> Iterator[tuple[str, Any]]:
+    """Entry → what the rest of `run.json` says of it."""
+    yield "command", facts["command"]
+    yield "schema_version", facts["schema_version"]
+    yield "hook_points", facts["hook_points"]
+    yield "model", facts["model"]["name"]
+    yield from ((name, facts["model"][name]) for name in OF_MODEL if name in facts["model"])
+    yield from ((f"option.{name}", value) for name, value in facts.get("options", {}).items())
+    yield from ((f"rules.{name}", value) for name, value in facts["rules"].items())
+    yield from ((f"detected.{name}", value) for name, value in facts.get("detected", {}).items())
+
+
+def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """Entry → its value, and those that it can have."""
+    yield "unit", facts.get("unit"), (None, *UNITS)
+    yield from (("exports", name, get_args(ExportFormat)) for name in facts.get("exports", ()))
+    sessions = facts.get("sessions") or [{}]
+    if "device" in sessions[-1]:
+        yield "model.device", facts["model"].get("device"), (sessions[-1]["device"],)
+    if "began" in sessions[0] and "made_from" not in facts:
+        yield "began", facts.get("began"), (sessions[0]["began"],)
+    for function, settings in facts.get("statistics", {}).items():
+        if "n_layers" in settings:
+            yield f"statistics.{function}.n_layers", settings["n_layers"], (facts["model"].get("n_layers"),)
+
+
+def _check_counted(facts: Facts, shards: Sequence[Manifest], findings: Findings) -> None:
+    """What was counted in all shards, as their manifests say it."""
+    every, nothing = Progress(), Progress()
+    for shard in shards:
+        every.add(shard.progress, nothing)
+    counted = {f"counts.{name}": getattr(every, name) for name in COUNTERS}
+    stated = {f"counts.{name}": facts["counts"][name] for name in COUNTERS}
+    counted |= {"input": _counts(every.seen), "rejected_reasons": every.reasons}
+    stated |= {"input": _counts(facts.get("input", {})), "rejected_reasons": facts["rejected_reasons"]}
+    for name, value in counted.items() if shards else ():
+        findings.count("counts")
+        if stated[name] != value:
+            findings.wrong("counts", RUN_FILE, f"{name} is not what the manifests in {SHARDS} say")
+
+
+def _counts(seen: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Kinds of names that were counted, without those of which there are none."""
+    found = {kind: {name: n for name, n in counts.items() if n} for kind, counts in seen.items()}
+    return {kind: counts for kind, counts in found.items() if counts}
+
+
+def _check_begun(run: Path, facts: Facts, findings: Findings) -> None:
+    try:
+        begun = read_begun(run)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        findings.wrong("counts", FINGERPRINT, f"cannot be read ({error})")
+        return
+    for name, here in (("fingerprint", begun.fingerprint), ("sessions", begun.sessions)):
+        findings.count("counts")
+        if name in facts and facts[name] != here:
+            findings.wrong("counts", FINGERPRINT, f"{name} is not what run.json says")
+
+
+def _check_config(run: Path, facts: Facts, findings: Findings) -> None:
+    try:
+        text = read_bytes(run / CONFIG, MOST)
+    except FileNotFoundError:  # runs whose options no file can give have none
+        return
+    except (OSError, ValueError) as error:
+        findings.wrong("counts", CONFIG, f"cannot be read ({error})")
+        return
+    findings.count("counts")
+    options = facts.get("options", {})
+    # What is larger is no run's, and writing it as YAML could take minutes.
+    is_short = len(text) <= MOST_TEXT and len(json.dumps(options)) <= MOST_TEXT
+    if not is_short or text.decode("utf-8", "replace") != config_text(facts["command"], options):
+        findings.wrong("counts", CONFIG, "not the options that run.json states")
+
+
+def _check_card(run: Path, facts: Facts, findings: Findings) -> None:
+    """The card, made of `run.json` again; one that somebody wrote in stays as it is when a run is pushed."""
+    try:
+        data = read_bytes(run / CARD, MOST)
+        if not is_own_text(data):
+            return
+        text = data.decode()
+        licence, place = (
+            json.loads(found[1]) if found else None for found in (LICENCE.search(text), PLACE.search(text))
+        )
+        same = text == card(facts) or (place is not None and text == card(facts, licence, place))
+    except FileNotFoundError:  # runs of older versions have none
+        return
+    except (OSError, ValueError) as error:
+        findings.wrong("counts", CARD, f"cannot be read ({error})")
+        return
+    findings.count("counts")
+    if not same:
+        findings.wrong("counts", CARD, "not the card that run.json gives")

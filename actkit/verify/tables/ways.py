@@ -1,0 +1,140 @@
+"""The functions that compute a run's tables over its shards again, and hold its figures in `run.json` against theirs.
+
+`run.json` says with which settings they were made (`statistics`).
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from actkit.analysis.concepts.concept import concept_split, concept_tables
+from actkit.analysis.concepts.projections import projections
+from actkit.analysis.feature_positions import feature_positions
+from actkit.analysis.feature_stats import feature_stats
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_split, score_features
+from actkit.analysis.layer_stats import layer_stats
+from actkit.analysis.pair_diffs import pair_diffs, pair_stats
+from actkit.analysis.steering.tables import steering_tables
+from actkit.runs.part import read_part
+from actkit.runs.paths import RUN_FILE
+from actkit.runs.reader import parts, rows_of_table
+from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, differing
+from actkit.verify.tables.findings import Findings
+
+Made: TypeAlias = Iterator[tuple[str, pa.Table]]
+"""Tables by name; one that comes several times has as many parts."""
+Settings: TypeAlias = Mapping[str, Any]
+MOST_DRAWS = 10_000_000
+"""Exchanges of labels that are drawn again: what a run of others' making asks for may never end."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One computation over the shards."""
+
+    what: str
+    """The tables that come of it, for people."""
+    made: Callable[[], Made]
+    close: float = CLOSE
+
+
+def quick_ways(run: Path, facts: Settings) -> Iterator[Way]:
+    """The computations that take little."""
+    tables = facts["tables"]
+    if "layer_stats" in tables:
+        yield Way("layer_stats", lambda: iter([("layer_stats", layer_stats(run))]))
+    onto = facts.get("statistics", {}).get("projections")
+    if onto is not None:
+        yield Way("projections", lambda: (("projections", table) for table in projections(run, onto["chosen"])))
+    if "pair_diffs" in tables:
+        yield Way("pair_diffs and pair_stats", lambda: _pairs(run))
+    if "feature_stats" in tables:
+        yield _of_saes(facts, "feature_stats", lambda name, d_sae: feature_stats(run, name, d_sae))
+    if "feature_positions" in tables:
+        yield _of_saes(facts, "feature_positions", lambda name, d_sae: _positions(run, name, d_sae))
+
+
+def deep_ways(run: Path, facts: Settings, findings: Findings) -> Iterator[Way]:
+    """The computations that take as long as when the run was made."""
+    settings = facts.get("statistics", {})
+    if "concept_tables" in settings:
+        yield Way("split", lambda: _split(run, concept_split(run, settings["concept_tables"]["seed"])))
+    elif "feature_scores" in settings:
+        yield Way("split", lambda: _split(run, feature_split(run, ScoreSettings(**settings["feature_scores"]))))
+    for name, (what, compute) in DEEP.items():
+        if name in settings:
+            yield Way(what, partial(compute, run, facts, settings[name], findings), CLOSE_DEEP)
+
+
+def _check_figures(facts: Settings, where: str, report: Mapping[str, Any], findings: Findings) -> None:
+    """Check that `run.json` has under `where`, a dotted path, what the shards give."""
+    stated: Any = facts
+    for name in where.split("."):
+        stated = stated.get(name, {})
+    findings.count("derived")
+    for what in differing(stated, report, CLOSE_DEEP, where):
+        findings.wrong("derived", RUN_FILE, what)
+
+
+def _concept(run: Path, facts: Settings, settings: Settings, findings: Findings) -> Made:
+    report: dict[str, Any] = {}
+    yield from concept_tables(run, **settings, report=report)
+    _check_figures(facts, "concept", report, findings)
+    if "projections" in facts["tables"]:
+        yield from (("projections", table) for table in projections(run, report["chosen"]))
+
+
+def _split(run: Path, again: Iterator[pa.Table]) -> Made:
+    """Which texts were fitted on and which held out follows from the texts, the labels and the seed; or none were."""
+    made = False
+    for table in again:
+        made = True
+        yield "sequences", table.select(["split"])
+    for part in parts(run, "sequences") if not made else ():
+        yield "sequences", pa.table({"split": pa.nulls(len(read_part(part, ["split"])), pa.string())})
+
+
+def _pairs(run: Path) -> Made:
+    differences = []
+    for table in pair_diffs(run):
+        differences.append(table)
+        yield "pair_diffs", table
+    yield "pair_stats", pair_stats(differences)
+
+
+def _of_saes(facts: Settings, table: str, make: Callable[[str, int], Iterator[pa.Table]]) -> Way:
+    return Way(table, lambda: ((table, rows) for sae in facts["saes"] for rows in make(sae["name"], sae["d_sae"])))
+
+
+def _positions(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
+    for groups in feature_positions(run, sae, d_sae, Path(tempfile.gettempdir())):
+        yield pa.concat_tables(groups.values())
+
+
+def _scores(run: Path, facts: Settings, settings: Settings, findings: Findings) -> Made:
+    draws = max(settings["draws"], settings["null_draws"])
+    if draws > MOST_DRAWS:
+        raise ValueError(f"run.json asks for {draws:,} draws")
+    saes = [ScoredSae(sae["name"], sae["d_sae"], sae["hook_point"]) for sae in facts["saes"]]
+    table, report = score_features(run, saes, ScoreSettings(**settings))
+    yield "feature_scores", table
+    _check_figures(facts, "scores" if "scores" in facts else "concept.features", report, findings)
+
+
+def _steering(run: Path, facts: Settings, settings: Settings, findings: Findings) -> Made:
+    report: dict[str, Any] = {}
+    yield from steering_tables(run, rows_of_table(run, "interventions"), **settings, report=report)
+    _check_figures(facts, "steer", report, findings)
+
+
+DEEP: Mapping[str, tuple[str, Callable[[Path, Settings, Settings, Findings], Made]]] = {
+    "concept_tables": ("tables of directions", _concept),
+    "feature_scores": ("feature_scores", _scores),
+    "steering_tables": ("tables of effects", _steering),
+}
+"""Entry of `statistics` → the tables that it gives the settings of, and how they are computed."""
