@@ -145,6 +145,11 @@ def test_a_run_that_is_replaced_is_none_until_the_new_one_is_whole(
     assert there and not any(there) and objects() == files_of(run)
 
 
+def appear(run: Path, where: Path) -> None:
+    """Copy a run so that it is there at once: a manifest without its shard's files is never seen."""
+    shutil.copytree(run, where.with_name("copy")).rename(where)
+
+
 def test_shards_are_put_while_the_run_goes_on(run: Path, spec: OutputSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL", 0.001)
     arrived = threading.Event()
@@ -158,7 +163,7 @@ def test_shards_are_put_while_the_run_goes_on(run: Path, spec: OutputSpec, monke
     monkeypatch.setattr(store, "put_file", noticed)
     with published(spec) as publication:
         assert publication is not None
-        shutil.copytree(run, publication.local.with_name("x.partial"))
+        appear(run, publication.local.with_name("x.partial"))
         assert arrived.wait(60)
         publication.stop()
         found = objects()
@@ -179,7 +184,7 @@ def test_what_an_upload_ended_in_is_kept_and_no_further_shard_is_put(
     with published(spec) as publication:
         assert publication is not None
         monkeypatch.setattr(store, "put_file", refused)
-        shutil.copytree(run, publication.local.with_name("x.partial"))
+        appear(run, publication.local.with_name("x.partial"))
         while publication.failed is None:
             publication._ended.wait(0.001)
         assert publication.failed.message == "no room"
