@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -30,13 +31,17 @@ MOST_TEXT = 1 << 20
 def check_said_twice(run: Path, facts: Facts, findings: Findings, shards: Sequence[Manifest] = ()) -> None:
     """Add a problem for each entry that is not the same in both places; files that are not there, others name."""
     for check in (_check_itself, _check_begun, _check_config, _check_card):
-        _ended(lambda check=check: check(run, facts, findings), findings)  # type: ignore[misc]
-    _ended(lambda: _check_counted(facts, shards, findings), findings)
+        with _named_if_deep(findings):
+            check(run, facts, findings)
+    with _named_if_deep(findings):
+        _check_counted(facts, shards, findings)
 
 
-def _ended(check: Callable[[], None], findings: Findings) -> None:
+@contextmanager
+def _named_if_deep(findings: Findings) -> Iterator[None]:
+    """What others nested too deeply ends one check, and none of the others."""
     try:
-        check()
+        yield
     except RecursionError:
         findings.wrong("counts", RUN_FILE, "nested too deeply to be compared with what says the same")
 
@@ -88,7 +93,9 @@ def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
 
 
 def _check_counted(facts: Facts, shards: Sequence[Manifest], findings: Findings) -> None:
-    """What was counted in all shards, as their manifests say it."""
+    """What was counted in all shards, as their manifests say it, where these are whole."""
+    if not shards:
+        return
     every, nothing = Progress(), Progress()
     for shard in shards:
         every.add(shard.progress, nothing)
@@ -96,7 +103,7 @@ def _check_counted(facts: Facts, shards: Sequence[Manifest], findings: Findings)
     stated = {f"counts.{name}": facts["counts"][name] for name in COUNTERS}
     counted |= {"input": _counts(every.seen), "rejected_reasons": every.reasons}
     stated |= {"input": _counts(facts.get("input", {})), "rejected_reasons": facts["rejected_reasons"]}
-    for name, value in counted.items() if shards else ():
+    for name, value in counted.items():
         findings.count("counts")
         if stated[name] != value:
             findings.wrong("counts", RUN_FILE, f"{name} is not what the manifests in {SHARDS} say")
