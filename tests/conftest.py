@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import logging
 import os
 import signal
 import time
@@ -71,6 +72,11 @@ GUARDS = (
 )
 """Parts of the names of the slow tests that guard data and numbers; they come first where time is short."""
 BEGAN = time.monotonic()
+# What a library logs goes to the standard error of its time. Python says the same, until one sets up a handler: that
+# keeps the stream of one test and writes to it when it is closed. Servers of tests log each request to such a stream.
+if logging.lastResort is not None:
+    logging.getLogger().addHandler(logging.lastResort)
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 gc.disable()  # until all tests are found: what hundreds of modules and seven thousand tests are made of stays
 
 
