@@ -7,11 +7,13 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 # Tests are compiled once, and not by each process again, where the environment says otherwise: a fifth of the start.
 export PYTHONDONTWRITEBYTECODE :=
 
-GUARDS := tests/pipeline/resume tests/pipeline/shards tests/pipeline/forward tests/pipeline/test_extract.py tests/pipeline/tokens/test_chat.py \
-  tests/runs tests/verify tests/cli/test_verify.py tests/report/test_server.py tests/recipes/conversations tests/recipes/test_concept.py \
-  tests/recipes/test_date.py tests/recipes/test_from_run.py tests/recipes/test_reward_detect.py tests/recipes/test_steer.py tests/api \
-  tests/analysis/test_feature_stats.py tests/analysis/test_shard_layouts.py tests/export tests/older_scripts tests/faults \
-  tests/test_matrix.py tests/fuzz/test_folders.py tests/fuzz/test_runs.py tests/fuzz/test_viewer.py tests/engines tests/remote
+GUARDS := tests/pipeline/resume tests/pipeline/shards tests/pipeline/forward tests/pipeline/input tests/pipeline/test_extract.py \
+  tests/pipeline/tokens/test_chat.py tests/runs tests/verify tests/cli/test_verify.py tests/report/test_server.py \
+  tests/recipes/conversations tests/recipes/test_concept.py tests/recipes/test_date.py tests/recipes/test_from_run.py \
+  tests/recipes/test_peek.py tests/recipes/test_reward_detect.py tests/recipes/test_steer.py tests/api \
+  tests/analysis/test_feature_stats.py tests/analysis/test_shard_layouts.py tests/export tests/older_scripts \
+  tests/faults tests/test_matrix.py tests/fuzz/test_folders.py tests/fuzz/test_runs.py tests/fuzz/test_viewer.py \
+  tests/engines tests/remote
 
 .PHONY: help install demo picture test test-all test-slow guards test-real coverage package lint types imports check bench bench-longer bench-peers bench-memory bench-start clean
 

@@ -232,6 +232,7 @@ def test_rejected_records_are_counted_with_their_reason(actkit: Run) -> None:
     assert "2 of 4 records" in found.err and "2 rejected: empty line" in found.err
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_colours_only_on_a_terminal_and_not_under_no_color(environment: dict[str, str], coloured: bool) -> None:
     parent, child = pty.openpty()

@@ -338,6 +338,7 @@ QUESTIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
 }
 
 
+@pytest.mark.quick(4)
 @pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 @pytest.mark.parametrize("kind", QUESTIONS)

@@ -44,7 +44,7 @@ def leaves(value: Any, where: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [leaf for key, child in inner for leaf in leaves(child, (*where, key))] if inner else [where]
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", SAID)
 def test_a_figure_of_run_json_that_was_changed_is_found(name: str, finished: Callable[[str], Path]) -> None:
     """One of each kind of its numbers, all together: each is named."""

@@ -26,6 +26,7 @@ def problems(run: Path) -> list[str]:
     return [*map(str, findings.problems), *found]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["vectors", "chunks", "pooled"])
 def test_what_is_not_changed_is_not_blamed(name: str, finished: Callable[[str], Path]) -> None:
     assert problems(finished(name)) == []

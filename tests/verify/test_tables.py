@@ -607,6 +607,7 @@ def test_what_is_no_finished_run_is_refused(copy: Callable[[str], Path], tmp_pat
     assert caught.value.hint == "the run is unfinished"
 
 
+@pytest.mark.slow
 def test_texts_of_a_steered_run_are_one_a_record(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
     """One that stood twice was not noticed where the checksums fitted."""
     run = Path(shutil.copytree(six_runs["steer"], tmp_path / "run"))

@@ -377,6 +377,7 @@ def from_hub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_dataset_of_the_hub_is_read_split_by_split(from_hub: dict[str, Any]) -> None:
     assert from_hub["some/stories train"] == [[0, "some/stories", None, {"text": "of train"}]]
     assert from_hub["some/stories test"] == [
@@ -386,12 +387,14 @@ def test_a_dataset_of_the_hub_is_read_split_by_split(from_hub: dict[str, Any]) -
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_configuration_of_a_dataset_is_named_after_a_colon(from_hub: dict[str, Any]) -> None:
     assert from_hub["some/stories:other test"] == [
         [number, "some/stories:other", None, {"text": f"other {number}"}] for number in range(3)
     ]
 
 
+@pytest.mark.slow
 def test_files_of_the_hub_are_streamed_by_their_paths(from_hub: dict[str, Any]) -> None:
     """By the library's own file system, against a hub on this machine."""
 
@@ -409,6 +412,7 @@ def test_files_of_the_hub_are_streamed_by_their_paths(from_hub: dict[str, Any]) 
     assert message.startswith("hf://datasets/some/stories/plain/nowhere.jsonl: cannot be read from the hub") and hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "says"),
     [

@@ -93,7 +93,7 @@ PIECES = st.one_of(
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     pieces=st.lists(PIECES, min_size=20, max_size=60),
     between=st.sampled_from([" ", "", "\n", " "]),
