@@ -49,11 +49,11 @@ def check_run(path: Path, command: str) -> None:
 
 
 def check_file(path: Path | None, what: str, such_as: str, overwrite: bool) -> None:
-    """Raise UsageError where `--out` is standard output, or a file that exists and is not to be replaced."""
+    """Raise UsageError where `--out` is standard output, RunError for a file that exists and is not to be replaced."""
     if str(path) == "-":
         raise UsageError(f"--out -: {what} is a file, and is not written to standard output", f"-o {such_as}")
     if path is not None and path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already", "another --out, or --overwrite")
+        raise RunError(f"{path} exists already", "choose another --out, or replace it with --overwrite")
 
 
 @contextmanager

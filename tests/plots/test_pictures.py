@@ -247,7 +247,7 @@ def test_the_command_line_lists_and_writes_pictures(
     assert root.get("role") == "img" and [child.tag for child in root] == ["title", "desc", "rect"]
     assert [child.text for child in root][:2] == [shown.title, shown.says]
     again = actkit("plot", run, "layers", "-o", tmp_path / "x.html")
-    assert again.status == 2 and "exists already" in again.err
+    assert again.status == 1 and "exists already" in again.err
     assert "layers" in actkit("plot", run, "nothing", "-o", tmp_path / "y.html").err
     assert ".svg" in actkit("plot", run, "layers", "-o", tmp_path / "y.jpeg").err
     monkeypatch.setitem(__import__("sys").modules, "kaleido", None)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.field_names import is_known
-from actkit.pipeline.input.files import BLOCK, STDIN, bytes_of, too_long, whole
+from actkit.pipeline.input.files import STDIN, bytes_of, lines_of, too_long, whole
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.json_file import read_array
 from actkit.pipeline.input.lines import is_document as is_json
@@ -55,7 +55,7 @@ def _are_records(file: str) -> bool:
             if is_json(beginning(lines)):
                 value = next((value for _, value, _ in read_array(lines, file)), None)
             else:
-                value = json.loads(lines.readline(BLOCK).removeprefix(b"\xef\xbb\xbf"))
+                value = json.loads(next(lines_of(lines), (0, "", None))[1])
     except (InputError, ValueError, RecursionError):
         return False
     first = value[0] if isinstance(value, list) and value else value

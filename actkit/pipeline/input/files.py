@@ -150,11 +150,11 @@ def _raw(path: str) -> Iterator[IO[bytes]]:
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[int, str, str | None]]:
-    """Number and text of every line, and what is wrong with it, if something is: then the text is empty."""
-    number = 0
-    while raw := file.readline(MOST):
-        number += 1
-        raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+    """Number and text of every line, and what is wrong with it, if something is: then the text is empty.
+
+    A line ends with a line feed; in a file without any, as classic Mac programs and Excel write it, with a return.
+    """
+    for number, raw in enumerate(_raw_lines(file), 1):
         if len(raw) >= MOST and not raw.endswith(b"\n"):
             while (rest := file.readline(BLOCK)) and not rest.endswith(b"\n"):
                 pass
@@ -164,6 +164,17 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[int, str, str | None]]:
             yield number, raw.decode("utf-8").rstrip("\r\n"), None
         except UnicodeDecodeError:
             yield number, "", "not valid UTF-8"
+
+
+def _raw_lines(file: IO[bytes]) -> Iterator[bytes]:
+    first = file.readline(MOST).removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in first and not first.endswith(b"\n") and len(first) < MOST - 3:  # the whole file, less its mark
+        yield from first.removesuffix(b"\r").split(b"\r")
+        return
+    if first:
+        yield first
+    while raw := file.readline(MOST):
+        yield raw
 
 
 def can_be_opened_again(path: str) -> bool:

@@ -12,10 +12,15 @@ from actkit.pipeline.input.files import shown
 def below(folder: Path) -> list[Path]:
     """The files and folders below one. Raises InputError for one that cannot be listed: `rglob` passes over it."""
     found = [file for file in folder.rglob("*") if not hidden(file.relative_to(folder))]
-    for each in (folder, *(file for file in found if file.is_dir())):
-        if not os.access(each, os.R_OK | os.X_OK):
-            raise closed(str(each))
+    check_open((folder, *found))
     return found
+
+
+def check_open(paths: Iterable[Path]) -> None:
+    """Raise InputError for a folder that may not be looked into."""
+    for path in paths:
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+            raise closed(str(path))
 
 
 def closed(where: str) -> InputError:

@@ -24,7 +24,8 @@ SAMPLE = 1 << 20
 def count_lines(path: Path) -> int | None:
     """About how many lines a file has, by its size and its first lines; None for an empty one."""
     head, share = _head(path)
-    lines = head.count(b"\n") + (share == 1 and not head.endswith(b"\n"))
+    end = b"\n" if b"\n" in head else b"\r"
+    lines = head.count(end) + (share == 1 and not head.endswith(end))
     return round(lines / share) if lines and head else None
 
 

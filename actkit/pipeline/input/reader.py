@@ -37,6 +37,7 @@ MOST_VERSIONS = 200
 """Files of an input elsewhere whose versions a run keeps."""
 COLUMN = re.compile(r"[A-Za-z]\w*([ .-]\w+)*")
 """Pattern of column names, for a file that is not declared to be a table."""
+LINE_END = re.compile("\r?\n|\r")
 
 
 def read_records(where: str, default_format: str = "text", read: ReadSpec | None = None) -> Records:
@@ -168,11 +169,11 @@ def delimiter_of(start: bytes) -> str | None:
 
     Its first line has names alone, one of them a usual one, and its second as many fields, as far as it is there.
     """
-    first, end, rest = start.decode("utf-8", "replace").removeprefix("\ufeff").partition("\n")
-    second = rest.partition("\n")[0]
-    for delimiter in DELIMITERS if end else ():
+    first, *rest = LINE_END.split(start.decode("utf-8", "replace").removeprefix("\ufeff"), 2)
+    second = rest[0] if rest else ""
+    for delimiter in DELIMITERS if rest else ():
         try:
-            names = next(csv.reader([first.rstrip("\r")], delimiter=delimiter), [])
+            names = next(csv.reader([first], delimiter=delimiter), [])
         except csv.Error:
             continue
         alone = len(set(names)) == len(names) > 1 and all(map(COLUMN.fullmatch, names))

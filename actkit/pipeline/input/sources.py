@@ -5,7 +5,7 @@ import fnmatch
 import glob
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from actkit.errors import InputError
 from actkit.pipeline.input import zip_members
 from actkit.pipeline.input.arrow import METADATA, is_saved
 from actkit.pipeline.input.files import STDIN, check_name, shown
-from actkit.pipeline.input.folders import below, check_links, closed, hidden
+from actkit.pipeline.input.folders import below, check_links, check_open, closed, hidden
 from actkit.pipeline.input.formats import SUFFIXES, format_of
 from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
 from actkit.pipeline.input.hub_files import HUB, files_in, from_url, parsed
@@ -197,6 +197,7 @@ def _split_of(name: str) -> str | None:
 
 def _glob(where: str) -> InputSource:
     names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
+    check_open(itertools.chain(_searched(where), map(Path, names)))
     # A link, or two stars in a row, may lead to one file by several names.
     check_links(map(Path, names))
     files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
@@ -207,6 +208,13 @@ def _glob(where: str) -> InputSource:
         raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
     tables = _tables(once.values())
     return InputSource(tuple(sorted(tables)), left=tuple({*once.values()} - {*tables}))
+
+
+def _searched(pattern: str) -> Iterator[Path]:
+    """The folders that a glob looks into; it passes over those that it may not."""
+    parts = Path(pattern).parts
+    for at in range(len(_before_magic(pattern).parts), len(parts)):
+        yield from map(Path, glob.glob(str(Path(*parts[:at])), recursive=True))  # noqa: PTH207 - as in `_glob`
 
 
 def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:

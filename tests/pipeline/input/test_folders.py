@@ -29,6 +29,24 @@ def test_a_folder_that_cannot_be_listed_ends_the_run(
         find(str(tmp_path))
 
 
+@pytest.mark.parametrize("pattern", ["**/*.jsonl", "**", "*/*.jsonl", "*/deep/3.jsonl", "i[n]/**/3.jsonl"])
+@pytest.mark.parametrize("closed", ["in", "in/deep"])
+def test_a_pattern_passes_over_no_closed_folder(
+    pattern: str, closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files were left out without a word."""
+    write(tmp_path)
+    (tmp_path / "in/deep").mkdir()
+    (tmp_path / "in/deep/3.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    shut, access = tmp_path / closed, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != shut and access(path, mode))
+    if (pattern, closed) == ("*/*.jsonl", "in/deep"):  # nothing of it is asked for
+        assert find(str(tmp_path / pattern)).files == (str(tmp_path / "in/2.jsonl"),)
+        return
+    with pytest.raises(InputError, match=f"^{re.escape(str(shut))}: permission denied"):
+        find(str(tmp_path / pattern))
+
+
 def test_a_file_in_a_closed_folder_is_not_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: Path) -> bool:
         raise PermissionError(13, "Permission denied")

@@ -26,7 +26,7 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input import json_stream
-from actkit.pipeline.input.reader import left_of, look_ahead, read_records
+from actkit.pipeline.input.reader import left_of, look_ahead, read_records, records_about
 
 
 def write(folder: Path, name: str, data: str | bytes) -> str:
@@ -190,6 +190,18 @@ def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
     line = "one\u2028two\x0cthree\x85four\x1cfive"
     assert good(write(tmp_path, "t.txt", line + "\nend")) == [(0, 1, line), (1, 2, "end")]
     assert good(write(tmp_path, "t.jsonl", json.dumps(line, ensure_ascii=False))) == [(0, 1, line)]
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.jsonl", "t", "t.txt.gz"])
+def test_returns_end_lines_where_nothing_else_does(tmp_path: Path, name: str) -> None:
+    """A text was one prompt, records were `Extra data`; where lines end as usual a return is a character of theirs."""
+    rows = [json.dumps({"a": 1}), json.dumps({"a": 2})]
+    for end in ("\r", ""):
+        path = write(tmp_path, name, b"\xef\xbb\xbf" + ("\r".join(rows) + end).encode())
+        values = map(json.loads, rows) if name == "t.jsonl" else rows
+        assert good(path) == [(at, at + 1, value) for at, value in enumerate(values)]
+        assert records_about(path) == 2
+    assert good(write(tmp_path, "u.txt", "10 %\r20 %\n30 %\n")) == [(0, 1, "10 %\r20 %"), (1, 2, "30 %")]
 
 
 def test_bad_lines_of_jsonl_are_rejected_with_a_reason(tmp_path: Path) -> None:

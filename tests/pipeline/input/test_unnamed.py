@@ -26,8 +26,12 @@ FORMS = {
     "objects, indented": "\n".join(json.dumps(row, indent=1) for row in ROWS),
     "CSV": 'prompt,id\n"Hello, you",1\nWorld,2\n',
     "TSV": "prompt\tid\nHello, you\t1\nWorld\t2\n",
+    "objects, of a Mac": "".join(json.dumps(row) + "\r" for row in ROWS),
+    "CSV of a Mac": 'prompt,id\r"Hello, you",1\rWorld,2\r',
     "CSV of Excel": '\ufeffprompt;id\r\n"Hello, you";1\r\nWorld;2\r\n',
 }
+LINES = ("an array, a line", "objects", "objects, of a Mac")
+"""Forms that are lines of text too."""
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.compress,
@@ -41,7 +45,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 def test_what_a_file_without_a_telling_name_begins_with_tells(tmp_path: Path, form: str, suffix: str) -> None:
     path = tmp_path / f"data{suffix}"
     path.write_bytes(PACKED[suffix](FORMS[form].encode()))
-    for default in ("jsonl", "text") if form not in ("an array, a line", "objects") else ("jsonl",):
+    for default in ("jsonl", "text") if form not in LINES else ("jsonl",):
         found = list(read_records(str(path), default))
         assert [record.value for record in found if isinstance(record, Record)] == ROWS
         assert [record.record_id for record in found] == [0, 1]
