@@ -40,3 +40,26 @@ def word_piece() -> Any:
     )
     kinds = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     return PreTrainedTokenizerFast(tokenizer_object=model, **{f"{kind}_token": name for kind, name in kinds.items()})
+
+
+def llama2(prepends: bool = True) -> Any:
+    """As Llama 2's (a space before each text), or Mistral's (before a text's first word), which decode without it."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ("the", "dog")
+    merges = [
+        (before, word[len(before) :][:1]) for word in words for before in (word[:at] for at in range(1, len(word)))
+    ]
+    merges += [("▁", word) for word in words]
+    pieces = ["<unk>", "<s>", "</s>", "▁", "▁▁", *LETTERS, *("".join(pair) for pair in merges)]
+    pieces += [f"<0x{byte:02X}>" for byte in range(256)]
+    vocabulary = {piece: at for at, piece in enumerate(dict.fromkeys(pieces))}
+    made = Tokenizer(models.BPE(vocabulary, [("▁", "▁"), *merges], unk_token="<unk>", byte_fallback=True))
+    if prepends:
+        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    made.decoder = decoders.Sequence(parts)
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>")

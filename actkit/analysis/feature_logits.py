@@ -16,6 +16,7 @@ import torch
 from actkit.backends.kernel_choice import FASTER_IN_BFLOAT16, bfloat16_speed
 from actkit.backends.saes.extreme_products import Others, extremes
 from actkit.backends.saes.sae import Sae
+from actkit.backends.token_texts import token_texts
 from actkit.runs.reader import Ints
 from actkit.schemas import arrow_schema
 
@@ -36,7 +37,8 @@ class Unembedding:
         """`head` is [vocabulary, d_model]; a row that is of no token is left out."""
         in_bfloat16 = head.device.type == "cpu" and (bfloat16_speed() or 0.0) >= FASTER_IN_BFLOAT16
         rows = Others.of(head[: min(len(head), len(tokenizer))], in_bfloat16)
-        return cls(rows, cache(lambda token: tokenizer.decode([token])))  # most tokens are near to many features
+        # Kept, since most tokens are near to many features.
+        return cls(rows, cache(lambda token: token_texts(tokenizer, [token])[0]))
 
 
 def feature_logits(sae: Sae, features: Ints, unembedding: Unembedding) -> Iterator[pa.Table]:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actkit.backends.token_texts import token_texts
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Batch, Ints, Kept, Rejected, TokenSequence
 from actkit.pipeline.forward.batches import BatchPlan, Budget
@@ -79,10 +80,10 @@ class Computing:
             gone = self._take_out_unpooled(shard, known) if known and self.job.recipe.pools else []
             tables: dict[str, Groups] = {"rejected": {"rejected": rejected_table(shard.rejected)}}
             if shard.sequences:
-                decode = self.job.model.description.tokenizer.batch_decode
+                texts_of = partial(token_texts, self.job.model.description.tokenizer)
                 tables |= {table: _without(ordered(groups), gone) for table, groups in reduced.items() if groups}
                 tables["sequences"] = {"sequences": sequences_table(shard.sequences, shard.records, known)}
-                tables["tokens"] = {"tokens": tokens_table(shard.sequences, decode, known)}
+                tables["tokens"] = {"tokens": tokens_table(shard.sequences, texts_of, known)}
                 self.progress.sinks += known.count(shard.sequences) if known else 0
             for table, rows in shard.rows.items():
                 tables[table] = {table: pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))}

@@ -83,9 +83,9 @@ def sequences_table(
 
 
 def tokens_table(
-    sequences: Sequence[TokenSequence], decode: Callable[[list[list[int]]], list[str]], sinks: Sinks | None = None
+    sequences: Sequence[TokenSequence], texts_of: Callable[[list[int]], list[str]], sinks: Sinks | None = None
 ) -> pa.Table:
-    """One row a token, each under the sequence that computes it; `decode` turns lists of ids into texts.
+    """One row a token, each under the sequence that computes it; `texts_of` says what each of some ids is as text.
 
     `sinks` are those of the positions that were read; None where they were not looked for.
     """
@@ -98,7 +98,7 @@ def tokens_table(
     lengths = [len(sequence.encoding) - sequence.start for sequence in sequences]
     ids = joined("token_ids", np.int32)
     distinct, which = np.unique(ids, return_inverse=True)
-    texts = pa.array(decode([[int(number)] for number in distinct]), type=pa.string())
+    texts = pa.array(texts_of(distinct.tolist()), type=pa.string())
     offsets = np.repeat(np.array([sequence.char_offset for sequence in sequences], dtype=np.int64), lengths)
     roles = [role for sequence in sequences for role in sequence.encoding.role[sequence.start :]]
     columns = [

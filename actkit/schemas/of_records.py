@@ -40,7 +40,7 @@ TOKENS = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int64(), "0-based, without padding"),
     Column("token_id", pa.int32(), "id in the model's vocabulary"),
-    Column("token", pa.string(), "the token alone as text; part of a character shows as U+FFFD"),
+    Column("token", pa.string(), "the token as text, with its spaces; part of a character shows as U+FFFD"),
     Column("char_start", pa.int64(), "first character in the document; less char_offset, in the sequence's text"),
     Column("char_end", pa.int64(), "one past the last character; tokens may share a character"),
     Column("role", pa.string(), "role in a chat; prompt or response of plain texts; template for markers; or null"),

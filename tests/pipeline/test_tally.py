@@ -16,7 +16,8 @@ from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 from actkit.runs.writer import RunDirectory
 
-TOKENIZER: Any = SimpleNamespace(batch_decode=lambda ids: [f"t{row[0]}" for row in ids])
+NAMES: Any = {"convert_ids_to_tokens": lambda ids: [f"t{number}" for number in ids]}
+TOKENIZER: Any = SimpleNamespace(batch_decode=lambda ids, **_: [f"t{row[0]}" for row in ids], **NAMES)
 DESCRIPTION: Any = SimpleNamespace(tokenizer=TOKENIZER)
 
 
@@ -54,7 +55,7 @@ def test_shards_are_summed_and_tables_sized_by_what_the_first_takes(tmp_path: An
     assert (found["sequences"].rows, found["tokens"].rows, found["rejected"]) == (3, 11, PlannedTable(2, 0))
     (tmp_path / "x.partial").mkdir()
     written = RunDirectory(tmp_path / "x", {}).write(
-        "tokens", {"": tokens_table(first.sequences, TOKENIZER.batch_decode)}
+        "tokens", {"": tokens_table(first.sequences, NAMES["convert_ids_to_tokens"])}
     )
     rows = pq.read_metadata(tmp_path / "x.partial/tokens/part-00000.parquet").num_rows
     per_row = written.bytes / rows

@@ -34,8 +34,11 @@ class Words:
         spans = [(at, at + 1) for at in range(len(text))]
         return {"input_ids": [1] * begin + ids, "offset_mapping": [(0, 0)] * begin + spans}
 
-    def batch_decode(self, ids: list[list[int]]) -> list[str]:
+    def batch_decode(self, ids: list[list[int]], **_: Any) -> list[str]:
         return [name_of(number) for (number,) in ids]
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [name_of(number) for number in ids]
 
 
 def name_of(number: int) -> str:

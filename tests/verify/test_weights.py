@@ -33,8 +33,11 @@ class Words:
     def __len__(self) -> int:
         return N_TOKENS
 
-    def decode(self, ids: list[int]) -> str:
-        return f"w{ids[0]}"
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [f"w{token}" for token in ids]
+
+    def batch_decode(self, ids: list[list[int]], **_: Any) -> list[str]:
+        return [f"w{token}" for (token,) in ids]
 
 
 class Model:

@@ -1,11 +1,13 @@
 """Count the shards of a run as they go by: rows, bytes, the first example."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actkit.backends import Description
+from actkit.backends.token_texts import token_texts
 from actkit.pipeline.data import TokenSequence
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
@@ -77,7 +79,7 @@ def _bytes_a_row(shard: Shard, description: Description) -> dict[str, float]:
     """Bytes a row of the tables that describe what was run, by writing those of one shard to memory."""
     made = {
         "sequences": sequences_table(shard.sequences, shard.records),
-        "tokens": tokens_table(shard.sequences, description.tokenizer.batch_decode),
+        "tokens": tokens_table(shard.sequences, partial(token_texts, description.tokenizer)),
         "rejected": rejected_table(shard.rejected),
         **{table: pa.Table.from_pylist(list(rows.values()), arrow_schema(table)) for table, rows in shard.rows.items()},
     }
@@ -103,7 +105,7 @@ def _example(shard: Shard, description: Description) -> Example | None:
         keep = sorted(position for each in path for position in each.keep.tolist())
         if sequence.sequence_id not in continued and keep:
             ids = sequence.encoding.token_ids.tolist()
-            tokens = description.tokenizer.batch_decode([[number] for number in ids])
+            tokens = token_texts(description.tokenizer, ids)
             place = shard.records[sequence.record_id].place
             about = (
                 place,

@@ -11,6 +11,7 @@ import numpy as np
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
 from actkit.backends import Description, describe, load
 from actkit.backends.saes.sae import Sae
+from actkit.backends.token_texts import token_texts
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, UsageError
 from actkit.hooks import HookPoint
@@ -227,10 +228,16 @@ def _words(text: str, description: Description) -> tuple[Any, Any]:
         words = [line.strip() for line in lines if line.strip()]
         if not words:
             raise InputError(f"{name}: it has no words", "one word a line")
-        ids = [description.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words]
-        found.append(np.unique(np.array(ids, dtype=np.int64)))
+        found.append(np.unique([_first_token(description.tokenizer, word) for word in words]))
     shared = np.intersect1d(found[0], found[1])
     if len(shared):
-        token = description.tokenizer.decode([int(shared[0])])
+        token = token_texts(description.tokenizer, shared[:1].tolist())[0]
         raise InputError(f"{text}: words on both sides begin with the token {token!r}", "take words that begin apart")
     return found[0], found[1]
+
+
+def _first_token(tokenizer: Any, word: str) -> int:
+    """The token that a word begins with after a space: of `▁` and `▁▁word`, as Llama 2 writes a space, the second."""
+    ids: list[int] = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+    texts = token_texts(tokenizer, ids)
+    return next((token for token, text in zip(ids, texts, strict=True) if text.strip()), ids[0])

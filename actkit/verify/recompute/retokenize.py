@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from actkit.backends.token_texts import token_texts
 from actkit.config import Bos
 from actkit.pipeline.data import Ints
 from actkit.pipeline.tokens.long_texts import Tokens, tokens_in
@@ -99,7 +100,7 @@ class Retokenizer:
             return None
         tokenizer: Any = self.tokenizer
         distinct, which = np.unique(again.ids, return_inverse=True)
-        names = np.array(tokenizer.batch_decode([[number] for number in distinct.tolist()]), dtype=object)
+        names = np.array(token_texts(tokenizer, distinct.tolist()), dtype=object)
         special = are_among(again.ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
         right = (names[which], again.start + before, again.end + before, special)
         for name, values in zip(SPELLED, right, strict=True):

@@ -16,6 +16,7 @@ from actkit.analysis.concepts.projections import direction_features
 from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends.placement import unembedding
 from actkit.backends.saes.sae import Sae
+from actkit.backends.token_texts import token_texts
 from actkit.errors import ActkitError
 from actkit.runs.part import open_part, read_part
 from actkit.runs.reader import features_seen, parts, rows_of_table, table_of
@@ -145,8 +146,7 @@ def _names(table: pa.Table, end: str, tokenizer: Any) -> Iterator[str]:
     """Tokens that are called otherwise than the tokenizer calls them."""
     pairs = {(entry["token_id"], entry["token"]) for row in table[end].to_pylist() for entry in row or ()}
     for number, name in sorted(pairs, key=str):
-        right = tokenizer.decode([number])
-        if name != right:
+        if name != (right := token_texts(tokenizer, [number])[0]):
             yield f"{number} is {right!r}, not {name!r}"
 
 
