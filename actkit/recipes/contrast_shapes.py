@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actkit.errors import RecordError
+from actkit.recipes.conversations.answers import listed_in
 from actkit.recipes.prompt_response import text_in
 
 PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"
@@ -79,8 +80,9 @@ def missing_of(value: Mapping[str, Any]) -> str:
     return "positive"
 
 
-def side_in(value: Any, name: str) -> str:
+def side_in(value: Any, name: str, form: str) -> str:
     """A side's text; of several answers in a list, the first. Raises RecordError for what is missing or no text."""
+    value = listed_in(value, name) if form == ANSWERS else value
     if isinstance(value, (list, tuple)):
         if not value:
             raise RecordError(name, "empty")

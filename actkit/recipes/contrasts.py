@@ -138,7 +138,7 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
     if shape.form == STATEMENTS:
         raise RecordError(shape.positive, "a statement among pairs: statements belong into a file of their own")
     paths = (shape.positive, shape.negative)
-    texts = [side_in(fields.take(path), path) for path in paths]
+    texts = [side_in(fields.take(path), path, shape.form) for path in paths]
     if texts[0] == texts[1]:
         raise RecordError(paths[1], "both sides are equal")
     if shape.prompt is not None and fields.names.prompt is None:

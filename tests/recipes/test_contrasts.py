@@ -208,6 +208,16 @@ SHAPES: dict[str, tuple[str, dict[str, Any], tuple[Any, ...]]] = {
         {"question": "Why?", "best_answer": "So.", "correct_answers": ["So."], "incorrect_answers": ["No.", "Never."]},
         ("So.", "No.", "Why?", "Why?", None),
     ),
+    "TruthfulQA.csv of 2021": (
+        "answers",
+        {"Question": "Why?", "Best Answer": "So; thus.", "Incorrect Answers": "No.; Never."},
+        ("So; thus.", "No.", "Why?", "Why?", None),
+    ),
+    "truthful_qa in a table of text": (
+        "answers",
+        {"question": "Why?", "best_answer": "So.", "incorrect_answers": '["No.", "Never."]'},
+        ("So.", "No.", "Why?", "Why?", None),
+    ),
     "Anthropic's with lists": (
         "answers",
         {
@@ -263,6 +273,20 @@ def test_texts_alone_are_stems_and_the_error_says_what_makes_pairs_of_them(tmp_p
     (tmp_path / "b.jsonl").write_text('{"good": "a", "bad": "b"}\n')
     with pytest.raises(InputError, match="the first record has the fields good, bad"):
         read(str(tmp_path / "b.jsonl"))
+
+
+@pytest.mark.parametrize("printed", ["['No.' 'Never.']", "['No.', 'Never.']", "[' (A)']"])
+def test_a_list_that_was_printed_is_no_answer(printed: str) -> None:
+    """All of it was one answer, brackets and quotes too."""
+    for record in (
+        {"question": "q", "best_answer": "a", "incorrect_answers": printed},
+        {"question": "q", "answer_matching_behavior": " (B)", "answer_not_matching_behavior": printed},
+    ):
+        with pytest.raises(
+            RecordError, match="holds a Python list that was printed: write the column as JSON"
+        ) as caught:
+            parse_contrast(record)
+        assert caught.value.field == [*record][2]
 
 
 @pytest.mark.parametrize("answers", [[], [" "], [5]])

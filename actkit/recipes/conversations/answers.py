@@ -4,13 +4,19 @@
 (`found`), and gives the answers with a rank each, lower is better, so that pairs are made of all kinds alike.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.fields import Fields, lookup
-from actkit.recipes.conversations.messages import parse_messages, text_or_messages
+from actkit.recipes.conversations.messages import parse_messages, rows_of, text_of, text_or_messages
+
+SEVERAL = re.compile("answers$", re.IGNORECASE)
+"""The end of a field's name that says that it holds several answers."""
+WRITTEN = re.compile(r"""\s*\[\s*['"].*['"]\s*\]\s*""", re.DOTALL)
+"""A list of texts that was written as text."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class NamedSides:
         answers = []
         for rank, path in enumerate(self.names_in(fields)):
             value = fields.take(path)
+            value = listed_in(value, path) if SEVERAL.search(path) else value
             if value in (None, "", [], {}):
                 raise RecordError(path, "empty" if _is_there(fields, path) else "missing")
             several = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
@@ -126,6 +133,29 @@ class InOrder:
     def read(self, fields: Fields) -> list[Answer]:
         """All of them."""
         return [Answer(answer, f"{self.answers}[{at}]", at) for at, answer in enumerate(fields.take(self.answers))]
+
+
+def texts_of(value: Any, path: str) -> list[str]:
+    """A list of texts, JSON text of one, or one text alone."""
+    found = rows_of(value, path) if is_list(value) else [value]
+    return [text_of("" if value is None else value, path) for value in found]
+
+
+def is_list(value: Any) -> bool:
+    """A list, or JSON text of one."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, str) and value.lstrip().startswith("["))
+
+
+def listed_in(value: Any, path: str) -> Any:
+    """The list that a table has as text: JSON, or in TruthfulQA.csv answers with semicolons between; else the value.
+
+    Raises RecordError for one that Python printed.
+    """
+    if isinstance(value, str) and WRITTEN.fullmatch(value):
+        return texts_of(value, path)
+    if isinstance(value, str) and SEVERAL.search(path):
+        return [text.strip() for text in value.split(";") if text.strip()]
+    return value
 
 
 def _is_there(fields: Fields, path: str) -> bool:

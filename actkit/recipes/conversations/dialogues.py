@@ -18,6 +18,8 @@ RENDERED = re.compile(
     r"(?P<mark>\[INST\]|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|prompter\|>|<\|(?:user|system)\|>\n)"
 )
 """How a prompt begins that a chat template has been applied to already."""
+TALK = re.compile(r"(?:^|.*\s)USER:\s.*?\s(ASSISTANT:)(?:\s|\Z)", re.DOTALL)
+"""A text with turns as Vicuna has them, within a line."""
 ASKS = re.compile(r"(?:^|\n)(### (?:Response|Assistant|Output|Answer):?|(?:Assistant|AI|Bot):)\Z|(?<!\w)(ASSISTANT:)\Z")
 """How a prompt ends that a template of plain text has been applied to already: Alpaca's, Vicuna's."""
 ASKED = re.compile(r"(?:^|\n)(?:### \w|(?:Human|HUMAN|User): )|(?:^|\s)USER: ")
@@ -51,7 +53,7 @@ def rendered_by(prompt: str, alone: bool = False) -> str | None:
     mark = begins_rendered(prompt)
     if mark is not None:
         return mark
-    spoken = SPOKEN.match(prompt) if alone else None
+    spoken = (SPOKEN.match(prompt) or TALK.match(prompt)) if alone else None
     if spoken is not None:
         return spoken[1]
     end = ASKS.search(prompt.rstrip()[-LONGEST_END:])

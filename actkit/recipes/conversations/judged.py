@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.answers import Answer
+from actkit.recipes.conversations.answers import Answer, texts_of
 from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages
-from actkit.recipes.conversations.verdicts import Verdict, as_number, by_name, is_tie, plainly, texts_of
+from actkit.recipes.conversations.verdicts import Verdict, as_number, by_name, is_tie, plainly
 
 
 @dataclass(frozen=True)

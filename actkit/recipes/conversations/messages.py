@@ -44,7 +44,7 @@ PRINTED = re.compile(
 )
 JSON_LIST = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
 PRINTED_LIST = (
-    "{} holds a Python list that was printed, not messages: write the column as JSON, by json.dumps or "
+    "{} holds a Python list that was printed: write the column as JSON, by json.dumps or "
     "DataFrame.to_json(orient='records', lines=True)"
 )
 LOST = "this part of a message is not read, and would be lost"
@@ -121,7 +121,8 @@ def rows_of(value: Any, field: str) -> Sequence[Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise RecordError(field, "neither a list nor JSON text of one") from error
+            why = PRINTED_LIST if value.lstrip().startswith("['") else "neither a list nor JSON text of one"
+            raise RecordError(field, why.format(field)) from error
     if isinstance(value, Mapping) and _lists_of(value):
         lengths = {len(column) for column in value.values() if column is not None}
         if len(lengths) != 1:

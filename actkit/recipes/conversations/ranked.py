@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.answers import Answer
+from actkit.recipes.conversations.answers import Answer, is_list
 from actkit.recipes.conversations.fields import Fields, is_empty, lookup
 from actkit.recipes.conversations.messages import rows_of
 from actkit.recipes.conversations.names import SYSTEM
-from actkit.recipes.conversations.verdicts import as_number, is_list, less_is_better
+from actkit.recipes.conversations.verdicts import as_number, less_is_better
 
 
 @dataclass(frozen=True)

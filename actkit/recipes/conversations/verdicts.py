@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from actkit.recipes.conversations.answers import Answer
-from actkit.recipes.conversations.messages import rows_of, text_of
 from actkit.recipes.label_words import is_against
 
 
@@ -29,17 +28,6 @@ def as_number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if number == number and abs(number) != float("inf") else None
-
-
-def texts_of(value: Any, path: str) -> list[str]:
-    """A list of texts, JSON text of one, or one text alone."""
-    found = rows_of(value, path) if is_list(value) else [value]
-    return [text_of("" if value is None else value, path) for value in found]
-
-
-def is_list(value: Any) -> bool:
-    """A list, or JSON text of one."""
-    return isinstance(value, (list, tuple)) or (isinstance(value, str) and value.lstrip().startswith("["))
 
 
 SCORES = frozenset(("score", "scores", "rating", "reward", "grade"))

@@ -45,6 +45,20 @@ def test_two_fields_named_for_what_they_are() -> None:
     assert refused(nested, {"a": {"x": "1", "y": []}}) == ("a.y", "empty")
 
 
+def test_answers_in_a_table_of_text_are_the_list_that_they_were() -> None:
+    """All of them were one answer."""
+    several = NamedSides("correct_answers", "incorrect_answers")
+    listed = [("a", "correct_answers[0]", 0), ("b", "correct_answers[1]", 0), ("c", "incorrect_answers[0]", 1)]
+    for both in ('["a", "b"]', "a; b"):
+        assert read(several, {"correct_answers": both, "incorrect_answers": "c"}) == listed
+    field, why = refused(several, {"correct_answers": ["a"], "incorrect_answers": "['b' 'c']"})
+    assert field == "incorrect_answers" and "a Python list that was printed" in why
+    assert read(SIDES, {"chosen": "['a', 'b']", "rejected": "a; b"}) == [
+        ("['a', 'b']", "chosen", 0),
+        ("a; b", "rejected", 1),
+    ]
+
+
 def test_messages_that_end_with_the_better_answer() -> None:
     kind = LastOf("messages", "rejected_response")
     whole = [USER, SAID]

@@ -102,6 +102,8 @@ def test_a_template_that_was_applied_already_is_known_by_its_mark(prompt: str, m
         ("User: Hello?\nAssistant: Hi.\nUser: And?", "Assistant:"),
         ("**Human:** Hello?\nYou there?\n\n**AI:** Hi.\n**Human:** And?", "AI:"),
         ("USER: Hi\n\n\nASSISTANT: Hello <|endoftext|>\n\n\nUSER: Bye", "ASSISTANT:"),
+        ("A chat. USER: Hello? ASSISTANT: Hi.</s>USER: And? ASSISTANT: So.</s>", "ASSISTANT:"),
+        ("What does USER: mean?", None),
         ("User: a word for somebody who uses things. Is AI: a user?", None),
         ("Sum this up.\nUser: Hello?\nAssistant: Hi.", None),
     ],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from actkit.recipes.conversations.answers import Answer
+from actkit.recipes.conversations.answers import Answer, texts_of
 from actkit.recipes.conversations.verdicts import (
     as_number,
     by_flags,
@@ -13,7 +13,6 @@ from actkit.recipes.conversations.verdicts import (
     contrary_scores,
     first_if_one,
     plainly,
-    texts_of,
 )
 
 LETTERS, NUMBERS, ZERO = ("a", "b"), ("1", "2"), ("0", "1")
