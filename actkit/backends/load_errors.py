@@ -13,7 +13,7 @@ import torch
 from actkit.backends.names import is_directory
 from actkit.bundled import NAME
 from actkit.config import ModelSpec
-from actkit.errors import ActkitError, ModelError
+from actkit.errors import ActkitError, ModelError, pip_install
 from actkit.remote.hub_reach import MINE, from_cache_where_unreachable
 
 ABSENT = "does not appear to have a file named"
@@ -36,6 +36,8 @@ PLAINER = (
     ("Couldn't instantiate the backend tokenizer", "there is no tokenizer.json, nor files to make one from"),
 )
 """Part of a misleading message → the message that is meant."""
+UNKNOWN = re.compile(r"\bmust be\b.*\bGot\b")
+"""SAELens's words for a setting of an SAE that it does not know."""
 
 
 def _quiet_hub() -> None:
@@ -167,4 +169,6 @@ def _sae_hint(error: BaseException, name: str, hint: str) -> str:
 
     if isinstance(error, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)):
         return hint
+    if isinstance(error, ValueError) and UNKNOWN.search(str(error)):
+        return f"choose another SAE, or a newer SAELens may know it: {pip_install('--upgrade sae-lens')}"
     return _hub_hint(error, name, "SAE") or hint

@@ -117,6 +117,7 @@ OF_SAES: dict[str, tuple[dict[str, Any], str]] = {
     "context_size": ({"metadata": {**SAYS, "context_size": "x"}}, "context_size 'x'"),
     "prepend_bos": ({"metadata": {**SAYS, "prepend_bos": 3}}, "prepend_bos 3"),
     "metadata": ({"metadata": [1]}, "the SAE cannot be loaded"),
+    "scale": ({"normalize_activations": "constant_scalar_rescale"}, "Got constant_scalar_rescale"),
     "k": ({"architecture": "topk", "k": 10**6}, "x"),
 }
 
@@ -130,3 +131,4 @@ def test_an_sae_that_cannot_be_meant_is_refused(kind: str, tmp_path: Path) -> No
     with pytest.raises(ModelError) as error:
         load_sae(SaeSpec(path=str(folder)), "cpu")
     assert says in error.value.message and error.value.hint
+    assert ("another SAE" in error.value.hint) is (kind == "scale")  # the same files again would be the same

@@ -1,5 +1,8 @@
 """Lines of hints with the file that is read in them, quoted as a shell needs it; of no file, none."""
 
+import gzip
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +32,19 @@ def test_a_file_stands_for_file_and_another_beside_it_for_new(tmp_path: Path) ->
         pasted(path, "actkit peek FILE, or --answers FILE; a FILENAME")
         == f"actkit peek '{path}', or --answers FILE; a FILENAME"
     )
+
+
+def test_a_packed_file_is_unpacked_by_the_shell(tmp_path: Path) -> None:
+    """Programs were given the packed bytes: what they made was no text of any kind."""
+    path = tmp_path / "a b.csv.gz"
+    path.write_bytes(gzip.compress("Où ?\n".encode("latin-1")))
+    line = pasted(path, "iconv -f cp1252 -t UTF-8 FILE > NEW")
+    assert line == f"iconv -f cp1252 -t UTF-8 <(gunzip -c '{path}') > '{tmp_path}/a b-utf8.csv'"
+    assert pasted(path, "python3 x < FILE > NEW.jsonl") == f"python3 x < <(gunzip -c '{path}') > NEW.jsonl"
+    assert pasted(path, "actkit peek FILE; tar -xf FILE") == f"actkit peek '{path}'; tar -xf '{path}'"
+    if shutil.which("iconv") is not None:
+        subprocess.run(["bash", "-c", line], check=True, timeout=30)
+        assert (tmp_path / "a b-utf8.csv").read_text("utf-8") == "Où ?\n"
 
 
 @pytest.mark.parametrize("given", [None, "-", "", "nothing.csv", ".", "*.csv", "a\0b", "x" * 5000])

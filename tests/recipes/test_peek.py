@@ -364,6 +364,16 @@ def test_a_question_in_several_fields_gets_the_line_that_joins_them(
     assert again.kept == again.read == len(ASKED)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("e.jsonl", ""), ("e.jsonl", "\n\n"), ("e.csv", "prompt,id\n"), ("e.txt", "\n")]
+)
+def test_a_file_without_records_is_an_error(name: str, text: str, tmp_path: Path, actkit: Run) -> None:
+    """It was said to hold none, with exit status 0, and that no command reads it, for no reason."""
+    (tmp_path / name).write_text(text)
+    found = actkit("peek", tmp_path / name)
+    assert found.status == 1 and found.err.startswith(f"error: {tmp_path / name}: ")
+
+
 @pytest.mark.parametrize("row", [{"question": "Q", "answer": "A"}, {"article": "A", "label": 1}, {"text": "t"}, {}])
 def test_what_lies_in_one_field_needs_no_line(row: dict[str, Any]) -> None:
     assert whole_questions("x.jsonl", [row]) is None

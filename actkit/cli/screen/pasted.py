@@ -6,14 +6,18 @@ import shlex
 from contextvars import ContextVar
 from pathlib import Path
 
+from actkit.pipeline.input.packed import packing_of
+
 INPUT: ContextVar[str | None] = ContextVar("input", default=None)
 """The first argument of the command that this call runs, or the file that a command reads in its place."""
-PLACE = re.compile(r"(--[\w-]+ )?\b(FILE|NEW(?!\.))\b")
+PLACE = re.compile(r"(--[\w-]+ |< |(?:peek|tar -xf) )?\b(FILE|NEW(?!\.))\b")
 """Where a line names the file that is read, or what is made of it; `--answers FILE` is another file."""
+UNPACKING = ("peek ", "tar -xf ")
+"""What stands before a file that it unpacks itself."""
 
 
 def to_paste(text: str) -> str:
-    """A hint with the file that is read for FILE, and `name-utf8.csv` beside it for NEW.
+    """A hint with the file that is read for FILE, unpacked by the shell, and `name-utf8.csv` beside it for NEW.
 
     Of a folder or a pattern, no single file of which can be meant, `actkit peek` alone is told.
     """
@@ -22,6 +26,18 @@ def to_paste(text: str) -> str:
         return text
     if not os.path.isfile(given):  # noqa: PTH113 - Path.is_file raises OSError for a text that is too long for a name
         return text.replace("actkit peek FILE", f"actkit peek {shlex.quote(given)}")
-    made = Path(given).with_name(f"{Path(given).stem}-utf8{Path(given).suffix}")
-    names = {"FILE": shlex.quote(given), "NEW": shlex.quote(str(made))}
-    return PLACE.sub(lambda found: found[0] if found[1] else names[found[2]], text)
+    packing = packing_of(given, b"")
+    plain = Path(given).with_suffix("") if packing else Path(given)
+    made = plain.with_name(f"{plain.stem}-utf8{plain.suffix}")
+
+    def name(found: re.Match[str]) -> str:
+        before = found[1] or ""
+        if before.startswith("--"):
+            return found[0]
+        if found[2] == "NEW":
+            return before + shlex.quote(str(made))
+        quoted = shlex.quote(given)
+        unpacked = f"<({packing.program} -c {quoted})" if packing and before not in UNPACKING else quoted
+        return before + unpacked
+
+    return PLACE.sub(name, text)

@@ -18,15 +18,13 @@ from actkit.runs.progress import CONTRARY, REPEATING, TEMPLATE_TOKENS, TOUCHING
 MANY_REJECTED = 0.2
 """Share of the records that is too large to be passed over."""
 LISTED_THERE = "the table rejected has each record with its reason"
+FIELDS = "actkit peek FILE shows the fields, and the options that name them"
 KEEPING = (
     ("longer than", "a model with a longer context keeps those that are too long"),
-    (
-        "missing",
-        "actkit peek FILE shows the fields, and --chosen-field, --rejected-field, --prompt-field, … name others",
-    ),
-    ("no field", "actkit peek FILE shows the fields, and --text-field, --label-field, --prompt-field, … name others"),
+    ("missing", FIELDS),
+    ("no field", FIELDS),
     ("equal", "pairs of two equal answers say nothing of a difference"),
-    ("empty line", 'each line is a record; capture --prompt "$(cat FILE)" takes a prompt of several lines as one'),
+    ("empty line", 'each line is a record; a prompt of several lines is one with capture --prompt "$(cat FILE)"'),
     ("empty", "empty lines and texts are no loss"),
     ("label", "--positive and --negative name the labels that count"),
     ("not JSON", "lines that are not JSON have to be mended"),

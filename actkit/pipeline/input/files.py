@@ -121,6 +121,8 @@ def bytes_of(path: str) -> Iterator[IO[bytes]]:
             file = raw if packing is None else packing.unpack(raw)
             start = beginning(file)
             check_text(start, name)
+            if packing is not None and (within := packing_of("", start)) is not None:
+                raise InputError(f"{name}: packed twice, in {within.name} and in {packing.name}", "unpack it once")
             codec = encoding_of(start)
             yield file if codec is None else as_utf_8(file, codec)
     except DAMAGED as error:

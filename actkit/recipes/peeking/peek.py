@@ -96,6 +96,10 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
     first = list(islice(read_records(path, default, read), LOOKED_AT + 1))
     values = [record.value for record in first if isinstance(record, Record)]
     columns = columns_of(values[:LOOKED_AT])
+    if all(isinstance(record, Rejected) and record.reason == EMPTY for record in first):
+        raise InputError(
+            f"{path}: {'empty lines alone' if first else 'the input has no records'}", "is the file empty?"
+        )
     bad = next((record for record in first if isinstance(record, Rejected) and record.reason != EMPTY), None)
     exact = len(first) <= LOOKED_AT
     options = (*given, *(() if model == "tiny" else ("--model", model)))

@@ -391,6 +391,13 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_is_packed_twice_is_no_text(tmp_path: Path, packer: str) -> None:
+    """Its lines were noise, and those that are valid UTF-8 by chance were run as prompts."""
+    path = write(tmp_path, "twice", gzip.compress(PACKERS[packer](b"Hello.\n" * 99)))
+    assert error_of(path).message == f"{path}: packed twice, in {packer} and in gzip"
+
+
 @pytest.mark.parametrize("suffix", ["", "own"])
 @pytest.mark.parametrize("packer", PACKERS)
 @pytest.mark.parametrize("name", TEXT_FORMATS)
