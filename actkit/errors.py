@@ -19,7 +19,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,6 +154,14 @@ def in_short(name: str | Path) -> str:
     text = str(name)
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def did_you_mean(name: str, known: Iterable[str], n: int = 2, cutoff: float = 0.5) -> str:
+    """The beginning of a hint: the names nearest to one that is not known; empty where none is near."""
+    from difflib import get_close_matches  # of which an error alone has need
+
+    near = get_close_matches(name, list(known), n=n, cutoff=cutoff)
+    return f"did you mean {' or '.join(in_short(each) for each in near)}? " if near else ""
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from copy import copy
-from difflib import get_close_matches
 from inspect import signature
 from typing import Annotated, Any, NoReturn
 
@@ -43,7 +42,7 @@ from actkit.cli.screen.pasted import INPUT, to_paste
 from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible, what_is_kept
 from actkit.cli.streams import end_with_reader, prepare, silence
 from actkit.cli.unforeseen import printed, said
-from actkit.errors import ActkitError, UsageError
+from actkit.errors import ActkitError, UsageError, did_you_mean
 from actkit.pipeline.input.files import check_name, shown
 
 START, TABLES = "Start here", "From data to tables"
@@ -104,8 +103,7 @@ def help_of(
     group: Any = context.parent.command if context.parent else None
     found = group.get_command(context.parent, command)
     if found is None:
-        near = get_close_matches(command, [name for name, _, _ in COMMANDS], n=2, cutoff=0.5)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        meant = did_you_mean(command, (name for name, _, _ in COMMANDS))
         raise UsageError(f"no command {shown(command)}", f"{meant}actkit --help lists them")
     found.main([*(["--help-all"] if found.has_more() else ["--help"])], prog_name=f"actkit {command}")
 

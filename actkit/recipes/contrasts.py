@@ -7,14 +7,13 @@ concepts.json                        a concept's templates, each in two wordings
 and under the other names that `contrast_shapes` lists.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actkit.config import ReadSpec
-from actkit.errors import InputError, RecordError, UsageError
+from actkit.errors import InputError, RecordError, UsageError, did_you_mean
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import name_of, shown
 from actkit.pipeline.input.reader import look_ahead, read_records
@@ -75,8 +74,7 @@ def contrasts_in(what: str, read: ReadSpec | None = None, names: FieldNames | No
     if what.lower() in concepts():
         return "built-in concept", pairs_of(concepts()[what.lower()])
     if "." not in what and "/" not in what and what != "-" and not _is_there(what):
-        near = difflib.get_close_matches(what.lower(), concepts(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(what.lower(), concepts(), n=1)
         raise UsageError(
             f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
         )

@@ -3,11 +3,9 @@
 A column, or a table, is added in its family, one file each.
 """
 
-from difflib import get_close_matches
-
 import pyarrow as pa
 
-from actkit.errors import UsageError
+from actkit.errors import UsageError, did_you_mean
 from actkit.schemas import of_activations, of_concepts, of_features, of_pairs, of_records, of_steering
 from actkit.schemas.of_features import CONTEXTS as CONTEXTS
 from actkit.schemas.units import Column, unit_of
@@ -49,9 +47,7 @@ def _about(table: str, column: Column) -> dict[str, str]:
 def described(table: str) -> list[dict[str, str]]:
     """Name, type, unit and meaning of each column. Raises UsageError for an unknown table."""
     if table not in TABLES:
-        near = get_close_matches(table, TABLES, n=2, cutoff=0.5)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(f"no table {table!r}", f"{meant}there are {', '.join(TABLES)}")
+        raise UsageError(f"no table {table!r}", f"{did_you_mean(table, TABLES)}there are {', '.join(TABLES)}")
     return [
         {"name": column.name, "type": type_name(column), "unit": unit_of(table, column.name), "meaning": column.meaning}
         for column in TABLES[table]

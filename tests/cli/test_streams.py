@@ -128,7 +128,7 @@ def test_another_pipe_that_is_closed_is_an_error_and_ends_no_process(
         finally:
             os.close(pipe)
 
-    monkeypatch.setattr(schemas, "get_close_matches", written_to_a_closed_pipe)
+    monkeypatch.setattr(schemas, "did_you_mean", written_to_a_closed_pipe)
     with pytest.raises(SystemExit) as ended:
         main(["schema", "nothing"])
     assert ended.value.code == 1 and "the other end of a pipe or connection was closed" in capfd.readouterr().err

@@ -1,13 +1,12 @@
 """`actkit docs`."""
 
 import sys
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from actkit.docs import pages, title
-from actkit.errors import UsageError
+from actkit.errors import UsageError, did_you_mean
 
 
 def docs(
@@ -37,9 +36,7 @@ def docs(
         return
     name = page.lower().removesuffix(".md")
     if name not in found:
-        near = get_close_matches(name, found, n=2, cutoff=0.5)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(f"no page {page!r}", f"{meant}there are {', '.join(found)}")
+        raise UsageError(f"no page {page!r}", f"{did_you_mean(name, found)}there are {', '.join(found)}")
     text = found[name].read_text(encoding="utf-8")
     if not sys.stdout.isatty():
         sys.stdout.write(text)
