@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from actkit.errors import RunError, UsageError
-from actkit.export import gguf_vector, hdf5, jsonl_documents, saedashboard, torch_pt
+from actkit.export import gguf_vector, hdf5, json_document, jsonl_documents, saedashboard, torch_pt
 from actkit.export.arrays import write_npz, write_safetensors
 from actkit.export.job import ExportJob
+from actkit.export.torch_vectors import write_persona, write_steering_vectors
 from actkit.runs.atomic_files import sync
 from actkit.runs.facts import facts_of
 from actkit.runs.part import open_part
@@ -43,39 +44,19 @@ def _write_pt(job: ExportJob, max_mb: int = 2000) -> None:
         torch_pt.write(job, max_mb)
 
 
-def _write_json(job: ExportJob) -> None:
-    from actkit.export.json_document import write  # loads torch, which no other format needs
-
-    write(job)
-
-
-def _write_steering_vectors(job: ExportJob, **options: Any) -> None:
-    from actkit.export.torch_vectors import write_steering_vectors
-
-    write_steering_vectors(job, **options)
-
-
-def _write_persona(job: ExportJob, **options: Any) -> None:
-    from actkit.export.torch_vectors import write_persona
-
-    write_persona(job, **options)
-
-
 FORMATS: Mapping[str, OutputFormat] = {
     format_.name: format_
     for format_ in (
         OutputFormat("h5", ".h5", hdf5.write, ("compression",)),
         OutputFormat("pt", ".pt", _write_pt, ("max_mb",), lambda _facts: ".json"),
-        OutputFormat(
-            "json", ".json", _write_json, (), lambda facts: ".yaml" if "feature_scores" in facts["tables"] else None
-        ),
+        OutputFormat("json", ".json", json_document.write, (), json_document.second),
         OutputFormat("jsonl", ".jsonl", jsonl_documents.write, ("special",)),
         OutputFormat("npz", ".npz", write_npz, ("method",)),
         OutputFormat("safetensors", ".safetensors", write_safetensors, ("method",)),
         OutputFormat("saedashboard", ".batch-0.json", saedashboard.write),
         OutputFormat("gguf", ".gguf", gguf_vector.write, ("method", "layers")),
-        OutputFormat("steering-vectors", ".pt", _write_steering_vectors, ("method", "layers")),
-        OutputFormat("persona", ".pt", _write_persona, ("method",)),
+        OutputFormat("steering-vectors", ".pt", write_steering_vectors, ("method", "layers")),
+        OutputFormat("persona", ".pt", write_persona, ("method",)),
     )
 }
 """Name → format."""

@@ -101,11 +101,7 @@ def _write_tokens(groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], 
     sequence_ids, token_ids = tokens["sequence_id"].to_numpy(), tokens["token_id"].to_numpy()
     for side in sides:
         spans = [span(sequence_ids, sequence_id) for sequence_id in side.sequence_ids]
-        texts = [
-            text.replace("\0", NO_TEXT).encode()
-            for span in spans
-            for text in tokens["token"].slice(span.start, span.stop - span.start).to_pylist()
-        ]
+        texts = [text.replace("\0", NO_TEXT).encode() for span in spans for text in tokens["token"][span].to_pylist()]
         group = groups[side.number, side.name]
         group.create_dataset("token_ids", data=np.concatenate([token_ids[span] for span in spans]))
         widest = h5py.string_dtype("utf-8", max(map(len, texts), default=1) or 1)

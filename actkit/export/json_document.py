@@ -38,6 +38,11 @@ def write(job: ExportJob) -> None:
         _write_results(job)
 
 
+def second(facts: Mapping[str, Any]) -> str | None:
+    """The suffix of the file beside it, see `write`."""
+    return ".yaml" if "feature_scores" in facts["tables"] else None
+
+
 def _copy(job: ExportJob) -> None:
     ranking, configuration = job.run / "reward_features.json", job.run / "config.yaml"
     if not ranking.exists():

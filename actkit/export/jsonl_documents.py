@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from actkit.export.job import ExportJob
 from actkit.runs.by_sequence import text_of
-from actkit.runs.reader import Ints, keys_of, part_of, parts, sae_groups, span
+from actkit.runs.reader import Ints, keys_of, part_of, parts, rows_of_sae, span
 
 SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]
 OF_TOKENS = {"tokens": "token_id", "offsets": "char_start", "offset_ends": "char_end", "token_texts": "token"}
@@ -100,7 +100,7 @@ class DocumentShard:
 
     def values(self, name: str, chunks: Sequence[Mapping[str, Any]], sae: str) -> list[Any]:
         """One of `LISTS`, of the tokens of some of its chunks."""
-        own = pa.concat_tables([_slice(self.tokens, span(self.owners, chunk["sequence_id"])) for chunk in chunks])
+        own = pa.concat_tables([self.tokens[span(self.owners, chunk["sequence_id"])] for chunk in chunks])
         own = own if self.special else own.filter(pa.array(~_added(own)))
         if name in OF_TOKENS:
             return list(own[OF_TOKENS[name]].to_pylist())
@@ -114,15 +114,10 @@ def _shard(run: Path, saes: Sequence[str], special: bool, part: Path) -> Documen
 
 
 def _features(run: Path, part: Path, sae: str) -> DocumentFeatures | None:
-    groups = list(sae_groups(run / "features" / part.name, sae))
-    if not groups:
+    rows = rows_of_sae(run / "features" / part.name, sae)
+    if rows is None:
         return None
-    rows = pa.concat_tables(groups).combine_chunks()
     return DocumentFeatures(rows, keys_of(rows["sequence_id"].to_numpy(), rows["position"].to_numpy()))
-
-
-def _slice(table: pa.Table, rows: slice) -> pa.Table:
-    return table.slice(rows.start, rows.stop - rows.start)
 
 
 def _added(tokens: pa.Table) -> npt.NDArray[np.bool_]:

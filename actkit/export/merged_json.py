@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.errors import InputError
 from actkit.export.merged_records import entries
+from actkit.remote.url import FEATURE_PAGES
 from actkit.runs.atomic_files import write_whole
 from actkit.runs.lock import holding
 from actkit.runs.part import read_part

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from actkit.runs.paths import part_name, part_number
-from actkit.runs.reader import part_of, parts, sae_groups, span
+from actkit.runs.reader import part_of, parts, rows_of_sae, span
 
 SEQUENCE = ["sequence_id", "record_id", "group", "label", "response_start", "n_tokens", "boundary_merged", "text"]
 TOKEN = ["sequence_id", "char_end"]
@@ -47,7 +47,7 @@ def _written(run: Path, facts: Mapping[str, Any], part: Path, layers: Mapping[st
         return
     tokens = part_of(run, "tokens", part, TOKEN)
     owners, ends = tokens["sequence_id"].to_numpy(), tokens["char_end"].to_numpy()
-    features = {sae: _features(run / "features" / part, sae) for sae in layers}
+    features = {sae: rows_of_sae(run / "features" / part, sae) for sae in layers}
     for row in part_of(run, "sequences", part, SEQUENCE).to_pylist():
         own = span(owners, row["sequence_id"])
         slots = {
@@ -69,11 +69,6 @@ def _rejected(run: Path, part: Path, layers: Mapping[str, str]) -> Iterator[Entr
             yield Entry(row["record_id"], slots, None, 0)
 
 
-def _features(part: Path, sae: str) -> pa.Table:
-    groups = list(sae_groups(part, sae))
-    return pa.concat_tables(groups).combine_chunks() if groups else None
-
-
 def _activations(facts: Mapping[str, Any], features: pa.Table | None, sequence_id: int) -> dict[str, Any]:
     if features is None:
         return {}
@@ -87,7 +82,7 @@ def _activations(facts: Mapping[str, Any], features: pa.Table | None, sequence_i
             ],
             "num_active_features": row["n_active"],
         }
-        for row in features.slice(rows.start, rows.stop - rows.start).to_pylist()
+        for row in features[rows].to_pylist()
     }
 
 

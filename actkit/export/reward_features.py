@@ -8,31 +8,22 @@ from typing import Any
 from actkit.analysis.feature_tests.labelled import left_of_length
 from actkit.runs.reader import table_of
 
-COLUMNS = {
-    "rank": "rank",
-    "sae": "sae",
+COLUMNS = (
+    *("rank", "sae", "feature_id", "correlation", "activation_strength", "mean_positive", "mean_negative"),
+    *("active_rate_positive", "active_rate_negative", "auroc", "auroc_low", "auroc_high", "p_value", "q_value"),
+    *("p_largest", "auroc_heldout", "heldout_agrees", "auroc_length_adjusted", "responds_to", "passes_thresholds"),
+    *("url", "contexts"),
+)
+"""Columns of `feature_scores` that are in the document."""
+RENAMED = {
     "feature_id": "feature_index",
     "correlation": "correlation_score",
-    "activation_strength": "activation_strength",
     "mean_positive": "positive_activation",
     "mean_negative": "negative_activation",
     "active_rate_positive": "positive_active_rate",
     "active_rate_negative": "negative_active_rate",
-    "auroc": "auroc",
-    "auroc_low": "auroc_low",
-    "auroc_high": "auroc_high",
-    "p_value": "p_value",
-    "q_value": "q_value",
-    "p_largest": "p_largest",
-    "auroc_heldout": "auroc_heldout",
-    "heldout_agrees": "heldout_agrees",
-    "auroc_length_adjusted": "auroc_length_adjusted",
-    "responds_to": "responds_to",
-    "passes_thresholds": "passes_thresholds",
-    "url": "url",
-    "contexts": "contexts",
 }
-"""Column of `feature_scores` → name in the document."""
+"""Column → the document's name for it, where that is another."""
 LARGE_BY_CHANCE = 0.8
 """When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
 MANY_REPEATED = 0.05
@@ -62,7 +53,7 @@ def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
     """The first rows of the ranking, under the document's names."""
     rows = table_of(run, "feature_scores", list(COLUMNS)).slice(0, most).to_pylist()
     # `feature_idx` is what the older script's readers look for.
-    return [{"feature_idx": row["feature_id"], **{COLUMNS[name]: row[name] for name in row}} for row in rows]
+    return [{"feature_idx": row["feature_id"], **{RENAMED.get(name, name): row[name] for name in row}} for row in rows]
 
 
 def by_chance(scores: Mapping[str, Any]) -> float:

@@ -77,8 +77,7 @@ def _write_features(job: ExportJob, scale: Scale, tokens: TokenIndex, file: IO[s
     for features in _batches(job, scale, BATCH):
         known = known_of(job.run, scale.sae, [feature for feature, _ in features])
         for feature, rows in features:
-            at = tokens.rows(rows["sequence_id"].to_numpy(), rows["position"].to_numpy().astype(np.int64))
-            special = (at >= 0) & tokens.special[at] if len(tokens.special) else np.zeros(len(at), dtype=np.bool_)
+            special = tokens.is_special(tokens.rows(rows))
             values = rows["activation"].to_numpy()[~special]
             heights, edges = np.histogram(values, bins=BINS, range=(0, float(values.max()) if len(values) else 1.0))
             counted = {"frac_nonzero": len(values) / max(n_ordinary, 1)}

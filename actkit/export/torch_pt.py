@@ -10,13 +10,14 @@ With every position kept, rows are tokens.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from actkit.errors import RunError
 from actkit.export.arrays import Array, Pieces
@@ -82,7 +83,7 @@ def _texts(run: Path) -> dict[str, list[Any]]:
         owners = table["sequence_id"].to_numpy()
         for sequence_id in sequence_ids:
             own = span(owners, int(sequence_id))
-            texts = table["token"].slice(own.start, own.stop - own.start).to_pylist()
+            texts = table["token"][own].to_pylist()
             tokens.append([known.setdefault(text, text) for text in texts])
     return {"tokens": tokens, "prompt": prompts}
 
@@ -130,22 +131,23 @@ def batch_of(run: Path) -> PaddedBatch:
     return PaddedBatch(run, size, tokens, rows)
 
 
+ValuesOf = Callable[[Path], tuple[Ints, npt.NDArray[Any]]]
+"""From a part of `sequences` the shard's values [n, …], and the sequence of each [n], in order."""
+
+
 def tensors_of(batch: PaddedBatch, held: list[Held]) -> list[Array]:
     """The batch's arrays, padded on the right: one a hook point of `held`, positions, input_ids, attention_mask."""
-    integer = np.dtype(np.int64)
+
+    def array(name: str, dtype: Any, width: int, values_of: Any, fill: Any = 0, *shape: int) -> Array:
+        pieces = partial(_padded, batch, width, fill, values_of)
+        return Array(name, np.dtype(dtype), (batch.size, width, *shape), pieces)
+
+    run, rows, tokens = batch.run, batch.rows, batch.tokens
     return [
-        *(
-            Array(
-                vectors.hook_point,
-                vectors.dtype,
-                (batch.size, batch.rows, vectors.width or 0),
-                partial(_padded, batch, vectors),
-            )
-            for vectors in held
-        ),
-        Array("positions", integer, (batch.size, batch.rows), partial(_positions, batch)),
-        Array("input_ids", integer, (batch.size, batch.tokens), partial(_token_ids, batch, False)),
-        Array("attention_mask", integer, (batch.size, batch.tokens), partial(_token_ids, batch, True)),
+        *(array(of.hook_point, of.dtype, rows, partial(_vectors, run, of), 0, of.width or 0) for of in held),
+        array("positions", np.int64, rows, partial(_positions, run), -1),
+        array("input_ids", np.int64, tokens, partial(_token_ids, run)),
+        array("attention_mask", np.int64, tokens, partial(_mask, run)),
     ]
 
 
@@ -155,33 +157,36 @@ def sequences_of(run: Path) -> Iterator[tuple[Path, Ints]]:
         yield part, part_of(run, "sequences", part, ["sequence_id"])["sequence_id"].to_numpy()
 
 
-def _padded(batch: PaddedBatch, held: Held) -> Pieces:
+def _padded(batch: PaddedBatch, width: int, fill: Any, values_of: ValuesOf) -> Pieces:
+    """A piece a sequence: its values, and behind them `fill` up to `width`."""
     for part, sequence_ids in sequences_of(batch.run):
-        where = batch.run / "activations" / part.name
-        rows = next(rows_of(where, held.hook_point, as_stored=True), None) if where.exists() else None
+        owners, values = values_of(part)
         for sequence_id in sequence_ids:
-            padded = np.zeros((batch.rows, held.width or 0), dtype=held.dtype)
-            if rows is not None:
-                vectors = rows.activations[span(rows.sequence_ids, int(sequence_id))]
-                padded[: len(vectors)] = vectors
+            own = values[span(owners, int(sequence_id))]
+            padded = np.full((width, *values.shape[1:]), fill, dtype=values.dtype)
+            padded[: len(own)] = own
             yield padded
 
 
-def _positions(batch: PaddedBatch) -> Pieces:
-    for part, sequence_ids in sequences_of(batch.run):
-        where = batch.run / "activations" / part.name
-        owners, positions = kept_rows(where) if where.exists() else (sequence_ids[:0], sequence_ids[:0])
-        for sequence_id in sequence_ids:
-            own = positions[span(owners, int(sequence_id))]
-            yield np.concatenate([own, np.full(batch.rows - len(own), -1, dtype=np.int64)])
+def _vectors(run: Path, held: Held, part: Path) -> tuple[Ints, npt.NDArray[Any]]:
+    where = run / "activations" / part.name
+    rows = next(rows_of(where, held.hook_point, as_stored=True), None) if where.exists() else None
+    if rows is None:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, held.width or 0), dtype=held.dtype)
+    return rows.sequence_ids, rows.activations
 
 
-def _token_ids(batch: PaddedBatch, mask: bool) -> Pieces:
-    for part, sequence_ids in sequences_of(batch.run):
-        table = part_of(batch.run, "tokens", part, ["sequence_id", "token_id"])
-        owners, token_ids = table["sequence_id"].to_numpy(), table["token_id"].to_numpy()
-        for sequence_id in sequence_ids:
-            own = token_ids[span(owners, int(sequence_id))].astype(np.int64)
-            padded = np.zeros(batch.tokens, dtype=np.int64)
-            padded[: len(own)] = 1 if mask else own
-            yield padded
+def _positions(run: Path, part: Path) -> tuple[Ints, npt.NDArray[Any]]:
+    where = run / "activations" / part.name
+    none = np.zeros(0, dtype=np.int64)
+    return kept_rows(where) if where.exists() else (none, none)
+
+
+def _token_ids(run: Path, part: Path) -> tuple[Ints, npt.NDArray[Any]]:
+    table = part_of(run, "tokens", part, ["sequence_id", "token_id"])
+    return table["sequence_id"].to_numpy(), table["token_id"].to_numpy().astype(np.int64)
+
+
+def _mask(run: Path, part: Path) -> tuple[Ints, npt.NDArray[Any]]:
+    owners, token_ids = _token_ids(run, part)
+    return owners, np.ones_like(token_ids)

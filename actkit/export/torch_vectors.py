@@ -9,8 +9,6 @@ the embedding in row 0. Layers that the run does not have are zero. Every row is
 at its layer: one of them is used, not all.
 """
 
-import torch
-
 from actkit.errors import RunError
 from actkit.export.directions import SITE, StoredDirection, at_blocks, chosen_layer, named_layers, share_of
 from actkit.export.job import ExportJob
@@ -18,6 +16,8 @@ from actkit.export.job import ExportJob
 
 def write_steering_vectors(job: ExportJob, method: str | None = None, layers: str | None = None) -> None:
     """Write the file of steering-vectors. Raises what `directions_of` raises, and UsageError for layers not there."""
+    import torch  # which no other format needs
+
     found = _some_at_blocks(job, method)
     kept = named_layers(job, layers, found) if layers is not None else [chosen_layer(job, method, found)]
     share = share_of(job, len(kept))
@@ -27,6 +27,8 @@ def write_steering_vectors(job: ExportJob, method: str | None = None, layers: st
 
 def write_persona(job: ExportJob, method: str | None = None) -> None:
     """Write the file of a persona vector. Raises what `directions_of` raises."""
+    import torch
+
     found = _some_at_blocks(job, method)
     rows = torch.zeros(int(job.facts["model"]["n_layers"]) + 1, len(next(iter(found.values())).unit))
     for layer, direction in found.items():

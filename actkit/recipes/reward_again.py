@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_tables
-from actkit.backends.saes.sae import FEATURE_PAGES
 from actkit.config import OutputSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
 from actkit.recipes.specs import checked, spec_of
+from actkit.remote.url import FEATURE_PAGES
 from actkit.runs.progress import OnProgress
 
 CHANGED = ("q", "held_out", "correlation_threshold", "strength_threshold", "seed", "listed", "draws", "null_draws")

@@ -18,6 +18,8 @@ SCHEMES = {
 """Beginning of an address → the package that reads what is there."""
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """Those that a run can be written to."""
+FEATURE_PAGES = "https://neuronpedia.org"
+"""Where features of SAEs have pages."""
 READABLE = "s3://, gs://, az://, hf:// and https://"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
 """`s3://…`, also as a path, which has one of the two slashes; `C:/` is none."""

@@ -57,11 +57,11 @@ def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]
     rows: dict[int, list[Any]] = {}
     for feature in np.flatnonzero(scale.maxima > 0).tolist():
         rows[feature] = [feature, None, None, float(scale.maxima[feature]), None, None, None, None]
-    for feature, n, density in _rows(run, "feature_stats", scale.sae, "n_active", "density"):
+    for feature, n, density in rows_of_sae(run, "feature_stats", scale.sae, "n_active", "density"):
         if feature in rows and n:
             rows[feature][1:3] = [n, density]
     order = sorted(rows, key=lambda feature: (-(rows[feature][2] or 0), feature))
-    ranked = list(_rows(run, "feature_scores", scale.sae, "rank", "auroc", "q_value"))
+    ranked = list(rows_of_sae(run, "feature_scores", scale.sae, "rank", "auroc", "q_value"))
     for feature, *figures in ranked:
         if feature in rows:
             rows[feature][5:8] = figures
@@ -71,7 +71,7 @@ def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]
     return order, [rows[feature] for feature in order]
 
 
-def _rows(run: Run, name: str, sae: str, *columns: str) -> Iterator[tuple[Any, ...]]:
+def rows_of_sae(run: Run, name: str, sae: str, *columns: str) -> Iterator[tuple[Any, ...]]:
     """Feature and these columns of one SAE's rows in a table; none where the run does not have it."""
     if name in run.tables:
         table = run.table(name, ["sae", "feature_id", *columns])

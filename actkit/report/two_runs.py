@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from actkit.numerals import signed
+from actkit.report.features_in_order import rows_of_sae
 from actkit.runs.run import Run
 
 ROWS, MOST = 50, 2
@@ -42,6 +42,7 @@ def joined_features(first: Run, second: Run) -> Joined | None:
     """The features of the SAEs that are the same in both runs, by how much they differ; None without SAEs."""
     if not first.facts.get("saes") or not second.facts.get("saes"):
         return None
+    both = (first, second)
     same = [sae["name"] for sae in first.facts["saes"] if _digest(first, sae["name"]) == _digest(second, sae["name"])]
     same = [name for name in same if _digest(first, name) is not None]
     if not same:
@@ -54,7 +55,7 @@ def joined_features(first: Run, second: Run) -> Joined | None:
     rows: list[tuple[int, int, float, float]] = []
     for name in same:
         number = [sae["name"] for sae in first.facts["saes"]].index(name)
-        mine, theirs = (_column(run, table, name, column) for run in (first, second))
+        mine, theirs = ({key: n for key, n in rows_of_sae(run, table, name, column) if n is not None} for run in both)
         rows += [(number, key, mine[key], theirs[key]) for key in mine.keys() & theirs.keys()]
     rows.sort(key=lambda row: (-abs(row[2] - row[3]), row[0], row[1]))
     shown = [
@@ -129,10 +130,3 @@ def _flat(values: Any) -> Any:
 
 def _digest(run: Run, sae: str) -> Any:
     return run.facts.get("fingerprint", {}).get(f"sae.{sae}")
-
-
-def _column(run: Run, table: str, sae: str, column: str) -> dict[int, float]:
-    read = run.table(table, ["sae", "feature_id", column])
-    of = read.filter(pc.equal(read["sae"], sae))
-    pairs = zip(of["feature_id"].to_pylist(), of[column].to_pylist(), strict=True)
-    return {feature: value for feature, value in pairs if value is not None}

@@ -131,6 +131,12 @@ def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> It
                 yield file.read_row_group(group, columns=columns and list(columns), use_threads=False)
 
 
+def rows_of_sae(part: Path, sae: str) -> pa.Table | None:
+    """The rows of one SAE in one part together; None where it has none."""
+    groups = list(sae_groups(part, sae))
+    return pa.concat_tables(groups).combine_chunks() if groups else None
+
+
 def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """The index of each of some ids [k] among `sequence_ids` [n], which ascend; and a mask of those that are there."""
     at = np.searchsorted(sequence_ids, some)

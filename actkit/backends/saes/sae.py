@@ -8,6 +8,7 @@ import torch
 
 from actkit.config import SaeDtype
 from actkit.hooks import HookPoint
+from actkit.remote.url import FEATURE_PAGES
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,6 @@ def nonzeros(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     which, at = mask.view(-1, 8)[words].nonzero(as_tuple=True)
     flat = words[which] * 8 + at
     return flat // mask.shape[1], flat % mask.shape[1]
-
-
-FEATURE_PAGES = "https://neuronpedia.org"
 
 
 @dataclass(frozen=True)
