@@ -6,6 +6,7 @@ do, forgets the spread between batches.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,18 @@ class Moments:
         low, high = float(vectors.min()), float(vectors.max())
         return Moments(len(values), values.size, mean, m2, float(norms.sum()), low, high)
 
+    def figures(self) -> dict[str, float | None]:
+        """Mean and standard deviation (population) of all elements, mean norm, extremes; None where there are none."""
+        if not self.n:
+            return dict.fromkeys(("mean", "std", "mean_norm", "min", "max"))
+        return {
+            "mean": self.mean,
+            "std": float(np.sqrt(self.m2 / self.n)),
+            "mean_norm": self.norm_sum / self.n_positions,
+            "min": self.low,
+            "max": self.high,
+        }
+
     def merged(self, other: "Moments") -> "Moments":
         """The moments of both together."""
         n = self.n + other.n
@@ -83,11 +96,11 @@ class LayerStats:
 
     def table(self) -> pa.Table:
         """The table of all that was added."""
-        rows = [
-            _row(*key, special, plain.merged(others) if special else plain)
-            for key, (plain, others) in sorted(self._found.items())
-            for special in (False, True)
-        ]
+        rows: list[dict[str, Any]] = []
+        for (layer, hook_point), (plain, others) in sorted(self._found.items()):
+            for special, moments in ((False, plain), (True, plain.merged(others))):
+                about = {"layer": layer, "hook_point": hook_point, "special_tokens": special}
+                rows.append({**about, "n_positions": moments.n_positions, **moments.figures()})
         return pa.Table.from_pylist(rows, schema=arrow_schema("layer_stats"))
 
 
@@ -99,21 +112,3 @@ def layer_stats(run: Path) -> pa.Table:
         for rows in rows_of(part):
             found.add(rows, ~is_special(rows, special))
     return found.table()
-
-
-def _row(layer: int, hook_point: str, special_tokens: bool, moments: Moments) -> dict[str, object]:
-    row: dict[str, object] = {
-        "layer": layer,
-        "hook_point": hook_point,
-        "special_tokens": special_tokens,
-        "n_positions": moments.n_positions,
-    }
-    if moments.n:
-        row |= {
-            "mean": moments.mean,
-            "std": float(np.sqrt(moments.m2 / moments.n)),
-            "mean_norm": moments.norm_sum / moments.n_positions,
-            "min": moments.low,
-            "max": moments.high,
-        }
-    return row

@@ -57,14 +57,15 @@ def pair_stats(diffs: Sequence[pa.Table]) -> pa.Table:
                 column = table[measure].to_numpy(zero_copy_only=False).astype(np.float64)[points == point]
                 here[measure].append(column[~np.isnan(column)])
     rows = [
-        {"layer": layer, "hook_point": point, "measure": measure, **_summary(np.concatenate(columns))}
+        {"layer": layer, "hook_point": point, "measure": measure, **summary_of(np.concatenate(columns))}
         for (layer, point), measures in sorted(values.items())
         for measure, columns in measures.items()
     ]
     return pa.Table.from_pylist(rows, schema=arrow_schema("pair_stats"))
 
 
-def _summary(values: Vectors) -> dict[str, Any]:
+def summary_of(values: Vectors) -> dict[str, Any]:
+    """The columns of `pair_stats` about values [n_pairs]."""
     if not len(values):
         return {"n_pairs": 0}
     return {

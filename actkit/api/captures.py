@@ -1,7 +1,7 @@
 """Activations of a few prompts as a padded batch in memory, on top of the command `capture`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,18 +19,8 @@ from actkit.recipes.specs import DenseSpec
 from actkit.runs.reader import left_out
 from actkit.runs.run import Run
 
-KEYS = (
-    "activations",
-    "positions",
-    "input_ids",
-    "attention_mask",
-    "special_tokens_mask",
-    "tokens",
-    "prompt",
-    "num_layers",
-    "captured_layers",
-)
-
+NO_KEYS = ("n_truncated", "facts", "run")
+"""Fields that are no keys of the mapping."""
 SHOWN = 4
 """Tensors that a `repr` names."""
 
@@ -82,6 +72,9 @@ class CapturedActivations(Mapping[str, Any]):
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+
+KEYS = tuple(each.name for each in fields(CapturedActivations) if each.name not in NO_KEYS)
 
 
 def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:

@@ -1,7 +1,7 @@
 """A concept's contrast pairs and its directions in memory, on top of the command `concept`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ def _found(run: Run, kept: bool, positions: ContrastPositions) -> ConceptActivat
     both = contrasted(sides[0], sides[1], "mean" if positions == "response-mean" else "last")
     none = arrow_schema("directions").empty_table().to_pandas()
     return ConceptActivations(
-        **{field.name: getattr(both, field.name) for field in fields(both)},
+        **vars(both),
         directions=run.to_pandas("directions") if "directions" in run.tables else none,
         scores=run.to_pandas("direction_scores"),
     )

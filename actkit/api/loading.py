@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -83,7 +83,7 @@ def load_model(
         what = "is in memory already" if loaded else "is a ModelSpec, which says how it is loaded"
         raise UsageError(f"{spec.name} {what}", "give its name, or leave the other options out")
     if loaded:
-        return spec if isinstance(spec, LoadedModel) else LoadedModel(**_fields(spec))
+        return spec if isinstance(spec, LoadedModel) else LoadedModel(**vars(spec))
     spec = spec if isinstance(model, ModelSpec) else asked
     description = describe(spec)
     points = parse_hook_points(("hook_resid_post",), layers_text(layers), description.n_layers)
@@ -124,7 +124,7 @@ def model_spec(model: AnyModel) -> ModelSpec:
 
 def _handle(module: Any) -> LoadedModel:
     spec, tokenizer = _LOADED[module]
-    return LoadedModel(**_fields(replace(spec, loaded=(module, tokenizer))))
+    return LoadedModel(**vars(replace(spec, loaded=(module, tokenizer))))
 
 
 def is_tokenizer(value: Any) -> bool:
@@ -162,10 +162,6 @@ def _tokenizer_of(module: Any, name: str) -> Any:
             f"{type(module).__name__} came without its tokenizer, and {name} has none at hand",
             "give (model, tokenizer)",
         ) from error
-
-
-def _fields(spec: ModelSpec) -> dict[str, Any]:
-    return {field.name: getattr(spec, field.name) for field in fields(spec)}
 
 
 def say_what_is_loaded(spec: ModelSpec) -> None:

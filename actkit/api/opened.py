@@ -12,7 +12,8 @@ from actkit.report.feature_views import pages_of_feature
 from actkit.report.static_html import feature_html, run_html, table, text_html
 from actkit.report.text_views import scales_of, views_of
 from actkit.runs import run as runs
-from actkit.runs.part import open_part, schema_of_part
+from actkit.runs.facts import head
+from actkit.runs.part import schema_of_part
 from actkit.runs.reader import parts
 from actkit.schemas import TABLES, described
 
@@ -64,9 +65,7 @@ class RunTable:
 
     def head(self, rows: int = HEAD) -> pa.Table:
         """The first rows; only those are read."""
-        with open_part(parts(self.path, self.name)[0]) as file:
-            first = next(file.iter_batches(batch_size=rows), None)
-            return pa.Table.from_batches([first] if first is not None else [], file.schema_arrow)
+        return head(parts(self.path, self.name)[0], rows)
 
     def _repr_html_(self) -> str:
         head = self.head()

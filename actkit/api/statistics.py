@@ -43,15 +43,8 @@ def compute_activation_stats(
             every[key] = moments
     found: dict[int | str, dict[str, Any]] = {}
     for key, moments in every.items():
-        n = moments.n
-        found[key] = {
-            "n_positions": moments.n_positions,
-            "mean": moments.mean if n else None,
-            "std": float(np.sqrt(moments.m2 / n)) if n else None,
-            "norm": moments.norm_sum / moments.n_positions if n else None,
-            "min": moments.low if n else None,
-            "max": moments.high if n else None,
-        }
+        figures = {name.removeprefix("mean_"): value for name, value in moments.figures().items()}
+        found[key] = {"n_positions": moments.n_positions, **figures}
     return found
 
 

@@ -54,11 +54,15 @@ def facts_of(run: Path) -> dict[str, Any]:
 def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
     """Each table's name and first `rows` rows, in the order in which `run.json` lists them."""
     for table in facts_of(run)["tables"]:
-        files = parts(run, table)
-        if files:
-            with open_part(files[0]) as file:
-                first = next(file.iter_batches(batch_size=rows), None)
-                yield table, pa.Table.from_batches([first] if first else [], file.schema_arrow)
+        for part in parts(run, table)[:1]:
+            yield table, head(part, rows)
+
+
+def head(part: Path, rows: int) -> pa.Table:
+    """The first rows of a part; only those are read."""
+    with open_part(part) as file:
+        first = next(file.iter_batches(batch_size=rows), None)
+        return pa.Table.from_batches([first] if first is not None else [], file.schema_arrow)
 
 
 DIGEST = re.compile("[0-9a-f]{64}")

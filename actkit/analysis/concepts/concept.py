@@ -23,6 +23,7 @@ from actkit.analysis.concepts.directions import (
     split_pairs,
 )
 from actkit.analysis.length import LengthCheck
+from actkit.analysis.pair_diffs import summary_of
 from actkit.analysis.scratch_file import Spill
 from actkit.analysis.split_column import with_split
 from actkit.runs.reader import Ints, hook_points_of
@@ -199,17 +200,6 @@ def contrast_stats(table: pa.Table) -> list[dict[str, Any]]:
         values = table[measure].drop_null().to_numpy()
         if not len(values):
             continue
-        rows.append(
-            {
-                "layer": table["layer"][0].as_py(),
-                "hook_point": table["hook_point"][0].as_py(),
-                "measure": measure,
-                "n_pairs": len(values),
-                "mean": float(values.mean()),
-                "std": float(values.std(ddof=1)) if len(values) > 1 else None,
-                "median": float(np.median(values)),
-                "min": float(values.min()),
-                "max": float(values.max()),
-            }
-        )
+        place = {name: table[name][0].as_py() for name in ("layer", "hook_point")}
+        rows.append({**place, "measure": measure, **summary_of(values)})
     return rows
