@@ -33,7 +33,7 @@ def file_metadata(job: Job) -> dict[str, str]:
 
 def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """The contents of `run.json`."""
-    recipe, progress, directory = job.recipe, run.progress, run.directory
+    recipe, progress, tables = job.recipe, run.progress, run.directory.tables()
     return {
         "schema_version": SCHEMA_VERSION,
         "command": recipe.command,
@@ -52,7 +52,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
             "special_in_text": progress.special_in_text,
             "unknown_in_text": progress.unknown_in_text,
             "sinks": progress.sinks,
-            "sequences": directory.rows.get("sequences", 0),
+            "sequences": tables.get("sequences", {}).get("rows", 0),
             "tokens": progress.tokens,
         },
         **recipe.found(),
@@ -60,7 +60,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
         "statistics": {name: dict(settings) for name, settings in recipe.statistics.items()},
         "rejected_reasons": progress.reasons,
         "first_rejected": progress.first_rejected or None,
-        "tables": directory.tables(),
+        "tables": tables,
         "seconds": {part: round(seconds, 3) for part, seconds in progress.seconds.items()},
         "profile": profile(progress),
         "tokens_per_second": round(progress.tokens / max(sum(progress.seconds.values()), 1e-9), 1),

@@ -60,7 +60,8 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
     rows = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", ids)}
     missing = [sequence_id for sequence_id in ids if sequence_id not in rows]
     if missing:
-        raise RunError(f"{run}: no sequence {missing[0]}", f"they are numbered up to {_last_sequence(run)}")
+        last = max((last for part in parts(run, "sequences") for _, last in _ids(part)), default=-1)
+        raise RunError(f"{run}: no sequence {missing[0]}", f"they are numbered up to {last}")
     known = dict(rows)
     ahead = {row["parent_id"] for row in rows.values()} - {None} - known.keys()
     while ahead:
@@ -191,10 +192,6 @@ def _known_ids(part: Path, column: str, _changed: int, _bytes: int) -> tuple[tup
             there = known is not None and known.has_min_max
             found.append((int(known.min), int(known.max)) if there else (0, -1))
     return tuple(found)
-
-
-def _last_sequence(run: Path) -> int:
-    return max((last for part in parts(run, "sequences") for _, last in _ids(part)), default=-1)
 
 
 def text_of(chunks: Sequence[Mapping[str, Any]]) -> str:

@@ -157,13 +157,8 @@ def _options(facts: Mapping[str, Any]) -> list[str]:
     """Options that say something; of what is on somebody's disk the name alone."""
     said = {key: value for key, value in facts.get("options", {}).items() if key not in UNSAID}
     given = {key: value for key, value in said.items() if value not in (None, False)}
-    return [
-        f"{key} {value.rstrip('/').rpartition('/')[2] if _is_path(value) else value}" for key, value in given.items()
-    ]
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("/", "~", "./", "../"))
+    paths = {key for key, value in given.items() if str(value).startswith(("/", "~", "./", "../"))}
+    return [f"{key} {value.rstrip('/').rpartition('/')[2] if key in paths else value}" for key, value in given.items()]
 
 
 def _code(text: Any) -> str:

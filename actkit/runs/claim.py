@@ -12,6 +12,7 @@ from typing import Any
 from actkit.errors import RunError, in_short
 from actkit.remote import store
 from actkit.remote.path import RemotePath
+from actkit.runs.json_file import parsed
 from actkit.runs.lock import LOCK
 from actkit.runs.lock_owner import Owner, this_process
 
@@ -70,10 +71,9 @@ def _is_held(claim: dict[str, Any]) -> bool:
 def _read(path: RemotePath) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(1 << 12))
+            return parsed(file.read(1 << 12))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _claim() -> str:

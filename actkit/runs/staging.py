@@ -1,13 +1,14 @@
 """The local directory of a run that goes to a store, and the journal of what has been put there."""
 
 import hashlib
-import json
 import os
+import shutil
 from pathlib import Path
 
 from actkit.errors import WriteError
 from actkit.remote.path import RemotePath
-from actkit.runs.atomic_files import of_file
+from actkit.runs.atomic_files import BLOCK, of_file
+from actkit.runs.json_file import read_object
 from actkit.runs.lock import LOCK
 from actkit.runs.paths import LOG_FILE, RUN_FILE, VERIFIED
 
@@ -32,10 +33,9 @@ def staging(at: RemotePath) -> Path:
 def journal(path: Path) -> dict[str, str]:
     """Read the journal: path → sha256 of what has been put there; empty where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def fetched(at: RemotePath, there: dict[str, int], into: Path) -> dict[str, str]:
@@ -48,7 +48,6 @@ def fetched(at: RemotePath, there: dict[str, int], into: Path) -> dict[str, str]
         path = into / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with (at / name).open("rb") as file, path.open("wb") as copy:
-            while block := file.read(1 << 20):
-                copy.write(block)
+            shutil.copyfileobj(file, copy, BLOCK)
         digests[name] = of_file(path)
     return digests

@@ -1,5 +1,6 @@
 """Copy tables of a finished run into one that is being written, and compare each file with its checksum on the way."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def take_over(run: Path, into: RunDirectory, wanted: Callable[[str], bool], chan
         if changed(table):
             _check(run, name, files[name])
         else:
-            into.count(name, replace(_copied(run, into, name, files[name]), rows=files[name].rows))
+            into.files[name] = replace(_copied(run, into, name, files[name]), rows=files[name].rows)
 
 
 def put_changed(into: RunDirectory, table: str, part: Path, groups: Groups) -> None:
@@ -72,8 +73,7 @@ def _check(run: Path, name: str, was: Written) -> None:
 def _copied(run: Path, into: RunDirectory, name: str, was: Written) -> Written:
     def copy(file: IO[bytes]) -> None:
         with (run / name).open("rb") as read:
-            while block := read.read(BLOCK):
-                file.write(block)
+            shutil.copyfileobj(read, file, BLOCK)
 
     if not (run / name).is_file():
         raise RunError(f"{run}/{name}: missing", HINT)

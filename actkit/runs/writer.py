@@ -5,6 +5,7 @@ manifest is. The directory itself is renamed last.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -36,9 +37,6 @@ class RunDirectory:
     out: Path
     about: Mapping[str, str]
     """What makes a file readable alone: command, model, revision, hook points, dtype; kept in every file's metadata."""
-    rows: dict[str, int] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-    parts: dict[str, int] = field(default_factory=dict)
     files: dict[str, Written] = field(default_factory=dict)
     """Path in the run → the file that was written there, or found whole: what the last manifest will list."""
 
@@ -64,10 +62,9 @@ class RunDirectory:
                         writer.write_table(group.replace_schema_metadata(metadata), row_group_size=len(group))
 
         name = f"{table}/{part_name(part)}.parquet"
-        written = write_whole(self.partial / name, write)
-        written = replace(written, rows=sum(len(group) for group in groups.values()))
-        self.count(name, written)
-        return written
+        rows = sum(len(group) for group in groups.values())
+        self.files[name] = replace(write_whole(self.partial / name, write), rows=rows)
+        return self.files[name]
 
     def write_over(
         self, tables: Iterable[tuple[str, pa.Table | Groups]], after: Callable[[], None] = lambda: None
@@ -76,39 +73,29 @@ class RunDirectory:
 
         A table of the shards comes part by part, as it is to be in the end.
         """
-        again = dict.fromkeys(self.parts, 0)
+        of_shards, following = self.tables().keys(), Counter[str]()
         for name, rows in tables:
-            if name in again:
-                self.rewrite(name, groups_of(name, rows), again[name])
-                again[name] += 1
-            else:
-                self.write(name, groups_of(name, rows), part=self.parts.get(name, 0))
+            write = self.rewrite if name in of_shards else self.write
+            write(name, groups_of(name, rows), following[name])
+            following[name] += 1
             after()
 
     def rewrite(self, table: str, groups: Groups, part: int) -> None:
         """Write part `part` of a table of the shards again, with as many rows, and its shard's manifest."""
-        name = f"{table}/{part_name(part)}.parquet"
-        before = self.files[name]
         written = self.write(table, groups, part)
-        self.parts[table] -= 1
-        self.rows[table] -= before.rows or 0
-        self.sizes[table] -= before.bytes
         about = f"{SHARDS}/{part_name(part)}.json"
         if (self.partial / about).exists():
             self.files[about] = vouch_for(self.partial / about, table, written)
 
-    def count(self, name: str, written: Written) -> None:
-        """Count one part of a table, just written or found whole."""
-        table = name.partition("/")[0]
-        self.parts[table] = self.parts.get(table, 0) + 1
-        self.rows[table] = self.rows.get(table, 0) + (written.rows or 0)
-        self.sizes[table] = self.sizes.get(table, 0) + written.bytes
-        self.files[name] = written
-
     def tables(self) -> dict[str, dict[str, int]]:
         """Rows, parts and bytes of each table, for `run.json`."""
-        names = sorted(self.rows, key=list(TABLES).index)
-        return {name: {"rows": self.rows[name], "parts": self.parts[name], "bytes": self.sizes[name]} for name in names}
+        found = {name: {"rows": 0, "parts": 0, "bytes": 0} for name in TABLES}
+        for path, written in self.files.items():
+            if (about := found.get(path.partition("/")[0])) is not None:
+                about["rows"] += written.rows or 0
+                about["parts"] += 1
+                about["bytes"] += written.bytes
+        return {name: about for name, about in found.items() if about["parts"]}
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small file beside the tables, of a name in `TEXTS`: others would look like somebody else's."""
@@ -118,7 +105,7 @@ class RunDirectory:
 
     def discard_if_empty(self) -> None:
         """Remove what a run wrote that failed before it had anything worth keeping; the lock's owner still holds it."""
-        if not self.rows.get("sequences"):
+        if not self.tables().get("sequences", {}).get("rows"):
             with suppress(RunError):
                 clear(self.partial)
 

@@ -41,20 +41,21 @@ def test_wanted_tables_are_copied_and_the_others_are_not(run: Path, into: RunDir
     assert copied == {f"shards/{part}.json", f"sequences/{part}.parquet", f"tokens/{part}.parquet"} == set(into.files)
     assert all((into.partial / name).read_bytes() == (run / name).read_bytes() for name in copied)
     rows = {table: pq.read_metadata(run / table / f"{part}.parquet").num_rows for table in ("sequences", "tokens")}
-    assert into.rows == rows and into.parts == {"sequences": 1, "tokens": 1}
+    assert {table: about["rows"] for table, about in into.tables().items()} == rows
+    assert [about["parts"] for about in into.tables().values()] == [1, 1]
     assert into.files[f"tokens/{part}.parquet"] == files_of(run)[f"tokens/{part}.parquet"]
 
 
 def test_changed_tables_are_compared_and_written_by_whoever_changes_them(run: Path, into: RunDirectory) -> None:
     take_over(run, into, lambda _table: True, lambda table: table == "sequences")
     part = run / "sequences" / "part-00000.parquet"
-    assert not (into.partial / "sequences").exists() and "sequences" not in into.rows
+    assert not (into.partial / "sequences").exists() and "sequences" not in into.tables()
     table = pq.read_table(part)
     changed = table.set_column(table.schema.get_field_index("text"), "text", pa.array(["x"] * len(table)))
     put_changed(into, "sequences", part, {"": changed})
     assert pq.read_table(into.partial / "sequences" / part.name)["text"].to_pylist() == ["x"] * len(table)
     (shard,), wrong = finished(into.partial, unfinished=False)
-    assert wrong == [] and shard.tables["sequences"].bytes == into.sizes["sequences"]
+    assert wrong == [] and shard.tables["sequences"].bytes == into.tables()["sequences"]["bytes"]
     assert (
         into.files[f"shards/{part.stem}.json"].bytes == (into.partial / "shards" / f"{part.stem}.json").stat().st_size
     )

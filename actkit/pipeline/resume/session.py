@@ -164,8 +164,7 @@ def _restore(run: Session, found: list[Manifest]) -> None:
         run.progress.add(manifest.progress, Progress())
         if manifest.given == run.asked:  # another budget that is asked for is taken as it is
             run.budget.tokens = min(run.budget.tokens, manifest.used)
-        for name, written in manifest.files(unfinished=False).items():
-            run.directory.count(name, written)
+        run.directory.files |= manifest.files(unfinished=False)
         name = f"{SHARDS}/{manifest.name}.json"
         path = run.directory.partial / name
         run.directory.files[name] = Written(path.stat().st_size, of_file(path))
