@@ -3,7 +3,6 @@
 from collections import Counter
 
 import numpy as np
-import plotly.graph_objects as go
 
 from actkit.plots.feature_rows import position_rows
 from actkit.plots.picked import d_sae_of, sae_shown, sequence_shown
@@ -150,7 +149,7 @@ def record(run: Source, pick: Pick) -> Drawn:
     shown = [value for _, _, values in parts for value in values if value is not None]
     # The first token's features can be far larger than all others: the scale ends where nearly all do.
     limit = float(np.quantile(shown, 0.95)) if shown else 1.0
-    made = _strips(parts, limit)
+    made = strip(parts, "activation", signed=False, top=limit, aligned=False)
     return Drawn(
         made,
         f"Record {text.row['record_id']}: the strongest feature of each token",
@@ -185,24 +184,6 @@ def last(run: Source, pick: Pick) -> Drawn:
         f"WHERE sequence_id = {sequence} AND position = {row['position']} AND sae = '{sql(sae)}'",
         opens="feature",
     )
-
-
-def _strips(parts: list[tuple[str, list[str], list[float | None]]], limit: float) -> go.Figure:
-    """Parts of a text, each below the one before."""
-    figures = [strip([part], "activation", signed=False, top=limit) for part in parts]
-    if len(figures) == 1:
-        return figures[0]
-    names, texts, values = [], [], []
-    for drawn in figures:
-        heat = drawn.data[0]
-        names += list(drawn.layout.yaxis.ticktext)
-        texts += list(heat.text)
-        values += list(heat.z)
-    made = figures[0]
-    made.data[0].update(z=values, text=texts, y=list(range(len(names))))
-    made.update_layout(height=90 + 26 * len(names))
-    made.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
-    return made
 
 
 PICTURES = (

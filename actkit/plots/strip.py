@@ -1,5 +1,6 @@
 """Draws sequences as figures for files: tokens in lines, coloured by a number each. The report draws its own in HTML."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +17,20 @@ MOST = 240
 
 
 def strip(
-    rows: Sequence[tuple[str, Sequence[str], Sequence[float | None]]], unit: str, signed: bool, top: float | None = None
+    rows: Sequence[tuple[str, Sequence[str], Sequence[float | None]]],
+    unit: str,
+    signed: bool,
+    top: float | None = None,
+    aligned: bool = True,
 ) -> go.Figure:
-    """Named rows of tokens with a number each, `A_LINE` tokens a line, the rows of one line under one another."""
-    most = min(max((len(tokens) for _, tokens, _ in rows), default=0), MOST)
+    """Named rows of tokens with a number each, `A_LINE` tokens a line.
+
+    The rows of one line are under one another, or else, not `aligned`, each row whole below the one before.
+    """
     names, texts, values = [], [], []
-    for first in range(0, most, A_LINE):
-        for name, tokens, numbers in rows:
+    for group in [rows] if aligned else [[row] for row in rows]:
+        most = min(max((len(tokens) for _, tokens, _ in group), default=0), MOST)
+        for first, (name, tokens, numbers) in itertools.product(range(0, most, A_LINE), group):
             part = tokens[first : first + A_LINE]
             if not part:
                 continue

@@ -10,7 +10,7 @@ from actkit.report.feature_views import one_feature
 from actkit.report.features_in_order import features_in_order, ordered_features
 from actkit.report.mapped_texts import MappedTexts, mapped_texts
 from actkit.report.projections import Projection, projections_of
-from actkit.report.run_blocks import ROWS, beginning, drawn_pictures
+from actkit.report.run_blocks import ROWS, beginning, drawn_pictures, run_index
 from actkit.report.text_views import Scale, scales_of, views_of
 from actkit.report.token_index import token_index
 from actkit.runs.by_sequence import sequence_of_record
@@ -62,16 +62,7 @@ class LiveRun:
         n = sum(about["rows"] for name, about in run.facts["tables"].items() if name == "sequences")
         if len(sequences) >= ROWS:
             missing.append(f"the first {ROWS:,} of {n:,} texts are listed; each has a page")
-        return {
-            "name": run.path.resolve().name,
-            "command": run.facts["command"],
-            "saes": [{"name": sae["name"], "d_sae": sae["d_sae"]} for sae in run.facts.get("saes", ())],
-            "scales": [[float(f"{largest:.4g}") for largest in scale.maxima.tolist()] for scale in self.scales],
-            "sequences": sequences,
-            "features": features,
-            "tokens": self._tokens(),
-            "missing": missing,
-        }
+        return run_index(run, self.scales, sequences, features, self._tokens(), missing)
 
     def sequence(self, number: int) -> dict[str, Any]:
         """One text. Raises RunError where there is none."""
@@ -108,6 +99,5 @@ class LiveRun:
         for scale in self.scales:
             index.start_sae()
             for feature, rows in features_in_order(self.run.path, scale.sae, len(scale.maxima)):
-                places = rows["sequence_id"].to_numpy(), rows["position"].to_numpy().astype("int64")
-                index.count(feature, index.rows(*places))
+                index.count(feature, index.rows(rows))
         return index.found()

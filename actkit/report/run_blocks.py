@@ -5,11 +5,10 @@ the densest first (of a ranking: those at either end), until the limit is reache
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 
 from actkit.plots.picture import Drawn, LackingError, Pick
@@ -87,16 +86,23 @@ def write_run(page: Page, budget: int, write: Write) -> None:
 
 def index_of(page: Page) -> dict[str, Any]:
     """Data of one run for the page's script."""
-    run = page.run
+    tokens = page.tokens.found() if page.tokens else []
+    return run_index(page.run, page.scales, page.sequences, page.features, tokens, missing(page))
+
+
+def run_index(
+    run: Run, scales: Sequence[Scale], sequences: list[Any], features: list[Any], tokens: list[Any], missing: list[str]
+) -> dict[str, Any]:
+    """Data of a run for a page's script, of what the page lists: see `Page`."""
     return {
         "name": run.path.resolve().name,
         "command": run.facts["command"],
         "saes": [{"name": sae["name"], "d_sae": sae["d_sae"]} for sae in run.facts.get("saes", ())],
-        "scales": [[round(float(largest), 4) for largest in scale.maxima] for scale in page.scales],
-        "sequences": page.sequences,
-        "features": page.features,
-        "tokens": page.tokens.found() if page.tokens else [],
-        "missing": missing(page),
+        "scales": [[float(f"{largest:.4g}") for largest in scale.maxima.tolist()] for scale in scales],
+        "sequences": sequences,
+        "features": features,
+        "tokens": tokens,
+        "missing": missing,
     }
 
 
@@ -201,12 +207,11 @@ def _windows(page: Page, sae: int, wanted: dict[int, dict[str, Any]], counted: b
     for feature, rows in features_in_order(run.path, scale.sae, len(scale.maxima)):
         if feature not in wanted and counted:
             continue
-        at = tokens.rows(rows["sequence_id"].to_numpy(), rows["position"].to_numpy().astype(np.int64))
+        at = tokens.rows(rows)
         if not counted:
             tokens.count(feature, at)
         if feature in wanted:
-            special = (at >= 0) & tokens.special[at] if len(tokens.special) else None
-            windows[feature] = windows_of(feature, rows, scale, wanted[feature], special)
+            windows[feature] = windows_of(feature, rows, scale, wanted[feature], tokens.is_special(at))
             wanted[feature] = {name: value for name, value in wanted[feature].items() if name not in PLACES}
     return windows
 

@@ -70,7 +70,11 @@ def text_html(view: Mapping[str, Any], levels: Sequence[int]) -> str:
 
 def tokens(pieces: Iterable[tuple[str, int]]) -> str:
     """Tokens one after another; each keeps its own direction of writing."""
-    return "".join(f'<bdi style="white-space:pre-wrap;{_ground(level)}">{text(piece)}</bdi>' for piece, level in pieces)
+    made = []
+    for piece, level in pieces:
+        ground = f"background:rgba(224,123,0,{0.08 + 0.72 * level / 255:.2f})" if level else ""
+        made.append(f'<bdi style="white-space:pre-wrap;{ground}">{text(piece)}</bdi>')
+    return "".join(made)
 
 
 def feature_html(name: str, page: Mapping[str, Any]) -> str:
@@ -87,7 +91,3 @@ def feature_html(name: str, page: Mapping[str, Any]) -> str:
         )
     shown = f"<table {TABLE}><tbody>{''.join(rows)}</tbody></table>"
     return f"<div><b>feature {page['id']}</b> of {text(name)}{table(('', ''), figures)}{shown}</div>"
-
-
-def _ground(level: int) -> str:
-    return f"background:rgba(224,123,0,{0.08 + 0.72 * level / 255:.2f})" if level else ""

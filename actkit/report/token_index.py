@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.runs.reader import Ints, left_out, parts, tokens_of
@@ -42,13 +43,19 @@ class TokenIndex:
     best: list[tuple[npt.NDArray[np.float64], Ints, Ints, Ints]] = field(default_factory=list, repr=False)
     """Of each SAE: F1, feature, hits and active tokens [n_texts, BEST]."""
 
-    def rows(self, sequence_ids: Ints, positions: Ints) -> Ints:
-        """Where positions stand among the numbered tokens; -1 where they do not."""
+    def rows(self, places: pa.Table) -> Ints:
+        """Where the sequences and positions of a table stand among the numbered tokens; -1 where they do not."""
+        sequence_ids, positions = places["sequence_id"].to_numpy(), places["position"].to_numpy().astype(np.int64)
         at = np.minimum(np.searchsorted(self.sequence_ids, sequence_ids), max(len(self.sequence_ids) - 1, 0))
         rows = self.begins[at] + positions
         there = (self.sequence_ids[at] == sequence_ids) & (rows < len(self.numbers))
         found: Ints = np.where(there, rows, -1)
         return found
+
+    def is_special(self, rows: Ints) -> npt.NDArray[np.bool_]:
+        """[n] which of `rows` are known to be of special tokens."""
+        known: npt.NDArray[np.bool_] = rows >= 0
+        return known & self.special[rows] if len(self.special) else np.zeros(len(rows), dtype=np.bool_)
 
     def start_sae(self) -> None:
         """Begin to count another SAE."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -26,8 +27,17 @@ def made_up(texts: list[str | None], special: list[int], n_texts: int = 2) -> To
 
 def test_places_are_rows_of_the_numbered_tokens() -> None:
     index = made_up(["t0"] * 6, [])
-    assert index.rows(np.array([0, 0, 4, 4, 2, 9]), np.array([0, 2, 3, 5, 0, 0])).tolist() == [0, 2, 3, 5, -1, -1]
-    assert index.rows(np.array([4]), np.array([6])).tolist() == [-1], "beyond those that are numbered"
+    assert index.rows(pa.table({"sequence_id": [0, 0, 4, 4, 2, 9], "position": [0, 2, 3, 5, 0, 0]})).tolist() == [
+        0,
+        2,
+        3,
+        5,
+        -1,
+        -1,
+    ]
+    assert index.rows(pa.table({"sequence_id": [4], "position": [6]})).tolist() == [-1], (
+        "beyond those that are numbered"
+    )
     empty = TokenIndex(
         [], np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.uint16), np.zeros(0, bool)
     )
@@ -71,7 +81,7 @@ def test_texts_of_a_run_are_the_commonest_ones(run: Path, monkeypatch: pytest.Mo
     index = token_index(run)
     assert index.texts == expected and index.counts.tolist() == [counts[text] for text in expected]
     tokens = pq.read_table(run / "tokens")
-    at = index.rows(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy().astype(np.int64))
+    at = index.rows(tokens)
     assert at.tolist() == list(range(len(tokens)))
     named = [None if number == NONE else index.texts[number] for number in index.numbers[at].tolist()]
     left = tokens["is_special"].to_numpy() | tokens["is_sink"].fill_null(False).to_numpy()
@@ -91,9 +101,7 @@ def test_hits_of_a_feature_are_counted_token_by_token(run: Path) -> None:
     row = max(stats, key=lambda row: row["n_active"] or 0)
     places = positions_of_feature(run, row["sae"], row["feature_id"])
     index.start_sae()
-    index.count(
-        row["feature_id"], index.rows(places["sequence_id"].to_numpy(), places["position"].to_numpy().astype(np.int64))
-    )
+    index.count(row["feature_id"], index.rows(places))
     active = set(zip(places["sequence_id"].to_pylist(), places["position"].to_pylist(), strict=True))
     hits = Counter(own["token"] for own in rows_of(run) if (own["sequence_id"], own["position"]) in active)
     found = {text: rows[0] for text, _, rows in index.found() if rows[0]}
