@@ -56,7 +56,7 @@ class HuggingFaceModel:
         calls = HookCalls(taps, tuple(input_ids.shape))
         with ExitStack() as hooks, torch.inference_mode():
             for name in taps:
-                hooks.enter_context(_hooked(*self.hooked[name], name, calls))
+                hooks.callback(_hook(*self.hooked[name], name, calls).remove)
             with fast_modules(self.module), fast_products(), calls.stopping():
                 self.module(**inputs)
         calls.check()
@@ -126,8 +126,7 @@ class HookCalls:
             )
 
 
-@contextmanager
-def _hooked(module: torch.nn.Module, site: Site, name: str, calls: HookCalls) -> Iterator[None]:
+def _hook(module: torch.nn.Module, site: Site, name: str, calls: HookCalls) -> Any:
     def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.serve(name, args[0] if args else kwargs["hidden_states"])
 
@@ -135,13 +134,8 @@ def _hooked(module: torch.nn.Module, site: Site, name: str, calls: HookCalls) ->
         calls.serve(name, output[0] if isinstance(output, (tuple, list)) else output)
 
     if site.side == "in":
-        handle = module.register_forward_pre_hook(before, with_kwargs=True)
-    else:
-        handle = module.register_forward_hook(after)
-    try:
-        yield
-    finally:
-        handle.remove()
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+    return module.register_forward_hook(after)
 
 
 TREE_MODELS = {

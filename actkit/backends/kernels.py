@@ -74,21 +74,13 @@ class _OneDnn(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _linear(x: Any, weight: Any, bias: Any = None) -> tuple[Any, Any, Any]:
-    return x, weight, bias
-
-
 def _matmul(x: Any, matrix: Any) -> tuple[Any, Any, Any]:
     return x, matrix.T if isinstance(matrix, torch.Tensor) and matrix.ndim == 2 else None, None
 
 
-def _addmm(bias: Any, x: Any, matrix: Any) -> tuple[Any, Any, Any]:
-    return x, matrix.T, bias
-
-
 _PRODUCTS: Mapping[Any, Callable[..., tuple[Any, Any, Any]]] = {
-    torch.nn.functional.linear: _linear,
-    torch.addmm: _addmm,
+    torch.nn.functional.linear: lambda x, weight, bias=None: (x, weight, bias),
+    torch.addmm: lambda bias, x, matrix: (x, matrix.T, bias),
     torch.matmul: _matmul,
     torch.mm: _matmul,
     torch.Tensor.matmul: _matmul,

@@ -123,7 +123,7 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
 
     has = transformer_lens.hook_names(description)
     for point in missing:
-        if transformer_lens.is_switched_off(point.name):
+        if point.name.endswith(transformer_lens.SWITCHED_OFF):
             raise ModelError(
                 f"{point} is computed by TransformerLens only where it is switched on, which actkit does not do",
                 "attn.hook_result is attn.hook_z, head by head, times the output projection; the others are copies of "

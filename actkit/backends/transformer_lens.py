@@ -27,11 +27,6 @@ OF_NO_TEXT = ("hook_cos", "hook_sin")
 """Ends of the names of hook points whose tensors are the same for all texts of a batch: rotary angles."""
 
 
-def is_switched_off(name: str) -> bool:
-    """Whether a hook point of a block is one that TransformerLens has to be told to compute."""
-    return name.endswith(SWITCHED_OFF)
-
-
 def alias_of(name: str) -> str:
     """The Hugging Face id for a TransformerLens alias such as `gpt2-small`; other names are returned as they are."""
     from transformer_lens.supported_models import MODEL_ALIASES
