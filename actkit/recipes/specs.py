@@ -1,6 +1,5 @@
 """Specs that commands have beside their own, and `spec_of`, which makes a spec of the options of `config.yaml`."""
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from types import NoneType, UnionType
@@ -9,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, g
 import numpy as np
 
 from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeDtype, SaeSpec, TokenSpec
-from actkit.errors import UsageError, in_short
+from actkit.errors import UsageError, did_you_mean, in_short
 from actkit.hooks import HookPoint, parse_hook_points
 
 LARGEST = 2**62
@@ -117,8 +116,7 @@ def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) ->
     known = set().union(*(names_of(kind) for kind in (own, *others)))
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            meant = did_you_mean(name, known, cutoff=0.6)
             raise UsageError(f"{own.command} has no option {name}", f"{meant}it has {', '.join(sorted(known))}")
 
 
@@ -177,5 +175,5 @@ def _value(value: Any, each: Any) -> Any:
     if "none" in each.metadata and value == each.metadata["none"]:
         return None
     if isinstance(each.default, tuple):
-        return (value,) if isinstance(value, str) else tuple(value)
+        return each.default if value is None else (value,) if isinstance(value, str) else tuple(value)
     return value

@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, cast, get_args
+from typing import Annotated, get_args
 
 from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import READ, argument, at_home, hidden, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.options.shared import Dense, Shared, spec_of_call
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.signals import ARGUMENTS
@@ -55,6 +55,7 @@ def capture(
 
     Example: [b]actkit capture chats.jsonl --model google/gemma-2-2b-it --positions response[/]
     """
+    call = locals()
     if shared.output is not None and shared.out is None and shared.file is None:
         # As the older script did: --output NAME writes NAME.pt and NAME.json; the run is beside them.
         shared = replace(shared, export=[*(shared.export or []), "pt"])
@@ -64,7 +65,9 @@ def capture(
             raise UsageError(
                 "--concept and --directions were both given", "actkit concept projects on its own directions"
             )
-        _capture_concept(shared, dense, sparse, concept, positions, path, prompt)
+        if path is not None or prompt:
+            raise UsageError("--concept and prompts were both given", "capture them one after the other")
+        _capture_concept(shared, dense, sparse, concept, positions)
         return
     if path is None and not prompt:
         raise UsageError(
@@ -74,7 +77,6 @@ def capture(
         raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
     with starting(shared.quiet):
         from actkit.recipes.capture import CaptureSpec, run_capture
-    prompt_field = context.prompt_field or field
     named = {
         "--field": field,
         "--prompt-field": context.prompt_field,
@@ -84,20 +86,8 @@ def capture(
     for option_name, name in named.items():
         if name is not None:
             _check_has_fields(path, f"{option_name} {name}")
-
-    spec = CaptureSpec(
-        tuple(prompt or ()),
-        path,
-        prompt_field,
-        response_field,
-        positions,
-        chat or system is not None,
-        system,
-        shared.token_spec(),
-        shared.read_spec(),
-        context.fields(),
-        directions,
-    )
+    names = {"path": path, "prompt_field": context.prompt_field or field}
+    spec = spec_of_call(CaptureSpec, call, **names, chat=chat or system is not None)
     with _naming_prompt(path):
         finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)
@@ -117,30 +107,15 @@ def _naming_prompt(path: str | None) -> Iterator[None]:
         raise
 
 
-def _capture_concept(
-    shared: Shared,
-    dense: Dense,
-    sparse: Sparse,
-    concept: str,
-    positions: str,
-    path: str | None,
-    prompt: list[str] | None,
-) -> None:
-    """Run `concept` without directions. Raises UsageError beside prompts, and for positions that pairs do not have."""
-    if path is not None or prompt:
-        raise UsageError("--concept and prompts were both given", "capture them one after the other")
+def _capture_concept(shared: Shared, dense: Dense, sparse: Sparse, concept: str, positions: str) -> None:
+    """Run `concept` without directions. Raises UsageError for positions that pairs do not have."""
+    call = locals()
     if positions not in get_args(ContrastPositions):
         raise UsageError(f"--positions {positions} does not fit --concept", f"{', '.join(get_args(ContrastPositions))}")
     with starting(shared.quiet):
         from actkit.recipes.concept import ConceptSpec, run_concept
 
-    spec = ConceptSpec(
-        concept,
-        positions=cast("ContrastPositions", positions),
-        tokens=shared.token_spec(),
-        read=shared.read_spec(),
-        directions=False,
-    )
+    spec = spec_of_call(ConceptSpec, call, what=concept, directions=False)
     hand_over(run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared)
 
 

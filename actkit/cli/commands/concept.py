@@ -2,9 +2,7 @@
 
 import json as json_text
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +11,7 @@ from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.options.shared import Dense, Shared, spec_of_call
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import starting
@@ -86,11 +84,15 @@ def concept(
 
     Example: [b]actkit concept --from runs/honesty --seed 1 -o runs/again[/]
     """
+    arguments = locals()
     if list_concepts:
         _list(shared.json)
         return
     if from_run is not None:
-        _again(from_run, changes_in(call), shared, steer)
+        with starting(shared.quiet):
+            from actkit.recipes.concept_again import choose_again
+
+        _told(make_from(choose_again, from_run, changes_in(call), shared), shared, steer)
         return
     check_whole("--steer", steer, shared)
     name = what or input_alias
@@ -103,27 +105,8 @@ def concept(
     with starting(shared.quiet):
         from actkit.recipes.concept import ConceptSpec, run_concept
 
-    spec = ConceptSpec(
-        name,
-        wording,
-        stems,
-        chat,
-        positions,
-        shared.token_spec(),
-        shared.read_spec(),
-        seed=seed,
-        prompt_field=context.prompt_field,
-        context=context.fields(),
-        directions=directions,
-    )
+    spec = spec_of_call(ConceptSpec, arguments, what=name, template=wording)
     _told(run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared, steer)
-
-
-def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool) -> None:
-    with starting(shared.quiet):
-        from actkit.recipes.concept_again import choose_again
-
-    _told(make_from(choose_again, source, changes, shared), shared, steer)
 
 
 def _told(finished: "Finished", shared: Shared, steer: bool) -> None:

@@ -7,7 +7,7 @@ from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.groups import READ, argument, option, with_option_groups
 from actkit.cli.options.run import Chat, InputAlias
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.options.shared import Dense, Shared, spec_of_call
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import PairPositions
@@ -40,23 +40,14 @@ def dpo(
 
     Example: [b]zstd -dc pairs.jsonl.zst | actkit dpo - --max-samples 500[/]
     """
-    path = pairs or input_alias
+    call, path = locals(), pairs or input_alias
     if path is None:
         here = "actkit dpo --config config.yaml, " if Path("config.yaml").is_file() else ""
         raise UsageError("no PAIRS given", f"{here}actkit dpo pairs.jsonl, or - for standard input")
     with starting(shared.quiet):
         from actkit.recipes.dpo import DpoSpec, run_dpo
 
-    spec = DpoSpec(
-        path,
-        positions,
-        answers.input_format,
-        chat,
-        shared.token_spec(),
-        shared.read_spec(),
-        context.prompt_field,
-        answers.fields(),
-        context.fields(),
-    )
+    answers.check()
+    spec = spec_of_call(DpoSpec, call, path=path)
     finished = run_command(run_dpo, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     hand_over(finished, shared)

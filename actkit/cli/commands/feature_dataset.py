@@ -5,7 +5,7 @@ from typing import Annotated
 from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import READ, SAE, argument, at_home, hidden, option, with_option_groups
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Shared
+from actkit.cli.options.shared import Shared, spec_of_call
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import UsageError
@@ -48,24 +48,13 @@ def feature_dataset(
 
     Example: [b]actkit feature-dataset Salesforce/wikitext:wikitext-2-raw-v1 --max-samples 1000[/]
     """
-    where = dataset or input_alias
+    call, where = locals(), dataset or input_alias
     if where is None:
         raise UsageError("no DATASET given", "actkit feature-dataset stories/, or - for standard input")
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
     with starting(shared.quiet):
         from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 
-    spec = FeatureDatasetSpec(
-        where,
-        text_field,
-        by_line,
-        context_size,
-        top_k or None,
-        activation_threshold,
-        shared.token_spec(),
-        shared.read_spec(),
-        context.fields(),
-    )
-
+    spec = spec_of_call(FeatureDatasetSpec, call, dataset=where, top_k=top_k or None)
     finished = run_command(run_feature_dataset, spec, sparse.sparse_spec(shared, spec.command), shared)
     hand_over(finished, shared)

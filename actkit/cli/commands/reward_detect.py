@@ -1,8 +1,6 @@
 """`actkit reward-detect`."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +10,7 @@ from actkit.cli.options.from_run import FromRun, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, SAE, argument, hidden, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Shared
+from actkit.cli.options.shared import Shared, spec_of_call
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import say, starting
@@ -115,13 +113,15 @@ def reward_detect(
 
     Example: [b]actkit reward-detect --from runs/feedback --q 0.1 --held-out 0.5 -o runs/again[/]
     """
+    given = locals()
+    arguments = given | {new: given[old] for old, new in RENAMED.items() if given[old] is not None}
     _say_renamed(call, shared.quiet)
-    listed = listed if top_k is None else top_k
-    strength_threshold = strength_threshold if activation_threshold is None else activation_threshold
     if from_run is not None:
-        changes = changes_in(call)
-        renamed = {new: changes.pop(old) for old, new in RENAMED.items() if old in changes}
-        _again(from_run, changes | renamed, shared, steer)
+        with starting(shared.quiet):
+            from actkit.recipes.reward_again import rank_again
+
+        changes = {RENAMED.get(name, name): value for name, value in changes_in(call).items()}
+        _told(make_from(rank_again, from_run, changes, shared), shared, steer)
         return
     check_whole("--steer", steer, shared)
     path = data or input_alias
@@ -129,47 +129,13 @@ def reward_detect(
         what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
         raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
     sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
-    from actkit.analysis.feature_tests.feature_scores import ScoreSettings
-
     with starting(shared.quiet):
-        from actkit.recipes.labels import FeedbackFields, check_labels
+        from actkit.recipes.labels import check_labels
         from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 
-    fields = FeedbackFields(
-        text_field,
-        label_field,
-        context.prompt_field,
-        group_field,
-        score_field,
-        tuple(positive or ()),
-        tuple(negative or ()),
-        tuple(positive_column or ()),
-        tuple(negative_column or ()),
-    )
-    check_labels(fields)
-    settings = ScoreSettings(
-        held_out,
-        draws,
-        null_draws,
-        q=q,
-        activation_threshold=strength_threshold,
-        correlation_threshold=correlation_threshold,
-        seed=seed,
-    )
-    spec = RewardDetectSpec(
-        path,
-        fields,
-        chat,
-        pool,
-        settings,
-        listed,
-        shared.token_spec(),
-        shared.read_spec(),
-        answers.input_format,
-        answers.fields(),
-        context.fields(),
-    )
-
+    spec = spec_of_call(RewardDetectSpec, arguments, path=path)
+    check_labels(spec.fields)
+    answers.check()
     _told(run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared), shared, steer)
 
 
@@ -178,13 +144,6 @@ def _say_renamed(call: typer.Context, quiet: bool) -> None:
         if call.params.get(old) is not None and not quiet:
             was, now = f"--{old.replace('_', '-')}", f"--{new.replace('_', '-')}"
             say("note", f"{was} is called {now} here: in the other commands it is about each token's features")
-
-
-def _again(source: Path, changes: Mapping[str, Any], shared: Shared, steer: bool) -> None:
-    with starting(shared.quiet):
-        from actkit.recipes.reward_again import rank_again
-
-    _told(make_from(rank_again, source, changes, shared), shared, steer)
 
 
 def _told(finished: "Finished", shared: Shared, steer: bool) -> None:

@@ -9,7 +9,7 @@ from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import OUTPUT, READ, SAE, argument, option, with_option_groups
 from actkit.cli.options.run import InputAlias
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Shared
+from actkit.cli.options.shared import Shared, spec_of_call
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
@@ -58,7 +58,7 @@ def sae_extract(
 
     Example: [b]actkit sae-extract results.json --preset gemma-2-9b-it --merge-into merged.json[/]
     """
-    path = samples or input_alias
+    call, path = locals(), samples or input_alias
     if path is None:
         raise UsageError("no INPUT given", "actkit sae-extract answers.jsonl, or - for standard input")
     with starting(shared.quiet):
@@ -71,18 +71,7 @@ def sae_extract(
         _document(path, merge_into, texts)  # whatever is wrong with it is said now
         if not shared.plan:
             _writable(merge_into)
-    spec = SaeExtractSpec(
-        path,
-        context.prompt_field,
-        response_field,
-        save_all_tokens,
-        top_k or None,
-        chat,
-        shared.token_spec(),
-        shared.read_spec(),
-        context.fields(),
-    )
-
+    spec = spec_of_call(SaeExtractSpec, call, path=path)
     finished = run_command(run_sae_extract, spec, sparse.sparse_spec(shared, spec.command), shared)
     if merge_into is not None:
         from actkit.export.merged_json import merge_into as join_document

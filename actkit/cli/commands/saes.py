@@ -33,7 +33,8 @@ def saes(
     words = " ".join(query or ()).lower().split()
     found = []
     for release in listed():
-        matching = [sae_id for sae_id in release.sae_ids if _has(f"{release.name} {release.model} {sae_id}", words)]
+        names = {sae_id: f"{release.name} {release.model} {sae_id}".lower() for sae_id in release.sae_ids}
+        matching = [sae_id for sae_id, name in names.items() if all(word in name for word in words)]
         if matching:
             found.append((release, matching))
     if not found:
@@ -63,10 +64,6 @@ def _near(words: list[str], every: Iterable[Release]) -> str:
     near = [piece for word in words for piece in get_close_matches(word, pieces, n=2, cutoff=0.7)]
     found = list(dict.fromkeys(name for piece in near for name in pieces[piece]))[:MOST_NEAR]
     return f"did you mean {', '.join(found)}? actkit saes lists all" if found else "actkit saes lists all"
-
-
-def _has(text: str, words: list[str]) -> bool:
-    return all(word in text.lower() for word in words)
 
 
 def listed() -> Iterator[Release]:

@@ -63,7 +63,9 @@ def show(
     elif feature is not None:
         _show_feature(run, feature, screen, json)
     elif sequence is not None:
-        _show_strips([strip_of_run(run, sequence)], screen, json)
+        from actkit.report.token_strips import strip_of
+
+        _show_strips([strip_of(run, sequence)], screen, json)
     else:
         _show_whole(run, rows, sequences, screen, json)
 
@@ -110,13 +112,6 @@ def _show_verdict(run: Path, facts: Mapping[str, Any], screen: Console) -> None:
         show_effects(run, facts, screen)
     for text in facts.get("warnings", ()):
         say("warning", text, screen=screen)
-
-
-def strip_of_run(run: Path, sequence: int) -> "Strip":
-    """One sequence of a run."""
-    from actkit.report.token_strips import strip_of
-
-    return strip_of(run, sequence)
 
 
 def _show_strips(strips: Sequence["Strip"], screen: Console, json: bool) -> None:
@@ -179,13 +174,10 @@ def _show_feature(run: Path, feature: int, screen: Console, json: bool) -> None:
 def _context(context: Mapping[str, Any], scale: float) -> Text:
     """A context in a line, its strongest token bold."""
     from actkit.plots.style import visible
+    from actkit.report.feature_views import pieces_of
 
     line = Text(f"  {context['levels'][context['at']] / 255 * scale:>8.3g}  ")
-    begin = 0
-    units = context["text"].encode("utf-16-le", "surrogatepass")
-    for number, width in enumerate(context["sizes"]):
-        piece = units[begin : begin + 2 * width].decode("utf-16-le", "replace")
-        begin += 2 * width
+    for number, piece in enumerate(pieces_of(context)):
         style = "bold yellow" if number == context["at"] else "yellow" if context["levels"][number] else ""
         line.append(visible(piece), style=style)
     return line

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from actkit.cli.options.from_run import Follow
 from actkit.cli.options.groups import READ, argument, at_home, option, with_option_groups
-from actkit.cli.options.shared import Shared
+from actkit.cli.options.shared import Shared, spec_of_call
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import SteerPositions
@@ -66,31 +66,14 @@ def steer(
 
     Example: [b]actkit steer runs/feedback --features top:10 --do zero --each[/]
     """
+    call = locals()
     from actkit.cli.screen.directions import show_effects
 
     with starting(follow.quiet):
         from actkit.recipes.steering.run import run_steer
         from actkit.recipes.steering.spec import SteerSpec
 
-    spec = SteerSpec(
-        run,
-        answers,
-        do,
-        tuple(method or SteerSpec.method),
-        layers,
-        strengths,
-        every_layer,
-        features,
-        sae_name,
-        each,
-        words,
-        random,
-        positions,
-        answer_tokens,
-        budget,
-        show,
-        seed,
-    )
+    spec = spec_of_call(SteerSpec, call)
     shared = follow.shared()
     finished = run_command(run_steer, spec, follow.spec(spec.command), shared)
     if not shared.quiet and finished.task is None:

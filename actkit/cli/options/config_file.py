@@ -55,53 +55,33 @@ MOST = 1 << 20
 MOST_NODES = 10_000
 """Values of one, an alias as often as it stands for them."""
 MOST_NAMED = 20
+
+
+def _section(ignored: str = "", **keys: str) -> dict[str, str | None]:
+    """A section: option → the keys that stand for it, and keys that change nothing here."""
+    meant = {key: option for option, each in keys.items() for key in each.split()}
+    return {**meant, **dict.fromkeys(ignored.split())}
+
+
 SECTIONS: Mapping[str, Mapping[str, str | None]] = {
-    "model": {
-        "model_name": "model",
-        "name": "model",
-        "layer": "target_layer",
-        "device": "device",
-        "dtype": "dtype",
-        "revision": "revision",
-    },
-    "sae": {"release": "sae_release", "sae_release": "sae_release", "id": "sae_id", "sae_id": "sae_id"},
-    "dataset": {
-        "path": "input_alias",
-        "dataset_path": "input_alias",
-        "split": "split",
-        "max_samples": "max_samples",
-        "max_examples": "max_samples",
-    },
-    "output": {
-        "path": "output",
-        "output_path": "output",
-        "output_file": "output",
-        "file": "output",
-        "file_path": "output",
-        "filename": "output",
-        "dir": "output",
-        "output_dir": "output",
-        "compression": None,
-        "compression_opts": None,
-        "compression_level": None,
-        "save_interval": None,
-        "save_every": None,
-    },
-    "processing": {
-        "batch_size": None,
-        "max_length": "max_length",
-        "max_seq_length": "max_length",
-        "max_sequence_length": "max_length",
-        "max_samples": "max_samples",
-        "save_interval": None,
-        "save_every": None,
-    },
-    "logging": {"level": "log_level", "log_level": "log_level", "file": None, "log_file": None},
-    "detector": {
-        "activation_threshold": "strength_threshold",
-        "correlation_threshold": "correlation_threshold",
-        "top_k": "listed",
-    },
+    "model": _section(
+        model="model_name name", target_layer="layer", device="device", dtype="dtype", revision="revision"
+    ),
+    "sae": _section(sae_release="release sae_release", sae_id="id sae_id"),
+    "dataset": _section(input_alias="path dataset_path", split="split", max_samples="max_samples max_examples"),
+    "output": _section(
+        "compression compression_opts compression_level save_interval save_every",
+        output="path output_path output_file file file_path filename dir output_dir",
+    ),
+    "processing": _section(
+        "batch_size save_interval save_every",
+        max_length="max_length max_seq_length max_sequence_length",
+        max_samples="max_samples",
+    ),
+    "logging": _section("file log_file", log_level="level log_level"),
+    "detector": _section(
+        strength_threshold="activation_threshold", correlation_threshold="correlation_threshold", listed="top_k"
+    ),
 }
 """Sections of the older scripts' YAML: key → option; None is accepted and changes nothing here."""
 

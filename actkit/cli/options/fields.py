@@ -1,12 +1,9 @@
 """The options that say which fields of a record hold a conversation: one group for prompts, one for pairs besides."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from actkit.cli.options.groups import READ, option
-
-if TYPE_CHECKING:
-    from actkit.recipes.conversations.fields import ContextFields, PairFields
 
 Which = Literal["best-worst", "adjacent", "all"]
 
@@ -30,12 +27,6 @@ class ContextOptions:
     ignore_field: Annotated[
         list[str] | None, option(READ, "A field that carries context and is left out on purpose; may be repeated.")
     ] = None
-
-    def fields(self) -> "ContextFields":
-        """The fields beside the prompt's."""
-        from actkit.recipes.conversations.fields import ContextFields
-
-        return ContextFields(self.system_field, self.history_field, tuple(self.ignore_field or ()))
 
 
 @dataclass(frozen=True)
@@ -61,10 +52,9 @@ class AnswerOptions:
         Which, option(READ, "Of more than two ranked answers: the best with the worst, or more pairs.", "--pairs")
     ] = "best-worst"
 
-    def fields(self) -> "PairFields":
-        """The answers' fields. Raises UsageError for an unknown shape, and values of no field."""
+    def check(self) -> None:
+        """Raise UsageError for an unknown shape, and values of no field."""
         from actkit.errors import UsageError
-        from actkit.recipes.conversations.fields import PairFields
         from actkit.recipes.conversations.pairs import check_form
 
         check_form(self.input_format)
@@ -72,10 +62,3 @@ class AnswerOptions:
             raise UsageError(
                 "--first-is-better without --preference-field", "--preference-field names the field that has the value"
             )
-        return PairFields(
-            self.chosen_field,
-            self.rejected_field,
-            self.preference_field,
-            tuple(self.first_is_better or ()),
-            self.make_pairs,
-        )

@@ -1,16 +1,15 @@
 """Options of commands that go on from a finished run: `--from RUN`, and those of `actkit steer`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from actkit.cli.options import model as of_model
-from actkit.cli.options import run as of_run
-from actkit.cli.options.groups import MODEL, READ, at_home, hidden, option
-from actkit.cli.options.shared import Shared
-from actkit.config import BatchSpec, ModelSpec
+from actkit.cli.options.groups import MODEL, READ, at_home, option
+from actkit.cli.options.shared import Around, Shared
+from actkit.config import ModelSpec
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,39 +58,20 @@ def changes_in(context: typer.Context) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Follow:
+class Follow(Around):
     """Options of such a command; how the model is loaded otherwise is the run's affair."""
 
     model: Annotated[
         str | None, option(MODEL, "Where the run's model is, if not where it was.", "-m", callback=at_home)
     ] = None
     device: of_model.Device = ModelSpec.device
-    batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens
-    out: of_run.Out = None
-    overwrite: of_run.Overwrite = False
-    resume: of_run.Resume = False
-    shard: of_run.Share = None
-    engine: of_run.EngineName = None
-    workers: of_run.WorkerCount = None
-    plan: of_run.PlanOnly = False
-    verify: of_run.Verify = 0
-    profile: of_run.Profile = False
-    config: of_run.ConfigFile = None
-    export: of_run.ExportTo = None
-    quiet: of_run.Quiet = False
-    json: of_run.Json = False
-    output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
-    shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
-    shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
 
     def shared(self) -> Shared:
         """The same as the options of any run, for what is done around one."""
-        values = {name: value for name, value in vars(self).items() if name != "model"}
-        return replace(Shared(**values), model=self.model or Shared.model)
+        return Shared(**vars(self) | {"model": self.model or Shared.model})
 
     def spec(self, command: str) -> "FollowSpec":
         """Where the run goes, and where the model is."""
-        from actkit.recipes.specs import FollowSpec
+        from actkit.recipes.specs import FollowSpec, spec_of
 
-        shared = self.shared()
-        return FollowSpec(shared.output_spec(command), self.model, self.device, shared.batch_spec())
+        return spec_of(FollowSpec, vars(self), output=self.shared().output_spec(command))

@@ -84,18 +84,14 @@ def load_preset(context: typer.Context, name: str | None) -> str | None:
     """
     if name is None:
         return None
-    known = {parameter.name for parameter in context.command.params if not _decides(parameter)}
+    # Of some commands it depends on the input whether the chat template is used.
+    known = {each.name for each in context.command.params if each.name != "chat" or each.default is not None}
     so_far = dict(context.default_map or {})
     left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen() | set(so_far))
     values = {key: value for key, value in preset(name).items() if key in known and key not in left_out}
     context.meta[META] = values
     context.default_map = {**values, **so_far}
     return name
-
-
-def _decides(parameter: Any) -> bool:
-    """Whether the command decides for itself about the chat template: by whether there is one, and what it reads."""
-    return parameter.name == "chat" and parameter.default is None
 
 
 def beneath(context: typer.Context, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,25 +54,21 @@ class Sparse:
 
     def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":
         """The model, its SAEs, and where their features go."""
-        from actkit.recipes.specs import SparseSpec
+        from actkit.recipes.specs import SparseSpec, spec_of
 
-        output = shared.output_spec(command)
-        return SparseSpec(
-            shared.model_spec(), self.sae_specs(shared.model), output, shared.batch_spec(), self.sae_dtype
-        )
+        model, saes, output = shared.model_spec(), self.sae_specs(shared.model), shared.output_spec(command)
+        return spec_of(SparseSpec, vars(shared) | vars(self), model=model, saes=saes, output=output)
 
     def dense_spec(self, shared: Shared, dense: Dense, command: str) -> "DenseSpec":
         """The model, its activations, SAEs beside them if any, and where they go."""
-        from actkit.recipes.specs import DenseSpec
+        from actkit.recipes.specs import DenseSpec, spec_of
 
         saes = self.wanted(shared.model)
         if dense.top_k != DenseSpec.top_k and not saes and not shared.quiet:
             beside = "which --sae-release, --sae or --layer names"
             say("warning", f"--top-k {dense.top_k} does nothing without an SAE, {beside}")
-        output, names = shared.output_spec(command, dense.store_dtype), tuple(dense.hook_point or DenseSpec.hook_points)
-        top_k = dense.top_k or None
-        batch = shared.batch_spec()
-        return DenseSpec(shared.model_spec(), output, dense.layers, names, batch, saes, top_k, self.sae_dtype)
+        model, output = shared.model_spec(), shared.output_spec(command, dense.store_dtype)
+        return spec_of(DenseSpec, vars(shared) | vars(dense) | vars(self), model=model, saes=saes, output=output)
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""

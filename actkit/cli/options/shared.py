@@ -3,16 +3,17 @@
 Flags and help of what every command takes are in `model` and `run`, defaults here and in `config`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from actkit.bundled import NAME
 from actkit.cli.options import model as of_model
 from actkit.cli.options import run as of_run
 from actkit.cli.options.engine import task_of_text
 from actkit.cli.options.groups import OUTPUT, READ, SAE, hidden, option
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype, TokenSpec
+from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype
 from actkit.errors import UsageError
 from actkit.runs.paths import URL, named_after, task_of
 
@@ -36,9 +37,43 @@ def format_of_file(path: Path) -> str:
     return SUFFIXES[path.suffix]
 
 
+Made = TypeVar("Made")
+
+
+def spec_of_call(kind: type[Made], call: Mapping[str, Any], **given: Any) -> Made:
+    """A spec of what a command was called with: `call` holds its arguments, groups and own ones; `given` are fields."""
+    from actkit.recipes.specs import spec_of
+
+    groups = [vars(value) for value in call.values() if is_dataclass(value)]
+    return spec_of(kind, dict(call, **{name: value for group in groups for name, value in group.items()}), **given)
+
+
 @dataclass(frozen=True)
-class Shared:
-    """Options of every command that runs a model."""
+class Around:
+    """Options of every command that makes a run: where it is computed, where it goes, and what else is done."""
+
+    batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens
+    out: of_run.Out = None
+    overwrite: of_run.Overwrite = False
+    resume: of_run.Resume = False
+    shard: of_run.Share = None
+    engine: of_run.EngineName = None
+    workers: of_run.WorkerCount = None
+    plan: of_run.PlanOnly = False
+    verify: of_run.Verify = 0
+    profile: of_run.Profile = False
+    config: of_run.ConfigFile = None
+    export: of_run.ExportTo = None
+    quiet: of_run.Quiet = False
+    json: of_run.Json = False
+    output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
+    shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
+    shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
+
+
+@dataclass(frozen=True)
+class Shared(Around):
+    """Options of every command that reads records and runs a model."""
 
     model: of_model.ModelName = ModelSpec.name
     revision: of_model.Revision = None
@@ -56,28 +91,11 @@ class Shared:
     bos: of_run.LeadingBos = "auto"
     date: of_run.Date = None
     on_bad_record: of_run.BadRecords = "skip"
-    batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens
-    out: of_run.Out = None
-    overwrite: of_run.Overwrite = False
-    resume: of_run.Resume = False
-    shard: of_run.Share = None
-    engine: of_run.EngineName = None
-    workers: of_run.WorkerCount = None
-    plan: of_run.PlanOnly = False
-    verify: of_run.Verify = 0
-    profile: of_run.Profile = False
-    config: of_run.ConfigFile = None
     preset: of_model.Preset = None
-    export: of_run.ExportTo = None
     report: of_run.ReportToo = False
-    quiet: of_run.Quiet = False
-    json: of_run.Json = False
-    output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
     use_hooks: Annotated[bool, hidden("--use-hooks")] = False
     verbose: Annotated[bool, hidden("--verbose")] = False
     log_level: Annotated[str | None, hidden("--log-level")] = None
-    shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
-    shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
 
     def model_spec(self) -> ModelSpec:
         """The model, and how it is loaded. Raises UsageError for a revision of what has none."""
@@ -87,18 +105,6 @@ class Shared:
         from actkit.recipes.specs import spec_of
 
         return spec_of(ModelSpec, vars(self))
-
-    def batch_spec(self) -> BatchSpec:
-        """How much is computed at once."""
-        return BatchSpec(self.batch_tokens, self.shard_sequences, self.shard_mb)
-
-    def token_spec(self) -> TokenSpec:
-        """How text becomes tokens."""
-        return TokenSpec(self.max_length, self.bos, self.date)
-
-    def read_spec(self) -> ReadSpec:
-        """How the input is read where it does not say so itself."""
-        return ReadSpec(self.split, self.columns)
 
     @property
     def file(self) -> Path | None:
@@ -113,6 +119,8 @@ class Shared:
 
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes. Raises UsageError for a `--shard` that is none, or of a run that has no name."""
+        from actkit.recipes.specs import spec_of
+
         task = task_of_text(self.shard, self.workers)
         out = self.directory or named_after(command)
         if task is not None and self.directory is None:
@@ -122,17 +130,10 @@ class Shared:
                 f"--shard with --out {out}: tasks meet in a folder that all of them see",
                 f"give -o such a folder, then: actkit merge FOLDER, and actkit push FOLDER {out}",
             )
-        return OutputSpec(
-            task_of(out, task.number, task.of) if task is not None and not self.plan else out,
-            self.overwrite,
-            store_dtype,
-            self.on_bad_record,
-            self.max_samples,
-            self.resume,
-            self.plan,
-            verify=self.verify,
-            task=task,
-        )
+        if task is not None and not self.plan:
+            out = task_of(out, task.number, task.of)
+        asked = {"overwrite": self.overwrite, "resume": self.resume, "plan_only": self.plan}
+        return spec_of(OutputSpec, vars(self), out=out, store_dtype=store_dtype, task=task, **asked)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from actkit.cli.options.from_run import NOT_FROM, Follow, changes_in
 from actkit.cli.options.groups import among, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.help_lines import table, typed, wrapped
 from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import SUFFIXES, Dense, Shared, format_of_file
+from actkit.cli.options.shared import SUFFIXES, Dense, Shared, format_of_file, spec_of_call
 from actkit.config import SaeSpec
 from actkit.errors import UsageError
+from actkit.recipes.conversations.fields import PairFields
+from actkit.recipes.dpo import DpoSpec
 from actkit.remote.path import RemotePath
 from actkit.runs.paths import partial_of
 
@@ -142,12 +144,13 @@ def test_specs_are_what_was_asked(tmp_path: Path) -> None:
     )
     output = shared.output_spec("dpo", "float16")
     assert (output.out, output.store_dtype, output.max_records, output.verify) == (tmp_path / "x", "float16", 4, 2)
-    assert (shared.model_spec().name, shared.batch_spec().batch_tokens, shared.token_spec().max_length) == (
-        "org/x",
-        7,
-        9,
-    )
-    assert shared.read_spec().column_names() == ["a", "b"]
+    call = {"shared": shared, "context": ContextOptions(system_field="s", ignore_field=["a"]), "chat": True}
+    answers = AnswerOptions(chosen_field="c", preference_field="p", first_is_better=["1"], make_pairs="all")
+    spec = spec_of_call(DpoSpec, {**call, "answers": answers}, path="x")
+    assert (shared.model_spec().name, spec.tokens.max_length, spec.read.column_names()) == ("org/x", 9, ["a", "b"])
+    assert (spec.context.system_field, spec.context.ignore_field, spec.chat) == ("s", ("a",), True)
+    assert spec.answers == PairFields("c", None, "p", ("1",), "all")
+    assert spec_of_call(DpoSpec, {"answers": AnswerOptions()}, path="x") == DpoSpec("x")
     assert Shared().output_spec("dpo").out.parent == Path("runs") and "dpo-" in str(Shared().output_spec("dpo").out)
 
 
@@ -178,19 +181,11 @@ def test_a_revision_is_of_the_hub(model: str) -> None:
     assert error.value.hint == "only a Hugging Face id has revisions"
 
 
-def test_fields_of_a_record() -> None:
-    assert ContextOptions(system_field="s", ignore_field=["a", "b"]).fields().ignore_field == ("a", "b")
-    found = AnswerOptions(chosen_field="c", preference_field="p", first_is_better=["1"], make_pairs="all").fields()
-    assert (found.chosen_field, found.preference_field, found.first_is_better, found.make_pairs) == (
-        "c",
-        "p",
-        ("1",),
-        "all",
-    )
+def test_fields_of_answers_fit_together() -> None:
     with pytest.raises(UsageError, match="first_is_better without preference_field"):
-        AnswerOptions(first_is_better=["1"]).fields()
+        AnswerOptions(first_is_better=["1"]).check()
     with pytest.raises(UsageError):
-        AnswerOptions(input_format="nothing").fields()
+        AnswerOptions(input_format="nothing").check()
 
 
 def test_saes_that_are_meant(capsys: pytest.CaptureFixture[str]) -> None:
