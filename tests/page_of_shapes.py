@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from actkit.recipes.conversations.choices import STEMS
 from actkit.recipes.conversations.messages import CALLERS, ROLES, UNREAD
 from actkit.recipes.conversations.names import (
     BEGUN,
@@ -130,13 +131,17 @@ def _context() -> Iterator[str]:
             ("an answer's beginning", _names(BEGUN)),
             ("for the chat template", f"{_names(TOOLS)}, `{TEMPLATE_OPTIONS}`"),
             ("never read", _names(UNREADABLE)),
-            ("what a question lets choose among, not read either", _names(CHOICES)),
+            ("what a question lets choose among, not read either", f"{_names(CHOICES)}; {_a_field_each()}"),
         ),
     )
     yield from _paragraph(
         "A field of these that holds something is used, or repeats what was used, or the record is rejected with",
         "its name: `--ignore-field NAME` says that leaving it out is meant.",
     )
+
+
+def _a_field_each() -> str:
+    return f"or a field each, such as {_names((*(f'{stem}1' for stem in STEMS), 'A'))}"
 
 
 def _messages() -> Iterator[str]:

@@ -321,6 +321,23 @@ QUESTIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "arc": ({"choices": {"text": CHOICES, "label": ["1", "2"]}, "answerKey": "2"}, "Q\n1. the moon\n2. the sun", "2"),
     "medqa": ({"options": dict(zip("AB", CHOICES, strict=True)), "answer": "the sun"}, f"Q{LETTERED}", "the sun"),
+    "mmlu as CSV": ({"A": CHOICES[0], "B": CHOICES[1], "C": "me", "answer": "B"}, f"Q{LETTERED}\nC. me", "B"),
+    "copa": (
+        {"premise": "The sea.", "choice1": CHOICES[0], "choice2": CHOICES[1], "label": 1},
+        f"The sea.\nQ{LETTERED}",
+        None,
+    ),
+    "siqa": (
+        {"context": "The sea.", "answerA": CHOICES[0], "answerB": CHOICES[1], "label": "1"},
+        f"The sea.\nQ{LETTERED}",
+        None,
+    ),
+    "sciq": (
+        {"support": "", "distractor1": "the sun", "distractor2": "the tide", "correct_answer": "the moon"},
+        "Q\nA. the moon\nB. the sun\nC. the tide",
+        "the moon",
+    ),
+    "hellaswag": ({"ctx": "Q", "endings": CHOICES, "label": "1"}, f"Q{LETTERED}", None),
     "triviaqa": (
         {
             "entity_pages": {"wiki_context": []},
@@ -348,7 +365,8 @@ def test_a_question_in_several_fields_gets_the_line_that_joins_them(
     """Nothing was proposed that keeps a passage or choices."""
     monkeypatch.chdir(tmp_path)
     fields, prompt, response = QUESTIONS[kind]
-    rows = [{"question": asked, **fields} for asked in ASKED]
+    own = {name: value for name, value in fields.items() if value != "Q"}
+    rows = [{"question" if len(own) == len(fields) else "ctx": asked, **own} for asked in ASKED]
     name = f"its rows.{ending}"
     if ending == "jsonl":
         Path(name).write_text(jsonl(rows), encoding="utf-8")
@@ -359,7 +377,8 @@ def test_a_question_in_several_fields_gets_the_line_that_joins_them(
     assert found.joined is not None
     subprocess.run(found.joined, shell=True, check=True, timeout=120)
     made = [json.loads(line) for line in Path(MADE).read_text("utf-8").splitlines()]
-    assert made == [{"prompt": prompt.replace("Q", asked), "response": response} for asked in ASKED]
+    assert [row["prompt"] for row in made] == [prompt.replace("Q", asked) for asked in ASKED]
+    assert [row.get("response") for row in made] == [response] * len(ASKED)
     again = next(reading for reading in look(MADE).readings if reading.command == "capture")
     assert again.kept == again.read == len(ASKED)
 

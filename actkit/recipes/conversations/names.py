@@ -41,7 +41,7 @@ UNREADABLE = (
     *("images", "image", "image_url", "image_path", "videos", "video", "audios", "audio"),
 )
 """Context that is never read."""
-CHOICES = ("choices", "options", "answer_choices")
+CHOICES = ("choices", "options", "answer_choices", "endings")
 """Fields of a multiple-choice question's options: lists of texts, as much a part of it as the question (MMLU, ARC)."""
 LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 """Fields that hold lists or objects; in a table of text, JSON of them."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import RecordError
+from actkit.recipes.conversations.choices import choices_of, fields_of_choices
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import Message, text_or_messages
@@ -21,11 +22,12 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
     """Raise RecordError for context that was not read and that none of the conversations repeats."""
     said = [str(message["content"]) for conversation in conversations for message in conversation]
     asked = fields.names.prompt is not None or any(name in fields.read for name in PROMPT)
-    for name in fields.unused_context():
+    each = _each_choice(fields) if asked else []
+    for name in (*fields.unused_context(), *each):
         value = lookup(fields.value, name)
         usual, own = SPELT.get(plain(name)) or SPELT.get(plain(name.rpartition(".")[2])), shlex.quote(name)
-        if usual in CHOICES:
-            offered = choices_of(value) if asked else []
+        if usual in CHOICES or name in each:
+            offered = [value.strip()] if name in each else choices_of(value) if asked else []
             if not offered:  # settings of a sampler, or a label's
                 continue
             repeats = all(any(choice in other for other in said) for choice in offered)
@@ -44,14 +46,10 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
         )
 
 
-def choices_of(value: Any) -> list[str]:
-    """The texts among which a question lets choose: a list, one under `text` (ARC), or one a letter (MedQA); else none.
-
-    What a service answered with, or was set to, is called so too, and is no list of texts.
-    """
-    given = value.get("text", [*value.values()]) if isinstance(value, Mapping) else value
-    several = isinstance(given, (list, tuple)) and len(given) > 1 and all(isinstance(text, str) for text in given)
-    return [text.strip() for text in given] if several else []
+def _each_choice(fields: Fields) -> list[str]:
+    """Fields with one choice each, none of which was read; all are left out where one of them is."""
+    names = fields_of_choices(fields.value)
+    return [] if any(name in fields.read or fields.ignored(name) for name in names) else names
 
 
 def stands_in(text: str, others: Sequence[str]) -> bool:

@@ -8,17 +8,18 @@ from typing import Any
 
 from actkit.errors import own_python
 from actkit.pipeline.input.class_names import ClassName
+from actkit.recipes.conversations.choices import ANSWERS, STEMS, choices_of, fields_of_choices
 from actkit.recipes.conversations.fields import lookup
 from actkit.recipes.conversations.names import CHOICES, UNREADABLE
 from actkit.recipes.conversations.pair_records import READ_BY
-from actkit.recipes.conversations.unread import choices_of
 from actkit.recipes.peeking.columns import FileColumn
 
-ASKED = ("question", "question_stem", "query", "prompt", "instruction")
+ASKED = ("question", "question_stem", "query", "prompt", "instruction", "ctx")
 PASSAGES = ("context", *(name for name in UNREADABLE if name not in ("images", "image", "videos", "video", "audios")))
 WITHIN = ("text", "sentences", "contexts", "search_context", "wiki_context", "summary.text")
 """Where the text of a passage or question stands that is an object."""
 ANSWERED = ("answer", "answers", "answerKey", "response", "correct_answer", "answers_spans")
+RIGHT = "correct_answer"
 WITHIN_ANSWERS = ("text", "value", "spans")
 MADE = "QUESTIONS.jsonl"
 
@@ -30,7 +31,7 @@ def whole_questions(path: str, values: Sequence[Any]) -> str | None:
     """
     record = next((value for value in values if isinstance(value, Mapping)), {})
     asked = next((name for name in ASKED if name in record), None)
-    parts = [*_passages(record), *([] if asked is None else [_strings(asked, record)]), *_choices(record)]
+    parts = [*_passages(record, asked), *([] if asked is None else [_strings(asked, record)]), *_choices(record)]
     if asked is None or len(parts) == 1:
         return None
     answer = next((made for name in ANSWERED if name in record and (made := _answer(name, record))), None)
@@ -46,9 +47,9 @@ def without_passages(texts: Sequence[str], columns: Sequence[FileColumn]) -> lis
     return [text for text in texts if not (is_asked and text in PASSAGES)]
 
 
-def _passages(record: Mapping[str, Any]) -> Iterator[str]:
+def _passages(record: Mapping[str, Any], asked: str | None) -> Iterator[str]:
     for name in PASSAGES:
-        if isinstance(record.get(name), (str, list, Mapping)) and record[name]:
+        if name != asked and isinstance(record.get(name), (str, list, Mapping)) and record[name]:
             yield _strings(name, record)
 
 
@@ -61,9 +62,16 @@ def _strings(name: str, record: Mapping[str, Any]) -> str:
 
 def _choices(record: Mapping[str, Any]) -> Iterator[str]:
     name = next((name for name in CHOICES if choices_of(record.get(name))), None)
-    if name is None:
+    value = [] if name is None else record[name]
+    each = fields_of_choices(record, (*STEMS, *ANSWERS)) if name is None else []
+    if each and RIGHT in record:  # beside the wrong ones: in any order but one that tells it
+        field = f"[{', '.join(map(_at, (RIGHT, *each)))}] | sort"
+    elif each:
+        field = f"[{', '.join(map(_at, each))}]"
+    elif name is not None:
+        field = _at(name)
+    else:
         return
-    value, field = record[name], _at(name)
     if isinstance(value, list):
         pairs = f"{field} | to_entries | map([([.key + 65] | implode), .value])"
     elif "label" in value and "text" in value:

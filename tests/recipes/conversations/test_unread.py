@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.fields import Fields
+from actkit.recipes.conversations.fields import FieldNames, Fields
 from actkit.recipes.conversations.unread import check_unused, stands_in
 
 SAID = [[{"role": "user", "content": "Be brief.\nWhat is the capital of France, and how large is it?"}]]
@@ -56,6 +56,32 @@ def test_what_a_question_lets_choose_among_is_part_of_it(name: str, value: Any) 
     check_unused(fields, [[{"role": "user", "content": "Which?\nA. Rome\nB. Oslo"}]])
     assert list(fields.repeated) == [name]
     check_unused(Fields({"text": "Fine.", name: value}), SAID)  # nothing was asked: a label's
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("choice1", "choice2"),
+        ("optionA", "optionB"),
+        ("opa", "opb", "opc"),
+        ("A", "B", "C"),
+        ("distractor1", "distractor2"),
+    ],
+)
+def test_choices_may_have_a_field_each(names: tuple[str, ...]) -> None:
+    """COPA, WinoGrande, MedMCQA, MMLU as CSV, SciQ: the question alone was run, and they were fields that were left."""
+    offered = dict(zip(names, ("Rome", "Oslo", "Bern"), strict=False))
+    fields = Fields({"question": "Which?", **offered})
+    fields.take("question")
+    with pytest.raises(RecordError, match=f"^{names[0]} carries context that would be lost"):
+        check_unused(fields, SAID)
+    check_unused(fields, [[{"role": "user", "content": "Which?\nA. Rome\nB. Oslo\nC. Bern"}]])
+    check_unused(Fields({"text": "Fine.", **offered}), SAID)
+    single = Fields({"question": "Which?", names[0]: "Rome"})
+    left = Fields({"question": "Which?", **offered}, FieldNames(ignore=(names[1],)))
+    for each in (single, left):
+        each.take("question")
+        check_unused(each, SAID)
 
 
 @pytest.mark.parametrize("value", [{"temperature": 0.5}, [{"message": {"content": "Hi"}}], ["one"], "Positive"])
