@@ -9,7 +9,7 @@ import torch
 
 from actkit.backends import hugging_face, placement
 from actkit.backends.hooked import HookCalls, check_known
-from actkit.backends.placement import Weights, of_weights, unembedding
+from actkit.backends.tensors import Weights, of_weights, unembedding
 from actkit.backends.transformer_lens import wrapped
 from actkit.errors import ModelError
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends.kernels import fast_modules, fast_products
-from actkit.backends.placement import Weights, of_weights, to_device, unembedding
 from actkit.backends.sites import Site
+from actkit.backends.tensors import Weights, of_weights, to_device, unembedding
 from actkit.errors import ModelError
 
 if TYPE_CHECKING:

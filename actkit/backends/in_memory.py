@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends.hooked import HookCalls, check_known
-from actkit.backends.placement import Weights, of_weights, unembedding
+from actkit.backends.tensors import Weights, of_weights, unembedding
 from actkit.errors import ModelError, in_short
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from actkit.backends.hooked import TREE_MODELS, HuggingFaceModel
-from actkit.backends.placement import to_device
+from actkit.backends.tensors import to_device
 from actkit.hooks import HookPoint
 
 if TYPE_CHECKING:

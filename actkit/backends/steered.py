@@ -18,8 +18,8 @@ from actkit.backends.interventions import Intervention, edited
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.last_block import only_read
 from actkit.backends.model import Model
-from actkit.backends.placement import to_device
 from actkit.backends.site_table import block_sites
+from actkit.backends.tensors import to_device
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from actkit.backends import describe, load, placement
-from actkit.backends.placement import of_weights
+from actkit.backends.tensors import of_weights
 from actkit.config import ModelSpec
 from actkit.errors import UsageError
 from actkit.hooks import HookPoint

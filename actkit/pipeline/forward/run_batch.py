@@ -7,7 +7,7 @@ import torch
 
 from actkit.backends import Model
 from actkit.backends.last_block import only_read
-from actkit.backends.placement import to_device
+from actkit.backends.tensors import to_device
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch, Kept, Ragged
 

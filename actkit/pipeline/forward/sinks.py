@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from actkit.backends import Model
-from actkit.backends.placement import to_host
+from actkit.backends.tensors import to_host
 from actkit.errors import RecordError
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 from actkit.pipeline.data import Bools, Ragged, TokenSequence

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from actkit.backends.placement import to_host
+from actkit.backends.tensors import to_host
 from actkit.errors import NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Kept, Ragged

@@ -13,8 +13,8 @@ import pyarrow as pa
 import torch
 
 from actkit.backends.kernels import fast_products
-from actkit.backends.placement import to_device, to_host
 from actkit.backends.saes.sae import Active, Sae, active_of
+from actkit.backends.tensors import to_device, to_host
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
 from actkit.pipeline.reducers.activations import Reducer

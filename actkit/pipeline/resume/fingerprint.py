@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from actkit.backends.placement import of_weights
 from actkit.backends.saes.sae import Sae
+from actkit.backends.tensors import of_weights
 from actkit.errors import RunError
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.recipe import Job

@@ -14,8 +14,8 @@ import torch
 
 from actkit.analysis.concepts.projections import direction_features
 from actkit.analysis.feature_logits import Unembedding, feature_logits
-from actkit.backends.placement import unembedding
 from actkit.backends.saes.sae import Sae
+from actkit.backends.tensors import unembedding
 from actkit.backends.token_texts import token_texts
 from actkit.errors import ActkitError
 from actkit.runs.part import open_part, read_part

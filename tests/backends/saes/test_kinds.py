@@ -243,7 +243,7 @@ def test_a_checkpoint_of_training_is_refused_as_its_features_depend_on_the_batch
 
 
 def test_the_weights_are_those_that_encode_computes_with(tmp_path: Path) -> None:
-    from actkit.backends.placement import of_weights
+    from actkit.backends.tensors import of_weights
 
     sae = load(saved(tmp_path / "sae", "JumpReLU"))
     before, x = of_weights(sae.weights), torch.randn(3, D_IN)
