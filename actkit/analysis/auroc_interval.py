@@ -122,7 +122,7 @@ def standard_error(variance: Floats, clusters: Clusters) -> Floats:
     Simulated (`python -m tests.benchmarks.choice_error`: 8 to 24 stems of 1 to 3 texts a side) it is 0.9 to 1.2 times
     the AUROC's standard deviation where the truth is 0.6 to 0.97, and up to 3.7 times at 0.995. It makes no interval
     near 1, where so few texts have few AUROCs: from 0.97 on one error on either side holds the truth in 0.54 to 0.99 of
-    draws, not in 0.68. Half of the way to the 95 % interval's lower end bounds the truth and is no error.
+    draws, not in 0.68.
     """
     m, n = clusters.with_positives, clusters.with_negatives
     nearly = 1 - 0.5 / (m * n)
