@@ -68,9 +68,11 @@ def check_changes(changes: Settings, known: Collection[str], run: Path, facts: S
         was = facts["options"].get(name)
         if name not in known and value != was:
             flags = ", ".join(_flag(name) for name in known)
-            shown = "none" if was is None else ", ".join(map(str, was)) if isinstance(was, list) else was
+            given, there = (
+                "none" if v is None else ", ".join(map(str, v)) if isinstance(v, list) else v for v in (value, was)
+            )
             raise UsageError(
-                f"{_flag(name)} {value} needs the model or the input again; {run} was made with {shown}",
+                f"{_flag(name)} {given} needs the model or the input again; {run} was made with {there}",
                 f"--from takes {flags}; for another {_flag(name)} run the command without --from",
             )
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from actkit.backends import describe, load, weight_bytes
+from actkit.backends.footprint import BLOCK, CODES, whole_bytes
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 
@@ -54,3 +55,27 @@ def test_fewer_bits_take_less(model_dir: object) -> None:
     )
     assert with_bits[None] - 4 * n < with_bits["4bit"] < with_bits["8bit"] < with_bits[None]
     assert with_bits[None] - with_bits["8bit"] == pytest.approx(3 * n, rel=0.05)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_bits_of_each_matrix_to_the_byte(architecture: str, model_dir: object) -> None:
+    """GPT-2's matrices are transposed; its output layer, and whatever is no matrix, stays as it is."""
+    from transformers.pytorch_utils import Conv1D
+
+    description = describe(ModelSpec(str(model_dir(architecture)), device="cpu", dtype="bfloat16"))  # type: ignore[operator]
+    whole = weight_bytes(description, [HookPoint(description.n_layers - 1, "hook_resid_post")])
+    module = load(description, [HookPoint(description.n_layers - 1, "hook_resid_post")]).module
+    assert whole == whole_bytes(description)
+    matrices = [
+        inner.weight.T if isinstance(inner, Conv1D) else inner.weight
+        for name, inner in module.named_modules()
+        if isinstance(inner, (torch.nn.Linear, Conv1D)) and "lm_head" not in name
+    ]
+    assert len(matrices) > description.n_layers
+    eight = sum(2 * matrix.numel() - (matrix.numel() + 4 * matrix.shape[0]) for matrix in matrices)
+    four = sum(
+        2 * m.numel() - ((m.numel() + 1) // 2 + 4 * ((m.numel() + BLOCK - 1) // BLOCK) + CODES) for m in matrices
+    )
+    for bits, less in (("8bit", eight), ("4bit", four)):
+        packed = replace(description, spec=replace(description.spec, quantize=bits))  # type: ignore[arg-type]
+        assert weight_bytes(packed, [HookPoint(description.n_layers - 1, "hook_resid_post")]) == whole - less

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actkit.backends import describe, hugging_face, load
+from actkit.backends.model_files import BESIDE, TIMES, check_size, count_of
 from actkit.backends.saes.sae_lens import load as load_sae
 from actkit.bundled import SAES
 from actkit.config import ModelSpec, SaeSpec
@@ -132,3 +133,23 @@ def test_an_sae_that_cannot_be_meant_is_refused(kind: str, tmp_path: Path) -> No
         load_sae(SaeSpec(path=str(folder)), "cpu")
     assert says in error.value.message and error.value.hint
     assert ("another SAE" in error.value.hint) is (kind == "scale")  # the same files again would be the same
+
+
+def test_weights_that_files_may_hold_and_those_that_none_could(tmp_path: Path) -> None:
+    """To the byte; what is no weights' file does not count, and neither does a link that leads nowhere."""
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
+    (tmp_path / "more.bin").write_bytes(b"x" * 10)
+    (tmp_path / "notes.txt").write_bytes(b"x" * 1000)
+    (tmp_path / "gone.pt").symlink_to("nowhere")
+    most = TIMES * 110 + BESIDE
+    check_size(most, tmp_path, "m")
+    with pytest.raises(ModelError, match=r"^m: its configuration asks for 1\.1 GB of weights, and its files have 0\.0"):
+        check_size(most + 1, tmp_path, "m")
+
+
+@pytest.mark.parametrize("value", [0, -1, 8, 1.0, True, "3", None])
+def test_a_size_is_a_whole_number_within_bounds(value: object) -> None:
+    assert [count_of({"n": n}, "n", "m", 7) for n in (1, 7)] == [1, 7]
+    with pytest.raises(ModelError, match="its configuration says n ") as error:
+        count_of({"n": value}, "n", "m", 7)
+    assert error.value.hint == "that is a whole number from 1 to 7"

@@ -15,6 +15,7 @@ from actkit.pipeline.recipe import Finished
 from actkit.recipes import concept_again, reward_again
 from actkit.recipes.concept import ConceptSpec, run_concept
 from actkit.recipes.concept_again import choose_again
+from actkit.recipes.from_run import check_changes
 from actkit.recipes.reward_again import rank_again
 from actkit.recipes.reward_detect import RewardDetectSpec, ScoreSettings, run_reward_detect
 from actkit.recipes.specs import DenseSpec, SparseSpec
@@ -133,6 +134,28 @@ def test_what_needs_the_model_is_refused_by_name(
         rank_again(ranked.path, OutputSpec(ranked.path, overwrite=True), {})
     with pytest.raises(UsageError, match="layers 9"):
         choose_again(concept.path, OutputSpec(tmp_path / "x"), {"layers": "9"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seed": 3, "pool": "max"}, None),  # the one may differ, the other does not
+        ({"pool": "mean"}, "--pool mean needs the model or the input again; run was made with max"),
+        ({"max_samples": 5}, "--max-samples 5 needs the model or the input again; run was made with none"),
+        ({"sae": ["x", "y"]}, "--sae x, y needs the model or the input again; run was made with a, b"),
+    ],
+)
+def test_an_option_that_may_not_differ_and_what_the_run_was_made_with(
+    changes: dict[str, Any], says: str | None
+) -> None:
+    facts = {"options": {"pool": "max", "sae": ["a", "b"], "max_samples": None, "seed": 0}}
+    if says is None:
+        check_changes(changes, ("seed", "held_out"), Path("run"), facts)
+        return
+    with pytest.raises(UsageError) as error:
+        check_changes(changes, ("seed", "held_out"), Path("run"), facts)
+    assert error.value.message == says
+    assert error.value.hint is not None and error.value.hint.startswith("--from takes --seed, --held-out; for another")
 
 
 @pytest.mark.parametrize("table", ["pooled_features", "sequences", "shards"])

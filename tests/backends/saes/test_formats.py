@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from actkit.backends.saes import formats
 from actkit.backends.saes import sae_lens as backend
 from actkit.backends.saes.sae import Sae
 from actkit.config import SaeSpec
@@ -228,3 +229,52 @@ def test_a_repository_that_is_not_there_and_a_folder_outside_it(hub: Path) -> No
         backend.load(SaeSpec("someone/saes", "layers.7"), "cpu")
     with pytest.raises(UsageError, match="no folder of"):
         backend.load(SaeSpec("someone/saes", "../other"), "cpu")
+
+
+def test_the_format_of_a_folder_by_its_files(tmp_path: Path) -> None:
+    """SAELens's own first, where a folder has the files of two."""
+    found = {}
+    for name, files in {
+        "saelens": ("cfg.json", "sae_weights.safetensors"),
+        "both": ("cfg.json", "sae_weights.safetensors", "sae.safetensors"),
+        "sparsify": ("cfg.json", "sae.safetensors", "config.json"),
+        "dictionary_learning": ("config.json", "ae.pt"),
+    }.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+        found[name] = formats.converter(tmp_path / name)
+    assert found["saelens"] is found["both"] is None
+    assert found["sparsify"] == ("sparsify", formats.from_sparsify)
+    assert found["dictionary_learning"] == ("dictionary_learning", formats.from_dictionary_learning)
+    (tmp_path / "saelens" / "cfg.json").unlink()
+    for name, says in (("saelens", "no SAE in SAELens's format"), ("none", "no such directory")):
+        with pytest.raises(ModelError, match=says):
+            formats.converter(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ({}, None),
+        ({"activation_fn_str": "", "activation_fn": "relu"}, None),
+        ({"activation_fn": "topk", "k": 3}, None),
+        ({"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 3}}, None),
+        ({"activation_fn_str": "topk", "activation_fn_kwargs": None}, "x: a TopK SAE that does not say its k"),
+        ({"activation_fn_str": "tanh-relu", "k": 3}, "x: its activation function tanh-relu is not read"),
+    ],
+)
+def test_activation_functions(about: dict[str, Any], says: str | None) -> None:
+    if says is None:
+        formats.check_activation(about, "x")
+        return
+    with pytest.raises(ModelError) as error:
+        formats.check_activation(about, "x")
+    assert error.value.message == says
+
+
+def test_whether_a_configuration_says_how_texts_begin() -> None:
+    for about in ({"prepend_bos": False}, {"metadata": {"prepend_bos": None}}):
+        assert formats.says_bos(about)
+    for about in ({}, {"metadata": {}}, {"metadata": ["prepend_bos"]}):
+        assert not formats.says_bos(about)

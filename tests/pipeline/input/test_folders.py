@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from actkit.errors import InputError
+from actkit.pipeline.input.folders import below, check_links, hidden
 from actkit.pipeline.input.sources import find
 
 
@@ -63,3 +64,23 @@ def test_links_in_a_circle_are_called_that(tmp_path: Path) -> None:
     for where in ("a.jsonl", "*.jsonl", "."):
         with pytest.raises(InputError, match="this link leads in a circle"):
             find(str(tmp_path / where))
+
+
+def test_what_lies_below_and_what_is_hidden(tmp_path: Path) -> None:
+    """Only below the folder: one may itself lie in a folder whose name begins with a dot, such as a cache."""
+    folder = tmp_path / ".cache" / "texts"
+    for name in ("1.jsonl", "in/2.jsonl", ".git/3.jsonl", "in/.4.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert {path.relative_to(folder).as_posix() for path in below(folder)} == {"1.jsonl", "in", "in/2.jsonl"}
+    assert hidden(Path("in/.4.jsonl")) and hidden(Path(".git/3.jsonl")) and not hidden(Path("in/2.jsonl"))
+
+
+def test_a_link_is_followed_where_it_leads_somewhere(tmp_path: Path) -> None:
+    (tmp_path / "1.jsonl").touch()
+    (tmp_path / "good").symlink_to("1.jsonl")
+    (tmp_path / "lost").symlink_to("2.jsonl")
+    check_links([tmp_path / "1.jsonl", tmp_path / "good", tmp_path / "is not there"])
+    with pytest.raises(InputError, match=r"lost: this link leads to 2.jsonl, which is not there") as error:
+        check_links([tmp_path / "good", tmp_path / "lost"])
+    assert error.value.hint == "fetch the file again"

@@ -7,6 +7,7 @@ import pytest
 
 from actkit.errors import RecordError
 from actkit.recipes.contrasts import parse_contrast
+from actkit.recipes.conversations.context import Context, read_context, whole_beside
 from actkit.recipes.conversations.fields import FieldNames, Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages, text_or_messages
 from actkit.recipes.conversations.pairs import PairsSpec, read_pair
@@ -405,3 +406,38 @@ def test_an_answer_of_blocks_is_their_text() -> None:
         text_or_messages([{"type": "thinking", "thinking": "Hm."}, *blocks], "response.content")
     with pytest.raises(RecordError, match="a part that is no text but 'tool_use'"):
         text_or_messages([{"type": "tool_use", "name": "look_up", "input": {}}], "response.content")
+
+
+ASKED = (USER, BOT, {"role": "user", "content": "Another."})
+
+
+@pytest.mark.parametrize(
+    ("answer", "messages", "asked", "read"),
+    [
+        (None, ASKED, 1, 3),  # ends with a question
+        (None, (*ASKED, BOT), 1, 4),  # no field has the answer: all of it
+        ("answer", (*ASKED, BOT), 1, 3),  # all but the answer, which the field repeats
+        ("answer", (USER, {**BOT, "content": f" {A} "}), 1, 1),
+        ("answer", (USER, {**BOT, "content": "A pear."}), 1, 1),  # another answer: no further than the prompt
+    ],
+)
+def test_how_far_a_conversation_beside_its_prompt_is_read(
+    answer: str | None, messages: tuple[dict[str, str], ...], asked: int, read: int
+) -> None:
+    until = whole_beside(Fields({"answer": A}, FieldNames()), answer)
+    assert until is not None and until(messages, asked) == read
+    assert whole_beside(Fields({"answer": A}, FieldNames(prompt="prompt")), answer) is None
+
+
+def test_a_context_says_what_it_was_made_of() -> None:
+    def read(**record: Any) -> Context:
+        return read_context(Fields(record, FieldNames()))
+
+    assert read(prompt=Q) == Context((USER,), plain=Q)
+    assert read(prompt=Q, system="Be brief.") == Context((USER,), "Be brief.", turns_of="system")
+    assert read(prompt=Q, initial_reason_steps="First,").begun == "First,"
+    assert read(prompt="Human: Hi.\n\nAssistant:").after_colon and not read(prompt="Human: Hi.").after_colon
+    assert read(text="x") == Context(), "nothing asked: empty, and no error"
+    with pytest.raises(RecordError, match="another system message") as error:
+        read(messages=[{"role": "system", "content": "Be long."}, USER], system="Be brief.")
+    assert error.value.field == "system"
