@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from actkit.api.loading import AnyModel, Layers, in_use, layers_text, model_spec
+from actkit.api.loading import AnyModel, in_use, layers_text, model_spec
 from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
-from actkit.api.saes import AnySae, sae_specs
+from actkit.api.saes import sae_specs
 from actkit.config import ModelSpec, OutputSpec
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.input.files import shown
@@ -94,57 +94,40 @@ def _with_names(rows: Iterable[Any]) -> Iterator[Any]:
         yield row
 
 
-def run_dense(
-    run: Callable[..., Finished], kind: Any, given: Mapping[str, Any], model: AnyModel, place: RunLocation, options: Any
+def run_command(
+    run: Callable[..., Finished],
+    kind: Any,
+    common: type[DenseSpec] | type[SparseSpec],
+    given: Mapping[str, Any],
+    model: AnyModel,
+    place: RunLocation,
+    options: dict[str, Any],
 ) -> Run:
-    """Run a command that stores activations, by a spec of `kind` with the fields `given`, and open its run.
+    """Run a command by a spec of `kind` with the fields `given` and one of `common`, and open its run.
 
     Raises UsageError for an option that the command does not have, and what `run` raises.
     """
-    layers: Layers = options.pop("layers", "all")
+    more: dict[str, Any] = {"layers": options.pop("layers", "all")} if common is DenseSpec else {}
     named = {name: options.pop(name) for name in SAE_OPTIONS if name in options}
-    spec = _model(model, options)
-    check_options(options, kind, DenseSpec)
-    saes = _saes(spec, named) if named else ()
-    dense = spec_of(
-        DenseSpec, options, model=spec, output=_output(place, options), layers=layers_text(layers), saes=saes
-    )
-    return _ran(run, _own(kind, options, given), dense)
-
-
-def run_sparse(
-    run: Callable[..., Finished], kind: Any, given: Mapping[str, Any], model: AnyModel, place: RunLocation, options: Any
-) -> Run:
-    """Run a command that stores SAE features alone; see `run_dense`."""
-    named = {name: options.pop(name) for name in SAE_OPTIONS if name in options}
-    spec = _model(model, options)
-    check_options(options, kind, SparseSpec)
-    sparse = spec_of(SparseSpec, options, model=spec, saes=_saes(spec, named), output=_output(place, options))
-    return _ran(run, _own(kind, options, given), sparse)
-
-
-def _own(kind: Any, options: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    positions = options.get("positions")
-    if positions is not None and not isinstance(positions, str):
-        options = {**options, "positions": layers_text(positions, "positions")}
-    return spec_of(kind, options, **given)
-
-
-def _model(model: AnyModel, options: Mapping[str, Any]) -> ModelSpec:
     spec = model_spec(model)
     if isinstance(model, (str, Path)):
-        return spec_of(ModelSpec, {**options, "model": spec.name})
-    return spec
-
-
-def _saes(spec: ModelSpec, named: Mapping[str, Any]) -> list[Any]:
-    sae: AnySae = named.get("sae")
-    layer, hook_name = named.get("target_layer"), named.get("hook_name")
-    return sae_specs(spec.name, named.get("sae_release"), named.get("sae_id"), None, layer, sae, hook_name)
-
-
-def _output(place: RunLocation, options: Mapping[str, Any]) -> OutputSpec:
-    return spec_of(OutputSpec, options, out=place.output.out, overwrite=place.output.overwrite)
+        spec = spec_of(ModelSpec, {**options, "model": spec.name})
+    check_options(options, kind, common)
+    if named or common is SparseSpec:
+        names = (named.get(name) for name in ("sae_release", "sae_id", "sae_path", "target_layer", "sae", "hook_name"))
+        more["saes"] = sae_specs(spec.name, *names)
+    if "layers" in more:
+        more["layers"] = layers_text(more["layers"])
+    output = spec_of(OutputSpec, options, out=place.output.out, overwrite=place.output.overwrite)
+    asked = spec_of(common, options, model=spec, output=output, **more)
+    if (positions := options.get("positions")) is not None and not isinstance(positions, str):
+        options["positions"] = layers_text(positions, "positions")
+    own = spec_of(kind, options, **given)
+    with in_use(spec), notebook_bar() as on_progress:
+        finished = run(own, asked, on_progress)
+    found = open_run(finished.path)
+    warn_of(found.facts, own.tokens.max_length)
+    return found
 
 
 def make_from(make: Callable[..., Finished], source: Any, place: RunLocation, options: Mapping[str, Any]) -> Run:
@@ -152,14 +135,6 @@ def make_from(make: Callable[..., Finished], source: Any, place: RunLocation, op
     changes = {**options, **({"layers": layers_text(options["layers"])} if "layers" in options else {})}
     with notebook_bar() as on_progress:
         return open_run(make(runs.path_of_run(source), place.output, changes, on_progress).path)
-
-
-def _ran(run: Callable[..., Finished], own: Any, common: DenseSpec | SparseSpec) -> Run:
-    with in_use(common.model), notebook_bar() as on_progress:
-        finished = run(own, common, on_progress)
-    found = open_run(finished.path)
-    warn_of(found.facts, own.tokens.max_length)
-    return found
 
 
 @contextmanager

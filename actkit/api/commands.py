@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from actkit.api.command_call import Where, file_of, location_asked, make_from, path_of, run_dense, run_sparse
+from actkit.api.command_call import Where, file_of, location_asked, make_from, path_of, run_command
 from actkit.api.concepts import pairs_asked
 from actkit.api.feedback_data import FeedbackDataLoader
 from actkit.api.loading import AnyModel
@@ -18,6 +18,7 @@ from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_datas
 from actkit.recipes.reward_again import rank_again
 from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
+from actkit.recipes.specs import DenseSpec, SparseSpec
 from actkit.runs import run as runs
 
 Records: TypeAlias = Iterable[Any]
@@ -47,7 +48,7 @@ def capture(
             from actkit.api.captures import prompts_of, texts_or_file
 
             texts, path = texts_or_file(prompts_of(prompts), place)  # type: ignore[arg-type]
-        return run_dense(run_capture, CaptureSpec, {"prompts": texts, "path": path}, model, place, options)
+        return run_command(run_capture, CaptureSpec, DenseSpec, {"prompts": texts, "path": path}, model, place, options)
 
 
 def concept(
@@ -70,7 +71,7 @@ def concept(
     with location_asked(out, overwrite, options) as place:
         if from_run is not None:
             return make_from(choose_again, from_run, place, options)
-        return run_dense(run_concept, ConceptSpec, pairs_asked(what, None, place), model, place, options)
+        return run_command(run_concept, ConceptSpec, DenseSpec, pairs_asked(what, None, place), model, place, options)
 
 
 def dpo(
@@ -89,7 +90,7 @@ def dpo(
         actkit.dpo([pair], layers=2).to_pandas("pairs")
     """
     with location_asked(out, overwrite, options) as place:
-        return run_dense(run_dpo, DpoSpec, {"path": path_of(pairs, place)}, model, place, options)
+        return run_command(run_dpo, DpoSpec, DenseSpec, {"path": path_of(pairs, place)}, model, place, options)
 
 
 def sae_extract(
@@ -108,7 +109,9 @@ def sae_extract(
         run.features().shape  # [positions, d_sae]
     """
     with location_asked(out, overwrite, options) as place:
-        return run_sparse(run_sae_extract, SaeExtractSpec, {"path": path_of(samples, place)}, model, place, options)
+        return run_command(
+            run_sae_extract, SaeExtractSpec, SparseSpec, {"path": path_of(samples, place)}, model, place, options
+        )
 
 
 def feature_dataset(
@@ -131,8 +134,14 @@ def feature_dataset(
         rows = dataset
         if not isinstance(dataset, (str, Path)):
             rows = [{"text": row} if isinstance(row, str) else row for row in rows_in(dataset)]
-        return run_sparse(
-            run_feature_dataset, FeatureDatasetSpec, {"dataset": path_of(rows, place)}, model, place, options
+        return run_command(
+            run_feature_dataset,
+            FeatureDatasetSpec,
+            SparseSpec,
+            {"dataset": path_of(rows, place)},
+            model,
+            place,
+            options,
         )
 
 
@@ -162,4 +171,4 @@ def reward_detect(
             given = {"path": data.path if data.rows is None else place.write_input(data.rows), "fields": data.fields}
         elif data is not None:
             given = {"path": path_of(data, place)}
-        return run_sparse(run_reward_detect, RewardDetectSpec, given, model, place, options)
+        return run_command(run_reward_detect, RewardDetectSpec, SparseSpec, given, model, place, options)

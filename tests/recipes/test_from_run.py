@@ -174,9 +174,11 @@ def test_a_damaged_source_is_named_and_nothing_is_left(ranked: Finished, tmp_pat
 def test_from_the_command_line(ranked: Finished, tmp_path: Path, actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTKIT_Q", "0.3")  # the environment counts where it is a setting of the ranking,
     monkeypatch.setenv("ACTKIT_DEVICE", "cpu")  # and is left aside where it is about a model
-    found = actkit("reward-detect", "--from", ranked.path, "--seed", "2", "-o", tmp_path / "x.json", "--json")
+    options = ("--seed", "2", "--top-k", "3")  # the older script's name of --listed
+    found = actkit("reward-detect", "--from", ranked.path, *options, "-o", tmp_path / "x.json", "--json")
     assert found.status == 0, found.err
     assert found.found["options"]["q"] == 0.3 and found.found["options"]["seed"] == 2
+    assert found.found["options"]["listed"] == 3 and "top_k" not in found.found["options"]
     assert found.found["options"]["draws"] == 200  # as it was there
     assert (tmp_path / "x.json").is_file() and f"made from {ranked.path}" in found.err
     assert {*reward_again.CHANGED, *concept_again.CHANGED} <= {

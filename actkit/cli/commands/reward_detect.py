@@ -120,8 +120,7 @@ def reward_detect(
         with starting(shared.quiet):
             from actkit.recipes.reward_again import rank_again
 
-        changes = {RENAMED.get(name, name): value for name, value in changes_in(call).items()}
-        _told(make_from(rank_again, from_run, changes, shared), shared, steer)
+        _told(make_from(rank_again, from_run, changes_in(call), shared), shared, steer)
         return
     check_whole("--steer", steer, shared)
     path = data or input_alias

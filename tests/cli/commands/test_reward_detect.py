@@ -51,6 +51,6 @@ def test_a_run_made_from_another_is_told_what_was_given_and_no_more(actkit: Run,
     actkit("reward-detect", "--from", "there", "--top-k", "7", "--q", "0.1", "-o", "x", "-q")
     actkit("reward-detect", "--from", "there", "-o", "x")
     assert [(str(source), dict(changes)) for source, changes, _ in asked] == [
-        ("there", {"listed": 7, "q": 0.1}),
+        ("there", {"top_k": 7, "q": 0.1}),  # which `rank_again` knows by both names
         ("there", {}),
     ]
