@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from actkit.backends import placement as transfer
+from actkit.backends import tensors as transfer
 from actkit.errors import NonFiniteError
 from actkit.pipeline import compute, extract
 from actkit.pipeline.data import Kept
