@@ -22,9 +22,9 @@ from actkit.errors import RunError
 from actkit.report.mapped_texts import MappedTexts
 from actkit.report.text_views import Scale
 from actkit.runs.by_feature import positions_of_feature
-from actkit.runs.by_sequence import TokenizedText, sequences_of, sequences_of_part
+from actkit.runs.by_sequence import TokenizedText, any_within, sequences_of, sequences_of_part
 from actkit.runs.facts import facts_of
-from actkit.runs.part import open_part, read_part
+from actkit.runs.part import open_part, ranges_in, read_part
 from actkit.runs.reader import parts
 
 AROUND = 24
@@ -202,15 +202,13 @@ def _read(schema: Any, column: str) -> list[str]:
 def _rows_of_features(
     run: Path, table: str, sae: str, features: Sequence[int], columns: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    ids = pa.array(sorted(features), type=pa.int32())
+    ascending = sorted(features)
+    ids = pa.array(ascending, type=pa.int32())
     for part in parts(run, table):
         with open_part(part) as file:
             names = [column for name in ("sae", "feature_id", *columns) for column in _read(file.schema, name)]
-            at = file.schema_arrow.names.index("feature_id")
-            for group in range(file.num_row_groups):
-                known = file.metadata.row_group(group).column(at).statistics
-                about = known is not None and known.has_min_max and len(ids)
-                if about and (known.max < ids[0].as_py() or known.min > ids[-1].as_py()):
+            for group, ends in enumerate(ranges_in(file, "feature_id")):
+                if ends is not None and not any_within(ascending, *ends):
                     continue
                 rows = file.read_row_group(group, columns=["sae", "feature_id"])
                 here = pc.and_(pc.equal(rows["sae"], sae), pc.is_in(rows["feature_id"], ids))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from actkit.analysis.feature_positions import feature_positions
 from actkit.report.text_views import Scale
-from actkit.runs.part import open_part
+from actkit.runs.part import open_part, ranges_in
 from actkit.runs.reader import features_table, parts
 from actkit.runs.run import Run
 
@@ -41,9 +41,8 @@ def _tables(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
     if parts(run, "feature_positions"):
         for part in parts(run, "feature_positions"):
             with open_part(part) as file:
-                for group in range(file.num_row_groups):
-                    named = file.metadata.row_group(group).column(file.schema_arrow.names.index("sae")).statistics
-                    if named is None or named.min == sae:
+                for group, ends in enumerate(ranges_in(file, "sae")):
+                    if ends is None or ends[0] == sae:
                         yield file.read_row_group(group).drop_columns(["sae"])
         return
     with tempfile.TemporaryDirectory(prefix="actkit-") as scratch:

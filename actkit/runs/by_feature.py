@@ -6,8 +6,6 @@ alone gives the position at which the feature is strongest in each text.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.runs.part import open_part
+from actkit.runs.by_sequence import any_within
+from actkit.runs.part import open_part, ranges_of
 from actkit.runs.reader import active_in, features_table, parts, sae_groups
 from actkit.schemas import arrow_schema
 
@@ -40,49 +39,19 @@ def positions_of_feature(run: Path, sae: str, feature: int, sequences: Sequence[
 
 
 def _of_part(part: Path, sae: str, feature: int, wanted: npt.NDArray[np.int64] | None) -> Iterator[pa.Table]:
-    about = part.stat()
-    groups = _groups(part, about.st_mtime_ns, about.st_size)
-    chosen = [group for group in groups if group.first <= (sae, feature) <= group.last and group.has_any(wanted)]
+    chosen = []  # row groups, each of one SAE, and whether all of its rows are of the feature
+    for group, (saes, ids, sequences) in enumerate(ranges_of(part, "sae", "feature_id", "sequence_id")):
+        if saes is None or ids is None or sequences is None:  # it is empty
+            continue
+        has_any = wanted is None or any_within(wanted, *sequences)
+        if has_any and saes[0] == sae and ids[0] <= feature <= ids[1]:
+            chosen.append((group, ids[0] == ids[1]))
     if not chosen:
         return
     with open_part(part) as file:
-        for group in chosen:
-            alone = group.first == group.last
-            rows = file.read_row_group(group.number, columns=[*COLUMNS, *(() if alone else ("feature_id",))])
+        for group, alone in chosen:
+            rows = file.read_row_group(group, columns=[*COLUMNS, *(() if alone else ("feature_id",))])
             yield (rows if alone else rows.filter(pc.equal(rows["feature_id"], feature))).select(COLUMNS)
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A row group of `feature_positions`, as the part's metadata has it; it is of one SAE."""
-
-    number: int
-    first: tuple[str, int]
-    last: tuple[str, int]
-    """SAE and feature_id of its first and last rows."""
-    sequences: tuple[int, int]
-
-    def has_any(self, wanted: npt.NDArray[np.int64] | None) -> bool:
-        """Whether one of some sequences, ascending, can be here."""
-        if wanted is None:
-            return True
-        at = int(np.searchsorted(wanted, self.sequences[0]))
-        return at < len(wanted) and bool(wanted[at] <= self.sequences[1])
-
-
-@lru_cache(maxsize=1 << 12)
-def _groups(part: Path, _changed: int, _bytes: int) -> tuple[_Group, ...]:
-    with open_part(part) as file:
-        names = file.schema_arrow.names
-        found = []
-        for number in range(file.num_row_groups):
-            group = file.metadata.row_group(number)
-            sae, ids, sequences = (
-                group.column(names.index(name)).statistics for name in ("sae", "feature_id", "sequence_id")
-            )
-            first, last = (str(sae.min), int(ids.min)), (str(sae.max), int(ids.max))
-            found.append(_Group(number, first, last, (int(sequences.min), int(sequences.max))))
-    return tuple(found)
 
 
 def _searched(table: pa.Table, feature: int) -> pa.Table:

@@ -6,16 +6,17 @@ Only parts that hold the sequence, or one that it continues, are read: a part's 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.errors import RunError
 from actkit.runs import manifest
-from actkit.runs.part import open_part, read_part
+from actkit.runs.part import open_part, ranges_of, read_part
 from actkit.runs.paths import SHARDS, part_name, part_number
 from actkit.runs.reader import part_of, parts, path_of
 
@@ -140,7 +141,7 @@ def tables_of_sequences(
         return
     ids = pa.array(wanted, type=pa.int64())
     for part in parts(run, table):
-        groups = [number for number, ends in enumerate(_ids(part)) if _any_within(wanted, *ends)]
+        groups = [number for number, ends in enumerate(_ids(part)) if any_within(wanted, *ends)]
         if groups:
             with open_part(part) as file:
                 for group in groups:
@@ -157,9 +158,10 @@ def parts_of_sequence(run: Path, table: str, sequence: int) -> list[Path]:
     return [part for part in parts(run, table) if any(low <= sequence <= high for low, high in _ids(part))]
 
 
-def _any_within(ascending: Sequence[int], first: int, last: int) -> bool:
+def any_within(ascending: Sequence[int] | npt.NDArray[np.int64], first: int, last: int) -> bool:
+    """Whether one of some ids is from `first` to `last`."""
     at = bisect_left(ascending, first)
-    return at < len(ascending) and ascending[at] <= last
+    return at < len(ascending) and bool(ascending[at] <= last)
 
 
 def sequence_of_record(run: Path, record: int | None) -> int | None:
@@ -176,22 +178,9 @@ def sequence_of_record(run: Path, record: int | None) -> int | None:
     return None
 
 
-def _ids(part: Path, column: str = "sequence_id") -> tuple[tuple[int, int], ...]:
-    about = part.stat()
-    return _known_ids(part, column, about.st_mtime_ns, about.st_size)
-
-
-@lru_cache(maxsize=1 << 16)
-def _known_ids(part: Path, column: str, _changed: int, _bytes: int) -> tuple[tuple[int, int], ...]:
-    """First and last number of a column in each row group, as the part's metadata has it."""
-    with open_part(part) as file:
-        at = file.metadata.schema.names.index(column)
-        found = []
-        for number in range(file.num_row_groups):
-            known = file.metadata.row_group(number).column(at).statistics
-            there = known is not None and known.has_min_max
-            found.append((int(known.min), int(known.max)) if there else (0, -1))
-    return tuple(found)
+def _ids(part: Path, column: str = "sequence_id") -> list[tuple[int, int]]:
+    """First and last number of a column in each row group."""
+    return [ends or (0, -1) for (ends,) in ranges_of(part, column)]
 
 
 def text_of(chunks: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,6 +58,26 @@ def schema_of_part(part: Path) -> pa.Schema:
     """The columns of a part, and its metadata. Raises what `open_part` does."""
     with open_part(part) as file:
         return file.schema_arrow
+
+
+def ranges_in(file: pq.ParquetFile, column: str) -> list[tuple[Any, Any] | None]:
+    """A column's smallest and largest value in each row group, as the metadata has it; None where it does not."""
+    at = file.metadata.schema.names.index(column)
+    groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+    known = (group.column(at).statistics for group in groups)
+    return [(ends.min, ends.max) if ends is not None and ends.has_min_max else None for ends in known]
+
+
+def ranges_of(part: Path, *columns: str) -> list[tuple[tuple[Any, Any] | None, ...]]:
+    """The same of several columns, a tuple a row group; the part is opened for it once."""
+    about = part.stat()
+    return _ranges(part, columns, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=KNOWN)
+def _ranges(part: Path, columns: Sequence[str], _changed: int, _bytes: int) -> list[tuple[tuple[Any, Any] | None, ...]]:
+    with open_part(part) as file:
+        return list(zip(*(ranges_in(file, column) for column in columns), strict=True))
 
 
 @lru_cache(maxsize=KNOWN)

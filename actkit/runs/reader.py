@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from actkit.errors import RunError
 from actkit.runs.fast_vectors import vectors
 from actkit.runs.json_file import is_regular
-from actkit.runs.part import open_part, read_part
+from actkit.runs.part import open_part, ranges_in, read_part
 from actkit.runs.paths import numbered
 
 LEFT_OUT = ("is_special", "is_sink")
@@ -64,9 +64,7 @@ def hook_points_of(run: Path) -> list[str]:
     """The hook points of a run's activations, in order: each has its row groups; a shard may have no rows at all."""
     for part in parts(run, "activations"):
         with open_part(part) as file:
-            at = file.schema_arrow.get_field_index("hook_point")
-            groups = (file.metadata.row_group(number).column(at) for number in range(file.num_row_groups))
-            found = [str(group.statistics.min) for group in groups if group.statistics is not None]
+            found = [str(ends[0]) for ends in ranges_in(file, "hook_point") if ends is not None]
         if found:
             return list(dict.fromkeys(found))
     return []
@@ -78,10 +76,8 @@ def rows_of(part: Path, hook_point: str | None = None, as_stored: bool = False) 
     Of one `hook_point` alone, only its bytes are read. `as_stored` leaves float16 as it is.
     """
     with open_part(part) as file:
-        column = file.schema_arrow.get_field_index("hook_point")
-        for group in range(file.num_row_groups):
-            known = file.metadata.row_group(group).column(column).statistics
-            if hook_point is not None and known is not None and known.has_min_max and known.min != hook_point:
+        for group, ends in enumerate(ranges_in(file, "hook_point")):
+            if hook_point is not None and ends is not None and ends[0] != hook_point:
                 continue
             table = file.read_row_group(group, columns=["sequence_id", "position", "layer", "hook_point"])
             if not len(table) or (hook_point is not None and table["hook_point"][0].as_py() != hook_point):

@@ -18,7 +18,6 @@ from actkit.analysis.concepts.directions import (
     METHODS,
     Direction,
     Split,
-    cosines_between_methods,
     direction,
     split_pairs,
 )
@@ -111,7 +110,6 @@ def _directions(found: dict[str, Direction], sides: Sides, size: float) -> pa.Ta
 def _scores(
     found: dict[str, Direction], split: Split | None, sides: Sides, size: float, seed: int, lengths: Ints
 ) -> list[dict[str, Any]]:
-    cosines = cosines_between_methods(found)
     evidence: dict[str, dict[str, float]] = {method: {} for method in found}
     if split is not None:
         background = Background.of(sides.pairs, split, seed, lengths)
@@ -121,7 +119,7 @@ def _scores(
         }
     rows = []
     for method, measured in found.items():
-        others = {f"cosine_{other}".replace("-", "_"): _cosine(cosines, method, other) for other in METHODS}
+        cosines = {name: float(measured.unit @ other.unit) for name, other in found.items()} | {method: 1.0}
         rows.append(
             {
                 "layer": sides.layer,
@@ -132,14 +130,10 @@ def _scores(
                 "n_heldout": int(split.test.sum()) if split else 0,
                 "relative_norm": _known(measured.norm / size if size else np.nan),
                 **{name: _known(evidence[method].get(name, np.nan)) for name in Evidence.__dataclass_fields__},
-                **others,
+                **{f"cosine_{name}".replace("-", "_"): cosine for name, cosine in cosines.items()},
             }
         )
     return rows
-
-
-def _cosine(cosines: dict[tuple[str, str], float], method: str, other: str) -> float:
-    return 1.0 if method == other else cosines.get((method, other), cosines.get((other, method), np.nan))
 
 
 def _known(value: float) -> float | None:

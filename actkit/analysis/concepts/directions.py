@@ -109,16 +109,6 @@ def _largest(gram: Floats) -> tuple[float, Floats]:
     return float(values[0]), vectors[:, 0]
 
 
-def cosines_between_methods(directions: dict[str, Direction]) -> dict[tuple[str, str], float]:
-    """The cosine of each two methods' directions, under the names of both in their order there."""
-    names = list(directions)
-    return {
-        (method, other): float(directions[method].unit @ directions[other].unit)
-        for number, method in enumerate(names)
-        for other in names[number + 1 :]
-    }
-
-
 def unit(vector: Floats) -> Floats:
     """The vector at length 1; all zeros as they are."""
     length = float(np.linalg.norm(vector))

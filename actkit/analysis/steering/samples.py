@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.columns import Bools, Floats, Ints
-from actkit.runs.reader import part_of, parts
+from actkit.runs.reader import rows_of_table, table_of
 
 COST, ANSWERS, TEXTS, WORDS = "cost", "answers", "texts", "words"
 """Metrics: what neutral text loses; answers of both kinds; the likelihood of labelled texts; words that come next."""
@@ -55,7 +55,7 @@ class Measured:
 
 def read_samples(run: Path, n_interventions: int) -> Measured:
     """The changes in every metric and split of a run of `steer`."""
-    table, about = _table(run, "logprobs"), _About.read(run)
+    table, about = table_of(run, "logprobs"), _About.read(run)
     names = ("logprob", "kl", "words_positive", "words_negative")
     values = {name: _wide(table, name, n_interventions) for name in names}
     n_tokens = _wide(table, "n_tokens", n_interventions)[:, :1]
@@ -106,8 +106,8 @@ class _About:
 
     @classmethod
     def read(cls, run: Path) -> "_About":
-        rows = _table(run, "sequences", ["sequence_id", "record_id", "label"]).to_pylist()
-        texts = _table(run, "steered_texts", ["record_id", "split", "stem", "positive"]).to_pylist()
+        rows = rows_of_table(run, "sequences", ["sequence_id", "record_id", "label"])
+        texts = rows_of_table(run, "steered_texts", ["record_id", "split", "stem", "positive"])
         return cls(
             {row["sequence_id"]: (row["record_id"], row["label"]) for row in rows},
             {row["record_id"]: (row["split"], row["stem"], row["positive"] is not None) for row in texts},
@@ -146,7 +146,3 @@ def _wide(table: pa.Table, name: str, k: int) -> Floats:
     found: Floats = np.full((int(row.max(initial=-1)) + 1, k), np.nan)
     found[row, table["intervention_id"].to_numpy()] = table[name].to_numpy().astype(np.float64)
     return found
-
-
-def _table(run: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    return pa.concat_tables([part_of(run, name, part, columns) for part in parts(run, name)])

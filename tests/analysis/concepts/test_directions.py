@@ -1,5 +1,7 @@
 """Directions are found where they were planted, as numpy and scikit-learn find them, and splits keep stems."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from actkit.analysis.columns import Floats
-from actkit.analysis.concepts.directions import METHODS, cosines_between_methods, direction, principal, split_pairs
+from actkit.analysis.concepts.directions import METHODS, direction, principal, split_pairs
 from actkit.analysis.concepts.logistic_direction import STRENGTHS, logistic
 from actkit.analysis.concepts.paired import Paired
+from actkit.runs.reader import rows_of_table
 
 D = 64
 
@@ -194,10 +197,14 @@ def test_fewer_than_twelve_stems_are_not_split() -> None:
     assert split_pairs(np.arange(12)) is not None
 
 
-def test_methods_are_compared_by_cosine() -> None:
-    pairs, _ = planted(n=400, shift=3)
-    found = {method: direction(method, pairs) for method in METHODS}
-    cosines = cosines_between_methods(found)
-    assert set(cosines) == {("mean-diff", "pca"), ("mean-diff", "logistic"), ("pca", "logistic")}
-    assert cosines["mean-diff", "pca"] > 0.99
-    assert cosines["pca", "logistic"] == pytest.approx(found["pca"].unit @ found["logistic"].unit)
+def test_methods_are_compared_by_cosine(six_runs: Mapping[str, Path]) -> None:
+    run = six_runs["concept"]
+    units = {(row["hook_point"], row["method"]): row["direction"] for row in rows_of_table(run, "directions")}
+    rows = rows_of_table(run, "direction_scores")
+    assert {row["method"] for row in rows} == set(METHODS)
+    for row in rows:
+        own = np.array(units[row["hook_point"], row["method"]])
+        for method in METHODS:
+            cosine = row[f"cosine_{method}".replace("-", "_")]
+            assert cosine == pytest.approx(own @ np.array(units[row["hook_point"], method]), abs=1e-6)
+            assert (cosine == 1.0) is (method == row["method"])
