@@ -23,6 +23,12 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
     said = [str(message["content"]) for conversation in conversations for message in conversation]
     asked = fields.names.prompt is not None or any(name in fields.read for name in PROMPT)
     each = _each_choice(fields) if asked else []
+    judged = len(conversations) == 2 and all(map(_ends_in_answer, conversations))
+
+    def quotes(text: str) -> bool:
+        """Whether a text quotes the question and both answers: it was written of them, to a judge (Prometheus)."""
+        return all(stands_in(part, [text]) for part in said if part.strip())
+
     for name in (*fields.unused_context(), *each):
         value = lookup(fields.value, name)
         usual, own = SPELT.get(plain(name)) or SPELT.get(plain(name.rpartition(".")[2])), shlex.quote(name)
@@ -33,7 +39,7 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
             repeats = all(any(choice in other for other in said) for choice in offered)
         else:
             texts = list(_texts(value, name))
-            repeats = all(stands_in(text, said) for text in texts)
+            repeats = all(stands_in(text, said) for text in texts) or (judged and any(map(quotes, texts)))
         if repeats:
             fields.repeated[name] = None
             continue
@@ -44,6 +50,10 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
             name,
             f"{name} carries context that would be lost: it is not read here; {used}--ignore-field {own} leaves it out",
         )
+
+
+def _ends_in_answer(messages: Sequence[Message]) -> bool:
+    return bool(messages) and messages[-1].get("role") == "assistant"
 
 
 def _each_choice(fields: Fields) -> list[str]:

@@ -399,6 +399,7 @@ RECORDS: dict[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]]
             "orig_response_A": POOR,
             "orig_response_B": GOOD,
             "orig_preference": "B",
+            "instruction": f"Judge.\n###Task:\n{Q}\n###Response A:\n{POOR}\n###Response B:\n{GOOD}\n###Feedback:",
             "output": "x",
         },
     ),

@@ -91,6 +91,24 @@ def test_settings_and_what_a_service_answered_are_no_choices(value: Any) -> None
     check_unused(fields, SAID)
 
 
+def test_what_quotes_the_question_and_both_answers_was_written_of_them() -> None:
+    """Prometheus's `instruction`, to a judge, rejected every record of a set that is said to be read."""
+    asked = {"role": "user", "content": "Which?"}
+    both = [[asked, {"role": "assistant", "content": said}] for said in ("Rome.", "Oslo.")]
+    judge = "Judge these.\n###Question:\nWhich?\n\n###Response A:\nOslo.\n###Response B:\nRome.\n###Feedback:"
+    fields = Fields({"instruction": judge})
+    check_unused(fields, both)
+    assert list(fields.repeated) == ["instruction"]
+    for text, conversations in (
+        (judge.replace("Oslo.", "Bern."), both),
+        (judge, both[:1]),
+        ("Which Rome. Oslo.", both),
+        ("Be kind.\nWhich?", both),
+    ):
+        with pytest.raises(RecordError, match="carries context that would be lost"):
+            check_unused(Fields({"instruction": text}), conversations)
+
+
 def test_an_answer_at_the_end_stands_before_nothing() -> None:
     turns = [{"role": "user", "content": "Be brief."}, {"role": "assistant", "content": "I shall."}]
     check_unused(Fields({"history": turns}), SAID)
