@@ -136,7 +136,8 @@ def _context() -> Iterator[str]:
     )
     yield from _paragraph(
         "A field of these that holds something is used, or repeats what was used, or the record is rejected with",
-        "its name: `--ignore-field NAME` says that leaving it out is meant.",
+        "its name: `--ignore-field NAME` says that leaving it out is meant. So is one with a sentence in it whose name",
+        "has a word for context, such as `ContextString` or `sql_context`, and no `context_id`.",
     )
 
 

@@ -313,6 +313,11 @@ QUESTIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "mmlu": ({"subject": "sea", "choices": CHOICES, "answer": 1}, f"Q{LETTERED}", "B"),
     "race": ({"article": "The sea.", "options": CHOICES, "answer": "A"}, f"The sea.\nQ{LETTERED}", "A"),
+    "gretel": (
+        {"sql_context": "CREATE TABLE it (it INT, so TEXT);", "context_id": "7", "answer": "it"},
+        "CREATE TABLE it (it INT, so TEXT);\nQ",
+        "it",
+    ),
     "boolq": ({"passage": "The sea.", "answer": True}, "The sea.\nQ", "yes"),
     "hotpotqa": (
         {"context": {"title": ["Sea"], "sentences": [["The sea.", "It is wet."]]}, "answer": "it"},

@@ -48,6 +48,22 @@ LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE, *CHOICES)
 """Fields that may not be left out without a word."""
 
+WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+ABOUT = frozenset("context contexts passage passages paragraph paragraphs document documents transcript".split())
+"""Words in the name of a field that say that it holds what a question is about, whatever else it is called."""
+OF_IT = frozenset(
+    "id ids idx index title titles url urls name names source sources type kind date length size language hash label "
+    "labels score scores rank tokens count number condition relevance summary topic category".split()
+)
+"""Words with which such a name says something of it."""
+
+
+@lru_cache(maxsize=1 << 12)
+def tells_context(name: str) -> bool:
+    """Whether a name has a word for context, as `ContextString` and `sql_context` have, and `context_id` has not."""
+    words = {word.lower() for word in WORDS.findall(name)}
+    return bool(words & ABOUT) and not words & OF_IT
+
 
 @lru_cache(maxsize=1 << 12)
 def plain(name: str) -> str:

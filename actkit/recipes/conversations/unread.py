@@ -10,7 +10,7 @@ from actkit.recipes.conversations.choices import choices_of, fields_of_choices
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import Message, text_or_messages
-from actkit.recipes.conversations.names import CHOICES, HISTORY, PROMPT, SPELT, SYSTEM, plain
+from actkit.recipes.conversations.names import CHOICES, HISTORY, PROMPT, SPELT, SYSTEM, plain, tells_context
 
 NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
 """Options by which a field is read under another name than these."""
@@ -29,7 +29,7 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
         """Whether a text quotes the question and both answers: it was written of them, to a judge (Prometheus)."""
         return all(stands_in(part, [text]) for part in said if part.strip())
 
-    for name in (*fields.unused_context(), *each):
+    for name in (*fields.unused_context(), *_called_context(fields), *each):
         value = lookup(fields.value, name)
         usual, own = SPELT.get(plain(name)) or SPELT.get(plain(name.rpartition(".")[2])), shlex.quote(name)
         if usual in CHOICES or name in each:
@@ -54,6 +54,17 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
 
 def _ends_in_answer(messages: Sequence[Message]) -> bool:
     return bool(messages) and messages[-1].get("role") == "assistant"
+
+
+def _called_context(fields: Fields) -> list[str]:
+    """Fields with a sentence in them that were not read, under no usual name but one with a word for context."""
+    texts = (name for name in fields.left if isinstance(name, str) and name in fields.value)
+    names = (name for name in texts if tells_context(name) and plain(name) not in SPELT and not fields.ignored(name))
+    return [name for name in names if any(map(_is_sentence, _leaves(fields.value[name])))]
+
+
+def _is_sentence(text: str) -> bool:
+    return len(text) >= LONG and " " in text
 
 
 def _each_choice(fields: Fields) -> list[str]:

@@ -10,7 +10,7 @@ from actkit.errors import own_python
 from actkit.pipeline.input.class_names import ClassName
 from actkit.recipes.conversations.choices import ANSWERS, STEMS, choices_of, fields_of_choices
 from actkit.recipes.conversations.fields import lookup
-from actkit.recipes.conversations.names import CHOICES, UNREADABLE
+from actkit.recipes.conversations.names import CHOICES, UNREADABLE, tells_context
 from actkit.recipes.conversations.pair_records import READ_BY
 from actkit.recipes.peeking.columns import FileColumn
 
@@ -48,7 +48,7 @@ def without_passages(texts: Sequence[str], columns: Sequence[FileColumn]) -> lis
 
 
 def _passages(record: Mapping[str, Any], asked: str | None) -> Iterator[str]:
-    for name in PASSAGES:
+    for name in dict.fromkeys((*PASSAGES, *filter(tells_context, map(str, record)))):
         if name != asked and isinstance(record.get(name), (str, list, Mapping)) and record[name]:
             yield _strings(name, record)
 

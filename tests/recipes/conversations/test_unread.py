@@ -91,6 +91,30 @@ def test_settings_and_what_a_service_answered_are_no_choices(value: Any) -> None
     check_unused(fields, SAID)
 
 
+LONG = "The tide rises twice a day, and falls as often."
+
+
+@pytest.mark.parametrize("name", ["ContextString", "sql_context", "passage_text", "paragraphs", "additional context"])
+@pytest.mark.parametrize("value", [LONG, [{"title": "Sea", "paragraph_text": LONG, "idx": 0}], [LONG]])
+def test_a_name_with_a_word_for_context_is_one_of_it(name: str, value: Any) -> None:
+    """HarmBench, gretel's SQL, MuSiQue: the question alone was run, and what it is about was a field that was left."""
+    fields = Fields(
+        {"question": "Which?", name: value, "context_id": LONG, "document_title": LONG, "passage_type": "x"}
+    )
+    fields.take("question")
+    with pytest.raises(RecordError, match=f"^{name} carries context that would be lost"):
+        check_unused(fields, SAID)
+    said = [[{"role": "user", "content": f"Sea\n{LONG}\nWhich?"}]]
+    if isinstance(value, str):
+        check_unused(fields, said)
+    left = Fields(fields.value, FieldNames(ignore=(name,)))
+    left.take("question")
+    check_unused(left, SAID)
+    short = Fields({"question": "Which?", name: "ambig"})
+    short.take("question")
+    check_unused(short, SAID)
+
+
 def test_what_quotes_the_question_and_both_answers_was_written_of_them() -> None:
     """Prometheus's `instruction`, to a judge, rejected every record of a set that is said to be read."""
     asked = {"role": "user", "content": "Which?"}
