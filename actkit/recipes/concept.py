@@ -23,7 +23,7 @@ from actkit.errors import RecordError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
 from actkit.pipeline.input.reader import left_of, records_about
-from actkit.pipeline.recipe import Finished, Pooling, Prepared, Recipe, Rules
+from actkit.pipeline.recipe import Finished, NothingKeptError, Pooling, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.activations import Reducer
 from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
 from actkit.pipeline.reducers.table_sizes import pooled_stored
@@ -38,6 +38,7 @@ from actkit.recipes.runner import Ingredients, run
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 from actkit.recipes.specs import DenseSpec
+from actkit.recipes.statements import explained
 from actkit.runs.progress import OnProgress
 
 
@@ -69,7 +70,10 @@ class ConceptSpec:
 
 def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
     """Run `concept` and return the finished run. Errors: see `runner.run` and `contrasts_in`."""
-    return run(spec, dense, recipe, on_progress)
+    try:
+        return run(spec, dense, recipe, on_progress)
+    except NothingKeptError as error:
+        raise explained(error) from error
 
 
 def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:

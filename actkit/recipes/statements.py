@@ -3,8 +3,9 @@
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from actkit.errors import InputError, RecordError
+from actkit.errors import ActkitError, InputError, RecordError
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.records import Records
 from actkit.recipes.contrast_shapes import ContrastShape
@@ -13,6 +14,7 @@ from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.prompt_response import text_in
 
+Failure = TypeVar("Failure", bound=ActkitError)
 HINT = "a statement's label is true or false, 1 or 0, 1 or -1"
 
 
@@ -36,7 +38,7 @@ def paired(records: Records, shape: ContrastShape, names: FieldNames | None = No
     try:
         labels, again = labels_in(records, FeedbackFields(label=shape.negative))
     except InputError as error:
-        raise _explained(error) from error
+        raise explained(error) from error
     return _closing(labels, again, shape, names or FieldNames())
 
 
@@ -46,9 +48,9 @@ def _closing(labels: Labels, records: Records, shape: ContrastShape, names: Fiel
         yield from _pairs(labels, records, shape, names)
 
 
-def _explained(error: InputError, place: str = "") -> InputError:
+def explained(error: Failure, place: str = "") -> Failure:
     """The error about labels with the hint that fits here, where no option names them; any other as it is."""
-    return InputError(f"{place}{error.message}", HINT) if "--positive" in error.hint else error
+    return type(error)(f"{place}{error.message}", HINT) if "--positive" in error.hint else error
 
 
 def _pairs(labels: Labels, records: Records, shape: ContrastShape, names: FieldNames) -> Records:
@@ -91,4 +93,4 @@ def _labelled(record: Record, labels: Labels, shape: ContrastShape, names: Field
         return Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
     except InputError as error:
         place = record.source if record.line is None else f"{record.source}:{record.line}"
-        raise _explained(error, f"{place}: ") from error
+        raise explained(error, f"{place}: ") from error

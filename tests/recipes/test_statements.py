@@ -9,7 +9,8 @@ import pytest
 from actkit.errors import InputError
 from actkit.pipeline.data import Record, Rejected
 from actkit.recipes.contrasts import contrasts_in
-from actkit.recipes.statements import StatementPair
+from actkit.recipes.statements import HINT, StatementPair
+from tests.command_line import Run
 
 
 def statements(path: Path, labels: list[Any]) -> str:
@@ -49,6 +50,13 @@ def test_two_labels_make_a_pair(labels: list[Any], tmp_path: Path) -> None:
     _, records = contrasts_in(statements(tmp_path / "s.jsonl", labels))
     (pair,) = records
     assert isinstance(pair, Record) and pair.value == StatementPair("s0", "s1", ())
+
+
+def test_the_hint_for_labels_without_a_meaning_names_no_option_of_another_command(tmp_path: Path, actkit: Run) -> None:
+    """`--positive` is a wording here."""
+    path = statements(tmp_path / "s.jsonl", ["SUPPORTS", "REFUTES"])
+    found = actkit("concept", path, "--layers", 1, "-o", tmp_path / "x")
+    assert found.status == 1 and "SUPPORTS" in found.err and HINT in found.err and "--positive" not in found.err
 
 
 def test_a_label_without_a_meaning_is_shown(tmp_path: Path) -> None:
