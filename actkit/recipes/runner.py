@@ -1,11 +1,13 @@
 """`run` takes what a command is asked to its finished run, for the command line and for Python."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from actkit.analysis.feature_logits import Unembedding, feature_logits
@@ -30,7 +32,7 @@ from actkit.runs.facts import config_text
 from actkit.runs.progress import OnProgress, check_callable
 from actkit.runs.reader import features_seen
 from actkit.runs.removal import check_out
-from actkit.runs.writer import Groups
+from actkit.runs.writer import Groups, groups_of
 from actkit.verify.recompute.while_running import Verifying
 
 
@@ -177,8 +179,14 @@ def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
     counts: dict[str, int] = {}
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
-        yield from recipe.finish(run)
-        yield from (("feature_logits", table) for table in _logits(run, model, saes, counts, left_out))
+        seen: dict[str, set[int]] = {}
+        for name, made in recipe.finish(run):
+            if name == "feature_positions":  # which has every feature that is active anywhere
+                for rows in groups_of(name, made).values():
+                    for sae in pc.unique(rows["sae"]).to_pylist():
+                        seen.setdefault(sae, set()).update(pc.unique(rows["feature_id"]).to_pylist())
+            yield name, made
+        yield from (("feature_logits", table) for table in _logits(run, seen, model, saes, counts, left_out))
 
     def found() -> Mapping[str, Any]:
         about = {"feature_logits_of": dict(counts), "feature_logits_left_out": dict(left_out)}
@@ -188,12 +196,20 @@ def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
 
 
 def _logits(
-    run: Path, model: Model, saes: Sequence[Sae], counts: dict[str, int], left_out: dict[str, str]
+    run: Path,
+    seen: Mapping[str, Collection[int]],
+    model: Model,
+    saes: Sequence[Sae],
+    counts: dict[str, int],
+    left_out: dict[str, str],
 ) -> Iterator[pa.Table]:
-    """The tables of the SAEs that have one; how many features of each were active, and why another has none."""
+    """The tables of the SAEs that have one; how many features of each were active, and why another has none.
+
+    The features `seen` of an SAE are not looked for in the run again.
+    """
     head, tokens = model.unembedding(), None
     for sae in saes:
-        features = features_seen(run, sae.name, sae.d_sae)
+        features = np.array(sorted(seen.get(sae.name) or features_seen(run, sae.name, sae.d_sae)), dtype=np.int64)
         why = _why_left_out(sae, len(features), head)
         if why is not None:
             left_out[sae.name] = why
