@@ -36,6 +36,7 @@ REMEDIES = (
         "a comma after the value",
         "sed 's/,[[:space:]]*$//' FILE > NEW.jsonl leaves out the comma at the end of each line",
     ),
+    ("more than one value on a line", "jq -c . FILE > NEW.jsonl writes a line for each value"),
     (
         "one message, of a conversation",
         "jq -cs 'flatten | {messages: .}' FILE > CHAT.jsonl makes one conversation of all messages of a file",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actkit.pipeline.data import Record, Rejected
 from actkit.pipeline.input.files import encoding_of
-from actkit.pipeline.input.lines import is_document
+from actkit.pipeline.input.lines import MARKS, is_document
 from actkit.pipeline.input.packed import LOOK
 from tests.fuzz.damage import CASES, TEXTS, VALUES, damaged, fuzz, is_array_of_objects, jsonl, read, same
 
@@ -18,9 +18,9 @@ JSONL = st.lists(st.one_of(VALUES, st.dictionaries(TEXTS, VALUES, max_size=4)), 
 
 
 def lines_in(data: bytes) -> list[str | None]:
-    """The text of each line; None for one that is no UTF-8."""
-    raw = data.split(b"\n")
-    if not raw[-1]:
+    """The text of each line; None for one that is no UTF-8. Where no line feed is, returns end lines."""
+    raw = data.split(b"\n" if b"\n" in data else b"\r")
+    if not raw[-1].removeprefix(b"\xef\xbb\xbf" if len(raw) == 1 else b""):
         raw.pop()
     found: list[str | None] = []
     for number, line in enumerate(raw):
@@ -68,7 +68,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def meant(line: str | None) -> list[Any]:
     """The value of a line of JSON; nothing where it has none, or a key twice."""
     try:
-        return [] if line is None else [json.loads(line, object_pairs_hook=_once)]
+        return [] if line is None else [json.loads(line.lstrip(MARKS), object_pairs_hook=_once)]
     except (ValueError, RecursionError, NotOnceError):
         return []
 
@@ -86,7 +86,8 @@ def test_every_line_of_jsonl_is_its_value_or_rejected(tmp_path: Path, cases: int
     def check(data: bytes) -> None:
         if is_document(data[:LOOK]):
             return
-        only = meant(lines_in(data)[0]) if data.count(b"\n") <= data.endswith(b"\n") and data else []
+        lines = lines_in(data)
+        only = meant(lines[0]) if len(lines) == 1 else []
         if only and is_array_of_objects(only[0]):
             return
         for record, line in read_lines(path, data):

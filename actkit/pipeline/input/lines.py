@@ -14,8 +14,10 @@ from actkit.pipeline.input.json_values import JsonValues, short
 from actkit.pipeline.input.packed import beginning
 from actkit.pipeline.input.records import Record, Records, Rejected
 
-DOCUMENT = re.compile(rb"""\s*(\[\s*\n\s*[{"[]|\{\s*\n\s+"[^"\n]*"\s*:|\[\s*\{[^\n]*\},[ \t\r]*\n\s*\{)""")
+DOCUMENT = re.compile(rb"""\s*(\[\s*[\n\r]\s*[{"[]|\{\s*[\n\r]\s+"[^"\n]*"\s*:|\[\s*\{[^\n\r]*\},[ \t]*[\n\r]\s*\{)""")
 """A bracket alone, and then an element; a brace alone, and then a field; or elements of an array, a line each."""
+MARKS = "\ufeff\x1e"
+"""Characters before a line that are none of it: of files that were joined, and of RFC 7464."""
 
 
 def read_lines(path: str, _read: ReadSpec) -> Records:
@@ -84,9 +86,10 @@ def as_json(lines: Records) -> Records:
             yield line
             continue
         try:
-            value, fault = values.whole(line.value)
+            value, fault = values.whole(line.value.lstrip(MARKS))
         except (ValueError, RecursionError) as error:
-            value, fault = None, f"not JSON{_why_not(line.value) or f': {short(error)}'}"
+            why = "more than one value on a line" if short(error) == "Extra data" else short(error)
+            value, fault = None, f"not JSON{_why_not(line.value) or f': {why}'}"
         yield checked(Record(line.record_id, line.source, line.line, value), fault)
 
 
@@ -94,6 +97,8 @@ def _why_not(line: str) -> str | None:
     """What a line is that is nearly JSON; None for any other."""
     if line.lstrip().startswith("{'"):
         return ", but an object that Python printed"
+    if line.lstrip().lower().startswith(("<!doctype html", "<html")):
+        return ", but a page in HTML: was the address of the file itself fetched?"
     text, comma = line.rstrip(), ","
     with suppress(ValueError, RecursionError):
         json.loads(text.removesuffix(comma))

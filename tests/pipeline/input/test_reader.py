@@ -690,6 +690,25 @@ def test_looking_ahead_holds_few_long_records_and_loses_none() -> None:
     assert len(first) == 2 and are_all and len(list(records)) == 2
 
 
+def test_marks_before_a_line_are_none_of_it(tmp_path: Path) -> None:
+    """Of files with a byte order mark that were joined, and of sequences as RFC 7464 has them, lines were lost."""
+    path = write(tmp_path, "t.jsonl", '\ufeff{"a": 1}\n\ufeff{"a": 2}\n\x1e{"a": 3}\n')
+    assert good(path) == [(0, 1, {"a": 1}), (1, 2, {"a": 2}), (2, 3, {"a": 3})]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"a": 1}{"a": 2}', "not JSON: more than one value on a line"),
+        ("<!DOCTYPE html><html>", "not JSON, but a page in HTML: was the address of the file itself fetched?"),
+        ("  <HTML>", "not JSON, but a page in HTML: was the address of the file itself fetched?"),
+        ("<b>", "not JSON: Expecting value"),
+    ],
+)
+def test_what_a_line_is_that_is_no_json_is_said(tmp_path: Path, line: str, reason: str) -> None:
+    assert bad(write(tmp_path, "t.jsonl", line)) == [(0, 1, None, reason)]
+
+
 def test_a_comma_at_the_end_of_each_line_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "a.ndjson", '{"a": 1}, \n{"a": 2},\n{"a": 3}\n{"a": 4} x\n{"a": 5,\n')
     assert [reason for *_, reason in bad(path)][:2] == ["not JSON: a comma after the value"] * 2

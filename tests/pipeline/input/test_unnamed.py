@@ -26,6 +26,7 @@ FORMS = {
     "objects, indented": "\n".join(json.dumps(row, indent=1) for row in ROWS),
     "CSV": 'prompt,id\n"Hello, you",1\nWorld,2\n',
     "TSV": "prompt\tid\nHello, you\t1\nWorld\t2\n",
+    "objects of a Mac, indented": "\r".join(json.dumps(row, indent=1).replace("\n", "\r") for row in ROWS),
     "objects, of a Mac": "".join(json.dumps(row) + "\r" for row in ROWS),
     "CSV of a Mac": 'prompt,id\r"Hello, you",1\rWorld,2\r',
     "CSV of Excel": '\ufeffprompt;id\r\n"Hello, you";1\r\nWorld;2\r\n',
