@@ -23,7 +23,7 @@ from actkit.pipeline.recipe import Finished, Job
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import options_of
 from actkit.recipes.saes import SaeReport, load_saes
-from actkit.recipes.specs import FollowSpec, checked
+from actkit.recipes.specs import FollowSpec, checked, spec_of
 from actkit.recipes.steering.answers import answered, expected, generated
 from actkit.recipes.steering.directions import STRENGTHS, DirectionPlan, actions_on, directions_in
 from actkit.recipes.steering.features import FeaturePlan, feature_actions, held_out_texts, scored_in
@@ -193,19 +193,12 @@ def _of_features(spec: SteerSpec, source: SteeredRun, ready: Ready, description:
 
 def _model(source: SteeredRun, common: FollowSpec) -> ModelSpec:
     """The model of the run, to be loaded as it was there."""
-    about = source.facts["model"]
-    revision = str(about.get("revision") or "")
-    return ModelSpec(
-        common.model or about["name"],
-        revision if common.model is None and revision and not revision.startswith("sha256:") else None,
-        common.device,
-        about["dtype"],
-        about["attn"],
-        bool(about.get("trust_remote_code")),
-        bool(about.get("allow_pickle")),
-        about.get("device_map"),
-        about.get("quantize"),
-    )
+    about = {name: value for name, value in source.facts["model"].items() if value is not None}
+    revision = about.get("revision") or None
+    if common.model is not None or str(revision).startswith("sha256:"):
+        revision = None
+    name = common.model or about["name"]
+    return spec_of(ModelSpec, about, name=name, revision=revision, device=common.device)
 
 
 def _sae(source: SteeredRun, name: str, description: Description) -> Sae:
