@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from actkit.backends.actions import Action
 from actkit.errors import RunError
 from actkit.pipeline.data import Record, Rejected
 from actkit.runs.manifest import InputPosition
@@ -71,3 +72,15 @@ def _plain(value: Any) -> Any:
 def _without_address(value: Any) -> str:
     """A value's repr without the place in memory that some have in it, which no other process has."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def digest_of(actions: Sequence[Action]) -> str:
+    """sha256 of all interventions: another run under the same name is told apart.
+
+    The vectors of controls follow from the rest, and may be rounded otherwise on another processor.
+    """
+    digest = hashlib.sha256()
+    for action in actions:
+        digest.update(canonical({**action.row(), "vector": None, "sink_norm": None}).encode())
+        digest.update(b"" if action.vector is None or action.is_control else action.vector.tobytes())
+    return digest.hexdigest()

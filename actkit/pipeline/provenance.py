@@ -13,6 +13,7 @@ from actkit.backends import Model
 from actkit.backends.kernel_choice import choice
 from actkit.pipeline.recipe import Job
 from actkit.pipeline.resume.session import Session
+from actkit.runs.facts import metadata_of
 from actkit.runs.progress import profile
 from actkit.schemas import SCHEMA_VERSION
 
@@ -20,15 +21,9 @@ PACKAGES = ("actkit", *"torch transformers transformer-lens sae-lens tokenizers 
 
 
 def file_metadata(job: Job) -> dict[str, str]:
-    """Metadata of every Parquet file of a run, which let each be read alone."""
-    description = job.model.description
-    return {
-        "actkit.command": job.recipe.command,
-        "actkit.model": description.spec.name,
-        "actkit.revision": description.revision or "",
-        "actkit.dtype": description.spec.dtype,
-        "actkit.hook_points": ",".join(map(str, job.hook_points)),
-    }
+    """Metadata of every Parquet file of a run: see `metadata_of`."""
+    points = [str(point) for point in job.hook_points]
+    return metadata_of({"command": job.recipe.command, "model": _about_model(job.model), "hook_points": points})
 
 
 def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,33 @@ def run(
     own, common = checked(own), checked(common)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
+    made = recipe_for(own, common, recipe_of)
+    recipe, description, every = made.recipe, made.description, made.hook_points
+    if output.plan_only:
+        return planned(recipe, description, every, common.batch, output, on_progress)
+    files = {"config.yaml": config_text(own.command, made.options)}
+    model = load(description, every)
+    if not isinstance(common, DenseSpec):
+        recipe = with_logits(recipe, model, made.saes)
+    job = Job(recipe, model, every, output, common.batch, made.options, files)
+    return extract(job, on_progress, Verifying(job))
+
+
+@dataclass(frozen=True)
+class ForModel:
+    """The recipe of what a command is asked, for the model and the SAEs that it is asked for."""
+
+    recipe: Recipe
+    description: Description
+    saes: Sequence[Sae]
+    hook_points: tuple[HookPoint, ...]
+    """All that are read."""
+    options: dict[str, Any]
+
+
+def recipe_for(own: Own, common: CommonSpec, recipe_of: Callable[[Own, Ingredients], Recipe]) -> ForModel:
+    """Make the recipe without loading the model's weights. Errors: see `run`."""
+    output = common.output
     saes = load_saes(common.saes, common.model.device, common.sae_dtype)
     description = describe(common.model)
     points = common.points(description.n_layers)
@@ -110,14 +137,7 @@ def run(
         stored = {"activations": vectors_stored(points, _width(points, description), output.store_dtype)}
         recipe = replace(recipe, stored={**stored, **recipe.stored})
     every = tuple(sorted({*points, *(sae.hook_point for sae in saes)}))
-    if output.plan_only:
-        return planned(recipe, description, every, common.batch, output, on_progress)
-    files = {"config.yaml": config_text(own.command, asked)}
-    model = load(description, every)
-    if not isinstance(common, DenseSpec):
-        recipe = with_logits(recipe, model, saes)
-    job = Job(recipe, model, every, output, common.batch, asked, files)
-    return extract(job, on_progress, Verifying(job))
+    return ForModel(recipe, description, saes, every, asked)
 
 
 def with_features(recipe: Recipe, made: Ingredients) -> Recipe:

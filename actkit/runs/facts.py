@@ -51,6 +51,18 @@ def facts_of(run: Path) -> dict[str, Any]:
         raise RunError(f"{run}/run.json is damaged ({error})", "the tables beside it can still be read") from error
 
 
+def metadata_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata of every Parquet file of a run, which let each be read alone; `facts` is `run.json`."""
+    model = facts["model"]
+    return {
+        "actkit.command": facts["command"],
+        "actkit.model": model["name"],
+        "actkit.revision": model["revision"] or "",
+        "actkit.dtype": model["dtype"],
+        "actkit.hook_points": ",".join(facts["hook_points"]),
+    }
+
+
 def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
     """Each table's name and first `rows` rows, in the order in which `run.json` lists them."""
     for table in facts_of(run)["tables"]:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "all",
         *("--layers", "2", "--sae-release", "tiny"),
     ),
+    "steered": ("steer", "directions", "--budget", "4", "--random", "8", "--show", "1"),
 }
 
 
@@ -47,6 +48,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     write_input(folder)
 
     def made(name: str) -> Path:
+        if name == "steered":
+            made("directions")
         if not (folder / name).exists():
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)

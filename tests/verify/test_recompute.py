@@ -58,9 +58,9 @@ def test_the_error_is_the_norm_of_the_difference_over_the_norm_found_again() -> 
 def test_a_feature_at_its_own_threshold_is_rounding_and_one_far_from_it_is_not() -> None:
     near = compared([3.0, 1.0 - 1e-3], ([0, 1], [3.0, 1.001], 2), [0.0, 1.0])
     assert not near.fails and (near.identical, near.members, near.common) == (0, 2, 1)
-    far = compared([3.0, 1.0 - 1e-2], ([0, 1], [3.0, 1.001], 2), [0.0, 1.0])
+    far = compared([3.0, 1.0 - 1e-2], ([0, 1], [3.0, 1.001], 1), [0.0, 1.0])
     assert far.fails and far.wrong == ["here: feature 1 is stored, but not active when encoded again"]
-    missing = compared([3.0, 1.0 + 1e-2], ([0], [3.0], 1), [0.0, 1.0])
+    missing = compared([3.0, 1.0 + 1e-2], ([0], [3.0], 2), [0.0, 1.0])
     assert missing.fails and missing.wrong == ["here: feature 1 is not stored, but 1.01 when encoded again"]
     assert not compared([3.0, 1.0 + 1e-3], ([0], [3.0], 1), [0.0, 1.0]).fails
 
@@ -95,7 +95,8 @@ def test_the_number_of_active_features_is_compared() -> None:
     assert compared([3.0, 2.0, 1.0], ([0], [3.0], 5), [0.0] * 3, Cut(top_k=1)).wrong == [
         "here: n_active is 5, but 3 are active"
     ]
-    assert not compared([3.0, 2.0, 1.0], ([0], [3.0], 4), [0.0] * 3, Cut(top_k=1)).fails, "one may be at its threshold"
+    assert compared([3.0, 2.0, 1.0], ([0], [3.0], 2), [0.0] * 3, Cut(top_k=1)).fails, "none is near its threshold"
+    assert not compared([3.0, 2.0, 1e-3], ([0], [3.0], 2), [0.0] * 3, Cut(top_k=1)).fails, "one is at its threshold"
 
 
 def test_flips_needs_a_direction_and_a_change_within_the_tolerance() -> None:

@@ -495,7 +495,7 @@ def test_statistics_of_fewer_rows_are_named_and_those_of_another_version_are_not
     damage(run, "layer_stats", without(1), number=0)
     says = "derived: layer_stats/part-00000.parquet: 3 rows, but the shards give 4"
     assert said(verify(run)) == says
-    edit(run, versions__actkit="0.0.0")
+    edit(run, versions__actkit="0.0.0", fingerprint__actkit="0.0.0")
     findings = verify(run)
     assert said(findings) == ""
     assert findings.notes == [f"not computed again: layer_stats (the run is of actkit 0.0.0, not {version('actkit')})"]
@@ -505,7 +505,7 @@ def test_verdicts_of_another_version_are_not_called_wrong_by_deep_either(copy: C
     """What a feature must do to be said to respond has changed: an older run is as it was made, not damaged."""
     run = copy("pooled")
     damage(run, "feature_scores", put("responds_to", 0, "negative"), number=0)
-    edit(run, versions__actkit="0.4.0")
+    edit(run, versions__actkit="0.4.0", fingerprint__actkit="0.4.0")
     findings = verify(run, deep=True)
     assert said(findings) == ""
     (note,) = findings.notes
@@ -578,7 +578,7 @@ def test_a_gap_in_sequence_ids_is_fine_where_memory_ran_out(copy: Callable[[str]
     for path in run.glob("shards/*.json"):
         shard = read_manifest(path)
         if shard.progress.reasons:
-            save(run, replace(shard, progress=replace(shard.progress, reasons=reasons)), {})
+            save(run, replace(shard, progress=replace(shard.progress, reasons=reasons, first_rejected="")), {})
     edit(run, rejected_reasons=reasons, first_rejected=None)
     assert said(verify(run)) == ""
 

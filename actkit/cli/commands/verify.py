@@ -35,8 +35,8 @@ def verify(
         int,
         option(
             AGAIN,
-            "Also compute this many records again, drawn at random, on the "
-            "plain Hugging Face model, one text at a time.",
+            "Also compute this many records again, drawn at random, on the plain Hugging Face model, one text at a "
+            "time, and read the input again, where it still is what it was.",
             min=0,
         ),
     ] = 0,
@@ -115,6 +115,7 @@ def _computed_again(
     run: Path, spec: "RecomputeSpec", findings: "Findings", quiet: bool
 ) -> tuple[list[str], dict[str, Any] | None]:
     """Compute records again, or without any what follows from weights: problems of records, and the figures."""
+    from actkit.recipes.input_again import check_input
     from actkit.verify.recompute.run import check_weights
     from actkit.verify.recompute.run import recompute as compute
     from actkit.verify.tables.run import checked_facts
@@ -124,6 +125,7 @@ def _computed_again(
         if not spec.n:
             check_weights(run, facts, spec, findings)
             return [], None
+        check_input(run, facts, spec, findings)
         again, figures = compute(run, facts, spec, findings, lambda done: show(done / spec.n))
         return again.problems, figures
 

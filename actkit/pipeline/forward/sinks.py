@@ -17,12 +17,12 @@ from actkit.backends import Model
 from actkit.backends.tensors import to_host
 from actkit.errors import RecordError
 from actkit.hooks import D_MODEL_WIDE, HookPoint
-from actkit.pipeline.data import Bools, Ragged, TokenSequence
+from actkit.pipeline.data import Bools, Encoding, Ints, Ragged, TokenSequence
 from actkit.pipeline.forward.batches import plan
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory
 from actkit.pipeline.forward.run_batch import forward
 from actkit.pipeline.tokens.chunks import truncate
-from actkit.pipeline.tokens.tokenize import encode_text
+from actkit.pipeline.tokens.tokenize import Tokenizer, encode_text
 
 TIMES = 10.0
 """A sink's norm, as a multiple of the usual one at the hook point."""
@@ -37,6 +37,16 @@ one was missing. Nobody worried, for its owner liked to sail to the island in th
 caught and bought bread, oil and new ropes for the winter."""
 
 
+def usual_text(tokenizer: Tokenizer, context_length: int | None) -> tuple[Encoding, Ints] | None:
+    """The fixed text, and its positions that the usual norm is of; None where a token of it cannot be told."""
+    try:
+        encoding, _ = truncate(encode_text(tokenizer, TEXT), min(LONGEST, context_length or LONGEST))
+    except RecordError:
+        return None
+    # Without a BOS the first one is a sink itself.
+    return encoding, np.flatnonzero(~encoding.is_special)[1:].astype(np.int64)
+
+
 def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, float]:
     """Hook point → the norm above which a token is a sink, for those that read or write the residual stream.
 
@@ -44,17 +54,14 @@ def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, floa
     """
     points = [point for point in hook_points if point.name in D_MODEL_WIDE]
     about = model.description
-    try:
-        encoding, _ = truncate(encode_text(about.tokenizer, TEXT), min(LONGEST, about.context_length or LONGEST))
-    except RecordError:
+    found = usual_text(about.tokenizer, about.context_length)
+    if found is None or not points:
         return {}
-    vocabulary = about.vocabulary
-    plain = np.flatnonzero(~encoding.is_special)[1:]  # without a BOS the first one is a sink itself
-    unknown = vocabulary is not None and int(encoding.token_ids.max()) >= vocabulary
-    if not points or unknown:
+    encoding, plain = found
+    if about.vocabulary is not None and int(encoding.token_ids.max()) >= about.vocabulary:
         return {}
     while len(plain) >= FEWEST:
-        sequence = TokenSequence(0, encoding, plain.astype(np.int64), sequence_id=0)
+        sequence = TokenSequence(0, encoding, plain, sequence_id=0)
         batch = next(plan([sequence], LONGEST, False, about.d_model))
         try:
             activations = forward(model, batch, points).activations
@@ -64,11 +71,15 @@ def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, floa
             free()
             plain = plain[: len(plain) // 2]
             continue
-        medians = {
-            name: float(_norms(part).median()) for name, part in activations.items() if isinstance(part, torch.Tensor)
-        }
-        return {name: TIMES * found for name, found in medians.items() if 0 < found < np.inf}
+        read = {name: part for name, part in activations.items() if isinstance(part, torch.Tensor)}
+        return norms_of(read)
     return {}
+
+
+def norms_of(read: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Hook point → the norm above which a token is a sink, from the vectors [n, width] of the fixed text."""
+    medians = {name: float(_norms(part).median()) for name, part in read.items()}
+    return {name: TIMES * found for name, found in medians.items() if 0 < found < np.inf}
 
 
 def are_sinks(activations: Mapping[str, torch.Tensor | Ragged], norms: Mapping[str, float], n: int) -> Bools:

@@ -27,9 +27,14 @@ def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: 
     answers = [
         str(tokenizer.decode(answer, skip_special_tokens=True)) for answer in greedy(model, ids, spec.answer_tokens)
     ]
+    return with_answers(wordings, list(zip(answers[::2], answers[1::2], strict=True)))
+
+
+def with_answers(wordings: Sequence[Wordings], answers: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The stems with an answer for each of their wordings, positive and negative."""
     return [
         {**_unanswered(wording), "positive": positive, "negative": negative}
-        for wording, positive, negative in zip(wordings, answers[::2], answers[1::2], strict=True)
+        for wording, (positive, negative) in zip(wordings, answers, strict=False)
     ]
 
 

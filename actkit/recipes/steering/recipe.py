@@ -8,7 +8,6 @@
    what neutral text loses.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from actkit.backends.actions import Action, interventions_of
 from actkit.backends.saes.sae import Sae
 from actkit.errors import RecordError
 from actkit.pipeline.data import Record, TokenSequence
-from actkit.pipeline.digests import canonical
+from actkit.pipeline.digests import digest_of
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.recipe import Prepared, Recipe, Rules
@@ -72,7 +71,7 @@ class Ready:
 def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
     """The recipe: a record is a text, or a prompt with its two answers."""
     interventions = interventions_of(ready.actions, ready.saes)
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = {"directions": [dict(direction) for direction in ready.directions]}
     settings: dict[str, Any] = {"n_layers": ready.n_layers, "budget": spec.budget}
 
     def prepare(record: Record) -> Prepared:
@@ -82,7 +81,6 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         rows = [action.row() for action in ready.actions]
-        report["directions"] = [dict(direction) for direction in ready.directions]
         yield from steering_tables(run, rows, **settings, report=report)
         if spec.show and report["verdicts"]:
             report["generated"] = ready.generate(int(report["verdicts"][0]["intervention_id"]))
@@ -97,7 +95,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
         detected={
             "texts": ready.form,
             "chat": ready.chat,
-            "interventions": _digest(ready.actions),
+            "interventions": digest_of(ready.actions),
             **({} if ready.report is None else ready.sae_found),
         },
         found=lambda: {"steer": report, **({} if ready.report is None else {"saes": ready.report()["saes"]})},
@@ -193,15 +191,3 @@ def _stored(record_id: int, sequence: TokenSequence, spec: SteerSpec, ready: Rea
         raise RecordError("text", "too short: no token follows the first")
     steered = steered_at(sequence.encoding, sequence.response_start, spec.positions)
     return replace(sequence, record_id=record_id, keep=keep, steered=steered, parent=None, start=0, sequence_id=-1)
-
-
-def _digest(actions: Sequence[Action]) -> str:
-    """sha256 of all interventions: another run under the same name is told apart.
-
-    The vectors of controls follow from the rest, and may be rounded otherwise on another processor.
-    """
-    digest = hashlib.sha256()
-    for action in actions:
-        digest.update(canonical({**action.row(), "vector": None, "sink_norm": None}).encode())
-        digest.update(b"" if action.vector is None or action.is_control else action.vector.tobytes())
-    return digest.hexdigest()

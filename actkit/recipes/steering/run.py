@@ -19,12 +19,12 @@ from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.forward.steered import most_tokens
-from actkit.pipeline.recipe import Finished, Job
+from actkit.pipeline.recipe import Finished, Job, Recipe
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.recipes.asked import options_of
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import FollowSpec, checked, spec_of
-from actkit.recipes.steering.answers import answered, expected, generated
+from actkit.recipes.steering.answers import answered, expected, generated, with_answers
 from actkit.recipes.steering.directions import STRENGTHS, DirectionPlan, actions_on, directions_in
 from actkit.recipes.steering.features import FeaturePlan, feature_actions, held_out_texts, scored_in
 from actkit.recipes.steering.recipe import FEWEST, SHARD_COST, Ready, recipe
@@ -72,16 +72,10 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     check(own)
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
-    source = SteeredRun(path_of(own.run), facts_of(path_of(own.run)))
-    description = describe(_model(source, common))
-    tokenizer = DatedTokenizer(description.tokenizer, date_of(source.options.get("date")))
-    description = replace(description, tokenizer=tokenizer)
     asked = options_of(own, common)
-    own = replace(own, tokens=replace(own.tokens, bos=source.options.get("bos") or own.tokens.bos))
-    ready, wordings = _prepared(own, source, description)
+    own, description, ready, wordings, batch = _begun(own, common)
     acted_on = {HookPoint.of(action.hook_point) for action in ready.actions if action.hook_point is not None}
     points = tuple(sorted({*acted_on, HookPoint(description.n_layers - 1, "hook_resid_post")}))
-    batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
     if output.plan_only:
         ready = replace(ready, texts=[*expected(wordings, own), *ready.texts])
         return planned(recipe(own, ready), description, points, batch, output, on_progress)
@@ -95,14 +89,32 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
     return extract(job, on_progress, Verifying(job))
 
 
+def recipe_again(
+    own: SteerSpec, common: FollowSpec, answers: Sequence[tuple[str, str]]
+) -> tuple[Recipe, Description, BatchSpec]:
+    """The recipe, with `answers` of the unsteered model that it has already given; see `run_steer`."""
+    own, description, ready, wordings, batch = _begun(checked(own), checked(common))
+    ready = replace(ready, texts=[*with_answers(wordings, answers), *ready.texts])
+    return recipe(own, ready), description, batch
+
+
+def _begun(own: SteerSpec, common: FollowSpec) -> tuple[SteerSpec, Description, Ready, list[Wordings], BatchSpec]:
+    """What is read of the steered run, before any weights are; `own` begins texts as that run did."""
+    source = SteeredRun(path_of(own.run), facts_of(path_of(own.run)))
+    description = describe(_model(source, common))
+    date = date_of(source.options.get("date"))
+    description = replace(description, tokenizer=DatedTokenizer(description.tokenizer, date))
+    own = replace(own, tokens=replace(own.tokens, bos=source.options.get("bos") or own.tokens.bos))
+    ready, wordings = _prepared(own, source, description)
+    batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
+    return own, description, ready, wordings, batch
+
+
 def _batch(common: FollowSpec, ready: Ready, vocabulary: int) -> BatchSpec:
     """How much is computed at once: logits must fit into memory, and a shard should not take hours."""
     given, sequences = common.batch, max(FEWEST, SHARD_COST // len(ready.actions))
-    return replace(
-        given,
-        batch_tokens=most_tokens(vocabulary, given.batch_tokens),
-        shard_sequences=min(given.shard_sequences, sequences),
-    )
+    tokens = most_tokens(vocabulary, given.batch_tokens)
+    return replace(given, batch_tokens=tokens, shard_sequences=min(given.shard_sequences, sequences))
 
 
 def _prepared(spec: SteerSpec, source: SteeredRun, description: Description) -> tuple[Ready, list[Wordings]]:

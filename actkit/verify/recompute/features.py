@@ -19,6 +19,10 @@ STEPS = (0.1, 0.3, 1.0)
 """Shares of the tolerance that activations are shifted by."""
 
 
+MOVES = 32
+"""Directions in which they are shifted where features are counted."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """The rule that selects the features of a token that a run keeps."""
@@ -44,6 +48,7 @@ def compare_token(
 ) -> None:
     """Hold one token's stored features (ids, activations, n_active) against `values` [d_sae], encoded from its `x`."""
     ids, activations, n_active = stored
+    encoded = values
     again = cut.of(values)
     error = apart(ids, activations, values, again)
     seen.count(set(ids.tolist()), set(again.tolist()), error, where)
@@ -59,9 +64,19 @@ def compare_token(
         ends += [float(kept.min())] if len(kept) and len(kept) == cut.top_k else []
         if not (values[feature] > 0 and any(abs(float(values[feature]) - end) <= slack for end in ends)):
             seen.differs(f"{where}: feature {feature} is {_state(feature in ids, float(values[feature]))}")
-    found = int((values > 0).sum())
-    if abs(found - n_active) > max(1.0, seen.tolerance.features * found):
+    found = int((encoded > 0).sum())
+    if found != n_active and not _may_be(n_active, sae, x, seen.tolerance.vectors):
         seen.differs(f"{where}: n_active is {n_active}, but {found} are active")
+
+
+def _may_be(n_active: int, sae: Sae, x: torch.Tensor, tolerance: float) -> bool:
+    """Whether so many features may be active, had `x` [d_in] been rounded by `tolerance` of its norm."""
+    x = x.to(torch.float32)[None]
+    moves = torch.randn((MOVES, x.shape[1]), generator=torch.Generator().manual_seed(0)).to(x.device)
+    moves *= tolerance * x.norm() / moves.norm(dim=1, keepdim=True)
+    with torch.inference_mode():
+        counts = (sae.encode(x + moves) > 0).sum(1)
+    return int(counts.min()) <= n_active <= int(counts.max())
 
 
 def flips(sae: Sae, x: torch.Tensor, feature: int, tolerance: float) -> bool:

@@ -23,9 +23,11 @@ from actkit.pipeline.recipe import Pooling, Rules
 from actkit.runs.reader import lists_in, matrix, parts
 from actkit.verify.recompute.differences import Tolerance, tolerance
 from actkit.verify.recompute.features import Cut, compare_token
+from actkit.verify.recompute.health import HealthAgain
 from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
 from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.retokenize import Retokenizer
+from actkit.verify.recompute.sinks import Norms, other_sinks
 from actkit.verify.recompute.steered import compare_logprobs
 from actkit.verify.recompute.stored import StoredSequence, read_records, records_in
 
@@ -52,6 +54,10 @@ class Recomputing:
     tolerance: Tolerance
     interventions: Mapping[int, tuple[Intervention, str]] = field(default_factory=dict)
     """Of runs that steer: id → what is done, and at which positions."""
+    norms: Norms = field(default_factory=dict)
+    """Where sinks are looked for."""
+    health: HealthAgain = field(default_factory=HealthAgain)
+    """Counted where all records are computed again."""
 
     @classmethod
     def by(
@@ -120,6 +126,8 @@ class Recomputing:
         found.sequences += 1
         found.tokens += len(sequence.token_ids)
         read = self.model.read(sequence.token_ids, points)
+        self.health.count(sequence, read)
+        found.others += other_sinks(sequence, read, self.norms, self.tolerance.vectors)
         for name, table in sequence.values.get("activations", {}).items():
             stored, positions = matrix(table), table["position"].to_numpy()
             if HookPoint.of(name) in read and stored is not None:

@@ -19,8 +19,11 @@ from actkit.config import Attention, ModelSpec, SaeSpec
 from actkit.errors import ActkitError
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.recipe import Rules
+from actkit.pipeline.reducers.sae_health import Health
+from actkit.verify.recompute.health import HealthAgain
 from actkit.verify.recompute.records import NO_MODULE, Recomputing
 from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.sinks import norms_again, other_norms
 from actkit.verify.recompute.steered import interventions_in, stored_actions
 from actkit.verify.recompute.weights import LoadedWeights, check_of_weights
 from actkit.verify.tables.derived import OF_WEIGHTS, made_alike
@@ -30,8 +33,10 @@ BRIDGE = "BridgedModel"
 """The backend of runs whose model was run with eager attention, whatever was asked for."""
 
 
-HOW_LOADED = ("metadata", "found_in", "sae_release", "sae_id", "revision")
+HOW_LOADED = ("metadata", "found_in", "revision")
 """What is said of an SAE and depends on how it is loaded, or is compared entry by entry."""
+NAMED = ("sae_release", "sae_id")
+"""And what was given for it, which is its name where a release was asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,24 @@ def recompute(
     began = time.time()
     about = facts["model"]
     attn: Attention = "eager" if about["backend"] == BRIDGE else about["attn"]
-    description = describe(_model(facts, spec, spec.attn or attn))
+    description = describe(model_of(facts, spec, spec.attn or attn))
     saes, lacking = _saes(facts, spec, description.spec.device)
     plain, same_attention = load_plain(description), description.spec.attn == attn
     store_dtype = facts.get("options", {}).get("store_dtype", "float32")
     again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, same_attention)
     texts = replace(again.texts, spells=made_alike(facts))
-    again = replace(again, texts=texts, interventions=interventions_in(stored_actions(run), saes))
+    actions = stored_actions(run)
+    again = replace(again, texts=texts, interventions=interventions_in(actions, saes))
+    norms = norms_again(plain, description, facts["hook_points"]) if made_alike(facts) else None
+    if norms is not None and not actions:
+        again = replace(again, norms=norms)
+        if spec.n >= facts["counts"]["written"]:
+            again = replace(again, health=HealthAgain({name: Health(sae) for name, sae in saes.items()}))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
-    found.others += [*_other_model(about, description), *_other_saes(facts, saes), *_not_held(found)]
+    found.others += again.health.differing(facts, again.tolerance.features)
+    found.others += [] if norms is None else other_norms(actions, norms, again.tolerance.vectors)
+    found.others += [*_other_model(about, description), *_other_saes(facts, saes, spec), *_not_held(found)]
     if made_alike(facts):
         check_of_weights(run, facts, LoadedWeights(saes, lacking, plain.module, description.tokenizer), findings)
     how = {"dtype": description.spec.dtype, "attn": description.spec.attn, "device": description.spec.device}
@@ -92,7 +105,7 @@ def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, find
     lacking: dict[str, str] = {}
     try:
         if "feature_logits" in needed:
-            description = describe(_model(facts, spec, spec.attn or "auto"))
+            description = describe(model_of(facts, spec, spec.attn or "auto"))
             module = load_plain(description).module
     except ActkitError as error:
         lacking["the model"] = error.message
@@ -114,7 +127,7 @@ def _not_held(found: Recomputed) -> list[str]:
     return missing
 
 
-def _model(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
+def model_of(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
     """The run's model, loaded as it was: of the hub's, the very commit."""
     about = facts["model"]
     name, revision = spec.model or about["name"], about["revision"] or facts.get("options", {}).get("revision")
@@ -156,28 +169,35 @@ def _other_model(about: Mapping[str, Any], description: Description) -> list[str
     return [f"{description.spec.name} is not the model that was run: its files are others", *apart]
 
 
-def _other_saes(facts: Mapping[str, Any], saes: Mapping[str, Sae]) -> list[str]:
+def _other_saes(facts: Mapping[str, Any], saes: Mapping[str, Sae], spec: RecomputeSpec) -> list[str]:
     """What `run.json` says of the SAEs and their files do not; another SAELens may read other entries out of them."""
     of_another = facts.get("versions", {}).get("sae-lens") != version("sae-lens")
-    apart = []
+    apart, asked = [], asked_for_saes(facts)
     for about in facts.get("saes", ()) if not of_another else ():
         loaded = saes.get(about["name"])
         found = {} if loaded is None else json.loads(canonical(loaded.about()))
+        by_name = not spec.saes and about["name"].startswith(f"{asked.get('sae_release')}/")
+        left_out = HOW_LOADED if by_name else (*HOW_LOADED, *NAMED)
         pairs = [("", about, found), ("metadata.", about["metadata"], found.get("metadata", {}))]
         for within, stated, true in pairs:
             apart += [
                 f"run.json says that {within}{name} of {about['name']} is {stated[name]!r:.60}, its files {value!r:.60}"
                 for name, value in true.items()
-                if name not in HOW_LOADED and name in stated and stated[name] != value
+                if name not in left_out and name in stated and stated[name] != value
             ]
     return apart
+
+
+def asked_for_saes(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was given for the SAEs, or found in the run that is steered."""
+    return {**facts.get("detected", {}), **facts.get("options", {})}
 
 
 def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[dict[str, Sae], dict[str, str]]:
     """The run's SAEs by name, and why those that are missing could not be loaded."""
     found: dict[str, Sae] = {}
     lacking: dict[str, str] = {}
-    asked = {**facts.get("detected", {}), **facts.get("options", {})}
+    asked = asked_for_saes(facts)
     paths = [*spec.saes, *(asked.get("sae") or ())]
     for name in (sae["name"] for sae in facts.get("saes", ())):
         try:

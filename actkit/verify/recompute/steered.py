@@ -57,6 +57,9 @@ def compare_logprobs(
     chosen = [0, *sorted(rng.permutation(steered)[:MOST].tolist())]
     # What a template puts after the answer is no part of it.
     first, n_tokens = sequence.row["response_start"] or 1, table["n_tokens"][0].as_py()
+    lengths = table["n_tokens"].to_pylist()
+    if lengths != [n_tokens] * len(lengths):
+        found.others.append(f"{sequence.place}: n_tokens is not the same under every intervention")
     for number in chosen:
         intervention, positions = known[number]
         again = _logprobs(model, sequence, intervention, steered_at(sequence, positions))[first - 1 :]

@@ -15,6 +15,7 @@ from actkit.runs.part import open_part, read_part
 
 SPELLED = ("token", "char_start", "char_end", "is_special")
 """Columns of `tokens` that follow from the text and the tokenizer."""
+KEPT = (*SPELLED, "is_sink")
 TABLES = ("activations", "features", "pooled_activations", "pooled_features", "logprobs")
 
 
@@ -30,7 +31,7 @@ class StoredSequence:
     role: tuple[str | None, ...]
     """[n_tokens]"""
     spelled: pa.Table
-    """[n_tokens] the columns `SPELLED`."""
+    """[n_tokens] the columns `KEPT`."""
     values: Mapping[str, Mapping[str, pa.Table]] = field(default_factory=dict)
     """Table → hook point or SAE → its rows, by position."""
 
@@ -52,7 +53,7 @@ def read_records(
     wanted = pa.array(sorted(records), type=pa.int64())
     rows = _of(read_part(run / "sequences" / part), "record_id", wanted).to_pylist()
     ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
-    columns = ["sequence_id", "position", "token_id", "is_sink", "role", *SPELLED]
+    columns = ["sequence_id", "position", "token_id", "role", *KEPT]
     tokens = _of(read_part(run / "tokens" / part, columns), "sequence_id", ids)
     values: dict[int, dict[str, dict[str, pa.Table]]] = {row["sequence_id"]: {} for row in rows}
     for table in tables:
@@ -96,7 +97,7 @@ def _sequence(
     else:
         left_out = pc.or_(own["is_special"], pc.fill_null(own["is_sink"], False)).to_numpy()
         tail = (own["token_id"].to_numpy(), left_out, own["role"].to_pylist())
-        spelled.append(own.select(SPELLED))
+        spelled.append(own.select(KEPT))
     ids, special = (np.concatenate([np.asarray(head[at]), np.asarray(tail[at])]) for at in (0, 1))
     roles = (*head[2], *tail[2])
     every = pa.concat_tables(spelled)

@@ -11,11 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actkit.analysis.feature_tests.probes import STRENGTHS
 from actkit.verify.tables.findings import Findings
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
 FITTED = ("feature_probes", "dense_probe")
-"""Fitted step by step, and ranked: on another processor two texts may change places."""
+"""Fitted step by step, and ranked: see `differing_probes`."""
+EXCHANGED, SPREAD = 2, 0.05
+"""Pairs of held-out texts that may change places on another processor, and how far the ends of an interval may be off
+beyond that."""
 CLOSE = 1e-9
 """Largest relative difference of a figure: another processor may add in another order."""
 CLOSE_DEEP = 1e-6
@@ -45,6 +49,37 @@ def differing(stated: Any, again: Any, close: float, where: str) -> Iterator[str
         yield f"{where} is {_short(stated)}, not {_short(again)}"
 
 
+def differing_probes(stated: Mapping[str, Any], again: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Each probe of a report that is not as it is `again`.
+
+    Coefficients are fitted step by step, so that an AUROC may be off by `EXCHANGED` of the pairs of held-out texts, and
+    another strength be the best one; it must be one of those that are tried.
+    """
+    held = again["data"]["held_out"]
+    allowed = 0.0 if held is None else EXCHANGED / max(held["positive"] * held["negative"], 1)
+    for number, (old, new) in enumerate(zip(stated["saes"], again["saes"], strict=True)):
+        found, right = (_probes(about) for about in (old, new))
+        if found.keys() != right.keys():
+            yield f"{where}.saes.{number} has not the probes that the shards give"
+        for name in found.keys() & right.keys():
+            said, probe = found[name], right[name]
+            slack = {"auroc": allowed, "low": allowed + SPREAD, "high": allowed + SPREAD}
+            apart = [key for key in probe if key not in said or (key not in slack and said[key] != probe[key])]
+            if apart == ["strength"] and said.get("strength") in STRENGTHS:
+                continue
+            apart += [
+                key for key, off in slack.items() if not np.isclose(said[key], probe[key], 0, off, equal_nan=True)
+            ]
+            if apart:
+                yield f"{where}.saes.{number}.{name}.{apart[0]} is not what the shards give"
+
+
+def _probes(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Name → probe, of one SAE."""
+    features = {f"feature_probes.{size}": probe for size, probe in about.get("feature_probes", {}).items()}
+    return features | ({"dense_probe": about["dense_probe"]} if "dense_probe" in about else {})
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
@@ -64,7 +99,7 @@ def _is_number(value: Any) -> bool:
 def _reads_alike(stated: str, again: str) -> bool:
     """Whether two sentences have the same numbers but for how these were rounded; a name has to be the same."""
     olds, news = (NUMBER.findall(text) for text in (stated, again))
-    if " " not in again or len(olds) != len(news):
+    if " " not in again or NUMBER.sub("", stated) != NUMBER.sub("", again):
         return False
     steps = [10.0 ** -len(new.partition(".")[2]) for new in news]
     values = [[float(text.replace(",", "")) for text in texts] for texts in (olds, news)]

@@ -61,7 +61,8 @@ def check_derived(
 
 def made_alike(facts: Mapping[str, Any]) -> bool:
     """Whether a run is of this version of actkit; another may compute otherwise."""
-    return bool(facts.get("versions", {}).get("actkit") == version("actkit"))
+    said = (facts.get(entry, {}).get("actkit") for entry in ("versions", "fingerprint"))
+    return version("actkit") in said
 
 
 def _compare(way: Way, stored: Mapping[str, Iterator[Path]], findings: Findings) -> set[str]:

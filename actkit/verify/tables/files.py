@@ -22,7 +22,7 @@ from actkit.runs.part import schema_of_part
 from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
 from actkit.runs.plausible import implausible
 from actkit.runs.removal import UNFINISHED_FILE
-from actkit.schemas import TABLES, arrow_schema
+from actkit.schemas import SCHEMA_VERSION, TABLES, arrow_schema
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.reading import UNREADABLE, line
 
@@ -35,8 +35,14 @@ class Part:
     rows: int
 
 
-def of_one_schema(table: str, parts: list[Part], findings: Findings) -> list[Part]:
-    """The parts whose columns are those of `actkit.schemas`, vectors as the first such part has them."""
+def of_one_schema(
+    table: str, parts: list[Part], findings: Findings, about: Mapping[str, str] | None = None
+) -> list[Part]:
+    """The parts whose columns are those of `actkit.schemas`, vectors as the first such part has them.
+
+    `about` is the metadata that all parts of the run have.
+    """
+    told = None if about is None else {"actkit.table": table, "actkit.schema_version": str(SCHEMA_VERSION), **about}
     if table not in TABLES:
         if parts:
             findings.wrong("schema", table, "a table that this version of actkit does not know")
@@ -45,7 +51,12 @@ def of_one_schema(table: str, parts: list[Part], findings: Findings) -> list[Par
     vector: pa.DataType | None = None
     for part in parts:
         findings.count("schema")
-        schema = schema_of_part(part.path).remove_metadata()
+        with_metadata = schema_of_part(part.path)
+        schema, metadata = with_metadata.remove_metadata(), with_metadata.metadata or {}
+        found = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
+        if told is not None and found != told:
+            apart = next(key for key in {**found, **told} if found.get(key) != told.get(key))
+            findings.wrong("schema", part.path, f"its metadata {apart} is not what run.json says")
         own = _vector_of(schema)
         expected = arrow_schema(table, vector or own or pa.list_(pa.float32()))
         if schema.equals(expected):
@@ -135,11 +146,16 @@ def check_files(run: Path, findings: Findings) -> Stated:
 
 
 def check_tables(
-    run: Path, tables: Mapping[str, Mapping[str, int]], stated: Stated, findings: Findings
+    run: Path,
+    tables: Mapping[str, Mapping[str, int]],
+    stated: Stated,
+    findings: Findings,
+    about: Mapping[str, str] | None = None,
 ) -> dict[str, list[Part]]:
     """Compare every table with what `run.json` says of it (`tables`).
 
-    Returns the parts that can be opened and have the columns that they should have, table by table.
+    `about` is the metadata of every part. Returns the parts that can be opened and have the columns that they should
+    have, table by table.
     """
     found: dict[str, list[Part]] = {}
     known = {Path(name).stem for name in stated.files}
@@ -162,7 +178,7 @@ def check_tables(
             findings.count("counts")
             if count != facts[what]:
                 findings.wrong("counts", table, f"{count:,} {what}, but run.json says {facts[what]:,}")
-        found[table] = of_one_schema(table, parts, findings)
+        found[table] = of_one_schema(table, parts, findings, about)
     return found
 
 

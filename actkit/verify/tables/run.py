@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from actkit.errors import RunError
-from actkit.runs.facts import check_age, facts_of
+from actkit.runs.facts import check_age, facts_of, metadata_of
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived, made_alike
@@ -72,7 +72,7 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
             raise
         findings.wrong("files", RUN_FILE, error.message.removeprefix(f"{run}/{RUN_FILE} ").removeprefix(f"{run}: "))
         return findings
-    tables = check_tables(run, facts["tables"], stated, findings)
+    tables = check_tables(run, facts["tables"], stated, findings, metadata_of(facts) if made_alike(facts) else None)
     totals = _check_shards(facts, tables, findings, on_part)
     stand = _rows_stand(findings)
     check_counts(facts, totals, {name: sum(part.rows for part in parts) for name, parts in tables.items()}, findings)

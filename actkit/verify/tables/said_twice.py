@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.config import ExportFormat
 from actkit.runs.card import card, is_own_text
 from actkit.runs.facts import config_text, read_begun
@@ -21,6 +23,8 @@ UNITS = ("record", "pair")
 """What a run's records are called."""
 OF_MODEL = ("revision", "dtype", "attn", "quantize", "allow_pickle", "trust_remote_code")
 """Entries of the fingerprint that `model` in `run.json` has under the same name."""
+SETTINGS = {each.name: each.metadata.get("option", each.name) for each in fields(ScoreSettings)}
+"""Settings of `feature_scores` → the options that they are."""
 LICENCE = re.compile(r'^license: (".*")$', re.MULTILINE)
 PLACE = re.compile(r'^load_dataset\((".*"), "[a-z_]+"\)$', re.MULTILINE)
 """What a card says that `run.json` does not: both were given to whoever pushed the run."""
@@ -51,10 +55,10 @@ def _check_itself(_run: Path, facts: Facts, findings: Findings) -> None:
     fingerprint, options = facts.get("fingerprint", {}), facts.get("options", {})
     twice = [(f"fingerprint.{name}", fingerprint, name, value) for name, value in _of_fingerprint(facts)]
     twice += [
-        (f"statistics.{function}.{name}", options, name, value)
+        (f"statistics.{function}.{name}", options, SETTINGS.get(name, name), value)
         for function, settings in facts.get("statistics", {}).items()
         for name, value in settings.items()
-        if options.get(name) is not None  # else it was found out
+        if name in SETTINGS or options.get(name) is not None  # else it was found out
     ]
     for where, other, name, value in twice:
         findings.count("counts")
@@ -71,6 +75,8 @@ def _of_fingerprint(facts: Facts) -> Iterator[tuple[str, Any]]:
     yield "command", facts["command"]
     yield "schema_version", facts["schema_version"]
     yield "hook_points", facts["hook_points"]
+    if "made_from" not in facts:
+        yield "actkit", facts.get("versions", {}).get("actkit")
     yield "model", facts["model"]["name"]
     yield from ((name, facts["model"][name]) for name in OF_MODEL if name in facts["model"])
     yield from ((f"option.{name}", value) for name, value in facts.get("options", {}).items())
@@ -80,11 +86,18 @@ def _of_fingerprint(facts: Facts) -> Iterator[tuple[str, Any]]:
 
 def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
     """Entry → its value, and those that it can have."""
+    options = facts.get("options", {})
     yield "unit", facts.get("unit"), (None, *UNITS)
     yield from (("exports", name, get_args(ExportFormat)) for name in facts.get("exports", ()))
     sessions = facts.get("sessions") or [{}]
     if "device" in sessions[-1]:
         yield "model.device", facts["model"].get("device"), (sessions[-1]["device"],)
+    if "torch" in sessions[-1]:
+        yield "versions.torch", facts.get("versions", {}).get("torch"), (sessions[-1]["torch"],)
+    allowed = (options.get("sae_dtype"), "float32")  # where another is no faster, features are found in float32
+    yield from ((f"saes.{sae['name']}.found_in", sae.get("found_in"), allowed) for sae in facts.get("saes", ()))
+    if options.get("save_all_tokens") is not None:
+        yield "positions", facts.get("positions"), ("all" if options["save_all_tokens"] else "prompt-last",)
     if "began" in sessions[0] and "made_from" not in facts:
         yield "began", facts.get("began"), (sessions[0]["began"],)
     for function, settings in facts.get("statistics", {}).items():
@@ -99,14 +112,20 @@ def _check_counted(facts: Facts, shards: Sequence[Manifest], findings: Findings)
     every, nothing = Progress(), Progress()
     for shard in shards:
         every.add(shard.progress, nothing)
-    counted = {f"counts.{name}": getattr(every, name) for name in COUNTERS}
-    stated = {f"counts.{name}": facts["counts"][name] for name in COUNTERS}
+    counted: dict[str, Any] = {f"counts.{name}": getattr(every, name) for name in COUNTERS}
+    counted["first_rejected"] = every.first_rejected or None
+    stated: dict[str, Any] = {f"counts.{name}": facts["counts"][name] for name in COUNTERS}
+    stated["first_rejected"] = facts.get("first_rejected")
     counted |= {"input": _counts(every.seen), "rejected_reasons": every.reasons}
     stated |= {"input": _counts(facts.get("input", {})), "rejected_reasons": facts["rejected_reasons"]}
     for name, value in counted.items():
         findings.count("counts")
         if stated[name] != value:
             findings.wrong("counts", RUN_FILE, f"{name} is not what the manifests in {SHARDS} say")
+
+    used = {shard.used for shard in shards} | {session.get("batch_tokens") for session in facts.get("sessions", ())}
+    if facts.get("batch_tokens_used", shards[0].used) not in used:
+        findings.wrong("counts", RUN_FILE, f"batch_tokens_used is not among those that the manifests in {SHARDS} say")
 
 
 def _counts(seen: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

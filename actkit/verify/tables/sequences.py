@@ -1,6 +1,6 @@
 """Whether the records, sequences and tokens of a shard are each there once, in order and within bounds."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from actkit.pipeline.record_tables import as_stored
 from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import Ints, keys_of
 from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.health import Encoded, check_health
 from actkit.verify.tables.reading import Bools, Sequences, columns_of
 
 OF_SEQUENCES = tuple(
@@ -37,6 +38,9 @@ class Totals:
     """Records seen so far: the next shard's begin here."""
     written: int = 0
     rejected: int = 0
+    chunks: int = 0
+    """Pieces of documents that were cut."""
+    chunked_documents: int = 0
     truncated: int = 0
     special_in_text: int = 0
     unknown_in_text: int = 0
@@ -45,8 +49,8 @@ class Totals:
     """Why records were rejected, and how many for each reason."""
     first_rejected: str | None = None
     """What `run.json` says of the first of them, until a row of `rejected` is found that it is said of."""
-    active: dict[str, Ints] = field(default_factory=lambda: defaultdict(lambda: np.zeros(2, dtype=np.int64)))
-    """SAE → positions that are neither special tokens nor sinks, and the features that are active there, in all."""
+    encoded: dict[str, Encoded] = field(default_factory=dict)
+    """SAE → what the table `features` says of it."""
     next_sequence_id: int = 0
     record: int = -1
     """The last record that has sequences, and what else its last one says: it may go on in the next shard."""
@@ -98,6 +102,8 @@ def _check_chunks(column: pa.ChunkedArray, records: Ints, totals: Totals, wrong:
     """The pieces of a record are numbered from 0 on, and go on where the shard before left it; see `Totals.goes_on`."""
     chunks, cut = column.fill_null(0).to_numpy(), ~column.is_null().to_numpy()
     first = chunks[0] if len(chunks) and cut[0] else 0
+    totals.chunks += int(cut.sum())
+    totals.chunked_documents += int((cut & (chunks == 1)).sum())  # each has one second chunk
     same = np.diff(records, prepend=totals.record) == 0
     totals.goes_on = bool(len(same) and same[0] and first and first - 1 == totals.chunk)
     due = np.where(same, np.concatenate([[first if totals.goes_on or not totals.whole else 0], chunks[:-1] + 1]), 0)
@@ -222,12 +228,10 @@ def check_reports(facts: Mapping[str, Any], totals: Totals, findings: Findings) 
         findings.wrong("counts", RUN_FILE, "rejected_reasons are not those of the table rejected")
     if totals.first_rejected is not None:
         findings.wrong("counts", RUN_FILE, "first_rejected is no row of the table rejected")
-    for row in facts.get("health", ()):
-        n_tokens, n_active = totals.active.get(str(row.get("sae")), (0, 0))
-        for name, value in (("n_tokens", n_tokens), ("l0", n_active / n_tokens)) if n_tokens else ():
-            if row.get(name) != value:
-                says = f"health.{name} of {row['sae']} is {row.get(name)!r:.60}, but the table features gives {value}"
-                findings.wrong("counts", RUN_FILE, says)
+    for name, value in facts.get("documents", {}).items():
+        if value != getattr(totals, name, value):
+            findings.wrong("counts", RUN_FILE, f"documents.{name} is {value!r:.60}, not {getattr(totals, name)}")
+    check_health(facts, totals.encoded, findings)
 
 
 def _check_parents(table: pa.Table, found: Sequences, wrong: Callable[[Bools, str], bool]) -> None:

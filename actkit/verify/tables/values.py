@@ -11,6 +11,7 @@ from actkit.hooks import D_MODEL_WIDE
 from actkit.pipeline.recipe import Rules
 from actkit.runs.reader import Ints, keys_of, lists_in
 from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.health import Encoded
 from actkit.verify.tables.reading import Bools, Group, Sequences, groups_of
 from actkit.verify.tables.sequences import Totals
 
@@ -58,7 +59,7 @@ def check_values(
         if first is not None and not np.array_equal(first, keys):
             group.says(f"{group.name} has other rows than {found[0]}")
         first = keys if first is None else first
-        _check_kept(group, sequences, totals)
+        _check_kept(group, sequences, expected, totals)
         (_check_vectors if dense else _check_features)(group, expected)
     return frozenset(found)
 
@@ -77,14 +78,14 @@ def _check_order(group: Group) -> Ints:
     return keys_of(group.ids, group.positions)
 
 
-def _check_kept(group: Group, sequences: Sequences, totals: Totals) -> None:
+def _check_kept(group: Group, sequences: Sequences, expected: Expected, totals: Totals) -> None:
     """As many rows of each sequence as `n_kept` says, special tokens left out."""
     if group.positions is None or sequences.special is None:
         return
     plain = ~np.isin(keys_of(group.ids, group.positions), sequences.special) & group.known
     if "n_active" in group.table.column_names:
-        n_active = group.table["n_active"].to_numpy()[plain]
-        totals.active[group.name] += np.array([len(n_active), n_active.sum()])
+        found = totals.encoded.setdefault(group.name, Encoded.of(expected.d_sae.get(group.name, 0)))
+        found.count(group, plain)
     row, _ = sequences.find(group.ids[plain])
     kept = np.bincount(row, minlength=len(sequences.ids))
     group.findings.rows(

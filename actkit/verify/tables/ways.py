@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from actkit.analysis.concepts.concept import concept_split, concept_tables
@@ -20,10 +21,12 @@ from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSetting
 from actkit.analysis.layer_stats import layer_stats
 from actkit.analysis.pair_diffs import pair_diffs, pair_stats
 from actkit.analysis.steering.tables import steering_tables
+from actkit.backends.actions import action_of
+from actkit.pipeline.digests import digest_of
 from actkit.runs.part import read_part
 from actkit.runs.paths import RUN_FILE
 from actkit.runs.reader import parts, rows_of_table
-from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, differing
+from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, differing, differing_probes
 from actkit.verify.tables.findings import Findings
 
 Made: TypeAlias = Iterator[tuple[str, pa.Table]]
@@ -71,14 +74,15 @@ def deep_ways(run: Path, facts: Settings, findings: Findings) -> Iterator[Way]:
             yield Way(what, partial(compute, run, facts, settings[name], findings), CLOSE_DEEP)
 
 
-def _check_figures(facts: Settings, where: str, report: Mapping[str, Any], findings: Findings) -> None:
-    """Check that `run.json` has under `where`, a dotted path, what the shards give."""
+def _check_figures(facts: Settings, where: str, report: Mapping[str, Any], findings: Findings) -> Any:
+    """Check that `run.json` has under `where`, a dotted path, what the shards give; returns what it has there."""
     stated: Any = facts
     for name in where.split("."):
         stated = stated.get(name, {})
     findings.count("derived")
     for what in differing(stated, report, CLOSE_DEEP, where):
         findings.wrong("derived", RUN_FILE, what)
+    return stated
 
 
 def _concept(run: Path, facts: Settings, settings: Settings, findings: Findings) -> Made:
@@ -123,12 +127,20 @@ def _scores(run: Path, facts: Settings, settings: Settings, findings: Findings) 
     saes = [ScoredSae(sae["name"], sae["d_sae"], sae["hook_point"]) for sae in facts["saes"]]
     table, report = score_features(run, saes, ScoreSettings(**settings))
     yield "feature_scores", table
-    _check_figures(facts, "scores" if "scores" in facts else "concept.features", report, findings)
+    where = "scores" if "scores" in facts else "concept.features"
+    stated = _check_figures(facts, where, report, findings)
+    for what in differing_probes(stated, report, where):
+        findings.wrong("derived", RUN_FILE, what)
 
 
 def _steering(run: Path, facts: Settings, settings: Settings, findings: Findings) -> Made:
     report: dict[str, Any] = {}
-    yield from steering_tables(run, rows_of_table(run, "interventions"), **settings, report=report)
+    rows = rows_of_table(run, "interventions")
+    actions = [action_of(row) for row in rows]
+    lengths = [np.linalg.norm(action.vector) for action in actions if action.vector is not None]
+    if digest_of(actions) != facts["detected"]["interventions"] or not np.allclose(lengths, 1.0, atol=CLOSE_DEEP):
+        findings.wrong("derived", "interventions", "not those of which run.json has the digest, of length 1")
+    yield from steering_tables(run, rows, **settings, report=report)
     _check_figures(facts, "steer", report, findings)
 
 

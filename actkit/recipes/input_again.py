@@ -1,0 +1,184 @@
+"""The input of a finished run, read and tokenized again: whether the run's tables have what its records say.
+
+Without the input, or where another stands in its place, there is nothing to compare with, which is no fault of the run.
+No weights of the model are loaded: what depends on them (`is_sink`, `split`) is left to other checks.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from actkit.backends import Description
+from actkit.config import OutputSpec
+from actkit.errors import ActkitError, in_short
+from actkit.pipeline.recipe import Recipe
+from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
+from actkit.pipeline.shards.gather import gather_shards, room_of
+from actkit.pipeline.shards.shard import Room, Shard
+from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
+from actkit.recipes.asked import files_of
+from actkit.recipes.concepts import concepts
+from actkit.recipes.runner import recipe_for
+from actkit.recipes.specs import DenseSpec, FollowSpec, SparseSpec, spec_of
+from actkit.recipes.steering.run import recipe_again
+from actkit.recipes.steering.spec import SteerSpec
+from actkit.runs.facts import facts_of
+from actkit.runs.manifest import manifests
+from actkit.runs.part import read_part
+from actkit.runs.paths import RUN_FILE, part_name
+from actkit.runs.progress import Progress
+from actkit.runs.reader import rows_of_table
+from actkit.schemas import arrow_schema
+from actkit.verify.recompute.run import RecomputeSpec, asked_for_saes, model_of, sae_spec
+from actkit.verify.tables.compare import compare, differing
+from actkit.verify.tables.derived import FAULTS, made_alike
+from actkit.verify.tables.findings import Findings
+from actkit.verify.tables.reading import line
+from actkit.verify.tables.run import TAKEN_OUT
+
+MADE_BY: Mapping[str, tuple[Any, Callable[..., Any], Any]] = {
+    "capture": (capture.CaptureSpec, capture.recipe, DenseSpec),
+    "concept": (concept.ConceptSpec, concept.recipe, DenseSpec),
+    "dpo": (dpo.DpoSpec, dpo.recipe, DenseSpec),
+    "feature-dataset": (feature_dataset.FeatureDatasetSpec, feature_dataset.recipe, SparseSpec),
+    "reward-detect": (reward_detect.RewardDetectSpec, reward_detect.recipe, SparseSpec),
+    "sae-extract": (sae_extract.SaeExtractSpec, sae_extract.recipe, SparseSpec),
+}
+"""Command → its spec, its recipe, and the spec of the options that it shares with others."""
+OF_WEIGHTS = ("is_sink", "split")
+"""Columns that are left to other checks; `n_kept` is too where tokens are left out as sinks."""
+OF_FACTS = ("positions", "documents", "steer")
+"""Entries of `run.json` that are known once all is read."""
+
+
+def check_input(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> None:
+    """Compare the tables of each shard with what the input gives; why that is not possible becomes a note."""
+    try:
+        why = _not_again(facts) or (_steered if facts["command"] == "steer" else _compared)(run, facts, spec, findings)
+    except ActkitError as error:
+        why = in_short(error.message)
+    except FAULTS as error:
+        findings.wrong("derived", "input", f"cannot be read as run.json says ({line(error)})")
+        return
+    if why is not None:
+        findings.notes.append(f"the input was not read again: {why}")
+
+
+def _not_again(facts: Mapping[str, Any]) -> str | None:
+    """Why a run's input cannot be read, or would not give what it gave."""
+    kind = SteerSpec if facts["command"] == "steer" else MADE_BY.get(facts["command"], (None,))[0]
+    if kind is None or not made_alike(facts):
+        return "the run is of another command or version"
+    if any(reason.startswith(TAKEN_OUT) for reason in facts["rejected_reasons"]):
+        return "records were rejected after they had been read"
+    files = files_of(spec_of(kind, facts["options"]))
+    elsewhere = [name for name in files if not Path(name).exists() and name not in concepts()]
+    return f"{in_short(elsewhere[0])} is not here" if elsewhere else None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The shards of a run that is read again."""
+
+    run: Path
+    recipe: Recipe
+    about: Description
+    room: Room
+    output: OutputSpec
+    has_sinks: bool
+
+    @classmethod
+    def of(cls, run: Path, facts: Mapping[str, Any], spec: RecomputeSpec) -> "_Reading":
+        kind, recipe, shared = MADE_BY[facts["command"]]
+        options, asked = facts["options"], asked_for_saes(facts)
+        paths = [*spec.saes, *(asked.get("sae") or ())]
+        saes = [sae_spec(sae["name"], paths, asked.get("sae_release")) for sae in facts.get("saes", ())]
+        model = model_of(facts, spec, spec.attn or facts["model"]["attn"])
+        given: dict[str, Any] = {"model": model, "saes": saes, "output": spec_of(OutputSpec, options, out=run)}
+        if shared is DenseSpec:  # where there are none, null is written
+            given["hook_points"] = tuple(options.get("hook_point") or ())
+        common = spec_of(shared, options, **given)
+        made = recipe_for(spec_of(kind, options), common, recipe)
+        kept_bytes = made.recipe.kept_bytes or len(made.hook_points) * made.description.d_model * 4
+        return cls(
+            run,
+            made.recipe,
+            made.description,
+            room_of(kept_bytes, common.batch),
+            common.output,
+            bool(facts["counts"]["sinks"]),
+        )
+
+    def shards(self) -> Iterator[tuple[Shard, bool]]:
+        """Each shard, and whether its input is what it was."""
+        ends = {shard.part: shard.end for shard in manifests(self.run)[0]}
+        vocabulary = self.about.vocabulary
+        for shard in gather_shards(
+            self.recipe, self.room, self.output, Progress(), lambda _: None, vocabulary=vocabulary
+        ):
+            yield shard, ends.get(shard.part) == shard.end
+
+    def compare(self, shard: Shard, findings: Findings) -> None:
+        """Compare the tables of one shard."""
+        for table, again in _tables(shard, self.about.tokenizer.batch_decode):
+            part = self.run / table / f"{part_name(shard.part)}.parquet"
+            left_out = (*OF_WEIGHTS, "n_kept") if self.has_sinks else OF_WEIGHTS
+            known = again.drop_columns([name for name in left_out if name in again.column_names])
+            compare(part, read_part(part), known, findings)
+
+    def compare_facts(self, facts: Mapping[str, Any], findings: Findings) -> None:
+        """Compare what `run.json` says of the records, now that all have been read."""
+        recipe = self.recipe
+        found = {"unit": recipe.unit, "exports": list(recipe.exports), "detected": dict(recipe.detected)}
+        found |= {name: value for name, value in recipe.found().items() if name in OF_FACTS}
+        for name, value in found.items():
+            for what in differing(facts.get(name), value, 0.0, name):
+                findings.wrong("counts", RUN_FILE, what)
+
+
+def _compared(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> str | None:
+    """Compare a run with its input; why it was broken off, if it was."""
+    reading = _Reading.of(run, facts, spec)
+    for shard, is_same in reading.shards():
+        if not is_same:
+            return "it is not what it was when the run was made"
+        reading.compare(shard, findings)
+    reading.compare_facts(facts, findings)
+    return None
+
+
+def _steered(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> str | None:
+    """Compare a run of `steer`, whose texts come of another run; the unsteered model's answers are its own."""
+    if facts["counts"]["rejected"]:
+        return "records were rejected, whose answers are not kept"
+    options, source = facts["options"], Path(facts["options"]["run"])
+    about = facts_of(source)
+    why = _not_again(about)
+    if why is not None or not all(is_same for _, is_same in _Reading.of(source, about, spec).shards()):
+        return why or f"the input of {source} is not what it was"
+    common = spec_of(FollowSpec, options, output=OutputSpec(run), model=spec.model, device=spec.device)
+    stored = rows_of_table(run, "steered_texts", ["positive", "negative"])
+    recipe, description, batch = recipe_again(
+        spec_of(SteerSpec, options), common, [(row["positive"], row["negative"]) for row in stored]
+    )
+    if recipe.detected["interventions"] != facts["detected"]["interventions"]:
+        return f"{source} is not the run that was steered"
+    reading = _Reading(run, recipe, description, room_of(recipe.kept_bytes or 1, batch), common.output, has_sinks=False)
+    for shard, is_same in reading.shards():
+        if not is_same and options.get("answers") is not None:
+            return f"{in_short(options['answers'])} is not what it was"
+        reading.compare(shard, findings)
+    reading.compare_facts(facts, findings)
+    return None
+
+
+def _tables(shard: Shard, decode: Callable[..., list[str]]) -> Iterator[tuple[str, pa.Table]]:
+    yield "rejected", rejected_table(shard.rejected)
+    if shard.sequences:
+        yield "sequences", sequences_table(shard.sequences, shard.records)
+        yield "tokens", tokens_table(shard.sequences, decode)
+    for table, rows in shard.rows.items():
+        yield table, pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))

@@ -1,0 +1,54 @@
+"""`health` of a run whose records are all computed again: what its SAEs do on the plain model's activations."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from actkit.backends.saes.sae import active_of
+from actkit.hooks import HookPoint
+from actkit.pipeline.reducers.sae_health import DECODED, Health
+from actkit.verify.recompute.stored import StoredSequence
+
+EXACT = ("n_tokens", "n_sequences", "longest_context", "n_decoded")
+TIMES = 10.0
+"""Tolerances of features by which shares may differ: features that hardly fire may turn on or off."""
+
+
+@dataclass
+class HealthAgain:
+    """Counts the health of each SAE, text by text."""
+
+    of: Mapping[str, Health] = field(default_factory=dict)
+    """SAE → its counts."""
+
+    def count(self, sequence: StoredSequence, read: Mapping[HookPoint, torch.Tensor]) -> None:
+        """Add the positions of a sequence that the run read: those of which it is known whether they are sinks."""
+        at = np.flatnonzero([said is not None for said in sequence.spelled["is_sink"].to_pylist()])
+        for health in self.of.values() if len(at) else ():
+            if health.sae.hook_point not in read:
+                continue
+            x, plain = read[health.sae.hook_point][torch.tensor(at)], ~sequence.left_out[at]
+            health.counts.n_sequences += bool(plain.any())
+            health.counts.longest = max(health.counts.longest, int(at[-1]) + 1)
+            with torch.inference_mode():
+                active = active_of(health.sae.encode(x))
+                health.count(
+                    x, active, torch.from_numpy(plain).to(x.device), torch.zeros(len(x), dtype=torch.int64).to(x.device)
+                )
+
+    def differing(self, stated: Mapping[str, Any], tolerance: float) -> Iterator[str]:
+        """Each figure of `run.json` that is another; of very many tokens, what a part of them is decoded for is not."""
+        for row in stated.get("health", ()):
+            health = self.of.get(row.get("sae"))
+            again = {} if health is None else health.summary()
+            for name, value in again.items():
+                said = row.get(name)
+                is_number = isinstance(said, (int, float)) and isinstance(value, (int, float))
+                close = is_number and abs(said - value) <= TIMES * tolerance * max(abs(value), 1.0)
+                if again["n_tokens"] > DECODED and name in ("n_decoded", "explained_variance"):
+                    continue
+                if said != value and (name in EXACT or not close):
+                    yield f"health.{name} of {row['sae']} is {said!r:.60}, and {value!r:.60} when all is computed again"
