@@ -6,12 +6,14 @@ No weights of the model are loaded: what depends on them (`is_sink`, `split`) is
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from actkit.backends import Description
+from actkit.backends.token_texts import token_texts
 from actkit.config import OutputSpec
 from actkit.errors import ActkitError, in_short
 from actkit.pipeline.recipe import Recipe
@@ -123,7 +125,7 @@ class _Reading:
 
     def compare(self, shard: Shard, findings: Findings) -> None:
         """Compare the tables of one shard."""
-        for table, again in _tables(shard, self.about.tokenizer.batch_decode):
+        for table, again in _tables(shard, partial(token_texts, self.about.tokenizer)):
             part = self.run / table / f"{part_name(shard.part)}.parquet"
             left_out = (*OF_WEIGHTS, "n_kept") if self.has_sinks else OF_WEIGHTS
             known = again.drop_columns([name for name in left_out if name in again.column_names])
@@ -175,10 +177,10 @@ def _steered(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings:
     return None
 
 
-def _tables(shard: Shard, decode: Callable[..., list[str]]) -> Iterator[tuple[str, pa.Table]]:
+def _tables(shard: Shard, texts_of: Callable[[list[int]], list[str]]) -> Iterator[tuple[str, pa.Table]]:
     yield "rejected", rejected_table(shard.rejected)
     if shard.sequences:
         yield "sequences", sequences_table(shard.sequences, shard.records)
-        yield "tokens", tokens_table(shard.sequences, decode)
+        yield "tokens", tokens_table(shard.sequences, texts_of)
     for table, rows in shard.rows.items():
         yield table, pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))
