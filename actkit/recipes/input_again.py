@@ -82,7 +82,7 @@ def _not_again(facts: Mapping[str, Any]) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _Again:
     """The shards of a run that is read again."""
 
     run: Path
@@ -93,7 +93,7 @@ class _Reading:
     has_sinks: bool
 
     @classmethod
-    def of(cls, run: Path, facts: Mapping[str, Any], spec: RecomputeSpec) -> "_Reading":
+    def of(cls, run: Path, facts: Mapping[str, Any], spec: RecomputeSpec) -> "_Again":
         kind, recipe, shared = MADE_BY[facts["command"]]
         options, asked = facts["options"], asked_for_saes(facts)
         paths = [*spec.saes, *(asked.get("sae") or ())]
@@ -143,7 +143,7 @@ class _Reading:
 
 def _compared(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> str | None:
     """Compare a run with its input; why it was broken off, if it was."""
-    reading = _Reading.of(run, facts, spec)
+    reading = _Again.of(run, facts, spec)
     for shard, is_same in reading.shards():
         if not is_same:
             return "it is not what it was when the run was made"
@@ -159,7 +159,7 @@ def _steered(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings:
     options, source = facts["options"], Path(facts["options"]["run"])
     about = facts_of(source)
     why = _not_again(about)
-    if why is not None or not all(is_same for _, is_same in _Reading.of(source, about, spec).shards()):
+    if why is not None or not all(is_same for _, is_same in _Again.of(source, about, spec).shards()):
         return why or f"the input of {source} is not what it was"
     common = spec_of(FollowSpec, options, output=OutputSpec(run), model=spec.model, device=spec.device)
     stored = rows_of_table(run, "steered_texts", ["positive", "negative"])
@@ -168,7 +168,7 @@ def _steered(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings:
     )
     if recipe.detected["interventions"] != facts["detected"]["interventions"]:
         return f"{source} is not the run that was steered"
-    reading = _Reading(run, recipe, description, room_of(recipe.kept_bytes or 1, batch), common.output, has_sinks=False)
+    reading = _Again(run, recipe, description, room_of(recipe.kept_bytes or 1, batch), common.output, has_sinks=False)
     for shard, is_same in reading.shards():
         if not is_same and options.get("answers") is not None:
             return f"{in_short(options['answers'])} is not what it was"
