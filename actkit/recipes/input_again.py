@@ -7,6 +7,7 @@ No weights of the model are loaded: what depends on them (`is_sink`, `split`) is
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from actkit.backends import Description
 from actkit.backends.token_texts import token_texts
 from actkit.config import OutputSpec
 from actkit.errors import ActkitError, in_short
+from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
 from actkit.pipeline.shards.gather import gather_shards, room_of
@@ -77,8 +79,15 @@ def _not_again(facts: Mapping[str, Any]) -> str | None:
     if any(reason.startswith(TAKEN_OUT) for reason in facts["rejected_reasons"]):
         return "records were rejected after they had been read"
     files = files_of(spec_of(kind, facts["options"]))
-    elsewhere = [name for name in files if not Path(name).exists() and name not in concepts()]
+    elsewhere = [name for name in files if not (Path(name).exists() or name in concepts() or _is_local_pattern(name))]
+    if STDIN in elsewhere:
+        return "it came through standard input"
     return f"{in_short(elsewhere[0])} is not here" if elsewhere else None
+
+
+def _is_local_pattern(name: str) -> bool:
+    """Whether reading says if files are there, without a download."""
+    return has_magic(name) and "://" not in name
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,7 @@ class _Again:
             part = self.run / table / f"{part_name(shard.part)}.parquet"
             left_out = (*OF_WEIGHTS, "n_kept") if self.has_sinks else OF_WEIGHTS
             known = again.drop_columns([name for name in left_out if name in again.column_names])
+            findings.count("derived", len(known))
             compare(part, read_part(part), known, findings)
 
     def compare_facts(self, facts: Mapping[str, Any], findings: Findings) -> None:

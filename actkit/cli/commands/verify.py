@@ -121,11 +121,13 @@ def _computed_again(
     from actkit.verify.tables.run import checked_facts
 
     facts = checked_facts(run)
+    if spec.n:
+        with share_shown(quiet, "reading the input again"):
+            check_input(run, facts, spec, findings)
     with share_shown(quiet, "computing again") as show:
         if not spec.n:
             check_weights(run, facts, spec, findings)
             return [], None
-        check_input(run, facts, spec, findings)
         again, figures = compute(run, facts, spec, findings, lambda done: show(done / spec.n))
         return again.problems, figures
 

@@ -56,7 +56,7 @@ def of_one_schema(
         found = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
         if told is not None and found != told:
             apart = next(key for key in {**found, **told} if found.get(key) != told.get(key))
-            findings.wrong("schema", part.path, f"its metadata {apart} is not what run.json says")
+            findings.wrong("counts", part.path, f"its metadata {apart} is not what run.json says")
         own = _vector_of(schema)
         expected = arrow_schema(table, vector or own or pa.list_(pa.float32()))
         if schema.equals(expected):
