@@ -92,9 +92,10 @@ def main() -> None:
         ended = time.process_time()
         features = sum(path.stat().st_size for path in (run / "features").iterdir())
     entries = shards * SHARD * asked.top_k
+    positions = made.tables()["feature_positions"]["bytes"]
     sys.stdout.write(
         f"{entries:,} entries of {shards} shards, {features / entries:.1f} bytes each in features, "
-        f"{made.sizes['feature_positions'] / entries:.1f} in feature_positions: feature_stats {middle - began:.1f} s, "
+        f"{positions / entries:.1f} in feature_positions: feature_stats {middle - began:.1f} s, "
         f"feature_positions {ended - middle:.1f} s\n"
     )
 

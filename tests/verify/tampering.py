@@ -23,13 +23,14 @@ def change_part(path: Path, change: Change, group: int = 0) -> None:
     """Change one row group of a part, and leave everything that was said of the file as it was."""
     with pq.ParquetFile(path) as file:
         groups = [file.read_row_group(index) for index in range(file.num_row_groups)]
+    metadata = groups[group].schema.metadata
     groups[group] = change(groups[group])
-    schema = groups[group].schema
+    schema = groups[group].schema.with_metadata(metadata)
     dictionary = [name for name in schema.names if name in DICTIONARY]
     with pq.ParquetWriter(path, schema, use_dictionary=dictionary) as writer:
         for batch in groups:
             if len(batch):
-                writer.write_table(batch, row_group_size=len(batch))
+                writer.write_table(batch.replace_schema_metadata(metadata), row_group_size=len(batch))
 
 
 def put(column: str, row: int, value: Any) -> Change:
