@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.backends.token_texts import token_texts
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Batch, Ints, Kept, Rejected, TokenSequence
 from actkit.pipeline.forward.batches import BatchPlan, Budget
@@ -24,11 +23,10 @@ from actkit.pipeline.forward.sinks import are_sinks
 from actkit.pipeline.forward.steered import forward_steered
 from actkit.pipeline.non_finite import holder_of
 from actkit.pipeline.recipe import Job
-from actkit.pipeline.record_tables import Sinks, rejected_table, sequences_table, tokens_table
+from actkit.pipeline.record_tables import Sinks, tables_of
 from actkit.pipeline.shards.shard import Shard, checked
 from actkit.runs.progress import OnProgress, Progress
 from actkit.runs.writer import Groups, ordered
-from actkit.schemas import arrow_schema
 
 ENCODED = ("features", "pooled_features")
 """Tables whose reducers run SAEs."""
@@ -78,15 +76,12 @@ class Computing:
             reduced, sinks = found
             known = Sinks.of(shard.sequences, sinks) if self.sink_norms else None
             gone = self._take_out_unpooled(shard, known) if known and self.job.recipe.pools else []
-            tables: dict[str, Groups] = {"rejected": {"rejected": rejected_table(shard.rejected)}}
+            said = tables_of(shard, self.job.model.description.tokenizer, known)
+            tables: dict[str, Groups] = {"rejected": {"rejected": said.pop("rejected")}}
             if shard.sequences:
-                texts_of = partial(token_texts, self.job.model.description.tokenizer)
                 tables |= {table: _without(ordered(groups), gone) for table, groups in reduced.items() if groups}
-                tables["sequences"] = {"sequences": sequences_table(shard.sequences, shard.records, known)}
-                tables["tokens"] = {"tokens": tokens_table(shard.sequences, texts_of, known)}
                 self.progress.sinks += known.count(shard.sequences) if known else 0
-            for table, rows in shard.rows.items():
-                tables[table] = {table: pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))}
+            tables |= {table: {table: rows} for table, rows in said.items()}
         progress.tokens += sum(len(sequence.own_ids) for sequence in shard.sequences)
         progress.computed += shard.n_records
         progress.shard, progress.share = (0, 0), 0.0

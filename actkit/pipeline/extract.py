@@ -98,7 +98,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
     """
     recipe, model, batch, task = job.recipe, job.model, job.batch, job.output.task
     progress = run.progress
-    room = room_of(recipe.kept_bytes or len(job.hook_points) * model.description.d_model * 4, batch)
+    room = room_of(recipe.bytes_at(job.hook_points, model.description.d_model), batch)
 
     vocabulary = model.description.vocabulary
 

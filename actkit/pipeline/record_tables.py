@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from actkit.backends.token_texts import token_texts
 from actkit.pipeline.data import Bools, Ints, Record, Rejected, TokenSequence
+from actkit.pipeline.shards.shard import Shard
 from actkit.schemas import arrow_schema
 
 
@@ -45,6 +48,17 @@ class Sinks:
 
 
 NO_SINKS = Sinks({})
+
+
+def tables_of(shard: Shard, tokenizer: Any, sinks: Sinks | None = None) -> dict[str, pa.Table]:
+    """Every table of a shard that says what was run, those of the recipe's own rows included; see `tokens_table`."""
+    tables = {"rejected": rejected_table(shard.rejected)}
+    if shard.sequences:
+        tables["sequences"] = sequences_table(shard.sequences, shard.records, sinks)
+        tables["tokens"] = tokens_table(shard.sequences, partial(token_texts, tokenizer), sinks)
+    for table, rows in shard.rows.items():
+        tables[table] = pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))
+    return tables
 
 
 def sequences_table(

@@ -6,20 +6,16 @@ No weights of the model are loaded: what depends on them (`is_sink`, `split`) is
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from actkit.backends import Description
-from actkit.backends.token_texts import token_texts
 from actkit.config import OutputSpec
 from actkit.errors import ActkitError, in_short
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.recipe import Recipe
-from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
+from actkit.pipeline.record_tables import tables_of
 from actkit.pipeline.shards.gather import gather_shards, room_of
 from actkit.pipeline.shards.shard import Room, Shard
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
@@ -35,7 +31,6 @@ from actkit.runs.part import read_part
 from actkit.runs.paths import RUN_FILE, part_name
 from actkit.runs.progress import Progress
 from actkit.runs.reader import rows_of_table
-from actkit.schemas import arrow_schema
 from actkit.verify.recompute.run import RecomputeSpec, asked_for_saes, model_of, sae_spec
 from actkit.verify.tables.compare import compare, differing
 from actkit.verify.tables.derived import FAULTS, made_alike
@@ -113,7 +108,7 @@ class _Again:
             given["hook_points"] = tuple(options.get("hook_point") or ())
         common = spec_of(shared, options, **given)
         made = recipe_for(spec_of(kind, options), common, recipe)
-        kept_bytes = made.recipe.kept_bytes or len(made.hook_points) * made.description.d_model * 4
+        kept_bytes = made.recipe.bytes_at(made.hook_points, made.description.d_model)
         return cls(
             run,
             made.recipe,
@@ -134,7 +129,7 @@ class _Again:
 
     def compare(self, shard: Shard, findings: Findings) -> None:
         """Compare the tables of one shard."""
-        for table, again in _tables(shard, partial(token_texts, self.about.tokenizer)):
+        for table, again in tables_of(shard, self.about.tokenizer).items():
             part = self.run / table / f"{part_name(shard.part)}.parquet"
             left_out = (*OF_WEIGHTS, "n_kept") if self.has_sinks else OF_WEIGHTS
             known = again.drop_columns([name for name in left_out if name in again.column_names])
@@ -178,19 +173,11 @@ def _steered(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings:
     )
     if recipe.detected["interventions"] != facts["detected"]["interventions"]:
         return f"{source} is not the run that was steered"
-    reading = _Again(run, recipe, description, room_of(recipe.kept_bytes or 1, batch), common.output, has_sinks=False)
+    room = room_of(recipe.bytes_at((), description.d_model), batch)
+    reading = _Again(run, recipe, description, room, common.output, has_sinks=False)
     for shard, is_same in reading.shards():
         if not is_same and options.get("answers") is not None:
             return f"{in_short(options['answers'])} is not what it was"
         reading.compare(shard, findings)
     reading.compare_facts(facts, findings)
     return None
-
-
-def _tables(shard: Shard, texts_of: Callable[[list[int]], list[str]]) -> Iterator[tuple[str, pa.Table]]:
-    yield "rejected", rejected_table(shard.rejected)
-    if shard.sequences:
-        yield "sequences", sequences_table(shard.sequences, shard.records)
-        yield "tokens", tokens_table(shard.sequences, texts_of)
-    for table, rows in shard.rows.items():
-        yield table, pa.Table.from_pylist(list(rows.values()), schema=arrow_schema(table))

@@ -78,7 +78,7 @@ def planned(
     unknown where they depend on what fires. Raises what reading raises, and RunError when no record could be used.
     """
     progress = Progress()
-    room = room_of(recipe.kept_bytes or len(hook_points) * description.d_model * 4, batch)
+    room = room_of(recipe.bytes_at(hook_points, description.d_model), batch)
     seen = ShardTally()
     shards = gather_shards(recipe, room, output, progress, on_progress, vocabulary=description.vocabulary)
     for shard in shards:
@@ -116,14 +116,13 @@ def planned(
 def _memory(
     recipe: Recipe, description: Description, hook_points: tuple[HookPoint, ...], batch: BatchSpec, kept: int
 ) -> dict[str, int]:
-    kept_bytes = recipe.kept_bytes or len(hook_points) * description.d_model * 4
     width = 4 if description.spec.dtype == "float32" else 2
     per_token = description.d_model * (len(hook_points) + BLOCK_WIDTH) * width
     return {
         "model": weight_bytes(description, hook_points),
         "saes": sum(2 * health.sae.d_in * health.sae.d_sae * 4 for health in recipe.health.values()),
         "batch": batch.batch_tokens * per_token,
-        "shards": SHARDS_HELD * min(batch.shard_mb * 2**20, kept * kept_bytes),
+        "shards": SHARDS_HELD * min(batch.shard_mb * 2**20, kept * recipe.bytes_at(hook_points, description.d_model)),
         "libraries": LIBRARIES,
     }
 

@@ -1,7 +1,6 @@
 """Count the shards of a run as they go by: rows, bytes, the first example."""
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,11 +9,10 @@ from actkit.backends import Description
 from actkit.backends.token_texts import token_texts
 from actkit.pipeline.data import TokenSequence
 from actkit.pipeline.recipe import Recipe
-from actkit.pipeline.record_tables import rejected_table, sequences_table, tokens_table
+from actkit.pipeline.record_tables import tables_of
 from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 from actkit.runs.writer import DICTIONARY
-from actkit.schemas import arrow_schema
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,7 @@ class ShardTally:
 
 def _bytes_a_row(shard: Shard, description: Description) -> dict[str, float]:
     """Bytes a row of the tables that describe what was run, by writing those of one shard to memory."""
-    made = {
-        "sequences": sequences_table(shard.sequences, shard.records),
-        "tokens": tokens_table(shard.sequences, partial(token_texts, description.tokenizer)),
-        "rejected": rejected_table(shard.rejected),
-        **{table: pa.Table.from_pylist(list(rows.values()), arrow_schema(table)) for table, rows in shard.rows.items()},
-    }
+    made = tables_of(shard, description.tokenizer)
     return {table: _written(rows) / len(rows) for table, rows in made.items() if len(rows)}
 
 
