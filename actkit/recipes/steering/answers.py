@@ -34,7 +34,7 @@ def with_answers(wordings: Sequence[Wordings], answers: Sequence[tuple[str, str]
     """The stems with an answer for each of their wordings, positive and negative."""
     return [
         {**_unanswered(wording), "positive": positive, "negative": negative}
-        for wording, (positive, negative) in zip(wordings, answers, strict=False)
+        for wording, (positive, negative) in zip(wordings, answers, strict=True)
     ]
 
 

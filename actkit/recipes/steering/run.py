@@ -92,9 +92,9 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
 def recipe_again(
     own: SteerSpec, common: FollowSpec, answers: Sequence[tuple[str, str]]
 ) -> tuple[Recipe, Description, BatchSpec]:
-    """The recipe, with `answers` of the unsteered model that it has already given; see `run_steer`."""
+    """The recipe, where the unsteered model has given its `answers` already, the first ones; see `run_steer`."""
     own, description, ready, wordings, batch = _begun(checked(own), checked(common))
-    ready = replace(ready, texts=[*with_answers(wordings, answers), *ready.texts])
+    ready = replace(ready, texts=[*with_answers(wordings, answers[: len(wordings)]), *ready.texts])
     return recipe(own, ready), description, batch
 
 
