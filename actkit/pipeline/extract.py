@@ -155,13 +155,7 @@ def _write(
     writing: Progress,
 ) -> None:
     with writing.timed("write"):
-        written = {
-            # Vectors hardly compress (about 8 % with zstd), and writing them plainly is faster.
-            table: directory.write(
-                table, groups, manifest.part, compression="none" if table == "activations" else "zstd"
-            )
-            for table, groups in tables.items()
-        }
+        written = {table: directory.write(table, groups, manifest.part) for table, groups in tables.items()}
         shard = f"{SHARDS}/{manifest.name}.json"
         directory.files[shard] = save(directory.partial, replace(manifest, tables=written), states)
 

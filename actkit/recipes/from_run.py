@@ -25,11 +25,11 @@ from actkit.runs.atomic_files import of_file
 from actkit.runs.facts import Begun, check_age, config_text, facts_of
 from actkit.runs.lock import locked
 from actkit.runs.part import open_part
-from actkit.runs.paths import FINGERPRINT, MANIFEST
+from actkit.runs.paths import FINGERPRINT, MANIFEST, part_number
 from actkit.runs.progress import OnProgress, Progress, check_callable, profile
 from actkit.runs.reader import parts
 from actkit.runs.removal import check_out, clear
-from actkit.runs.taken_over import about_of, put_changed, take_over
+from actkit.runs.taken_over import about_of, take_over
 from actkit.runs.writer import Groups, RunDirectory, gone_if_empty, start_run
 
 Settings: TypeAlias = Mapping[str, Any]
@@ -127,14 +127,12 @@ def make_again(
 
 
 def _take_over(source: Path, directory: RunDirectory, again: Again) -> None:
-    def changed(table: str) -> bool:
-        return table == "sequences" or again.points is not None
-
     names = [name for name in facts_of(source)["tables"] if name not in again.made]
-    take_over(source, directory, lambda table: table in names, changed)
-    for table in filter(changed, names):
+    changed = [name for name in names if name == "sequences" or again.points is not None]
+    take_over(source, directory, names, changed)
+    for table in changed:
         for part in parts(source, table):
-            put_changed(directory, table, part, _groups(part, table, again.points))
+            directory.rewrite(table, _groups(part, table, again.points), part_number(part) or 0)
 
 
 def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:

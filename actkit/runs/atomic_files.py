@@ -94,17 +94,10 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-BLOCK = 1 << 20
-"""Bytes of a file in memory at once."""
-
-
 def of_file(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal. Raises OSError where it cannot be read."""
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_facts(facts: Mapping[str, Any]) -> str:

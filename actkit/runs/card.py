@@ -60,7 +60,7 @@ def card(facts: Mapping[str, Any], licence: str | None = None, name: str | None 
 
 def sealed(text: str) -> str:
     """A card of this text, told from one that somebody wrote in by its last line."""
-    return f"{text}{SEALED}{_digest(text)} -->\n"
+    return f"{text}{SEALED}{hashlib.sha256(text.encode()).hexdigest()} -->\n"
 
 
 def is_own(path: Path) -> bool:
@@ -75,10 +75,6 @@ def is_own_text(data: bytes) -> bool:
     """Whether these are the bytes of a card as actkit made it."""
     text = data.decode("utf-8", "replace")
     return text == sealed(text.rpartition(SEALED)[0])
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _front_matter(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | None) -> list[str]:

@@ -6,13 +6,15 @@ A store has no locks that end with a process, so the writer touches the object a
 import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from actkit.errors import RunError, in_short
+from actkit.errors import ActkitError, RunError, in_short
 from actkit.remote import store
 from actkit.remote.path import RemotePath
-from actkit.runs.json_file import parsed
+from actkit.runs.json_file import object_if_any
 from actkit.runs.lock import LOCK
 from actkit.runs.lock_owner import Owner, this_process
 
@@ -29,17 +31,28 @@ def touch(run: str) -> None:
     store.put_text(f"{run}/{LOCK}", _claim())
 
 
+@contextmanager
+def claimed(run: str) -> Iterator[None]:
+    """Hold the place of a run in a store. Raises RunError where another process does not let go of it."""
+    take(run)
+    try:
+        yield
+    finally:
+        with suppress(ActkitError):
+            store.remove(f"{run}/{LOCK}")
+
+
 def take(run: str) -> None:
     """Claim the place. Raises RunError where another process does not let go of it."""
     url = f"{run}/{LOCK}"
     if store.put_new(url, _claim()):
         return
-    claim = _read(RemotePath(url))
+    claim = object_if_any(RemotePath(url))
     if _is_held(claim):
         raise _in_use(run, claim)
     store.put_text(url, _claim())
     time.sleep(SETTLED)  # nothing is put there on a condition: whoever came later has it
-    claim = _read(RemotePath(url))
+    claim = object_if_any(RemotePath(url))
     if claim.get("mine") != MINE:
         raise _in_use(run, claim)
 
@@ -66,14 +79,6 @@ def _is_held(claim: dict[str, Any]) -> bool:
         return pid != here.pid and Owner(pid, here.host, started, here.namespace).may_be_alive(is_held=None)
     written = claim.get("time")
     return isinstance(written, (int, float)) and time.time() - written < STALE
-
-
-def _read(path: RemotePath) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return parsed(file.read(1 << 12))
-    except (OSError, ValueError):
-        return {}
 
 
 def _claim() -> str:

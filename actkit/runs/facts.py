@@ -15,7 +15,7 @@ import pyarrow as pa
 from actkit.errors import RunError, listed
 from actkit.numerals import percent, signed
 from actkit.remote.path import RemotePath
-from actkit.runs.json_file import read_object
+from actkit.runs.json_file import read_entries, read_object
 from actkit.runs.part import open_part
 from actkit.runs.paths import FINGERPRINT, RUN_FILE, is_run
 from actkit.runs.reader import parts
@@ -160,11 +160,7 @@ class Begun:
 
 def read_begun(run: Path) -> Begun:
     """Read `fingerprint.json`. Raises OSError where it cannot be read, ValueError where it has other entries."""
-    facts = read_object(run / FINGERPRINT)
-    kinds = {"fingerprint": dict, "replaces": bool, "sessions": list}
-    if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
-        raise ValueError("other entries")
-    return Begun(**{name: facts[name] for name in kinds})
+    return Begun(**read_entries(run / FINGERPRINT, {"fingerprint": dict, "replaces": bool, "sessions": list}))
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,9 @@
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from actkit.remote.path import RemotePath
 
@@ -18,7 +19,23 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises OSError where there is no regular file that can be read, ValueError where it holds no JSON object or is
     larger than `MOST`.
     """
-    return parsed(read_bytes(path, MOST))
+    return parsed(read_bytes(path))
+
+
+def read_entries(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Some entries of the JSON object in a file (name → kind). Raises as `read_object`, and ValueError for others."""
+    facts = read_object(path)
+    if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError("other entries")
+    return {name: facts[name] for name in kinds}
+
+
+def object_if_any(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where `read_object` cannot read one."""
+    try:
+        return read_object(path)
+    except (OSError, ValueError):
+        return {}
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -32,25 +49,21 @@ def parsed(data: bytes) -> dict[str, Any]:
     return found
 
 
-def read_bytes(path: Path, most: int) -> bytes:
-    """Read a regular file. Raises OSError for what is none, ValueError for more than `most` bytes."""
-    if isinstance(path, RemotePath):
-        with path.open("rb") as remote:
-            return _bounded(remote, most)
-    # Without O_NONBLOCK, opening a named pipe waits for whoever writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file. Raises OSError for what is none, ValueError for more than `MOST` bytes."""
+    is_remote = isinstance(path, RemotePath)
+    with path.open("rb") if is_remote else open(path, "rb", opener=_without_waiting) as file:
+        if not (is_remote or stat.S_ISREG(os.fstat(file.fileno()).st_mode)):
             raise OSError(f"{path.name} is no regular file")
-        return _bounded(file, most)
-
-
-def _bounded(file: IO[bytes], most: int) -> bytes:
-    data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"larger than {most >> 20} MiB")
+        data = bytes(file.read(MOST + 1))
+    if len(data) > MOST:
+        raise ValueError(f"larger than {MOST >> 20} MiB")
     return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; without O_NONBLOCK, opening a named pipe waits for whoever writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def is_regular(path: Path) -> bool:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from actkit.config import Task
 from actkit.runs.atomic_files import Written, difference, of_facts, write_text, write_whole
-from actkit.runs.json_file import MOST, parsed, read_bytes, read_object
+from actkit.runs.json_file import parsed, read_bytes, read_object
 from actkit.runs.paths import MANIFEST, SHARDS, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 
@@ -100,8 +100,7 @@ def _write(path: Path, manifest: Manifest) -> Written:
         "end": asdict(manifest.end),
         "batch_tokens": {"given": manifest.given, "used": manifest.used},
     }
-    text = json.dumps({**facts, "sha256": of_facts(facts)}, indent=1, ensure_ascii=False) + "\n"
-    return write_text(path, text)
+    return write_text(path, _spelled(facts))
 
 
 def read(path: Path) -> Manifest:
@@ -161,7 +160,7 @@ def finished(run: Path, unfinished: bool = True, task: Task | None = None) -> tu
 
 
 def check(run: Path, files: Mapping[str, Written]) -> list[tuple[str, str]]:
-    """Check files of a run (path in it → how they were written): yields (path, what is wrong) of each that differs."""
+    """Check files of a run (path in it → how they were written): (path, its fault) of each that differs."""
     found = ((name, difference(run / name, written.bytes, written.sha256)) for name, written in files.items())
     return [(name, what) for name, what in found if what is not None]
 
@@ -190,8 +189,9 @@ def seal(run: Path, shards: int, files: Mapping[str, Written]) -> None:
 
 def spelled(shards: int, files: Mapping[str, Written]) -> str:
     """The text of the last manifest of a run of so many shards."""
-    every = {name: _facts(files[name]) for name in sorted(files)}
-    return _spelled({"shards": shards, "files": every})
+    every = {name: asdict(files[name]).items() for name in sorted(files)}
+    known = {name: {key: value for key, value in about if value is not None} for name, about in every.items()}
+    return _spelled({"shards": shards, "files": known})
 
 
 def sealed(run: Path) -> tuple[int, dict[str, Written]]:
@@ -199,10 +199,9 @@ def sealed(run: Path) -> tuple[int, dict[str, Written]]:
 
     Raises OSError where there is no manifest, ValueError where it is not, to the byte, as it was written.
     """
-    data = read_bytes(run / MANIFEST, MOST)
-    facts = parsed(data)
-    stated = facts.pop("sha256", None)
-    if stated != of_facts(facts) or _spelled(facts).encode() != data:
+    data = read_bytes(run / MANIFEST)
+    facts = {name: value for name, value in parsed(data).items() if name != "sha256"}
+    if _spelled(facts).encode() != data:
         raise ValueError("its own sha256 differs")
     try:
         shards, files = facts["shards"], {str(name): Written(**about) for name, about in facts["files"].items()}
@@ -211,10 +210,6 @@ def sealed(run: Path) -> tuple[int, dict[str, Written]]:
     if not isinstance(shards, int) or not all(_is_file_facts(file) for file in files.values()):
         raise ValueError("it has other entries")
     return shards, files
-
-
-def _facts(written: Written) -> dict[str, Any]:
-    return {name: value for name, value in asdict(written).items() if value is not None}
 
 
 def _is_file_facts(written: Written) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from actkit.config import Task
 from actkit.errors import UsageError, in_short
 from actkit.remote.path import RemotePath
-from actkit.runs.json_file import read_object
+from actkit.runs.json_file import object_if_any
 
 RUN_FILE = "run.json"
 """The facts of a finished run."""
@@ -66,20 +66,12 @@ def numbered(folder: Path, suffix: str) -> list[Path]:
 
 def is_run(path: Path) -> bool:
     """Whether there is a finished run: a directory whose `run.json` is one of actkit's."""
-    try:
-        facts = read_object(path / RUN_FILE)
-    except (OSError, ValueError):
-        return False
-    return {"schema_version", "command", "tables"} <= facts.keys()
+    return {"schema_version", "command", "tables"} <= object_if_any(path / RUN_FILE).keys()
 
 
 def is_unfinished_run(path: Path) -> bool:
     """Whether there is a run that was begun: a directory whose `fingerprint.json` is one of actkit's."""
-    try:
-        facts = read_object(path / FINGERPRINT)
-    except (OSError, ValueError):
-        return False
-    return {"fingerprint", "replaces", "sessions"} <= facts.keys()
+    return {"fingerprint", "replaces", "sessions"} <= object_if_any(path / FINGERPRINT).keys()
 
 
 def named_after(command: str) -> Path:

@@ -23,14 +23,14 @@ from actkit.remote import store
 from actkit.remote.path import RemotePath
 from actkit.remote.url import STORES, scheme_of
 from actkit.runs.atomic_files import of_file
-from actkit.runs.claim import TOUCHED, take, touch
-from actkit.runs.json_file import read_object
+from actkit.runs.claim import TOUCHED, claimed, touch
+from actkit.runs.json_file import object_if_any, read_object
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import read as read_manifest
 from actkit.runs.manifest import sealed
 from actkit.runs.paths import FINGERPRINT, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, is_run, numbered, partial_of
 from actkit.runs.removal import check_removable, remove
-from actkit.runs.staging import UPLOADED, fetched, journal, staging
+from actkit.runs.staging import UPLOADED, fetched, staging
 
 POLL = 0.5
 """Seconds between two looks for finished shards."""
@@ -90,9 +90,8 @@ class Publication:
         if RUN_FILE in there:  # from now on, until all is there, this is no run
             store.remove(self._url(RUN_FILE))
             self.uploaded.pop(RUN_FILE, None)
-        names = sorted(
-            set(files) - {RUN_FILE}, key=lambda name: (name != FINGERPRINT, name)
-        )  # it says whose the rest is
+        # The fingerprint comes first: it says whose the rest is.
+        names = sorted(set(files) - {RUN_FILE}, key=lambda name: (name != FINGERPRINT, name))
         extra = [name for name in (LOG_FILE,) if (self.local / name).is_file()]
         for number, name in enumerate(names):
             written = files[name]
@@ -176,7 +175,7 @@ def published(output: OutputSpec) -> Iterator[Publication | None]:
         return
     check_store(at)
     local = staging(at)
-    uploaded = journal(local.parent / UPLOADED)
+    uploaded = object_if_any(local.parent / UPLOADED)
     there = store.files_at(str(at))
     check_place(at, there, output.overwrite, output.resume)
     is_finished = RUN_FILE in there
@@ -192,17 +191,15 @@ def published(output: OutputSpec) -> Iterator[Publication | None]:
         uploaded = {}
     inner = replace(output, out=local, published=at)
     publication = Publication(at, inner, is_finished, uploaded, is_there=output.resume and is_finished and not is_here)
-    take(str(at))
-    if not output.resume and not is_finished:
-        for name in (entry for entry in there if entry != LOCK):
-            store.remove(f"{at}/{name}")
-    publication.start()
-    try:
-        yield publication
-    finally:
-        publication.stop()
-        with suppress(ActkitError):
-            store.remove(f"{at}/{LOCK}")
+    with claimed(str(at)):
+        if not output.resume and not is_finished:
+            for name in (entry for entry in there if entry != LOCK):
+                store.remove(f"{at}/{name}")
+        publication.start()
+        try:
+            yield publication
+        finally:
+            publication.stop()
 
 
 def check_place(at: RemotePath, there: dict[str, int], overwrite: bool, resume: bool) -> None:

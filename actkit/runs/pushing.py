@@ -6,14 +6,14 @@ that `actkit verify hf://datasets/me/name` compares every file. What is there al
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from actkit.config import OutputSpec
-from actkit.errors import ActkitError, RunError, UsageError, WriteError
+from actkit.errors import RunError, UsageError, WriteError
 from actkit.remote import store
 from actkit.remote.failures import explained, lacking
 from actkit.remote.file_system import file_system
@@ -21,9 +21,8 @@ from actkit.remote.path import RemotePath, path_of
 from actkit.remote.url import scheme_of
 from actkit.runs.atomic_files import Written
 from actkit.runs.card import card, is_own_text
-from actkit.runs.claim import take
+from actkit.runs.claim import claimed
 from actkit.runs.facts import facts_of
-from actkit.runs.lock import LOCK
 from actkit.runs.manifest import check, sealed, spelled
 from actkit.runs.paths import CARD, FINGERPRINT, LOG_FILE, MANIFEST, RUN_FILE, SHARDS, part_number
 from actkit.runs.publication import Publication, check_place, check_store
@@ -44,11 +43,6 @@ class HubPlace:
     def url(self) -> str:
         """Its address."""
         return f"hf://datasets/{self.repo}" + (f"@{self.revision}" if self.revision else "")
-
-    @property
-    def name(self) -> str:
-        """The name for `load_dataset`."""
-        return self.repo
 
     @classmethod
     def of(cls, where: str) -> "HubPlace":
@@ -104,21 +98,9 @@ def _to_store(run: Path, to: str, overwrite: bool, on_share: OnShare) -> str:
     if FINGERPRINT in there and not (RUN_FILE in there or same[FINGERPRINT] or overwrite):
         raise RunError(f"{at} is another run, unfinished", "choose another place, or replace it with --overwrite")
     check_place(at, there, overwrite or same[RUN_FILE], RUN_FILE not in there)
-    take(str(at))
-    try:
+    with claimed(str(at)):
         Publication(at, OutputSpec(run), True).put_all(on_share)
-    finally:
-        with suppress(ActkitError):
-            store.remove(f"{at}/{LOCK}")
     return str(at)
-
-
-@dataclass(frozen=True)
-class _Pushed:
-    """What the dataset is to hold: a file of the run, or bytes, by its path there."""
-
-    contents: Mapping[str, Path | bytes]
-    digests: Mapping[str, str]
 
 
 def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, overwrite: bool, on_share: OnShare) -> str:
@@ -138,15 +120,15 @@ def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, over
     old = _theirs(place, there)
     if RUN_FILE in there and old.get(RUN_FILE) != (run / RUN_FILE).read_bytes() and not overwrite:
         raise RunError(f"{place.url} holds another run", "choose another name, or replace it with --overwrite")
-    pushed = _with_card(run, place, licence, old.get(CARD))
-    missing = [name for name in pushed.contents if _digest(there.get(name)) != pushed.digests[name]]
+    contents, digests = _with_card(run, place, licence, old.get(CARD))
+    missing = [name for name in contents if _digest(there.get(name)) != digests[name]]
     # run.json comes last: before it, what is there is no run.
     missing.sort(key=lambda name: (name == RUN_FILE, name in (MANIFEST, CARD), name))
-    stale = [name for name in there if _is_made(name) and name not in pushed.contents]
+    stale = [name for name in there if _is_made(name) and name not in contents]
     done = 0
     for number, start in enumerate(range(0, len(missing), AT_ONCE)):
         names = missing[start : start + AT_ONCE]
-        operations: list[Any] = [CommitOperationAdd(name, _plain(pushed.contents[name])) for name in names]
+        operations: list[Any] = [CommitOperationAdd(name, contents[name]) for name in names]
         if number == 0:
             operations += [CommitOperationDelete(name) for name in stale]
         with _said(place):
@@ -156,13 +138,18 @@ def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, over
     return place.url
 
 
-def _with_card(run: Path, place: HubPlace, licence: str | None, old: bytes | None) -> _Pushed:
-    """The run's files, with the card that belongs there: one that somebody wrote in stays as it is."""
+def _with_card(
+    run: Path, place: HubPlace, licence: str | None, old: bytes | None
+) -> tuple[dict[str, Path | bytes], dict[str, str]]:
+    """The contents of the dataset, a file of the run or bytes by its path there, and the sha256 of each.
+
+    The card is made for the place, but where somebody wrote in the one that is there: that stays as it is.
+    """
     shards, files = sealed(run)
     is_theirs = old is not None and not is_own_text(old)
     if is_theirs and licence is not None:
         raise RunError(f"somebody wrote in the card of {place.url}, and it stays", "state the licence in it")
-    readme = old if is_theirs and old is not None else card(facts_of(run), licence, place.name).encode()
+    readme = old if is_theirs and old is not None else card(facts_of(run), licence, place.repo).encode()
     about = Written(len(readme), sha256(readme).hexdigest())
     every = {**files, CARD: about}
     manifest = spelled(shards, every).encode()
@@ -170,7 +157,7 @@ def _with_card(run: Path, place: HubPlace, licence: str | None, old: bytes | Non
     digests = {name: file.sha256 for name, file in every.items()} | {MANIFEST: sha256(manifest).hexdigest()}
     if is_theirs:
         del contents[CARD]
-    return _Pushed(contents, digests)
+    return contents, digests
 
 
 def _theirs(place: HubPlace, there: Mapping[str, Any]) -> dict[str, bytes]:
@@ -195,10 +182,6 @@ def _is_made(name: str) -> bool:
     """Whether a path is called like a file of a run's tables or shards, so that an older run's may go."""
     folder, _, file = name.partition("/")
     return (folder in (*TABLES, SHARDS) and part_number(Path(file)) is not None) or name == LOG_FILE
-
-
-def _plain(content: Path | bytes) -> str | bytes:
-    return content if isinstance(content, bytes) else str(content)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The local directory of a run that goes to a store, and the journal of what has been put there."""
+"""The local directory of a run that goes to a store, and what is fetched into it from there."""
 
 import hashlib
 import os
@@ -7,8 +7,7 @@ from pathlib import Path
 
 from actkit.errors import WriteError
 from actkit.remote.path import RemotePath
-from actkit.runs.atomic_files import BLOCK, of_file
-from actkit.runs.json_file import read_object
+from actkit.runs.atomic_files import of_file
 from actkit.runs.lock import LOCK
 from actkit.runs.paths import LOG_FILE, RUN_FILE, VERIFIED
 
@@ -30,14 +29,6 @@ def staging(at: RemotePath) -> Path:
     return folder / at.name[:100]
 
 
-def journal(path: Path) -> dict[str, str]:
-    """Read the journal: path → sha256 of what has been put there; empty where there is none."""
-    try:
-        return read_object(path)
-    except (OSError, ValueError):
-        return {}
-
-
 def fetched(at: RemotePath, there: dict[str, int], into: Path) -> dict[str, str]:
     """Fetch an unfinished run, or all but the tables of a finished one; return the sha256 of each fetched file."""
     is_finished = RUN_FILE in there
@@ -48,6 +39,6 @@ def fetched(at: RemotePath, there: dict[str, int], into: Path) -> dict[str, str]
         path = into / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with (at / name).open("rb") as file, path.open("wb") as copy:
-            shutil.copyfileobj(file, copy, BLOCK)
+            shutil.copyfileobj(file, copy)
         digests[name] = of_file(path)
     return digests

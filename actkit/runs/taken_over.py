@@ -1,17 +1,16 @@
 """Copy tables of a finished run into one that is being written, and compare each file with its checksum on the way."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
 from actkit.errors import RunError
-from actkit.runs.atomic_files import BLOCK, Written, difference, write_whole
-from actkit.runs.manifest import sealed, vouch_for
+from actkit.runs.atomic_files import Written, difference, write_whole
+from actkit.runs.manifest import sealed
 from actkit.runs.part import schema_of_part
-from actkit.runs.paths import MANIFEST, SHARDS, part_number
-from actkit.runs.writer import Groups, RunDirectory
+from actkit.runs.paths import MANIFEST, SHARDS
+from actkit.runs.writer import RunDirectory
 
 HINT = "actkit verify says what is wrong with the run"
 
@@ -36,32 +35,18 @@ def about_of(run: Path) -> dict[str, str]:
     return {key: value for key, value in about.items() if key not in ("actkit.table", "actkit.schema_version")}
 
 
-def take_over(run: Path, into: RunDirectory, wanted: Callable[[str], bool], changed: Callable[[str], bool]) -> None:
-    """Copy the manifests of `run`'s shards, and of its tables those whose name is `wanted`.
+def take_over(run: Path, into: RunDirectory, tables: Collection[str], changed: Collection[str]) -> None:
+    """Copy the manifests of `run`'s shards, and its `tables` but those that are `changed`.
 
-    Of tables that are `changed` only the checksums are compared: `put_changed` writes them. Raises RunError for a file
-    that is not as it was written.
+    Of those only the checksums are compared: `RunDirectory.rewrite` writes them. Raises RunError for a file that is not
+    as it was written.
     """
-    files = files_of(run)
-    for name in (file for file in files if file.startswith(f"{SHARDS}/")):
-        into.files[name] = _copied(run, into, name, files[name])
-    for name in (file for file in files if file.endswith(".parquet")):
-        table = name.partition("/")[0]
-        if not wanted(table):
-            continue
-        if changed(table):
-            _check(run, name, files[name])
-        else:
-            into.files[name] = replace(_copied(run, into, name, files[name]), rows=files[name].rows)
-
-
-def put_changed(into: RunDirectory, table: str, part: Path, groups: Groups) -> None:
-    """Write other rows for a part of another run, and have its shard's manifest vouch for them."""
-    compression = "none" if table == "activations" else "zstd"
-    written = into.write(table, groups, part_number(part) or 0, compression)
-    about = f"{SHARDS}/{part.stem}.json"
-    if about in into.files:
-        into.files[about] = vouch_for(into.partial / about, table, written)
+    for name, was in files_of(run).items():
+        folder = name.partition("/")[0]
+        if folder in changed:
+            _check(run, name, was)
+        elif folder == SHARDS or folder in tables:
+            into.files[name] = _copied(run, into, name, was)
 
 
 def _check(run: Path, name: str, was: Written) -> None:
@@ -73,11 +58,11 @@ def _check(run: Path, name: str, was: Written) -> None:
 def _copied(run: Path, into: RunDirectory, name: str, was: Written) -> Written:
     def copy(file: IO[bytes]) -> None:
         with (run / name).open("rb") as read:
-            shutil.copyfileobj(read, file, BLOCK)
+            shutil.copyfileobj(read, file)
 
     if not (run / name).is_file():
         raise RunError(f"{run}/{name}: missing", HINT)
     written = write_whole(into.partial / name, copy)
     if (written.bytes, written.sha256) != (was.bytes, was.sha256):
         raise RunError(f"{run}/{name}: its bytes are not those that were written (sha256 differs)", HINT)
-    return written
+    return was

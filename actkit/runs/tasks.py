@@ -19,7 +19,7 @@ from actkit.config import Task
 from actkit.errors import RunError, listed, writing
 from actkit.runs.atomic_files import sync, write_text
 from actkit.runs.facts import Begun, differing, read_begun
-from actkit.runs.json_file import read_object
+from actkit.runs.json_file import read_entries
 from actkit.runs.lock import refuse_if_locked
 from actkit.runs.manifest import InputPosition, Manifest, manifests
 from actkit.runs.paths import (
@@ -36,6 +36,8 @@ from actkit.runs.paths import (
 )
 from actkit.runs.removal import check_removable, remove
 
+OF_TASK = {"task": int, "tasks": int, "shards": int, "end": dict}
+"""Entries of `task.json`, and their kinds."""
 NAMED = 5
 """Tasks or shards that an error names."""
 Found = TypeVar("Found")
@@ -86,8 +88,10 @@ def shares(out: Path) -> list[Share]:
     of, begun = next(iter(every.items()))
     missing = sorted(set(range(of)) - set(begun))
     if missing:
+        several = len(missing) > 1
         raise RunError(
-            f"{_named('task', missing)} of {of} {_is(missing)} missing beside {out}",
+            f"task{'s' if several else ''} {listed([str(number) for number in missing], NAMED)} of {of} "
+            f"{'are' if several else 'is'} missing beside {out}",
             f"run what is missing first, with --shard {missing[0]}/{of}",
         )
     found = [_share(out, Task(number, of)) for number in range(of)]
@@ -142,7 +146,7 @@ def _share(out: Path, task: Task) -> Share:
             f"task {task} is not done: {path} has {done} finished shard{'' if done == 1 else 's'}",
             f"go on with it: the same command with --shard {task.number}/{task.of} --resume",
         )
-    about = _of_file(path / TASK_FILE, lambda: _about(path / TASK_FILE))
+    about = _of_file(path / TASK_FILE, lambda: read_entries(path / TASK_FILE, OF_TASK))
     found, wrong = manifests(path, task)
     due = set(range(task.number, about["shards"], task.of))
     gone = sorted(due - {manifest.part for manifest in found})
@@ -173,14 +177,6 @@ def _check_alike(out: Path, found: Sequence[Share]) -> None:
             )
 
 
-def _about(path: Path) -> dict[str, Any]:
-    facts = read_object(path)
-    kinds = {"task": int, "tasks": int, "shards": int, "end": dict}
-    if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
-        raise ValueError("other entries")
-    return facts
-
-
 def _of_file(path: Path, read: Callable[[], Found]) -> Found:
     try:
         return read()
@@ -201,11 +197,3 @@ def _linked(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # no links there
         shutil.copy2(source, target)
-
-
-def _named(what: str, numbers: Sequence[int]) -> str:
-    return f"{what}{'s' if len(numbers) > 1 else ''} {listed([str(number) for number in numbers], NAMED)}"
-
-
-def _is(numbers: Sequence[int]) -> str:
-    return "are" if len(numbers) > 1 else "is"

@@ -1,11 +1,11 @@
 """Who writes a run in a store: nobody takes it over from a process that lives, everybody from one that has ended."""
 
-import io
 import json
 import os
 import socket
 import time
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from actkit.errors import RunError
 from actkit.runs import claim, lock_owner
+from actkit.runs.json_file import object_if_any
 from actkit.runs.lock_owner import this_process
 
 RUN, LOCK = "s3://bucket/run", "s3://bucket/run/lock"
@@ -20,18 +21,19 @@ Objects = dict[str, str]
 
 
 @pytest.fixture
-def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
+def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objects:
     """A store of texts in memory."""
     found: Objects = {}
 
     def put_new(url: str, text: str) -> bool:
         return url not in found and found.setdefault(url, text) == text
 
-    def opened(url: str) -> SimpleNamespace:
-        return SimpleNamespace(open=lambda _mode: io.BytesIO(found[url].encode()))
+    def read(path: Path) -> dict[str, Any]:
+        (tmp_path / "lock").write_text(found[str(path)])
+        return object_if_any(tmp_path / "lock")
 
     monkeypatch.setattr(claim, "store", SimpleNamespace(put_new=put_new, put_text=found.__setitem__))
-    monkeypatch.setattr(claim, "RemotePath", opened)
+    monkeypatch.setattr(claim, "object_if_any", read)
     monkeypatch.setattr(claim, "SETTLED", 0.0)
     return found
 

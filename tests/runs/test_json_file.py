@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from actkit.runs.json_file import is_regular, parsed, read_bytes, read_object
+from actkit.runs import json_file
+from actkit.runs.json_file import is_regular, object_if_any, parsed, read_bytes, read_object
 
 
 def test_an_object_is_read_and_anything_else_refused(tmp_path: Path) -> None:
@@ -21,15 +22,28 @@ def test_an_object_is_read_and_anything_else_refused(tmp_path: Path) -> None:
             parsed(text)
 
 
-def test_a_file_larger_than_is_read_is_refused_without_being_held(tmp_path: Path) -> None:
+def test_a_file_larger_than_is_read_is_refused_without_being_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(ValueError, match="larger than 64 MiB"):
         read_object(tmp_path / "large")
     (tmp_path / "x").write_bytes(b"1234")
-    assert read_bytes(tmp_path / "x", 4) == b"1234"
+    monkeypatch.setattr(json_file, "MOST", 4)
+    assert read_bytes(tmp_path / "x") == b"1234"
+    monkeypatch.setattr(json_file, "MOST", 3)
     with pytest.raises(ValueError, match="larger than 0 MiB"):
-        read_bytes(tmp_path / "x", 3)
+        read_bytes(tmp_path / "x")
+
+
+@pytest.mark.parametrize(("text", "expected"), [('{"a": "1"}', {"a": "1"}), ("[1]", {}), ("{", {}), (None, {})])
+def test_what_is_no_object_can_be_read_as_an_empty_one(
+    tmp_path: Path, text: str | None, expected: dict[str, str]
+) -> None:
+    if text is not None:
+        (tmp_path / "x").write_text(text)
+    assert object_if_any(tmp_path / "x") == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -8,7 +8,7 @@ import pytest
 
 from actkit.errors import WriteError
 from actkit.remote.path import RemotePath
-from actkit.runs.staging import STAGING, fetched, journal, staging
+from actkit.runs.staging import STAGING, fetched, staging
 
 
 def test_a_run_has_the_same_directory_each_time_and_no_other_run_has_it(
@@ -29,13 +29,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(WriteError, match="cannot make .*file") as error:
         staging(RemotePath("s3://bucket/run"))
     assert error.value.hint == "ACTKIT_STAGING names another folder"
-
-
-@pytest.mark.parametrize(("text", "expected"), [('{"a": "1"}', {"a": "1"}), ("[1]", {}), ("{", {}), (None, {})])
-def test_a_journal_that_says_nothing_is_empty(tmp_path: Path, text: str | None, expected: dict[str, str]) -> None:
-    if text is not None:
-        (tmp_path / "uploaded.json").write_text(text)
-    assert journal(tmp_path / "uploaded.json") == expected
 
 
 @pytest.mark.parametrize("is_finished", [False, True])

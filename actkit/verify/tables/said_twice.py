@@ -12,7 +12,7 @@ from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.config import ExportFormat
 from actkit.runs.card import card, is_own_text
 from actkit.runs.facts import config_text, read_begun
-from actkit.runs.json_file import MOST, read_bytes
+from actkit.runs.json_file import read_bytes
 from actkit.runs.manifest import Manifest
 from actkit.runs.paths import CARD, CONFIG, FINGERPRINT, RUN_FILE, SHARDS
 from actkit.runs.progress import COUNTERS, Progress
@@ -34,23 +34,29 @@ MOST_TEXT = 1 << 20
 
 def check_said_twice(run: Path, facts: Facts, findings: Findings, shards: Sequence[Manifest] = ()) -> None:
     """Add a problem for each entry that is not the same in both places; files that are not there, others name."""
-    for check in (_check_itself, _check_begun, _check_config, _check_card):
-        with _named_if_deep(findings):
-            check(run, facts, findings)
-    with _named_if_deep(findings):
+    with _reading(RUN_FILE, findings):
+        _check_itself(facts, findings)
+    with _reading(SHARDS, findings):
         _check_counted(facts, shards, findings)
+    for name, check in ((FINGERPRINT, _check_begun), (CONFIG, _check_config), (CARD, _check_card)):
+        with _reading(name, findings):  # a run of an older version, or one whose options no file can give, has it not
+            check(run, facts, findings)
 
 
 @contextmanager
-def _named_if_deep(findings: Findings) -> Iterator[None]:
-    """What others nested too deeply ends one check, and none of the others."""
+def _reading(name: str, findings: Findings) -> Iterator[None]:
+    """A file that is not there is left to other checks; one that cannot be read is a problem, and ends its check."""
     try:
         yield
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        findings.wrong("counts", name, f"cannot be read ({error})")
     except RecursionError:
         findings.wrong("counts", RUN_FILE, "nested too deeply to be compared with what says the same")
 
 
-def _check_itself(_run: Path, facts: Facts, findings: Findings) -> None:
+def _check_itself(facts: Facts, findings: Findings) -> None:
     """`run.json` against itself."""
     fingerprint, options = facts.get("fingerprint", {}), facts.get("options", {})
     twice = [(f"fingerprint.{name}", fingerprint, name, value) for name, value in _of_fingerprint(facts)]
@@ -135,13 +141,7 @@ def _counts(seen: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
 
 
 def _check_begun(run: Path, facts: Facts, findings: Findings) -> None:
-    try:
-        begun = read_begun(run)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        findings.wrong("counts", FINGERPRINT, f"cannot be read ({error})")
-        return
+    begun = read_begun(run)
     for name, here in (("fingerprint", begun.fingerprint), ("sessions", begun.sessions)):
         findings.count("counts")
         if name in facts and facts[name] != here:
@@ -149,13 +149,7 @@ def _check_begun(run: Path, facts: Facts, findings: Findings) -> None:
 
 
 def _check_config(run: Path, facts: Facts, findings: Findings) -> None:
-    try:
-        text = read_bytes(run / CONFIG, MOST)
-    except FileNotFoundError:  # runs whose options no file can give have none
-        return
-    except (OSError, ValueError) as error:
-        findings.wrong("counts", CONFIG, f"cannot be read ({error})")
-        return
+    text = read_bytes(run / CONFIG)
     findings.count("counts")
     options = facts.get("options", {})
     # What is larger is no run's, and writing it as YAML could take minutes.
@@ -166,20 +160,11 @@ def _check_config(run: Path, facts: Facts, findings: Findings) -> None:
 
 def _check_card(run: Path, facts: Facts, findings: Findings) -> None:
     """The card, made of `run.json` again; one that somebody wrote in stays as it is when a run is pushed."""
-    try:
-        data = read_bytes(run / CARD, MOST)
-        if not is_own_text(data):
-            return
-        text = data.decode()
-        licence, place = (
-            json.loads(found[1]) if found else None for found in (LICENCE.search(text), PLACE.search(text))
-        )
-        same = text == card(facts) or (place is not None and text == card(facts, licence, place))
-    except FileNotFoundError:  # runs of older versions have none
+    data = read_bytes(run / CARD)
+    if not is_own_text(data):
         return
-    except (OSError, ValueError) as error:
-        findings.wrong("counts", CARD, f"cannot be read ({error})")
-        return
+    text = data.decode()
+    licence, place = (json.loads(found[1]) if found else None for found in (LICENCE.search(text), PLACE.search(text)))
     findings.count("counts")
-    if not same:
+    if text != card(facts) and (place is None or text != card(facts, licence, place)):
         findings.wrong("counts", CARD, "not the card that run.json gives")
