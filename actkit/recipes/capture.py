@@ -82,7 +82,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     def prepare(record: Record) -> Prepared:
         found = read_prompt(record.value, names, spec.response_field).under(spec.system)
         prompt = encode_conversation(tokenizer, found, spec.chat, spec.tokens.bos)
-        encoding, cut = truncate(prompt.encoding, limit if limit is not None else len(prompt.encoding))
+        encoding, cut = truncate(prompt.encoding, limit)
         keep = _positions(spec.positions, prompt, len(encoding))
         start = prompt.response[0] if prompt.response else None
         sequence = TokenSequence(

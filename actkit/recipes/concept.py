@@ -16,17 +16,13 @@ import pyarrow as pa
 from actkit.analysis.concepts.concept import concept_split, concept_tables
 from actkit.analysis.concepts.contrast import sides_bytes
 from actkit.analysis.concepts.projections import direction_features, projections
-from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
+from actkit.analysis.feature_tests.feature_scores import ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
 from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
 from actkit.errors import RecordError
-from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints, Record
 from actkit.pipeline.input.reader import left_of, records_about
 from actkit.pipeline.recipe import Finished, NothingKeptError, Pooling, Prepared, Recipe, Rules
-from actkit.pipeline.reducers.activations import Reducer
-from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
-from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.concepts import Template, concepts
 from actkit.recipes.contrast_shapes import STATEMENTS
@@ -34,8 +30,8 @@ from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain, touching
-from actkit.recipes.runner import Ingredients, run
-from actkit.recipes.saes import SaeReport
+from actkit.recipes.runner import Ingredients, run, with_pooled
+from actkit.recipes.saes import scored
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 from actkit.recipes.specs import DenseSpec
 from actkit.recipes.statements import explained
@@ -84,7 +80,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     else:
         form, records = contrasts_in(spec.what or "", spec.read, names)
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
-    saes, found, pooling = made.saes, made.report, _pooling(spec.positions)
+    saes = made.saes
     chat = bool(tokenizer.chat_template) and form != STATEMENTS if spec.chat is None else spec.chat
     report: dict[str, Any] = {}
 
@@ -103,23 +99,22 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
         yield from concept_run_tables(run, spec, saes, report)
 
-    return Recipe(
+    plain = Recipe(
         spec.command,
         lambda: records,
         prepare,
-        {**made.reducers, **(_pooled(pooling, saes, found) if saes else {})},
+        made.reducers,
         finish,
         statistics=concept_statistics(spec, bool(saes)),
         detected={"input_format": form, "chat": chat, **left_of(spec.stems or spec.what, spec.read)},
-        found=lambda: {"concept": report, **(found() if saes else {})},
-        stored=pooled_stored(saes) if saes else {},
-        health=found.health,
+        found=lambda: {"concept": report},
         temporary=lambda sequences, _positions: None if saes else sides_bytes(sequences, made.d_model),
         n_records=_about(spec, form),
         unit="pair",
-        rules=Rules(spec.tokens.bos, chat, pooling=pooling if saes else None),
+        rules=Rules(spec.tokens.bos, chat),
         pools=spec.positions == "response-mean",
     )
+    return with_pooled(plain, made, _pooling(spec.positions))
 
 
 def _about(spec: ConceptSpec, form: str) -> int | None:
@@ -151,8 +146,7 @@ def concept_run_tables(
         for table in projections(run, report["chosen"]):
             yield "projections", table
     if saes:
-        asked = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        table, report["features"] = score_features(run, asked, ScoreSettings(seed=spec.seed))
+        table, report["features"] = score_features(run, scored(saes), ScoreSettings(seed=spec.seed))
         yield "feature_scores", table
         yield "direction_features", direction_features(run, saes)
 
@@ -163,15 +157,6 @@ def _pooling(positions: ContrastPositions) -> Pooling:
     The last token of a chat may be a special one, and then that is what is asked for.
     """
     return Pooling("mean") if positions == "response-mean" else Pooling("last", special=True)
-
-
-def _pooled(pooling: Pooling, saes: Sequence[Sae], found: SaeReport) -> dict[str, Reducer]:
-    """The tables that test features."""
-    points: list[HookPoint] = sorted({sae.hook_point for sae in saes})
-    return {
-        "pooled_features": pooled_features(saes, pooling.pool, found.health, pooling.special),
-        "pooled_activations": pooled_activations(points, pooling.pool, pooling.special),
-    }
 
 
 def _encode(side: Conversation, chat: bool, spec: ConceptSpec, tokenizer: Tokenizer) -> PromptResponse:

@@ -79,7 +79,7 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
             for number, side in enumerate((pair.chosen, pair.rejected))
         )
         for name, side in (("chosen", chosen), ("rejected", rejected)):
-            if limit is not None and len(side.encoding) > limit:
+            if len(side.encoding) > limit:
                 raise RecordError(name, f"longer than the context of {limit} tokens")
         apart = divergence(chosen.encoding.token_ids, rejected.encoding.token_ids)
         row = _pair_row(record.record_id, pair, chosen, rejected, apart)
@@ -108,40 +108,26 @@ def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
 def _sequences(
     record_id: int, chosen: PromptResponse, rejected: PromptResponse, apart: int, positions: PairPositions
 ) -> list[TokenSequence]:
+    continuing = [
+        TokenSequence(
+            record_id,
+            side.encoding,
+            _keep(apart, len(side.encoding), positions),
+            name,
+            parent=0 if apart else None,
+            start=apart,
+            response_start=side.response_start,
+            boundary_merged=side.boundary_merged,
+        )
+        for name, side in (("chosen", chosen), ("rejected", rejected))
+    ]
     if apart == 0:
-        return [
-            TokenSequence(
-                record_id,
-                side.encoding,
-                _keep(0, len(side.encoding), positions),
-                name,
-                response_start=side.response_start,
-                boundary_merged=side.boundary_merged,
-            )
-            for name, side in (("chosen", chosen), ("rejected", rejected))
-        ]
+        return continuing
     head = beginning(chosen.encoding, rejected.encoding, apart)
     starts = [side.response_start for side in (chosen, rejected) if side.response_start < apart]
     keep = np.arange(apart if positions == "all" else 0, dtype=np.int64)
     shared = TokenSequence(record_id, head, keep, "shared", response_start=min(starts, default=None))
-    if len(chosen.encoding) == len(rejected.encoding) == apart:
-        return [shared]
-    return [
-        shared,
-        *(
-            TokenSequence(
-                record_id,
-                side.encoding,
-                _keep(apart, len(side.encoding), positions),
-                name,
-                parent=0,
-                start=apart,
-                response_start=side.response_start,
-                boundary_merged=side.boundary_merged,
-            )
-            for name, side in (("chosen", chosen), ("rejected", rejected))
-        ),
-    ]
+    return [shared] if len(chosen.encoding) == len(rejected.encoding) == apart else [shared, *continuing]
 
 
 def _keep(start: int, end: int, positions: PairPositions) -> Ints:

@@ -8,7 +8,7 @@ as they take.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -29,15 +29,13 @@ from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.reader import about_file
 from actkit.pipeline.input.sources import InputSource, opened
 from actkit.pipeline.recipe import Finished, Prepared, Recipe, Rules
-from actkit.pipeline.reducers.activations import Reducer
-from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
-from actkit.pipeline.reducers.table_sizes import features_stored
+from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.resume.session import is_complete
 from actkit.pipeline.tokens.chunks import chunks, chunks_of_text
 from actkit.pipeline.tokens.tokenize import leading_bos
 from actkit.recipes.conversations.fields import ContextFields
 from actkit.recipes.documents import read_document
-from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.part import read_part
 from actkit.runs.progress import OnProgress
@@ -87,7 +85,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: InputSource | No
 
     Raises InputError for a corpus that is not there, UsageError for a context that leaves no room for text.
     """
-    tokenizer, saes, found = made.tokenizer, made.saes, made.report
+    tokenizer, saes = made.tokenizer, made.saes
     bos = leading_bos(tokenizer, spec.tokens.bos)
     size = _context(spec, saes, made.context_length, bos is not None)
     corpus = corpus or find_corpus(spec.dataset, spec.read.split)
@@ -108,23 +106,21 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: InputSource | No
                 for groups in positions_of(entries):
                     yield "feature_positions", groups
 
-    reducers: dict[str, Reducer] = {"features": top_features(saes, spec.top_k, spec.threshold, found.health)}
-    return Recipe(
+    plain = Recipe(
         spec.command,
         lambda: read_documents(corpus, spec.read, spec.by_line),
         prepare,
-        reducers,
+        made.reducers,
         finish,
         detected={**corpus.facts(), **corpus.without_effect(spec.read.split), **_read_as(corpus, spec.by_line)},
-        found=lambda: {"documents": dict(counts), **found()},
+        found=lambda: {"documents": dict(counts)},
         kept_bytes=KEPT_BYTES * len(saes),
         splits=True,
-        stored={"features": features_stored(saes, spec.top_k)},
         temporary=lambda _sequences, kept: _temporary(saes, spec.top_k, kept),
         n_records=_about(corpus, spec.by_line),
-        health=found.health,
-        rules=Rules(spec.tokens.bos, top_k=spec.top_k, threshold=spec.threshold),
+        rules=Rules(spec.tokens.bos),
     )
+    return with_features(plain, replace(made, top_k=spec.top_k), spec.threshold)
 
 
 @dataclass(frozen=True)
@@ -174,17 +170,13 @@ def _chunks(run: Path) -> dict[str, int]:
 
 def _context(spec: FeatureDatasetSpec, saes: Sequence[Sae], context_length: int | None, with_bos: bool) -> int:
     """Most tokens a sequence, BOS included."""
-    most = spec.tokens.limit(context_length)
-    if spec.context_size is not None:
-        if context_length is not None and spec.context_size > context_length:
-            raise UsageError(
-                f"--context-size {spec.context_size} is beyond the model's context of {context_length} tokens",
-                f"--context-size {context_length} or less",
-            )
-        wanted: int | None = spec.context_size
-    else:
-        wanted = min((sae.context_size for sae in saes if sae.context_size is not None), default=None)
-    size = most if wanted is None else min(most, wanted)
+    if spec.context_size is not None and context_length is not None and spec.context_size > context_length:
+        raise UsageError(
+            f"--context-size {spec.context_size} is beyond the model's context of {context_length} tokens",
+            f"--context-size {context_length} or less",
+        )
+    wanted = [sae.context_size for sae in saes] if spec.context_size is None else [spec.context_size]
+    size = min([spec.tokens.limit(context_length), *filter(None, wanted)])
     if size <= with_bos:
         raise UsageError(f"contexts of {size} tokens leave no room for text after BOS", "--context-size 2 or more")
     return size

@@ -24,7 +24,7 @@ class SampleRendering:
 
     tokenizer: Tokenizer
     bos: Bos
-    limit: int | None
+    limit: int
     """Most tokens of a sequence."""
     chat: bool
     """Whether messages and pairs go into the chat template."""
@@ -43,7 +43,7 @@ def of_text(record_id: int, feedback: Feedback, how: SampleRendering) -> TokenSe
     asked = said.plain[0] if said.plain is not None else _written(said.messages[:-1])
     if group is None and asked:
         group = key_of(asked)
-    encoding, cut = truncate(answered.encoding, how.limit if how.limit is not None else len(answered.encoding))
+    encoding, cut = truncate(answered.encoding, how.limit)
     return TokenSequence(
         record_id,
         encoding,
@@ -79,7 +79,7 @@ def of_pair(record_id: int, pair: Pair, how: SampleRendering) -> list[TokenSeque
     return branches(record_id, sides, how.limit, key_of(_written(pair.chosen[:-1])))
 
 
-def _pooled(answered: PromptResponse, length: int, limit: int | None) -> Ints:
+def _pooled(answered: PromptResponse, length: int, limit: int) -> Ints:
     """The positions that are pooled: the answer's, or all without a prompt; special tokens are skipped later."""
     first, last = answered.response or (0, length)
     keep = np.arange(first, min(last, length), dtype=np.int64)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_tables
+from actkit.analysis.feature_tests.feature_scores import ScoreSettings, feature_tables
 from actkit.config import ExportFormat, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
@@ -20,8 +20,6 @@ from actkit.pipeline.input.reader import left_of, look_ahead, read_records, reco
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Pooling, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.features import KEPT_BYTES
-from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
-from actkit.pipeline.reducers.table_sizes import pooled_stored
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers, one_a_pair
@@ -33,7 +31,8 @@ from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
 from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.prompt_response import touching
-from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.runner import Ingredients, run, with_pooled
+from actkit.recipes.saes import scored
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 
@@ -96,7 +95,6 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         if are_all and not spec.fields.columns:
             check_both(labels, first, meant["field"])
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
-    saes, found = made.saes, made.report
     chat = bool(tokenizer.chat_template) if spec.chat is None else spec.chat
     how = SampleRendering(tokenizer, spec.tokens.bos, limit, chat, bool(spec.chat))
     report: dict[str, Any] = {}
@@ -111,31 +109,25 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
         return Prepared([of_text(record.record_id, feedback, how)], said=said)
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-        tested = [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
-        yield from feature_tables(run, tested, spec.scores, report)
+        yield from feature_tables(run, scored(made.saes), spec.scores, report)
 
-    points = sorted({sae.hook_point for sae in saes})
-    return Recipe(
+    plain = Recipe(
         spec.command,
         lambda: records,
         prepare,
-        {
-            "pooled_features": pooled_features(saes, spec.pool, found.health),
-            "pooled_activations": pooled_activations(points, spec.pool),
-        },
+        made.reducers,
         finish,
         statistics={"feature_scores": asdict(spec.scores)},
         detected=about,
-        found=lambda: {"scores": report, **found()},
-        kept_bytes=KEPT_BYTES * len(saes),
-        stored=pooled_stored(saes),
+        found=lambda: {"scores": report},
+        kept_bytes=KEPT_BYTES * len(made.saes),
         temporary=lambda _sequences, _positions: None,
         n_records=records_about(str(spec.path or EXAMPLES), spec.read),
-        health=found.health,
-        rules=Rules(spec.tokens.bos, False if spec.chat is False else None, pooling=Pooling(spec.pool)),
+        rules=Rules(spec.tokens.bos, False if spec.chat is False else None),
         pools=True,
         texts=lambda run, facts: {"reward_features.json": reward_features(run, facts, spec.top_k)},
     )
+    return with_pooled(plain, made, Pooling(spec.pool))
 
 
 def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:

@@ -18,10 +18,11 @@ from actkit.hooks import D_MODEL_WIDE, HookPoint
 from actkit.pipeline.dry_run.estimate import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.input.reader import versions_of
-from actkit.pipeline.recipe import Finished, Job, Recipe
+from actkit.pipeline.recipe import Finished, Job, Pooling, Recipe
 from actkit.pipeline.reducers.activations import Reducer, activations
 from actkit.pipeline.reducers.features import top_features
-from actkit.pipeline.reducers.table_sizes import features_stored, vectors_stored
+from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
+from actkit.pipeline.reducers.table_sizes import TableSize, features_stored, pooled_stored, vectors_stored
 from actkit.pipeline.resume.session import date_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer
@@ -131,8 +132,9 @@ def recipe_for(own: Own, common: CommonSpec, recipe_of: Callable[[Own, Ingredien
     own = replace(own, tokens=as_trained(own.tokens, saes, tokenizer))
     made = ingredients(description, saes, points, output.store_dtype, common.sae_dtype)
     recipe = recipe_of(own, replace(made, top_k=common.top_k) if isinstance(common, DenseSpec) else made)
-    recipe = with_versions(replace(recipe, exports=own.exports), source_of(own), getattr(own, "read", ReadSpec()))
-    recipe = with_doubts(recipe, description.doubts)
+    source = source_of(own)
+    versions = [] if source is None else versions_of(source, getattr(own, "read", ReadSpec()))
+    recipe = with_origin(replace(recipe, exports=own.exports), versions, description.doubts)
     if points:
         stored = {"activations": vectors_stored(points, _width(points, description), output.store_dtype)}
         recipe = replace(recipe, stored={**stored, **recipe.stored})
@@ -140,42 +142,47 @@ def recipe_for(own: Own, common: CommonSpec, recipe_of: Callable[[Own, Ingredien
     return ForModel(recipe, description, saes, every, asked)
 
 
-def with_features(recipe: Recipe, made: Ingredients) -> Recipe:
-    """The recipe with one more table, where there are SAEs: the largest features of each position that is kept."""
+def with_features(recipe: Recipe, made: Ingredients, threshold: float = 0.0) -> Recipe:
+    """The recipe with one more table, where there are SAEs: the features above `threshold` of each kept position."""
+    reducer = top_features(made.saes, made.top_k, threshold, made.report.health)
+    stored = {"features": features_stored(made.saes, made.top_k)}
+    return _of_saes(recipe, made, {"features": reducer}, stored, top_k=made.top_k, threshold=threshold)
+
+
+def with_pooled(recipe: Recipe, made: Ingredients, pooling: Pooling) -> Recipe:
+    """The recipe with two more tables, where there are SAEs: each text's features and vectors, pooled, for tests."""
+    points = sorted({sae.hook_point for sae in made.saes})
+    reducers = {
+        "pooled_features": pooled_features(made.saes, pooling.pool, made.report.health, pooling.special),
+        "pooled_activations": pooled_activations(points, pooling.pool, pooling.special),
+    }
+    return _of_saes(recipe, made, reducers, pooled_stored(made.saes), pooling=pooling)
+
+
+def _of_saes(
+    recipe: Recipe, made: Ingredients, reducers: Mapping[str, Reducer], stored: Mapping[str, TableSize], **rules: Any
+) -> Recipe:
+    """The recipe with these tables of SAE features, and the SAEs' report at the end of its facts."""
     if not made.saes:
         return recipe
-    features = top_features(made.saes, made.top_k, 0.0, made.report.health)
-    stored = {**recipe.stored, "features": features_stored(made.saes, made.top_k)}
     return replace(
         recipe,
-        reducers={**recipe.reducers, "features": features},
-        stored=stored,
-        rules=replace(recipe.rules, top_k=made.top_k),
-        found=made.report,
+        reducers={**recipe.reducers, **reducers},
+        stored={**recipe.stored, **stored},
+        rules=replace(recipe.rules, **rules),
+        found=lambda: {**recipe.found(), **made.report()},
         health=made.report.health,
     )
 
 
-def with_versions(recipe: Recipe, where: str | None, read: ReadSpec) -> Recipe:
-    """The recipe, which says of an input elsewhere also what was there: bytes, and ETag, revision or time."""
-    versions = [] if where is None else versions_of(where, read)
-    if not versions:
-        return recipe
-    found = recipe.found
-    return replace(recipe, found=lambda: {**found(), "read_from": versions})
+def with_origin(recipe: Recipe, versions: Sequence[Mapping[str, Any]], doubts: Sequence[str]) -> Recipe:
+    """The recipe whose facts name the `versions` of an input elsewhere, and warn of `doubts` about the model."""
 
+    def found() -> Mapping[str, Any]:
+        facts = {**recipe.found(), **({"read_from": versions} if versions else {})}
+        return facts | ({"warnings": [*doubts, *facts.get("warnings", ())]} if doubts else {})
 
-def with_doubts(recipe: Recipe, doubts: Sequence[str]) -> Recipe:
-    """The recipe, whose run warns of what is doubtful about the model too."""
-    if not doubts:
-        return recipe
-    found = recipe.found
-
-    def with_them() -> Mapping[str, Any]:
-        facts = found()
-        return {**facts, "warnings": [*doubts, *facts.get("warnings", ())]}
-
-    return replace(recipe, found=with_them)
+    return replace(recipe, found=found)
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:

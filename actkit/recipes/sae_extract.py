@@ -20,8 +20,7 @@ from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.input.reader import left_of, read_records, records_about
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Prepared, Recipe, Rules
-from actkit.pipeline.reducers.features import KEPT_BYTES, top_features
-from actkit.pipeline.reducers.table_sizes import features_stored
+from actkit.pipeline.reducers.features import KEPT_BYTES
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.conversations.fields import ContextFields, is_empty, names_of, object_of
@@ -29,7 +28,7 @@ from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import HISTORY, SYSTEM, TEMPLATE_OPTIONS, TOOLS
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
 from actkit.recipes.prompt_response import encode_conversation, template_token, touching
-from actkit.recipes.runner import Ingredients, run
+from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.writer import Groups
@@ -67,7 +66,6 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
     Its records raise InputError for a field of responses that was named and is nowhere.
     """
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
-    saes, found = made.saes, made.report
     names = names_of(spec.prompt_field, spec.context)
 
     def prepare(record: Record) -> Prepared:
@@ -77,28 +75,26 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
         return Prepared([sequence], said={**said.said, **last, **touching(said.plain, spec.chat)})
 
     def finish(run: Path) -> Iterator[tuple[str, Groups]]:
-        for sae in saes:
+        for sae in made.saes:
             for groups in feature_positions(run, sae.name, sae.d_sae, run):
                 yield "feature_positions", groups
 
     usual = SaeExtractSpec.response_field  # need not be there
     own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
-    reducers = {"features": top_features(saes, spec.top_k, 0.0, found.health)}
-    return Recipe(
+    plain = Recipe(
         spec.command,
         lambda: with_fields(_records(spec), own, _fields_of),
         prepare,
-        reducers,
+        made.reducers,
         finish,
         detected=left_of(spec.path, spec.read),
-        found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last", **found()},
-        kept_bytes=KEPT_BYTES * len(saes),
-        stored={"features": features_stored(saes, spec.top_k)},
+        found=lambda: {"positions": "all" if spec.save_all_tokens else "prompt-last"},
+        kept_bytes=KEPT_BYTES * len(made.saes),
         temporary=lambda _sequences, kept: None if spec.top_k is None else temporary_bytes(kept, spec.top_k),
         n_records=records_about(spec.path, spec.read),
-        health=found.health,
-        rules=Rules(spec.tokens.bos, top_k=spec.top_k),
+        rules=Rules(spec.tokens.bos),
     )
+    return with_features(plain, replace(made, top_k=spec.top_k))
 
 
 BEFORE = (*SYSTEM, *HISTORY, *TOOLS, TEMPLATE_OPTIONS)
@@ -132,7 +128,7 @@ def _fields_of(value: Any) -> Any:
 
 
 def _sequence(
-    record: Record, said: Conversation, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int | None
+    record: Record, said: Conversation, spec: SaeExtractSpec, tokenizer: Tokenizer, limit: int
 ) -> TokenSequence:
     fields = object_of(_fields_of(record.value))
     group = record.value.group if isinstance(record.value, _Variation) else None
@@ -140,7 +136,7 @@ def _sequence(
     encoding, start = answered.encoding, answered.response_start
     if start == 0:
         raise RecordError(spec.prompt_field or "prompt", "the prompt has no token of its own")
-    cut, n_truncated = truncate(encoding, limit if limit is not None else len(encoding))
+    cut, n_truncated = truncate(encoding, limit)
     if start > len(cut):
         raise RecordError(spec.prompt_field or "prompt", f"the prompt alone is longer than {limit} tokens")
     keep = np.arange(len(cut), dtype=np.int64) if spec.save_all_tokens else np.array([start - 1], dtype=np.int64)

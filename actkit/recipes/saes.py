@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from actkit.analysis.feature_tests.feature_scores import ScoredSae
 from actkit.backends import Description, placement, repository
 from actkit.backends.kernel_choice import FASTER_IN_BFLOAT16, bfloat16_speed
 from actkit.backends.names import is_directory, names_in
@@ -47,6 +48,11 @@ def load_saes(specs: Sequence[SaeSpec], device: str, dtype: SaeDtype = "float32"
             )
         raise UsageError(f"{name} was given twice", "name each SAE once")
     return saes
+
+
+def scored(saes: Sequence[Sae]) -> list[ScoredSae]:
+    """The SAEs as the tests of features need them."""
+    return [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
 
 
 class SaeReport:

@@ -24,7 +24,7 @@ class Branch:
 
 
 def branches(
-    record_id: int, sides: Sequence[Branch], limit: int | None, group: str | None, template: str | None = None
+    record_id: int, sides: Sequence[Branch], limit: int, group: str | None, template: str | None = None
 ) -> list[TokenSequence]:
     """The sequences of one record: `shared`, from which nothing is read, and one a side.
 
@@ -32,7 +32,7 @@ def branches(
     for a side longer than `limit` tokens.
     """
     for side in sides:
-        if limit is not None and len(side.answered.encoding) > limit:
+        if len(side.answered.encoding) > limit:
             raise RecordError(side.side, f"longer than the context of {limit} tokens")
     first, second = (side.answered.encoding for side in sides)
     start = min(divergence(first.token_ids, second.token_ids), *(int(side.keep[0]) for side in sides))

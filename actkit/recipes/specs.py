@@ -65,7 +65,9 @@ class SparseSpec:
     """See `DenseSpec`."""
 
     def points(self, n_layers: int) -> tuple[HookPoint, ...]:  # noqa: ARG002 - see `DenseSpec`
-        """None: no activations are stored."""
+        """No hook point, since no activations are stored. Raises UsageError for a spec without SAEs."""
+        if not self.saes:
+            raise UsageError("no SAE is asked for", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR")
         return ()
 
 

@@ -36,7 +36,7 @@ def test_each_command_states_its_rules(small_ingredients: Ingredients, pairs: st
     assert {name: recipe.rules for name, recipe in found.items()} == {
         "dpo": Rules("never", False),
         "capture": Rules("never", None),
-        "concept": Rules("auto", True),
+        "concept": Rules("auto", True, pooling=Pooling("mean")),
         "sae-extract": Rules("auto", None, 3),
         "feature-dataset": Rules("auto", None, 2, 0.5),
         "reward-detect": Rules("auto", False, pooling=Pooling("sum")),
@@ -56,5 +56,7 @@ def small_ingredients() -> Ingredients:
     from actkit.backends import describe
     from actkit.hooks import HookPoint
     from actkit.recipes.runner import ingredients
+    from actkit.recipes.saes import load_saes
 
-    return ingredients(describe(actkit.ModelSpec(device="cpu")), points=[HookPoint(1, "hook_resid_post")])
+    saes = load_saes([actkit.SaeSpec("tiny", "blocks.1.hook_resid_post")], "cpu")
+    return ingredients(describe(actkit.ModelSpec(device="cpu")), saes, [HookPoint(1, "hook_resid_post")])

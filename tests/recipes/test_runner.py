@@ -70,3 +70,15 @@ def test_features_beside_vectors_are_a_table_more_and_its_cut_a_rule() -> None:
         "tiny/blocks.1.hook_resid_post"
     ]
     assert (plain.rules.top_k, whole.rules.top_k) == (None, 7) and set(whole.stored) >= {"features"}
+
+
+@pytest.mark.parametrize(
+    ("run", "spec"),
+    [
+        (actkit.run_sae_extract, actkit.SaeExtractSpec("samples.jsonl")),
+        (actkit.run_reward_detect, actkit.RewardDetectSpec()),
+    ],
+)
+def test_a_command_of_features_without_an_sae_says_so(run: Any, spec: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no SAE is asked for"):
+        run(spec, actkit.SparseSpec(CPU, [], OutputSpec(tmp_path / "run")))

@@ -19,7 +19,7 @@ def side(name: str, text: str, first_read: int = -1) -> Branch:
 
 
 def test_the_shared_part_ends_where_the_texts_part() -> None:
-    made = branches(4, [side("positive", "The sky is blue."), side("negative", "The sky is red today.")], None, "g")
+    made = branches(4, [side("positive", "The sky is blue."), side("negative", "The sky is red today.")], 64, "g")
     assert [sequence.side for sequence in made] == ["shared", "positive", "negative"] and {
         record.record_id for record in made
     } == {4}
@@ -33,13 +33,13 @@ def test_the_shared_part_ends_where_the_texts_part() -> None:
 def test_a_position_that_is_read_is_in_no_shared_part() -> None:
     """Where reading begins before the texts part, both sides hold it themselves."""
     texts = ("The sky is blue.", "The sky is red.")
-    made = branches(0, [side(name, text, 2) for name, text in zip(("a", "b"), texts, strict=True)], None, None)
+    made = branches(0, [side(name, text, 2) for name, text in zip(("a", "b"), texts, strict=True)], 64, None)
     assert made[1].start == 2 and all(sequence.keep[0] == 2 for sequence in made[1:])
 
 
 def test_texts_that_begin_differently_share_nothing() -> None:
     first = [side("a", "One.", 0), side("b", "Two.", 0)]
-    made = branches(0, first, None, None)
+    made = branches(0, first, 64, None)
     assert [sequence.side for sequence in made] == ["a", "b"] and [
         (sequence.parent, sequence.start) for sequence in made
     ] == [(None, 0)] * 2

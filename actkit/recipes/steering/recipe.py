@@ -51,7 +51,7 @@ class Ready:
     actions: Sequence[Action]
     saes: Mapping[str, Sae]
     tokenizer: Tokenizer
-    limit: int | None
+    limit: int
     n_layers: int
     chat: bool
     form: str
@@ -173,7 +173,7 @@ def _answered(value: Mapping[str, Any], side: str, spec: SteerSpec, ready: Ready
 
 def _alone(record_id: int, value: Mapping[str, Any], spec: SteerSpec, ready: Ready) -> TokenSequence:
     made = encode_plain(ready.tokenizer, value["text"], None, spec.tokens.bos)
-    encoding, cut = truncate(made.encoding, ready.limit if ready.limit is not None else len(made.encoding))
+    encoding, cut = truncate(made.encoding, ready.limit)
     keep = predicted(1, len(encoding))
     if not len(keep):
         raise RecordError("text", "too short: no token follows the first")
