@@ -15,7 +15,7 @@ from actkit.backends import Description, Model, describe, load
 from actkit.backends.saes.sae import Sae
 from actkit.config import ReadSpec, SaeDtype, StoreDtype
 from actkit.hooks import D_MODEL_WIDE, HookPoint
-from actkit.pipeline.dry_run.estimate import planned
+from actkit.pipeline.dry_run import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.input.reader import versions_of
 from actkit.pipeline.recipe import Finished, Job, Pooling, Recipe

@@ -10,7 +10,7 @@ import torch
 from actkit.backends import describe, kernel_choice
 from actkit.backends.kernel_choice import Choice
 from actkit.config import ModelSpec
-from actkit.pipeline.dry_run import estimate
+from actkit.pipeline import dry_run
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_the_plan_says_what_bfloat16_would_give_where_it_is_faster(
     monkeypatch.setattr(kernel_choice, "_bfloat16_speed", lambda: speed)
     monkeypatch.setattr(kernel_choice, "bfloat16_speed", kernel_choice.bfloat16_speed.__wrapped__)
     for dtype in ("auto", "bfloat16"):
-        found = estimate._faster(describe(ModelSpec("tiny", device="cpu", dtype=dtype)))
+        found = dry_run._faster(describe(ModelSpec("tiny", device="cpu", dtype=dtype)))
         assert (found is None) == (said is None or dtype == "bfloat16") and (found is None or said in found)
     asked(monkeypatch, 0.5)
     monkeypatch.setattr(kernel_choice, "_bfloat16_speed", lambda: 99.0)

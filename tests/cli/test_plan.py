@@ -21,7 +21,7 @@ from actkit.cli.app import main
 from actkit.cli.screen.dry_run import ranges, show_plan
 from actkit.config import ModelSpec
 from actkit.hooks import parse_hook_points
-from actkit.pipeline.dry_run import estimate
+from actkit.pipeline import dry_run
 
 DATA = Path(__file__).parents[1] / "data"
 Call = Callable[..., str]
@@ -174,11 +174,11 @@ def test_quantized_weights_take_what_is_counted_by_hand(
 
 def test_a_plan_says_that_weights_are_quantized(actkit: Call) -> None:
     described = describe(ModelSpec("tiny", device="cpu"))
-    assert "quantize" not in estimate._about(described)
+    assert "quantize" not in dry_run._about(described)
     quantized = replace(described, spec=replace(described.spec, quantize="4bit"))
     facts = json.loads(actkit("capture", "-p", "One.", "--plan", "--json"))
     drawn = io.StringIO()
-    show_plan({**facts, "model": estimate._about(quantized)}, Console(file=drawn, width=200))
+    show_plan({**facts, "model": dry_run._about(quantized)}, Console(file=drawn, width=200))
     assert "with tiny (float32, 4bit, cpu):" in drawn.getvalue()
 
 

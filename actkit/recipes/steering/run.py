@@ -15,7 +15,7 @@ from actkit.backends.token_texts import token_texts
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, UsageError
 from actkit.hooks import HookPoint
-from actkit.pipeline.dry_run.estimate import planned
+from actkit.pipeline.dry_run import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.forward.sinks import sink_norms
 from actkit.pipeline.forward.steered import most_tokens

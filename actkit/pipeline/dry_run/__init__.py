@@ -1,1 +1,0 @@
-"""`--plan`: reads and tokenizes, estimates what the run would be, writes nothing."""
