@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 import actkit
-from actkit.backends import bridged, describe, transformer_lens
+from actkit.backends import describe, transformer_lens, transformer_lens_models
 from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.partial_load import LAYERS_STAND_ALONE
-from actkit.backends.site_table import block_sites
+from actkit.backends.transformer_lens import block_sites
 from actkit.errors import ModelError
 from tests.conftest import ARCHITECTURES, GROUPED, IDS, SMALL, relative_error, save_random_model, small_tokenizer
 
@@ -252,7 +252,7 @@ def _bridge(directory: Path, spec: actkit.ModelSpec, plain: Sequence[torch.Tenso
     """How far TransformerLens's own numbers are from the plain model's; None where actkit refuses it."""
     tokenizer = small_tokenizer()
     try:
-        bridge = bridged.load(describe(spec)).bridge
+        bridge = transformer_lens_models.load(describe(spec)).bridge
     except ModelError as error:
         assert "otherwise than Hugging Face" in error.message
         return None

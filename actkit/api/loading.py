@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from actkit.backends import describe, load, weight_bytes
-from actkit.backends.in_memory import is_of_transformer_lens
+from actkit.backends.transformer_lens_models import is_of_transformer_lens
 from actkit.bundled import NAME
 from actkit.config import Attention, DeviceMap, ModelSpec, Quantize
 from actkit.errors import ModelError, UsageError, in_short

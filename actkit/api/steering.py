@@ -10,8 +10,8 @@ import torch
 
 from actkit.backends.actions import Action, action_of, edit_of
 from actkit.backends.generation import edited_module
-from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site
+from actkit.backends.transformer_lens import block_sites
 from actkit.config import OutputSpec, SteerPositions
 from actkit.errors import ModelError, UsageError
 from actkit.recipes.specs import FollowSpec

@@ -8,7 +8,7 @@ import torch
 
 from actkit.backends.model import Description
 from actkit.backends.partial_load import LAYERS_STAND_ALONE, shortened
-from actkit.backends.site_table import block_sites
+from actkit.backends.transformer_lens import block_sites
 from actkit.config import Quantize
 from actkit.hooks import HookPoint
 

@@ -53,12 +53,8 @@ def edited_module(
     def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         current[:] = [steered_now(args, kwargs, special)]
 
-    handle = module.register_forward_pre_hook(note, with_kwargs=True)
-    try:
-        with edited(hooked, edits, lambda: current[0]):
-            yield
-    finally:
-        handle.remove()
+    with module.register_forward_pre_hook(note, with_kwargs=True), edited(hooked, edits, lambda: current[0]):
+        yield
 
 
 def steered_now(args: tuple[Any, ...], kwargs: dict[str, Any], special: torch.Tensor) -> torch.Tensor:

@@ -1,26 +1,25 @@
 """Running a Hugging Face module with hooks on its own modules, as far as the last hook point that is wanted."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import torch
 
 from actkit.backends.kernels import fast_modules, fast_products
+from actkit.backends.model import Description, HookFn
 from actkit.backends.sites import Site
 from actkit.backends.tensors import Weights, of_weights, to_device, unembedding
 from actkit.errors import ModelError
-
-if TYPE_CHECKING:
-    from actkit.backends.model import Description, HookFn
 
 
 @dataclass(frozen=True)
 class HuggingFaceModel:
     """The Hugging Face module itself, hooked where the sites say."""
 
-    description: "Description"
+    description: Description
     module: torch.nn.Module
     hooked: Mapping[str, tuple[torch.nn.Module, Site]]
 
@@ -38,9 +37,21 @@ class HuggingFaceModel:
         return unembedding(self.module)
 
     def run(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, "HookFn"]
+        self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, HookFn]
     ) -> None:
-        """See `Model.run`.
+        """See `Model.run`."""
+        inputs = self.inputs(input_ids, positions, tree)
+        calls = HookCalls(taps, tuple(input_ids.shape))
+        with ExitStack() as hooks, torch.inference_mode():
+            for name in taps:
+                module, site = self.hooked[name]
+                hooks.enter_context(site.hook(module, partial(calls.serve, name)))
+            with fast_modules(self.module), fast_products(), calls.stopping():
+                self.module(**inputs)
+        calls.check()
+
+    def inputs(self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None) -> dict[str, Any]:
+        """The module's arguments for a batch, as `Model.run` takes it. Raises ModelError as `check_known` does.
 
         Without a tree no mask is given: attention is causal and padding is on the right, so no real token can see it,
         and the faster causal kernel is used. A mask made from ids would drop real tokens where pad and eos are one.
@@ -53,13 +64,7 @@ class HuggingFaceModel:
             config = self.description.config.get_text_config()
             dtype: torch.dtype = self.module.dtype  # type: ignore[assignment]
             inputs["attention_mask"] = tree_mask(to_device(tree, device), inputs["position_ids"], config, dtype)
-        calls = HookCalls(taps, tuple(input_ids.shape))
-        with ExitStack() as hooks, torch.inference_mode():
-            for name in taps:
-                hooks.callback(_hook(*self.hooked[name], name, calls).remove)
-            with fast_modules(self.module), fast_products(), calls.stopping():
-                self.module(**inputs)
-        calls.check()
+        return inputs
 
 
 def check_known(module: Any, input_ids: torch.Tensor) -> None:
@@ -81,7 +86,7 @@ class _Stop(Exception):  # noqa: N818 - it is no error
 class HookCalls:
     """The taps of one forward pass, and how often each has been served: exactly once."""
 
-    taps: Mapping[str, "HookFn"]
+    taps: Mapping[str, HookFn]
     shape: tuple[int, ...]
     """[batch, column] of the forward pass."""
     times: dict[str, int] = field(default_factory=dict)
@@ -101,15 +106,6 @@ class HookCalls:
         if len(self.times) == len(self.taps):
             raise _Stop
 
-    def hook(self, name: str) -> Callable[..., None]:
-        """A hook of TransformerLens's that serves a tensor under this name."""
-
-        def serve(tensor: torch.Tensor, hook: Any) -> None:  # it passes its hook point under this name
-            del hook
-            self.serve(name, tensor)
-
-        return serve
-
     @contextmanager
     def stopping(self) -> Iterator[None]:
         """Catch the exception that ends the forward pass."""
@@ -124,18 +120,6 @@ class HookCalls:
                 f"hook point {wrong[0]} fired {self.times.get(wrong[0], 0)} times in one forward pass, not once",
                 "this architecture does not run that module as expected; choose another hook point",
             )
-
-
-def _hook(module: torch.nn.Module, site: Site, name: str, calls: HookCalls) -> Any:
-    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.serve(name, args[0] if args else kwargs["hidden_states"])
-
-    def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        calls.serve(name, output[0] if isinstance(output, (tuple, list)) else output)
-
-    if site.side == "in":
-        return module.register_forward_pre_hook(before, with_kwargs=True)
-    return module.register_forward_hook(after)
 
 
 TREE_MODELS = {

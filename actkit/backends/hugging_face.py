@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -14,6 +14,7 @@ from actkit.backends import placement
 from actkit.backends.footprint import whole_bytes
 from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.load_errors import explained
+from actkit.backends.model import Description
 from actkit.backends.model_files import check_size
 from actkit.backends.names import is_directory
 from actkit.backends.partial_load import LAYERS_STAND_ALONE, shortened
@@ -22,13 +23,10 @@ from actkit.backends.sites import Site
 from actkit.config import Attention
 from actkit.errors import ModelError
 
-if TYPE_CHECKING:
-    from actkit.backends.model import Description
-
 
 def load(
-    description: "Description", sites: Mapping[str, Site], attn: Attention | None = None, n_layers: int | None = None
-) -> "HuggingFaceModel":
+    description: Description, sites: Mapping[str, Site], attn: Attention | None = None, n_layers: int | None = None
+) -> HuggingFaceModel:
     """Load the weights and find the modules of `sites` (hook point → site).
 
     Blocks from `n_layers` on are not loaded, where the architecture allows it: nothing reads them.
@@ -63,7 +61,7 @@ def load(
     return HuggingFaceModel(description, module, {name: (modules[site.path], site) for name, site in sites.items()})
 
 
-def check_causal(description: "Description") -> None:
+def check_causal(description: Description) -> None:
     """Raise ModelError where a token attends to later ones: padding would be seen, and so would what is cut off."""
     config = description.config.get_text_config()
     both_ways = getattr(config, "use_bidirectional_attention", None) in (True, "all")
@@ -75,7 +73,7 @@ def check_causal(description: "Description") -> None:
         )
 
 
-def _from_safetensors(description: "Description", attn: Attention | None, n_layers: int | None) -> Any:
+def _from_safetensors(description: Description, attn: Attention | None, n_layers: int | None) -> Any:
     from transformers import AutoModelForCausalLM
 
     spec = description.spec

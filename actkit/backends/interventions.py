@@ -121,7 +121,7 @@ def edited(
     with ExitStack() as hooks:
         for edit in edits:
             module, site = modules[str(edit.hook_point)]
-            hooks.callback(_hook(module, site, edit, where).remove)
+            hooks.enter_context(_hook(module, site, edit, where))
         yield
 
 

@@ -7,16 +7,14 @@ kept, that is nearly all rows.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from actkit.backends.hooked import TREE_MODELS, HuggingFaceModel
+from actkit.backends.model import Model
 from actkit.backends.tensors import to_device
 from actkit.hooks import HookPoint
-
-if TYPE_CHECKING:
-    from actkit.backends.model import Model
 
 MOST_READ = 0.5
 """Where more than this share of the rows is read, taking them out and putting them back is not worth it."""
@@ -29,7 +27,7 @@ PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn.
 
 @contextmanager
 def only_read(
-    model: "Model", hook_points: Sequence[HookPoint], rows: torch.Tensor, columns: torch.Tensor, shape: Sequence[int]
+    model: Model, hook_points: Sequence[HookPoint], rows: torch.Tensor, columns: torch.Tensor, shape: Sequence[int]
 ) -> Iterator[None]:
     """Inside, the last block that `hook_points` need computes no more than (`rows`, `columns`), [n] each, on the host.
 
@@ -45,7 +43,7 @@ def only_read(
         yield
 
 
-def _parts(model: "Model", hook_points: Sequence[HookPoint]) -> list[torch.nn.Module]:
+def _parts(model: Model, hook_points: Sequence[HookPoint]) -> list[torch.nn.Module]:
     """The modules of the last block that may be cut short; one whose input or inside is itself read stays whole."""
     if not isinstance(model, HuggingFaceModel):
         return []
@@ -76,9 +74,5 @@ def _cut_short(part: torch.nn.Module, read: torch.Tensor) -> Iterator[None]:
         whole[read] = output[0]
         return whole.view(*shape, -1)
 
-    handles = [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
-    try:
+    with part.register_forward_pre_hook(before), part.register_forward_hook(after):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

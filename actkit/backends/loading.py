@@ -5,14 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from actkit.backends import hugging_face, placement, repository
-from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
+from actkit.backends import hugging_face, placement, repository, transformer_lens, transformer_lens_models
 from actkit.backends.load_errors import explained
 from actkit.backends.model import Description, Model
 from actkit.backends.model_files import AGAIN, check_files, count_of, settings
 from actkit.backends.names import check_name, is_directory
-from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site, nearest
+from actkit.backends.transformer_lens import block_sites
+from actkit.backends.transformer_lens_models import (
+    TransformerLensModel,
+    check_hook_points,
+    config_of,
+    is_of_transformer_lens,
+)
 from actkit.config import Attention, ModelSpec
 from actkit.errors import ModelError, UsageError, in_short
 from actkit.hooks import HookPoint
@@ -119,8 +124,6 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
             f"{missing[0]} is computed by TransformerLens's bridge, which takes a model on one device, not quantized",
             "leave out --device-map and --quantize, or read another hook point",
         )
-    from actkit.backends import bridged, transformer_lens
-
     has = transformer_lens.hook_names(description)
     for point in missing:
         if point.name.endswith(transformer_lens.SWITCHED_OFF):
@@ -134,7 +137,7 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
                 f"{description.spec.name} ({description.architecture}) has no hook point {point}",
                 f"the nearest are {', '.join(nearest(point, has))}",
             )
-    return bridged.load(description)
+    return transformer_lens_models.load(description)
 
 
 def with_processors_template(tokenizer: Any, config: Any, location: str, spec: ModelSpec) -> tuple[str, ...]:

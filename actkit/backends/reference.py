@@ -1,14 +1,15 @@
 """The plain Hugging Face model, to compute again what a run has stored: one sequence, no padding, the whole model.
 
-Nothing of how a run computes is used here: no batches, no trees, no masks of actkit's, no leaving early. What is shared
-is the table of which module a hook point is (`sites`).
+It uses nothing of how a run computes: no batches, no trees, no masks of actkit's, no leaving early. The two share the
+`sites` alone: which module a hook point is, and which tensor of it.
 """
 
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +17,13 @@ import torch
 
 from actkit.backends import hugging_face
 from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.model import Description, Model
 from actkit.backends.placement import input_device
-from actkit.backends.site_table import block_sites
 from actkit.backends.sites import Site
+from actkit.backends.transformer_lens import block_sites
 from actkit.config import Attention
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
-
-if TYPE_CHECKING:
-    from actkit.backends.model import Description, Model
 
 OF_BLOCKS = {"hook_resid_pre": 0, "hook_resid_post": 1}
 """Hook points that are entries of Hugging Face's `hidden_states`: block l's are entries l and l + 1."""
@@ -65,8 +64,7 @@ class PlainModel:
         with ExitStack() as handles, torch.inference_mode():
             for point, tensors in hooked.items():
                 site = self.sites[point.name]
-                handle = _hook(modules[site.path.format(layer=point.layer)], site.side, tensors)
-                handles.callback(handle.remove)
+                handles.enter_context(site.hook(modules[site.path.format(layer=point.layer)], partial(_keep, tensors)))
             states = self.module(**inputs).hidden_states
         # Mamba's first hidden state is what its first block gives, not what enters it: there all are read by hooks.
         usual = FIRST not in hooked or torch.equal(states[0], hooked[FIRST][0].to(states[0].device))
@@ -86,14 +84,14 @@ class PlainModel:
         return point.name in OF_BLOCKS and point.layer + OF_BLOCKS[point.name] < self.n_layers
 
 
-def plain_of(model: "Model") -> PlainModel:
+def plain_of(model: Model) -> PlainModel:
     """The plain model of a run that is going on: its own, without a second copy, unless a bridge has changed it."""
     if isinstance(model, HuggingFaceModel):
         return _plain(model.description, model.module)
     return load_plain(model.description, "eager")
 
 
-def load_plain(description: "Description", attn: Attention | None = None) -> PlainModel:
+def load_plain(description: Description, attn: Attention | None = None) -> PlainModel:
     """Load the whole model, with another attention implementation if `attn` is given.
 
     Raises ModelError for a model that cannot be loaded.
@@ -101,19 +99,9 @@ def load_plain(description: "Description", attn: Attention | None = None) -> Pla
     return _plain(description, hugging_face.load(description, {}, attn=attn).module)
 
 
-def _plain(description: "Description", module: torch.nn.Module) -> PlainModel:
+def _plain(description: Description, module: torch.nn.Module) -> PlainModel:
     return PlainModel(module, block_sites(description.config, description.architecture))
 
 
-def _hook(module: torch.nn.Module, side: str, found: list[torch.Tensor]) -> Any:
-    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append((args[0] if args else kwargs["hidden_states"]).detach().clone())
-
-    def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        found.append((output[0] if isinstance(output, (tuple, list)) else output).detach().clone())
-
-    return (
-        module.register_forward_pre_hook(before, with_kwargs=True)
-        if side == "in"
-        else module.register_forward_hook(after)
-    )
+def _keep(found: list[torch.Tensor], tensor: torch.Tensor) -> None:
+    found.append(tensor.detach().clone())  # later modules may write to it

@@ -11,6 +11,7 @@ from typing import Any
 from actkit.backends.load_errors import ABSENT, explained
 from actkit.backends.model_files import check_files
 from actkit.backends.names import MODEL_DIRECTORY, is_directory
+from actkit.backends.transformer_lens import alias_of
 from actkit.bundled import NAME, TINY
 from actkit.config import ModelSpec
 from actkit.errors import ModelError, in_short
@@ -30,9 +31,7 @@ def locate(name: str) -> str:
         raise ModelError(f"{in_short(name)}: no such directory", MODEL_DIRECTORY)
     if "/" in name:
         return name
-    from actkit.backends import transformer_lens
-
-    return transformer_lens.alias_of(name)
+    return alias_of(name)
 
 
 def _gguf(name: str) -> ModelError:

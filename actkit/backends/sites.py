@@ -1,9 +1,11 @@
 """Sites of hook points in a Hugging Face model: the input or the output of a module of a block."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import torch
 
 from actkit.hooks import D_MODEL_WIDE, HookPoint
 
@@ -19,6 +21,19 @@ class Site:
     path: str
     """The module's path in the Hugging Face model, with `{layer}` for the block's number."""
     side: Literal["in", "out"]
+
+    def hook(self, module: torch.nn.Module, found: Callable[[torch.Tensor], None]) -> Any:
+        """Hand `found` the tensor at this side of `module` in each forward pass; returns the handle of torch's hook."""
+
+        def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            found(args[0] if args else kwargs["hidden_states"])
+
+        def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
+            found(output[0] if isinstance(output, (tuple, list)) else output)
+
+        if self.side == "in":
+            return module.register_forward_pre_hook(before, with_kwargs=True)
+        return module.register_forward_hook(after)
 
 
 def misnamed(config: Any, architecture: str) -> frozenset[str]:

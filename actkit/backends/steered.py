@@ -10,16 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
-from actkit.backends.hooked import HuggingFaceModel, check_known, tree_mask
+from actkit.backends.hooked import HuggingFaceModel
 from actkit.backends.interventions import Intervention, edited
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.last_block import only_read
 from actkit.backends.model import Model
-from actkit.backends.site_table import block_sites
 from actkit.backends.tensors import to_device
+from actkit.backends.transformer_lens import block_sites
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 
@@ -60,7 +61,7 @@ class SteeredBatch:
         with ExitStack() as hooks:
             blocks = blocks_of(self.model)
             for block in wanted:
-                hooks.callback(blocks[block].register_forward_hook(keep(block)).remove)
+                hooks.enter_context(blocks[block].register_forward_hook(keep(block)))
             try:
                 self._run()
             except _Left:
@@ -99,11 +100,8 @@ class SteeredBatch:
         def before(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return (args[0][rows.to(args[0].device), columns.to(args[0].device)][None], *args[1:])
 
-        handle = head.register_forward_pre_hook(before)
-        try:
+        with head.register_forward_pre_hook(before):
             yield
-        finally:
-            handle.remove()
 
 
 class _Left(Exception):  # noqa: N818 - it is no error
@@ -131,14 +129,8 @@ def steered_batch(
     module: Any = model.module
     if module.get_output_embeddings() is None:
         raise ModelError(f"{model.description.spec.name} has no output layer, so it has no answers to be steered")
-    check_known(module, input_ids)
-    device = model.description.spec.device
-    inputs: dict[str, Any] = {"input_ids": to_device(input_ids, device), "use_cache": False}
-    if tree is not None:
-        inputs["position_ids"] = to_device(positions, device)
-        config = model.description.config.get_text_config()
-        inputs["attention_mask"] = tree_mask(to_device(tree, device), inputs["position_ids"], config, module.dtype)
-    return SteeredBatch(model, inputs, to_device(steered, device), rows, columns)
+    inputs = model.inputs(input_ids, positions, tree)
+    return SteeredBatch(model, inputs, to_device(steered, model.description.spec.device), rows, columns)
 
 
 def last_unchanged(intervention: Intervention) -> int | None:
@@ -166,13 +158,5 @@ def _given(blocks: Sequence[torch.nn.Module], output: Any) -> Iterator[None]:
     """Inside, these blocks compute nothing and give `output`."""
     with ExitStack() as replaced:
         for block in blocks:
-            replaced.callback(_restore, block, vars(block).get("forward"))
-            block.forward = lambda *_args, **_kwargs: output
+            replaced.enter_context(patch.object(block, "forward", lambda *_args, **_kwargs: output))
         yield
-
-
-def _restore(block: torch.nn.Module, own: Any) -> None:
-    if own is None:
-        del block.forward
-    else:
-        block.forward = own

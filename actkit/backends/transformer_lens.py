@@ -6,20 +6,20 @@ second norm. Post-norm architectures (Gemma 2, OLMo 2) and parallel ones (GPT-Ne
 """
 
 import copy
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from actkit.backends import partial_load as depth
-from actkit.backends.sites import Site, misnamed
+from actkit.backends.model import Description
+from actkit.backends.partial_load import shortened
+from actkit.backends.sites import NATIVE, Site, misnamed
 from actkit.errors import ModelError, in_short
-
-if TYPE_CHECKING:
-    from actkit.backends.model import Description
 
 SWITCHED_OFF = ("hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in", "attn.hook_result")
 """Ends of the names of hook points that TransformerLens computes only where a setting of the model says so."""
@@ -37,8 +37,24 @@ def alias_of(name: str) -> str:
     return name
 
 
-def block_sites(config: Any, architecture: str, names: Sequence[str]) -> Mapping[str, Site]:
-    """Sites of those hook points `names` of a block that are the input or output of a Hugging Face module.
+def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
+    """Name of a hook point → its site, for all of `NATIVE` that the architecture has, less what is `misnamed`.
+
+    Common architectures are looked up in `sites.json`, which is written from the adapters and tested against them
+    (`python -m tests.backends.made_sites` writes it anew): importing TransformerLens costs seconds. The others, and
+    those whose layout depends on the configuration, ask the adapters. Raises what `mapped_sites` does.
+    """
+    known = json.loads(Path(__file__).with_name("sites.json").read_text(encoding="utf-8"))
+    if architecture in known:
+        sites: Mapping[str, Site] = {name: Site(path, side) for name, (path, side) in known[architecture].items()}
+    else:
+        sites = mapped_sites(config, architecture)
+    left_out = misnamed(config, architecture)
+    return {name: site for name, site in sites.items() if name not in left_out}
+
+
+def mapped_sites(config: Any, architecture: str) -> Mapping[str, Site]:
+    """Sites of those hook points of `NATIVE` that an adapter says are the input or output of a Hugging Face module.
 
     Raises ModelError for an architecture that TransformerLens does not map, and for one without blocks.
     """
@@ -49,11 +65,11 @@ def block_sites(config: Any, architecture: str, names: Sequence[str]) -> Mapping
             "actkit reads the hook points of such blocks",
         )
     blocks = mapped["blocks"]
-    found = {name: _resolve(blocks, name, f"{blocks.name}.{{layer}}") for name in names}
+    found = {name: _resolve(blocks, name, f"{blocks.name}.{{layer}}") for name in NATIVE}
     return {name: site for name, site in found.items() if site is not None}
 
 
-def hook_names(description: "Description") -> tuple[str, ...]:
+def hook_names(description: Description) -> tuple[str, ...]:
     """Every hook point that the bridge computes in a block of this model, named as in `HookPoint.name`."""
     names = _without_weights(description.config, description.architecture).hook_dict
     left_out = misnamed(description.config, description.architecture)
@@ -89,7 +105,7 @@ def _without_weights(config: Any, architecture: str) -> Any:
     """The bridge over two blocks of the model with memory that is never filled in: adapters want to split weights."""
     from transformers import AutoModelForCausalLM
 
-    config = depth.shortened(config, min(2, config.get_text_config().num_hidden_layers))
+    config = shortened(config, min(2, config.get_text_config().num_hidden_layers))
     try:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config, attn_implementation="eager")

@@ -9,8 +9,7 @@ import json
 from pathlib import Path
 
 from actkit.backends import transformer_lens
-from actkit.backends.sites import NATIVE
-from actkit.backends.transformer_lens import block_sites
+from actkit.backends.transformer_lens import mapped_sites
 
 SITES = Path(transformer_lens.__file__).with_name("sites.json")
 TABLE = {
@@ -42,7 +41,7 @@ def sites_table() -> str:
     for architecture, model_type in TABLE.items():
         config = AutoConfig.for_model(model_type, num_hidden_layers=2)
         table[architecture] = {
-            name: [site.path, site.side] for name, site in block_sites(config, architecture, NATIVE).items()
+            name: [site.path, site.side] for name, site in mapped_sites(config, architecture).items()
         }
     return json.dumps(table, indent=1) + "\n"
 

@@ -17,7 +17,7 @@ from actkit.backends import describe, load, transformer_lens
 from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.saes import metadata
 from actkit.backends.saes.sae_lens import load as load_sae
-from actkit.backends.site_table import block_sites
+from actkit.backends.transformer_lens import block_sites
 from actkit.config import ModelSpec, SaeSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline import compute

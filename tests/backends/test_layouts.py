@@ -9,7 +9,7 @@ import torch
 
 from actkit.backends import describe, load
 from actkit.backends.model import Description
-from actkit.backends.site_table import block_sites
+from actkit.backends.transformer_lens import block_sites
 from actkit.config import ModelSpec
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from actkit.backends import bridged, describe, hugging_face, load
+from actkit.backends import describe, hugging_face, load, transformer_lens_models
 from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.model import Description, Model
 from actkit.backends.partial_load import LAYERS_STAND_ALONE
@@ -57,7 +57,7 @@ def test_native_equals_bridge(architecture: str, model_dir: ModelDir) -> None:
     """Every hook point read off the Hugging Face module is what the bridge has under that name."""
     description = described(model_dir(architecture))
     native = captured(load(description, points(architecture)), ids(), points(architecture))
-    bridge = bridged.load(description).bridge
+    bridge = transformer_lens_models.load(description).bridge
     with torch.inference_mode():
         _, cache = bridge.run_with_cache(ids(), return_type="logits")
     for name, found in native.items():

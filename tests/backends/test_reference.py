@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from actkit.backends import describe
-from actkit.backends.reference import _hook, load_plain
+from actkit.backends.reference import load_plain
+from actkit.backends.sites import Site
 from actkit.config import ModelSpec
 from actkit.hooks import HookPoint
 from tests.command_line import Run
@@ -61,6 +62,6 @@ def test_a_block_may_return_its_output_in_a_list(kind: type) -> None:
             return kind([x + 1])
 
     block, found = Block(), []
-    _hook(block, "out", found)
+    Site("block", "out").hook(block, found.append)
     block(torch.zeros(1, 2))
     assert found[0].tolist() == [[1, 1]]

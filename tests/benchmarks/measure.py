@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actkit.backends import bridged, describe
+from actkit.backends import describe, transformer_lens_models
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
@@ -68,7 +68,7 @@ def measure(
         for name, way in ((TUNED, tuned_way), (WHOLE, actkit_way), (SAME_KERNELS, same_kernels))
     }
     if usual:
-        bridge = bridged.load(describe(ModelSpec(str(inputs.model), device="cpu"))).bridge
+        bridge = transformer_lens_models.load(describe(ModelSpec(str(inputs.model), device="cpu"))).bridge
         asked = (inputs, workload, layers, sae)
         batched, alone = partial(ways.batched, whole, *asked), partial(ways.one_at_a_time, bridge, *asked)
         timed["Hugging Face, `output_hidden_states`, 16 a batch"] = partial(clocked, batched)

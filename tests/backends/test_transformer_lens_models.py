@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from actkit.backends.in_memory import TransformerLensModel, check_hook_points, config_of, is_of_transformer_lens
+from actkit.backends.transformer_lens_models import (
+    TransformerLensModel,
+    check_hook_points,
+    config_of,
+    is_of_transformer_lens,
+)
 from actkit.errors import ModelError
 
 
