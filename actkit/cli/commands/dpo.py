@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 from actkit.cli.options.fields import AnswerOptions, ContextOptions
-from actkit.cli.options.groups import READ, argument, option, with_option_groups
-from actkit.cli.options.run import Chat, InputAlias
-from actkit.cli.options.sae import Sparse
-from actkit.cli.options.shared import Dense, Shared, spec_of_call
+from actkit.cli.options.groups import READ, InputAlias, argument, option, with_option_groups
+from actkit.cli.options.shared import Shared, spec_of_call
+from actkit.cli.options.stored import Dense, Sparse
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import PairPositions
@@ -26,7 +25,9 @@ def dpo(
         str | None, argument("PAIRS", f"Preference pairs: {formats.HELP}, {formats.ALSO}; - reads standard input.")
     ] = None,
     positions: Annotated[PairPositions, option(READ, "Which positions are kept.")] = "all",
-    chat: Chat = None,
+    chat: Annotated[
+        bool | None, option(READ, "Use the model's chat template; by default if it has one.", "--chat/--no-chat")
+    ] = None,
     input_alias: InputAlias = None,
 ) -> None:
     """Activations of preference pairs, token by token, with the point where chosen and rejected diverge.

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from actkit.cli.options.fields import ContextOptions
 from actkit.cli.options.groups import READ, SAE, argument, at_home, hidden, option, with_option_groups
-from actkit.cli.options.sae import Sparse
 from actkit.cli.options.shared import Shared, spec_of_call
+from actkit.cli.options.stored import Sparse
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import UsageError

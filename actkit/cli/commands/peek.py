@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.options.groups import argument, with_option_groups
-from actkit.cli.options.model import ModelName
-from actkit.cli.options.run import Columns, Split
+from actkit.cli.options.groups import Columns, ModelName, Split, argument, with_option_groups
 from actkit.cli.screen.console import counted, draw_table, starting
 from actkit.cli.screen.pasted import to_paste
 from actkit.config import ModelSpec, ReadSpec

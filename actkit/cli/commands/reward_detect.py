@@ -7,10 +7,9 @@ import typer
 from actkit.cli.commands.steer import steer_after
 from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.from_run import FromRun, changes_in
-from actkit.cli.options.groups import OUTPUT, READ, SAE, argument, hidden, option, with_option_groups
-from actkit.cli.options.run import InputAlias
-from actkit.cli.options.sae import Sparse
+from actkit.cli.options.groups import OUTPUT, READ, SAE, InputAlias, argument, hidden, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
+from actkit.cli.options.stored import Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import say, starting

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from actkit.cli.options.fields import ContextOptions
-from actkit.cli.options.groups import OUTPUT, READ, SAE, argument, option, with_option_groups
-from actkit.cli.options.run import InputAlias
-from actkit.cli.options.sae import Sparse
+from actkit.cli.options.groups import OUTPUT, READ, SAE, InputAlias, argument, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
+from actkit.cli.options.stored import Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting

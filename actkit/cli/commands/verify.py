@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.text import Text
 
-from actkit.cli.options.groups import MODEL, OUTPUT, SAE, RunPath, at_home, option, with_option_groups
-from actkit.cli.options.model import AllowPickle, Device, TrustRemoteCode
+from actkit.cli.options.groups import (
+    MODEL,
+    OUTPUT,
+    SAE,
+    AllowPickle,
+    Device,
+    RunPath,
+    TrustRemoteCode,
+    at_home,
+    option,
+    with_option_groups,
+)
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import console, counted, draw_table, headed, say
 from actkit.cli.screen.progress import share_shown

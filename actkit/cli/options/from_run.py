@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from actkit.cli.options import model as of_model
-from actkit.cli.options.groups import MODEL, READ, at_home, option
+from actkit.cli.options.groups import MODEL, READ, Device, at_home, option
 from actkit.cli.options.shared import Around, Shared
 from actkit.config import ModelSpec
 from actkit.errors import UsageError
@@ -64,7 +63,7 @@ class Follow(Around):
     model: Annotated[
         str | None, option(MODEL, "Where the run's model is, if not where it was.", "-m", callback=at_home)
     ] = None
-    device: of_model.Device = ModelSpec.device
+    device: Device = ModelSpec.device
 
     def shared(self) -> Shared:
         """The same as the options of any run, for what is done around one."""

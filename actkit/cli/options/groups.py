@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_type_hints
 import typer
 from typer.models import ParameterInfo
 
-from actkit.config import ExportFormat
 from actkit.remote.path import path_of
 
 MODEL, READ, SAE, BATCH, OUTPUT = "Model", "What is read", "Sparse autoencoder", "Computing", "Output"
@@ -134,9 +133,6 @@ def among(names: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda incomplete: [name for name in every if name.startswith(incomplete)]
 
 
-export_formats = among(get_args(ExportFormat))
-
-
 def concepts(incomplete: str) -> list[str]:
     """The built-in concepts that begin so; none where a file's name has been begun, which the shell completes."""
     return among(json.loads(CONCEPTS.read_text(encoding="utf-8"))["concepts"])(incomplete)
@@ -147,3 +143,22 @@ OtherRun: TypeAlias = Annotated[Path | None, argument("OTHER", "Another, to be s
 OverwriteFile: TypeAlias = Annotated[bool, option(OUTPUT, "Replace an existing file.")]
 QuietPath: TypeAlias = Annotated[bool, option(OUTPUT, "Print the path and errors only.", "-q")]
 QuietAddress: TypeAlias = Annotated[bool, option(OUTPUT, "Print the address and errors only.", "-q")]
+ModelName: TypeAlias = Annotated[
+    str,
+    option(
+        MODEL,
+        "[b]tiny[/] (bundled), a Hugging Face id, a TransformerLens alias or a local directory.",
+        "-m",
+        callback=at_home,
+    ),
+]
+Device: TypeAlias = Annotated[str, option(MODEL, "auto, cpu, cuda, cuda:1, mps.")]
+TrustRemoteCode: TypeAlias = Annotated[bool, option(MODEL, "Run Python code from the model's repository.")]
+AllowPickle: TypeAlias = Annotated[
+    bool, option(MODEL, "Read a checkpoint that is not in safetensors; a pickle can run code when it is loaded.")
+]
+InputAlias: TypeAlias = Annotated[str | None, hidden("--input", "--data", callback=at_home)]
+Split: TypeAlias = Annotated[str, option(READ, "Which split of a dataset, or of a file or folder that has several.")]
+Columns: TypeAlias = Annotated[
+    str | None, option(READ, "Names for the columns of a CSV or TSV file without a header line, such as text,label,id.")
+]

@@ -1,35 +1,49 @@
-"""The options that commands share, as groups: dataclasses that `with_option_groups` turns into flags.
-
-Flags and help of what every command takes are in `model` and `run`, defaults here and in `config`.
-"""
+"""The options that commands share, as groups: dataclasses that `with_option_groups` turns into flags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
+
+import typer
 
 from actkit.bundled import NAME
-from actkit.cli.options import model as of_model
-from actkit.cli.options import run as of_run
+from actkit.cli.options.config_file import load_config
 from actkit.cli.options.engine import task_of_text
-from actkit.cli.options.groups import OUTPUT, READ, SAE, hidden, option
-from actkit.config import BatchSpec, ModelSpec, OutputSpec, ReadSpec, StoreDtype
+from actkit.cli.options.groups import (
+    BATCH,
+    MODEL,
+    OUTPUT,
+    READ,
+    AllowPickle,
+    Columns,
+    Device,
+    ModelName,
+    Split,
+    TrustRemoteCode,
+    among,
+    hidden,
+    option,
+)
+from actkit.cli.options.presets import NAMES, load_preset
+from actkit.config import (
+    Attention,
+    BatchSpec,
+    Bos,
+    DeviceMap,
+    ExportFormat,
+    ModelSpec,
+    OnBadRecord,
+    OutputSpec,
+    Quantize,
+    ReadSpec,
+    StoreDtype,
+)
 from actkit.errors import UsageError
 from actkit.runs.paths import URL, named_after, task_of
 
-SUFFIXES = {
-    ".h5": "h5",
-    ".hdf5": "h5",
-    ".pt": "pt",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".npz": "npz",
-    ".safetensors": "safetensors",
-    ".gguf": "gguf",
-}
+SUFFIXES = {f".{name}": name for name in ("h5", "pt", "json", "jsonl", "npz", "safetensors", "gguf")} | {".hdf5": "h5"}
 """Endings of `--out` that mean a file → its format of `actkit export`."""
-TOP_K = 50
-"""Features kept of each token where nothing else is said."""
 
 
 def format_of_file(path: Path) -> str:
@@ -52,20 +66,70 @@ def spec_of_call(kind: type[Made], call: Mapping[str, Any], **given: Any) -> Mad
 class Around:
     """Options of every command that makes a run: where it is computed, where it goes, and what else is done."""
 
-    batch_tokens: of_run.BatchTokens = BatchSpec.batch_tokens
-    out: of_run.Out = None
-    overwrite: of_run.Overwrite = False
-    resume: of_run.Resume = False
-    shard: of_run.Share = None
-    engine: of_run.EngineName = None
-    workers: of_run.WorkerCount = None
-    plan: of_run.PlanOnly = False
-    verify: of_run.Verify = 0
-    profile: of_run.Profile = False
-    config: of_run.ConfigFile = None
-    export: of_run.ExportTo = None
-    quiet: of_run.Quiet = False
-    json: of_run.Json = False
+    batch_tokens: Annotated[
+        int, option(BATCH, "Most tokens in one forward pass, padding included; changes no row.", min=1)
+    ] = BatchSpec.batch_tokens
+    out: Annotated[Path | None, option(OUTPUT, "Directory of the run; runs/<command>-<time> by default.", "-o")] = None
+    overwrite: Annotated[bool, option(OUTPUT, "Replace an existing run.")] = False
+    resume: Annotated[bool, option(OUTPUT, "Continue an unfinished run after its last finished shard.")] = False
+    shard: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "Be task I (from 0) of N that compute the run together; then: actkit merge. Or auto: the task that a "
+            "scheduler says; without one, the whole run with a process a GPU.",
+            metavar="I/N",
+            show_default=False,
+        ),
+    ] = None
+    engine: Annotated[
+        str | None,
+        option(
+            OUTPUT, "Share the run out among workers of a Ray cluster, or of this machine.", metavar="ray[:ADDRESS]"
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        option(
+            OUTPUT,
+            "With --engine and --shard auto: how many, if not one a GPU, or for --engine without one, one a CPU.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None
+    plan: Annotated[bool, option(OUTPUT, "Read and tokenize only; print what the run would be, and write nothing.")] = (
+        False
+    )
+    verify: Annotated[
+        int,
+        option(
+            OUTPUT,
+            "Compute so many of the first records again on the plain Hugging Face model, and stop if the numbers "
+            "differ by more than rounding.",
+            min=0,
+        ),
+    ] = 0
+    profile: Annotated[bool, option(OUTPUT, "Print where the time went; run.json has it in any case.")] = False
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            rich_help_panel=OUTPUT,
+            help="YAML file of options, such as a run's config.yaml; flags and ACTKIT_* come first.",
+            callback=load_config,
+            is_eager=True,
+        ),
+    ] = None
+    export: Annotated[
+        list[str] | None,
+        option(
+            OUTPUT,
+            "Also write the run in a format of actkit export, beside it; may be repeated.",
+            autocompletion=among(get_args(ExportFormat)),
+        ),
+    ] = None
+    quiet: Annotated[bool, option(OUTPUT, "Print nothing but the result and errors.", "-q")] = False
+    json: Annotated[bool, option(OUTPUT, "Print one JSON object instead of the run's path.")] = False
     output: Annotated[Path | None, hidden("--output", "--output-dir")] = None
     shard_sequences: Annotated[int, hidden("--shard-sequences", min=1)] = BatchSpec.shard_sequences
     shard_mb: Annotated[int, hidden("--shard-mb", min=1)] = BatchSpec.shard_mb
@@ -75,24 +139,54 @@ class Around:
 class Shared(Around):
     """Options of every command that reads records and runs a model."""
 
-    model: of_model.ModelName = ModelSpec.name
-    revision: of_model.Revision = None
-    device: of_model.Device = ModelSpec.device
-    dtype: of_model.Dtype = ModelSpec.dtype
-    attn: of_model.Attn = "auto"
-    trust_remote_code: of_model.TrustRemoteCode = False
-    allow_pickle: of_model.AllowPickle = False
-    device_map: of_model.Placed = None
-    quantize: of_model.Quantized = None
-    max_samples: of_run.MaxSamples = None
-    split: of_run.Split = ReadSpec.split
-    columns: of_run.Columns = None
-    max_length: of_run.MaxLength = None
-    bos: of_run.LeadingBos = "auto"
-    date: of_run.Date = None
-    on_bad_record: of_run.BadRecords = "skip"
-    preset: of_model.Preset = None
-    report: of_run.ReportToo = False
+    model: ModelName = ModelSpec.name
+    revision: Annotated[str | None, option(MODEL, "Branch, tag or commit of a Hugging Face id.")] = None
+    device: Device = ModelSpec.device
+    dtype: Annotated[
+        str, option(MODEL, "auto (bfloat16 on a GPU that has it, float32 on a CPU), float32, bfloat16, float16.")
+    ] = ModelSpec.dtype
+    attn: Annotated[
+        Attention, option(MODEL, "Attention implementation; auto is sdpa where the architecture has it.")
+    ] = "auto"
+    trust_remote_code: TrustRemoteCode = False
+    allow_pickle: AllowPickle = False
+    device_map: Annotated[
+        DeviceMap | None, option(MODEL, "Spread the weights over all GPUs, what does not fit on the CPU or the disk.")
+    ] = None
+    quantize: Annotated[
+        Quantize | None,
+        option(MODEL, "Load the weights in 8 or 4 bits (CUDA, actkit\\[quantize]); changes the numbers."),
+    ] = None
+    max_samples: Annotated[
+        int | None, option(READ, "Read no more than this many records.", "--max-samples", "--max-examples", min=1)
+    ] = None
+    split: Split = ReadSpec.split
+    columns: Columns = None
+    max_length: Annotated[
+        int | None, option(READ, "Most tokens a sequence; the model's context by default.", min=1)
+    ] = None
+    bos: Annotated[Bos, option(READ, "Leading BOS of plain text; auto leaves it to the tokenizer.")] = "auto"
+    date: Annotated[
+        str | None,
+        option(
+            READ,
+            "What a chat template that asks for the date is told, such as 2026-11-27; when the run begins by default.",
+        ),
+    ] = None
+    on_bad_record: Annotated[
+        OnBadRecord, option(READ, "skip lists bad records in the table rejected; fail stops at the first.")
+    ] = "skip"
+    preset: Annotated[
+        str | None,
+        option(
+            MODEL,
+            f"Model, dtype, layers and SAE; --config and flags come first. One of {', '.join(NAMES)}.",
+            callback=load_preset,
+            autocompletion=among(NAMES),
+            is_eager=True,
+        ),
+    ] = None
+    report: Annotated[bool, option(OUTPUT, "Also write the run's page, RUN.html beside it: see actkit report.")] = False
     use_hooks: Annotated[bool, hidden("--use-hooks")] = False
     verbose: Annotated[bool, hidden("--verbose")] = False
     log_level: Annotated[str | None, hidden("--log-level")] = None
@@ -134,20 +228,3 @@ class Shared(Around):
             out = task_of(out, task.number, task.of)
         asked = {"overwrite": self.overwrite, "resume": self.resume, "plan_only": self.plan}
         return spec_of(OutputSpec, vars(self), out=out, store_dtype=store_dtype, task=task, **asked)
-
-
-@dataclass(frozen=True)
-class Dense:
-    """Further options of commands that store whole activations."""
-
-    layers: Annotated[str, option(READ, "all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.", "-l")] = "all"
-    hook_point: Annotated[
-        list[str] | None,
-        option(READ, "hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself."),
-    ] = None
-    top_k: Annotated[int, option(SAE, "With an SAE: features kept of each token; 0 keeps all active.", "-k", min=0)] = (
-        TOP_K
-    )
-    store_dtype: Annotated[
-        StoreDtype, option(OUTPUT, "How activations are stored; float16 is refused where a value does not fit.")
-    ] = "float32"

@@ -1,15 +1,32 @@
-"""The options of commands that read features of SAEs: which SAEs."""
+"""The options that say what is stored: whole activations, features of SAEs, or both."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from actkit.cli.options.groups import SAE, at_home, option
-from actkit.cli.options.shared import Dense, Shared
+from actkit.cli.options.groups import OUTPUT, READ, SAE, at_home, option
+from actkit.cli.options.shared import Shared
 from actkit.cli.screen.console import say
-from actkit.config import SaeDtype, SaeSpec
+from actkit.config import SaeDtype, SaeSpec, StoreDtype
 
 if TYPE_CHECKING:
     from actkit.recipes.specs import DenseSpec, SparseSpec
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Further options of commands that store whole activations."""
+
+    layers: Annotated[str, option(READ, "all, recommended (45%-85% of depth), 4,8,-1, 10-15 or 45%-85%.", "-l")] = "all"
+    hook_point: Annotated[
+        list[str] | None,
+        option(READ, "hook_resid_post by default; may be repeated; blocks.3.hook_mlp_out names its layer itself."),
+    ] = None
+    top_k: Annotated[int, option(SAE, "With an SAE: features kept of each token; 0 keeps all active.", "-k", min=0)] = (
+        50
+    )
+    store_dtype: Annotated[
+        StoreDtype, option(OUTPUT, "How activations are stored; float16 is refused where a value does not fit.")
+    ] = "float32"
 
 
 @dataclass(frozen=True)
