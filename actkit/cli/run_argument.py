@@ -1,7 +1,8 @@
-"""The run that `show`, `verify` and `export` are given, and the file that they are to write."""
+"""The finished runs that commands are given, and the files that they write of them."""
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import typer
 
+from actkit.cli.screen.console import console, size
 from actkit.errors import ActkitError, RunError, UsageError, in_short
 from actkit.remote.path import RemotePath, path_of
-from actkit.runs.paths import is_run
+from actkit.runs.paths import beside, is_run
 
 READ = ("run", "other", "from_run", "directions")
 """Parameters of commands that are runs."""
 NAMED = 3
 """Runs that an error names."""
+LIMIT_MB = 25
+"""Size of a page, unless another is asked for."""
 
 
 def check_run(path: Path, command: str) -> None:
@@ -54,6 +58,29 @@ def check_file(path: Path | None, what: str, such_as: str, overwrite: bool) -> N
         raise UsageError(f"--out -: {what} is a file, and is not written to standard output", f"-o {such_as}")
     if path is not None and path.exists() and not overwrite:
         raise RunError(f"{path} exists already", "choose another --out, or replace it with --overwrite")
+
+
+def page_of(runs: list[Path]) -> Path:
+    """Where the page of some runs goes that is given no name."""
+    names = " and ".join(run.absolute().name for run in runs)
+    return beside(runs[0], "").with_name(f"{names.replace(' ', '-')}.html")
+
+
+def write_page(runs: list[Path], path: Path, quiet: bool, limit_mb: float = LIMIT_MB) -> None:
+    """Write a page, and say on standard error what the run found."""
+    from actkit.report.header import finding
+    from actkit.report.write import write_report
+    from actkit.runs.run import open_run
+
+    opened = [open_run(run) for run in runs]
+    if not quiet and sys.stderr.isatty():
+        with console().status("writing the report"):
+            write_report(opened, path, limit_mb)
+    else:
+        write_report(opened, path, limit_mb)
+    if not quiet:
+        console().print(f"report: {path} ({size(path.stat().st_size)})", markup=False)
+        console().print(finding(opened[0]), markup=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Refuse impossible options of a run before anything is loaded, and add to errors the names probably meant."""
+"""Refuse impossible options of a run before anything is loaded; name the input in the error over its records."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actkit.cli.options.engine import Engine, engine_of
-from actkit.cli.options.presets import naming_near
-from actkit.cli.options.shared import Shared, format_of_file
+from actkit.cli.options.shared import Shared
 from actkit.errors import RunError, UsageError
 from actkit.remote.path import RemotePath
 from actkit.runs.paths import unfinished_of
@@ -27,7 +26,7 @@ def check_asked(own: "OwnSpec", shared: Shared) -> None:
         _check_share(own, shared)
     if shared.resume and shared.overwrite:
         raise UsageError("--resume and --overwrite were both given", "one continues a run, the other replaces it")
-    if shared.resume and shared.out is None and shared.output is None:
+    if shared.resume and shared.directory is None:
         unfinished = unfinished_of(own.command)
         there = f", such as {', '.join(unfinished[-3:])}" if unfinished else ""
         raise UsageError("--resume without --out", f"--out names the run that is to be continued{there}")
@@ -35,12 +34,10 @@ def check_asked(own: "OwnSpec", shared: Shared) -> None:
 
 def check_exports(shared: Shared, command: str, exports: Sequence[str]) -> None:
     """Raise UsageError for a format that cannot be written of this command's runs."""
-    formats = [*(shared.export or ()), *([format_of_file(shared.file)] if shared.file is not None else [])]
-    if formats:
+    for to, _ in shared.exports:
         from actkit.export.formats import check_fits
 
-        for to in formats:
-            check_fits(to, command, exports)
+        check_fits(to, command, exports)
 
 
 def check_places(shared: Shared) -> None:
@@ -69,7 +66,7 @@ def _check_share(own: "OwnSpec", shared: Shared) -> None:
     whole = shared.directory
     if whole is not None and is_there(whole) and not (shared.overwrite or shared.resume):
         raise RunError(f"{whole} exists already", "choose another --out, or replace it with --overwrite")
-    if shared.export or shared.report or shared.file is not None:
+    if shared.exports or shared.report:
         raise UsageError("--shard: a share is not exported", "give --export or --report to actkit merge")
 
 
@@ -104,16 +101,17 @@ def _check_input(flag: str, own: "OwnSpec") -> None:
 
 
 @contextmanager
-def naming(model: str, source: str | None) -> Iterator[None]:
-    """Add to an error the input that had no records, or names close to that of a model that does not exist."""
+def naming_input(own: "OwnSpec") -> Iterator[None]:
+    """Add the name of the input to the error that none of its records could be used."""
     try:
-        with naming_near(model):
-            yield
+        yield
     except RunError as error:
         # These import much, and are there by now.
         from actkit.pipeline.input.files import name_of, shown
         from actkit.pipeline.recipe import NothingKeptError
+        from actkit.recipes.asked import source_of
 
+        source = source_of(own)
         if isinstance(error, NothingKeptError) and source is not None:
             error.message = f"{shown(name_of(source))}: {error.message}"
         raise

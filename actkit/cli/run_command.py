@@ -16,12 +16,12 @@ from actkit.bundled import NAME
 from actkit.cli.log import RunLog, level_of, logged
 from actkit.cli.options.engine import engine_of, place_on_this_machine
 from actkit.cli.options.presets import OF_SCRIPTS
-from actkit.cli.options.shared import Shared, format_of_file
-from actkit.cli.report_page import LIMIT_MB, beside, write_page
-from actkit.cli.run_checks import check_asked, check_exports, check_places, naming
+from actkit.cli.options.shared import Shared
+from actkit.cli.run_argument import page_of, write_page
+from actkit.cli.run_checks import check_asked, check_exports, check_places, naming_input
 from actkit.cli.screen.console import console, seldom_searched
 from actkit.cli.screen.progress import progress_shown, with_notes
-from actkit.cli.screen.summary import show_profile, show_run
+from actkit.cli.screen.summary import show_finding, show_profile, show_run
 from actkit.cli.signals import continuing
 from actkit.config import ModelSpec
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from actkit.pipeline.recipe import Finished
     from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
     from actkit.runs.progress import OnProgress, Progress
-    from actkit.runs.publication import Publication
 
 
 MUCH_FASTER = 1.5
@@ -52,13 +51,28 @@ def run_command(
     check_asked(own, shared)
     run = _spread(run, shared)
     level = level_of(shared.log_level, shared.verbose)
-    is_named = shared.out is not None or shared.output is not None
     with published(common.output) as publication:
         if publication is not None:
             common = replace(common, output=publication.output)
         with logged(common.output.out, level) as log:
-            made = partial(_made, run, own, common, log, publication)
-            return _run_shown(made, own, common, shared, is_named)
+            with (
+                continuing(common.output.out, is_named=shared.directory is not None),
+                naming_input(own),
+                progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
+                seldom_searched() as as_usual,
+            ):
+                told = on_progress if shared.quiet else with_notes(on_progress, partial(_faster, shared))
+
+                def begun(progress: "Progress") -> None:
+                    as_usual()
+                    told(progress)
+
+                finished = run(own, common, begun)
+                _log_rejected(finished, log)
+                if publication is not None:
+                    finished = replace(finished, path=publication.finish())
+            _show(finished, own, shared)
+            return finished
 
 
 def _spread(
@@ -82,45 +96,13 @@ def _spread(
     return partial(run_on_children, run, engine.workers, part=engine.part)
 
 
-def _made(
-    run: "Callable[[Own, Common, OnProgress], Finished]",
-    own: Own,
-    common: Common,
-    log: RunLog,
-    publication: "Publication | None",
-    on_progress: "OnProgress",
-) -> "Finished":
-    """The finished run, its rejected records in its log, and all of it in the store where it goes to one."""
-    finished = run(own, common, on_progress)
-    rejected = finished.facts.get("counts", {}).get("rejected")
-    if rejected and not finished.is_plan and not finished.was_complete:
-        _log_rejected(finished.path, log)
-    return finished if publication is None else replace(finished, path=publication.finish())
-
-
-def _run_shown(
-    run: "Callable[[OnProgress], Finished]", own: Own, common: Common, shared: Shared, is_named: bool
-) -> "Finished":
-    from actkit.recipes.asked import source_of
-
-    with (
-        continuing(common.output.out, is_named),
-        naming(shared.model, source_of(own)),
-        progress_shown(shared.quiet, "pair" if own.command == "concept" else "record") as on_progress,
-        seldom_searched() as as_usual,
-    ):
-        told = on_progress if shared.quiet else with_notes(on_progress, partial(_faster, shared))
-
-        def begun(progress: "Progress") -> None:
-            as_usual()
-            told(progress)
-
-        finished = run(begun)
+def _show(finished: "Finished", own: "OwnSpec", shared: Shared) -> None:
+    """Show a plan, and end the command; or say what a run has made and found, and what comes next."""
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
-    if finished.was_complete and not shared.quiet:
-        console().print(f"{finished.path} is complete already", markup=False)
     if not shared.quiet:
+        if finished.was_complete:
+            console().print(f"{finished.path} is complete already", markup=False)
         _say_toy(own, shared)
         if finished.facts:  # none of a share that several workers have computed
             show_run(finished.facts, finished.path)
@@ -129,7 +111,8 @@ def _run_shown(
             console().print(f"task {finished.task} is done; once all are: actkit merge {out}", markup=False)
     if shared.profile:
         show_profile(finished.facts)
-    return finished
+    if not shared.quiet and finished.task is None:
+        show_finding(finished.path, finished.facts)
 
 
 def make_from(
@@ -157,6 +140,7 @@ def make_from(
             finished = replace(finished, path=publication.finish())
         if not shared.quiet:
             show_run(finished.facts, finished.path)
+            show_finding(finished.path, finished.facts)
         return finished
 
 
@@ -179,12 +163,15 @@ def _say_toy(own: "OwnSpec", shared: Shared) -> None:
         )
 
 
-def _log_rejected(run: Path, log: RunLog) -> None:
+def _log_rejected(finished: "Finished", log: RunLog) -> None:
     """Have each rejected record in the log, and on the console where that shows everything."""
+    rejected = finished.facts.get("counts", {}).get("rejected")
+    if not rejected or finished.is_plan or finished.was_complete:
+        return
     from actkit.runs.part import read_part
     from actkit.runs.reader import parts
 
-    for part in parts(run, "rejected"):  # which may be as many as the input has records
+    for part in parts(finished.path, "rejected"):  # which may be as many as the input has records
         for row in read_part(part).to_pylist():
             at = f":{row['line']}" if row["line"] is not None else f", record {row['record_id']}"
             field = f", field {row['field']}" if row["field"] else ""
@@ -201,9 +188,14 @@ def hand_over(finished: "Finished", shared: Shared) -> None:
         sys.stdout.write(f"{finished.path}\n")
         return
     with logged(finished.path, level_of(shared.log_level, shared.verbose)):
-        _export(shared, finished.path)
+        for to, out in shared.exports:
+            from actkit.export.formats import export
+
+            path = export(finished.path, to, out, overwrite=shared.overwrite)
+            if not shared.quiet:
+                console().print(f"  {to}: {path}", markup=False)
         if shared.report:
-            write_page([finished.path], beside([finished.path]), LIMIT_MB, shared.quiet)
+            write_page([finished.path], page_of([finished.path]), shared.quiet)
     if sys.stderr.isatty() and not (shared.quiet or shared.json or shared.report):
         console().print(f"look at it: actkit report {shlex.quote(str(finished.path))}", markup=False)
     if shared.json:
@@ -224,16 +216,3 @@ def _show_plan(facts: Mapping[str, Any], as_json: bool) -> NoReturn:
         # A line of token ids is not broken where it goes to a file or a pipe.
         show_plan(facts, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
     raise typer.Exit
-
-
-def _export(shared: Shared, run: Path) -> None:
-    """Write the formats that `--export` asks for, beside the run, and the one that `--output` is named after."""
-    wanted: list[tuple[str, Path | None]] = [(to, None) for to in shared.export or ()]
-    if shared.file is not None:
-        wanted.append((format_of_file(shared.file), shared.file))
-    for to, out in wanted:
-        from actkit.export.formats import export
-
-        path = export(run, to, out, overwrite=shared.overwrite)
-        if not shared.quiet:
-            console().print(f"  {to}: {path}", markup=False)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import pytest
 import typer
 
+from actkit.cli.options.presets import naming_near
 from actkit.cli.options.shared import Shared
-from actkit.cli.report_page import beside, write_page
-from actkit.cli.run_argument import check_run, explained
-from actkit.cli.run_checks import check_asked, check_exports, check_places, check_whole, naming
+from actkit.cli.run_argument import check_run, explained, page_of, write_page
+from actkit.cli.run_checks import check_asked, check_exports, check_places, check_whole, naming_input
 from actkit.errors import ModelError, RunError, UsageError
 from actkit.pipeline.recipe import NothingKeptError
 from actkit.remote.path import RemotePath
@@ -107,14 +107,15 @@ def test_formats_fit_the_command_and_shares_are_no_runs() -> None:
 
 
 def test_an_error_names_its_input_and_the_nearest_model() -> None:
-    with pytest.raises(RunError, match=r"in.jsonl: nothing was kept"), naming("tiny", "in.jsonl"):
+    own: Any = Own()
+    with pytest.raises(RunError, match=r"in.jsonl: nothing was kept"), naming_input(own):
         raise NothingKeptError("nothing was kept")
-    with pytest.raises(RunError, match="^the disk"), naming("tiny", "in.jsonl"):
+    with pytest.raises(RunError, match="^the disk"), naming_input(own):
         raise RunError("the disk is full")
-    with pytest.raises(ModelError) as error, naming("tinny", None):
+    with pytest.raises(ModelError) as error, naming_near("tinny"):
         raise ModelError("tinny: no such directory", "give one")
     assert error.value.hint == "did you mean --model tiny? else give one"
-    with pytest.raises(ModelError) as other, naming("tinny", None):
+    with pytest.raises(ModelError) as other, naming_near("tinny"):
         raise ModelError("the SAE is damaged", "again")
     assert other.value.hint == "again"
 
@@ -167,9 +168,9 @@ def test_an_error_over_a_damaged_run_names_the_damage_and_over_a_sound_one_stays
 def test_a_page_is_beside_its_runs_and_what_was_found_is_said(
     six_runs: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert beside([Path("/a/x y"), Path("/b/z")]) == Path("/a/x-y-and-z.html")
-    assert beside([RemotePath("s3://b/x")]).name == "x.html"
-    write_page([six_runs["capture"]], tmp_path / "x.html", 25, quiet=False)
+    assert page_of([Path("/a/x y"), Path("/b/z")]) == Path("/a/x-y-and-z.html")
+    assert page_of([RemotePath("s3://b/x")]).name == "x.html"
+    write_page([six_runs["capture"]], tmp_path / "x.html", quiet=False)
     assert (tmp_path / "x.html").read_text().startswith("<!")
     said = " ".join(capsys.readouterr().err.split())
     assert "report: " in said and "MB)" in said and len(said.partition("MB) ")[2]) > 20

@@ -21,7 +21,6 @@ from actkit.errors import UsageError
 from actkit.pipeline.input import formats
 
 if TYPE_CHECKING:
-    from actkit.pipeline.recipe import Finished
     from actkit.recipes.concepts import Template
 
 STEM = "{stem}"
@@ -92,28 +91,21 @@ def concept(
         with starting(shared.quiet):
             from actkit.recipes.concept_again import choose_again
 
-        _told(make_from(choose_again, from_run, changes_in(call), shared), shared, steer)
-        return
-    check_whole("--steer", steer, shared)
-    name = what or input_alias
-    wording = _template(template, positive, negative, stems)
-    if name is None:
-        INPUT.set(stems)  # the file that hints name
-    if (name is None) == (wording is None):
-        problem = "no concept given" if name is None else f"{name} and --positive were both given"
-        raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
-    with starting(shared.quiet):
-        from actkit.recipes.concept import ConceptSpec, run_concept
+        finished = make_from(choose_again, from_run, changes_in(call), shared)
+    else:
+        check_whole("--steer", steer, shared)
+        name = what or input_alias
+        wording = _template(template, positive, negative, stems)
+        if name is None:
+            INPUT.set(stems)  # the file that hints name
+        if (name is None) == (wording is None):
+            problem = "no concept given" if name is None else f"{name} and --positive were both given"
+            raise UsageError(problem, "actkit concept honesty, a file of pairs, or --positive, --negative and --stems")
+        with starting(shared.quiet):
+            from actkit.recipes.concept import ConceptSpec, run_concept
 
-    spec = spec_of_call(ConceptSpec, arguments, what=name, template=wording)
-    _told(run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared, steer)
-
-
-def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
-    from actkit.cli.screen.directions import show_directions
-
-    if not shared.quiet and finished.task is None and finished.facts["options"]["directions"]:
-        show_directions(finished.path, finished.facts)
+        spec = spec_of_call(ConceptSpec, arguments, what=name, template=wording)
+        finished = run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     if steer:
         steer_after(finished.path, shared)
     hand_over(finished, shared)

@@ -13,8 +13,7 @@ from actkit.cli.options.groups import (
     option,
     with_option_groups,
 )
-from actkit.cli.report_page import LIMIT_MB, beside, write_page
-from actkit.cli.run_argument import check_file, check_run
+from actkit.cli.run_argument import LIMIT_MB, check_file, check_run, page_of, write_page
 
 
 @with_option_groups
@@ -37,7 +36,7 @@ def report(
     runs = [path for path in (run, other) if path is not None]
     for folder in runs:
         check_run(folder, "actkit report")
-    path = out if out is not None else beside(runs)
+    path = out if out is not None else page_of(runs)
     check_file(path, "a page", "report.html", overwrite)
-    write_page(runs, path, limit_mb, quiet)
+    write_page(runs, path, quiet, limit_mb)
     sys.stdout.write(f"{path}\n")

@@ -1,6 +1,6 @@
 """`actkit reward-detect`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,13 +13,9 @@ from actkit.cli.options.stored import Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import say, starting
-from actkit.cli.screen.ranking import show_ranking
 from actkit.config import Pool
 from actkit.errors import UsageError
 from actkit.pipeline.input import formats
-
-if TYPE_CHECKING:
-    from actkit.pipeline.recipe import Finished
 
 TEST = "Statistics"
 LISTED = 10
@@ -119,22 +115,25 @@ def reward_detect(
         with starting(shared.quiet):
             from actkit.recipes.reward_again import rank_again
 
-        _told(make_from(rank_again, from_run, changes_in(call), shared), shared, steer)
-        return
-    check_whole("--steer", steer, shared)
-    path = data or input_alias
-    if (path is None) == (not use_example_data):
-        what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
-        raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
-    sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
-    with starting(shared.quiet):
-        from actkit.recipes.labels import check_labels
-        from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
+        finished = make_from(rank_again, from_run, changes_in(call), shared)
+    else:
+        check_whole("--steer", steer, shared)
+        path = data or input_alias
+        if (path is None) == (not use_example_data):
+            what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
+            raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
+        sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+        with starting(shared.quiet):
+            from actkit.recipes.labels import check_labels
+            from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
 
-    spec = spec_of_call(RewardDetectSpec, arguments, path=path)
-    check_labels(spec.fields)
-    answers.check()
-    _told(run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared), shared, steer)
+        spec = spec_of_call(RewardDetectSpec, arguments, path=path)
+        check_labels(spec.fields)
+        answers.check()
+        finished = run_command(run_reward_detect, spec, sparse.sparse_spec(shared, spec.command), shared)
+    if steer:
+        steer_after(finished.path, shared, features="top:10")
+    hand_over(finished, shared)
 
 
 def _say_renamed(call: typer.Context, quiet: bool) -> None:
@@ -142,11 +141,3 @@ def _say_renamed(call: typer.Context, quiet: bool) -> None:
         if call.params.get(old) is not None and not quiet:
             was, now = f"--{old.replace('_', '-')}", f"--{new.replace('_', '-')}"
             say("note", f"{was} is called {now} here: in the other commands it is about each token's features")
-
-
-def _told(finished: "Finished", shared: Shared, steer: bool) -> None:
-    if not shared.quiet and finished.task is None:
-        show_ranking(finished.path)
-    if steer:
-        steer_after(finished.path, shared, features="top:10")
-    hand_over(finished, shared)

@@ -14,7 +14,7 @@ from rich.text import Text
 from actkit.cli.options.groups import RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_run
 from actkit.cli.screen.console import ENDLESS, counted, say, size
-from actkit.cli.screen.summary import written_of
+from actkit.cli.screen.summary import show_finding, written_of
 from actkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: boo
     about = f"{run}: {facts['command']} with {facts['model']['name']}, {written_of(facts)}"
     about += f", {counted(counts['sequences'], 'sequence')}, {counted(counts['tokens'], 'token')}"
     screen.print(about, markup=False)
-    _show_verdict(run, facts, screen)
+    show_finding(run, facts, screen)
+    for text in facts.get("warnings", ()):
+        say("warning", text, screen=screen)
     for name, head in heads(run, rows):
         known = facts["tables"][name]
         title = f"  {counted(known['rows'], 'row')}, {size(known['bytes'])}  {run / name}"
@@ -94,24 +96,6 @@ def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: boo
             draw_rows(head.column_names, head.to_pylist(), screen)
     if strips:
         _show_strips(strips, screen, json=False)
-
-
-def _show_verdict(run: Path, facts: Mapping[str, Any], screen: Console) -> None:
-    """The finding and the warnings that the command itself printed."""
-    if (run / "reward_features.json").is_file():
-        from actkit.cli.screen.ranking import show_ranking
-
-        show_ranking(run, screen)
-    elif "concept" in facts and "direction_scores" in facts["tables"]:
-        from actkit.cli.screen.directions import show_directions
-
-        show_directions(run, facts, screen)
-    elif "steer" in facts and "effects" in facts["tables"]:
-        from actkit.cli.screen.directions import show_effects
-
-        show_effects(run, facts, screen)
-    for text in facts.get("warnings", ()):
-        say("warning", text, screen=screen)
 
 
 def _show_strips(strips: Sequence["Strip"], screen: Console, json: bool) -> None:

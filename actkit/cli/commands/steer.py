@@ -67,23 +67,17 @@ def steer(
     Example: [b]actkit steer runs/feedback --features top:10 --do zero --each[/]
     """
     call = locals()
-    from actkit.cli.screen.directions import show_effects
-
     with starting(follow.quiet):
         from actkit.recipes.steering.run import run_steer
         from actkit.recipes.steering.spec import SteerSpec
 
     spec = spec_of_call(SteerSpec, call)
     shared = follow.shared()
-    finished = run_command(run_steer, spec, follow.spec(spec.command), shared)
-    if not shared.quiet and finished.task is None:
-        show_effects(finished.path, finished.facts)
-    hand_over(finished, shared)
+    hand_over(run_command(run_steer, spec, follow.spec(spec.command), shared), shared)
 
 
 def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
     """`--steer`: go on from a run that has just been finished, into a run beside it, called <run>-effects."""
-    from actkit.cli.screen.directions import show_effects
     from actkit.recipes.steering.run import run_steer
     from actkit.recipes.steering.spec import SteerSpec
 
@@ -99,6 +93,4 @@ def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
         quiet=shared.quiet,
     )
     spec = SteerSpec(str(run), features=features)
-    finished = run_command(run_steer, spec, follow.spec(spec.command), follow.shared())
-    if not shared.quiet:
-        show_effects(finished.path, finished.facts)
+    run_command(run_steer, spec, follow.spec(spec.command), follow.shared())

@@ -46,11 +46,10 @@ class Command(TyperCommand):
         argument = next((each.name for each in self.params if each.param_type_name == "argument"), "")
         given = ctx.params.get(argument)
         INPUT.set(given if isinstance(given, str) else None)
+        model = ctx.params.get("model") or NAME
         try:
-            with explained(ctx.params):
-                model = ctx.params.get("model") or NAME
-                with naming_near(model):
-                    check_model(model)
+            with explained(ctx.params), naming_near(model):
+                check_model(model)
                 check_saes(ctx.params.get("sae_release"), ctx.params.get("sae_id") or ())
                 return super().invoke(ctx)
         except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was

@@ -46,11 +46,6 @@ SUFFIXES = {f".{name}": name for name in ("h5", "pt", "json", "jsonl", "npz", "s
 """Endings of `--out` that mean a file → its format of `actkit export`."""
 
 
-def format_of_file(path: Path) -> str:
-    """The format of a file that `--out` names."""
-    return SUFFIXES[path.suffix]
-
-
 Made = TypeVar("Made")
 
 
@@ -210,6 +205,12 @@ class Shared(Around):
     def directory(self) -> Path | None:
         """The directory of the run, where it is named."""
         return self.file.with_suffix("") if self.file is not None else self.out or self.output
+
+    @property
+    def exports(self) -> list[tuple[str, Path | None]]:
+        """The formats that the run is also written in, each with its file; None is the one beside the run."""
+        beside: list[tuple[str, Path | None]] = [(to, None) for to in self.export or ()]
+        return beside if self.file is None else [*beside, (SUFFIXES[self.file.suffix], self.file)]
 
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
         """Where the run goes. Raises UsageError for a `--shard` that is none, or of a run that has no name."""

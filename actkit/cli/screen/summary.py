@@ -63,6 +63,22 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         draw_table(_layers(path), screen)
 
 
+def show_finding(run: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
+    """What a run found: a ranking of features, directions, or effects; nothing for commands that store values alone."""
+    if (run / "reward_features.json").is_file():
+        from actkit.cli.screen.ranking import show_ranking
+
+        show_ranking(run, screen)
+    elif facts.get("concept"):
+        from actkit.cli.screen.directions import show_directions
+
+        show_directions(run, facts, screen)
+    elif facts.get("steer"):
+        from actkit.cli.screen.directions import show_effects
+
+        show_effects(run, facts, screen)
+
+
 def _speed(facts: Mapping[str, Any]) -> str:
     if facts.get("made_from"):
         return f"no model was run: made from {facts['made_from']['run']}"

@@ -14,7 +14,7 @@ from actkit.cli.options.fields import AnswerOptions, ContextOptions
 from actkit.cli.options.from_run import NOT_FROM, Follow, changes_in
 from actkit.cli.options.groups import among, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.help_lines import table, typed, wrapped
-from actkit.cli.options.shared import SUFFIXES, Shared, format_of_file, spec_of_call
+from actkit.cli.options.shared import SUFFIXES, Shared, spec_of_call
 from actkit.cli.options.stored import Dense, Sparse
 from actkit.config import SaeSpec
 from actkit.errors import UsageError
@@ -157,7 +157,7 @@ def test_specs_are_what_was_asked(tmp_path: Path) -> None:
 def test_a_file_that_out_names_has_its_run_beside_it() -> None:
     for suffix, to in SUFFIXES.items():
         shared = Shared(output=Path(f"a/x{suffix}"))
-        assert shared.file is not None and format_of_file(shared.file) == to and shared.directory == Path("a/x")
+        assert shared.exports == [(to, shared.file)] and shared.directory == Path("a/x")
     assert Shared(out=Path("a/x")).file is None and Shared(out=Path("a/x.y")).directory == Path("a/x.y")
 
 
