@@ -42,7 +42,7 @@ def lacking(texts: dict[Path, str]) -> list[str]:
     for path in texts:  # tests/export/test_hdf5.py is of actkit.export.hdf5
         folder = path.relative_to(ROOT / "tests").parent
         tested.add(".".join(("actkit", *folder.parts, path.stem.removeprefix("test_"))))
-    for name, *_ in COMMANDS:  # a command is run by its name, the first word of what a test calls
+    for name in COMMANDS:  # a command is run by its name, the first word of what a test calls
         if any(re.search(rf'[(\[]\s*"{name}"', text) for text in texts.values()):
             tested.add(f"actkit.cli.commands.{name.replace('-', '_')}")
     modules = (path for path in (ROOT / "actkit").rglob("*.py") if path.name != "__init__.py")

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from inspect import signature
 from typing import Annotated, Any, NoReturn
@@ -45,33 +45,28 @@ from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError, did_you_mean
 from actkit.pipeline.input.files import check_name, shown
 
-START, TABLES = "Start here", "From data to tables"
-RUN, MACHINES, KNOWN = "What to do with a run", "Several machines", "What there is"
-COMMANDS: Sequence[tuple[str, Callable[..., None], str]] = (
-    ("demo", demo.demo, START),
-    ("examples", examples.examples, START),
-    ("peek", peek.peek, START),
-    ("docs", docs.docs, START),
-    ("dpo", dpo.dpo, TABLES),
-    ("capture", capture.capture, TABLES),
-    ("concept", concept.concept, TABLES),
-    ("sae-extract", sae_extract.sae_extract, TABLES),
-    ("feature-dataset", feature_dataset.feature_dataset, TABLES),
-    ("reward-detect", reward_detect.reward_detect, TABLES),
-    ("steer", steer.steer, TABLES),
-    ("show", show.show, RUN),
-    ("plot", plot.plot, RUN),
-    ("report", report.report, RUN),
-    ("view", view.view, RUN),
-    ("verify", verify.verify, RUN),
-    ("export", export.export, RUN),
-    ("push", push.push, RUN),
-    ("merge", merge.merge, MACHINES),
-    ("sbatch", sbatch.sbatch, MACHINES),
-    ("saes", saes.saes, KNOWN),
-    ("schema", schema.schema, KNOWN),
-)
-"""Name, function and panel of each command, in the order of `actkit --help`."""
+PANELS: Mapping[str, Sequence[Callable[..., None]]] = {
+    "Start here": (demo.demo, examples.examples, peek.peek, docs.docs),
+    "From data to tables": (
+        dpo.dpo,
+        capture.capture,
+        concept.concept,
+        sae_extract.sae_extract,
+        feature_dataset.feature_dataset,
+        reward_detect.reward_detect,
+        steer.steer,
+    ),
+    "What to do with a run": (show.show, plot.plot, report.report, view.view, verify.verify, export.export, push.push),
+    "Several machines": (merge.merge, sbatch.sbatch),
+    "What there is": (saes.saes, schema.schema),
+}
+"""Panel → its commands, in the order of `actkit --help`."""
+COMMANDS = {
+    function.__name__.replace("_", "-"): (function, panel)
+    for panel, functions in PANELS.items()
+    for function in functions
+}
+"""Name → function and panel of each command."""
 PASSED_ON = {"sbatch": {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}}
 """Commands that take the command line of another one."""
 app = typer.Typer(
@@ -87,11 +82,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for _name, _function, _panel in COMMANDS:
+for _name, (_function, _panel) in COMMANDS.items():
     app.command(_name, cls=Command, rich_help_panel=_panel, context_settings=PASSED_ON.get(_name))(_function)
 
 
-@app.command("help", cls=Command, rich_help_panel=KNOWN)
+@app.command("help", cls=Command, rich_help_panel="What there is")
 def help_of(
     context: typer.Context,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="One of actkit's commands.")],
@@ -103,7 +98,7 @@ def help_of(
     group: Any = context.parent.command if context.parent else None
     found = group.get_command(context.parent, command)
     if found is None:
-        meant = did_you_mean(command, (name for name, _, _ in COMMANDS))
+        meant = did_you_mean(command, COMMANDS)
         raise UsageError(f"no command {shown(command)}", f"{meant}actkit --help lists them")
     found.main([*(["--help-all"] if found.has_more() else ["--help"])], prog_name=f"actkit {command}")
 
@@ -177,7 +172,7 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     With all of them for a command that is given its context, through which it may ask for another.
     """
     called = next(iter(arguments), "")
-    function = next((function for name, function, _ in COMMANDS if name == called), None)
+    function, _ = COMMANDS.get(called, (None, None))
     if function is None or any(each.annotation is typer.Context for each in signature(function).parameters.values()):
         return app
     alone = copy(app)
@@ -197,8 +192,8 @@ def _usage_hint(error: BaseException, said: str) -> str:
 
 def _resumes() -> bool:
     """Whether the command of this call takes `--resume`."""
-    called = next(iter(ARGUMENTS.get()), "")
-    return any("resume" in signature(function).parameters for name, function, _ in COMMANDS if name == called)
+    function, _ = COMMANDS.get(next(iter(ARGUMENTS.get()), ""), (None, None))
+    return function is not None and "resume" in signature(function).parameters
 
 
 def _leave(arrived: list[int]) -> NoReturn:

@@ -2,16 +2,14 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from actkit.cli.screen.console import console, size
-from actkit.errors import ActkitError, RunError, UsageError, in_short
+from actkit.cli.screen.console import at_work, console, size
+from actkit.cli.unforeseen import is_unforeseen
+from actkit.errors import RunError, UsageError, in_short
 from actkit.remote.path import RemotePath, path_of
 from actkit.runs.paths import beside, is_run
 
@@ -73,10 +71,7 @@ def write_page(runs: list[Path], path: Path, quiet: bool, limit_mb: float = LIMI
     from actkit.runs.run import open_run
 
     opened = [open_run(run) for run in runs]
-    if not quiet and sys.stderr.isatty():
-        with console().status("writing the report"):
-            write_report(opened, path, limit_mb)
-    else:
+    with at_work("writing the report", quiet):
         write_report(opened, path, limit_mb)
     if not quiet:
         console().print(f"report: {path} ({size(path.stat().st_size)})", markup=False)
@@ -93,7 +88,7 @@ def explained(given: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, (ActkitError, typer.Exit, typer.Abort)) or hasattr(error, "format_message"):
+        if not is_unforeseen(error):
             raise
         for run in (path_of(given[name]) for name in READ if isinstance(given.get(name), (str, Path))):
             what = _damage(run)

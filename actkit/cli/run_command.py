@@ -1,6 +1,5 @@
 """`run_command` runs a command's function: names the run, shows progress, prints the result, says how to go on."""
 
-import json
 import logging
 import shlex
 import sys
@@ -19,7 +18,7 @@ from actkit.cli.options.presets import OF_SCRIPTS
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_argument import page_of, write_page
 from actkit.cli.run_checks import check_asked, check_exports, check_places, naming_input
-from actkit.cli.screen.console import console, seldom_searched
+from actkit.cli.screen.console import console, seldom_searched, write_json
 from actkit.cli.screen.progress import progress_shown, with_notes
 from actkit.cli.screen.summary import show_finding, show_profile, show_run
 from actkit.cli.signals import continuing
@@ -103,7 +102,9 @@ def _show(finished: "Finished", own: "OwnSpec", shared: Shared) -> None:
     if not shared.quiet:
         if finished.was_complete:
             console().print(f"{finished.path} is complete already", markup=False)
-        _say_toy(own, shared)
+        if shared.model == NAME and own.command in OF_SCRIPTS:
+            real = f"a real one: --preset {OF_SCRIPTS[own.command]}"
+            console().print(f"model: tiny, a toy for trying things; {real}", markup=False)
         if finished.facts:  # none of a share that several workers have computed
             show_run(finished.facts, finished.path)
         if finished.task is not None:
@@ -133,11 +134,11 @@ def make_from(
     with (
         published(output) as publication,
         logged(publication.output.out if publication else output.out, level),
-        progress_shown(shared.quiet) as on_progress,
     ):
-        finished = make(source, publication.output if publication else output, changes, on_progress)
-        if publication is not None:
-            finished = replace(finished, path=publication.finish())
+        with progress_shown(shared.quiet) as on_progress:
+            finished = make(source, publication.output if publication else output, changes, on_progress)
+            if publication is not None:
+                finished = replace(finished, path=publication.finish())
         if not shared.quiet:
             show_run(finished.facts, finished.path)
             show_finding(finished.path, finished.facts)
@@ -153,14 +154,6 @@ def _faster(shared: Shared) -> str | None:
 
     said = about_bfloat16(MUCH_FASTER) if resolve_device(shared.device).type == "cpu" else None
     return said and f"float32: {said}"
-
-
-def _say_toy(own: "OwnSpec", shared: Shared) -> None:
-    """Say that the bundled model is for trying things, and how a real one is asked for."""
-    if shared.model == NAME and own.command in OF_SCRIPTS:
-        console().print(
-            f"model: tiny, a toy for trying things; a real one: --preset {OF_SCRIPTS[own.command]}", markup=False
-        )
 
 
 def _log_rejected(finished: "Finished", log: RunLog) -> None:
@@ -199,7 +192,7 @@ def hand_over(finished: "Finished", shared: Shared) -> None:
     if sys.stderr.isatty() and not (shared.quiet or shared.json or shared.report):
         console().print(f"look at it: actkit report {shlex.quote(str(finished.path))}", markup=False)
     if shared.json:
-        sys.stdout.write(json.dumps({"run": str(finished.path), **finished.facts}, ensure_ascii=False) + "\n")
+        write_json({"run": str(finished.path), **finished.facts})
     else:
         sys.stdout.write(f"{finished.path}\n")
 
@@ -207,7 +200,7 @@ def hand_over(finished: "Finished", shared: Shared) -> None:
 def _show_plan(facts: Mapping[str, Any], as_json: bool) -> NoReturn:
     """Print the plan on standard output, and end the command: there is no run to go on with."""
     if as_json:
-        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+        write_json(facts)
     else:
         from rich.console import Console
 

@@ -602,7 +602,7 @@ def test_a_run_is_exported_at_once_where_that_is_asked_for(actkit: Run) -> None:
 
 def test_the_command_that_is_called_is_made_alone_unless_it_may_ask_for_others() -> None:
     """To make all of them takes ten times as long."""
-    every = [name for name, *_ in COMMANDS] + ["help"]
+    every = [*COMMANDS, "help"]
     made = {name: [each.name for each in application([name, "x"]).registered_commands] for name in every}
     assert made["dpo"] == ["dpo"] and made["show"] == ["show"]
     for name in ("merge", "sbatch", "help"):

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actkit.cli.app import main
-from actkit.cli.screen.console import counted, draw_error, draw_table, say
-from actkit.cli.screen.table_rows import _bands
+from actkit.cli.screen.console import counted, draw_error, draw_table, packed, say
 
 SENTENCE = "no feature passes the thresholds of activation and correlation; those listed are the nearest"
 
@@ -70,7 +69,7 @@ def test_a_table_is_drawn_whole_at_every_width(width: int) -> None:
 @pytest.mark.parametrize("most", [1, 7, 20, 1000])
 def test_bands_have_every_column_once_and_fit(most: int) -> None:
     widths = {name: at % 9 + 1 for at, name in enumerate(string.ascii_letters)}
-    bands = list(_bands(widths, most))
+    bands = list(packed(widths.items(), most, 2))
     assert [name for band in bands for name in band] == list(widths)
     for band in bands:
         assert len(band) == 1 or sum(widths[name] + 2 for name in band) - 2 <= most

@@ -1,8 +1,7 @@
 """`actkit capture`."""
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, get_args
 
@@ -16,6 +15,7 @@ from actkit.cli.signals import ARGUMENTS
 from actkit.config import ContrastPositions
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.input import formats
+from actkit.pipeline.input.files import STDIN, shown
 
 
 @with_option_groups
@@ -76,34 +76,25 @@ def capture(
         raise UsageError("--no-chat and --system were both given", "a system message stands in a chat template only")
     with starting(shared.quiet):
         from actkit.recipes.capture import CaptureSpec, run_capture
-    named = {
-        "--field": field,
-        "--prompt-field": context.prompt_field,
-        "--system-field": context.system_field,
-        "--history-field": context.history_field,
-    }
-    for option_name, name in named.items():
-        if name is not None:
-            _check_has_fields(path, f"{option_name} {name}")
+    _check_has_fields(
+        path,
+        {
+            "--field": field,
+            "--prompt-field": context.prompt_field,
+            "--system-field": context.system_field,
+            "--history-field": context.history_field,
+        },
+    )
     names = {"path": path, "prompt_field": context.prompt_field or field}
     spec = spec_of_call(CaptureSpec, call, **names, chat=chat or system is not None)
-    with _naming_prompt(path):
-        finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
-    hand_over(finished, shared)
-
-
-@contextmanager
-def _naming_prompt(path: str | None) -> Iterator[None]:
-    """Say how a text is given, where a file of that name is not there."""
-    from actkit.pipeline.input.formats import format_of
-
     try:
-        yield
+        finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     except InputError as error:
-        missing = path is not None and error.message.startswith(f"{path}: no such file")
-        if missing and path is not None and (format_of(path) is None or " " in path):
+        missing = error.message.startswith(f"{path}: no such file")
+        if missing and path is not None and (formats.format_of(path) is None or " " in path):  # it may be a text
             error.hint = f"a text is given with --prompt: actkit capture --prompt {shlex.quote(path)}"
         raise
+    hand_over(finished, shared)
 
 
 def _capture_concept(shared: Shared, dense: Dense, sparse: Sparse, concept: str, positions: str) -> None:
@@ -118,15 +109,13 @@ def _capture_concept(shared: Shared, dense: Dense, sparse: Sparse, concept: str,
     hand_over(run_command(run_concept, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared)
 
 
-def _check_has_fields(path: str | None, named: str) -> None:
+def _check_has_fields(path: str | None, named: Mapping[str, str | None]) -> None:
     """Raise UsageError where an option names a field of what has none: plain lines, prompts on the command line."""
-    from actkit.pipeline.input.files import STDIN, shown
-    from actkit.pipeline.input.formats import format_of
-
-    if path is None:
-        raise UsageError(f"{named}: a --prompt is a text and has no fields", f"leave out {named.split()[0]}")
-    if path != STDIN and format_of(path) == "text":
-        raise UsageError(
-            f"{named}: {shown(path)} is a text file, whose lines have no fields",
-            f"leave out {named.split()[0]}; or, if its lines are JSON, name it .jsonl, or give it on standard input",
-        )
+    for flag, name in named.items():
+        if name is not None and path is None:
+            raise UsageError(f"{flag} {name}: a --prompt is a text and has no fields", f"leave out {flag}")
+        if name is not None and path is not None and path != STDIN and formats.format_of(path) == "text":
+            raise UsageError(
+                f"{flag} {name}: {shown(path)} is a text file, whose lines have no fields",
+                f"leave out {flag}; or, if its lines are JSON, name it .jsonl, or give it on standard input",
+            )

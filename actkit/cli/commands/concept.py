@@ -1,6 +1,5 @@
 """`actkit concept`."""
 
-import json as json_text
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from actkit.cli.options.shared import Shared, spec_of_call
 from actkit.cli.options.stored import Dense, Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
-from actkit.cli.screen.console import starting
+from actkit.cli.screen.console import starting, write_json
 from actkit.cli.screen.pasted import INPUT
 from actkit.config import ContrastPositions
 from actkit.errors import UsageError
@@ -134,7 +133,7 @@ def _list(as_json: bool) -> None:
         if as_json:
             line = {"concept": concept.name, "description": concept.description, "stems": len(concept.stems)}
             line["templates"] = [vars(template) for template in concept.templates]
-            sys.stdout.write(json_text.dumps(line, ensure_ascii=False) + "\n")
+            write_json(line)
             continue
         pairs = len(concept.stems) * len(concept.templates)
         sys.stdout.write(f"{concept.name:<13} {concept.description} {pairs} pairs.\n")

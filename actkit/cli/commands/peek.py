@@ -1,6 +1,5 @@
 """`actkit peek`."""
 
-import json as json_text
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.options.groups import Columns, ModelName, Split, argument, with_option_groups
-from actkit.cli.screen.console import counted, draw_table, starting
+from actkit.cli.screen.console import counted, draw_table, starting, write_json
 from actkit.cli.screen.pasted import to_paste
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import listed, printable
@@ -48,7 +47,7 @@ def peek(
 
     found = look(file, describe(ModelSpec(model)), model, ReadSpec(split, columns))
     if json:
-        sys.stdout.write(json_text.dumps(_facts(found), ensure_ascii=False) + "\n")
+        write_json(_facts(found))
     else:
         _draw(found, model)
 

@@ -1,8 +1,6 @@
 """`actkit saes`: SAELens's registry from its installed file. Importing the package takes seconds, the list one."""
 
-import json as json_text
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -11,7 +9,7 @@ import typer
 from rich.console import Console
 
 from actkit.bundled import NAME, SAES
-from actkit.cli.screen.console import draw_table, headed
+from actkit.cli.screen.console import draw_table, headed, write_json
 from actkit.errors import InputError, ModelError, pip_install
 from actkit.remote.hub_reach import Release, registry_file
 
@@ -41,10 +39,9 @@ def saes(
         raise InputError(f"no SAE has {' and '.join(words)} in its release, model or id", _near(words, listed()))
     if json:
         for release, matching in found:
-            rows = matching if ids else [matching]
-            for row in rows:
-                line = {"release": release.name, "model": release.model, "repository": release.repository}
-                sys.stdout.write(json_text.dumps({**line, "sae_id" if ids else "sae_ids": row}) + "\n")
+            for row in matching if ids else [matching]:
+                about = {"release": release.name, "model": release.model, "repository": release.repository}
+                write_json({**about, "sae_id" if ids else "sae_ids": row})
         return
     columns = ("release", "model", "sae_id" if ids else "SAEs")
     shown = headed(*columns, left=columns)

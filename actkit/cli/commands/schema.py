@@ -1,10 +1,10 @@
 """`actkit schema`."""
 
-import json as json_text
-import sys
 from typing import Annotated
 
 import typer
+
+from actkit.cli.screen.console import write_json
 
 
 def schema(
@@ -31,7 +31,7 @@ def schema(
 
     wanted = {name: described(name) for name in (TABLES if table is None else (table,))}
     if json:
-        sys.stdout.write(json_text.dumps(wanted, ensure_ascii=False) + "\n")
+        write_json(wanted)
         return
     drawn = Table(box=None, pad_edge=False, header_style="dim")
     screen = Console(highlight=False)

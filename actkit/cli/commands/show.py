@@ -1,6 +1,5 @@
 """`actkit show`."""
 
-import json as json_text
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from actkit.cli.options.groups import RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_run
-from actkit.cli.screen.console import ENDLESS, counted, say, size
+from actkit.cli.screen.console import ENDLESS, counted, say, size, write_json
 from actkit.cli.screen.summary import show_finding, written_of
 from actkit.errors import UsageError
 
@@ -78,8 +77,7 @@ def _show_whole(run: Path, rows: int, sequences: int, screen: Console, json: boo
     facts = facts_of(run)
     strips = first_strips(run, sequences) if sequences else []
     if json:
-        shown = {**facts, "first_sequences": [asdict(strip) for strip in strips]}
-        sys.stdout.write(json_text.dumps(shown, ensure_ascii=False) + "\n")
+        write_json({**facts, "first_sequences": [asdict(strip) for strip in strips]})
         return
     counts = facts["counts"]
     about = f"{run}: {facts['command']} with {facts['model']['name']}, {written_of(facts)}"
@@ -102,7 +100,7 @@ def _show_strips(strips: Sequence["Strip"], screen: Console, json: bool) -> None
     from actkit.cli.screen.token_strip import LEGEND, drawn
 
     if json:
-        sys.stdout.write(json_text.dumps([asdict(strip) for strip in strips], ensure_ascii=False) + "\n")
+        write_json([asdict(strip) for strip in strips])
         return
     screen.print(f"\n[dim]{LEGEND}[/]")
     for strip in strips:
@@ -119,7 +117,7 @@ def _show_table(
     n, found = sorted_rows(run, table, named, sort, rows)
     if json:
         for row in found.to_pylist():
-            sys.stdout.write(json_text.dumps(row, ensure_ascii=False) + "\n")
+            write_json(row)
         return
     screen.print(Text.assemble((table, "bold"), f"  {len(found):,} of {counted(n, 'row')}  {run / table}"))
     if len(found):
@@ -146,7 +144,7 @@ def _show_feature(run: Path, feature: int, screen: Console, json: bool) -> None:
 
     for name, page in pages_of_feature(run, feature):
         if json:
-            sys.stdout.write(json_text.dumps({**page, "sae": name}, ensure_ascii=False) + "\n")
+            write_json({**page, "sae": name})
             continue
         screen.print(Text.assemble((f"feature {feature}", "bold"), f"  {name}"))
         facts = {key: value for key, value in page.items() if isinstance(value, int | float | str) and key != "sae"}

@@ -1,7 +1,5 @@
 """`actkit verify`."""
 
-import json as json_text
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +20,7 @@ from actkit.cli.options.groups import (
     with_option_groups,
 )
 from actkit.cli.run_argument import check_run
-from actkit.cli.screen.console import console, counted, draw_table, headed, say
+from actkit.cli.screen.console import console, counted, draw_table, headed, say, write_json
 from actkit.cli.screen.progress import share_shown
 from actkit.config import Attention
 from actkit.errors import RunError
@@ -92,30 +90,25 @@ def verify(
     deep = deep or recompute > 0
     with share_shown(quiet, "reading shards") as show:
         findings = check(run, show, deep)
-    problems = [str(problem) for problem in findings.problems]
-    found: dict[str, Any] = findings.facts()
+    of_records: list[str] = []
+    again: dict[str, Any] | None = None
     # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
-    readable = all(problem.check in STILL_READABLE for problem in findings.problems)
-    if deep and readable:
+    if deep and all(problem.check in STILL_READABLE for problem in findings.problems):
         from actkit.verify.recompute.run import RecomputeSpec
 
         spec = RecomputeSpec(recompute, seed, attn, device, model, tuple(sae or ()), trust_remote_code, allow_pickle)
-        of_records, recomputed = _computed_again(run, spec, findings, quiet)
-        problems = [*map(str, findings.problems), *of_records]
-        found |= {} if recomputed is None else {"recomputed": recomputed}
-        found |= {key: value for key, value in findings.facts().items() if key in ("checked", "problems")}
+        of_records, again = _computed_again(run, spec, findings, quiet)
     elif recompute:
         findings.notes.append("nothing was computed again: the rows are damaged")
-    found |= {"ok": not problems, "notes": findings.notes}
-    found["problems"] += [
-        {"check": "recomputed", "where": "", "what": problem} for problem in problems[len(found["problems"]) :]
-    ]
+    problems = [*map(str, findings.problems), *of_records]
+    found = findings.facts() | ({} if again is None else {"recomputed": again}) | {"ok": not problems}
+    found["problems"] += [{"check": "recomputed", "where": "", "what": problem} for problem in of_records]
     note = leave(run, found, time.monotonic() - began, deep)
     findings.notes += [note] if note else []
     if not quiet:
-        _show(run, findings, found.get("recomputed"), problems)
+        _show(run, findings, again, problems)
     if json:
-        sys.stdout.write(json_text.dumps(found, ensure_ascii=False) + "\n")
+        write_json(found)
     if problems:
         more = f" (and {counted(len(problems) - 1, 'more problem')})" if len(problems) > 1 else ""
         raise RunError(f"{run}: {problems[0]}{more}", "do not use these numbers; make the run again")

@@ -1,7 +1,7 @@
 """Options from a YAML file. Precedence: flag, ACTKIT_* in the environment, the file, the preset, the default."""
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,15 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     values = {_option_of(context, key): value for key, value in values.items()}
     unknown = sorted(set(values) - known)
     if unknown:
+        named = listed([in_short(name) for name in unknown], MOST_NAMED)
         raise UsageError(
-            f"--config {path}: {context.info_name} has no option {_listed(unknown)}",
+            f"--config {path}: {context.info_name} has no option {named}",
             f"it has {', '.join(sorted(known - set(NOT_REPLAYED)))}",
         )
     several = {parameter.name for parameter in context.command.params if getattr(parameter, "multiple", False)}
     values = {key: _written(value, key in several) for key, value in values.items()}
     context.default_map = {**beneath(context, values), **values}
     return path
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names that somebody made up, on one line."""
-    return listed([in_short(name) for name in names], MOST_NAMED)
 
 
 HINT = "one `option: value` a line"

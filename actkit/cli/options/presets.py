@@ -15,7 +15,7 @@ import typer
 
 from actkit.bundled import NAME
 from actkit.cli.signals import ARGUMENTS
-from actkit.errors import ModelError, UsageError
+from actkit.errors import ModelError, UsageError, did_you_mean
 
 FOLDER = Path(__file__).parents[2] / "presets"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -48,9 +48,8 @@ def preset(name: str) -> dict[str, Any]:
     import yaml
 
     if name not in NAMES:
-        close = difflib.get_close_matches(name, NAMES, cutoff=0.5)
-        did = f"did you mean {' or '.join(close)}? There" if close else "there"
-        raise UsageError(f"no preset {name[:80]}", f"{did} are {', '.join(NAMES)}")
+        meant = did_you_mean(name, NAMES, n=3)
+        raise UsageError(f"no preset {name[:80]}", f"{meant}{'There' if meant else 'there'} are {', '.join(NAMES)}")
     return dict(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
 

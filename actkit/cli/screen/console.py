@@ -2,12 +2,13 @@
 
 import gc
 import io
+import json
 import logging
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.control import Control
@@ -80,6 +81,23 @@ def explain(text: str, screen: Console, style: str = "dim") -> None:
         screen.print(line, style=style, markup=False, soft_wrap=True)
 
 
+Item = TypeVar("Item")
+
+
+def packed(widths: Iterable[tuple[Item, int]], most: int, gap: int) -> Iterator[list[Item]]:
+    """Items in order, as many on a line as fit `most` columns; `widths` are their own, and a `gap` is between two."""
+    line: list[Item] = []
+    used = 0
+    for item, width in widths:
+        if line and used + gap + width > most:
+            yield line
+            line = []
+        used = used + gap + width if line else width
+        line.append(item)
+    if line:
+        yield line
+
+
 def headed(*columns: str, left: Collection[str], narrow: bool = False) -> Table:
     """A table without lines, its columns to the right but for those in `left`; `narrow` where they are many."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0) if narrow else (0, 1))
@@ -88,20 +106,26 @@ def headed(*columns: str, left: Collection[str], narrow: bool = False) -> Table:
     return table
 
 
+def write_json(value: Any) -> None:
+    """One JSON value on a line of standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
 def counted(number: int, singular: str, many: str = "") -> str:
     """`1 record`, `2 records`; `many` where an `s` does not make it."""
     return f"{number:,} {singular if number == 1 else many or f'{singular}s'}"
 
 
+def at_work(doing: str, quiet: bool) -> AbstractContextManager[object]:
+    """A context that shows on a terminal what is being done for seconds inside it."""
+    return nullcontext() if quiet or not sys.stderr.isatty() else console().status(doing)
+
+
 @contextmanager
 def starting(quiet: bool) -> Iterator[None]:
-    """A word on a terminal while torch is imported, which takes a second or several."""
-    with seldom_searched():
-        if quiet or not sys.stderr.isatty():
-            yield
-        else:
-            with console().status("starting"):
-                yield
+    """Show that the command starts while torch is imported, which takes a second or several."""
+    with seldom_searched(), at_work("starting", quiet):
+        yield
     _have_arrow_without_pandas()
 
 
@@ -135,6 +159,13 @@ def _have_arrow_without_pandas() -> None:
 def figure(value: float | None, form: str = ".2f") -> str:
     """A number in this form; `-` for none."""
     return "-" if value is None else format(value, form)
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A statistic with its interval, where it has them."""
+    if value is None:
+        return "unknown"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
 
 
 def size(n: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from actkit.cli.screen.console import console, draw_table, explain, figure, headed, say
+from actkit.cli.screen.console import console, draw_table, explain, figure, headed, interval, say
 from actkit.numerals import signed
 from actkit.runs.reader import rows_of_table
 
@@ -38,7 +38,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
         shown.add_row(
             "→" if marked else "",
             str(row["layer"]),
-            _interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
+            interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
             _bar(row["auroc_heldout"]),
             _band(row["shuffled_low"], row["shuffled_high"]),
             figure(row["auroc_transfer"]),
@@ -60,7 +60,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
         found = about["length_only"]["held_out"]
         screen.print(
             f"length alone separates the sides of the test pairs with AUROC "
-            f"{_interval(found['value'], found['low'], found['high'])}; 0.5 is chance"
+            f"{interval(found['value'], found['low'], found['high'])}; 0.5 is chance"
         )
     if rows:
         explain(LEGEND, screen)
@@ -86,12 +86,6 @@ def _bar(value: float | None) -> str:
         return ""
     eighths = round(value * BAR * 8)
     return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).strip().ljust(BAR, "·")
-
-
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
 
 
 def _band(low: float | None, high: float | None) -> str:

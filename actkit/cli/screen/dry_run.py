@@ -6,10 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from actkit.cli.screen.console import counted, draw_table, headed, size
-from actkit.cli.screen.summary import show_reasons, written_of
+from actkit.cli.screen.console import counted, draw_table, size
+from actkit.cli.screen.summary import show_reasons, sizes_of, written_of
 from actkit.cli.screen.token_strip import BOUNDARY, drawn
 from actkit.report.token_strips import Strip, Token
 
@@ -32,7 +31,7 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(f"  {facts['faster']}", markup=False)
     points = facts["hook_points"]
     screen.print(f"  reads {', '.join(points) if len(points) < 4 else f'{points[0]} … {points[-1]} ({len(points)})'}")
-    draw_table(_tables(facts["tables"]), screen)
+    draw_table(sizes_of(facts["tables"]), screen)
     known = f"  about {size(facts['bytes'])} in all, {size(facts['free_bytes'])} free"
     open_ends = [name for name, table in facts["tables"].items() if table["bytes"] is None]
     screen.print(known + (f"; {', '.join(open_ends)} not counted" if open_ends else ""))
@@ -48,14 +47,6 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(text, markup=False)
     if facts["example"] is not None:
         _example(facts["example"], screen)
-
-
-def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    shown = headed("table", "rows", "size", left=("table",))
-    for name, table in tables.items():
-        known = "unknown" if table["bytes"] is None else size(table["bytes"])
-        shown.add_row(name, f"{table['rows']:,}", f"at most {known}" if table["at_most"] and table["bytes"] else known)
-    return shown
 
 
 def _example(example: Mapping[str, Any], screen: Console) -> None:

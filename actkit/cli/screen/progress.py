@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from threading import Event, Thread
 from typing import Any
@@ -88,14 +88,9 @@ def _clock(seconds: float) -> str:
 @contextmanager
 def shown(quiet: bool, now: Callable[[], Step | None], unit: str = "record") -> Iterator[None]:
     """Show inside how far `now` says the work is; nothing under --quiet."""
-    if quiet:
+    line = ProgressLine(now, unit)
+    with nullcontext() if quiet else console().status(line) if sys.stderr.isatty() else _lines(line):
         yield
-    elif sys.stderr.isatty():
-        with console().status(ProgressLine(now, unit)):
-            yield
-    else:
-        with _lines(ProgressLine(now, unit)):
-            yield
 
 
 @contextmanager

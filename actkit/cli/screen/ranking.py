@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from actkit.cli.screen.console import console, draw_table, explain, figure, headed, say
+from actkit.cli.screen.console import console, counted, draw_table, explain, figure, headed, interval, say
 
 TOLD = 5
 """Features whose contexts are printed."""
@@ -82,13 +82,12 @@ def _beside(statistics: Mapping[str, Any]) -> list[str]:
             f"{sae['sae']}: by chance the best feature reaches an AUROC of {chance['median']:.3f} (median), "
             f"{chance['q95']:.3f} (95 %)"
         )
-        for size, probe in sae.get("feature_probes", {}).items():
-            lines.append(
-                f"  probe of {size} feature{'s' if size != '1' else ''}, held out: {_interval(probe['auroc'], probe)}"
-            )
+        probes = {counted(int(size), "feature"): probe for size, probe in sae.get("feature_probes", {}).items()}
         if "dense_probe" in sae:
-            probe = sae["dense_probe"]
-            lines.append(f"  probe of the activations, held out: {_interval(probe['auroc'], probe)}")
+            probes["the activations"] = sae["dense_probe"]
+        for of, probe in probes.items():
+            shown = interval(probe["auroc"], probe["low"], probe["high"])
+            lines.append(f"  probe of {of}, held out: {shown}")
     return lines
 
 
@@ -103,9 +102,6 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _lengths(length: Mapping[str, Any]) -> Iterator[str]:
     """The baseline: how well length alone predicts labels, and of which texts."""
     names = (("held_out", "the held-out texts"), ("all", "all texts"))
-    found = [f"{_interval(length[key]['value'], length[key])} on {name}" for key, name in names if key in length]
+    rows = [(length[key], name) for key, name in names if key in length]
+    found = [f"{interval(row['value'], row['low'], row['high'])} on {name}" for row, name in rows]
     yield f"length alone separates the classes with AUROC {', '.join(found)}; 0.5 is chance"
-
-
-def _interval(value: float, of: Mapping[str, float]) -> str:
-    return f"{value:.3f} ({of['low']:.2f}-{of['high']:.2f})"

@@ -58,7 +58,7 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
         screen.print(f"  {verified(facts['verify'])}", markup=False)
     for text in facts.get("warnings", ()):
         say("warning", text, screen=screen)
-    draw_table(_tables(facts["tables"]), screen)
+    draw_table(sizes_of(facts["tables"]), screen)
     if sys.stderr.isatty() and "layer_stats" in facts["tables"]:
         draw_table(_layers(path), screen)
 
@@ -198,10 +198,13 @@ def verified(found: Mapping[str, Any]) -> str:
     return f"{counted(found['records'], 'record')} computed again on the plain model{far}"
 
 
-def _tables(tables: Mapping[str, Mapping[str, int]]) -> Table:
+def sizes_of(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Rows and bytes of each table of a run, or of a plan, which knows some bytes at most or not at all."""
     shown = headed("table", "rows", "size", left=("table",))
-    for name, facts in tables.items():
-        shown.add_row(name, f"{facts['rows']:,}", size(facts["bytes"]))
+    for name, table in tables.items():
+        known = "unknown" if table["bytes"] is None else size(table["bytes"])
+        at_most = "at most " if table.get("at_most") and table["bytes"] else ""
+        shown.add_row(name, f"{table['rows']:,}", f"{at_most}{known}")
     return shown
 
 

@@ -4,7 +4,7 @@ Cells are cut to a width. A table that is too wide is drawn as several, one belo
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from actkit.cli.screen.console import draw_table
+from actkit.cli.screen.console import draw_table, packed
 from actkit.errors import UsageError
 from actkit.runs.facts import facts_of
 from actkit.runs.part import open_part, schema_of_part
@@ -67,7 +67,7 @@ def draw_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Co
     empty = [column for column in columns if all(row[column] in (None, "") for row in rows)]
     cells = {column: [column, *(_cell(row[column]) for row in rows)] for column in columns if column not in empty}
     widths = {column: max(map(cell_len, of)) for column, of in cells.items()}
-    for number, band in enumerate(_bands(widths, screen.width - INDENT)):
+    for number, band in enumerate(packed(widths.items(), screen.width - INDENT, GAP)):
         drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, GAP // 2))
         for column in band:
             right = all(isinstance(row[column], (int, float)) for row in rows)
@@ -80,20 +80,6 @@ def draw_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Co
             draw_table(drawn, screen)
     if empty:
         screen.print(f"[dim]no value in these rows:[/] {', '.join(empty)}")
-
-
-def _bands(widths: dict[str, int], most: int) -> Iterator[list[str]]:
-    """The columns in order, as many at a time as fit next to one another."""
-    band: list[str] = []
-    used = 0
-    for column, width in widths.items():
-        if band and used + GAP + width > most:
-            yield band
-            band = []
-        used = width if not band else used + GAP + width
-        band.append(column)
-    if band:
-        yield band
 
 
 def _item(item: Any) -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from rich.cells import cell_len
 from rich.text import Text
 
+from actkit.cli.screen.console import packed
 from actkit.report.token_strips import Strip
 
 AROUND = 8
@@ -35,8 +36,7 @@ class _Cell:
 def drawn(strip: Strip, width: int) -> Iterator[Text]:
     """The lines of one strip, for a terminal of `width` columns."""
     yield Text(_title(strip), style="bold")
-    cells = list(_cells(strip))
-    for line in _wrapped(cells, width - 2):
+    for line in packed(((cell, cell.width) for cell in _cells(strip)), width - 2, gap=1):
         yield Text("  ").append_text(_joined([(cell.token, cell.style) for cell in line], line))
         marks = [(cell.mark * cell.width if cell.mark == "─" else cell.mark, "cyan") for cell in line]
         if any(mark for mark, _ in marks):
@@ -89,19 +89,6 @@ def visible(text: str) -> str:
     while cell_len(shown) > LONGEST:
         shown = shown[: min(len(shown) - 2, LONGEST - 1)] + "…"
     return shown
-
-
-def _wrapped(cells: Sequence[_Cell], width: int) -> Iterator[list[_Cell]]:
-    line: list[_Cell] = []
-    used = 0
-    for cell in cells:
-        if line and used + cell.width > width:
-            yield line
-            line, used = [], 0
-        line.append(cell)
-        used += cell.width + 1
-    if line:
-        yield line
 
 
 def _joined(parts: Sequence[tuple[str, str]], line: Sequence[_Cell]) -> Text:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actkit.cli.commands import export, plot, report
-from actkit.cli.report_page import beside
+from actkit.cli.run_argument import page_of
 from tests.command_line import Run
 
 
@@ -20,8 +20,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_of_two_runs_is_named_after_both(run: Path) -> None:
-    assert beside([run]) == run.with_name("x.html")
-    assert beside([run, Path("my runs/y z")]) == run.with_name("x-and-y-z.html")
+    assert page_of([run]) == run.with_name("x.html")
+    assert page_of([run, Path("my runs/y z")]) == run.with_name("x-and-y-z.html")
 
 
 @pytest.mark.parametrize(
