@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from actkit.api.captures import prompts_of, texts_or_file
 from actkit.api.command_call import Where, file_of, location_asked, make_from, path_of, run_command
 from actkit.api.concepts import pairs_asked
 from actkit.api.feedback_data import FeedbackDataLoader
@@ -11,12 +12,10 @@ from actkit.api.loading import AnyModel
 from actkit.api.opened import Run
 from actkit.api.run_location import rows_in
 from actkit.recipes.capture import CaptureSpec, run_capture
-from actkit.recipes.concept import ConceptSpec, run_concept
-from actkit.recipes.concept_again import choose_again
+from actkit.recipes.concept import ConceptSpec, choose_again, run_concept
 from actkit.recipes.dpo import DpoSpec, run_dpo
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
-from actkit.recipes.reward_again import rank_again
-from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect
+from actkit.recipes.reward_detect import RewardDetectSpec, rank_again, run_reward_detect
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 from actkit.recipes.specs import DenseSpec, SparseSpec
 from actkit.runs import run as runs
@@ -45,8 +44,6 @@ def capture(
         texts: tuple[str, ...] = ()
         path = file_of(prompts, is_text=True)
         if path is None:
-            from actkit.api.captures import prompts_of, texts_or_file
-
             texts, path = texts_or_file(prompts_of(prompts), place)  # type: ignore[arg-type]
         return run_command(run_capture, CaptureSpec, DenseSpec, {"prompts": texts, "path": path}, model, place, options)
 

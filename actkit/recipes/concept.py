@@ -6,7 +6,7 @@ validation and test pairs, and in every test.
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,9 @@ from actkit.analysis.concepts.contrast import sides_bytes
 from actkit.analysis.concepts.projections import direction_features, projections
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
-from actkit.config import ContrastPositions, ExportFormat, ReadSpec, TokenSpec
-from actkit.errors import RecordError
+from actkit.config import ContrastPositions, ExportFormat, OutputSpec, ReadSpec, TokenSpec
+from actkit.errors import RecordError, UsageError
+from actkit.hooks import parse_hook_points
 from actkit.pipeline.data import Ints, Record
 from actkit.pipeline.input.reader import left_of, records_about
 from actkit.pipeline.recipe import Finished, NothingKeptError, Pooling, Prepared, Recipe, Rules
@@ -29,13 +30,20 @@ from actkit.recipes.contrast_shapes import STATEMENTS
 from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.prompts import Conversation
+from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
 from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain, touching
 from actkit.recipes.runner import Ingredients, run, with_pooled
-from actkit.recipes.saes import scored
+from actkit.recipes.saes import load_saes, scored
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 from actkit.recipes.specs import DenseSpec
 from actkit.recipes.statements import explained
 from actkit.runs.progress import OnProgress
+from actkit.runs.reader import hook_points_of
+from actkit.verify.recompute.run import sae_spec
+
+CHANGEABLE = ("layers", "hook_point", "seed", "directions")
+"""Options that may differ from the run that `--from` names."""
+MADE = tuple("contrasts pair_stats directions direction_scores projections feature_scores direction_features".split())
 
 
 @dataclass(frozen=True)
@@ -182,3 +190,54 @@ def _positions(answered: PromptResponse, positions: ContrastPositions) -> Ints:
             raise RecordError(None, "no answer, so --positions response-mean has nothing to read")
         return np.arange(first, last, dtype=np.int64)
     return np.arange(last, dtype=np.int64) if positions == "all" else np.array([last - 1])
+
+
+def choose_again(
+    source: Path, output: OutputSpec, changes: Mapping[str, Any], on_progress: OnProgress = lambda _progress: None
+) -> Finished:
+    """Make a run with the rows of `source`, and with directions by its options and these `changes` (option → value).
+
+    Layers are some of the source's. Its SAEs are loaded, where it has any, for the features nearest to a direction.
+
+    Raises UsageError for an option that needs the model or the texts again, and for layers that the source does not
+    have; else see `make_again` and `load_saes`.
+    """
+    facts = source_facts(source, "concept")
+    check_changes(changes, CHANGEABLE, source, facts)
+    options = {**facts["options"], **changes, "out": str(output.out)}
+    saes = _saes(facts)
+    spec = ConceptSpec(positions=options["positions"], seed=options["seed"], directions=options["directions"])
+    report: dict[str, Any] = {}
+    again = Again(
+        MADE,
+        lambda run: concept_run_tables(run, spec, saes, report),
+        concept_statistics(spec, bool(saes)),
+        lambda: {"concept": report},
+    )
+    if {"layers", "hook_point"} & changes.keys():
+        again = replace(again, **_chosen_points(source, facts, options, saes))
+    return make_again(source, output, options, again, on_progress)
+
+
+def _chosen_points(
+    source: Path, facts: Mapping[str, Any], options: Mapping[str, Any], saes: Sequence[Sae]
+) -> dict[str, Any]:
+    """The hook points that are wanted. Raises UsageError where the run does not have one."""
+    stored = hook_points_of(source)
+    points = parse_hook_points(
+        options["hook_point"] or ["hook_resid_post"], options["layers"], facts["model"]["n_layers"]
+    )
+    missing = [str(point) for point in points if str(point) not in stored]
+    if missing:
+        raise UsageError(
+            f"{source} has no activations of {', '.join(missing)}, and --from runs no model",
+            f"it has {', '.join(stored)}; for other layers run the command without --from",
+        )
+    every = sorted({*points, *(sae.hook_point for sae in saes)})
+    return {"points": {str(point) for point in points}, "facts": {"hook_points": [str(point) for point in every]}}
+
+
+def _saes(facts: Mapping[str, Any]) -> list[Sae]:
+    options = facts["options"]
+    names = [about["name"] for about in facts.get("saes", ())]
+    return load_saes([sae_spec(name, options.get("sae") or (), options.get("sae_release")) for name in names], "cpu")

@@ -4,7 +4,7 @@ Names count in any case, and with blanks or hyphens for `_`: `Best Answer` is `b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actkit.errors import RecordError
@@ -16,7 +16,7 @@ PAIR, STATEMENTS, ANSWERS = "pairs", "statements", "answers"
 
 @dataclass(frozen=True)
 class ContrastShape:
-    """One shape: form, its fields, and which data sets have it."""
+    """One shape: its form and its fields."""
 
     form: str
     positive: str
@@ -26,26 +26,20 @@ class ContrastShape:
     """Field of the question that both sides answer, where the shape has one."""
     stem: str | None = None
     """Field whose value groups pairs: a group must not stand on both sides of a split."""
-    known: str = ""
 
 
 SHAPES = (
-    ContrastShape(
-        ANSWERS,
-        "answer_matching_behavior",
-        "answer_not_matching_behavior",
-        "question",
-        known="Anthropic's model-written evaluations, CAA and steering-vectors",
-    ),
-    ContrastShape(ANSWERS, "best_answer", "best_incorrect_answer", "question", known="TruthfulQA.csv"),
-    ContrastShape(ANSWERS, "best_answer", "incorrect_answers", "question", known="truthful_qa on the hub"),
-    ContrastShape(PAIR, "positive", "negative", stem="anchor", known="sentence-transformers, repeng's entries"),
-    ContrastShape(PAIR, "positive_str", "negative_str", known="steering-vectors' training samples"),
+    # Anthropic's model-written evaluations, CAA, steering-vectors
+    ContrastShape(ANSWERS, "answer_matching_behavior", "answer_not_matching_behavior", "question"),
+    ContrastShape(ANSWERS, "best_answer", "best_incorrect_answer", "question"),  # TruthfulQA.csv
+    ContrastShape(ANSWERS, "best_answer", "incorrect_answers", "question"),  # truthful_qa on the hub
+    ContrastShape(PAIR, "positive", "negative", stem="anchor"),  # sentence-transformers, repeng's entries
+    ContrastShape(PAIR, "positive_str", "negative_str"),  # steering-vectors' training samples
     ContrastShape(PAIR, "positive_prompt", "negative_prompt"),
     ContrastShape(PAIR, "positive_completion", "negative_completion"),
-    ContrastShape(PAIR, "pos", "neg", stem="query", known="triplets for embedding models"),
-    ContrastShape(STATEMENTS, "statement", "label", known="RepE's facts, The Geometry of Truth"),
-    ContrastShape(STATEMENTS, "claim", "label", known="sets of claims"),
+    ContrastShape(PAIR, "pos", "neg", stem="query"),  # triplets for embedding models
+    ContrastShape(STATEMENTS, "statement", "label"),  # RepE's facts, The Geometry of Truth
+    ContrastShape(STATEMENTS, "claim", "label"),  # sets of claims
 )
 
 
@@ -55,16 +49,11 @@ def shape_of(value: Any) -> ContrastShape | None:
         return None
     names = {_plain(name): str(name) for name in value}
     for shape in SHAPES:
-        needed = (shape.positive, shape.negative, *((shape.prompt,) if shape.prompt else ()))
-        if all(name in names for name in needed):
-            return ContrastShape(
-                shape.form,
-                names[shape.positive],
-                names[shape.negative],
-                None if shape.prompt is None else names[shape.prompt],
-                names.get(shape.stem or ""),
-                shape.known,
-            )
+        if all(name in names for name in (shape.positive, shape.negative, shape.prompt) if name):
+            own: dict[str, Any] = {
+                field: names.get(getattr(shape, field)) for field in ("positive", "negative", "prompt", "stem")
+            }
+            return replace(shape, **own)
     return None
 
 

@@ -8,11 +8,11 @@ from actkit.config import MOST_TOKENS
 from actkit.errors import RecordError
 from actkit.pipeline.data import Encoding
 from actkit.pipeline.tokens.tokenize import Tokenizer
-from actkit.recipes.conversations.context import read_context
+from actkit.recipes.conversations.context import Context, read_context
 from actkit.recipes.conversations.fields import ContextFields, Fields, names_of, object_of
 from actkit.recipes.conversations.messages import text_or_messages
 from actkit.recipes.conversations.names import MESSAGES
-from actkit.recipes.conversations.prompts import check_whole, read_answered
+from actkit.recipes.conversations.prompts import Conversation, check_whole, read_answered
 from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.prompt_response import encode_messages
 
@@ -49,9 +49,7 @@ def read_document(
         raise RecordError(name, "missing" if given is None else "not text")
     found = read_context(fields, name)
     check_unused(fields, [found.messages])
-    chat = bool(tokenizer.chat_template)
-    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
-    return _without(encoding, bos), _said("messages", fields)
+    return _chat(found, tokenizer, bos), _said("messages", fields)
 
 
 def _answered(
@@ -64,17 +62,17 @@ def _answered(
         found = None
     if found is None or not found.answered:
         raise RecordError(None, f"no field {' or '.join((*FIELDS, *MESSAGES[:2]))}")
-    chat = bool(tokenizer.chat_template)
-    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
-    return _without(encoding, bos), found.said
+    return _chat(found, tokenizer, bos), found.said
 
 
 def _said(shape: str, fields: Fields) -> dict[str, tuple[str, ...]]:
     return {"shapes": (shape,), "fields_read": tuple(fields.read), "fields_left": tuple(fields.left)}
 
 
-def _without(encoding: Encoding, bos: int | None) -> Encoding:
-    """An encoding without the BOS that a chat template began it with: there is one a chunk, and no other."""
+def _chat(found: Context | Conversation, tokenizer: Tokenizer, bos: int | None) -> Encoding:
+    """The encoding of a chat without the BOS that its template began it with: there is one a chunk, and no other."""
+    chat = bool(tokenizer.chat_template)
+    encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
     if encoding.n_beyond:
         raise RecordError(None, f"a chat of {encoding.n_whole:,} tokens: more than {MOST_TOKENS:,} are not taken apart")
     if bos is None or encoding.token_ids[0] != bos:

@@ -1,10 +1,11 @@
 """Labels as words: what the usual ones mean, and what those mean that a user names, `>=3` among them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from math import isfinite
+from operator import ge, gt, le, lt
 from typing import Any, Literal
 
 from actkit.errors import UsageError, listed
@@ -34,6 +35,7 @@ SIGNS = frozenset(("1", "+1", "0", "-1"))
 NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
 """A whole number that is written as a decimal."""
+ORDER: Mapping[str, Callable[[Decimal, Decimal], bool]] = {">=": ge, "<=": le, ">": gt, "<": lt}
 COMPARED = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?\d{1,12}(?:\.\d{1,12})?)\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 MOST_FIELDS = 5
@@ -57,14 +59,7 @@ class Comparison:
             number = Decimal(word)
         except InvalidOperation:
             return False
-        if not number.is_finite():
-            return False
-        return {
-            ">=": number >= self.limit,
-            "<=": number <= self.limit,
-            ">": number > self.limit,
-            "<": number < self.limit,
-        }[self.sign]
+        return number.is_finite() and ORDER[self.sign](number, self.limit)
 
     def meets(self, other: "Comparison") -> bool:
         """Whether some number fulfils both rules."""

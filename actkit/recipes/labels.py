@@ -130,11 +130,8 @@ class Labels:
             )
 
     def _of_columns(self, value: Mapping[str, Any]) -> Label:
-        marked = {
-            "positive": [_is_marked(value, name) for name in self.fields.positive_columns],
-            "negative": [_is_marked(value, name) for name in self.fields.negative_columns],
-        }
-        positive, negative = any(marked["positive"]), any(marked["negative"])
+        marked = {name for name in self.fields.columns if _is_marked(value, name)}
+        positive, negative = marked & {*self.fields.positive_columns}, marked & {*self.fields.negative_columns}
         if positive and negative:
             raise RecordError(self.fields.positive_columns[0], "both positive and negative")
         if positive or negative:

@@ -4,15 +4,15 @@ Each text is one sample: its features are pooled over its tokens. After a prompt
 and answers to one prompt make a group, which the statistics keep together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from actkit.analysis.feature_tests.feature_scores import ScoreSettings, feature_tables
-from actkit.config import ExportFormat, Pool, ReadSpec, TokenSpec
+from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, feature_tables
+from actkit.config import ExportFormat, OutputSpec, Pool, ReadSpec, TokenSpec
 from actkit.errors import UsageError
 from actkit.export.reward_features import reward_features
 from actkit.pipeline.data import Record
@@ -26,6 +26,7 @@ from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers,
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import parse_feedback
+from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
 from actkit.recipes.label_counts import check_both, labelled_lines, meant_in
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
@@ -33,11 +34,16 @@ from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.prompt_response import touching
 from actkit.recipes.runner import Ingredients, run, with_pooled
 from actkit.recipes.saes import scored
-from actkit.recipes.specs import SparseSpec
+from actkit.recipes.specs import SparseSpec, checked, spec_of
+from actkit.remote.url import FEATURE_PAGES
 from actkit.runs.progress import OnProgress
 
 EXAMPLES = Path(__file__).with_name("feedback_examples.jsonl")
 EXAMPLE_SOURCE = "example data"
+CHANGEABLE = ("q", "held_out", "correlation_threshold", "strength_threshold", "seed", "listed", "draws", "null_draws")
+"""Options that may differ from the run that `--from` names."""
+RENAMED = {"top_k": "listed", "activation_threshold": "strength_threshold"}
+"""Names of options in runs of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -168,3 +174,45 @@ def _given(fields: FeedbackFields) -> list[str]:
     flags = {"positive_columns": "--positive-column", "negative_columns": "--negative-column"}
     flags |= {"positive": "--positive", "negative": "--negative"}
     return [flags.get(name, f"--{name}-field") for name in said]
+
+
+def rank_again(
+    source: Path, output: OutputSpec, changes: Mapping[str, Any], on_progress: OnProgress = lambda _progress: None
+) -> Finished:
+    """Make a run with the rows of `source`, and with a ranking by its options and these `changes` (option → value).
+
+    Raises UsageError for an option that needs the model or the texts again; else see `make_again`.
+    """
+    facts = source_facts(source, "reward-detect")
+    facts["options"] = {RENAMED.get(name, name): value for name, value in facts["options"].items()}
+    changes = {RENAMED.get(name, name): value for name, value in changes.items()}
+    was = facts["options"]["pool"]
+    if changes.get("pool", was) != was:
+        raise UsageError(
+            f"--pool {changes['pool']} needs the model again: {source} has each text's {was} of a feature, and not its "
+            "tokens' values",
+            f"run the command without --from, with --pool {changes['pool']}",
+        )
+    check_changes(changes, CHANGEABLE, source, facts)
+    options = {**facts["options"], **changes, "out": str(output.out)}
+    settings = checked(spec_of(ScoreSettings, options))
+    saes = [_scored(about) for about in facts["saes"]]
+    report: dict[str, Any] = {}
+    again = Again(
+        ("feature_scores",),
+        lambda run: feature_tables(run, saes, settings, report),
+        {"feature_scores": asdict(settings)},
+        lambda: {"scores": report},
+        lambda run, made: {"reward_features.json": reward_features(run, made, options["listed"])},
+    )
+    return make_again(source, output, options, again, on_progress)
+
+
+def _scored(about: Mapping[str, Any]) -> ScoredSae:
+    """The entry of an SAE in `run.json`, as the statistics need it."""
+    place = about.get("neuronpedia_id")
+
+    def page(feature_id: int) -> str | None:
+        return f"{FEATURE_PAGES}/{place}/{feature_id}" if place else None
+
+    return ScoredSae(about["name"], about["d_sae"], about["hook_point"], page)

@@ -1,6 +1,6 @@
 """`run` takes what a command is asked to its finished run, for the command line and for Python."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -201,50 +201,40 @@ MOST_CPU, MOST_GPU = 4e12, 1e15
 
 
 def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
-    """The recipe with the table for the SAEs that have one; why another has none, `run.json` says."""
+    """The recipe with the table `feature_logits` of the SAEs that can have one.
+
+    `run.json` gets the number of active features of each SAE, and why one is left out. Features that `finish` yields
+    with their positions are not read from the run again.
+    """
     left_out: dict[str, str] = {}
     counts: dict[str, int] = {}
 
     def finish(run: Path) -> Iterator[tuple[str, pa.Table | Groups]]:
-        seen: dict[str, set[int]] = {}
+        seen: dict[str, set[int]] = {sae.name: set() for sae in saes}
         for name, made in recipe.finish(run):
             if name == "feature_positions":  # which has every feature that is active anywhere
                 for rows in groups_of(name, made).values():
                     for sae in pc.unique(rows["sae"]).to_pylist():
-                        seen.setdefault(sae, set()).update(pc.unique(rows["feature_id"]).to_pylist())
+                        seen[sae].update(pc.unique(rows["feature_id"]).to_pylist())
             yield name, made
-        yield from (("feature_logits", table) for table in _logits(run, seen, model, saes, counts, left_out))
+        head, tokens = model.unembedding(), None
+        for each in saes:
+            active = sorted(seen[each.name] or features_seen(run, each.name, each.d_sae))
+            why = _why_left_out(each, len(active), head)
+            if why is not None:
+                left_out[each.name] = why
+                continue
+            counts[each.name] = len(active)
+            assert head is not None
+            tokens = tokens or Unembedding.of(head, model.description.tokenizer)
+            for table in feature_logits(each, np.array(active, dtype=np.int64), tokens):
+                yield "feature_logits", table
 
     def found() -> Mapping[str, Any]:
         about = {"feature_logits_of": dict(counts), "feature_logits_left_out": dict(left_out)}
         return {**recipe.found(), **{name: of for name, of in about.items() if of}}
 
     return replace(recipe, finish=finish, found=found)
-
-
-def _logits(
-    run: Path,
-    seen: Mapping[str, Collection[int]],
-    model: Model,
-    saes: Sequence[Sae],
-    counts: dict[str, int],
-    left_out: dict[str, str],
-) -> Iterator[pa.Table]:
-    """The tables of the SAEs that have one; how many features of each were active, and why another has none.
-
-    The features `seen` of an SAE are not looked for in the run again.
-    """
-    head, tokens = model.unembedding(), None
-    for sae in saes:
-        features = np.array(sorted(seen.get(sae.name) or features_seen(run, sae.name, sae.d_sae)), dtype=np.int64)
-        why = _why_left_out(sae, len(features), head)
-        if why is not None:
-            left_out[sae.name] = why
-            continue
-        counts[sae.name] = len(features)
-        assert head is not None
-        tokens = tokens or Unembedding.of(head, model.description.tokenizer)
-        yield from feature_logits(sae, features, tokens)
 
 
 def _why_left_out(sae: Sae, n_features: int, head: torch.Tensor | None) -> str | None:

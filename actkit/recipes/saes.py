@@ -102,30 +102,30 @@ def _not_in(dtype: SaeDtype, sae: Sae, device: str) -> str:
 
 
 def _check_meant(sae: Sae, spec: SaeSpec) -> None:
-    if spec.layer is not None and sae.hook_point.layer != spec.layer:
-        raise UsageError(
-            f"--target-layer {spec.layer} was given, but {sae.name} reads {sae.hook_point}",
-            "leave out --target-layer: the SAE says which layer it reads",
-        )
-    if spec.hook_name is not None and spec.hook_name not in (str(sae.hook_point), sae.hook_point.name):
-        raise UsageError(
-            f"--hook-name {spec.hook_name} was given, but {sae.name} reads {sae.hook_point}",
-            "leave out --hook-name: the SAE says what it reads",
-        )
+    own = sae.hook_point
+    for flag, meant, reads in (
+        ("--target-layer", spec.layer, (own.layer,)),
+        ("--hook-name", spec.hook_name, (str(own), own.name)),
+    ):
+        if meant is not None and meant not in reads:
+            raise UsageError(
+                f"{flag} {meant} was given, but {sae.name} reads {own}", f"leave out {flag}: the SAE says what it reads"
+            )
 
 
 def _check_fits(sae: Sae, description: Description) -> None:
     name = description.spec.name
     trained_on = f"; it was trained on {sae.model_name}" if sae.model_name else ""
+    hint = f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model"
     if not 0 <= sae.hook_point.layer < description.n_layers:
         raise ModelError(
             f"{sae.name} reads {sae.hook_point}, but {name} has layers 0 to {description.n_layers - 1}{trained_on}",
-            f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
+            hint,
         )
     if sae.hook_point.name in D_MODEL_WIDE and sae.d_in != description.d_model:
         raise ModelError(
             f"{sae.name} reads {sae.d_in} numbers a token, but {name} has d_model {description.d_model}{trained_on}",
-            f"--model {sae.model_name}" if sae.model_name else "choose the SAE's own model",
+            hint,
         )
     if sae.facts.get("centred_input") and hasattr(description.config.get_text_config(), "rms_norm_eps"):
         # TransformerLens centres no weights there, so that what the SAE saw was not centred.

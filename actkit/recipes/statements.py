@@ -1,5 +1,6 @@
 """Statements, true and false, made into contrast pairs."""
 
+import itertools
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -39,13 +40,7 @@ def paired(records: Records, shape: ContrastShape, names: FieldNames | None = No
         labels, again = labels_in(records, FeedbackFields(label=shape.negative))
     except InputError as error:
         raise explained(error) from error
-    return _closing(labels, again, shape, names or FieldNames())
-
-
-def _closing(labels: Labels, records: Records, shape: ContrastShape, names: FieldNames) -> Records:
-    """The pairs; the file is closed where a label ends the run."""
-    with closing(records):
-        yield from _pairs(labels, records, shape, names)
+    return _pairs(labels, again, shape, names or FieldNames())
 
 
 def explained(error: Failure, place: str = "") -> Failure:
@@ -55,27 +50,25 @@ def explained(error: Failure, place: str = "") -> Failure:
 
 def _pairs(labels: Labels, records: Records, shape: ContrastShape, names: FieldNames) -> Records:
     waiting: dict[str, deque[Record]] = {"positive": deque(), "negative": deque()}
-    number = 0
-    for record in records:
-        found = record if isinstance(record, Rejected) else _labelled(record, labels, shape, names)
-        if isinstance(found, Rejected):
-            yield replace(found, record_id=number)
-            number += 1
-            continue
-        side, own = found
-        other = waiting["negative" if side == "positive" else "positive"]
-        if not other:
-            waiting[side].append(own)
-            continue
-        match = other.popleft()
-        texts = {side: own.value[0], ("negative" if side == "positive" else "positive"): match.value[0]}
-        read = (shape.positive, shape.negative)
-        pair = StatementPair(texts["positive"], texts["negative"], match.value[1], read)
-        yield replace(match, record_id=number, value=pair)
-        number += 1
+    numbers = itertools.count()
+    with closing(records):  # the file is closed where a label ends the run
+        for record in records:
+            found = record if isinstance(record, Rejected) else _labelled(record, labels, shape, names)
+            if isinstance(found, Rejected):
+                yield replace(found, record_id=next(numbers))
+                continue
+            side, own = found
+            other = "negative" if side == "positive" else "positive"
+            if not waiting[other]:
+                waiting[side].append(own)
+                continue
+            match = waiting[other].popleft()
+            texts = {side: own.value[0], other: match.value[0]}
+            read = (shape.positive, shape.negative)
+            yield replace(match, record_id=next(numbers), value=StatementPair(**texts, left=match.value[1], read=read))
     for left in (*waiting["positive"], *waiting["negative"]):
-        yield Rejected(number, left.source, left.line, shape.negative, "no statement of the other label is left for it")
-        number += 1
+        reason = "no statement of the other label is left for it"
+        yield Rejected(next(numbers), left.source, left.line, shape.negative, reason)
 
 
 def _labelled(record: Record, labels: Labels, shape: ContrastShape, names: FieldNames) -> tuple[str, Record] | Rejected:

@@ -12,12 +12,11 @@ from actkit.backends.hooked import HuggingFaceModel
 from actkit.config import ModelSpec, OutputSpec, SaeSpec
 from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
-from actkit.recipes import concept_again, reward_again
-from actkit.recipes.concept import ConceptSpec, run_concept
-from actkit.recipes.concept_again import choose_again
+from actkit.recipes import concept as of_concept
+from actkit.recipes import reward_detect
+from actkit.recipes.concept import ConceptSpec, choose_again, run_concept
 from actkit.recipes.from_run import check_changes
-from actkit.recipes.reward_again import rank_again
-from actkit.recipes.reward_detect import RewardDetectSpec, ScoreSettings, run_reward_detect
+from actkit.recipes.reward_detect import RewardDetectSpec, ScoreSettings, rank_again, run_reward_detect
 from actkit.recipes.specs import DenseSpec, SparseSpec
 from actkit.runs.reader import parts
 from actkit.verify.tables.run import verify
@@ -181,7 +180,7 @@ def test_from_the_command_line(ranked: Finished, tmp_path: Path, actkit: Run, mo
     assert found.found["options"]["listed"] == 3 and "top_k" not in found.found["options"]
     assert found.found["options"]["draws"] == 200  # as it was there
     assert (tmp_path / "x.json").is_file() and f"made from {ranked.path}" in found.err
-    assert {*reward_again.CHANGED, *concept_again.CHANGED} <= {
+    assert {*reward_detect.CHANGEABLE, *of_concept.CHANGEABLE} <= {
         *ranked.facts["options"],
         "layers",
         "hook_point",

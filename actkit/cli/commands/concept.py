@@ -88,7 +88,7 @@ def concept(
         return
     if from_run is not None:
         with starting(shared.quiet):
-            from actkit.recipes.concept_again import choose_again
+            from actkit.recipes.concept import choose_again
 
         finished = make_from(choose_again, from_run, changes_in(call), shared)
     else:

@@ -113,7 +113,7 @@ def reward_detect(
     _say_renamed(call, shared.quiet)
     if from_run is not None:
         with starting(shared.quiet):
-            from actkit.recipes.reward_again import rank_again
+            from actkit.recipes.reward_detect import rank_again
 
         finished = make_from(rank_again, from_run, changes_in(call), shared)
     else:
