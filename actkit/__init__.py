@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from actkit.api.opened import Run as Run
     from actkit.api.opened import describe as describe
     from actkit.api.opened import open_run as open_run
-    from actkit.api.pooled_features import SAEFeatureExtractor as SAEFeatureExtractor
     from actkit.api.rewards import RewardSignalDetector as RewardSignalDetector
     from actkit.api.rewards import RewardSignals as RewardSignals
+    from actkit.api.rewards import SAEFeatureExtractor as SAEFeatureExtractor
     from actkit.api.sae_extraction import ExtractionConfig as ExtractionConfig
     from actkit.api.sae_extraction import SAEActivationExtractor as SAEActivationExtractor
     from actkit.api.samples import load_samples_from_json as load_samples_from_json
@@ -101,8 +101,7 @@ _NAMES = {
     "actkit.api.feedback_data": "FeedbackDataLoader",
     "actkit.api.loading": "load_model",
     "actkit.api.opened": "Run describe open_run",
-    "actkit.api.pooled_features": "SAEFeatureExtractor",
-    "actkit.api.rewards": "RewardSignalDetector RewardSignals",
+    "actkit.api.rewards": "RewardSignalDetector RewardSignals SAEFeatureExtractor",
     "actkit.api.sae_extraction": "ExtractionConfig SAEActivationExtractor",
     "actkit.api.samples": "load_samples_from_json save_results_to_json",
     "actkit.api.saving": "save_activations",

@@ -102,8 +102,7 @@ def model_spec(model: AnyModel) -> ModelSpec:
         return model
     if isinstance(model, (str, Path)):
         return ModelSpec(str(model))
-    pair = model if isinstance(model, (tuple, list)) and len(model) == 2 else (model, None)
-    module, tokenizer = pair
+    module, tokenizer = model if isinstance(model, (tuple, list)) and len(model) == 2 else (model, None)
     if is_of_transformer_lens(module):
         return _of_transformer_lens(module, tokenizer)
     if not hasattr(getattr(module, "config", None), "get_text_config"):
@@ -176,20 +175,26 @@ def say_what_is_loaded(spec: ModelSpec) -> None:
 
 def layers_text(layers: Layers | None, what: str = "layers") -> str:
     """Layers, or positions, as the command line has them; None is all. Raises UsageError for no whole number."""
-    if layers is None:
-        return "all"
-    if isinstance(layers, str):
-        return layers
-    given: list[Any] = [layers]
+    return "all" if layers is None else numbers_text(layers, what, "give whole numbers, or all")
+
+
+def numbers_text(numbers: str | float | Sequence[float], what: str, hint: str, fractions: bool = False) -> str:
+    """A number or several with commas between; a text stays. Raises UsageError for another value, with the `hint`."""
+    if isinstance(numbers, str):
+        return numbers
+    given: list[Any] = [numbers]
     try:
-        if isinstance(layers, Iterable) and getattr(layers, "ndim", None) != 0:  # 0: an array that is a number
-            given = list(layers)
-        numbers = [int(each) if isinstance(each, str) else operator.index(each) for each in given]
+        if isinstance(numbers, Iterable) and getattr(numbers, "ndim", None) != 0:  # 0: an array that is a number
+            given = list(numbers)
+        if fractions:
+            found = [f"{float(each):.12g}" for each in given]
+        else:
+            found = [str(int(each) if isinstance(each, str) else operator.index(each)) for each in given]
     except (TypeError, ValueError):
-        numbers = []
-    if not numbers or any(isinstance(each, bool) for each in given):
-        raise UsageError(f"{what} {in_short(repr(layers))} is not understood", "give whole numbers, or all")
-    return ",".join(map(str, numbers))
+        found = []
+    if not found or any(isinstance(each, bool) for each in given):
+        raise UsageError(f"{what} {in_short(repr(numbers))} is not understood", hint)
+    return ",".join(found)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from actkit.api.contrasts import SIDES, ContrastiveActivations
-from actkit.api.statistics import compute_activation_stats
+from actkit.api.statistics import compute_activation_stats, listed
 from actkit.errors import RunError, UsageError, writing
 from actkit.remote.path import local_path
 from actkit.runs.atomic_files import write_whole
@@ -43,8 +43,8 @@ def save_activations(activations: Any, path: Path | str) -> Path:
         document["differences"] = dict(activations.differences)
         figures: dict[str, Any] = {name: _figures(side) for name, side in sides.items()}
     elif isinstance(activations, Mapping) and {*SIDES} <= {*activations}:
-        document = {side: [_plain(batch) for batch in activations[side]] for side in SIDES}
-        figures = {side: [_figures(batch) for batch in activations[side]] for side in SIDES}
+        figures = {side: [_figures(batch) for batch in listed(activations[side])] for side in SIDES}
+        document = {side: [_plain(batch) for batch in listed(activations[side])] for side in SIDES}
     else:
         figures = _figures(activations)
         document = _plain(activations)
@@ -65,10 +65,6 @@ def _plain(batch: Any) -> dict[str, Any]:
 
 
 def _figures(activations: Any) -> dict[str, Any]:
-    if not isinstance(activations, Mapping) or "activations" not in activations:
-        raise UsageError(
-            "these are no captured activations", 'give what capture_activations returns, or {"activations": …}'
-        )
     found = {
         str(key): figures | {"without_special_tokens": None}
         for key, figures in compute_activation_stats(activations, special_tokens=True).items()

@@ -127,9 +127,9 @@ def batches_of(activations: Any) -> list[Captured]:
     if isinstance(activations, Mapping) and "positive" not in activations:
         return [whole(activations)]
     try:
-        return [whole(batch) for side in ("positive", "negative") for batch in _listed(activations[side])]
+        return [whole(batch) for side in ("positive", "negative") for batch in listed(activations[side])]
     except (TypeError, KeyError, AttributeError):
-        raise UsageError("these are no captured activations", "give what capture_activations returns") from None
+        raise _no_activations() from None
 
 
 def whole(batch: Captured) -> Captured:
@@ -145,14 +145,15 @@ def whole(batch: Captured) -> Captured:
     return {**batch, "positions": positions, "special_tokens_mask": special}
 
 
-def _listed(side: Any) -> list[Captured]:
+def listed(side: Any) -> list[Captured]:
+    """The batches of one side, which may be one."""
     return [side] if isinstance(side, Mapping) else list(side)
 
 
 def rows_read(activations: Captured, special_tokens: bool) -> torch.Tensor:
     """[batch, rows] whether each row counts: padding never does. Raises UsageError where that cannot be told."""
     if "activations" not in activations or "positions" not in activations:
-        raise UsageError("these are no captured activations", "give what capture_activations returns")
+        raise _no_activations()
     positions: torch.Tensor = activations["positions"]
     rows: torch.Tensor = positions >= 0
     if special_tokens:
@@ -161,3 +162,9 @@ def rows_read(activations: Captured, special_tokens: bool) -> torch.Tensor:
         raise UsageError("nothing says which tokens are special", "count them too: special_tokens=True")
     special = torch.gather(activations["special_tokens_mask"], 1, positions.clamp_min(0)) > 0
     return rows & ~special
+
+
+def _no_activations() -> UsageError:
+    return UsageError(
+        "these are no captured activations", 'give what capture_activations returns, or {"activations": …}'
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 import torch
 
+from actkit.api.loading import layers_text, numbers_text
 from actkit.backends.actions import Action, action_of, edit_of
 from actkit.backends.generation import edited_module
 from actkit.backends.sites import Site
@@ -60,10 +61,10 @@ def steer(
         None if answers is None else str(answers),
         do,
         (method,) if isinstance(method, str) else tuple(method),
-        _commas(layers),
-        _commas(strengths),
+        None if layers is None else layers_text(layers),
+        None if strengths is None else numbers_text(strengths, "strengths", "give numbers", fractions=True),
         every_layer,
-        _commas(features),
+        None if features is None else numbers_text(features, "features", "give ids, top:10 or bottom:10"),
         each=each,
         words=None if words is None else ",".join(map(str, words)),
         random=random,
@@ -76,13 +77,6 @@ def steer(
     where = local_path(out, "out") if out is not None else beside.with_name(f"{path.name}-effects")
     output = OutputSpec(where, overwrite)
     return Run(run_steer(spec, FollowSpec(output, None if model is None else str(model), device)).path)
-
-
-def _commas(value: str | float | Sequence[float] | None) -> str | None:
-    """Numbers as the command line has them."""
-    if value is None or isinstance(value, str):
-        return value
-    return ",".join(f"{number:g}" for number in ([value] if isinstance(value, (int, float)) else value))
 
 
 @contextmanager

@@ -25,12 +25,11 @@ from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers, one_a_pair
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
-from actkit.recipes.feedback import parse_feedback
+from actkit.recipes.feedback import SampleRendering, of_pair, of_text, parse_feedback
 from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
 from actkit.recipes.label_counts import check_both, labelled_lines, meant_in
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
-from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
 from actkit.recipes.prompt_response import touching
 from actkit.recipes.runner import Ingredients, run, with_pooled
 from actkit.recipes.saes import scored

@@ -62,6 +62,9 @@ def test_both_sides_of_pairs_are_in_one_file(tiny: actkit.ModelSpec) -> None:
     # A side saved alone is not the whole batch's storage.
     small = actkit.save_activations(pair.negative, "small.pt").stat().st_size
     assert small < pair.negative.activations[2].nbytes + 20_000
+    sides = {"positive": pair.positive, "negative": [pair.negative]}
+    read = torch.load(actkit.save_activations(sides, "sides"), weights_only=True)
+    same(read["positive"][0], pair.positive)
 
 
 def test_files_that_are_there_are_replaced(found: actkit.CapturedActivations, tiny: actkit.ModelSpec) -> None:
@@ -77,6 +80,7 @@ def test_errors_say_what_to_do(found: actkit.CapturedActivations) -> None:
     calls = [
         (found, "x.json", UsageError, "does not end in .pt"),
         ({"layers": [1]}, "x.pt", UsageError, "no captured activations"),
+        ({"positive": [3], "negative": [3]}, "x.pt", UsageError, "no captured activations"),
         (found, "file/x.pt", RunError, "file"),
     ]
     for what, path, error, says in calls:

@@ -8,8 +8,7 @@ import pytest
 from actkit.errors import RecordError
 from actkit.recipes.conversations.pairs import Pair
 from actkit.recipes.conversations.prompts import Conversation
-from actkit.recipes.feedback import Feedback
-from actkit.recipes.pooled_sequences import SampleRendering, of_pair, of_text
+from actkit.recipes.feedback import Feedback, SampleRendering, of_pair, of_text
 from tests.conftest import small_tokenizer
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
