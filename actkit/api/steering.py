@@ -16,7 +16,7 @@ from actkit.backends.transformer_lens import block_sites
 from actkit.config import OutputSpec, SteerPositions
 from actkit.errors import ModelError, UsageError
 from actkit.recipes.specs import FollowSpec
-from actkit.recipes.steering.directions import DirectionPlan, actions_on, directions_in
+from actkit.recipes.steering.directions import actions_on, directions_in
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
 from actkit.remote.path import RemotePath, local_path
@@ -125,10 +125,9 @@ def _actions(
         raise UsageError("which strength?", "strength=2 adds twice the difference that was measured")
     if every_layer and do == "add":
         raise UsageError("a difference that is added at every layer is added many times over", "give one layer")
-    plan = DirectionPlan(
-        (method,), None if layer is None else str(layer), (1.0 if strength is None else strength,), do, every_layer, 0
-    )
-    return actions_on(run, directions_in(run, plan, n_layers), plan)[1:]
+    layers = None if layer is None else str(layer)
+    spec = SteerSpec(str(run), do=do, method=(method,), layers=layers, every_layer=every_layer, random=0)
+    return actions_on(run, directions_in(run, spec, n_layers), (1.0 if strength is None else strength,), spec)[1:]
 
 
 def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: float | None) -> list[Action]:

@@ -12,7 +12,6 @@ import pytest
 from actkit.errors import RunError, UsageError
 from actkit.hooks import HookPoint
 from actkit.recipes.steering.features import (
-    FeaturePlan,
     Scored,
     chosen_features,
     feature_actions,
@@ -20,8 +19,13 @@ from actkit.recipes.steering.features import (
     matched,
     scored_in,
 )
+from actkit.recipes.steering.spec import SteerSpec
 
 SAE: Any = SimpleNamespace(name="tiny/1", d_in=6, hook_point=HookPoint.of("blocks.1.hook_resid_post"))
+
+
+def spec_of(features: str, **options: Any) -> SteerSpec:
+    return SteerSpec("runs/x", features=features, **options)
 
 
 def scored(n: int = 40) -> Scored:
@@ -44,15 +48,15 @@ def written(run: Path, *saes: str) -> Path:
 
 def test_the_scores_are_of_the_sae_that_is_meant(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no feature scores"):
-        scored_in(tmp_path, FeaturePlan())
+        scored_in(tmp_path, None)
     run = written(tmp_path, "a/1", "b/2")
-    found = scored_in(run, FeaturePlan(sae="b/2"))
+    found = scored_in(run, "b/2")
     assert (found.sae, found.ids.tolist(), found.strength.tolist()) == ("b/2", [7, 3], [2.0, 0.5])
     with pytest.raises(UsageError, match="which SAE") as error:
-        scored_in(run, FeaturePlan())
+        scored_in(run, None)
     assert error.value.hint == "--sae-name: a/1, b/2"
     with pytest.raises(UsageError, match="has no SAE c/3"):
-        scored_in(run, FeaturePlan(sae="c/3"))
+        scored_in(run, "c/3")
 
 
 @pytest.mark.parametrize(
@@ -71,12 +75,12 @@ def test_what_names_no_feature_is_refused(text: str) -> None:
 
 def test_a_feature_without_a_score_is_refused() -> None:
     with pytest.raises(UsageError, match="no score for feature 5"):
-        feature_actions(scored(), SAE, FeaturePlan("100,5"))
+        feature_actions(scored(), SAE, spec_of("100,5"))
 
 
 def test_a_set_has_controls_of_both_kinds_and_no_two_actions_have_one_number() -> None:
-    plan = FeaturePlan("100,101", n_controls=5, seed=3)
-    model, features, *controls = actions = feature_actions(scored(), SAE, plan)
+    spec = spec_of("100,101", random=5, seed=3)
+    model, features, *controls = actions = feature_actions(scored(), SAE, spec)
     assert [action.intervention_id for action in actions] == list(range(7)) and model.hook_point is None
     assert features.feature_ids == (100, 101) and features.values is None and not features.is_control
     assert [action.source for action in controls] == ["matched"] * 3 + ["gaussian"] * 2
@@ -85,30 +89,30 @@ def test_a_set_has_controls_of_both_kinds_and_no_two_actions_have_one_number() -
         len(set(action.feature_ids)) == 2 and not {100, 101} & set(action.feature_ids) for action in controls[:3]
     )
     assert all(np.linalg.norm(action.vector) == pytest.approx(1) for action in controls[3:])
-    again = feature_actions(scored(), SAE, plan)
+    again = feature_actions(scored(), SAE, spec)
     assert [action.feature_ids for action in again] == [action.feature_ids for action in actions]
 
 
 @pytest.mark.parametrize(
-    ("plan", "values", "expected"),
+    ("spec", "values", "expected"),
     [
-        (FeaturePlan("100"), None, -1),
-        (FeaturePlan("101"), None, 1),
-        (FeaturePlan("100", do="clamp"), (1.0,), 1),
-        (FeaturePlan("100", do="clamp", value=-2.0), (-2.0,), -1),
-        (FeaturePlan("101", do="add", strengths=(3.0,)), (pytest.approx(3 * 1.025),), -1),
+        (spec_of("100"), None, -1),
+        (spec_of("101"), None, 1),
+        (spec_of("100", do="clamp"), (1.0,), 1),
+        (spec_of("100", do="clamp:-2"), (-2.0,), -1),
+        (spec_of("101", do="add", strengths="3"), (pytest.approx(3 * 1.025),), -1),
     ],
 )
 def test_what_an_action_sets_and_in_which_direction_it_should_move_the_answers(
-    plan: FeaturePlan, values: tuple[float, ...] | None, expected: int
+    spec: SteerSpec, values: tuple[float, ...] | None, expected: int
 ) -> None:
-    own = feature_actions(scored(), SAE, plan)[1]
+    own = feature_actions(scored(), SAE, spec)[1]
     assert (own.values, own.expected, own.layer, own.sae) == (values, expected, 1, "tiny/1")
 
 
 def test_each_feature_and_each_strength_is_a_group_with_controls_of_its_own() -> None:
-    plan = FeaturePlan("100,101", do="add", each=True, strengths=(1.0, 2.0), n_controls=2)
-    actions = feature_actions(scored(), SAE, plan)
+    spec = spec_of("100,101", do="add", each=True, strengths="1,2", random=2)
+    actions = feature_actions(scored(), SAE, spec)
     real = [action for action in actions[1:] if not action.is_control]
     assert [(action.feature_ids, action.strength) for action in real] == [
         ((100,), 1.0),

@@ -6,7 +6,7 @@ of such texts differ anyway, which a Gaussian direction does not, so that Gaussi
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from actkit.analysis.scratch_file import Spill
 from actkit.backends.actions import UNSTEERED, Action, Vector
 from actkit.errors import RunError, UsageError
 from actkit.hooks import parse_layers
+from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.facts import facts_of
 from actkit.runs.reader import rows_of_table
 
@@ -45,23 +46,8 @@ class RunDirection:
     """Of the mean difference measured there."""
 
 
-@dataclass(frozen=True)
-class DirectionPlan:
-    """The directions to steer with, their layers and strengths, and the number of controls."""
-
-    methods: Sequence[str] = (MEASURE,)
-    layers: str | None = None
-    """As `--layers`; None takes three in the middle."""
-    strengths: Sequence[float] = STRENGTHS
-    do: str = "add"
-    every_layer: bool = False
-    n_controls: int = 20
-    positions: str = "all"
-    seed: int = 0
-
-
-def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[RunDirection]:
-    """The directions that are meant, by layer.
+def directions_in(run: Path, spec: SteerSpec, n_layers: int) -> list[RunDirection]:
+    """The directions that `spec` names, by layer; without layers, those of three layers in the middle.
 
     Raises RunError for a run without directions, UsageError for a layer or method that it does not have.
     """
@@ -69,12 +55,12 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[RunDire
     if not rows:
         raise RunError(f"{run} has no directions", "actkit steer is for runs of concept and of reward-detect")
     methods = sorted({row["method"] for row in rows})
-    missing = [method for method in plan.methods if method not in methods]
+    missing = [method for method in spec.method if method not in methods]
     if missing:
         raise UsageError(f"{run} has no directions by {missing[0]}", f"--method: {', '.join(methods)}")
     norms = {row["hook_point"]: row["norm"] for row in rows if row["method"] == MEASURE}
     there = sorted({row["layer"] for row in rows})
-    wanted = set(there) if plan.every_layer and plan.layers is None else set(_layers(plan.layers, there, n_layers, run))
+    wanted = there if spec.every_layer and spec.layers is None else _layers(spec.layers, there, n_layers, run)
     found = [
         RunDirection(
             row["layer"],
@@ -84,89 +70,92 @@ def directions_in(run: Path, plan: DirectionPlan, n_layers: int) -> list[RunDire
             float(norms[row["hook_point"]]),
         )
         for row in rows
-        if row["layer"] in wanted and row["method"] in plan.methods
+        if row["layer"] in wanted and row["method"] in spec.method
     ]
     flat = next((direction for direction in found if not direction.unit.any() or not direction.norm), None)
     if flat is not None:
         raise RunError(f"{run}: at {flat.hook_point} the two sides do not differ, so there is no direction", "--layers")
-    return sorted(
-        found, key=lambda direction: (direction.layer, direction.hook_point, plan.methods.index(direction.method))
-    )
+    return sorted(found, key=lambda each: (each.layer, each.hook_point, spec.method.index(each.method)))
 
 
-def actions_on(run: Path, directions: Sequence[RunDirection], plan: DirectionPlan) -> list[Action]:
+def actions_on(
+    run: Path, directions: Sequence[RunDirection], strengths: Sequence[float], spec: SteerSpec
+) -> list[Action]:
     """The model as it is, every direction at every strength, and the controls of each layer and strength."""
-    controls = {direction.hook_point: _controls(run, direction, plan) for direction in directions}
-    if plan.every_layer:
-        return [UNSTEERED, *_everywhere(directions, controls, plan)]
+    controls = {direction.hook_point: _controls(run, direction, spec) for direction in directions}
+    if spec.every_layer:
+        return [UNSTEERED, *_everywhere(directions, controls, strengths, spec)]
     found = [UNSTEERED]
-    groups = [(point, strength) for point in controls for strength in plan.strengths]
+    groups = [(point, strength) for point in controls for strength in strengths]
     for direction in directions:
-        for strength in plan.strengths:
+        for strength in strengths:
             group = groups.index((direction.hook_point, strength))
-            found.append(_action(len(found), direction, direction.method, direction.unit, strength, group, plan))
+            found.append(_action(len(found), direction, strength, group, spec))
     at = {direction.hook_point: direction for direction in directions}
     for group, (point, strength) in enumerate(groups):
-        for source, unit in controls[point]:
-            found.append(_action(len(found), at[point], source, unit, strength, group, plan, is_control=True))
+        for control in controls[point]:
+            found.append(_action(len(found), at[point], strength, group, spec, control))
     return found
 
 
 def _everywhere(
-    directions: Sequence[RunDirection], controls: dict[str, list[tuple[str, Vector]]], plan: DirectionPlan
+    directions: Sequence[RunDirection],
+    controls: Mapping[str, Sequence[tuple[str, Vector]]],
+    strengths: Sequence[float],
+    spec: SteerSpec,
 ) -> list[Action]:
     """Each method's directions at all layers at once, and controls at all layers at once: as many as each layer has."""
     found: list[Action] = []
     number = 0
-    for group, strength in enumerate(plan.strengths):
-        for method in plan.methods:
+    for group, strength in enumerate(strengths):
+        for method in spec.method:
             number += 1
             own = [direction for direction in directions if direction.method == method]
-            found += [_action(number, direction, method, direction.unit, strength, group, plan) for direction in own]
+            found += [_action(number, direction, strength, group, spec) for direction in own]
         at = {direction.hook_point: direction for direction in directions}
-        for index in range(plan.n_controls):
+        for index in range(spec.random):
             number += 1
             for point, direction in at.items():
-                source, unit = controls[point][index]
-                found.append(_action(number, direction, source, unit, strength, group, plan, is_control=True))
+                found.append(_action(number, direction, strength, group, spec, controls[point][index]))
     return found
 
 
 def _action(
     number: int,
     direction: RunDirection,
-    source: str,
-    unit: Vector,
     strength: float,
     group: int,
-    plan: DirectionPlan,
-    is_control: bool = False,
+    spec: SteerSpec,
+    control: tuple[str, Vector] | None = None,
 ) -> Action:
-    removes = plan.do == "project-out"
+    """The direction, or the control in its place, at one strength."""
+    do = spec.done[0] or "add"
+    removes = do == "project-out"
+    source, unit = control or (direction.method, direction.unit)
     return Action(
         number,
-        plan.do,
+        do,
         direction.hook_point,
         direction.layer,
         source,
-        is_control,
+        control is not None,
         group,
         strength=strength,
         unit_norm=None if removes else direction.norm,
         expected=int(np.sign(strength)) * (-1 if removes else 1),
-        positions=plan.positions,
-        seed=plan.seed if is_control else None,
+        positions=spec.positions,
+        seed=None if control is None else spec.seed,
         vector=unit,
     )
 
 
-def _controls(run: Path, direction: RunDirection, plan: DirectionPlan) -> list[tuple[str, Vector]]:
-    """`n_controls` directions of length 1 at one hook point: half Gaussian, then half exchanged."""
-    n_exchanged = plan.n_controls // 2
-    rng = np.random.default_rng((plan.seed, OTHER_DRAWS, direction.layer))
-    noise = rng.normal(size=(plan.n_controls - n_exchanged, len(direction.unit)))
+def _controls(run: Path, direction: RunDirection, spec: SteerSpec) -> list[tuple[str, Vector]]:
+    """`spec.random` directions of length 1 at one hook point, each with its source: half Gaussian, half exchanged."""
+    n_exchanged = spec.random // 2
+    rng = np.random.default_rng((spec.seed, OTHER_DRAWS, direction.layer))
+    noise = rng.normal(size=(spec.random - n_exchanged, len(direction.unit)))
     found = [("gaussian", _unit(row)) for row in noise]
-    return found + [("exchanged", _unit(row)) for row in _exchanged(run, direction.hook_point, n_exchanged, plan.seed)]
+    return found + [("exchanged", _unit(row)) for row in _exchanged(run, direction.hook_point, n_exchanged, spec.seed)]
 
 
 def _exchanged(run: Path, hook_point: str, count: int, seed: int) -> Floats:

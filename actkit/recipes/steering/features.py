@@ -5,7 +5,7 @@ they are active in and how strongly; the others move each vector as far as the f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,15 @@ from actkit.analysis.columns import Floats, Ints
 from actkit.backends.actions import UNSTEERED, Action
 from actkit.backends.saes.sae import Sae
 from actkit.errors import RunError, UsageError
+from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.reader import parts, table_of
 
+TEN = "top:10"
+"""The features that are taken where none are named."""
 UNRELATED = 0.5
 """q above which a feature may serve as a control."""
 NEAREST = 10
 """How many of the nearest features one control is drawn from."""
-
-
-@dataclass(frozen=True)
-class FeaturePlan:
-    """The features to steer, what is done to them, and the number of controls."""
-
-    features: str = "top:10"
-    """`top:N` or `bottom:N` by AUROC, or ids with commas."""
-    sae: str | None = None
-    do: str = "zero"
-    """zero, clamp or add."""
-    value: float | None = None
-    """The value that `clamp` sets; None sets each feature to its mean activation in the texts where it is active."""
-    each: bool = False
-    strengths: Sequence[float] = (1.0,)
-    """Of `add`, in mean activations of the feature."""
-    n_controls: int = 20
-    positions: str = "all"
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,13 +51,13 @@ class Scored:
         return np.array([where[feature] for feature in features], dtype=np.int64)
 
 
-def scored_in(run: Path, plan: FeaturePlan) -> Scored:
-    """The scored features of the SAE that is meant. Raises RunError without any, UsageError where it is not clear."""
+def scored_in(run: Path, sae: str | None) -> Scored:
+    """The scored features of one SAE. Raises RunError without any, UsageError where `sae` does not say which SAE."""
     if not parts(run, "feature_scores"):
         raise RunError(f"{run} has no feature scores", "actkit steer is for runs of concept and of reward-detect")
     table = table_of(run, "feature_scores")
     names = sorted(set(table["sae"].to_pylist()))
-    name = plan.sae or (names[0] if len(names) == 1 else None)
+    name = sae or (names[0] if len(names) == 1 else None)
     if name is None or name not in names:
         raise UsageError(
             f"{run}: which SAE?" if name is None else f"{run} has no SAE {name}", f"--sae-name: {', '.join(names)}"
@@ -97,26 +81,26 @@ def chosen_features(text: str, scored: Scored) -> list[int]:
     return list(dict.fromkeys(map(int, pieces)))
 
 
-def feature_actions(scored: Scored, sae: Sae, plan: FeaturePlan) -> list[Action]:
+def feature_actions(scored: Scored, sae: Sae, spec: SteerSpec) -> list[Action]:
     """The model as it is, the features as a set or one by one, and the controls of each."""
-    chosen = chosen_features(plan.features, scored)
+    chosen = chosen_features(spec.features or TEN, scored)
     scored.at(chosen)
-    sets = [[feature] for feature in chosen] if plan.each else [chosen]
-    strengths: Sequence[float] = plan.strengths if plan.do == "add" else (1.0,)
+    sets = [[feature] for feature in chosen] if spec.each else [chosen]
+    strengths = spec.each_strength((1.0,)) if spec.done[0] == "add" else (1.0,)
     found = [UNSTEERED]
     groups = [(features, strength) for features in sets for strength in strengths]
     for group, (features, strength) in enumerate(groups):
-        found.append(_action(len(found), scored, sae, features, strength, group, plan, "features"))
+        found.append(_action(len(found), scored, sae, features, strength, group, spec))
     for group, (features, strength) in enumerate(groups):
-        rng = np.random.default_rng((plan.seed, 12, group // len(strengths)))
-        n_matched = plan.n_controls - plan.n_controls // 2
-        for others in matched(scored, chosen, features, n_matched, rng):
-            found.append(_action(len(found), scored, sae, others, strength, group, plan, "matched", is_control=True))
-        for _ in range(plan.n_controls // 2):
+        rng = np.random.default_rng((spec.seed, 12, group // len(strengths)))
+        n_gaussian = spec.random // 2
+        for others in matched(scored, chosen, features, spec.random - n_gaussian, rng):
+            found.append(_action(len(found), scored, sae, others, strength, group, spec, "matched"))
+        for _ in range(n_gaussian):
             noise = rng.normal(size=sae.d_in)
             unit = (noise / np.linalg.norm(noise)).astype(np.float32)
-            made = _action(len(found), scored, sae, features, strength, group, plan, "gaussian", is_control=True)
-            found.append(Action(**{**vars(made), "vector": unit}))
+            made = _action(len(found), scored, sae, features, strength, group, spec, "gaussian")
+            found.append(replace(made, vector=unit))
     return found
 
 
@@ -155,37 +139,36 @@ def _action(
     features: Sequence[int],
     strength: float,
     group: int,
-    plan: FeaturePlan,
-    source: str,
-    is_control: bool = False,
+    spec: SteerSpec,
+    control: str | None = None,
 ) -> Action:
+    """What `spec` does to some features; `control` is the kind of control that they are, if any."""
+    do, value = spec.done
     rows = scored.at(features)
     mean = scored.strength[rows]
     values: tuple[float, ...] | None = None
-    raises = 1.0
-    if plan.do == "clamp":
-        values = tuple(float(value) for value in (mean if plan.value is None else np.full(len(rows), plan.value)))
+    raises = -1.0
+    if do == "clamp":
+        values = tuple(float(each) for each in (mean if value is None else np.full(len(rows), value)))
         raises = 1.0 if sum(values) > 0 else -1.0
-    elif plan.do == "add":
-        values, raises = tuple(float(value) for value in strength * mean), float(np.sign(strength))
-    else:
-        raises = -1.0
+    elif do == "add":
+        values, raises = tuple(float(each) for each in strength * mean), float(np.sign(strength))
     favours = float(np.sign((scored.auroc[rows] - 0.5).sum()))
     return Action(
         number,
-        plan.do,
+        do or "zero",
         str(sae.hook_point),
         sae.hook_point.layer,
-        source,
-        is_control,
+        control or "features",
+        control is not None,
         group,
         tuple(int(feature) for feature in features),
         sae.name,
         strength=strength,
         values=values,
         expected=int(favours * raises),
-        positions=plan.positions,
-        seed=plan.seed if is_control else None,
+        positions=spec.positions,
+        seed=None if control is None else spec.seed,
     )
 
 

@@ -33,7 +33,7 @@ from actkit.recipes.prompt_response import PromptResponse, conversation, encode_
 from actkit.recipes.saes import SaeReport
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 from actkit.recipes.steering.spec import SteerSpec
-from actkit.recipes.steering.texts import COST, TEST, VALIDATION, predicted, records_of, steered_at
+from actkit.recipes.steering.texts import COST, TEST, VALIDATION, predicted, steered_at
 
 PER_ROW = 24.0
 """Bytes of a row of `logprobs` on disk."""
@@ -70,7 +70,7 @@ class Ready:
 
 def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
     """The recipe: a record is a text, or a prompt with its two answers."""
-    interventions = interventions_of(ready.actions, ready.saes)
+    interventions, source = interventions_of(ready.actions, ready.saes), name_of(spec.run)
     report: dict[str, Any] = {"directions": [dict(direction) for direction in ready.directions]}
     settings: dict[str, Any] = {"n_layers": ready.n_layers, "budget": spec.budget}
 
@@ -87,7 +87,7 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
 
     return Recipe(
         "steer",
-        lambda: records_of(ready.texts, name_of(spec.run)),  # type: ignore[arg-type,return-value]
+        lambda: (Record(number, source, None, text) for number, text in enumerate(ready.texts)),
         prepare,
         {"logprobs": logprobs([intervention.intervention_id for intervention in interventions])},
         finish,

@@ -1,7 +1,7 @@
 """From what `steer` is asked to its finished run: the run that is steered, its model, its texts, its interventions."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import numpy as np
 
 from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without_twins
 from actkit.backends import Description, describe, load
-from actkit.backends.saes.sae import Sae
 from actkit.backends.token_texts import token_texts
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import InputError, UsageError
@@ -25,40 +24,18 @@ from actkit.recipes.asked import options_of
 from actkit.recipes.saes import SaeReport, load_saes
 from actkit.recipes.specs import FollowSpec, checked, spec_of
 from actkit.recipes.steering.answers import answered, expected, generated, with_answers
-from actkit.recipes.steering.directions import STRENGTHS, DirectionPlan, actions_on, directions_in
-from actkit.recipes.steering.features import FeaturePlan, feature_actions, held_out_texts, scored_in
+from actkit.recipes.steering.directions import STRENGTHS, actions_on, directions_in
+from actkit.recipes.steering.features import feature_actions, held_out_texts, scored_in
 from actkit.recipes.steering.recipe import FEWEST, SHARD_COST, Ready, recipe
 from actkit.recipes.steering.spec import SteerSpec, check, nothing_to_steer
-from actkit.recipes.steering.texts import (
-    TEST,
-    Wordings,
-    held_out_of,
-    neutral_texts,
-    only_test,
-    own_answers,
-    stored_texts,
-)
-from actkit.remote.path import path_of
-from actkit.runs.facts import config_text, facts_of
+from actkit.recipes.steering.texts import TEST, Wordings, held_out_of, neutral_texts, own_answers, stored_texts
+from actkit.runs.facts import config_text
 from actkit.runs.progress import OnProgress, check_callable
 from actkit.runs.reader import rows_of_table
 from actkit.runs.removal import check_out
+from actkit.runs.run import Run
 from actkit.verify.recompute.run import sae_spec
 from actkit.verify.recompute.while_running import Verifying
-
-
-@dataclass(frozen=True)
-class SteeredRun:
-    """The run that is steered."""
-
-    path: Path
-    facts: Mapping[str, Any]
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """The options that it was made with."""
-        found: Mapping[str, Any] = self.facts.get("options", {})
-        return found
 
 
 def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -100,11 +77,12 @@ def recipe_again(
 
 def _begun(own: SteerSpec, common: FollowSpec) -> tuple[SteerSpec, Description, Ready, list[Wordings], BatchSpec]:
     """What is read of the steered run, before any weights are; `own` begins texts as that run did."""
-    source = SteeredRun(path_of(own.run), facts_of(path_of(own.run)))
+    source = Run(own.run)
+    options = source.facts.get("options", {})
     description = describe(_model(source, common))
-    date = date_of(source.options.get("date"))
+    date = date_of(options.get("date"))
     description = replace(description, tokenizer=DatedTokenizer(description.tokenizer, date))
-    own = replace(own, tokens=replace(own.tokens, bos=source.options.get("bos") or own.tokens.bos))
+    own = replace(own, tokens=replace(own.tokens, bos=options.get("bos") or own.tokens.bos))
     ready, wordings = _prepared(own, source, description)
     batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
     return own, description, ready, wordings, batch
@@ -117,30 +95,27 @@ def _batch(common: FollowSpec, ready: Ready, vocabulary: int) -> BatchSpec:
     return replace(given, batch_tokens=tokens, shard_sequences=min(given.shard_sequences, sequences))
 
 
-def _prepared(spec: SteerSpec, source: SteeredRun, description: Description) -> tuple[Ready, list[Wordings]]:
+def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[Ready, list[Wordings]]:
     """Interventions and texts; the stems whose answers are still to be generated apart."""
     tables = source.facts["tables"]
     chat = bool(source.facts.get("detected", {}).get("chat", bool(description.tokenizer.chat_template)))
     limit = spec.tokens.limit(description.context_length)
     ready = Ready([], [], {}, description.tokenizer, limit, description.n_layers, chat, "")
     if spec.features is not None or ("direction_scores" not in tables and "feature_scores" in tables):
-        return _of_features(replace(spec, features=spec.features or "top:10"), source, ready, description), []
+        return _of_features(spec, source, ready, description), []
     if "direction_scores" not in tables:
         raise nothing_to_steer(spec.run)
-    do = spec.done[0] or "add"
-    strengths = spec.each_strength(STRENGTHS if do == "add" else (1.0,))
-    plan = DirectionPlan(
-        tuple(spec.method), spec.layers, strengths, do, spec.every_layer, spec.random, spec.positions, spec.seed
-    )
-    actions = actions_on(source.path, directions_in(source.path, plan, description.n_layers), plan)
+    strengths = spec.each_strength(STRENGTHS if spec.done[0] in (None, "add") else (1.0,))
+    found = directions_in(source.path, spec, description.n_layers)
+    actions = actions_on(source.path, found, strengths, spec)
     several = len({action.intervention_id for action in actions if not action.is_control}) > 2
-    seed = int(source.options.get("seed") or 0)
     wordings: list[Wordings] = []
     if spec.answers is not None:
         form, texts = "own answers", own_answers(spec.answers, spec.seed, several)
     else:
         form = "held-out stems"
-        wordings, texts = held_out_of(source.path, source.options, seed)
+        options = source.facts.get("options", {})
+        wordings, texts = held_out_of(source.path, options, int(options.get("seed") or 0))
         if not several:  # nothing is chosen, so there is no need of texts to choose with
             wordings = [wording for wording in wordings if wording.split == TEST]
             texts = [text for text in texts if text["split"] == TEST]
@@ -155,24 +130,16 @@ def _aurocs(run: Path, hook_points: Collection[str | None]) -> list[dict[str, An
     return [row for row in rows_of_table(run, "direction_scores", columns) if row["hook_point"] in hook_points]
 
 
-def _of_features(spec: SteerSpec, source: SteeredRun, ready: Ready, description: Description) -> Ready:
+def _of_features(spec: SteerSpec, source: Run, ready: Ready, description: Description) -> Ready:
     """Interventions on features, and the run's held-out labelled texts."""
-    plan = FeaturePlan(
-        spec.features or "top:10",
-        spec.sae_name,
-        spec.done[0] or "zero",
-        spec.done[1],
-        spec.each,
-        spec.each_strength((1.0,)),
-        spec.random,
-        spec.positions,
-        spec.seed,
-    )
-    scored = scored_in(source.path, plan)
-    sae = _sae(source, scored.sae, description)
-    actions = feature_actions(scored, sae, plan)
+    options = source.facts.get("options", {})
+    asked = {name: options.get(name) for name in ("sae", "sae_release")}
+    scored = scored_in(source.path, spec.sae_name)
+    found = sae_spec(scored.sae, asked["sae"] or (), asked["sae_release"])
+    (sae,) = load_saes([found], description.spec.device)
+    actions = feature_actions(scored, sae, spec)
     if spec.answers is not None:
-        texts: Sequence[Mapping[str, Any]] = only_test(own_answers(spec.answers, spec.seed, choose=False))
+        texts: Sequence[Mapping[str, Any]] = own_answers(spec.answers, spec.seed, choose=False)
         stored, form = {}, "own answers"
     else:
         share, seed = held_out_texts(source.facts)
@@ -196,14 +163,14 @@ def _of_features(spec: SteerSpec, source: SteeredRun, ready: Ready, description:
         actions=actions,
         saes={sae.name: sae},
         report=SaeReport([sae], description),
-        sae_found={name: source.options.get(name) for name in ("sae", "sae_release")},
+        sae_found=asked,
         stored=stored,
         form=form,
         words=words,
     )
 
 
-def _model(source: SteeredRun, common: FollowSpec) -> ModelSpec:
+def _model(source: Run, common: FollowSpec) -> ModelSpec:
     """The model of the run, to be loaded as it was there."""
     about = {name: value for name, value in source.facts["model"].items() if value is not None}
     revision = about.get("revision") or None
@@ -211,12 +178,6 @@ def _model(source: SteeredRun, common: FollowSpec) -> ModelSpec:
         revision = None
     name = common.model or about["name"]
     return spec_of(ModelSpec, about, name=name, revision=revision, device=common.device)
-
-
-def _sae(source: SteeredRun, name: str, description: Description) -> Sae:
-    """The SAE of that name, loaded as the run did."""
-    spec = sae_spec(name, source.options.get("sae") or (), source.options.get("sae_release"))
-    return load_saes([spec], description.spec.device)[0]
 
 
 def _words(text: str, description: Description) -> tuple[Any, Any]:

@@ -98,8 +98,6 @@ def check(spec: SteerSpec) -> None:
         raise UsageError("--do project-out is for directions", "features are set to zero: --do zero")
     if spec.each and not on_features:
         raise UsageError("--each is for features", "--features top:10 --each")
-    if spec.random < 0:
-        raise UsageError("--random must not be below 0", "20 controls, of which the largest is about p = .05")
 
 
 def nothing_to_steer(run: str) -> RunError:

@@ -4,7 +4,7 @@ A concept's held-out stems are prompts without either wording; what the unsteere
 the positive and the negative answer. One's own answers, and contrast pairs that are answers, are taken as they are.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,7 @@ def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[
         if contrast.prompt is None and _has_stem(record.value, contrast):
             asked.setdefault(stem, []).append(Wordings(contrast.stem, contrast.template, name, *contrast.texts))
         else:
-            _check_no_tools(contrast.positive.template)
-            found = _answers(contrast.prompt, *contrast.texts, contrast.stem, name)
-            given.append(found if contrast.before is None else {**found, "messages": contrast.before})
+            given.append(_given(contrast, contrast.stem, name))
     if sum(map(len, asked.values())) + len(given) < len(part):
         raise InputError(
             f"{options.get('what')}: it is not the file any more that {run} was made of", "give --answers FILE"
@@ -165,18 +163,22 @@ def _own(value: Any) -> dict[str, Any]:
         contrast = parse_contrast(value)
         if contrast.prompt is None:
             raise RecordError("prompt", "missing")
-        _check_no_tools(contrast.positive.template)
         stem = value.get("stem")
-        own = _answers(contrast.prompt, *contrast.texts, stem if isinstance(stem, str) else contrast.prompt, TEST)
-        return own if contrast.before is None else {**own, "messages": contrast.before}
+        return _given(contrast, stem if isinstance(stem, str) else contrast.prompt, TEST)
     pair = read_pair(value, PairsSpec())
     _check_no_tools(pair.template)
     before, answer, other = pair.chosen[:-1], pair.chosen[-1], pair.rejected[-1]
     if pair.rejected[:-1] != before:
         raise RecordError("rejected", "the two sides answer different prompts")
     written = "\n".join(f"{message['role']}: {message['content']}" for message in before)
-    found = _answers(written, str(answer["content"]), str(other["content"]), written, TEST)
-    return {**found, "messages": [dict(message) for message in before]}
+    messages = [dict(message) for message in before]
+    return _answers(written, str(answer["content"]), str(other["content"]), written, TEST, messages)
+
+
+def _given(contrast: Contrast, stem: str, split: str) -> dict[str, Any]:
+    """The text of a contrast pair whose two sides are answers. Raises RecordError where tools are told with them."""
+    _check_no_tools(contrast.positive.template)
+    return _answers(contrast.prompt, *contrast.texts, stem, split, contrast.before)
 
 
 def _check_no_tools(template: Mapping[str, Any]) -> None:
@@ -185,18 +187,11 @@ def _check_no_tools(template: Mapping[str, Any]) -> None:
         raise RecordError(next(iter(template)), "tools and options of the chat template are not read here")
 
 
-def _answers(prompt: str | None, positive: str, negative: str, stem: str, split: str) -> dict[str, Any]:
-    return {"split": split, "stem": stem, "prompt": prompt, "positive": positive, "negative": negative}
-
-
-def records_of(texts: Sequence[Mapping[str, Any]], source: str) -> Iterator[Record | Rejected]:
-    """The texts as records, in order."""
-    yield from (Record(number, source, None, text) for number, text in enumerate(texts))
-
-
-def only_test(texts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The texts where nothing is to be chosen: all are reported on."""
-    return [{**text, "split": TEST} if text["split"] == VALIDATION else text for text in texts]
+def _answers(
+    prompt: str | None, positive: str, negative: str, stem: str, split: str, messages: Sequence[Any] | None
+) -> dict[str, Any]:
+    found = {"split": split, "stem": stem, "prompt": prompt, "positive": positive, "negative": negative}
+    return found if messages is None else {**found, "messages": messages}
 
 
 def stored_texts(run: Path, sequence_ids: Collection[int]) -> dict[int, TokenSequence]:
@@ -209,31 +204,25 @@ def stored_texts(run: Path, sequence_ids: Collection[int]) -> dict[int, TokenSeq
             continue
         tokens = part_of(run, "tokens", part)
         for row in wanted:
-            own = _of(tokens, row["sequence_id"])
+            own = tokens.filter(pc.equal(tokens["sequence_id"], row["sequence_id"]))
             if row["parent_id"] is not None:
-                parent = _of(tokens, row["parent_id"])
-                own = pa.concat_tables([parent.filter(pc.less(parent["position"], row["start"])), own])
+                parent = pc.equal(tokens["sequence_id"], row["parent_id"])
+                shared = tokens.filter(pc.and_(parent, pc.less(tokens["position"], row["start"])))
+                own = pa.concat_tables([shared, own])
+            encoding = Encoding(
+                row["text"],
+                own["token_id"].to_numpy().astype(np.int64),
+                own["char_start"].to_numpy(),
+                own["char_end"].to_numpy(),
+                own["is_special"].to_numpy(),
+                tuple(own["role"].to_pylist()),
+            )
             found[row["sequence_id"]] = TokenSequence(
                 row["record_id"],
-                _encoding(own, row["text"]),
+                encoding,
                 np.zeros(0, dtype=np.int64),
                 response_start=row["response_start"],
                 group=row["group"],
                 label=row["label"],
             )
     return found
-
-
-def _of(tokens: pa.Table, sequence_id: int) -> pa.Table:
-    return tokens.filter(pc.equal(tokens["sequence_id"], sequence_id))
-
-
-def _encoding(tokens: pa.Table, text: str) -> Encoding:
-    return Encoding(
-        text,
-        tokens["token_id"].to_numpy().astype(np.int64),
-        tokens["char_start"].to_numpy(),
-        tokens["char_end"].to_numpy(),
-        tokens["is_special"].to_numpy(),
-        tuple(tokens["role"].to_pylist()),
-    )

@@ -15,10 +15,11 @@ import pytest
 from actkit.analysis.concepts.contrast import read_pairs
 from actkit.analysis.concepts.directions import split_pairs
 from actkit.errors import RunError, UsageError
-from actkit.recipes.steering.directions import MEASURE, DirectionPlan, RunDirection, actions_on, directions_in
+from actkit.recipes.steering.directions import MEASURE, RunDirection, actions_on, directions_in
+from actkit.recipes.steering.spec import SteerSpec
 from actkit.schemas import arrow_schema
 
-PLAN = DirectionPlan()
+SPEC = SteerSpec("runs/x")
 
 
 @pytest.fixture
@@ -51,47 +52,47 @@ def layers_of(found: list[RunDirection]) -> list[int]:
 
 def test_without_layers_three_in_the_middle_are_taken(stored: Callable[..., Path]) -> None:
     """Those whose depth is nearest to 0.37, 0.5 and 0.63 of eight."""
-    assert layers_of(directions_in(stored(), PLAN, 8)) == [2, 4]
-    assert layers_of(directions_in(stored(tuple(range(8))), PLAN, 8)) == [2, 3, 4]
-    assert layers_of(directions_in(stored((7,)), PLAN, 8)) == [7]
-    assert layers_of(directions_in(stored(), replace(PLAN, every_layer=True), 8)) == [0, 2, 4, 6]
-    assert layers_of(directions_in(stored(), replace(PLAN, every_layer=True, layers="2"), 8)) == [2]
+    assert layers_of(directions_in(stored(), SPEC, 8)) == [2, 4]
+    assert layers_of(directions_in(stored(tuple(range(8))), SPEC, 8)) == [2, 3, 4]
+    assert layers_of(directions_in(stored((7,)), SPEC, 8)) == [7]
+    assert layers_of(directions_in(stored(), replace(SPEC, every_layer=True), 8)) == [0, 2, 4, 6]
+    assert layers_of(directions_in(stored(), replace(SPEC, every_layer=True, layers="2"), 8)) == [2]
 
 
 def test_layers_and_methods_that_are_named(stored: Callable[..., Path]) -> None:
     run = stored()
-    assert layers_of(directions_in(run, replace(PLAN, layers="6,0"), 8)) == [0, 6]
-    assert layers_of(directions_in(run, replace(PLAN, layers="all"), 8)) == [0, 2, 4, 6]
-    both = directions_in(run, replace(PLAN, layers="2", methods=("logistic", MEASURE)), 8)
+    assert layers_of(directions_in(run, replace(SPEC, layers="6,0"), 8)) == [0, 6]
+    assert layers_of(directions_in(run, replace(SPEC, layers="all"), 8)) == [0, 2, 4, 6]
+    both = directions_in(run, replace(SPEC, layers="2", method=("logistic", MEASURE)), 8)
     assert [direction.method for direction in both] == ["logistic", MEASURE]
     assert {direction.norm for direction in both} == {3.0}, "one norm is strength 1, whichever direction is taken"
     assert both[0].unit.dtype == np.float32 and both[0].unit.tolist() == pytest.approx([0.6, 0.8])
 
 
 @pytest.mark.parametrize(
-    ("plan", "kind", "says", "hint"),
+    ("spec", "kind", "says", "hint"),
     [
-        (replace(PLAN, layers="2,3"), UsageError, "has no direction at layer 3", "it has 0, 2, 4, 6"),
-        (replace(PLAN, layers="1"), UsageError, "has no direction at layer 1", "it has 0, 2, 4, 6"),
-        (replace(PLAN, methods=("pca",)), UsageError, "has no directions by pca", f"--method: logistic, {MEASURE}"),
+        (replace(SPEC, layers="2,3"), UsageError, "has no direction at layer 3", "it has 0, 2, 4, 6"),
+        (replace(SPEC, layers="1"), UsageError, "has no direction at layer 1", "it has 0, 2, 4, 6"),
+        (replace(SPEC, method=("pca",)), UsageError, "has no directions by pca", f"--method: logistic, {MEASURE}"),
     ],
 )
 def test_what_the_run_does_not_have(
-    stored: Callable[..., Path], plan: DirectionPlan, kind: type[Exception], says: str, hint: str
+    stored: Callable[..., Path], spec: SteerSpec, kind: type[Exception], says: str, hint: str
 ) -> None:
     with pytest.raises(kind, match=says) as error:
-        directions_in(stored(), plan, 8)
+        directions_in(stored(), spec, 8)
     assert error.value.hint == hint  # type: ignore[attr-defined]
 
 
 def test_a_run_without_directions_and_sides_that_do_not_differ(stored: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="has no directions"):
-        directions_in(tmp_path / "elsewhere", PLAN, 8)
+        directions_in(tmp_path / "elsewhere", SPEC, 8)
     run = stored(flat=2)
     with pytest.raises(RunError, match=r"at blocks.2.hook_resid_post the two sides do not differ") as error:
-        directions_in(run, PLAN, 8)
+        directions_in(run, SPEC, 8)
     assert error.value.hint == "--layers"
-    assert layers_of(directions_in(run, replace(PLAN, layers="4"), 8)) == [4]
+    assert layers_of(directions_in(run, replace(SPEC, layers="4"), 8)) == [4]
 
 
 @pytest.fixture
@@ -100,8 +101,8 @@ def concept(six_runs: Mapping[str, Path]) -> Path:
 
 
 def made(run: Path, **changes: Any) -> list[Any]:
-    plan = replace(PLAN, layers="1,2", n_controls=4, strengths=(-2.0, 1.0), **changes)
-    return actions_on(run, directions_in(run, plan, 4), plan)
+    spec = replace(SPEC, layers="1,2", random=4, **changes)
+    return actions_on(run, directions_in(run, spec, 4), (-2.0, 1.0), spec)
 
 
 def test_each_direction_at_each_strength_and_controls_beside_it(concept: Path) -> None:

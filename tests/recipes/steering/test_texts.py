@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 
 from actkit.errors import InputError, UsageError
-from actkit.pipeline.data import Encoding, Record
+from actkit.pipeline.data import Encoding
 from actkit.recipes.steering.texts import (
     COST,
     TEST,
     VALIDATION,
     held_out_of,
     neutral_texts,
-    only_test,
     own_answers,
     predicted,
-    records_of,
     steered_at,
 )
 
@@ -84,7 +82,6 @@ def test_half_of_the_prompts_choose_and_all_of_a_stem_go_together(tmp_path: Path
     assert sorted(map(tuple, of_stem.values())) == [(TEST,)] * 7 + [(VALIDATION,)] * 7
     assert found == own_answers(put(tmp_path, rows), seed=1, choose=True)
     assert found != own_answers(put(tmp_path, rows), seed=2, choose=True)
-    assert {text["split"] for text in only_test(found)} == {TEST} and len(only_test(found)) == 28
     with pytest.raises(UsageError, match="has 3 prompts: too few to choose layer and strength") as error:
         own_answers(put(tmp_path, rows[:3]), seed=0, choose=True)
     assert error.value.hint.endswith("or give 12 prompts")
@@ -121,11 +118,6 @@ def test_neutral_texts_are_lines_of_the_file_and_say_what_they_are() -> None:
         found
     )
     assert all(text["split"] == COST and text["text"].strip() == text["text"] for text in found)
-
-
-def test_records_are_the_texts_in_order() -> None:
-    texts = [{"text": "a"}, {"text": "b"}]
-    assert list(records_of(texts, "runs/x")) == [Record(n, "runs/x", None, text) for n, text in enumerate(texts)]
 
 
 def test_held_out_stems_of_a_concept_run_are_asked_in_turn(six_runs: Mapping[str, Path], tmp_path: Path) -> None:
