@@ -10,7 +10,7 @@ for the command line and for Python alike. An option has the name of its field, 
 * `without`: fields of a nested spec that the command does not have
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,19 @@ DIGEST = "sha256:"
 """Prefix of the revision of a loaded model without one: its files identify it, not an option."""
 
 
-def options_of(own: OwnSpec, common: CommonSpec | FollowSpec) -> dict[str, Any]:
-    """Every option of a run, those of the command itself first. What was not given has its default, or None."""
-    return {**_options(own), **_options(common)}
+def options_of(*specs: OwnSpec | CommonSpec | FollowSpec) -> dict[str, Any]:
+    """Every option of the specs, in their order. An option that was not given has its default, or None."""
+    return {name: value for spec in specs for name, value in _options(spec).items()}
 
 
 def source_of(own: OwnSpec) -> str | None:
-    """The file, directory or name that the command reads; None for what is given otherwise."""
-    named = (getattr(own, field.name) for field in fields(own) if field.metadata.get("reads"))
-    return next((str(value) for value in named if value is not None), None)
+    """The file, directory or name that the command reads; None for records that are given otherwise."""
+    return next(iter(files_of(own, ("reads",))), None)
 
 
-def files_of(own: OwnSpec) -> list[str]:
-    """Every file that the command reads, where it is given one."""
-    named = (getattr(own, field.name) for field in fields(own) if {"reads", "reads_too"} & field.metadata.keys())
+def files_of(own: OwnSpec, kinds: Collection[str] = ("reads", "reads_too")) -> list[str]:
+    """The files that the command reads, of fields of these kinds."""
+    named = (getattr(own, field.name) for field in fields(own) if not field.metadata.keys().isdisjoint(kinds))
     return [str(value) for value in named if value is not None]
 
 
@@ -45,7 +44,7 @@ def _options(spec: Any, without: Sequence[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(spec):
         name, value = field.metadata.get("option", field.name), getattr(spec, field.name)
-        if field.name == "out":  # not where it is made, but where it is in the end
+        if field.name == "out":  # the place of the run in the end, not where it is made
             value = getattr(spec, "published", None) or value
         if name is None or field.name in without:
             continue
@@ -75,8 +74,7 @@ def _plain(value: Any) -> Any:
 def _of_saes(saes: Sequence[SaeSpec]) -> dict[str, Any]:
     """The options that name these SAEs.
 
-    One release, layer and hook name is all that options can say of them; others are named whole, `RELEASE/ID` each.
-
+    Options can name one release, layer and hook name; SAEs that differ in these are named whole, `RELEASE/ID` each.
     """
     paths = [each.path for each in saes if each.path is not None]
     named = [each for each in saes if each.path is None and each.loaded is None]

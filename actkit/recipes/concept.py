@@ -18,7 +18,7 @@ from actkit.analysis.concepts.contrast import sides_bytes
 from actkit.analysis.concepts.projections import direction_features, projections
 from actkit.analysis.feature_tests.feature_scores import ScoreSettings, score_features
 from actkit.backends.saes.sae import Sae
-from actkit.config import ContrastPositions, ExportFormat, OutputSpec, ReadSpec, TokenSpec
+from actkit.config import ContrastPositions, ExportFormat, ModelSpec, OutputSpec, ReadSpec, TokenSpec
 from actkit.errors import RecordError, UsageError
 from actkit.hooks import parse_hook_points
 from actkit.pipeline.data import Ints, Record
@@ -30,12 +30,12 @@ from actkit.recipes.contrast_shapes import STATEMENTS
 from actkit.recipes.contrasts import contrasts_in, from_stems, parse_contrast
 from actkit.recipes.conversations.fields import ContextFields, names_of
 from actkit.recipes.conversations.prompts import Conversation
-from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
+from actkit.recipes.from_run import Again, changed_options, make_again, source_facts
 from actkit.recipes.prompt_response import PromptResponse, encode_messages, encode_plain, touching
 from actkit.recipes.runner import Ingredients, run, with_pooled
 from actkit.recipes.saes import load_saes, scored
 from actkit.recipes.shared_prefix import Branch, branches, key_of
-from actkit.recipes.specs import DenseSpec
+from actkit.recipes.specs import DenseSpec, spec_of
 from actkit.recipes.statements import explained
 from actkit.runs.progress import OnProgress
 from actkit.runs.reader import hook_points_of
@@ -203,8 +203,8 @@ def choose_again(
     have; else see `make_again` and `load_saes`.
     """
     facts = source_facts(source, "concept")
-    check_changes(changes, CHANGEABLE, source, facts)
-    options = {**facts["options"], **changes, "out": str(output.out)}
+    dense = spec_of(DenseSpec, changes, model=ModelSpec(), output=output)
+    options = changed_options(source, facts, changes, CHANGEABLE, output, spec_of(ConceptSpec, changes), dense)
     saes = _saes(facts)
     spec = ConceptSpec(positions=options["positions"], seed=options["seed"], directions=options["directions"])
     report: dict[str, Any] = {}

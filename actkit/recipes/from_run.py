@@ -21,6 +21,8 @@ from actkit.analysis.split_column import without_split
 from actkit.config import OutputSpec
 from actkit.errors import RunError, UsageError
 from actkit.pipeline.recipe import Finished
+from actkit.recipes.asked import options_of
+from actkit.recipes.specs import checked
 from actkit.runs.atomic_files import of_file
 from actkit.runs.facts import Begun, check_age, config_text, facts_of
 from actkit.runs.lock import locked
@@ -75,6 +77,19 @@ def check_changes(changes: Settings, known: Collection[str], run: Path, facts: S
                 f"{_flag(name)} {given} needs the model or the input again; {run} was made with {there}",
                 f"--from takes {flags}; for another {_flag(name)} run the command without --from",
             )
+
+
+def changed_options(
+    run: Path, facts: Settings, changes: Settings, known: Collection[str], output: OutputSpec, *specs: Any
+) -> dict[str, Any]:
+    """The options of the run that is made: those of `run`, with the `changes` as the `specs` made of them hold them.
+
+    Raises UsageError as `check_changes` does, and for a value that its spec does not hold.
+    """
+    check_changes(changes, known, run, facts)
+    given = options_of(*map(checked, specs))
+    held = {name: given.get(name, value) for name, value in changes.items()}
+    return {**facts["options"], **held, "out": str(output.out)}
 
 
 def make_again(

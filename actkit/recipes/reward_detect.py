@@ -26,7 +26,7 @@ from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers,
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import SampleRendering, of_pair, of_text, parse_feedback
-from actkit.recipes.from_run import Again, check_changes, make_again, source_facts
+from actkit.recipes.from_run import Again, changed_options, make_again, source_facts
 from actkit.recipes.label_counts import check_both, labelled_lines, meant_in
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
@@ -192,8 +192,8 @@ def rank_again(
             "tokens' values",
             f"run the command without --from, with --pool {changes['pool']}",
         )
-    check_changes(changes, CHANGEABLE, source, facts)
-    options = {**facts["options"], **changes, "out": str(output.out)}
+    own = spec_of(RewardDetectSpec, changes)
+    options = changed_options(source, facts, changes, CHANGEABLE, output, own)
     settings = checked(spec_of(ScoreSettings, options))
     saes = [_scored(about) for about in facts["saes"]]
     report: dict[str, Any] = {}

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -155,6 +157,32 @@ def test_an_option_that_may_not_differ_and_what_the_run_was_made_with(
         check_changes(changes, ("seed", "held_out"), Path("run"), facts)
     assert error.value.message == says
     assert error.value.hint is not None and error.value.hint.startswith("--from takes --seed, --held-out; for another")
+
+
+@pytest.fixture
+def options_of_again(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The options of a run of `concept` that is made again with some changes; nothing is computed."""
+    was = {"seed": 0, "layers": "all", "hook_point": ["hook_resid_post"], "directions": True, "positions": "last"}
+    about = {"options": was, "model": {"n_layers": 4}}
+    monkeypatch.setattr(of_concept, "source_facts", lambda *_: about)
+    monkeypatch.setattr(of_concept, "hook_points_of", lambda *_: ["blocks.1.hook_resid_post"])
+    monkeypatch.setattr(of_concept, "make_again", lambda _source, _output, options, *_: options)
+    return lambda **changes: choose_again(Path("run"), OutputSpec(Path("again")), changes)
+
+
+def test_changes_from_python_are_held_as_a_fresh_run_holds_them(options_of_again: Callable[..., Any]) -> None:
+    """A number of numpy ended in a TypeError, and a hook point that was one text was read letter by letter."""
+    found = options_of_again(seed=np.int64(3), layers="1", hook_point="hook_resid_post")
+    assert type(found["seed"]) is int and found["hook_point"] == ["hook_resid_post"]
+
+
+@pytest.mark.parametrize("changes", [{"directions": "no"}, {"seed": "x"}, {"seed": -1}], ids=str)
+def test_a_change_that_its_option_cannot_be_is_refused(
+    changes: dict[str, Any], options_of_again: Callable[..., Any]
+) -> None:
+    """'no' counted as True, and other texts ended in a TypeError."""
+    with pytest.raises(UsageError, match="is not possible"):
+        options_of_again(**changes)
 
 
 @pytest.mark.parametrize("table", ["pooled_features", "sequences", "shards"])
