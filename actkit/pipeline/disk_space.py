@@ -64,9 +64,7 @@ class DiskSpaceWatch:
                 self._said = True
                 break
             size = sum(table.bytes for table in last.tables.values())
-            self._bytes, self._largest, self._part = (
-                self._bytes + size,
-                max(self._largest, size),
-                self._part + self._step,
-            )
+            self._bytes += size
+            self._largest = max(self._largest, size)
+            self._part += self._step
         return last

@@ -20,6 +20,10 @@ from actkit.schemas import SCHEMA_VERSION
 PACKAGES = ("actkit", *"torch transformers transformer-lens sae-lens tokenizers numpy pyarrow pandas".split())
 
 
+AS_LOADED = ("dtype", "device", "attn", "device_map", "quantize", "allow_pickle", "trust_remote_code")
+"""Fields of a `ModelSpec` that `run.json` repeats as they were resolved."""
+
+
 def file_metadata(job: Job) -> dict[str, str]:
     """Metadata of every Parquet file of a run: see `metadata_of`."""
     points = [str(point) for point in job.hook_points]
@@ -81,13 +85,7 @@ def _about_model(model: Model) -> dict[str, object]:
         "n_layers": description.n_layers,
         "d_model": description.d_model,
         "context_length": description.context_length,
-        "dtype": description.spec.dtype,
-        "device": description.spec.device,
-        "attn": description.spec.attn,
-        "device_map": description.spec.device_map,
-        "quantize": description.spec.quantize,
-        "allow_pickle": description.spec.allow_pickle,
-        "trust_remote_code": description.spec.trust_remote_code,
+        **{name: getattr(description.spec, name) for name in AS_LOADED},
         "shares_prefixes": model.shares_prefixes,
         "backend": type(model).__name__,
         "products": str(choice()) if description.spec.device == "cpu" else None,

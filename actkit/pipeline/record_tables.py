@@ -48,6 +48,10 @@ class Sinks:
 
 
 NO_SINKS = Sinks({})
+AS_THEY_ARE = "sequence_id record_id side start n_truncated response_start score chunk char_offset boundary_merged"
+"""Fields of a `TokenSequence` that are columns of `sequences`."""
+NAMES = ("group", "label", "template")
+"""Fields likewise, whose texts come from the input."""
 
 
 def tables_of(shard: Shard, tokenizer: Any, sinks: Sinks | None = None) -> dict[str, pa.Table]:
@@ -69,24 +73,13 @@ def sequences_table(
     encodings = [sequence.encoding for sequence in sequences]
     own = [records[sequence.record_id] for sequence in sequences]
     columns: dict[str, list[Any]] = {
-        "sequence_id": [sequence.sequence_id for sequence in sequences],
-        "record_id": [sequence.record_id for sequence in sequences],
+        **{name: [getattr(sequence, name) for sequence in sequences] for name in AS_THEY_ARE.split()},
+        **{name: [as_stored(getattr(sequence, name)) for sequence in sequences] for name in NAMES},
         "source": [record.source for record in own],
         "line": [record.line for record in own],
-        "side": [sequence.side for sequence in sequences],
         "parent_id": [sequence.parent for sequence in sequences],
-        "start": [sequence.start for sequence in sequences],
         "n_tokens": [len(encoding) for encoding in encodings],
-        "n_truncated": [sequence.n_truncated for sequence in sequences],
-        "response_start": [sequence.response_start for sequence in sequences],
-        "group": [as_stored(sequence.group) for sequence in sequences],
-        "label": [as_stored(sequence.label) for sequence in sequences],
-        "template": [as_stored(sequence.template) for sequence in sequences],
-        "score": [sequence.score for sequence in sequences],
         "n_kept": [int(np.count_nonzero(known.plain(sequence))) for sequence in sequences],
-        "chunk": [sequence.chunk for sequence in sequences],
-        "char_offset": [sequence.char_offset for sequence in sequences],
-        "boundary_merged": [sequence.boundary_merged for sequence in sequences],
         "n_special_in_text": [encoding.special_in_text for encoding in encodings],
         "n_unknown": [encoding.n_unknown for encoding in encodings],
         "text": [encoding.text for encoding in encodings],

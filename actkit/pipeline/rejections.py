@@ -74,11 +74,6 @@ def nearest(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     within = next(
         (name for absent in missing for name in names if len(absent) > 2 and absent.lower() in name.lower()), None
     )
-    if within is not None:
-        return within
-    for absent in missing:
-        by_small = {name.lower(): name for name in names}
-        close = difflib.get_close_matches(absent.lower(), by_small, n=1, cutoff=0.7)
-        if close:
-            return by_small[close[0]]
-    return None
+    by_small = {name.lower(): name for name in names}
+    close = (difflib.get_close_matches(absent.lower(), by_small, n=1, cutoff=0.7) for absent in missing)
+    return within or next((by_small[found[0]] for found in close if found), None)

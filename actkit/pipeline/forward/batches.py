@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from actkit.pipeline.data import Batch, Bools, Ints, TokenSequence
-from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, longest_first, segments
+from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, segments
 
 OF_WEIGHTS, OF_CALLS, ON_GPU = 40.0, 2000.0, 1024.0
 """Costs of a batch beside its tokens: see `of_each_batch`."""
@@ -100,7 +100,7 @@ class BatchPlan:
         """Rows as batches, longest first."""
         found = []
         for branching in (False, True):
-            own = longest_first([row for row in rows if bool(row.branches) == branching])
+            own = sorted((row for row in rows if bool(row.branches) == branching), key=len, reverse=True)
             ends = _cheapest(np.array([len(row) for row in own], dtype=np.int64), self._budget.tokens, self._more)
             found += [own[first:end] for first, end in pairwise([0, *ends])]
         return sorted(found, key=lambda batch: -len(batch[0]))

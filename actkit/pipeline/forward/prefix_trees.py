@@ -157,8 +157,3 @@ def kept_columns(parts: Sequence[Segment], path: Sequence[tuple[int, int, int]],
     offsets = np.array([parts[index].column - parts[index].first for index, _, _ in path])
     columns: Ints = keep + offsets[on]
     return columns
-
-
-def longest_first(rows: list[Row]) -> list[Row]:
-    """Rows by length; equal ones stay in order."""
-    return sorted(rows, key=len, reverse=True)

@@ -87,7 +87,7 @@ def _of_kind(
     """
     if batch.steered is None:
         raise ModelError("no sequence of this batch says where it is steered")
-    own = torch.from_numpy(kept)
+    own, targets = torch.from_numpy(kept), torch.from_numpy(following[kept])
     rows, at = torch.unique(batch.rows[own], return_inverse=True)
     tree = None if batch.tree is None else batch.tree[rows]
     given = batch.input_ids[rows], batch.positions[rows], tree, batch.steered[rows]
@@ -97,38 +97,19 @@ def _of_kind(
     plain: torch.Tensor | None = None
     for number, intervention in zip(steering.of(kind), wanted, strict=True):
         logits = run.logits(intervention)
-        read = _Read.of(logits, following[kept])
-        found[LOGPROB][own, number], found[RAN][own, number] = read.logprob, 1.0
+        device, normaliser = logits.device, torch.logsumexp(logits, dim=-1)
+        next_ids = targets.to(device)
+        logprob = logits.gather(1, next_ids.clamp_min(0)[:, None])[:, 0] - normaliser
+        found[LOGPROB][own, number] = torch.where(next_ids < 0, torch.nan, logprob).cpu()
+        found[RAN][own, number] = 1.0
         if kind == steering.costs:
-            distribution = logits - read.normaliser[:, None]
+            distribution = logits - normaliser[:, None]
             plain = distribution if plain is None else plain
             found[KL][own, number] = _kl(plain, distribution).cpu()
         for name, ids in zip(WORDS, steering.words or (), strict=False):
-            found[name][own, number] = read.log_sum(logits, ids)
+            chosen = logits[:, torch.from_numpy(ids).to(device)]
+            found[name][own, number] = (torch.logsumexp(chosen, dim=-1) - normaliser).cpu()
         yield number
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The numbers read from logits [n, vocabulary]."""
-
-    logprob: torch.Tensor
-    """[n] of the token that follows; NaN where none does."""
-    normaliser: torch.Tensor
-    """[n] log of the sum of exponentials."""
-
-    @classmethod
-    def of(cls, logits: torch.Tensor, following: Ints) -> "_Read":
-        normaliser = torch.logsumexp(logits, dim=-1)
-        targets = torch.from_numpy(np.maximum(following, 0)).to(logits.device)
-        logprob = logits.gather(1, targets[:, None])[:, 0] - normaliser
-        logprob[torch.from_numpy(following < 0).to(logits.device)] = torch.nan
-        return cls(logprob.cpu(), normaliser)
-
-    def log_sum(self, logits: torch.Tensor, ids: Ints) -> torch.Tensor:
-        """[n] log of the probability that the next token is one of `ids`."""
-        chosen = logits[:, torch.from_numpy(ids).to(logits.device)]
-        return (torch.logsumexp(chosen, dim=-1) - self.normaliser).cpu()
 
 
 def _next(sequence: TokenSequence, position: int) -> int:
@@ -152,8 +133,9 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
 
     Also `sequence_ids` [sequences], `n_tokens` [sequences, 1], the positions that have a token after them, and `ran`.
     """
-    ids, first, at = np.unique(kept.sequence_ids, return_index=True, return_inverse=True)
-    last = np.append(first[1:], len(kept.sequence_ids)) - 1 if (np.diff(kept.sequence_ids) >= 0).all() else _last(at)
+    ids, at = np.unique(kept.sequence_ids, return_inverse=True)
+    last = np.zeros(len(ids), dtype=np.int64)
+    np.maximum.at(last, at, np.arange(len(at)))
     values = {name: _host(tensor) for name, tensor in kept.activations.items()}
     followed = ~np.isnan(values[LOGPROB][:, :1])
     found: dict[str, np.typing.NDArray[np.float64]] = {"sequence_ids": ids.astype(np.float64)}
@@ -167,13 +149,6 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     count = np.zeros((len(ids), 1))
     np.add.at(count, at, followed.astype(np.float64))
     return {**found, "n_tokens": count}
-
-
-def _last(at: Ints) -> Ints:
-    """[sequences] the last row of each sequence."""
-    last = np.zeros(int(at.max()) + 1, dtype=np.int64)
-    np.maximum.at(last, at, np.arange(len(at)))
-    return last
 
 
 def _host(tensor: object) -> "np.typing.NDArray[np.float64]":

@@ -44,21 +44,17 @@ def _rows(kept: Kept, point: HookPoint, schema: pa.Schema, vector: pa.DataType, 
     _check(tensor, part, kept, point, store_dtype)
     values = to_host(tensor.to(getattr(torch, store_dtype))).numpy()
     n = len(kept.positions)
-    if isinstance(part, Ragged):
-        offsets = np.concatenate([[0], np.cumsum(part.widths)]).astype(np.int32)
-        lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, type=vector.value_type))
-    elif pa.types.is_fixed_size_list(vector):
-        lists = pa.FixedSizeListArray.from_arrays(
-            pa.array(values.reshape(-1), type=vector.value_type), vector.list_size
-        )
+    flat = pa.array(values.reshape(-1), type=vector.value_type)
+    if pa.types.is_fixed_size_list(vector):
+        lists = pa.FixedSizeListArray.from_arrays(flat, vector.list_size)
     else:
-        offsets = np.arange(n + 1, dtype=np.int32) * values.shape[1]
-        lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1), type=vector.value_type))
+        widths = part.widths if isinstance(part, Ragged) else np.full(n, values.shape[1])
+        lists = pa.ListArray.from_arrays(pa.array(np.append(0, np.cumsum(widths)).astype(np.int32)), flat)
     columns = [
         pa.array(kept.sequence_ids),
         pa.array(kept.positions),
-        pa.array(np.full(n, point.layer, dtype=np.int32)),
-        pa.array([str(point)]).take(pa.array(np.zeros(n, dtype=np.int64))),
+        pa.repeat(pa.scalar(point.layer, pa.int32()), n),
+        pa.repeat(str(point), n),
         lists,
     ]
     return pa.Table.from_arrays(columns, schema=schema)

@@ -79,7 +79,7 @@ def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Hea
     columns = [
         pa.array(kept.sequence_ids),
         pa.array(kept.positions),
-        pa.array([sae.name]).take(pa.array(np.zeros(len(kept.positions), dtype=np.int64))),
+        pa.repeat(sae.name, len(kept.positions)),
         pa.ListArray.from_arrays(offsets, pa.array(ids.astype(np.int32))),
         pa.ListArray.from_arrays(offsets, pa.array(values)),
         pa.array(active.astype(np.int32)),

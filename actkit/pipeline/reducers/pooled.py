@@ -76,7 +76,7 @@ def _features(kept: Kept, sae: Sae, pool: Pool, health: Health, special: bool) -
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     columns = [
         pa.array(sequences),
-        pa.array([sae.name]).take(pa.array(np.zeros(len(sequences), dtype=np.int64))),
+        pa.repeat(sae.name, len(sequences)),
         pa.ListArray.from_arrays(offsets, pa.array((keys % sae.d_sae)[order].astype(np.int32))),
         pa.ListArray.from_arrays(offsets, pa.array(values[order])),
         pa.ListArray.from_arrays(offsets, pa.array(positions[order].astype(np.int32))),
@@ -113,8 +113,8 @@ def _activations(kept: Kept, point: HookPoint, pool: Pool, special: bool) -> pa.
     flat, ends = pa.array(mean.reshape(-1)), pa.array(np.arange(len(mean) + 1, dtype=np.int32) * mean.shape[1])
     columns = [
         pa.array(sequences),
-        pa.array(np.full(len(sequences), point.layer, dtype=np.int32)),
-        pa.array([str(point)]).take(pa.array(np.zeros(len(sequences), dtype=np.int64))),
+        pa.repeat(pa.scalar(point.layer, pa.int32()), len(sequences)),
+        pa.repeat(str(point), len(sequences)),
         pa.ListArray.from_arrays(ends, flat),
     ]
     return pa.Table.from_arrays(columns, schema=arrow_schema("pooled_activations"))

@@ -1,7 +1,7 @@
 """The health of an SAE on the data of a run, counted while its features are computed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,11 @@ class Counts:
     there are more of them: which are decoded in the end depends on the tokens alone, and not on their order.
     """
 
-    d_in: int
-    d_sae: int
+    fired: torch.Tensor
+    """[d_sae] int64: on how many tokens each feature fired."""
+    sums: torch.Tensor
+    """[LEVELS + 1, 3 + d_in] float64: of decoded tokens how many, the squared differences between input and
+    reconstruction, the inputs' squared norms, and the inputs themselves, centred for an SAE that reads them so."""
     n_tokens: int = 0
     n_active: int = 0
     n_sequences: int = 0
@@ -41,21 +44,17 @@ class Counts:
     """Tokens before and with the last position read: how much context the SAE was given."""
     level: int = 0
     """The lowest level that is decoded still."""
-    fired: torch.Tensor = field(init=False)
-    """[d_sae] int64: on how many tokens each feature fired."""
-    sums: torch.Tensor = field(init=False)
-    """[LEVELS + 1, 3 + d_in] float64: of decoded tokens how many, the squared differences between input and
-    reconstruction, the inputs' squared norms, and the inputs themselves, centred for an SAE that reads them so."""
 
-    def __post_init__(self) -> None:
-        self.fired = torch.zeros(self.d_sae, dtype=torch.int64)
-        self.sums = torch.zeros(LEVELS + 1, 3 + self.d_in, dtype=torch.float64)
+    @classmethod
+    def none(cls, sae: Sae) -> "Counts":
+        """Counts of no tokens."""
+        return cls(
+            torch.zeros(sae.d_sae, dtype=torch.int64), torch.zeros(LEVELS + 1, 3 + sae.d_in, dtype=torch.float64)
+        )
 
     def copy(self) -> "Counts":
-        """Copy them as they are now."""
-        found = replace(self)
-        found.fired, found.sums = self.fired.clone(), self.sums.clone()
-        return found
+        """Copy the counts as they are now."""
+        return replace(self, fired=self.fired.clone(), sums=self.sums.clone())
 
     def settle(self) -> None:
         """Leave out the lowest levels while there are more tokens than are needed."""
@@ -65,15 +64,15 @@ class Counts:
 
     def merged(self, later: "Counts") -> "Counts":
         """The counts of both, `later` being of tokens that come after these."""
-        found = replace(
-            self,
-            n_tokens=self.n_tokens + later.n_tokens,
-            n_active=self.n_active + later.n_active,
-            n_sequences=self.n_sequences + later.n_sequences,
-            longest=max(self.longest, later.longest),
-            level=max(self.level, later.level),
+        found = Counts(
+            self.fired + later.fired,
+            self.sums + later.sums,
+            self.n_tokens + later.n_tokens,
+            self.n_active + later.n_active,
+            self.n_sequences + later.n_sequences,
+            max(self.longest, later.longest),
+            max(self.level, later.level),
         )
-        found.fired, found.sums = self.fired + later.fired, self.sums + later.sums
         found.settle()
         return found
 
@@ -85,11 +84,8 @@ class Counts:
     @classmethod
     def of(cls, state: State) -> "Counts":
         """Make counts of what `state` gave: every number is as it was, to the last bit."""
-        fired, sums = torch.from_numpy(state["fired"].copy()), torch.from_numpy(state["sums"].copy())
-        scalars = {name: state[name].item() for name in SCALARS}
-        found = cls(sums.shape[1] - 3, len(fired), **scalars)
-        found.fired, found.sums = fired, sums
-        return found
+        fired, sums = (torch.from_numpy(state[name].copy()) for name in ("fired", "sums"))
+        return cls(fired, sums, **{name: state[name].item() for name in SCALARS})
 
 
 class Health:
@@ -101,8 +97,7 @@ class Health:
 
     def __init__(self, sae: Sae) -> None:
         self.sae = sae
-        self.counts = Counts(sae.d_in, sae.d_sae)
-        self.before = Counts(sae.d_in, sae.d_sae)
+        self.counts, self.before = Counts.none(sae), Counts.none(sae)
 
     def count(self, x: torch.Tensor, active: Active, plain: torch.Tensor, levels: torch.Tensor) -> None:
         """Add the tokens that are `plain` [n]: input `x` [n, d_in], its active features, their levels."""
@@ -130,14 +125,13 @@ class Health:
 
     def end_shard(self) -> State:
         """Add the counts of the shard to the finished ones, and return them."""
-        counts, self.counts = self.counts, Counts(self.sae.d_in, self.sae.d_sae)
+        counts, self.counts = self.counts, Counts.none(self.sae)
         self.before = self.before.merged(counts)
         return counts.state()
 
     def reset(self) -> None:
         """Count from nothing."""
-        self.counts = Counts(self.sae.d_in, self.sae.d_sae)
-        self.before = Counts(self.sae.d_in, self.sae.d_sae)
+        self.counts, self.before = Counts.none(self.sae), Counts.none(self.sae)
 
     def restore(self, state: State) -> None:
         """Add a shard that was finished before, as `end_shard` gave it."""

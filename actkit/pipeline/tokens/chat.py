@@ -123,24 +123,29 @@ def _check_calls(messages: Sequence[Message], text: str) -> None:
         if not isinstance(calls, list):
             raise RecordError(f"messages[{index}].tool_calls", "not a list of calls")
         for call in calls:
-            called = call.get("function", call) if isinstance(call, Mapping) else {}
-            name = called.get("name") if isinstance(called, Mapping) else None
-            if not isinstance(name, str) or name not in text:
+            name = _name_of(call)
+            if name is None or name not in text:
                 raise RecordError(f"messages[{index}].tool_calls", "the chat template leaves this call out")
 
 
 def _check_tools(tools: Sequence[Any] | None, text: str) -> None:
     """Raise RecordError for tools that the template leaves out without a word: the model would not know of them."""
     for index, tool in enumerate(tools or ()):
-        described = tool.get("function", tool) if isinstance(tool, Mapping) else {}
-        name = described.get("name") if isinstance(described, Mapping) else None
-        if not isinstance(name, str) or not name:
+        name = _name_of(tool)
+        if not name:
             raise RecordError(f"tools[{index}]", "not a tool with a name")
         if name not in text:
             raise RecordError(
                 f"tools[{index}]",
                 f"the chat template leaves the tool {name[:60]} out; --ignore-field tools does without",
             )
+
+
+def _name_of(described: Any) -> str | None:
+    """The name of a tool, or of the tool that a call is of; it may stand in `function`."""
+    own = described.get("function", described) if isinstance(described, Mapping) else None
+    name = own.get("name") if isinstance(own, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, how: Rendering) -> list[Span]:

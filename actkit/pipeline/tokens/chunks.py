@@ -9,7 +9,7 @@ import numpy as np
 from actkit.errors import RecordError
 from actkit.pipeline.data import Bools, Encoding
 from actkit.pipeline.tokens.long_texts import Tokens, covered, parts_of
-from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, are_among, check_text, known_unknown_id, special_ids
+from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, are_among, check_text, special_ids
 
 
 def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
@@ -57,8 +57,7 @@ def chunks_of_text(
     tokenized in parts.
     """
     check_text(text)
-    named = tuple(tokenizer.all_special_ids)
-    special, unknown = special_ids(tokenizer, named), known_unknown_id(tokenizer, named)
+    special, unknown = special_ids(tokenizer)
     step, n, begun = size - (bos is not None), 0, False
     left = Tokens.none()
     for part in covered(parts_of(tokenizer, text), len(text)):

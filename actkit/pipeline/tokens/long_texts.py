@@ -192,9 +192,5 @@ def _added(tokenizer: Any) -> tuple[Tokens, Tokens]:
     bare, full = _called(tokenizer, "a", False), _called(tokenizer, "a", True)
     n = len(bare)
     first = next(at for at in range(len(full) - n + 1) if full.ids[at : at + n].tolist() == bare.ids.tolist())
-    ends = (full.part(0, first), full.part(first + n))
-    return Tokens(ends[0].ids, *_zeros(len(ends[0]))), Tokens(ends[1].ids, *_zeros(len(ends[1])))
-
-
-def _zeros(n: int) -> tuple[Ints, Ints]:
-    return np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    before, after = (Tokens(ids, ids * 0, ids * 0) for ids in (full.ids[:first], full.ids[first + n :]))
+    return before, after

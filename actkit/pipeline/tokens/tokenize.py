@@ -128,26 +128,33 @@ def encoding_of(tokenizer: Tokenizer, text: str, tokens: Tokens, n_beyond: int, 
     """
     if not len(tokens):
         raise RecordError(None, "no tokens")
-    named = tuple(tokenizer.all_special_ids)
-    is_special = are_among(tokens.ids, special_ids(tokenizer, named))
+    special, unknown = special_ids(tokenizer)
+    is_special = are_among(tokens.ids, special)
     start, end = covering(tokens.start, tokens.end, None if n_beyond else len(text))
     in_text = sum(int((is_special & (start >= first) & (end <= last) & (end > start)).sum()) for first, last in typed)
     role: tuple[str | None, ...] = (None,) * len(tokens)
-    return Encoding(
-        text, tokens.ids, start, end, is_special, role, in_text, known_unknown_id(tokenizer, named), n_beyond
-    )
+    return Encoding(text, tokens.ids, start, end, is_special, role, in_text, unknown, n_beyond)
 
 
-@lru_cache(maxsize=1)  # of 256 added tokens the list takes a quarter of the time that tokenizing a text does
-def special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> Ints:
-    """The ids that are no text: the `named` ones (BOS, EOS, …) and every added token that the tokenizer calls special.
+def special_ids(tokenizer: Tokenizer) -> tuple[Ints, int | None]:
+    """The ids that are no text, and the id that stands for characters outside of the vocabulary.
 
-    `all_special_ids` alone has only those that have a name: of Llama 3 not the ones around a role. It also has the
-    token for what is not in the vocabulary, which stands for text.
+    The first are those with a name (BOS, EOS, …) and every added token that the tokenizer calls special:
+    `all_special_ids` lacks, of Llama 3, the tokens around a role. The second is None where the tokenizer has no such
+    token, or where it also is a control token: GPT-2 has one token for all of them, and spells everything in bytes.
+    That some pad with it changes nothing, since no padding is in a text.
     """
+    return _special_ids(tokenizer, tuple(tokenizer.all_special_ids))
+
+
+@lru_cache(maxsize=1)  # listing 256 added tokens takes a quarter of the time that tokenizing a text does
+def _special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> tuple[Ints, int | None]:
+    unknown: int | None = getattr(tokenizer, "unk_token_id", None)
+    if unknown in {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls", "mask")}:
+        unknown = None
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    special = {*named, *(number for number, token in added.items() if token.special)} - {unknown_id(tokenizer)}
-    return np.array(sorted(special), dtype=np.int64)
+    special = {*named, *(number for number, token in added.items() if token.special)} - {unknown}
+    return np.array(sorted(special), dtype=np.int64), unknown
 
 
 def are_among(ids: Ints, some: Ints) -> Bools:
@@ -156,20 +163,3 @@ def are_among(ids: Ints, some: Ints) -> Bools:
         return np.zeros(len(ids), dtype=np.bool_)
     found: Bools = some[np.minimum(np.searchsorted(some, ids), len(some) - 1)] == ids
     return found
-
-
-@lru_cache(maxsize=1)  # six attributes of a tokenizer take as long as the spans of a short text
-def known_unknown_id(tokenizer: Tokenizer, _named: tuple[int, ...]) -> int | None:
-    """As `unknown_id`, kept for as long as the tokenizer's special ids are the `_named` ones."""
-    return unknown_id(tokenizer)
-
-
-def unknown_id(tokenizer: Tokenizer) -> int | None:
-    """The id that stands for characters outside of the vocabulary.
-
-    None where there is no such token, or where it also is a control token: GPT-2 has one token for all of them, and
-    spells everything in bytes. That some pad with it changes nothing, since no padding is in a text.
-    """
-    unknown: int | None = getattr(tokenizer, "unk_token_id", None)
-    control = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls", "mask")}
-    return None if unknown in control else unknown

@@ -101,7 +101,7 @@ class Retokenizer:
         tokenizer: Any = self.tokenizer
         distinct, which = np.unique(again.ids, return_inverse=True)
         names = np.array(token_texts(tokenizer, distinct.tolist()), dtype=object)
-        special = are_among(again.ids, special_ids(tokenizer, tuple(tokenizer.all_special_ids)))
+        special = are_among(again.ids, special_ids(tokenizer)[0])
         right = (names[which], again.start + before, again.end + before, special)
         for name, values in zip(SPELLED, right, strict=True):
             old = stored[name].to_numpy()
