@@ -40,9 +40,9 @@ def tables() -> str:
 
 def options() -> str:
     """Every option of every command."""
-    from actkit.cli.app import app
+    from actkit.cli.app import application
 
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(application(()))
     lines = ["# Options", "", MADE, "", "`actkit COMMAND --help-all` prints the same."]
     for name, command in group.commands.items():
         hints = typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True)

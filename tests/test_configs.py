@@ -10,7 +10,7 @@ import yaml
 
 from actkit.backends import repository
 from actkit.backends.saes import sae_lens
-from actkit.cli.app import app, main
+from actkit.cli.app import application, main
 from actkit.cli.options.config_file import NOT_REPLAYED
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import ModelError
@@ -57,8 +57,8 @@ def chosen(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_a_config_is_flat_and_names_a_command_and_only_its_options(path: Path) -> None:
     values = values_of(path)
     command = values.pop("command")
-    assert command in {command.name for command in app.registered_commands}
-    commands: Any = typer.main.get_command(app)
+    assert command in {command.name for command in application(()).registered_commands}
+    commands: Any = typer.main.get_command(application(()))
     assert set(values) <= {param.name for param in commands.commands[command].params} - set(NOT_REPLAYED)
     for value in values.values():
         for item in value if isinstance(value, list) else [value]:

@@ -10,7 +10,7 @@ import yaml
 
 from actkit.backends import repository
 from actkit.backends.saes import sae_lens
-from actkit.cli.app import app, main
+from actkit.cli.app import application, main
 from actkit.cli.options import presets as presets_module
 from actkit.cli.options.presets import FOLDER, NAMES, SAE_KEYS, load_preset, preset
 from actkit.config import ModelSpec, SaeSpec
@@ -149,7 +149,7 @@ def test_a_preset_says_licence_memory_and_sae_and_has_only_known_options(name: s
     assert set(preset(name)) - {"chat"} == {"model", "dtype", "layers", "sae_release", "sae_id"}
     # Chats are what an instruction-tuned model was trained on.
     assert preset(name).get("chat", False) == (name.endswith(("-it", "-instruct")) or name == "qwen3-1.7b")
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     assert set(preset(name)) <= {param.name for param in commands.commands["dpo"].params}
     assert preset(name)["layers"] == "recommended"
 
@@ -293,7 +293,7 @@ def test_an_unknown_preset_names_close_ones_and_all() -> None:
 
 
 def test_the_help_lists_every_preset() -> None:
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     (found,) = [param for param in commands.commands["dpo"].params if param.name == "preset"]
     assert all(name in found.help for name in NAMES)
 
@@ -311,7 +311,7 @@ CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 def test_a_preset_and_a_configuration_of_one_model_agree(config: Path) -> None:
     """Else the same command on the same model reads other tokens, by which of the two was taken."""
     asked = dict(yaml.safe_load(config.read_text(encoding="utf-8")))
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     for name in (key for key in NAMES if preset(key)["model"] == asked["model"]):
         context = typer.Context(commands.commands[asked["command"]], info_name=asked["command"])
         load_preset(context, name)
@@ -323,7 +323,7 @@ def test_a_preset_and_a_configuration_of_one_model_agree(config: Path) -> None:
 def test_a_preset_says_chat_where_the_command_asks_and_not_where_it_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     for command, expected in (("sae-extract", True), ("capture", True), ("concept", None), ("reward-detect", None)):
         context = typer.Context(commands.commands[command], info_name=command)
         load_preset(context, "gemma-3-1b-it")

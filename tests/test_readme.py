@@ -16,7 +16,7 @@ import pytest
 import typer
 
 import actkit
-from actkit.cli.app import app, main
+from actkit.cli.app import application, main
 from actkit.docs import pages, title
 from actkit.plots.pictures import OF_COMMAND
 from actkit.schemas import TABLES
@@ -33,7 +33,7 @@ def test_the_first_lines_are_the_two_commands() -> None:
 
 
 def test_every_command_and_every_table_is_named() -> None:
-    for command in app.registered_commands:
+    for command in application(()).registered_commands:
         assert f"actkit {command.name}" in README
     for table in TABLES:
         assert f"`{table}" in PAGES["tables"], table
@@ -185,7 +185,7 @@ def test_no_line_of_actkit_stands_in_a_block_that_no_test_reads() -> None:
 
 
 def test_every_option_of_the_shell_lines_exists() -> None:
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     lines = [arguments for page in TEXTS for arguments in map(arguments_of, shell_lines(page)) if arguments]
     assert len(lines) > 20
     for name, *arguments in lines:

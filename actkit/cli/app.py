@@ -4,37 +4,13 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from inspect import signature
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from actkit.cli.commands import (
-    capture,
-    concept,
-    demo,
-    docs,
-    dpo,
-    examples,
-    export,
-    feature_dataset,
-    merge,
-    peek,
-    plot,
-    push,
-    report,
-    reward_detect,
-    sae_extract,
-    saes,
-    sbatch,
-    schema,
-    show,
-    steer,
-    verify,
-    view,
-)
 from actkit.cli.options.help import Command
 from actkit.cli.options.help_lines import Commands
 from actkit.cli.screen.console import draw_error
@@ -45,48 +21,29 @@ from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError, did_you_mean
 from actkit.pipeline.input.files import check_name, shown
 
-PANELS: Mapping[str, Sequence[Callable[..., None]]] = {
-    "Start here": (demo.demo, examples.examples, peek.peek, docs.docs),
-    "From data to tables": (
-        dpo.dpo,
-        capture.capture,
-        concept.concept,
-        sae_extract.sae_extract,
-        feature_dataset.feature_dataset,
-        reward_detect.reward_detect,
-        steer.steer,
-    ),
-    "What to do with a run": (show.show, plot.plot, report.report, view.view, verify.verify, export.export, push.push),
-    "Several machines": (merge.merge, sbatch.sbatch),
-    "What there is": (saes.saes, schema.schema),
+PANELS = {
+    "Start here": "demo examples peek docs",
+    "From data to tables": "dpo capture concept sae-extract feature-dataset reward-detect steer",
+    "What to do with a run": "show plot report view verify export push",
+    "Several machines": "merge sbatch",
+    "What there is": "saes schema",
 }
-"""Panel → its commands, in the order of `actkit --help`."""
-COMMANDS = {
-    function.__name__.replace("_", "-"): (function, panel)
-    for panel, functions in PANELS.items()
-    for function in functions
-}
-"""Name → function and panel of each command."""
+"""Panel → its commands, in the order of `actkit --help`; `cli/commands/` has a module and a function of each name."""
+COMMANDS = {name: panel for panel, names in PANELS.items() for name in names.split()}
+"""Name of each command → its panel."""
+WITH_OTHERS = ("merge", "sbatch")
+"""Commands that call, or look for, another one."""
 PASSED_ON = {"sbatch": {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}}
 """Commands that take the command line of another one."""
-app = typer.Typer(
-    name="actkit",
-    cls=Commands,
-    help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command.\n\n"
-    "[b]actkit demo[/] needs no file. [b]actkit peek FILE[/] says what can be done with yours, and "
-    "[b]actkit docs quickstart[/] goes on from there.",
-    epilog="actkit COMMAND --help has examples. Every run is a directory of Parquet tables; its path is the only thing "
-    "printed on standard output.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
-for _name, (_function, _panel) in COMMANDS.items():
-    app.command(_name, cls=Command, rich_help_panel=_panel, context_settings=PASSED_ON.get(_name))(_function)
 
 
-@app.command("help", cls=Command, rich_help_panel="What there is")
+def function_of(name: str) -> Callable[..., None]:
+    """The function of a command."""
+    own = name.replace("-", "_")
+    found: Callable[..., None] = getattr(import_module(f"actkit.cli.commands.{own}"), own)
+    return found
+
+
 def help_of(
     context: typer.Context,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="One of actkit's commands.")],
@@ -100,7 +57,7 @@ def help_of(
     if found is None:
         meant = did_you_mean(command, COMMANDS)
         raise UsageError(f"no command {shown(command)}", f"{meant}actkit --help lists them")
-    found.main([*(["--help-all"] if found.has_more() else ["--help"])], prog_name=f"actkit {command}")
+    found.main(["--help-all" if found.shared_options else "--help"], prog_name=f"actkit {command}")
 
 
 def _version(wanted: bool) -> None:
@@ -111,13 +68,41 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the command alone that is called: to make all of them takes ten times as long.
+
+    With all of them where none is called, and for a command that asks for another.
+    """
+    called = next(iter(arguments), "")
+    alone = called in COMMANDS and called not in WITH_OTHERS
+    app = typer.Typer(
+        name="actkit",
+        cls=Commands,
+        help="From a dataset and a language model to Parquet tables of activations and SAE features, in one command."
+        "\n\n[b]actkit demo[/] needs no file. [b]actkit peek FILE[/] says what can be done with yours, and "
+        "[b]actkit docs quickstart[/] goes on from there.",
+        epilog="actkit COMMAND --help has examples. Every run is a directory of Parquet tables; its path is the only "
+        "thing printed on standard output.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback()(_options)
+    for name in (called,) if alone else COMMANDS:
+        settings = PASSED_ON.get(name)
+        app.command(name, cls=Command, rich_help_panel=COMMANDS[name], context_settings=settings)(function_of(name))
+    if not alone:
+        app.command("help", cls=Command, rich_help_panel="What there is")(help_of)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -166,34 +151,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def application(arguments: Sequence[str]) -> typer.Typer:
-    """The application with the command alone that is called: to make all of them takes ten times as long.
-
-    With all of them for a command that is given its context, through which it may ask for another.
-    """
-    called = next(iter(arguments), "")
-    function, _ = COMMANDS.get(called, (None, None))
-    if function is None or any(each.annotation is typer.Context for each in signature(function).parameters.values()):
-        return app
-    alone = copy(app)
-    alone.registered_commands = [command for command in app.registered_commands if command.name == called]
-    return alone
-
-
 def _usage_hint(error: BaseException, said: str) -> str:
     """A hint that names the list of options; for several arguments in place of one, first the likely cause."""
     command = getattr(getattr(error, "ctx", None), "command_path", None)
     if command is None:  # an option without its argument: typer has not got to the command yet
         first = next(iter(ARGUMENTS.get()), "")
-        command = f"actkit {first}" if any(first == command.name for command in app.registered_commands) else "actkit"
+        command = f"actkit {first}" if first in {*COMMANDS, "help"} else "actkit"
     quoting = "one input at a time; quote a pattern or a text with blanks, so that the shell leaves it whole; "
     return f"{quoting if 'unexpected extra argument' in said else ''}{command} --help lists the options"
 
 
 def _resumes() -> bool:
     """Whether the command of this call takes `--resume`."""
-    function, _ = COMMANDS.get(next(iter(ARGUMENTS.get()), ""), (None, None))
-    return function is not None and "resume" in signature(function).parameters
+    called = next(iter(ARGUMENTS.get()), "")
+    return called in COMMANDS and "resume" in signature(function_of(called)).parameters
 
 
 def _leave(arrived: list[int]) -> NoReturn:

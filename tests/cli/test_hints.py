@@ -14,7 +14,7 @@ import typer
 
 import actkit
 from actkit import errors
-from actkit.cli.app import app
+from actkit.cli.app import application
 from actkit.docs import pages
 
 PACKAGE = Path(actkit.__file__).parent
@@ -44,7 +44,7 @@ SAYS = re.compile(
     "(?:and|from|it|that|was|ha(?:s|ve)|made|wrote|(?:encode|expect|keep|know|load|make|read|see|store|use|write)s|does)$"
 )
 """What follows where actkit is what a sentence is about."""
-GROUP: Any = typer.main.get_command(app)
+GROUP: Any = typer.main.get_command(application(()))
 OPTIONS: dict[str, set[str]] = {
     name: {flag.removeprefix("--") for param in command.params for flag in (*param.opts, *param.secondary_opts)}
     | {"help", "help-all"}

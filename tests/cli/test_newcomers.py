@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from actkit.cli import run_command as running
-from actkit.cli.app import app, main
+from actkit.cli.app import application, main
 from actkit.cli.commands import capture as capture_command
 from actkit.cli.commands import show as show_command
 from actkit.cli.options.presets import near_names
@@ -303,7 +303,7 @@ def test_help_has_every_option_whole_however_narrow_the_terminal_is(
     longest = max(len(line) for line in shown.splitlines() if not line.endswith("\\"))
     assert longest <= columns
     names = shown.split()
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(application(()))
     flags = [
         flag for param in group.commands[command].params if not getattr(param, "hidden", False) for flag in param.opts
     ]
@@ -320,7 +320,7 @@ def test_the_first_help_says_where_to_start_and_has_every_command(
     shown = actkit("--help").out
     assert max(map(len, shown.splitlines())) <= columns
     assert shown.index("Start here") < shown.index("  demo") < shown.index("From data to tables") < shown.index("  dpo")
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(application(()))
     for name in group.commands:
         assert re.search(rf"^  {name}( +[A-Z].*)?$", shown, flags=re.MULTILINE), name
     assert "<" not in shown  # a flag takes no value

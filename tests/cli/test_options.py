@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from actkit.bundled import TINY
-from actkit.cli.app import _leave, app
+from actkit.cli.app import _leave, application
 from actkit.cli.signals import ARGUMENTS
 from tests.command_line import Run
 
@@ -103,7 +103,7 @@ def test_hints_lead_to_what_is_there(actkit: Run) -> None:
 
 
 def test_every_command_shows_an_example_and_names_its_arguments_in_capitals() -> None:
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     for name, command in commands.commands.items():
         assert f"Example: [b]actkit {name} " in command.help or f"| actkit {name} " in command.help, name
         for param in command.params:
@@ -149,7 +149,7 @@ def test_a_format_is_not_written_to_standard_output(actkit: Run) -> None:
 
 def test_an_option_means_the_same_wherever_it_is() -> None:
     """`--top-k` and `--activation-threshold` are about a token's features; reward-detect's have names of their own."""
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     said: dict[str, set[str]] = {}
     for command in commands.commands.values():
         for param in (param for param in command.params if not getattr(param, "hidden", False)):
@@ -167,7 +167,7 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
 def test_only_commands_that_can_be_continued_say_so_when_they_are_interrupted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    commands: Any = typer.main.get_command(app)
+    commands: Any = typer.main.get_command(application(()))
     for name, command in commands.commands.items():
         continues = any("--resume" in getattr(param, "opts", ()) for param in command.params)
         token = ARGUMENTS.set((name, "x"))

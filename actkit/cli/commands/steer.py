@@ -11,6 +11,8 @@ from actkit.cli.screen.console import starting
 from actkit.config import SteerPositions
 
 DO, TEST = "What is done", "How it is measured"
+OF_BOTH = ("device", "batch_tokens", "overwrite", "resume", "shard", "engine", "workers", "quiet")
+"""Options of a run that hold for the measurement of its effects too."""
 
 
 @with_option_groups
@@ -81,16 +83,7 @@ def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
     from actkit.recipes.steering.run import run_steer
     from actkit.recipes.steering.spec import SteerSpec
 
-    follow = Follow(
-        device=shared.device,
-        batch_tokens=shared.batch_tokens,
-        out=run.with_name(f"{run.name}-effects"),
-        overwrite=shared.overwrite,
-        resume=shared.resume,
-        shard=shared.shard,
-        engine=shared.engine,
-        workers=shared.workers,
-        quiet=shared.quiet,
-    )
+    same = {name: getattr(shared, name) for name in OF_BOTH}
+    follow = Follow(out=run.with_name(f"{run.name}-effects"), **same)
     spec = SteerSpec(str(run), features=features)
     run_command(run_steer, spec, follow.spec(spec.command), follow.shared())

@@ -1,5 +1,6 @@
 """`actkit view`."""
 
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -56,13 +57,12 @@ def view(
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket on loopback. Raises UsageError where the port is taken."""
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """A socket that listens on loopback: whoever reads the address may ask at once.
+
+    Raises UsageError where the port is taken.
+    """
     try:
-        listening.bind(("127.0.0.1", port))
-        listening.listen()  # whoever reads the address may ask at once
+        return socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        listening.close()
-        raise UsageError(f"port {port} cannot be used: {error.strerror}", "another --port, or none") from error
-    return listening
+        why = os.strerror(error.errno or 0)
+        raise UsageError(f"port {port} cannot be used: {why}", "another --port, or none") from error

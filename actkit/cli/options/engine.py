@@ -9,20 +9,15 @@ from importlib.util import find_spec
 from actkit.config import Task
 from actkit.errors import UsageError, in_short, pip_install
 
-SCHEDULERS: tuple[tuple[str, str, str | None], ...] = (
-    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
-    ("SGE_TASK_ID", "SGE_TASK_LAST", "SGE_TASK_FIRST"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", None),
-    ("RANK", "WORLD_SIZE", None),
-    ("SLURM_PROCID", "SLURM_NTASKS", None),
+SCHEDULERS: tuple[tuple[str, str, str, str], ...] = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", ""),
+    ("SGE_TASK_ID", "SGE_TASK_LAST", "SGE_TASK_FIRST", ""),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("RANK", "WORLD_SIZE", "", "LOCAL_RANK"),
+    ("SLURM_PROCID", "SLURM_NTASKS", "", "SLURM_LOCALID"),
 )
-"""The variables that say which process this is, of how many, and with what number the first begins (0 without one)."""
-ON_THIS_MACHINE = {
-    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_LOCAL_RANK",
-    "RANK": "LOCAL_RANK",
-    "SLURM_PROCID": "SLURM_LOCALID",
-}
-"""The variable of a scheduler that starts several processes on one machine → which of those this is."""
+"""The variables that say which process this is, of how many, with what number the first begins, and which of this
+machine's it is. Without the third they count from 0; a scheduler without the fourth starts one process a machine."""
 
 
 def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
@@ -55,8 +50,8 @@ def place_on_this_machine(text: str | None) -> int | None:
     """Number of this process among those of this machine, from 0, where a scheduler started several; else None."""
     if text is None or not _is_auto(text):
         return None
-    matched = next((own for own, count, _ in SCHEDULERS if own in os.environ and count in os.environ), "")
-    place = os.environ.get(ON_THIS_MACHINE.get(matched, ""), "")
+    started = (local for own, count, _, local in SCHEDULERS if own in os.environ and count in os.environ)
+    place = os.environ.get(next(started, ""), "")
     return int(place) if place.isdigit() else None
 
 
@@ -65,7 +60,7 @@ def _is_auto(text: str) -> bool:
 
 
 def _scheduled(variables: Mapping[str, str]) -> Task | None:
-    for own, count, first in SCHEDULERS:
+    for own, count, first, _ in SCHEDULERS:
         said = [variables.get(name, "") for name in (own, count, *([first] if first else []))]
         if not all(each.isdigit() for each in said):
             continue

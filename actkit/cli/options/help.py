@@ -39,7 +39,7 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Its parameters, and `--help-all` after `--help`."""
         given = super().get_params(ctx)
-        return [*given, _help_all(self)] if self._shared() else given
+        return [*given, _help_all(self)] if self.shared_options else given
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
@@ -61,13 +61,10 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
         """Write the short help."""
-        self._write(ctx, everything=not self._shared())
+        self._write(ctx, everything=not self.shared_options)
 
-    def has_more(self) -> bool:
-        """Whether there are options that only `--help-all` shows."""
-        return bool(self._shared())
-
-    def _shared(self) -> set[str]:
+    @property
+    def shared_options(self) -> set[str]:
         """Names of the options that other commands have too; empty for commands with few options."""
         return set(getattr(inspect.unwrap(self.callback), "shared_options", ())) if self.callback else set()
 
@@ -76,7 +73,7 @@ class Command(TyperCommand):
 
         console = Console(highlight=False)
         width = min(console.width, 100)
-        for line in _lines(self, ctx, width, everything, self._shared()):
+        for line in _lines(self, ctx, width, everything):
             console.print(line, soft_wrap=True)
 
 
@@ -97,7 +94,7 @@ def _help_all(command: Command) -> Any:
     return made.params[0]
 
 
-def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set[str]) -> list[Any]:
+def _lines(command: Command, ctx: Any, width: int, everything: bool) -> list[Any]:
     """The help, line by line."""
     from rich.text import Text
 
@@ -122,7 +119,8 @@ def _lines(command: Command, ctx: Any, width: int, everything: bool, shared: set
         return lines
     most = [row_of(each, hints, False) for name in MOST_USED for each in options if each.name == name]
     own = sorted(
-        (each for each in options if each.name not in {*shared, *MOST_USED}), key=lambda each: _order(panel_of(each))
+        (each for each in options if each.name not in {*command.shared_options, *MOST_USED}),
+        key=lambda each: _order(panel_of(each)),
     )
     below = [Text(), Text("Most used of the others", style="bold"), *table(most, width), Text()]
     lines += [Text(), Text(f"Options of {command.name}", style="bold")]
@@ -151,14 +149,15 @@ def panel_of(parameter: Any) -> str:
 
 
 def row_of(parameter: Any, hints: Any, whole: bool) -> tuple[str, str]:
-    """The names with what they take, and the text: whole, or its first sentence."""
+    """The names with what they take, and the text: whole, or one long name and the text's first sentence."""
     from rich.text import Text
 
     if parameter.param_type_name == "argument":
         names, said = str(parameter.metavar or parameter.name.upper()), ""
     else:
         flags = sorted(parameter.opts, key=lambda flag: (flag.startswith("--"), parameter.opts.index(flag)))
-        names = ", ".join([*(flags if whole else _short(flags)), *parameter.secondary_opts])
+        letters = sum(not flag.startswith("--") for flag in flags)
+        names = ", ".join([*(flags if whole else flags[: letters + 1]), *parameter.secondary_opts])
         metavar = parameter.metavar or taken(hints[parameter.name])
         names += f" {metavar}" if metavar else ""
         default = parameter.default
@@ -170,14 +169,6 @@ def row_of(parameter: Any, hints: Any, whole: bool) -> tuple[str, str]:
     if not whole:
         text = text.partition("; ")[0].partition(". ")[0].rstrip(".")
     return names, f"{text}{said}"
-
-
-def _short(flags: list[str]) -> list[str]:
-    """The letter and the first of the long names."""
-    return [
-        *(flag for flag in flags if not flag.startswith("--")),
-        *[flag for flag in flags if flag.startswith("--")][:1],
-    ]
 
 
 def taken(hint: Any) -> str:

@@ -19,15 +19,8 @@ from actkit.errors import ModelError, UsageError, did_you_mean
 
 FOLDER = Path(__file__).parents[2] / "presets"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-SAE_FLAGS = {
-    "--sae-release": "sae_release",
-    "--sae-id": "sae_id",
-    "--sae": "sae",
-    "--target-layer": "target_layer",
-    "--layer": "target_layer",
-    "--hook-name": "hook_name",
-}
-SAE_KEYS = frozenset(SAE_FLAGS.values())
+SAE_KEYS = frozenset(("sae_release", "sae_id", "sae", "target_layer", "hook_name"))
+"""The options that choose SAEs."""
 META = "actkit.preset"
 OF_SCRIPTS = {
     "capture": "mistral-7b-instruct",
@@ -86,7 +79,7 @@ def load_preset(context: typer.Context, name: str | None) -> str | None:
     # Of some commands it depends on the input whether the chat template is used.
     known = {each.name for each in context.command.params if each.name != "chat" or each.default is not None}
     so_far = dict(context.default_map or {})
-    left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen() | set(so_far))
+    left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen(context) | set(so_far))
     values = {key: value for key, value in preset(name).items() if key in known and key not in left_out}
     context.meta[META] = values
     context.default_map = {**values, **so_far}
@@ -106,11 +99,8 @@ def _replaced(chosen: set[str]) -> frozenset[str]:
     return frozenset({"sae_id"}) if chosen & SAE_KEYS else frozenset()
 
 
-def _chosen() -> set[str]:
+def _chosen(context: typer.Context) -> set[str]:
     """The SAE options on the command line and in the environment, which are read after this."""
     given = {argument.partition("=")[0] for argument in ARGUMENTS.get()}
-    return {
-        key
-        for flag, key in SAE_FLAGS.items()
-        if flag in given or f"ACTKIT_{flag[2:].replace('-', '_').upper()}" in os.environ
-    }
+    options: list[Any] = [each for each in context.command.params if each.name in SAE_KEYS]
+    return {each.name for each in options if given & set(each.opts) or each.envvar in os.environ}

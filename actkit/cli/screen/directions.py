@@ -13,6 +13,8 @@ from actkit.runs.reader import rows_of_table
 BAR = 9
 """Characters of a full bar: an AUROC of 1; half of it is chance."""
 COLUMNS = ("", "layer", "held out (95 %)", "", "chance", "transfer", "length ρ", "adj.", "d", "norm")
+FIGURES = ("auroc_transfer", "spearman_length", "auroc_length_adjusted", "cohens_d", "relative_norm")
+"""Columns of `direction_scores` for the last of them."""
 LEGEND = (
     "held out: AUROC of the test pairs; chance: the middle 95 % of it with sides exchanged at random; transfer: in "
     "other templates than the fitted one; length ρ: Spearman's correlation with the number of tokens; adj.: held out, "
@@ -41,11 +43,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
             interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
             _bar(row["auroc_heldout"]),
             _band(row["shuffled_low"], row["shuffled_high"]),
-            figure(row["auroc_transfer"]),
-            figure(row.get("spearman_length")),
-            figure(row.get("auroc_length_adjusted")),
-            figure(row["cohens_d"]),
-            figure(row["relative_norm"]),
+            *(figure(row.get(name)) for name in FIGURES),
             style="bold" if marked else None,
         )
     if rows:

@@ -1,7 +1,7 @@
 """The output of `actkit reward-detect`: the ranking, its contexts, and what it must be read beside."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +66,19 @@ def _ranking(rows: list[Mapping[str, Any]], several: bool) -> Table:
 
 def _beside(statistics: Mapping[str, Any]) -> list[str]:
     data, found = statistics["data"], statistics["found"]
+    sides, length = found["respond_to"], statistics["length_only"]
+    texts = {"held_out": "the held-out texts", "all": "all texts"}
+    rows = [(length[key], name) for key, name in texts.items() if key in length]
+    by_length = [f"{interval(row['value'], row['low'], row['high'])} on {name}" for row, name in rows]
     lines = [
         f"{data['positive']:,} positive, {data['negative']:,} negative, {data['neutral']:,} neutral texts"
         + (f" in {data['groups']:,} groups" if data["groups"] else ""),
-        f"of {found['tested']:,} features {_sides(found['respond_to'])} by all evidence: q ≤ {found['q']:g}; beyond "
-        "the best of chance; on the same side in held-out texts and among texts of about equal length, and there "
-        "further from 0.5 than length itself",
+        f"of {found['tested']:,} features {sides['positive']:,} respond to positive and {sides['negative']:,} to "
+        f"negative feedback by all evidence: q ≤ {found['q']:g}; beyond the best of chance; on the same side in "
+        "held-out texts and among texts of about equal length, and there further from 0.5 than length itself",
         f"by q alone: {_counts(found['significant'])}; by all evidence and above the older script's thresholds of "
         f"activation and correlation: {_counts(found['respond_and_pass_thresholds'])}",
-        *_lengths(statistics["length_only"]),
+        f"length alone separates the classes with AUROC {', '.join(by_length)}; 0.5 is chance",
     ]
     for sae in statistics["saes"]:
         chance = sae["largest_auroc_by_chance"]
@@ -91,17 +95,5 @@ def _beside(statistics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _sides(counts: Mapping[str, int]) -> str:
-    return f"{counts['positive']:,} respond to positive and {counts['negative']:,} to negative feedback"
-
-
 def _counts(counts: Mapping[str, int]) -> str:
     return f"{counts['positive']:,} and {counts['negative']:,}"
-
-
-def _lengths(length: Mapping[str, Any]) -> Iterator[str]:
-    """The baseline: how well length alone predicts labels, and of which texts."""
-    names = (("held_out", "the held-out texts"), ("all", "all texts"))
-    rows = [(length[key], name) for key, name in names if key in length]
-    found = [f"{interval(row['value'], row['low'], row['high'])} on {name}" for row, name in rows]
-    yield f"length alone separates the classes with AUROC {', '.join(found)}; 0.5 is chance"

@@ -1,7 +1,7 @@
 """The summary of a finished run, on standard error."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,8 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
     if counts.get("sinks"):
         sinks = counted(counts["sinks"], "token is an attention sink", "tokens are attention sinks")
         screen.print(f"  {sinks} (is_sink in the table tokens): left out of statistics, as special tokens are")
-    _show_template_tokens(facts, screen)
-    _show_touching(facts, screen)
+    for label, text in _about_input(facts):
+        say(label, text, screen=screen)
     show_reasons(facts, screen)
     if len(facts["rejected_reasons"]) > 5:
         screen.print("  more reasons are in the table rejected")
@@ -140,47 +140,36 @@ def show_reasons(facts: Mapping[str, Any], screen: Console) -> None:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
 
 
-def _show_template_tokens(facts: Mapping[str, Any], screen: Console) -> None:
-    """Warn that the position read is no token of the prompt's own."""
-    tokens = facts.get("input", {}).get(TEMPLATE_TOKENS, {})
-    if tokens:
-        n, shown = sum(tokens.values()), ", ".join(repr(token) for token in list(tokens)[:3])
+def _about_input(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Label and sentence for each thing in the prompts and answers that the user may not have meant."""
+    given = facts.get("input", {})
+    if tokens := given.get(TEMPLATE_TOKENS):
+        shown = ", ".join(repr(token) for token in list(tokens)[:3])
         every = "--positions all" if facts["command"] == "capture" else "--save-all-tokens"
-        text = (
-            f"the last token of {counted(n, 'prompt')} is the chat template's own ({shown}), the same whatever the "
-            f"prompt is: {every} reads all tokens, --no-chat leaves the template out of plain prompts"
+        yield (
+            "note",
+            f"the last token of {counted(sum(tokens.values()), 'prompt')} is the chat template's own ({shown}), the same "
+            f"whatever the prompt is: {every} reads all tokens, --no-chat leaves the template out of plain prompts",
         )
-        say("note", text, screen=screen)
-
-
-def _show_touching(facts: Mapping[str, Any], screen: Console) -> None:
-    """Warn that prompts and answers became one text with no space between, as the user gave them."""
-    n = sum(facts.get("input", {}).get(TOUCHING, {}).values())
-    if n:
+    if n := sum(given.get(TOUCHING, {}).values()):
         whose = "prompt and answer of 1 record are" if n == 1 else f"prompts and answers of {n:,} records are"
-        text = (
+        yield (
+            "note",
             f"{whose} joined with no space between: --chat puts them into the model's chat template where it has one; "
-            "or answers begin with a space or a line break in the data"
+            "or answers begin with a space or a line break in the data",
         )
-        say("note", text, screen=screen)
-    if n := sum(facts.get("input", {}).get(REPEATING, {}).values()):
+    if n := sum(given.get(REPEATING, {}).values()):
         text = f"{counted(n, 'answer begins', 'answers begin')} with the whole prompt: the model reads it twice"
-        say("warning", f"{text}; take it off the answers unless they say it again on purpose", screen=screen)
-    _show_contrary(facts, screen)
-
-
-def _show_contrary(facts: Mapping[str, Any], screen: Console) -> None:
-    """Warn of pairs whose own scores put the rejected answer first; louder where that is so of most."""
+        yield "warning", f"{text}; take it off the answers unless they say it again on purpose"
     written = facts["counts"]["written"]
-    for said, n in facts.get("input", {}).get(CONTRARY, {}).items():
+    for said, n in given.get(CONTRARY, {}).items():
         if 2 * n > written:
             text = f"{n:,} of {counted(written, 'pair')} have {in_short(said)}: most pairs may be the wrong way round"
-            more = "--chosen-field and --rejected-field exchange the answers, if it is they"
+            yield "warning", f"{text}; --chosen-field and --rejected-field exchange the answers, if it is they"
         else:
-            have = "pair has" if n == 1 else "pairs have"
-            text = f"{n:,} {have} {in_short(said)}: the scores say that the rejected answer is better"
-            more = "leave them out, or say which of the two is meant"
-        say("warning", f"{text}; {more}", screen=screen)
+            text = f"{counted(n, 'pair has', 'pairs have')} {in_short(said)}"
+            text += ": the scores say that the rejected answer is better"
+            yield "warning", f"{text}; leave them out, or say which of the two is meant"
 
 
 def kept_by(reasons: Mapping[str, int]) -> list[str]:
