@@ -1,7 +1,7 @@
-"""`run.log`, the log of a run: what the console said, with the time, and each rejected record.
+"""`run.log`, the log of a run: every line of the console, with its time, and each rejected record.
 
-It is written line by line, into the run's directory as soon as there is one, and is no part of what `verify` looks at.
-`--log-level` says what the console shows; the log has everything.
+Lines are written as they come, into the run's directory as soon as there is one. `verify` does not look at them.
+`--log-level` decides what the console shows; the log has everything.
 """
 
 import logging
@@ -18,18 +18,18 @@ from actkit.remote.path import RemotePath
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LABELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "hint": logging.ERROR}
-"""The words that lines on the console begin with → how loud they are."""
+"""First word of a line on the console → the level of the line."""
 
 
 class RunLog:
-    """Lines of one run; those that come before its directory is there are kept until it is."""
+    """The log of one run. Lines that come before its directory exists wait until it does."""
 
     def __init__(self, out: Path, level: int) -> None:
         self.out, self.level = out, level
         self._waiting: list[str] = []
 
     def add(self, text: str, level: int = logging.INFO) -> Path | None:
-        """One line, or several, of the log. Returns the log's path where they have been written."""
+        """Add a line, or several, to the log. Returns the log's path where they have been written."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         name = logging.getLevelName(level)
         self._waiting += [
@@ -38,7 +38,7 @@ class RunLog:
         return self.flush()
 
     def flush(self) -> Path | None:
-        """Write what waits, where there is a directory to write it to. A log that cannot be written stops no run."""
+        """Write the waiting lines, where the run has a directory. A log that cannot be written stops no run."""
         from actkit.runs.paths import FINGERPRINT, LOG_FILE, partial_of
 
         if isinstance(self.out, RemotePath):  # its log was put there with it
@@ -56,7 +56,7 @@ class RunLog:
 
 
 CURRENT: ContextVar[RunLog | None] = ContextVar("run_log", default=None)
-"""The log of the run that is going on, where there is one."""
+"""The log of the current run, where there is one."""
 
 
 def level_of(name: str | None, verbose: bool) -> int:
@@ -69,14 +69,14 @@ def level_of(name: str | None, verbose: bool) -> int:
 
 
 def shows(level: int) -> bool:
-    """Whether the console shows a line that is so loud."""
+    """Whether the console shows a line of this level."""
     current = CURRENT.get()
     return current is None or level >= current.level
 
 
 @contextmanager
 def logged(out: Path, level: int) -> Iterator[RunLog]:
-    """Inside, the log of the run at `out` also gets every line of the console."""
+    """Copy every line that the console prints inside into the log of the run at `out`."""
     log = RunLog(out, level)
     token = CURRENT.set(log)
     try:

@@ -24,7 +24,7 @@ LIMIT_MB = 25
 def check_run(path: Path, command: str) -> None:
     """Raise RunError where `path` is no run but lies in one, or holds some, naming `command` for those.
 
-    What else is no run is left to whoever reads it.
+    Other paths that are no run pass: the function that reads them raises the error.
     """
     try:
         if is_run(path) or not path.exists():
@@ -65,7 +65,7 @@ def page_of(runs: list[Path]) -> Path:
 
 
 def write_page(runs: list[Path], path: Path, quiet: bool, limit_mb: float = LIMIT_MB) -> None:
-    """Write a page, and say on standard error what the run found."""
+    """Write a page, and print its path, its size and the run's finding on standard error."""
     from actkit.report.header import finding
     from actkit.report.write import write_report
     from actkit.runs.run import open_run
@@ -80,10 +80,10 @@ def write_page(runs: list[Path], path: Path, quiet: bool, limit_mb: float = LIMI
 
 @contextmanager
 def explained(given: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what reading a damaged run ends in into a sentence: what `verify` finds wrong with it.
+    """Turn an error over a damaged run into a sentence: the first problem that `verify` finds in the run.
 
     `given` are a command's parameters, of which those in `READ` may be runs. An error over runs that are in order is a
-    defect of actkit, and stays what it is.
+    defect of actkit, and passes unchanged.
     """
     try:
         yield
@@ -99,7 +99,7 @@ def explained(given: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _damage(run: Path) -> str | None:
-    """The first thing that is wrong with a run; None of one that is in order, and of what is no folder.
+    """The first problem of a run; None for a run that is in order, and for a path that is no folder.
 
     Raises RunError for a folder that is no run.
     """

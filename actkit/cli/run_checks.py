@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_asked(own: "OwnSpec", shared: Shared) -> None:
-    """Raise UsageError or RunError for options of a run that cannot be meant, or not together."""
+    """Raise UsageError or RunError for options of a run that make no sense, alone or together."""
     check_exports(shared, own.command, own.exports)
     check_places(shared)
     engine = engine_of(shared.engine, shared.workers, shared.shard)
@@ -45,21 +45,19 @@ def check_places(shared: Shared) -> None:
     from actkit.runs.paths import check_local
     from actkit.runs.publication import check_store
 
-    if shared.file is not None:
-        check_local(shared.file)
-    if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
-        raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
-    if "-" in (str(shared.out), str(shared.output)):
-        raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
     for path in (shared.out, shared.output):
         if isinstance(path, RemotePath) and shared.file is None:
             check_store(path)
         elif path is not None:
             check_local(path)
+    if shared.file is not None and (shared.file.is_dir() or (shared.file.exists() and not shared.overwrite)):
+        raise RunError(f"{shared.file} exists already", "choose another --out, or replace it with --overwrite")
+    if "-" in (str(shared.out), str(shared.output)):
+        raise UsageError("--out -: a run is a directory, and is not written to standard output", "such as -o runs/x")
 
 
 def _check_share(own: "OwnSpec", shared: Shared) -> None:
-    """Raise UsageError or RunError for what cannot be of one task of several."""
+    """Raise UsageError or RunError for options that one task of several cannot follow."""
     from actkit.runs.paths import is_there
 
     _check_input("--shard", own)
@@ -71,14 +69,16 @@ def _check_share(own: "OwnSpec", shared: Shared) -> None:
 
 
 def check_whole(flag: str, wanted: bool, shared: Shared) -> None:
-    """Raise UsageError for what an option does with a whole run, where one task of several makes its share."""
-    engine = engine_of(shared.engine, shared.workers, shared.shard) if wanted and shared.shard is not None else None
-    if wanted and shared.shard is not None and (engine is None or engine.part is not None):
+    """Raise UsageError for an option that needs the whole run, where this process computes one task's share."""
+    if not wanted or shared.shard is None:
+        return
+    engine = engine_of(shared.engine, shared.workers, shared.shard)
+    if engine is None or engine.part is not None:
         raise UsageError(f"{flag} with --shard: a share is no run yet", "leave it out, and do that after actkit merge")
 
 
 def _check_workers(engine: Engine, own: "OwnSpec", shared: Shared) -> None:
-    """Raise UsageError for what workers of an engine cannot do."""
+    """Raise UsageError or RunError for options that the workers of an engine cannot follow."""
     _check_input(engine.flag, own)
     if engine.part is not None:
         _check_share(own, shared)

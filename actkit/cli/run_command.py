@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 MUCH_FASTER = 1.5
-"""Times as fast that bfloat16 must be for a run in float32 to begin with saying so."""
+"""Speed-up by bfloat16 from which a run in float32 begins with a note on it."""
 Own = TypeVar("Own", bound="OwnSpec")
 Common = TypeVar("Common", bound="CommonSpec | FollowSpec")
 
@@ -157,7 +157,7 @@ def _faster(shared: Shared) -> str | None:
 
 
 def _log_rejected(finished: "Finished", log: RunLog) -> None:
-    """Have each rejected record in the log, and on the console where that shows everything."""
+    """Write each rejected record to the log, and to the console at `--log-level debug`."""
     rejected = finished.facts.get("counts", {}).get("rejected")
     if not rejected or finished.is_plan or finished.was_complete:
         return

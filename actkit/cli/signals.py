@@ -12,11 +12,7 @@ from actkit.errors import ActkitError, WriteError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
-ENDED_BY = {
-    name: says
-    for name, says in (("SIGTERM", "ended"), ("SIGHUP", "the terminal was closed"))
-    if hasattr(signal, name)  # Windows has no SIGHUP
-}
+ENDED_BY = {"SIGTERM": "ended", "SIGHUP": "the terminal was closed"}
 """Signals that ask a process to end, but for Ctrl-C's, and what an error says of each."""
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
 """The command line of this call, without the program's name."""
@@ -54,7 +50,8 @@ def interruptible() -> Iterator[list[int]]:
             signal.signal(caught, signal.SIG_DFL)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
-    wanted = (signal.SIGINT, *(getattr(signal, name) for name in ENDED_BY))
+    # Windows has no SIGHUP.
+    wanted = (signal.SIGINT, *(getattr(signal, name) for name in ENDED_BY if hasattr(signal, name)))
     before = {number: signal.getsignal(number) for number in wanted if signal.getsignal(number) is not signal.SIG_IGN}
     for caught in before:
         signal.signal(caught, interrupt)
@@ -66,7 +63,7 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def what_is_kept(resumes: bool) -> str:
-    """A sentence on what an ended command leaves, where nothing more is known; `resumes`: it takes `--resume`."""
+    """A sentence on what an ended command leaves, where no run had begun; `resumes`: it takes `--resume`."""
     if resumes:
         return "what was finished is kept; with --resume, the command goes on"
     return "nothing that it had finished is lost, and no file is left half written; the same command begins anew"

@@ -30,7 +30,7 @@ def prepare(arguments: Sequence[str]) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Send what is left of a stream that cannot be written nowhere: Python would try again, and fail, at its end."""
+    """Discard the rest of a stream that cannot be written: Python would try again, and fail, when it ends."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):  # a stream in memory
@@ -41,7 +41,7 @@ def silence(stream: TextIO) -> None:
 
 
 def end_with_reader() -> None:
-    """End as a command of a pipeline does whose reader is gone (`actkit show RUN | head`); else return.
+    """End the process by SIGPIPE where the reader of standard output is gone (`actkit show RUN | head`); else return.
 
     The signal itself is left ignored, as Python has it: it would end the process over any other pipe, too, such as one
     to a process that rendered a template, or a connection that a server closed.
@@ -57,7 +57,7 @@ def end_with_reader() -> None:
 
 
 def _open_closed() -> None:
-    """A file that is opened while 1 or 2 is free would get that number, and what libraries print in its middle."""
+    """Open the standard streams that are closed: the next file would get number 1 or 2, and libraries print there."""
     number = os.open(os.devnull, os.O_RDWR)
     while number <= 2:
         number = os.open(os.devnull, os.O_RDWR)

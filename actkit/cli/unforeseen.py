@@ -10,7 +10,6 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -18,20 +17,20 @@ from actkit.errors import ActkitError, in_short, printable
 from actkit.pipeline.input.files import shown
 
 PRINTED = "ACTKIT_TRACEBACK"
-"""Variable of the environment that has tracebacks printed."""
+"""Variable of the environment that makes tracebacks appear on the screen."""
 WHERE, LOUD = "actkit_traceback_in", "actkit_traceback_printed"
-"""Attributes of an exception on its way out: which log has its traceback, and whether it is to be printed."""
+"""Attributes of an exception on its way out: the log that has its traceback, and whether to print it too."""
 MOST = 300
 """Characters of an exception's own words that are shown: some hold a whole array."""
 
 
 def is_unforeseen(error: BaseException) -> bool:
-    """Whether an exception is neither an expected failure, nor what typer ends a command or reports its usage with."""
+    """Whether an exception is a fault: no error of actkit's, and none by which typer ends a command or tells usage."""
     return not isinstance(error, (ActkitError, typer.Exit, typer.Abort)) and not hasattr(error, "format_message")
 
 
 def leave_in_log(error: BaseException, add: Callable[[str], Path | None], loud: bool) -> None:
-    """Have the traceback in a run's log; `add` returns the log's path where there is one. Once for each exception."""
+    """Write the traceback into a run's log, once for each exception; `add` returns the log's path if there is one."""
     if is_unforeseen(error) and not hasattr(error, WHERE):
         setattr(error, LOUD, loud)
         path = add(_text(error))
@@ -78,14 +77,12 @@ def _what_to_do(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where in actkit it happened: the innermost line of its own."""
+    """The innermost line of actkit's own code in the traceback, as ` in actkit/file.py:line`."""
     root = str(Path(__file__).parents[1])
-    frames: list[Any] = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)
-    ]
-    if not frames:
-        return ""
-    return f" in {Path(frames[-1].filename).relative_to(Path(root).parent)}:{frames[-1].lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(root):
+            return f" in {Path(frame.filename).relative_to(Path(root).parent)}:{frame.lineno}"
+    return ""
 
 
 def _text(error: BaseException) -> str:
@@ -93,7 +90,7 @@ def _text(error: BaseException) -> str:
 
 
 def _in_a_file(text: str) -> Path | None:
-    """Where the traceback has been written; None where that was not possible."""
+    """Write the traceback into a temporary file, and return its path; None where that was not possible."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="actkit-", suffix=".traceback.txt", delete=False, encoding="utf-8", errors="backslashreplace"

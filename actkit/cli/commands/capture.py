@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, get_args
 
-from actkit.cli.options.fields import ContextOptions
+from actkit.cli.options.further import ContextOptions, Dense, Sparse
 from actkit.cli.options.groups import READ, InputAlias, argument, at_home, hidden, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
-from actkit.cli.options.stored import Dense, Sparse
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.cli.signals import ARGUMENTS

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actkit.cli.commands.steer import steer_after
-from actkit.cli.options.fields import ContextOptions
-from actkit.cli.options.from_run import FromRun, changes_in
+from actkit.cli.options.further import ContextOptions, Dense, FromRun, Sparse, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
-from actkit.cli.options.stored import Dense, Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import starting, write_json

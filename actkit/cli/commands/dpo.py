@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from actkit.cli.options.fields import AnswerOptions, ContextOptions
+from actkit.cli.options.further import AnswerOptions, ContextOptions, Dense, Sparse
 from actkit.cli.options.groups import READ, InputAlias, argument, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
-from actkit.cli.options.stored import Dense, Sparse
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.config import PairPositions

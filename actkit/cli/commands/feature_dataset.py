@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-from actkit.cli.options.fields import ContextOptions
+from actkit.cli.options.further import ContextOptions, Sparse
 from actkit.cli.options.groups import READ, SAE, argument, at_home, hidden, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
-from actkit.cli.options.stored import Sparse
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
 from actkit.errors import UsageError
@@ -56,5 +55,4 @@ def feature_dataset(
         from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 
     spec = spec_of_call(FeatureDatasetSpec, call, dataset=where, top_k=top_k or None)
-    finished = run_command(run_feature_dataset, spec, sparse.sparse_spec(shared, spec.command), shared)
-    hand_over(finished, shared)
+    hand_over(run_command(run_feature_dataset, spec, sparse.sparse_spec(shared, spec.command), shared), shared)

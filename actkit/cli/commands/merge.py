@@ -23,8 +23,8 @@ def merge(
 ) -> None:
     """Put together what the tasks of `--shard` computed: the same run, byte for byte, as one process makes.
 
-    Every task must be done; what is missing is named. What is computed over the whole run is computed here, and the
-    tasks' directories go once the run is complete. To be started in the folder where the tasks were.
+    Every task must be done; missing ones are named. Statistics over the whole run are computed here, and the tasks'
+    directories are removed once the run is complete. Start it in the folder where the tasks were started.
 
     Example: [b]actkit merge runs/x[/]
     """

@@ -5,11 +5,9 @@ from typing import Annotated
 import typer
 
 from actkit.cli.commands.steer import steer_after
-from actkit.cli.options.fields import AnswerOptions, ContextOptions
-from actkit.cli.options.from_run import FromRun, changes_in
+from actkit.cli.options.further import AnswerOptions, ContextOptions, FromRun, Sparse, changes_in
 from actkit.cli.options.groups import OUTPUT, READ, SAE, InputAlias, argument, hidden, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
-from actkit.cli.options.stored import Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, make_from, run_command
 from actkit.cli.screen.console import say, starting
@@ -110,7 +108,10 @@ def reward_detect(
     """
     given = locals()
     arguments = given | {new: given[old] for old, new in RENAMED.items() if given[old] is not None}
-    _say_renamed(call, shared.quiet)
+    for old, new in RENAMED.items():
+        if call.params.get(old) is not None and not shared.quiet:
+            was, now = f"--{old.replace('_', '-')}", f"--{new.replace('_', '-')}"
+            say("note", f"{was} is called {now} here: in the other commands it is about each token's features")
     if from_run is not None:
         with starting(shared.quiet):
             from actkit.recipes.reward_detect import rank_again
@@ -134,10 +135,3 @@ def reward_detect(
     if steer:
         steer_after(finished.path, shared, features="top:10")
     hand_over(finished, shared)
-
-
-def _say_renamed(call: typer.Context, quiet: bool) -> None:
-    for old, new in RENAMED.items():
-        if call.params.get(old) is not None and not quiet:
-            was, now = f"--{old.replace('_', '-')}", f"--{new.replace('_', '-')}"
-            say("note", f"{was} is called {now} here: in the other commands it is about each token's features")

@@ -1,14 +1,14 @@
 """`actkit sae-extract`."""
 
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from actkit.cli.options.fields import ContextOptions
+from actkit.cli.options.further import ContextOptions, Sparse
 from actkit.cli.options.groups import OUTPUT, READ, SAE, InputAlias, argument, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
-from actkit.cli.options.stored import Sparse
 from actkit.cli.run_checks import check_whole
 from actkit.cli.run_command import hand_over, run_command
 from actkit.cli.screen.console import starting
@@ -105,23 +105,21 @@ def _document(path: str, merge_into: Path, fields: tuple[str, str]) -> dict[str,
     check_local(merge_into, "--merge-into")
     if merge_into.is_dir():
         raise UsageError(f"--merge-into {merge_into}: Is a directory", f"name a file, such as {merge_into}/merged.json")
-    from actkit.export.merged_json import read_document, variations
+    from actkit.export.merged_json import read_document
 
     document = read_document(Path(path))
     if merge_into.exists() and merge_into.resolve() != Path(path).resolve():
         earlier = read_document(merge_into)
-        texts = [
-            [
-                [variation.get(name) for name in fields]
-                for _, variation in variations(each)
-                if isinstance(variation, dict)
-            ]
-            for each in (document, earlier)
-        ]
-        if texts[0] != texts[1]:
+        if _texts(document, fields) != _texts(earlier, fields):
             raise InputError(
                 f"{merge_into} has other prompts or responses than {path}",
                 "merge into another file, or remove this one",
             )
         return earlier
     return document
+
+
+def _texts(document: Mapping[str, Any], fields: tuple[str, str]) -> list[list[Any]]:
+    from actkit.export.merged_json import variations
+
+    return [[each.get(name) for name in fields] for _, each in variations(document) if isinstance(each, dict)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from actkit.cli.options.from_run import Follow
+from actkit.cli.options.further import Follow
 from actkit.cli.options.groups import READ, argument, at_home, option, with_option_groups
 from actkit.cli.options.shared import Shared, spec_of_call
 from actkit.cli.run_command import hand_over, run_command

@@ -76,7 +76,7 @@ def _scheduled(variables: Mapping[str, str]) -> Task | None:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that starts workers; as many as there are GPUs where their number is not given."""
+    """An engine that starts workers: the number that is given, or one a GPU."""
 
     flag: str
     """The option that asks for it: `--engine` is Ray, `--shard auto` processes of this machine."""
@@ -84,7 +84,7 @@ class Engine:
     address: str | None = None
     """Of a Ray cluster; None is one of this machine for the run alone."""
     part: Task | None = None
-    """Of several tasks that a scheduler started the one whose share these workers share out; None for a whole run."""
+    """The task whose share these workers divide, where a scheduler started several; None for a whole run."""
 
     @property
     def is_ray(self) -> bool:

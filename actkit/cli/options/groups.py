@@ -24,7 +24,7 @@ Given = TypeVar("Given")
 def at_home(value: Given) -> Given:
     """Callback of options and arguments that name a path: `~/runs` is in the user's home.
 
-    A shell says so too, but not within quotes, after `--out=`, nor in a file of options.
+    A shell expands `~` too, but not within quotes, after `--out=`, nor in a file of options.
     """
     if isinstance(value, Path):
         found: Any = path_of(at_home(str(value)))  # one of a store, where it is an address

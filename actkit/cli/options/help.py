@@ -42,7 +42,7 @@ class Command(TyperCommand):
         return [*given, _help_all(self)] if self.shared_options else given
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; where that ends in an error that nobody expected, and over a damaged run, say what the run has."""
+        """Run the command. An unexpected error over a damaged run becomes a sentence about the damage."""
         argument = next((each.name for each in self.params if each.param_type_name == "argument"), "")
         given = ctx.params.get(argument)
         INPUT.set(given if isinstance(given, str) else None)

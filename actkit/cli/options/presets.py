@@ -49,7 +49,7 @@ def preset(name: str) -> dict[str, Any]:
 def near_names(model: str) -> list[str]:
     """The names that `--model` may have meant, as written: the bundled model, or a preset.
 
-    Names that have other numbers in them are those of other models.
+    A name with other numbers in it is another model's.
     """
     close = difflib.get_close_matches(model.lower(), (NAME, *NAMES), n=2, cutoff=0.75)
     same = [name for name in close if NUMBERS.findall(name) == NUMBERS.findall(model) and (name, model) != (NAME, NAME)]
@@ -71,8 +71,8 @@ def naming_near(model: str) -> Iterator[None]:
 def load_preset(context: typer.Context, name: str | None) -> str | None:
     """Callback of `--preset`: its options become defaults of the command, beneath those of `--config`.
 
-    Options that the command does not have are left out, and so is the part of the SAE that is chosen otherwise, and
-    `chat` where the command looks at its input for it. Raises UsageError for an unknown name.
+    Three kinds are left out: options that the command does not have, the part of the SAE that other options choose,
+    and `chat` where the command decides by its input. Raises UsageError for an unknown name.
     """
     if name is None:
         return None

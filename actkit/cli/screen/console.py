@@ -28,7 +28,7 @@ class LoggedConsole(Console):
     """Standard error, and the log of the run that is going on."""
 
     def print(self, *objects: Any, level: int = logging.INFO, **options: Any) -> None:
-        """Print where the console is to show what is so loud; the log has it in any case."""
+        """Print on the console if it shows lines of this level; the log gets the line in any case."""
         objects = tuple(printable(each, "\n\t") if isinstance(each, str) else each for each in objects)
         log = CURRENT.get()
         if log is not None and not any(isinstance(each, Control) for each in objects):
@@ -46,7 +46,7 @@ def console() -> LoggedConsole:
 
 
 def say(label: str, text: str, style: str = "yellow", screen: Console | None = None, in_one: bool = False) -> None:
-    """`label: text`, the text as it is, broken between words where a terminal ends unless it must stay `in_one`."""
+    """Print `label: text`. The text is no markup; a terminal breaks it between words, unless it must stay `in_one`."""
     said = Text.assemble((f"{label}:", style), " ", printable(text, "\n\t"))
     if screen is not None:
         screen.print(said, soft_wrap=in_one or None)
@@ -63,7 +63,7 @@ def draw_error(message: str, hint: str) -> None:
 
 
 def draw_table(table: Table, screen: Console | None = None) -> None:
-    """A table with every cell whole: on a terminal that is too narrow its lines run on, for a cut number is wrong."""
+    """Print a table with every cell whole: on a narrow terminal its lines run on, since a cut number is wrong."""
     screen = screen or console()
     before = screen.width
     screen.width = max(before, screen.measure(table, options=screen.options.update(max_width=ENDLESS)).maximum)
@@ -129,15 +129,6 @@ def starting(quiet: bool) -> Iterator[None]:
     _have_arrow_without_pandas()
 
 
-class _WithoutPandas:
-    """A finder of modules, to which pandas is not installed."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Leave every other module to the finders behind it. Raises ModuleNotFoundError."""
-        if name == "pandas":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
 def _have_arrow_without_pandas() -> None:
     """Spare this process pandas, a tenth of what a command takes to start, until somebody makes a DataFrame.
 
@@ -148,12 +139,12 @@ def _have_arrow_without_pandas() -> None:
         return
     import pyarrow as pa
 
-    finder: Any = _WithoutPandas()
-    sys.meta_path.insert(0, finder)
+    modules: dict[str, Any] = sys.modules
+    modules["pandas"] = None  # to import it raises ModuleNotFoundError
     try:
         pa.array([])
     finally:
-        sys.meta_path.remove(finder)
+        del modules["pandas"]
 
 
 def figure(value: float | None, form: str = ".2f") -> str:

@@ -37,12 +37,13 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
         if row["method"] != about["method"]:
             continue
         marked = chosen is not None and row["hook_point"] == chosen["hook_point"]
+        chance = (row["shuffled_low"], row["shuffled_high"])
         shown.add_row(
             "→" if marked else "",
             str(row["layer"]),
             interval(row["auroc_heldout"], row["auroc_heldout_low"], row["auroc_heldout_high"]),
             _bar(row["auroc_heldout"]),
-            _band(row["shuffled_low"], row["shuffled_high"]),
+            "-" if None in chance else f"{chance[0]:.2f}-{chance[1]:.2f}",
             *(figure(row.get(name)) for name in FIGURES),
             style="bold" if marked else None,
         )
@@ -84,10 +85,6 @@ def _bar(value: float | None) -> str:
         return ""
     eighths = round(value * BAR * 8)
     return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).strip().ljust(BAR, "·")
-
-
-def _band(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:.2f}-{high:.2f}"
 
 
 def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from actkit.cli.screen.console import counted, draw_table, size
+from actkit.cli.screen.console import counted, draw_table, say, size
 from actkit.cli.screen.summary import show_reasons, sizes_of, written_of
 from actkit.cli.screen.token_strip import BOUNDARY, drawn
 from actkit.report.token_strips import Strip, Token
@@ -43,8 +43,7 @@ def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
     parts = ", ".join(f"{name} {size(used)}" for name, used in memory.items() if used)
     screen.print(f"  memory about {size(sum(memory.values()))}: {parts}")
     for text in facts["warnings"]:
-        screen.print("[yellow]warning:[/] ", end="")
-        screen.print(text, markup=False)
+        say("warning", text, screen=screen)
     if facts["example"] is not None:
         _example(facts["example"], screen)
 

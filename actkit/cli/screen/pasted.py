@@ -1,4 +1,4 @@
-"""Lines in hints as they can be pasted: with the name of the file that this call reads."""
+"""Hints with lines that can be pasted: they name the file that this call reads."""
 
 import os
 import re
@@ -19,7 +19,7 @@ UNPACKING = ("peek ", "tar -xf ")
 def to_paste(text: str) -> str:
     """A hint with the file that is read for FILE, unpacked by the shell, and `name-utf8.csv` beside it for NEW.
 
-    Of a folder or a pattern, no single file of which can be meant, `actkit peek` alone is told.
+    A folder or a pattern is no single file: its name is put into `actkit peek FILE` alone.
     """
     given = INPUT.get()
     if given in (None, "", "-"):

@@ -41,11 +41,15 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
     screen = console()
     counts, model = facts["counts"], facts["model"]
     seconds = facts["ended"] - facts["began"]
+    if facts.get("made_from"):
+        speed = f"no model was run: made from {facts['made_from']['run']}"
+    else:
+        speed = f"{facts['tokens_per_second']:,.0f} tokens/s"
     screen.print(
         Text.assemble(
             (facts["command"], "bold"),
             f" with {model['name']} ({model['dtype']}, {model['device']}): {written_of(facts)}, "
-            f"{counted(counts['tokens'], 'token')} in {seconds:.1f} s ({_speed(facts)})",
+            f"{counted(counts['tokens'], 'token')} in {seconds:.1f} s ({speed})",
         )
     )
     for name, said in detected_of(facts):
@@ -77,12 +81,6 @@ def show_finding(run: Path, facts: Mapping[str, Any], screen: Console | None = N
         from actkit.cli.screen.directions import show_effects
 
         show_effects(run, facts, screen)
-
-
-def _speed(facts: Mapping[str, Any]) -> str:
-    if facts.get("made_from"):
-        return f"no model was run: made from {facts['made_from']['run']}"
-    return f"{facts['tokens_per_second']:,.0f} tokens/s"
 
 
 def written_of(facts: Mapping[str, Any]) -> str:
@@ -148,8 +146,9 @@ def _about_input(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         every = "--positions all" if facts["command"] == "capture" else "--save-all-tokens"
         yield (
             "note",
-            f"the last token of {counted(sum(tokens.values()), 'prompt')} is the chat template's own ({shown}), the same "
-            f"whatever the prompt is: {every} reads all tokens, --no-chat leaves the template out of plain prompts",
+            f"the last token of {counted(sum(tokens.values()), 'prompt')} is the chat template's own ({shown}), the "
+            f"same whatever the prompt is: {every} reads all tokens, --no-chat leaves the template out of plain "
+            "prompts",
         )
     if n := sum(given.get(TOUCHING, {}).values()):
         whose = "prompt and answer of 1 record are" if n == 1 else f"prompts and answers of {n:,} records are"

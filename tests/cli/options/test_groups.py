@@ -10,12 +10,10 @@ import pytest
 import typer
 from rich.text import Text
 
-from actkit.cli.options.fields import AnswerOptions, ContextOptions
-from actkit.cli.options.from_run import NOT_FROM, Follow, changes_in
+from actkit.cli.options.further import NOT_FROM, AnswerOptions, ContextOptions, Dense, Follow, Sparse, changes_in
 from actkit.cli.options.groups import among, argument, at_home, concepts, hidden, option, with_option_groups
 from actkit.cli.options.help_lines import table, typed, wrapped
 from actkit.cli.options.shared import SUFFIXES, Shared, spec_of_call
-from actkit.cli.options.stored import Dense, Sparse
 from actkit.config import SaeSpec
 from actkit.errors import UsageError
 from actkit.recipes.conversations.fields import PairFields
