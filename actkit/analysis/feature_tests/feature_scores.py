@@ -152,19 +152,19 @@ def _score(
     design = design_of(discovery.positive, discovery.exchangeable())
     statistics = BlockStatistics(texts, discovery, held, design.kind == "within-groups")
     found: list[dict[str, Floats]] = []
-    with closing(Exchange(discovery.positive, design, run)) as exchange:
+    with closing(Exchange(design, run)) as exchange:
         for _, block in columns.blocks():
             part = block if held is None else block.where(~held)
             exchange.add(part)
             found.append(statistics.of(part, None if held is None else block.where(held)))
             del block, part
-        p = exchange.p_values(rng, settings.draws)
+        p, method = exchange.p_values(rng, settings.draws)
         null = exchange.largest(rng, settings.null_draws)
     values: dict[str, Any] = {name: np.concatenate([block[name] for block in found]) for name in found[0]}
     off = np.abs(values["auroc"] - 0.5) + 0.5
     values |= {
-        "p_value": p.p,
-        "p_method": np.asarray(p.method).astype(object),
+        "p_value": p,
+        "p_method": method.astype(object),
         "p_largest": (1 + len(null) - np.searchsorted(np.sort(null), off - 1e-12)) / (1 + len(null)),
     }
     fired = np.flatnonzero(values["n_active"])

@@ -41,8 +41,8 @@ class Cumulants:
     """About how many equal units of the smaller class carry the variance: how far the limit can be trusted."""
 
 
-def cumulants(scores: Scores, labels: Bools, design: Design) -> Cumulants:
-    """The cumulants of a block of columns, with T as it is for `labels` [n]. `effective` is NaN without variance."""
+def cumulants(scores: Scores, design: Design) -> Cumulants:
+    """The cumulants of a block of columns under the exchanges of `design`. `effective` is NaN without variance."""
     n_columns, n_strata, owner = len(scores.active), design.n_strata, scores.owner
     stratum = design.stratum[scores.unit]
     cell, keys = distinct(owner * n_strata + stratum)
@@ -66,9 +66,7 @@ def cumulants(scores: Scores, labels: Bools, design: Design) -> Cumulants:
     second, fourth = spread * power(2), spread**2 * power(4) / np.maximum(np.minimum(m, g - m) / g, 1e-300)
     variance = sums(columns, second, n_columns)
     variance[variance < NO_VARIANCE] = 0
-    positives = design.units_of(labels)[scores.unit]
-    observed = sums(owner, scores.score * positives, n_columns)
-    observed -= sums(columns, mean * design.totals(labels)[strata], n_columns)
+    observed = scores.observed(design.unit_labels) - sums(columns, mean * design.positives[strata], n_columns)
     fourth = sums(columns, fourth, n_columns)
     effective = np.divide(variance**2, fourth, out=np.full(n_columns, np.nan), where=variance > 0)
     return Cumulants(observed, variance, sums(columns, skew * power(3), n_columns), effective)

@@ -22,7 +22,7 @@ class Design:
 
     kind: Kind
     labels: Bools
-    """[n] what was observed."""
+    """[n] the observed labels; True: positive."""
     used: Bools
     """[n] texts whose label can change."""
     unit: Ints
@@ -39,20 +39,10 @@ class Design:
         """0 where no text is used."""
         return int(self.stratum.max()) + 1 if len(self.stratum) else 0
 
-    def totals(self, labels: Bools) -> Ints:
-        """[n_strata] positive texts of each stratum under other labels [n]."""
-        where = self.stratum[self.unit]
-        return np.bincount(where, labels[self.used], self.n_strata).astype(np.int64)
-
-    def units_of(self, labels: Bools) -> Bools:
-        """[n_units] the units' labels for labels [n]. Raises ValueError unless an exchange could have led to these."""
-        found = np.zeros(len(self.stratum), dtype=np.bool_)
-        found[self.unit[labels[self.used]]] = True
-        alike = np.array_equal(found[self.unit], labels[self.used])
-        before, after = (np.bincount(self.stratum, weights, self.n_strata) for weights in (self.unit_labels, found))
-        if not (alike and np.array_equal(before, after)):
-            raise ValueError("the labels are not an exchange of the design's own")
-        return found
+    @property
+    def positives(self) -> Ints:
+        """[n_strata] positive texts of each stratum."""
+        return np.bincount(self.stratum, self.sizes * self.unit_labels, self.n_strata).astype(np.int64)
 
 
 def design_of(labels: Bools, groups: npt.NDArray[np.integer]) -> Design:
@@ -61,7 +51,6 @@ def design_of(labels: Bools, groups: npt.NDArray[np.integer]) -> Design:
     Every group one text: `texts`. Labels [n] (True: positive) constant in each group: `groups`. Otherwise
     `within-groups`. Raises ValueError when labels and groups differ in length.
     """
-    labels = np.asarray(labels, dtype=np.bool_)
     if len(labels) != len(groups):
         raise ValueError(f"{len(labels)} labels and {len(groups)} groups")
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)

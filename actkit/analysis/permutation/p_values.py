@@ -5,14 +5,14 @@ change. p is two-sided: twice the smaller tail, at most 1.
 """
 
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import binom
 
-from actkit.analysis.columns import Bools, Columns, Floats, Ints
+from actkit.analysis.columns import Columns, Floats, Ints
 from actkit.analysis.permutation.conditional import conditional_tails, cumulants, hypergeometric, tails
 from actkit.analysis.permutation.design import Design, Scores, scores_of
 from actkit.analysis.permutation.redraws import ScoreBlocks, drawn_tails, largest_of_draws
@@ -27,15 +27,20 @@ should be at 1e-3 and 0.8 to 1.5 times at 1e-4. With half as many units it is 0.
 """
 
 
+PValues: TypeAlias = tuple[Floats, npt.NDArray[np.str_]]
+"""p [n_columns], and how each was had: `exact`, `limit` or `draws`; NaN and empty where no text is active."""
+
+
 def two_sided(low_and_high: tuple[Floats, Floats]) -> Floats:
     """Twice the smaller of two tails, at most 1."""
     found: Floats = np.minimum(1.0, 2 * np.minimum(*low_and_high))
     return found
 
 
-def by_texts(scores: Scores, labels: Bools, design: Design) -> tuple[Floats, npt.NDArray[np.str_]]:
-    """The p and method [n_columns] of a block where units are texts; p is NaN yet where it is exact or to be drawn."""
-    m, active = int(labels.sum()), scores.active
+def by_texts(scores: Scores, design: Design) -> PValues:
+    """The p of a block where units are texts; NaN yet where it is exact or to be drawn."""
+    labels, active = design.labels, scores.active
+    m = int(labels.sum())
     few = (active > 0) & (active <= MOST_ACTIVE)
     tied = few.copy()
     tied[few] = scores.where(few).tied()
@@ -44,14 +49,14 @@ def by_texts(scores: Scores, labels: Bools, design: Design) -> tuple[Floats, npt
     p, method = np.full(len(active), np.nan), np.where(tied, "draws", np.where(few, "exact", "limit"))
     steps = ~few & ~wide & (active > 0)
     p[steps] = two_sided(conditional_tails(scores.where(steps), labels))
-    found = cumulants(scores.where(wide), labels, design)
+    found = cumulants(scores.where(wide), design)
     p[wide] = two_sided(tails(found.observed, found.variance, found.third))
     return p, np.where(active > 0, method, "")
 
 
-def by_units(scores: Scores, labels: Bools, design: Design) -> tuple[Floats, npt.NDArray[np.str_]]:
-    """The p and method [n_columns] of a block where units are groups or their texts; 1 yet where p is to be drawn."""
-    found = cumulants(scores, labels, design)
+def by_units(scores: Scores, design: Design) -> PValues:
+    """The p of a block where units are groups or their texts; 1 yet where it is to be drawn."""
+    found = cumulants(scores, design)
     smooth = found.effective >= EFFECTIVE[design.kind]
     p = np.ones(len(scores.active))
     p[smooth] = two_sided(tails(found.observed[smooth], found.variance[smooth], found.third[smooth]))
@@ -102,25 +107,15 @@ FINEST = 0.05
 many are made: one perfect feature of 16,384, with 10,000 draws to begin with, would else have a q of 0.33."""
 
 
-@dataclass(frozen=True)
-class PValues:
-    """p [n_columns], and how each was had: `exact`, `limit` or `draws`; NaN and empty where no text is active."""
-
-    p: Floats
-    method: npt.NDArray[np.str_]
-
-
 class Exchange:
     """Tests columns that come block by block against exchanges of their labels; `close` it when done.
 
-    Only scores are kept, in temporary files in `folder` where one is given: for the columns whose p has to be drawn,
-    and for the largest AUROC under the null.
+    Only scores are kept, in temporary files in `folder`: for the columns whose p has to be drawn, and for the largest
+    AUROC under the null.
     """
 
-    def __init__(self, labels: Bools, design: Design, folder: Path | None = None) -> None:
-        """For labels [n]; raises ValueError unless an exchange of the design's own could have led to them."""
-        self._labels, self._design = np.asarray(labels, dtype=np.bool_), design
-        design.units_of(self._labels)
+    def __init__(self, design: Design, folder: Path) -> None:
+        self._design = design
         self._varies = 0 < design.unit_labels.sum() < len(design.unit_labels)
         self._p: list[Floats] = [np.zeros(0)]
         self._method: list[npt.NDArray[np.str_]] = [np.zeros(0, dtype="<U6")]
@@ -137,10 +132,10 @@ class Exchange:
             self._method.append(np.zeros(x.n_columns, dtype="<U6"))
             return
         used = every if design.used.all() else scores_of(x.where(design.used), design.unit, len(design.stratum))
-        p, method = (by_texts if design.kind == "texts" else by_units)(used, self._labels, design)
+        p, method = (by_texts if design.kind == "texts" else by_units)(used, design)
         if design.kind == "texts":
             exact = used.where(method == "exact")
-            self._exact.append((exact.observed(self._labels), exact.active))
+            self._exact.append((exact.observed(design.labels), exact.active))
         self._to_draw.add(used.where(method == "draws"))
         self._p.append(p)
         self._method.append(method)
@@ -149,24 +144,24 @@ class Exchange:
         """The p of all columns so far; where it has to be drawn, of so many exchanges, or of up to a hundred times."""
         p, method = np.concatenate(self._p), np.concatenate(self._method)
         if self._exact:  # of all blocks together: most of the work is the same for all columns
-            n, m = len(self._labels), int(self._labels.sum())
+            n, m = len(self._design.labels), int(self._design.labels.sum())
             observed, active = (np.concatenate(arrays) for arrays in zip(*self._exact, strict=True))
             p[method == "exact"] = two_sided(exact_tails(observed, active, n, m))
         rest = np.flatnonzero(method == "draws")
         if len(rest):
-            p[rest] = two_sided(drawn_tails(self._to_draw, self._labels, self._design, rng, draws))
+            p[rest] = two_sided(drawn_tails(self._to_draw, self._design, rng, draws))
             p[rest] = self._redrawn(p[rest], rng, 10 * draws)
             least = 2 / (10 * draws + 1)
             if np.isfinite(p).sum() * least > FINEST * (p <= least).sum() > 0:
                 p[rest] = self._redrawn(p[rest], rng, 100 * draws)
-        return PValues(p, method)
+        return p, method
 
     def _redrawn(self, p: Floats, rng: np.random.Generator, draws: int) -> Floats:
         """Where a tenth of these draws had few that are as extreme, p is from so many fresh ones; valid either way."""
         small = p <= 20 * AGAIN / draws
         if small.any():
             with closing(self._to_draw.where(small)) as again:
-                p[small] = two_sided(drawn_tails(again, self._labels, self._design, rng, draws))
+                p[small] = two_sided(drawn_tails(again, self._design, rng, draws))
         return p
 
     def largest(self, rng: np.random.Generator, draws: int) -> Floats:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +23,11 @@ MOST_PRODUCTS = 2e10
 class ScoreBlocks:
     """Blocks of columns' scores by unit, in the order in which they were added."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """With a folder, blocks wait in a file there, 12 bytes a score; else in memory. WriteError: disk full."""
-        self._folder = folder
-        self._spill = None if folder is None else Spill(folder)
-        self._blocks: list[tuple[Any, npt.NDArray[np.int32]]] = []
-        """Scores and units of a block, or where they begin in the file; and [columns + 1] where each column's start."""
+    def __init__(self, folder: Path) -> None:
+        """Blocks wait in a file in `folder`, 12 bytes a score. Raises WriteError where the disk is full."""
+        self._folder, self._spill = folder, Spill(folder)
+        self._blocks: list[tuple[int, int, npt.NDArray[np.int32]]] = []
+        """Where a block's scores and units begin in the file; [columns + 1] where each column's begin in these."""
         self._active: list[Ints] = [np.zeros(0, dtype=np.int64)]
         self.n_scores = 0
 
@@ -37,9 +35,8 @@ class ScoreBlocks:
         """Add a block; one without a column is none."""
         if not len(scores.active):
             return
-        arrays = scores.score.astype(np.float64), scores.unit.astype(np.int32)
-        kept = arrays if self._spill is None else [self._spill.write(array) for array in arrays]
-        self._blocks.append((kept, scores.starts.astype(np.int32)))
+        begin = self._spill.write(scores.score.astype(np.float64))
+        self._blocks.append((begin, self._spill.write(scores.unit.astype(np.int32)), scores.starts.astype(np.int32)))
         self._active.append(scores.active)
         self.n_scores += len(scores.score)
 
@@ -56,30 +53,29 @@ class ScoreBlocks:
     def blocks(self, n_units: int) -> Iterator[tuple[int, sp.csr_array]]:
         """Each block's first column, and the block as [columns of a block, n_units]."""
         first = 0
-        for kept, starts in self._blocks:
-            yield first, sp.csr_array((*self._read(kept, starts), starts), shape=(len(starts) - 1, n_units))
+        for score, unit, starts in self._read():
+            yield first, sp.csr_array((score, unit, starts), shape=(len(starts) - 1, n_units))
             first += len(starts) - 1
 
     def where(self, columns: Bools) -> "ScoreBlocks":
         """The scores of some of the columns ([n_columns] True: kept), as blocks of their own."""
         found = ScoreBlocks(self._folder)
         first = 0
-        for (kept, starts), active in zip(self._blocks, self._active[1:], strict=True):
-            score, unit = (values.astype(np.int64) for values in self._read(kept, starts))
-            found.add(Scores(unit, starts.astype(np.int64), score, active).where(columns[first : first + len(active)]))
+        for arrays, active in zip(self._read(), self._active[1:], strict=True):
+            score, unit, starts = (values.astype(np.int64) for values in arrays)
+            found.add(Scores(unit, starts, score, active).where(columns[first : first + len(active)]))
             first += len(active)
         return found
 
-    def _read(self, kept: Any, starts: npt.NDArray[np.int32]) -> tuple[Floats, npt.NDArray[np.int32]]:
-        if self._spill is None:
-            return kept[0], kept[1]
-        n = int(starts[-1])
-        return self._spill.read(kept[0], n, np.float64), self._spill.read(kept[1], n, np.int32)
+    def _read(self) -> Iterator[tuple[Floats, npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
+        """The scores, units and starts of each block."""
+        for score, unit, starts in self._blocks:
+            n = int(starts[-1])
+            yield self._spill.read(score, n, np.float64), self._spill.read(unit, n, np.int32), starts
 
     def close(self) -> None:
         """Remove the file."""
-        if self._spill is not None:
-            self._spill.close()
+        self._spill.close()
 
 
 def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
@@ -97,16 +93,14 @@ def slices(labels: Bools, n_columns: int) -> list[tuple[slice, Bools]]:
     return [(slice(first, last), np.ascontiguousarray(labels[:, first:last])) for first, last in parts]
 
 
-def drawn_tails(
-    scores: ScoreBlocks, labels: Bools, design: Design, rng: np.random.Generator, draws: int
-) -> tuple[Floats, Floats]:
+def drawn_tails(scores: ScoreBlocks, design: Design, rng: np.random.Generator, draws: int) -> tuple[Floats, Floats]:
     """P(T ≤ observed) and P(T ≥ observed) [n_columns] of scores over the used texts, from `draws` exchanges.
 
     Each is (1 + exchanges at least as extreme) / (1 + draws), which never is 0 and never too small (Phipson & Smyth
-    2010). T is as it is for `labels` [n]; sums are of whole numbers, so that equal ones are seen to be equal.
+    2010). Sums are of whole numbers, so that equal ones are seen to be equal.
     """
     n_units, active, grouped = len(design.stratum), scores.active, design.kind == "groups"
-    own, touched = design.units_of(labels).astype(np.float64), np.zeros(n_units, dtype=np.bool_)
+    own, touched = design.unit_labels.astype(np.float64), np.zeros(n_units, dtype=np.bool_)
     observed = np.zeros(len(active))
     for first, block in scores.blocks(n_units):
         touched[block.indices] = True
@@ -114,7 +108,7 @@ def drawn_tails(
     units = np.flatnonzero(touched)
     if grouped:  # a draw's positive texts are counted over all groups
         units = np.arange(n_units)
-        observed -= active * design.totals(labels)[0]
+        observed -= active * design.positives[0]
     number = (np.cumsum(touched) - 1).astype(np.int32)
     low, high = np.ones(len(active)), np.ones(len(active))
     for begin, end in chunks(draws, LABELS // max(len(units), 1)):

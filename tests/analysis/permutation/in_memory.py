@@ -1,27 +1,44 @@
-"""p-values and the null's largest AUROC of columns that are in memory."""
+"""p-values and the null's largest AUROC of columns that are in memory, under labels that a design leads to."""
+
+import tempfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from actkit.analysis.columns import BLOCK, Bools, Columns, Floats
+from actkit.analysis.columns import Bools, Columns, Floats
 from actkit.analysis.permutation.design import Design, permuted_units
-from actkit.analysis.permutation.p_values import Exchange, PValues
+from actkit.analysis.permutation.p_values import Exchange
+
+FOLDER = Path(tempfile.gettempdir())
 
 
-def p_values(columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 10_000) -> PValues:
-    return _exchange(columns, labels, design).p_values(rng, draws)
+class Found(NamedTuple):
+    """What `Exchange.p_values` gives."""
+
+    p: Floats
+    method: np.ndarray
 
 
-def largest_under_null(
-    columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 1000
-) -> Floats:
-    return _exchange(columns, labels, design).largest(rng, draws)
+def relabelled(design: Design, labels: Bools) -> Design:
+    """The design of the same texts with labels [n] that one of its exchanges leads to."""
+    units = np.zeros(len(design.stratum), dtype=np.bool_)
+    units[design.unit[labels[design.used]]] = True
+    return replace(design, labels=labels, unit_labels=units)
 
 
-def _exchange(columns: Columns, labels: Bools, design: Design) -> Exchange:
-    found = Exchange(labels, design)
-    for first, last in columns.blocks(BLOCK):
-        found.add(columns.slice(first, last))
-    return found
+def p_values(columns: Columns, labels: Bools, design: Design, rng: np.random.Generator, draws: int = 10_000) -> Found:
+    with closing(Exchange(relabelled(design, labels), FOLDER)) as exchange:
+        exchange.add(columns)
+        return Found(*exchange.p_values(rng, draws))
+
+
+def largest_under_null(columns: Columns, design: Design, rng: np.random.Generator, draws: int = 1000) -> Floats:
+    with closing(Exchange(design, FOLDER)) as exchange:
+        exchange.add(columns)
+        return exchange.largest(rng, draws)
 
 
 def permuted(design: Design, rng: np.random.Generator, draws: int) -> Bools:
