@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from actkit.analysis.auroc_interval import Clusters, interval, standard_error
 from actkit.analysis.column_ranks import touched, twice_below
-from actkit.analysis.columns import BLOCK, Bools, Columns, Floats
+from actkit.analysis.columns import Bools, Columns, Floats
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Auroc:
     value: float
     low: float
     high: float
-    """Ends of the confidence interval."""
+    """Ends of the 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,20 @@ class Aurocs:
     high: Floats
 
 
-def auroc(
-    scores: npt.NDArray[np.generic],
-    labels: Bools,
-    groups: npt.NDArray[np.integer] | None = None,
-    confidence: float = 0.95,
-) -> Auroc:
+def auroc(scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None = None) -> Auroc:
     """The area under the ROC curve of scores [n] for labels [n] (True: positive), ties counting half.
 
-    The interval takes texts of one of `groups` [n] as dependent: DeLong's variance (DeLong, DeLong & Clarke-Pearson
-    1988), in Obuchowski's (1997) form where texts share groups; see `interval`. All NaN where a class is empty. Raises
-    ValueError for a score that is NaN and for lengths that differ.
+    The 95 % interval takes texts of one of `groups` [n] as dependent: DeLong's variance (DeLong, DeLong &
+    Clarke-Pearson 1988), in Obuchowski's (1997) form where texts share groups; see `interval`. All NaN where a class is
+    empty. Raises ValueError for a score that is NaN and for lengths that differ.
     """
-    return auroc_and_error(scores, labels, groups, confidence)[0]
+    return auroc_and_error(scores, labels, groups)[0]
 
 
 def auroc_and_error(
-    scores: npt.NDArray[np.generic],
-    labels: Bools,
-    groups: npt.NDArray[np.integer] | None = None,
-    confidence: float = 0.95,
+    scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None = None
 ) -> tuple[Auroc, float]:
     """The same as `auroc`, and the AUROC's standard error; see `standard_error`. NaN where a class is empty."""
-    labels = np.asarray(labels, dtype=np.bool_)
     if len(scores) != len(labels):
         raise ValueError(f"{len(scores)} scores and {len(labels)} labels")
     if np.isnan(scores).any():
@@ -70,63 +61,51 @@ def auroc_and_error(
     of_negatives = np.bincount(clusters.of_text, apart * ~labels, len(clusters.positives))
     sums = (np.array([a @ b]) for a, b in ((of_positives,) * 2, (of_negatives,) * 2, (of_positives, of_negatives)))
     variance = clusters.variance(*sums)
-    low, high = interval(np.array([value]), variance, clusters, confidence)
+    low, high = interval(np.array([value]), variance, clusters)
     return Auroc(float(value), float(low[0]), float(high[0])), float(standard_error(variance, clusters)[0])
 
 
-def column_aurocs(
-    columns: Columns,
-    labels: Bools,
-    groups: npt.NDArray[np.integer] | Clusters | None = None,
-    confidence: float = 0.95,
-) -> Aurocs:
+def column_aurocs(x: Columns, clusters: Clusters) -> Aurocs:
     """The AUROC of each column with its zeros, which all tie; 0.5 where a column has no nonzero.
 
-    The interval rests on a normal limit: of a column with a handful of nonzeros it is a rough guide. `groups` [n] may
-    be the clusters made of them, for many blocks of columns. Raises ValueError when the lengths of labels, groups and
-    columns differ.
+    Of a block of columns: a large matrix comes in several. The interval rests on a normal limit: of a column with a
+    handful of nonzeros it is a rough guide. Raises ValueError when columns and clusters are not of as many texts.
     """
-    labels = _labels_of(columns, labels)
-    clusters = groups if isinstance(groups, Clusters) else Clusters.of(labels, groups)
-    value = np.full(columns.n_columns, np.nan)
-    variance = value.copy()
+    labels = _labels_of(x, clusters)
+    value = variance = np.full(x.n_columns, np.nan)
     if labels.any() and not labels.all():
-        for first, last in columns.blocks(BLOCK):
-            value[first:last], variance[first:last] = _block(columns.slice(first, last), labels, clusters)
-    return Aurocs(value, *interval(value, variance, clusters, confidence))
+        value, variance = _placed(x, labels, clusters)
+    return Aurocs(value, *interval(value, variance, clusters))
 
 
-def stratified_aurocs(columns: Columns, labels: Bools, strata: npt.NDArray[np.integer] | Clusters) -> Floats:
-    """AUROC [n_columns] over those pairs of a positive and a negative text that are in one of `strata` [n].
+def stratified_aurocs(x: Columns, strata: Clusters) -> Floats:
+    """AUROC [n_columns] over those pairs of a positive and a negative text that are in one of the strata.
 
     That is the mean of the strata's AUROCs, weighted by their pairs. NaN where no stratum has both classes. Raises
-    ValueError when lengths differ.
+    ValueError when columns and strata are not of as many texts.
     """
-    labels = _labels_of(columns, labels)
-    clusters = strata if isinstance(strata, Clusters) else Clusters.of(labels, strata)
-    m, n = clusters.positives.astype(np.int64), clusters.negatives.astype(np.int64)
+    labels = _labels_of(x, strata)
+    m, n = strata.positives.astype(np.int64), strata.negatives.astype(np.int64)
     pairs = int(m @ n)
-    found = np.full(columns.n_columns, np.nan)
-    for first, last in columns.blocks(BLOCK) if pairs else ():
-        x = columns.slice(first, last)
-        segment, owner, stratum = touched(x, clusters.of_text, len(m))
-        here = labels[x.rows]
-        below, positives_below = twice_below(segment, x.values, here)
-        active = np.bincount(segment, here, len(owner)).astype(np.int64)
-        m_zero, n_zero = m[stratum] - active, n[stratum] - np.bincount(segment, ~here, len(owner)).astype(np.int64)
-        wins = np.bincount(segment, here * (below - positives_below), len(owner)) + (2 * active + m_zero) * n_zero
-        # Where a column has no nonzero in a stratum, all of its pairs tie.
-        found[first:last] = pairs + np.bincount(owner, wins - m[stratum] * n[stratum], x.n_columns)
-    return found / (2 * pairs) if pairs else found
+    if not pairs:
+        return np.full(x.n_columns, np.nan)
+    segment, owner, stratum = touched(x, strata.of_text, len(m))
+    here = labels[x.rows]
+    below, positives_below = twice_below(segment, x.values, here)
+    active = np.bincount(segment, here, len(owner)).astype(np.int64)
+    m_zero, n_zero = m[stratum] - active, n[stratum] - np.bincount(segment, ~here, len(owner)).astype(np.int64)
+    wins = np.bincount(segment, here * (below - positives_below), len(owner)) + (2 * active + m_zero) * n_zero
+    # Where a column has no nonzero in a stratum, all of its pairs tie.
+    return (pairs + np.bincount(owner, wins - m[stratum] * n[stratum], x.n_columns)) / (2 * pairs)
 
 
-def _labels_of(columns: Columns, labels: Bools) -> Bools:
-    if len(labels) != columns.n_rows:
-        raise ValueError(f"{columns.n_rows} rows and {len(labels)} labels")
-    return np.asarray(labels, dtype=np.bool_)
+def _labels_of(x: Columns, clusters: Clusters) -> Bools:
+    if len(clusters.labels) != x.n_rows:
+        raise ValueError(f"{x.n_rows} rows and {len(clusters.labels)} labels")
+    return clusters.labels
 
 
-def _block(x: Columns, labels: Bools, clusters: Clusters) -> tuple[Floats, Floats]:
+def _placed(x: Columns, labels: Bools, clusters: Clusters) -> tuple[Floats, Floats]:
     """AUROCs and their variances: placements of nonzeros one by one, those of zeros once for a column."""
     owner, here = x.owners(), labels[x.rows]
     m, n = int(labels.sum()), int((~labels).sum())

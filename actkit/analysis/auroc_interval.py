@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from scipy.special import expit, logit, ndtri, stdtrit
 
 from actkit.analysis.columns import Bools, Floats, Ints
 
 UPPER = 0.975
+Z = float(ndtri(UPPER))
+"""Quantiles of a 95 % interval: the upper end's share, and the normal's."""
 CANCELLED = 1e-9
 """Share of a sum below which what is left of it is rounding."""
 NO_VARIANCE = 1e-24
@@ -24,6 +25,8 @@ NO_VARIANCE = 1e-24
 class Clusters:
     """Clusters of texts that belong together, with the texts of either class in each."""
 
+    labels: Bools
+    """[n] True: positive."""
     of_text: Ints
     """[n] cluster of each text, 0 to n_clusters - 1."""
     positives: Floats
@@ -37,12 +40,12 @@ class Clusters:
         Raises ValueError when labels and groups differ in length.
         """
         if groups is None:
-            return cls(np.arange(len(labels)), labels.astype(np.float64), (~labels).astype(np.float64))
+            return cls(labels, np.arange(len(labels)), labels.astype(np.float64), (~labels).astype(np.float64))
         if len(groups) != len(labels):
             raise ValueError(f"{len(labels)} labels and {len(groups)} groups")
         _, of_text = np.unique(groups, return_inverse=True)
         counts = (np.bincount(of_text, chosen).astype(np.float64) for chosen in (labels, ~labels))
-        return cls(of_text, *counts)
+        return cls(labels, of_text, *counts)
 
     @property
     def are_shared(self) -> bool:
@@ -76,8 +79,8 @@ class Clusters:
         return np.where(found > CANCELLED * alone, found, 0.0)
 
 
-def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: float) -> tuple[Floats, Floats]:
-    """Both ends of the interval around each AUROC: Wald's on the logit scale, which stays inside of 0 to 1.
+def interval(value: Floats, variance: Floats, clusters: Clusters) -> tuple[Floats, Floats]:
+    """Both ends of the 95 % interval around each AUROC: Wald's on the logit scale, which stays inside of 0 to 1.
 
     Where texts share clusters the quantile is Student's with one degree of freedom less than there are clusters (Korn &
     Graubard 1998), since the variance is known no better than these tell. Simulated with whole groups of 4 texts, the
@@ -92,21 +95,18 @@ def interval(value: Floats, variance: Floats, clusters: Clusters, confidence: fl
 
     Where there is no variance otherwise (everything tied, a class in one cluster) it is Newcombe's (2006, method 5)
     score interval, which inverts Hanley & McNeil's (1982) variance; in it a cluster counts as one text. NaN where AUROC
-    is. Raises ValueError for a confidence outside of 0 to 1.
+    is.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"a confidence of {confidence} is not between 0 and 1")
-    z = float(ndtri(0.5 + confidence / 2))
     low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     wald = (variance > NO_VARIANCE) & (value > 0) & (value < 1)
     at = logit(value[wald])
-    quantile = float(stdtrit(len(clusters.positives) - 1, 0.5 + confidence / 2)) if clusters.are_shared else z
+    quantile = float(stdtrit(len(clusters.positives) - 1, UPPER)) if clusters.are_shared else Z
     half = quantile * np.sqrt(variance[wald]) / (value[wald] * (1 - value[wald]))
-    best = _best_low(clusters, quantile, z)
+    best = _best_low(clusters, quantile)
     low[wald], high[wald] = np.minimum(expit(at - half), best), np.maximum(expit(at + half), 1 - best)
     rest = ~wald & ~np.isnan(value)
     m, n = clusters.with_positives, clusters.with_negatives
-    low[rest], high[rest] = _score_low(value[rest], m, n, z), 1 - _score_low(1 - value[rest], m, n, z)
+    low[rest], high[rest] = _score_low(value[rest], m, n), 1 - _score_low(1 - value[rest], m, n)
     low[rest & (value == 1)], high[rest & (value == 0)] = best, 1 - best
     return low, high
 
@@ -131,22 +131,22 @@ def standard_error(variance: Floats, clusters: Clusters) -> Floats:
     return np.fmax(np.sqrt(variance), least)
 
 
-def _best_low(clusters: Clusters, quantile: float, z: float) -> float:
+def _best_low(clusters: Clusters, quantile: float) -> float:
     """The lower end of an AUROC of 1; see `interval`. Of few clusters Newcombe's is the better one."""
     m, n = clusters.with_positives, clusters.with_negatives
     if not m or not n:
         return 1.0
     wald = 1 - np.exp(2) * quantile**2 / 2 / (m * n) if min(m, n) > 1 else 0.0
-    return max(float(wald), float(_score_low(np.ones(1), m, n, z)[0]))
+    return max(float(wald), float(_score_low(np.ones(1), m, n)[0]))
 
 
-def _score_low(value: Floats, m: int, n: int, z: float) -> Floats:
-    """The AUROC from which `value` is z standard errors up, by bisection."""
+def _score_low(value: Floats, m: int, n: int) -> Floats:
+    """The AUROC from which `value` is Z standard errors up, by bisection."""
     low, high, star = np.zeros(value.shape), value.copy(), (m + n) / 2 - 1
     for _ in range(60):
         middle = (low + high) / 2
         spread = 1 + star * (1 - middle) / (2 - middle) + star * middle / (1 + middle)
-        outside = (value - middle) ** 2 > z**2 * middle * (1 - middle) * spread / (m * n)
+        outside = (value - middle) ** 2 > Z**2 * middle * (1 - middle) * spread / (m * n)
         low, high = np.where(outside, middle, low), np.where(outside, high, middle)
     found: Floats = (low + high) / 2
     return found
@@ -164,9 +164,8 @@ def accuracy_interval(correct: Floats, groups: Ints, texts: int) -> tuple[float,
 
 def wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's (1927) 95 % interval of a share of n."""
-    z = float(stats.norm.ppf(UPPER))
-    middle, reach = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(float((middle - reach) / (1 + z**2 / n)), 0.0), min(float((middle + reach) / (1 + z**2 / n)), 1.0)
+    middle, reach = share + Z**2 / (2 * n), Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(float((middle - reach) / (1 + Z**2 / n)), 0.0), min(float((middle + reach) / (1 + Z**2 / n)), 1.0)
 
 
 def effective_texts(correct: Floats, groups: Ints, texts: int) -> float:
@@ -182,5 +181,5 @@ def effective_texts(correct: Floats, groups: Ints, texts: int) -> float:
     variance = n_groups / max(n_groups - 1, 1) * float(apart @ apart) / len(correct) ** 2
     if variance < NO_VARIANCE:
         return float(n_groups)
-    few = float(stats.norm.ppf(UPPER) / stats.t.ppf(UPPER, n_groups - 1))
+    few = Z / float(stdtrit(n_groups - 1, UPPER))
     return float(np.clip(share * (1 - share) / variance * few**2, 1, texts * len(correct)))

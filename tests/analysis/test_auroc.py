@@ -10,8 +10,8 @@ from scipy.special import expit, logit, ndtri
 from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import roc_auc_score
 
-from actkit.analysis import auroc as auroc_module
 from actkit.analysis.auroc import Auroc, auroc, auroc_and_error, column_aurocs, stratified_aurocs
+from actkit.analysis.auroc_interval import Clusters
 from actkit.analysis.columns import Columns
 
 Z = float(ndtri(0.975))
@@ -20,7 +20,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def stacked(dense: np.ndarray) -> Columns:
     rows, ids = np.nonzero(dense)
-    return Columns.from_rows(lambda: [(rows, ids, dense[rows, ids])], *dense.shape)
+    return Columns.of((rows, ids, dense[rows, ids]), *dense.shape)
 
 
 def example(seed: int) -> Arrays:
@@ -96,7 +96,7 @@ def test_interval_is_delongs_for_single_texts_and_obuchowskis_for_groups(seed: i
 def test_columns_get_what_each_gets_alone_with_its_zeros(seed: int, grouping: str) -> None:
     dense, labels, groups = example(seed)
     chosen = {"none": None, "singles": np.arange(len(labels))[::-1], "groups": groups}[grouping]
-    found = column_aurocs(stacked(dense), labels, chosen)
+    found = column_aurocs(stacked(dense), Clusters.of(labels, chosen))
     alone = [auroc(scores, labels, chosen) for scores in dense.T]
     for name in ("value", "low", "high"):
         np.testing.assert_allclose(
@@ -104,39 +104,29 @@ def test_columns_get_what_each_gets_alone_with_its_zeros(seed: int, grouping: st
         )
 
 
-def test_blocks_of_columns_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    dense, labels, groups = example(1)
-    columns = stacked(dense)
-    whole, strata = column_aurocs(columns, labels, groups), stratified_aurocs(columns, labels, groups)
-    monkeypatch.setattr(auroc_module, "BLOCK", 5)
-    parted = column_aurocs(columns, labels, groups)
-    for name in ("value", "low", "high"):
-        np.testing.assert_array_equal(getattr(parted, name), getattr(whole, name))
-    np.testing.assert_array_equal(stratified_aurocs(columns, labels, groups), strata)
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_stratified_areas_count_pairs_of_one_stratum_only(seed: int) -> None:
     dense, labels, strata = example(seed)
-    found = stratified_aurocs(stacked(dense), labels, strata)
+    found = stratified_aurocs(stacked(dense), Clusters.of(labels, strata))
     same = strata[labels][:, None] == strata[~labels]
     for j, scores in enumerate(dense.T):
         assert found[j] == pytest.approx(wins(scores, labels)[same].mean(), abs=1e-12)
     np.testing.assert_allclose(
-        stratified_aurocs(stacked(dense), labels, 0 * strata), column_aurocs(stacked(dense), labels).value
+        stratified_aurocs(stacked(dense), Clusters.of(labels, 0 * strata)),
+        column_aurocs(stacked(dense), Clusters.of(labels, None)).value,
     )
 
 
 def test_strata_of_one_label_leave_nothing_to_compare() -> None:
     labels = np.array([True, True, False, False])
-    found = stratified_aurocs(stacked(np.eye(4)), labels, np.array([0, 0, 1, 1]))
+    found = stratified_aurocs(stacked(np.eye(4)), Clusters.of(labels, np.array([0, 0, 1, 1])))
     assert np.isnan(found).all()
 
 
 @pytest.mark.parametrize("label", [True, False])
 def test_a_class_without_texts_gives_nan(label: bool) -> None:
     labels = np.full(5, label)
-    alone, many = auroc(np.arange(5), labels), column_aurocs(stacked(np.eye(5)), labels)
+    alone, many = auroc(np.arange(5), labels), column_aurocs(stacked(np.eye(5)), Clusters.of(labels, None))
     assert np.isnan([alone.value, alone.low, alone.high]).all()
     assert np.isnan([many.value, many.low, many.high]).all()
 
@@ -195,7 +185,7 @@ def test_where_both_texts_of_each_pair_have_one_score_rounding_makes_no_interval
     """A feature of what the two answers begin with: its variance cancels, and the interval would have no width."""
     scores = np.repeat(np.random.default_rng(n).random(n), 2)
     labels, groups = np.tile([True, False], n), np.repeat(np.arange(n), 2)
-    alone, column = auroc(scores, labels, groups), column_aurocs(stacked(scores[:, None]), labels, groups)
+    alone, column = auroc(scores, labels, groups), column_aurocs(stacked(scores[:, None]), Clusters.of(labels, groups))
     assert alone.value == column.value[0] == 0.5
     assert alone.high - alone.low == pytest.approx(column.high[0] - column.low[0]) and alone.high - alone.low > 0.1
 
@@ -203,12 +193,6 @@ def test_where_both_texts_of_each_pair_have_one_score_rounding_makes_no_interval
 def test_one_positive_text_has_a_wide_interval() -> None:
     found = auroc(np.arange(50), np.arange(50) == 40)
     assert found.value == pytest.approx(40 / 49) and found.low < 0.4 and found.high > 0.9
-
-
-def test_a_larger_confidence_makes_a_wider_interval() -> None:
-    dense, labels, _ = example(2)
-    narrow, wide = (auroc(dense[:, 0], labels, confidence=level) for level in (0.8, 0.99))
-    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
 
 
 LABELS = np.arange(4) % 2 == 0
@@ -220,8 +204,7 @@ LABELS = np.arange(4) % 2 == 0
         (lambda: auroc(np.array([0.0, np.nan, 1.0, 2.0]), LABELS), "no number"),
         (lambda: auroc(np.arange(3), LABELS), "3 scores"),
         (lambda: auroc(np.arange(4), LABELS, np.arange(3)), "3 groups"),
-        (lambda: auroc(np.arange(4), LABELS, confidence=1.0), "confidence"),
-        (lambda: column_aurocs(stacked(np.eye(5)), LABELS), "5 rows"),
+        (lambda: column_aurocs(stacked(np.eye(5)), Clusters.of(LABELS, None)), "5 rows"),
     ],
 )
 def test_what_does_not_fit_is_an_error(call: Callable[[], object], message: str) -> None:
@@ -252,7 +235,7 @@ def rectified(seed: int, wanted: float, sizes: np.ndarray, columns: int) -> tupl
 @pytest.mark.parametrize("wanted", [0.5, 0.65, 0.8])
 def test_the_interval_covers_the_truth_as_often_as_it_says(wanted: float) -> None:
     columns, labels, _ = rectified(5, wanted, np.ones(300, dtype=np.int64), 2000)
-    found = column_aurocs(columns, labels)
+    found = column_aurocs(columns, Clusters.of(labels, None))
     assert 0.93 <= ((found.low <= wanted) & (wanted <= found.high)).mean() <= 0.97
 
 
@@ -263,7 +246,7 @@ def test_with_groups_only_the_clustered_interval_covers(wanted: float) -> None:
     columns, labels, groups = rectified(6, wanted, sizes, 1500)
     covered = {}
     for name, of in (("clustered", groups), ("single", None)):
-        found = column_aurocs(columns, labels, of)
+        found = column_aurocs(columns, Clusters.of(labels, of))
         covered[name] = ((found.low <= wanted) & (wanted <= found.high)).mean()
     assert 0.93 <= covered["clustered"] <= 0.97
     assert covered["single"] < 0.88

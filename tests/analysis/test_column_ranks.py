@@ -33,7 +33,7 @@ def test_distinct_is_numpys_unique() -> None:
 def test_touched_names_each_pair_of_column_and_cluster_once() -> None:
     dense = np.array([[1, 0, 2], [3, 0, 0], [0, 0, 4]])
     rows, ids = np.nonzero(dense)
-    columns = Columns.from_rows(lambda: [(rows, ids, dense[rows, ids].astype(float))], 3, 3)
+    columns = Columns.of((rows, ids, dense[rows, ids].astype(float)), 3, 3)
     pair, owner, cluster = touched(columns, np.array([0, 0, 1]), 2)
     assert list(zip(owner.tolist(), cluster.tolist(), strict=True)) == [(0, 0), (2, 0), (2, 1)]
     assert np.bincount(pair).tolist() == [2, 1, 1]

@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from actkit.analysis.auroc import stratified_aurocs
+from actkit.analysis.auroc_interval import Clusters
 from actkit.analysis.columns import Columns
 from actkit.analysis.feature_tests import feature_scores as feature_scores_module
 from actkit.analysis.feature_tests.block_statistics import class_means
@@ -250,8 +251,8 @@ def test_within_length_strata_length_itself_tells_little_where_it_makes_the_labe
         lengths = np.exp(3.3 + 0.8 * log).astype(np.int64) + 1
         label = rng.random(n) < 1 / (1 + np.exp(-1.5 * log))
         column = Columns(n, np.array([0, n]), np.arange(n, dtype=np.int32), lengths.astype(np.float32))
-        raw.append(stratified_aurocs(column, label, np.zeros(n, dtype=np.int64))[0])
-        left.append(stratified_aurocs(column, label, length_strata(lengths))[0])
+        raw.append(stratified_aurocs(column, Clusters.of(label, np.zeros(n, dtype=np.int64)))[0])
+        left.append(stratified_aurocs(column, Clusters.of(label, length_strata(lengths)))[0])
     assert np.mean(raw) > 0.78
     assert np.mean(left) < 0.5 + (np.mean(raw) - 0.5) / 5
 

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from actkit.analysis.columns import BLOCK, CHANGED, Columns, Floats, Ints, Part, blocks_of, checked
+from actkit.analysis.columns import Columns, Floats, Ints, Part, checked
 from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import active_in, parts, places, sae_groups
 
+BLOCK = 1 << 18
+"""Nonzeros that are worked on at once: 2 MB an array in float64, and some forty of those at the peak."""
+CHANGED = "the parts of a matrix were not the same the second time"
 NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
 
 
@@ -22,15 +25,15 @@ class ColumnFile:
     def __init__(self, parts: Callable[[], Iterable[Part]], n_rows: int, n_columns: int, folder: Path) -> None:
         """Go over `parts` twice, to count and to sort; at the peak there is one part. Explicit zeros are left out.
 
-        The file is made in `folder`. Raises ValueError for what `Columns.from_rows` does, part by part here and the
-        rest when a block is read; WriteError where the disk is full.
+        The file is made in `folder`. Raises ValueError for what `checked` does and for parts that are not the same the
+        second time; WriteError where the disk is full.
         """
         self.n_rows, self.n_columns = n_rows, n_columns
         counts = np.zeros(n_columns, dtype=np.int64)
         for part in parts():
             counts += np.bincount(checked(part, n_rows, n_columns)[1], minlength=n_columns)
         self._starts: Ints = np.concatenate([[0], np.cumsum(counts)])
-        self._blocks = list(blocks_of(self._starts, BLOCK))
+        self._blocks = list(_blocks(self._starts))
         self._spill = Spill(folder)
         try:
             self._fill(parts)
@@ -42,9 +45,8 @@ class ColumnFile:
         """Each block's first column, and the block. Raises ValueError where two values are at one place."""
         for first, last in self._blocks:
             found = self._read(first, last)
-            part = found["row"], found["column"] - first, found["value"]
-            columns = Columns.from_rows(lambda part=part: [part], self.n_rows, last - first)  # type: ignore[misc]
-            del found, part
+            columns = Columns.of((found["row"], found["column"] - first, found["value"]), self.n_rows, last - first)
+            del found
             if not np.array_equal(columns.starts, self._starts[first : last + 1] - self._starts[first]):
                 raise ValueError(CHANGED)
             yield first, columns
@@ -88,6 +90,18 @@ class ColumnFile:
     def _read(self, first: int, last: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         begin, end = int(self._starts[first]), int(self._starts[last])
         return self._spill.read(begin * NONZERO.itemsize, end - begin, NONZERO)
+
+
+def _blocks(starts: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges [first, last) of columns, in order, with at most BLOCK nonzeros or one column each.
+
+    `starts` [n_columns + 1] is where each column's nonzeros start.
+    """
+    first = 0
+    while first < len(starts) - 1:
+        last = max(int(np.searchsorted(starts, starts[first] + BLOCK, side="right")) - 1, first + 1)
+        yield first, last
+        first = last
 
 
 READ = ("sequence_id", "feature_ids", "feature_activations")

@@ -8,6 +8,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import false_discovery_control, norm
 
 from actkit.analysis.auroc import column_aurocs
+from actkit.analysis.auroc_interval import Clusters
 from actkit.analysis.columns import Columns, Floats
 from actkit.analysis.feature_tests.ranking import benjamini_hochberg
 from actkit.analysis.permutation.design import design_of
@@ -53,7 +54,7 @@ def shift_for(wanted: float, threshold: float) -> float:
 
 def stacked(dense: Floats) -> Columns:
     rows, ids = np.nonzero(dense)
-    return Columns.from_rows(lambda: [(rows, ids, dense[rows, ids])], *dense.shape)
+    return Columns.of((rows, ids, dense[rows, ids]), *dense.shape)
 
 
 class World:
@@ -103,7 +104,8 @@ def test_the_planted_features_have_the_auroc_they_are_said_to_have() -> None:
     random = np.random.default_rng(2)
     labels = np.arange(400_000) % 2 == 0
     z = random.normal(size=len(labels)) + shift_for(0.65, 0.4) * labels
-    assert column_aurocs(stacked(np.maximum(z - 0.4, 0)[:, None]), labels).value[0] == pytest.approx(0.65, abs=0.003)
+    found = column_aurocs(stacked(np.maximum(z - 0.4, 0)[:, None]), Clusters.of(labels, None))
+    assert found.value[0] == pytest.approx(0.65, abs=0.003)
 
 
 @pytest.mark.slow

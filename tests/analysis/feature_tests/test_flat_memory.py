@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.analysis import columns as columns_module
 from actkit.analysis.feature_tests import column_file, probes
 from actkit.analysis.feature_tests import labelled as labelled_module
 from actkit.analysis.feature_tests.feature_scores import ScoredSae, ScoreSettings, score_features
@@ -84,7 +83,7 @@ def peak_of(call: Callable[[], object]) -> int:
 def test_scores_hold_a_block_of_columns_and_little_of_each_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in ((columns_module, "BLOCK"), (column_file, "BLOCK"), (redraws, "LABELS")):
+    for module, name in ((column_file, "BLOCK"), (redraws, "LABELS")):
         monkeypatch.setattr(module, name, 1 << 15)
     monkeypatch.setattr(probes, "MOST_ELEMENTS", FEW * D_MODEL)
     saes = [ScoredSae("sae", D_SAE, "point")]

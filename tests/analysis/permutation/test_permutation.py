@@ -29,7 +29,7 @@ KINDS = ("texts", "groups", "within-groups")
 
 def stacked(dense: np.ndarray) -> Columns:
     rows, ids = np.nonzero(dense)
-    return Columns.from_rows(lambda: [(rows, ids, dense[rows, ids])], *dense.shape)
+    return Columns.of((rows, ids, dense[rows, ids]), *dense.shape)
 
 
 def scored(columns: Columns, design: Design) -> ScoreBlocks:
@@ -399,8 +399,8 @@ def test_blocks_of_columns_change_no_bit(kind: str, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(score_blocks_module, "PRODUCTS", 90)
     random = np.random.default_rng(0)
     with closing(Exchange(design, tmp_path)) as parted:
-        for first, last in columns.blocks(30):
-            parted.add(columns.slice(first, last))
+        for some in np.array_split(dense, 5, axis=1):
+            parted.add(stacked(some))
         found, again = Found(*parted.p_values(random, 50)), parted.largest(random, 300)
     np.testing.assert_array_equal(found.method, whole.method)
     np.testing.assert_array_equal(found.p, whole.p)
@@ -435,6 +435,7 @@ from contextlib import closing
 from pathlib import Path
 import numpy as np
 from actkit.analysis.auroc import column_aurocs
+from actkit.analysis.auroc_interval import Clusters
 from actkit.analysis.feature_tests.column_file import ColumnFile
 from actkit.analysis.permutation.design import design_of
 from actkit.analysis.permutation.p_values import Exchange
@@ -458,7 +459,7 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder)
     with closing(ColumnFile(parts, n, d, path)) as columns, closing(Exchange(design, path)) as exchange:
         for _, block in columns.blocks():
-            column_aurocs(block, labels, groups)
+            column_aurocs(block, Clusters.of(labels, groups))
             exchange.add(block)
             nonzeros += len(block.rows)
         exchange.p_values(random, 10_000)
