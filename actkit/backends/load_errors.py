@@ -75,8 +75,6 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
         ) from error
     except MemoryError as error:
         raise ModelError(f"{name} does not fit into memory", "use --dtype bfloat16 or a smaller model") from error
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
     except BaseException as error:  # whatever a library makes of a file; a panic of one in Rust is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
@@ -155,7 +153,7 @@ def explained_sae(name: str, hint: str, of_hub: bool = False) -> Iterator[None]:
         with warnings.catch_warnings(), from_cache_where_unreachable() if of_hub else nullcontext():
             warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
             yield
-    except (ModelError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except ModelError:
         raise
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":

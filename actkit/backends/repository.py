@@ -134,7 +134,7 @@ def check_format(location: str, spec: ModelSpec) -> None:
 
     `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
     """
-    folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
+    folder = Path(location) if is_directory(location) else cached(location, spec.revision)
     if folder is not None:
         check_files(folder, spec.name)
     if folder is not None and {"adapter_config.json", "config.json"} <= {path.name for path in folder.iterdir()}:
@@ -173,7 +173,7 @@ def check_is_model(location: str, spec: ModelSpec, ask_hub: bool) -> None:
     Looked at are the names of its files, on the disk, in the local cache or, with `ask_hub`, on the hub. Nothing is
     raised where those are not known.
     """
-    folder = Path(location) if is_directory(location) else _cached(location, spec.revision)
+    folder = Path(location) if is_directory(location) else cached(location, spec.revision)
     files = sorted(path.name for path in folder.iterdir()) if folder else []
     files = files or (_on_hub(location, spec.revision) if ask_hub else [])
     if "config.json" in files:
@@ -190,7 +190,7 @@ def check_is_model(location: str, spec: ModelSpec, ask_hub: bool) -> None:
             f"{spec.name} holds GGUF files such as {gguf}, which actkit does not read",
             "give the model that they were made from, in safetensors",
         )
-    if not files and not is_directory(location) and _cached(location, None, "datasets") is not None:
+    if not files and not is_directory(location) and cached(location, None, "datasets") is not None:
         raise ModelError(f"{spec.name} is a dataset", "--model names a language model")
     if files:
         raise ModelError(
@@ -207,14 +207,14 @@ def _base(folder: Path) -> str:
         return ""
 
 
-def _cached(location: str, revision: str | None, kind: str = "models") -> Path | None:
+def cached(location: str, revision: str | None, kind: str = "models") -> Path | None:
     """The files of a repository in the local cache; None where there are none."""
     from huggingface_hub import constants
 
-    cached = Path(constants.HF_HUB_CACHE) / f"{kind}--{location.replace('/', '--')}"
-    named = cached / "refs" / (revision or "main")
+    repository = Path(constants.HF_HUB_CACHE) / f"{kind}--{location.replace('/', '--')}"
+    named = repository / "refs" / (revision or "main")
     commit = named.read_text(encoding="utf-8").strip() if named.is_file() else revision
-    folder = cached / "snapshots" / commit if commit else None
+    folder = repository / "snapshots" / commit if commit else None
     return folder if folder is not None and folder.is_dir() and any(folder.iterdir()) else None
 
 

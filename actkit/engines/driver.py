@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from actkit.backends import describe
 from actkit.config import ModelSpec, OutputSpec, ReadSpec, Task
-from actkit.engines.shares import FinishedShards, divided, is_done, next_of, release, share_of
+from actkit.engines.shares import FinishedShards, is_done, next_of, release, share_of
 from actkit.engines.work import DiedError, Work
 from actkit.errors import ActkitError, RunError
 from actkit.pipeline.input.reader import records_about
@@ -119,25 +119,28 @@ def run_shared(
     if output.plan_only or is_complete(output):
         return run(own, common, on_progress)
     check_out(output.out, output.overwrite, output.resume)
-    if part is not None:
-        own = dated(own, common)
-        with pool_of() as pool:
-            tasks = [Task(part.number * pool.workers + at, part.of * pool.workers) for at in range(pool.workers)]
-            _compute(pool, tasks, flag, run, own, common, on_progress)
-        return Finished(share_of(output, tasks[0]), {}, task=part)
-    if is_unfinished_run(partial_of(output.out)):  # all shares were there, and were being merged
+    if part is None and is_unfinished_run(partial_of(output.out)):  # all shares were there, and were being merged
         if not divisions(output.out):
             raise RunError(f"{partial_of(output.out)} was begun by one process", f"continue it without {flag}")
     else:
         own = dated(own, common)
         with pool_of() as pool:
-            n = pool.workers
-            tasks = divided(output.out, n) if output.resume else [Task(at, n) for at in range(n)]
+            tasks = _tasks(output, pool.workers, part)
             _compute(pool, tasks, flag, run, own, common, on_progress)
+        if part is not None:
+            return Finished(share_of(output, tasks[0]), {}, task=part)
     gather(output.out)
     finished = run(own, replace(common, output=replace(output, resume=True, overwrite=False)), on_progress)
     remove_shares(output.out)
     return finished
+
+
+def _tasks(output: OutputSpec, workers: int, part: Task | None) -> list[Task]:
+    """The tasks of `workers`: of `part`, of the division that a run began with, or of a new one."""
+    number, of = (0, 1) if part is None else (part.number, part.of)
+    if part is None and output.resume:
+        workers = next(iter(divisions(output.out)), workers)
+    return [Task(number * workers + at, of * workers) for at in range(workers)]
 
 
 def _compute(

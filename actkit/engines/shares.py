@@ -9,13 +9,6 @@ from actkit.config import OutputSpec, Task
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import manifests, read
 from actkit.runs.paths import SHARDS, TASK_FILE, numbered, partial_of, task_of
-from actkit.runs.tasks import divisions
-
-
-def divided(out: Path, workers: int) -> list[Task]:
-    """The tasks of a run: those into which it was divided when it was begun, or else one a worker."""
-    of = next(iter(divisions(out)), workers)
-    return [Task(number, of) for number in range(of)]
 
 
 def share_of(output: OutputSpec, task: Task) -> Path:

@@ -2,12 +2,12 @@
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from actkit.errors import ActkitError, InputError, UsageError, pip_install
-from actkit.remote.url import SCHEMES, is_web, public, scheme_of
+from actkit.remote.url import is_web, kind_of, public, scheme_of
 
 CREDENTIALS = {
     "s3": "aws configure, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
@@ -19,7 +19,6 @@ CREDENTIALS = {
     "hf": "hf auth login, or HF_TOKEN; check the name too: what is private is not found without",
 }
 """Kind of store → where credentials are looked for."""
-KINDS = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
 NO_CREDENTIALS = re.compile(
     r"NoCredentials|PartialCredentials|CredentialsNotFound|DefaultCredentialsError|ProfileNotFound|TokenRetrieval"
     r"|UnauthorizedSSOToken|ClientAuthenticationError|LocalTokenNotFound"
@@ -50,13 +49,11 @@ def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -
     chain = list(_chain(error))
     names = [type(cause).__name__ for cause in chain]
     shown = public(url)
-    store = scheme_of(url) or ""
-    store = KINDS.get(store, store)
-    credentials = CREDENTIALS.get(store, "check the address")
+    credentials = CREDENTIALS.get(kind_of(url), "check the address")
     missing = next((cause for cause in chain if isinstance(cause, ModuleNotFoundError)), None)
     if missing is not None:
         return lacking(url, str(missing.name))
-    status = next((number for number in map(_status, chain) if number), None)
+    status = _status(chain)
     if any(NO_CREDENTIALS.search(name) for name in names) or "Unable to locate credentials" in str(error):
         return kind(f"{shown}: no credentials were found", credentials)
     if status in (401, 403) or any(isinstance(cause, PermissionError) for cause in chain):
@@ -79,8 +76,8 @@ def is_final(error: BaseException) -> bool:
     """Whether the same request would fail again: it is refused, not merely unanswered."""
     chain = list(_chain(error))
     refused = any(isinstance(cause, (PermissionError, ModuleNotFoundError, NotADirectoryError)) for cause in chain)
-    status = next((number for number in map(_status, chain) if number), None)
-    return refused or any(NO_CREDENTIALS.search(type(cause).__name__) for cause in chain) or status in range(400, 429)
+    without = any(NO_CREDENTIALS.search(type(cause).__name__) for cause in chain)
+    return refused or without or _status(chain) in range(400, 429)
 
 
 def lacking(url: str, package: str) -> UsageError:
@@ -90,16 +87,9 @@ def lacking(url: str, package: str) -> UsageError:
 
 def check_no_password(url: str) -> None:
     """Raise UsageError for a store's address with a key in it, which no store's own tools read."""
-    scheme = scheme_of(url) or ""
     user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
-    if at and not is_web(url) and (":" in user or KINDS.get(scheme, scheme) != "az"):
-        kind = KINDS.get(scheme, scheme)
-        raise UsageError(f"{public(url)}: credentials are not read from an address", CREDENTIALS[kind])
-
-
-def package_of(url: str) -> str:
-    """The package that reads what is at an address."""
-    return SCHEMES[scheme_of(url) or ""]
+    if at and not is_web(url) and (":" in user or kind_of(url) != "az"):
+        raise UsageError(f"{public(url)}: credentials are not read from an address", CREDENTIALS[kind_of(url)])
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -110,8 +100,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _status(error: BaseException) -> int | None:
-    """The status of HTTP that an error knows of."""
+def _status(chain: Iterable[BaseException]) -> int | None:
+    """The status of HTTP that the first error to know one has; None where none does."""
+    return next((number for number in map(_status_of, chain) if number), None)
+
+
+def _status_of(error: BaseException) -> int | None:
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore's
         found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

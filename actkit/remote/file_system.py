@@ -7,8 +7,8 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from actkit.remote.failures import check_no_password, lacking, package_of
-from actkit.remote.url import as_url, is_web, scheme_of
+from actkit.remote.failures import check_no_password, lacking
+from actkit.remote.url import SCHEMES, as_url, is_web, scheme_of
 from actkit.remote.web import WebFile
 
 WEB = "actkit-web"
@@ -42,7 +42,7 @@ def file_system(url: str) -> tuple[Any, str]:
     import fsspec
 
     check_no_password(url)
-    package = package_of(url)
+    package = SCHEMES[scheme_of(url) or ""]
     try:
         if is_web(url):
             fsspec.register_implementation(WEB, WebFileSystem, clobber=True)
@@ -106,14 +106,11 @@ class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no t
             raise FileNotFoundError(path)
         return list(found.values()) if detail else [entry["name"] for entry in found.values()]
 
-    def _open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
+    def open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
+        """The file; without a cache, since whoever reads a table knows which bytes."""
         if mode != "rb":
             raise OSError("the web is read only")
         return WebFile(self._strip_protocol(path))
-
-    def open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
-        """The file; without a cache, since whoever reads a table knows which bytes."""
-        return self._open(path, mode)
 
     def _files(self, folder: str) -> dict[str, int]:
         """The files that a run's last manifest names, and their bytes; none where there is no manifest."""

@@ -66,16 +66,15 @@ def _answers(_minute: int) -> bool:
 @contextmanager
 def from_cache_where_unreachable() -> Iterator[None]:
     """Inside, the hub's client looks at the local cache alone where the hub cannot be reached."""
+    from unittest.mock import patch
+
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE or is_reachable():
         yield
         return
-    constants.HF_HUB_OFFLINE = True
-    try:
+    with patch.object(constants, "HF_HUB_OFFLINE", True):
         yield
-    finally:
-        constants.HF_HUB_OFFLINE = False
 
 
 def check_model(name: str) -> None:

@@ -2,45 +2,36 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from actkit.errors import WriteError
 from actkit.remote.failures import explained, is_final
 from actkit.remote.file_system import file_system
-from actkit.remote.url import scheme_of
+from actkit.remote.url import kind_of
 
 PAUSES = (0.5, 2.0, 5.0)
 """Seconds between two tries to put an object, when the store or the network fails."""
-AZURE = ("az", "abfs", "abfss")
 
 
 def put_file(url: str, path: Path, pauses: tuple[float, ...] = PAUSES) -> None:
     """Put a file as one object, which is there whole or not at all. Raises WriteError."""
-    # adlfs alone has to be told that an object may be there already.
-    more: dict[str, Any] = {"overwrite": True} if scheme_of(url) in AZURE else {}
-
-    def put() -> None:
-        system, key = file_system(url)
-        system.put_file(str(path), key, **more)
-        system.invalidate_cache()
-
-    _tried(url, put, pauses)
+    _tried(url, lambda system, key: system.put_file(str(path), key, **_overwriting(url)), pauses)
 
 
 def put_text(url: str, text: str) -> None:
     """Put a text as one object. Raises WriteError."""
+    _tried(url, lambda system, key: system.pipe_file(key, text.encode(), **_overwriting(url)))
 
-    def put() -> None:
-        system, key = file_system(url)
-        system.pipe_file(key, text.encode(), **({"overwrite": True} if scheme_of(url) in AZURE else {}))
-        system.invalidate_cache()
 
-    _tried(url, put, PAUSES)
+def _overwriting(url: str) -> dict[str, Any]:
+    """Arguments of fsspec that let an object be there already: adlfs alone has to be told."""
+    return {"overwrite": True} if kind_of(url) == "az" else {}
 
 
 def put_new(url: str, text: str) -> bool:
-    """Put an object where there is none; whether there was none. Raises WriteError."""
+    """Put an object where there is none; returns whether there was none. Raises WriteError."""
     with explained(url, WriteError):
         system, key = file_system(url)
         try:
@@ -67,9 +58,12 @@ def files_at(url: str) -> dict[str, int]:
             found = system.find(key, detail=True)
         except FileNotFoundError:
             found = {}
-        bucket = key.partition("/")[0]
-        if not found and not _is_bucket(system, bucket):
-            raise WriteError(f"{url}: there is no bucket {bucket}", "check its name, or make it first")
+        if not found:
+            bucket = key.partition("/")[0]
+            try:
+                system.ls(bucket)
+            except FileNotFoundError as error:
+                raise WriteError(f"{url}: there is no bucket {bucket}", "check its name, or make it first") from error
     start = f"{key.rstrip('/')}/"
     files = {str(name).removeprefix(start): about for name, about in sorted(found.items())}
     # A console makes an object for a folder that ends in a slash.
@@ -77,32 +71,22 @@ def files_at(url: str) -> dict[str, int]:
 
 
 def remove(url: str) -> None:
-    """Remove an object; none is left where none was. Raises WriteError."""
+    """Remove an object, where there is one. Raises WriteError."""
 
-    def remove() -> None:
-        system, key = file_system(url)
-        try:
+    def remove(system: Any, key: str) -> None:
+        with suppress(FileNotFoundError):
             system.rm_file(key)
-        except FileNotFoundError:
-            return
-        finally:
-            system.invalidate_cache()
 
-    _tried(url, remove, PAUSES)
+    _tried(url, remove)
 
 
-def _is_bucket(system: Any, bucket: str) -> bool:
-    try:
-        system.ls(bucket)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _tried(url: str, act: Callable[[], None], pauses: tuple[float, ...]) -> None:
+def _tried(url: str, act: Callable[[Any, str], None], pauses: tuple[float, ...] = PAUSES) -> None:
+    """Call `act` with the file system and the object's key in it, again after each pause while that may help."""
     for pause in (*pauses, None):
         try:
-            act()
+            system, key = file_system(url)
+            act(system, key)
+            system.invalidate_cache()
         except FileNotFoundError as error:
             raise WriteError(f"{url}: there is no such bucket", "check its name, or make it first") from error
         except Exception as error:

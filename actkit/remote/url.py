@@ -16,6 +16,8 @@ SCHEMES = {
     "https": "aiohttp",
 }
 """Beginning of an address → the package that reads what is there."""
+KINDS = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
+"""Beginning of an address → the usual one of the same kind of store."""
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """Those that a run can be written to."""
 FEATURE_PAGES = "https://neuronpedia.org"
@@ -35,6 +37,12 @@ def scheme_of(where: str) -> str | None:
     """`s3` of `s3://bucket/x`, and of a path that was made of it; None for a local name and an unknown scheme."""
     found = URL.match(where)
     return found[1].lower() if found and found[1].lower() in SCHEMES else None
+
+
+def kind_of(where: str) -> str:
+    """The kind of store that an address is of, `az` for instance, by its usual scheme; empty for a local name."""
+    scheme = scheme_of(where) or ""
+    return KINDS.get(scheme, scheme)
 
 
 def is_web(where: str) -> bool:
@@ -60,10 +68,10 @@ def public(where: str) -> str:
     head, mark, query = where.partition("?") if is_web(where) else (where, "", "")
     start = head.find("//") + 1
     authority, slash, rest = head[start + 1 :].partition("/")
-    user, at, _ = authority.rpartition("@")
+    user, at, host = authority.rpartition("@")
     # container@account is no password.
-    if at and (":" in user or scheme_of(where) not in ("abfs", "abfss", "az")):
-        authority = f"***@{authority.rpartition('@')[2]}"
+    if at and (":" in user or kind_of(where) != "az"):
+        authority = f"***@{host}"
     return f"{head[: start + 1]}{authority}{slash}{rest}{mark}{_without_values(query)}"
 
 

@@ -19,6 +19,7 @@ import torch
 
 from actkit.backends.load_errors import explained_sae
 from actkit.backends.names import is_directory, is_hub_id
+from actkit.backends.repository import cached
 from actkit.errors import ModelError, UsageError, in_short
 
 Parts = tuple[dict[str, Any], dict[str, torch.Tensor]]
@@ -40,10 +41,10 @@ POINTS = {"resid_post": "hook_resid_post", "mlp_out": "mlp.hook_out", "attention
 norm that some architectures put after it."""
 
 
-def converter(path: Path) -> tuple[str, Converter] | None:
-    """The format of a directory by the files in it, and what reads it; None for SAELens's own.
+def converter(path: Path) -> Converter | None:
+    """What reads a directory's format, which its files show; None for SAELens's own.
 
-    Raises ModelError where there is none, or it is no SAE's.
+    Raises ModelError for what is no directory, and for one that is no SAE's.
     """
     if not is_directory(path):
         raise ModelError(f"{in_short(path)}: no such directory", "an SAE's has cfg.json and sae_weights.safetensors")
@@ -51,9 +52,9 @@ def converter(path: Path) -> tuple[str, Converter] | None:
     if {"cfg.json", "sae_weights.safetensors"} <= files:
         return None
     if {"cfg.json", "sae.safetensors"} <= files:
-        return "sparsify", from_sparsify
+        return from_sparsify
     if {"config.json", "ae.pt"} <= files:
-        return "dictionary_learning", from_dictionary_learning
+        return from_dictionary_learning
     raise ModelError(
         f"{path}: no SAE in SAELens's format, nor in sparsify's or dictionary_learning's",
         "it has cfg.json and sae_weights.safetensors; SAELens's SAE.save_model writes them",
@@ -202,8 +203,6 @@ def fetched(repository: str, sae_id: str) -> Path:
 
 
 def commit_of(repository: str) -> str | None:
-    """The commit of a repository that the hub's client has read, by its own notes."""
-    from huggingface_hub import constants
-
-    main = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / "main"
-    return main.read_text(encoding="utf-8").strip() if main.is_file() else None
+    """The commit of a repository in the local cache, by the notes of the hub's client."""
+    folder = cached(repository, None)
+    return folder.name if folder is not None else None

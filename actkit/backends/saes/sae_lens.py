@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -96,11 +97,8 @@ def _named(spec: SaeSpec) -> dict[str, Any]:
 def name_of(sae: Any) -> str:
     """The name of an SAE in memory: its release and id, where it says them, else its hook point."""
     about = sae.cfg.metadata.to_dict()
-    release, sae_id = (
-        about.get("sae_lens_release") or about.get("release"),
-        about.get("sae_id") or about.get("hook_name"),
-    )
-    return "/".join(str(part) for part in (release, sae_id) if part) or type(sae).__name__
+    names = (about.get("sae_lens_release") or about.get("release"), about.get("sae_id") or about.get("hook_name"))
+    return "/".join(str(part) for part in names if part) or type(sae).__name__
 
 
 def _in_memory(sae: Any, device: str, dtype: SaeDtype) -> Sae:
@@ -142,7 +140,7 @@ def _from_disk(path: Path, name: str, device: str, dtype: SaeDtype, facts: Mappi
             if not says_bos(about):
                 vars(sae.cfg.metadata).pop("prepend_bos", None)
         else:
-            sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found[1])
+            sae = SAE.load_from_disk(path, device=device, dtype="float32", converter=found)
         return _tried(described(sae, name, dict(facts or {}), dtype))
 
 
@@ -182,6 +180,7 @@ def _check_own(path: Path) -> Mapping[str, Any]:
 
 def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repository: str) -> Sae:
     from sae_lens import SAE
+    from sae_lens.loading import pretrained_sae_loaders
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
     name, loader = f"{release}/{sae_id}", get_pretrained_saes_directory()[release].conversion_func
@@ -192,7 +191,9 @@ def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repo
     if loader in REFUSED:
         raise ModelError(f"{name} is a {loader} SAE: {REFUSED[loader]}", "choose another SAE")
     hint = "check the connection, or that its files are in the local cache; --sae DIR is one of yours"
-    with explained_sae(name, hint, of_hub=True), _tensors_only(), _shapes_off_files():
+    # For Gemma Scope 2, SAELens would ask the hub for shapes each time, whatever the local cache holds.
+    from_file = patch.object(pretrained_sae_loaders, "get_safetensors_tensor_shapes", _shapes)
+    with explained_sae(name, hint, of_hub=True), _tensors_only(), from_file:
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
     facts = {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)}
     return _tried(described(sae, name, facts, dtype))
@@ -212,23 +213,8 @@ def _tensors_only() -> Iterator[None]:
             os.environ[name] = before
 
 
-@contextmanager
-def _shapes_off_files() -> Iterator[None]:
-    """Let SAELens read the shapes of an SAE's tensors off the file, which it fetches anyway.
-
-    For Gemma Scope 2 it would ask the hub for them each time, whatever the local cache holds.
-    """
-    from sae_lens.loading import pretrained_sae_loaders as loaders
-
-    before = loaders.get_safetensors_tensor_shapes
-    loaders.get_safetensors_tensor_shapes = _shapes
-    try:
-        yield
-    finally:
-        loaders.get_safetensors_tensor_shapes = before
-
-
 def _shapes(repository: str, filename: str) -> dict[str, list[int]]:
+    """The shapes of an SAE's tensors, off its file, which SAELens fetches anyway."""
     from huggingface_hub import hf_hub_download
     from safetensors import safe_open
 

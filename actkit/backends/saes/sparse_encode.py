@@ -16,7 +16,6 @@ largest are found so (`extreme_products`); in float32 its own `encode` takes lit
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,21 +45,10 @@ MOST_FOUND = 1 / 32
 """Share of the features above which the product in float32 takes less time than computing what was found one by one."""
 LARGEST = 1e30
 """Below it no sum of a product can have become infinite or NaN on the way."""
-Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Pre-activations without bias [m] and their features' ids [m] → activations [m], zero or less where not active."""
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """The parts of an SAE's encoder."""
-
-    weight: torch.Tensor
-    """[d_in, d_sae]."""
-    floor: torch.Tensor
-    """[d_sae] a pre-activation without bias that is not above it is of no active feature."""
-    values: Values
-    largest: float
-    """The largest norm of a column of `weight`."""
+Found = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""Rows [n, d_in] → row, id and activation [m] each, row after row, by id within a row; zero or less is not active."""
+Product = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""Rows [n, d_in] → of what may be active row, id and pre-activation without bias, [m] each, row after row."""
 
 
 def sparse_encoder(
@@ -73,8 +61,7 @@ def sparse_encoder(
     """
     if not _is_known(sae):
         return None
-    is_topk = sae.cfg.architecture() == "topk"
-    made = _largest_alone(sae, in_bfloat16) if is_topk else _by_themselves(_encoder(sae), in_bfloat16)
+    made = (_largest_alone if sae.cfg.architecture() == "topk" else _by_themselves)(sae, in_bfloat16)
     if made is None:
         return None
     found_in, largest = made
@@ -102,19 +89,24 @@ def _is_known(sae: Any) -> bool:
     return own and sae.cfg.architecture() in BY_THEMSELVES and isinstance(sae.activation_fn, torch.nn.ReLU)
 
 
-Found = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-"""Rows [n, d_in] → row, id and activation [m] each, row after row, by id within a row; zero or less is not active."""
-
-
-def _by_themselves(encoder: "_Encoder", in_bfloat16: bool) -> tuple[Found, float]:
+def _by_themselves(sae: Any, in_bfloat16: bool) -> tuple[Found, float]:
     """What finds features that depend on their own pre-activation alone, and the largest norm of their weights."""
-    product = _in_bfloat16(encoder) if in_bfloat16 else _in_float32(encoder)
+    weight: torch.Tensor = sae.W_enc.detach()
+    bias: torch.Tensor = getattr(sae, BY_THEMSELVES[sae.cfg.architecture()]).detach()
+    threshold: torch.Tensor = sae.threshold.detach() if hasattr(sae, "threshold") else torch.zeros_like(bias)
+    lowered = LOWERED * (bias.abs() + threshold.abs()).nan_to_num(posinf=0.0)  # an infinite threshold is a dead feature
+    product = (_in_bfloat16 if in_bfloat16 else _in_float32)(weight, threshold.clamp_min(0.0) - bias - lowered)
+    is_gated = sae.cfg.architecture() == "gated"
 
     def found(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         at, ids, pre = product(rows)
-        return at, ids, encoder.values(pre, ids)
+        gate = pre + bias[ids]
+        if is_gated:
+            magnitude = torch.relu(pre * sae.r_mag.detach()[ids].exp() + sae.b_mag.detach()[ids])
+            return at, ids, magnitude * (gate > 0)
+        return at, ids, torch.relu(gate) * (gate > threshold[ids])
 
-    return found, encoder.largest
+    return found, float(weight.norm(dim=0).max())
 
 
 def _largest_alone(sae: Any, in_bfloat16: bool) -> tuple[Found, float] | None:
@@ -128,7 +120,7 @@ def _largest_alone(sae: Any, in_bfloat16: bool) -> tuple[Found, float] | None:
     columns = torch.cat([sae.W_enc.detach().T, sae.b_enc.detach()[:, None]], 1)
     if sae.cfg.rescale_acts_by_decoder_norm:
         columns = columns * sae.W_dec.detach().norm(dim=-1)[:, None]
-    others = Others.of(columns, in_bfloat16)
+    others = Others.of(columns, in_bfloat16=True)
 
     def found(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
@@ -141,50 +133,29 @@ def _largest_alone(sae: Any, in_bfloat16: bool) -> tuple[Found, float] | None:
     return found, float(columns.norm(dim=1).max())
 
 
-def _encoder(sae: Any) -> _Encoder:
-    weight: torch.Tensor = sae.W_enc.detach()
-    bias: torch.Tensor = getattr(sae, BY_THEMSELVES[sae.cfg.architecture()]).detach()
-    threshold: torch.Tensor = sae.threshold.detach() if hasattr(sae, "threshold") else torch.zeros_like(bias)
-    lowered = LOWERED * (bias.abs() + threshold.abs()).nan_to_num(posinf=0.0)  # an infinite threshold is a dead feature
-    floor = threshold.clamp_min(0.0) - bias - lowered
+def _in_float32(weight: torch.Tensor, floor: torch.Tensor) -> Product:
+    """The product with `weight` [d_in, d_sae]: what is above its feature's `floor` [d_sae] may be active."""
 
-    def by_itself(pre: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        pre = pre + bias[ids]
-        return torch.relu(pre) * (pre > threshold[ids])
-
-    def gated(pre: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        magnitude = torch.relu(pre * sae.r_mag.detach()[ids].exp() + sae.b_mag.detach()[ids])
-        return magnitude * (pre + bias[ids] > 0)
-
-    values = gated if sae.cfg.architecture() == "gated" else by_itself
-    return _Encoder(weight, floor, values, float(weight.norm(dim=0).max()))
-
-
-Product = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-"""Rows [n, d_in] → of what may be active row, id and pre-activation without bias, [m] each, row after row."""
-
-
-def _in_float32(encoder: _Encoder) -> Product:
     def product(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        pre = rows @ encoder.weight
-        at, ids = nonzeros(pre > encoder.floor)
+        pre = rows @ weight
+        at, ids = nonzeros(pre > floor)
         return at, ids, pre[at, ids]
 
     return product
 
 
-def _in_bfloat16(encoder: _Encoder) -> Product:
-    """Holds two more copies of the weights, one of them in bfloat16."""
-    columns = encoder.weight.T.contiguous()  # [d_sae, d_in]
+def _in_bfloat16(weight: torch.Tensor, floor: torch.Tensor) -> Product:
+    """The same, found in bfloat16; it holds two more copies of the weights, one of them in bfloat16."""
+    columns = weight.T.contiguous()  # [d_sae, d_in]
     norms = columns.norm(dim=1, keepdim=True)
     low = torch.cat([columns, norms * (1 + STEP)], 1).bfloat16()
-    floor = (encoder.floor - STEP * encoder.floor.abs().nan_to_num(posinf=0.0)).bfloat16()
-    in_float32 = _in_float32(encoder)
+    low_floor = (floor - STEP * floor.abs().nan_to_num(posinf=0.0)).bfloat16()
+    in_float32 = _in_float32(weight, floor)
 
     def product(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         raised = rows.norm(dim=1, keepdim=True) * (ROUNDED * (1 + STEP))
         pre = torch.nn.functional.linear(torch.cat([rows, raised], 1).bfloat16(), low)
-        at, ids = nonzeros(pre > floor)
+        at, ids = nonzeros(pre > low_floor)
         if len(ids) > MOST_FOUND * pre.numel():
             return in_float32(rows)
         return at, ids, products_at(rows, columns, at, ids)

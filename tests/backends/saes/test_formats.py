@@ -245,8 +245,8 @@ def test_the_format_of_a_folder_by_its_files(tmp_path: Path) -> None:
             (tmp_path / name / file).touch()
         found[name] = formats.converter(tmp_path / name)
     assert found["saelens"] is found["both"] is None
-    assert found["sparsify"] == ("sparsify", formats.from_sparsify)
-    assert found["dictionary_learning"] == ("dictionary_learning", formats.from_dictionary_learning)
+    assert found["sparsify"] is formats.from_sparsify
+    assert found["dictionary_learning"] is formats.from_dictionary_learning
     (tmp_path / "saelens" / "cfg.json").unlink()
     for name, says in (("saelens", "no SAE in SAELens's format"), ("none", "no such directory")):
         with pytest.raises(ModelError, match=says):
