@@ -1,7 +1,7 @@
 """One row of the table `interventions` as a value, and the edit that it stands for.
 
-What a run stores of an intervention is all that it takes to make it again: on another machine, by `verify`, or around
-one's own generation.
+A run stores all that is needed to make an intervention again: on another machine, in `verify`, or around a caller's
+own generation.
 """
 
 from collections.abc import Mapping, Sequence

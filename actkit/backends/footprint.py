@@ -15,7 +15,7 @@ from actkit.hooks import HookPoint
 BLOCK = 64
 """Weights in 4 bits that share a scale of 4 bytes: bitsandbytes's default."""
 CODES = 16 * 4
-"""Bytes of the table of what 4 bits stand for, which each matrix has."""
+"""Bytes of each matrix's table of the numbers that 4 bits stand for."""
 
 
 def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> int:
@@ -25,7 +25,7 @@ def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> 
     """
     spec, config = description.spec, description.config
     if spec.loaded is not None:
-        return sum(parameter.numel() * parameter.element_size() for parameter in spec.loaded[0].parameters())
+        return _bytes(spec.loaded[0])
     sites = block_sites(config, description.architecture)
     if config.model_type in LAYERS_STAND_ALONE and all(point.name in sites for point in hook_points):
         config = shortened(config, max(point.layer for point in hook_points) + 1)
@@ -54,11 +54,11 @@ def _bytes(module: Any) -> int:
 
 
 def _saved(module: Any, quantize: Quantize) -> int:
-    """Bytes less that a model takes once bitsandbytes has its linear weights in 8 or 4 bits.
+    """Bytes that a model saves once bitsandbytes holds its linear weights in 8 or 4 bits.
 
-    Those of the blocks: `transformers` leaves the output layer as it is, and embeddings, norms and biases are no
-    matrices of a linear layer. 8 bits: a byte a weight and a float32 a row (Dettmers et al. 2022). 4 bits: half a byte
-    a weight, a float32 for every `BLOCK` of them (Dettmers et al. 2023), and `CODES`.
+    Only blocks have such weights: `transformers` leaves the output layer as it is, and embeddings, norms and biases are
+    no matrices of a linear layer. 8 bits: a byte a weight and a float32 a row (Dettmers et al. 2022). 4 bits: half a
+    byte a weight, a float32 for every `BLOCK` of them (Dettmers et al. 2023), and `CODES`.
     """
     from transformers.pytorch_utils import Conv1D  # GPT-2's, whose weight is transposed
 

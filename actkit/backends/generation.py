@@ -1,4 +1,4 @@
-"""Greedy answers of a model: for the texts that interventions are measured on, and for looking at."""
+"""Greedy answers of a model: texts to measure interventions on, and to read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,10 +23,10 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 def greedy(model: Model, prompts: Sequence[Ints], n_tokens: int, edits: Sequence[Edit] = ()) -> list[Ints]:
     """The most likely next tokens after each prompt, one after another, at most `n_tokens`, up to the end token.
 
-    With `edits`, the model is steered in the prompt and in what it says.
+    `edits` steer the model in the prompt and in its answer.
 
-    Prompts of about equal length are run together, padded on the left as `generate` wants it. Nothing of the model's
-    own generation settings is used but its end tokens. Raises ModelError for a model that a bridge runs.
+    Prompts of about equal length are run together, padded on the left as `generate` wants it. Of the model's
+    own generation settings, only the end tokens are used. Raises ModelError for a model that a bridge runs.
     """
     if not isinstance(model, HuggingFaceModel):
         raise ModelError("a model that TransformerLens's bridge runs gives no answers here", "steer at hook_resid_post")

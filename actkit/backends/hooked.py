@@ -1,7 +1,7 @@
 """Running a Hugging Face module with hooks on its own modules, as far as the last hook point that is wanted."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -46,7 +46,7 @@ class HuggingFaceModel:
             for name in taps:
                 module, site = self.hooked[name]
                 hooks.enter_context(site.hook(module, partial(calls.serve, name)))
-            with fast_modules(self.module), fast_products(), calls.stopping():
+            with fast_modules(self.module), fast_products(), suppress(Stop):
                 self.module(**inputs)
         calls.check()
 
@@ -78,8 +78,8 @@ def check_known(module: Any, input_ids: torch.Tensor) -> None:
         )
 
 
-class _Stop(Exception):  # noqa: N818 - it is no error
-    """Every tap has been served: leave the forward pass."""
+class Stop(Exception):  # noqa: N818 - it is no error
+    """Nothing more is read: leave the forward pass."""
 
 
 @dataclass
@@ -104,13 +104,7 @@ class HookCalls:
                 )
             self.taps[name](tensor.reshape(*self.shape, -1) if flat else tensor)
         if len(self.times) == len(self.taps):
-            raise _Stop
-
-    @contextmanager
-    def stopping(self) -> Iterator[None]:
-        """Catch the exception that ends the forward pass."""
-        with suppress(_Stop):
-            yield
+            raise Stop
 
     def check(self) -> None:
         """Raise ModelError unless every hook point fired once."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 FASTER = 1.05
-"""oneDNN must be so many times as fast: less is what a busy machine makes of nothing."""
+"""oneDNN must be so many times as fast: load on the machine alone makes smaller differences."""
 FASTER_IN_BFLOAT16 = 1.1
 """Times as fast that products in bfloat16 must be, where what they find is computed again in float32."""
 FINE = 1e-5
@@ -43,8 +43,8 @@ class Choice:
 def choice() -> Choice:
     """The kernels for float32 products, by processor, torch and number of threads.
 
-    One who measures at the same time, or on a machine that is busy, takes what was kept first: other kernels' last
-    digits differ. Where nothing can be kept, torch's own are taken every time.
+    Processes that measure at the same time all take the measurement that was kept first: the last digits of other
+    kernels differ. Where nothing can be kept, torch's own are taken every time.
     """
     onednn, mkl = torch.backends.mkldnn, torch.backends.mkl
     both = onednn.is_available() and mkl.is_available()  # type: ignore[no-untyped-call]
@@ -97,14 +97,14 @@ def _measured_once(asked: str, speed: Callable[[], float]) -> float | None:
 
 
 def _kept(path: Path) -> float | None:
-    """How many times as fast it was when it was measured; None where that is not known."""
+    """The speed that a file keeps; None where it cannot be read."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         return float(json.loads(path.read_text(encoding="utf-8"))["times_as_fast"])
     return None
 
 
 def _measure(path: Path, asked: str, speed: Callable[[], float]) -> None:
-    """Measure and keep it, unless somebody else has meanwhile. Raises OSError where nothing can be kept."""
+    """Measure the speed and keep it, unless another process has meanwhile. Raises OSError where no file can be kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}")
     is_damaged = path.exists()

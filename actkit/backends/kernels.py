@@ -20,15 +20,10 @@ GELU_BY_PARTS = ("NewGELUActivation", "FastGELUActivation")
 """Hugging Face modules that compute GELU's tanh form step by step."""
 
 
-def has_onednn_faster() -> bool:
-    """Whether float32 products are to go through oneDNN, because it was measured to be faster on this machine."""
-    return choice().onednn
-
-
 @contextmanager
 def fast_products() -> Iterator[None]:
     """Inside, float32 products of a matrix on the CPU go through oneDNN where that is faster; else nothing changes."""
-    if not has_onednn_faster():
+    if not choice().onednn:
         yield
         return
     with _OneDnn():
@@ -56,7 +51,7 @@ def _gelu(by_parts: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> 
 
 
 class _OneDnn(TorchFunctionMode):
-    """Takes the products of rows with one matrix; whatever is anything else goes its usual way."""
+    """Computes products of rows with one matrix through oneDNN; all else goes its usual way."""
 
     def __torch_function__(
         self,

@@ -1,4 +1,4 @@
-"""Compute only the rows that are read in the last block that runs: nothing after its attention mixes positions.
+"""Compute, in the last block that runs, only the rows that are read: nothing after its attention mixes positions.
 
 Blocks before it need every row, since later blocks attend to all of them. In the last block, rows that are not kept
 need no MLP and no projection out of attention, three quarters of the block's work. Where one position of a text is

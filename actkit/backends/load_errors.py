@@ -1,4 +1,4 @@
-"""Turn what goes wrong while a model or an SAE is loaded into one sentence and a hint."""
+"""Turn errors of loading a model or an SAE into one sentence and a hint."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ def _quiet_hub() -> None:
 
 @contextmanager
 def explained(spec: ModelSpec, part: str) -> Iterator[None]:
-    """Turn what can go wrong while loading into one sentence and a hint."""
+    """Turn every error of loading a `part` of a model into a ModelError: one sentence and a hint."""
     from safetensors import SafetensorError
     from transformers import logging as transformers_logging
 
@@ -94,7 +94,7 @@ def _sentence(error: BaseException, part: str) -> str:
 
 
 def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
-    """The hint where the hub is the cause of an error; None elsewhere. `what` is a model or an SAE."""
+    """The hint for an error that the hub caused; None for others. `what` is a model or an SAE."""
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
 
@@ -147,7 +147,7 @@ def _missing(said: str, spec: ModelSpec, part: str) -> str:
 
 @contextmanager
 def explained_sae(name: str, hint: str, of_hub: bool = False) -> Iterator[None]:
-    """Turn whatever SAELens, the hub or a damaged file raises into one sentence and a hint."""
+    """Turn every error of SAELens, the hub or a damaged file into a ModelError: one sentence and a hint."""
     _quiet_hub()
     try:
         with warnings.catch_warnings(), from_cache_where_unreachable() if of_hub else nullcontext():

@@ -10,7 +10,7 @@ from actkit.backends.load_errors import explained
 from actkit.backends.model import Description, Model
 from actkit.backends.model_files import AGAIN, check_files, count_of, settings
 from actkit.backends.names import check_name, is_directory
-from actkit.backends.sites import Site, nearest
+from actkit.backends.sites import nearest
 from actkit.backends.transformer_lens import block_sites
 from actkit.backends.transformer_lens_models import (
     TransformerLensModel,
@@ -25,7 +25,7 @@ from actkit.hooks import HookPoint
 BACKENDS = ("transformers",)
 """The engines that can run a model; `describe` and `load` choose by `ModelSpec.backend`."""
 MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
-"""Most layers of a model: its blocks are built one by one, whatever number its configuration has."""
+"""The largest sizes that a configuration may state: blocks are built one by one, however many it says."""
 DOCUMENTS = ("processor_config.json", "chat_template.json")
 """Where processors of transformers look, in this order; a `chat_template.jinja` is the tokenizer's too."""
 
@@ -35,7 +35,7 @@ def describe(spec: ModelSpec) -> Description:
 
     Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged, or its weights are
     pickled and that is not allowed; UsageError for a backend that is not known, a device, a placement or a quantization
-    that is not possible here, and for a revision of what has none.
+    that is not possible here, and for a revision of a model that has none.
     """
     if spec.backend not in BACKENDS:
         raise UsageError(f"backend {spec.backend!r} is not known", f"there is {', '.join(BACKENDS)}")
@@ -54,20 +54,19 @@ def describe(spec: ModelSpec) -> Description:
 
 
 def _in_memory(spec: ModelSpec) -> Description:
-    """A model that the caller has loaded: where it is and how it computes is its own affair."""
+    """Describe a model that the caller has loaded, with the device, dtype and attention that the caller chose."""
     assert spec.loaded is not None
     module, tokenizer = spec.loaded
     tokenizer = repository.checked(tokenizer, spec.name)
     if is_of_transformer_lens(module):
         config, weights = config_of(module), next(module.parameters())
-        dtype = str(weights.dtype).removeprefix("torch.")
-        spec = replace(spec, device=str(weights.device), dtype=dtype, attn="eager")
-        return _described(spec, str(getattr(config, "_name_or_path", spec.name)), spec.revision, config, tokenizer)
-    attn: Attention = "eager" if getattr(module.config, "_attn_implementation", "sdpa") == "eager" else "sdpa"
-    dtype = str(module.dtype).removeprefix("torch.")
-    spec = replace(spec, device=placement.input_device(module), dtype=dtype, attn=attn)
-    location = str(getattr(module.config, "_name_or_path", spec.name))
-    return _described(spec, location, spec.revision, module.config, tokenizer)
+        dtype, device, is_eager = weights.dtype, str(weights.device), True
+    else:
+        config, dtype, device = module.config, module.dtype, placement.input_device(module)
+        is_eager = getattr(config, "_attn_implementation", "sdpa") == "eager"
+    attn: Attention = "eager" if is_eager else "sdpa"
+    spec = replace(spec, device=device, dtype=str(dtype).removeprefix("torch."), attn=attn)
+    return _described(spec, str(getattr(config, "_name_or_path", spec.name)), spec.revision, config, tokenizer)
 
 
 def _described(spec: ModelSpec, location: str, revision: str | None, config: Any, tokenizer: Any) -> Description:
@@ -107,13 +106,9 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
         check_hook_points(module, [str(point) for point in hook_points])
         return TransformerLensModel(description, module)
     sites = block_sites(description.config, description.architecture)
-    found: dict[str, Site] = {}
-    for point in hook_points:
-        site = sites.get(point.name)
-        if site is not None:
-            found[str(point)] = replace(site, path=site.path.format(layer=point.layer))
-    missing = [point for point in hook_points if str(point) not in found]
+    missing = [point for point in hook_points if point.name not in sites]
     if not missing:
+        found = {str(point): sites[point.name].of_layer(point.layer) for point in hook_points}
         return hugging_face.load(description, found, n_layers=max(point.layer for point in hook_points) + 1)
     if description.spec.loaded is not None:
         raise ModelError(

@@ -23,7 +23,7 @@ PARSED = ("config.json", "generation_config.json", "tokenizer_config.json", "spe
 """Documents of settings, which are objects."""
 AGAIN = "fetch its files again, and ask whoever made them"
 TIMES, BESIDE = 16, 1 << 30
-"""A model's weights in memory are at most this many times its files (4 bits become 32, twice over), and this beside."""
+"""A model's weights in memory take at most TIMES the bytes of its files (4 bits become 32, twice over), plus BESIDE."""
 
 
 def check_files(folder: Path, name: str) -> None:
@@ -39,7 +39,7 @@ def check_files(folder: Path, name: str) -> None:
 
 
 def settings(path: Path, name: str) -> dict[str, Any]:
-    """A document of settings. Raises ModelError for what is no JSON object, or holds what is no text."""
+    """The settings in a document. Raises ModelError for one that is no JSON object, or holds half a character."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(found, ensure_ascii=False).encode()  # half characters: no table could hold such a name

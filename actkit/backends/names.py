@@ -20,7 +20,7 @@ def is_directory(name: str | Path) -> bool:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a repository of the Hugging Face hub can have this name; whether there is one only the hub can say."""
+    """Whether a repository of the Hugging Face hub can have this name. Only the hub knows whether one has."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # it is not in its __all__
 
@@ -32,7 +32,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def names_in(folder: str) -> list[str]:
-    """Which models a directory says it is: of the hub's cache the repository, of another what was saved there."""
+    """The models that a directory names: in the hub's cache its repository, elsewhere the one that was saved there."""
     parts = (*Path(folder).absolute().parts, *Path(folder).resolve().parts)
     found = {part.removeprefix("models--").replace("--", "/") for part in parts if part.startswith("models--")}
     try:
@@ -45,10 +45,10 @@ def names_in(folder: str) -> list[str]:
 
 
 def check_name(location: str, spec: ModelSpec) -> None:
-    """Whether there can be a model at `location`, which `spec.name` stands for.
+    """Check that there can be a model at `location`, which `spec.name` stands for.
 
-    Raises ModelError for what is no directory and can be no id, and UsageError for a revision of what has none: the
-    bundled model, and a local directory.
+    Raises ModelError for a name that is no directory and can be no id, and UsageError for a revision of the bundled
+    model or of a local directory: they have none.
     """
     if not is_directory(location):
         if not is_hub_id(location):

@@ -8,11 +8,11 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from actkit.config import Attention, ModelSpec
+from actkit.config import Attention, DeviceMap, ModelSpec, Quantize
 from actkit.errors import UsageError, pip_install
 
 
@@ -61,7 +61,7 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
 def resolve_attn(attn: Attention, config: Any) -> Attention:
     """`auto` is sdpa where Hugging Face has it for the architecture, eager elsewhere.
 
-    Raises UsageError for what Hugging Face computes wrongly.
+    Raises UsageError for an implementation that computes this architecture wrongly.
     """
     if attn == "eager" and config.model_type == "falcon" and config.alibi:
         raise UsageError("transformers adds ALiBi twice in Falcon's eager attention", "--attn sdpa")
@@ -76,8 +76,7 @@ def resolve_attn(attn: Attention, config: Any) -> Attention:
     return "sdpa" if supported else "eager"
 
 
-DEVICE_MAPS = ("auto", "balanced", "sequential", "cpu")
-BITS = ("8bit", "4bit")
+DEVICE_MAPS, BITS = get_args(DeviceMap), get_args(Quantize)
 
 
 def check_placement(spec: ModelSpec) -> None:
@@ -109,8 +108,8 @@ def placed(spec: ModelSpec) -> bool:
 def arguments(spec: ModelSpec) -> dict[str, Any]:
     """Arguments of `from_pretrained` for where the weights go, and in how many bits.
 
-    Told a device, it reads each tensor from its file onto that device; else the whole model would be in the CPU's
-    memory before it is moved.
+    With a device, `from_pretrained` reads each tensor from its file onto it. Without, the whole model would be in the
+    CPU's memory before it is moved.
     """
     found: dict[str, Any] = {}
     if spec.device != "cpu":

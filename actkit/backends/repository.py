@@ -1,6 +1,6 @@
 """Find a model's repository or directory, and read its configuration, tokenizer and revision, but not its weights.
 
-What is something else is named: an adapter, GGUF files, a dataset, a model of another kind.
+An error names what is there instead: an adapter, GGUF files, a dataset, a model of another kind.
 """
 
 import hashlib

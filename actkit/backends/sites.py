@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -21,6 +21,10 @@ class Site:
     path: str
     """The module's path in the Hugging Face model, with `{layer}` for the block's number."""
     side: Literal["in", "out"]
+
+    def of_layer(self, layer: int) -> "Site":
+        """The site in one block, with its number in the path."""
+        return replace(self, path=self.path.format(layer=layer))
 
     def hook(self, module: torch.nn.Module, found: Callable[[torch.Tensor], None]) -> Any:
         """Hand `found` the tensor at this side of `module` in each forward pass; returns the handle of torch's hook."""

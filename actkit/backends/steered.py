@@ -7,14 +7,15 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from actkit.backends.hooked import HuggingFaceModel
+from actkit.backends.hooked import HuggingFaceModel, Stop
 from actkit.backends.interventions import Intervention, edited
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.last_block import only_read
@@ -43,30 +44,24 @@ class SteeredBatch:
 
     def keep_below(self, interventions: Sequence[Intervention]) -> None:
         """Run the model once, and keep what the last unchanged block below each intervention gives."""
-        wanted = sorted(
-            {position for position in map(last_unchanged, interventions) if position is not None and position >= 0}
-        )
+        unchanged = map(last_unchanged, interventions)
+        wanted = {block for block in unchanged if block is not None and block >= 0}
         if not wanted:
             return
-        last = wanted[-1]
+        last = max(wanted)
 
-        def keep(block: int) -> Any:
-            def hook(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-                self.below[block] = output
-                if block == last:
-                    raise _Left
+        def keep(block: int, _: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
+            self.below[block] = output
+            if block == last:
+                raise Stop
 
-            return hook
-
-        with ExitStack() as hooks:
+        with ExitStack() as hooks, suppress(Stop):
             blocks = blocks_of(self.model)
             for block in wanted:
-                hooks.enter_context(blocks[block].register_forward_hook(keep(block)))
-            try:
-                self._run()
-            except _Left:
-                return
-        raise ModelError(f"block {last} did not run", "this architecture does not run its blocks as expected")
+                hooks.enter_context(blocks[block].register_forward_hook(partial(keep, block)))
+            self._run()
+        if last not in self.below:
+            raise ModelError(f"block {last} did not run", "this architecture does not run its blocks as expected")
 
     def logits(self, intervention: Intervention) -> torch.Tensor:
         """[n, vocabulary] in float32: the logits at (`rows`, `columns`) under an intervention."""
@@ -102,10 +97,6 @@ class SteeredBatch:
 
         with head.register_forward_pre_hook(before):
             yield
-
-
-class _Left(Exception):  # noqa: N818 - it is no error
-    """All that was wanted is kept: leave the forward pass."""
 
 
 def steered_batch(

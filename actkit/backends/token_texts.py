@@ -1,4 +1,4 @@
-"""What a token is as text, by itself."""
+"""Texts of single tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ SPACE = "▁"
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Each of some tokens as text, with the spaces that it begins with; part of a character is U+FFFD.
+    """The text of each token by itself, with the spaces that it begins with; part of a character is U+FFFD.
 
     Tokenizers that put a space before each text (Llama 2, Mistral, T5) take it away when they decode, also where a
     token is decoded alone: `▁the` would read as `the` does, and `▁` would be empty.

@@ -8,6 +8,7 @@ stream than the Hugging Face model.
 import difflib
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from actkit.backends import hugging_face, placement
-from actkit.backends.hooked import HookCalls, check_known
+from actkit.backends.hooked import HookCalls, Stop, check_known
 from actkit.backends.model import Description, HookFn
 from actkit.backends.tensors import Weights, of_weights, unembedding
 from actkit.backends.transformer_lens import wrapped
@@ -156,7 +157,7 @@ def _run(model: Any, ids: torch.Tensor, tree: torch.Tensor | None, taps: Mapping
         raise ValueError("TransformerLens runs one sequence a row")
     calls = HookCalls(taps, tuple(ids.shape))
     hooks = [(name, partial(_serve, calls, name)) for name in taps]
-    with torch.inference_mode(), model.hooks(fwd_hooks=hooks), calls.stopping():
+    with torch.inference_mode(), model.hooks(fwd_hooks=hooks), suppress(Stop):
         model(ids, return_type=None, **options)
     calls.check()
 

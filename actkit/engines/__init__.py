@@ -1,1 +1,1 @@
-"""Engines share a run out among workers, above the recipes: the pipeline knows of none of it."""
+"""Engines share a run out among workers. They stand above the recipes; the pipeline does not know them."""

@@ -1,4 +1,4 @@
-"""A process that `children` starts: reads from standard input what it is to do, and leaves its answer in a file."""
+"""The program of a process that `children` starts: reads its work from standard input, writes its answer to a file."""
 
 import os
 import pickle
@@ -9,7 +9,7 @@ from threading import Thread
 
 
 def main() -> None:
-    """Do what is asked; the answer is None, or the exception that ended it."""
+    """Do the work; the answer is None, or the exception that ended it."""
     given = sys.stdin.buffer
     sys.path[:] = pickle.load(given)
     work = pickle.load(given)
@@ -23,14 +23,14 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End once nobody holds the other end of standard input: whoever is to merge the shares is gone."""
+    """End once the other end of standard input is closed: the process that would merge the shares is gone."""
     while os.read(0, 1 << 16):  # not through `sys.stdin`, whose lock would be held when this process ends
         continue
     os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:
-    """An exception that another process can be given, with the traceback that it has here."""
+    """The exception as another process can unpickle it, with a note of its traceback here."""
     text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))

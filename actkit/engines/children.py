@@ -1,8 +1,8 @@
 """`--shard auto` on one machine: processes of it are the workers, one a GPU.
 
 A child has a GPU of its own by `CUDA_VISIBLE_DEVICES`, and a session of its own, so that Ctrl-C reaches this process
-alone, which ends it. What it is asked goes to its standard input, which it also listens to from then on: once nobody
-holds the other end, it ends too. What it answers, and what it prints, are files in a folder of its own.
+alone, which ends it. Its work goes to its standard input, which it also listens to from then on: once the other end is
+closed, it ends too. Its answer, and what it prints, are files in a folder of its own.
 """
 
 import os
@@ -49,7 +49,7 @@ def run_on_children(
 ) -> Finished:
     """Run a command's function with a process a GPU, or `workers` of them, and merge what they made.
 
-    `part`: of several tasks that do so together the one that this is; then somebody else merges.
+    `part` is this task, where several tasks share the run out together; then this process merges nothing.
 
     Where there is a single GPU, and the run is not divided already, this process does it all. Raises UsageError
     without a GPU where the number of workers is not said, and what `run_shared` raises.
@@ -74,9 +74,9 @@ def run_on_children(
 
 
 def take_gpu(place: int, device: str) -> None:
-    """Have this process, number `place` of several on this machine, see one GPU where it would see the first of all.
+    """Let this process, number `place` of several on this machine, see one GPU: without, each would take the first.
 
-    To be called before anything computes on a GPU. A device that is named is left to whoever named it.
+    Call it before anything computes on a GPU. A device that the user has named stays.
     """
     gpus = visible_gpus() if device in ("auto", "cuda") else []
     if len(gpus) > 1:

@@ -18,7 +18,7 @@ class Work:
     folder: str
 
     def done(self) -> ActkitError | None:
-        """Do it; an error of ours is returned, since what carries it home might wrap it."""
+        """Run the command. An ActkitError is returned, not raised: a pool might wrap it."""
         os.chdir(self.folder)
         try:
             self.run(self.own, self.common, lambda _progress: None)
@@ -28,7 +28,7 @@ class Work:
 
 
 class DiedError(Exception):
-    """A worker ended before it had answered; `how`, in a few words."""
+    """A worker ended before it had answered; `how` says in a few words how."""
 
     def __init__(self, how: str) -> None:
         super().__init__(how)

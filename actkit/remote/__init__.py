@@ -1,1 +1,1 @@
-"""Files that are not of this machine: object stores, the Hugging Face hub and the web."""
+"""Files elsewhere: in object stores, on the Hugging Face hub and on the web."""

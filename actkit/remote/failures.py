@@ -32,9 +32,9 @@ UNREACHED = re.compile(
 
 @contextmanager
 def explained(url: str, kind: type[ActkitError] = InputError) -> Iterator[None]:
-    """Turn whatever is raised about what is at `url` into one sentence of the kind that is asked for.
+    """Turn every error about the file at `url` into one sentence, an error of the class `kind`.
 
-    FileNotFoundError passes: who asks knows what was looked for, and what is near.
+    FileNotFoundError passes: the caller knows what it looked for, and what is near.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def explained(url: str, kind: type[ActkitError] = InputError) -> Iterator[None]:
 
 
 def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -> ActkitError:
-    """The error as a sentence; nothing of its own text that may be a secret is in it."""
+    """The error as a sentence, which repeats nothing that may be a secret."""
     chain = list(_chain(error))
     names = [type(cause).__name__ for cause in chain]
     shown = public(url)
@@ -101,7 +101,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(chain: Iterable[BaseException]) -> int | None:
-    """The status of HTTP that the first error to know one has; None where none does."""
+    """The HTTP status of the first error that has one; None where none has."""
     return next((number for number in map(_status_of, chain) if number), None)
 
 
@@ -119,7 +119,7 @@ def _status_of(error: BaseException) -> int | None:
 
 def _short(error: BaseException, url: str) -> str:
     lines = [line.strip() for line in str(error).replace(url, public(url)).splitlines() if line.strip()]
-    # What is left of an address in it could be signed, or an error's text hold what was sent.
+    # An address in the text could be signed, and an error may repeat what was sent.
     text = re.sub(r"https?://\S+", "…", lines[0]) if lines else type(error).__name__
     text = re.sub(r"(?i)(token|secret|key|signature|authorization|password)\S*\s*[=:]\s*\S+", r"\1 ***", text)
     return text[:200]

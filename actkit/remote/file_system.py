@@ -1,4 +1,4 @@
-"""The file systems of fsspec, one a kind of store: with how patient they are, and what of a file they read ahead."""
+"""The file systems of fsspec, one a kind of store: how long they wait, and how much of a file they read ahead."""
 
 import importlib
 import json
@@ -14,7 +14,7 @@ from actkit.remote.web import WebFile
 WEB = "actkit-web"
 """The name by which fsspec, and pyarrow through it, knows `WebFileSystem`."""
 SETTINGS: dict[str, dict[str, Any]] = {
-    # Parquet's footers and column chunks are read whole; what is read ahead of them, 50 MB by default, is for nothing.
+    # Parquet's footers and column chunks are read whole: reading ahead of them, 50 MB by default, is wasted.
     "s3": {
         "default_cache_type": "none",
         "config_kwargs": {"connect_timeout": 3, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 2}},
@@ -23,10 +23,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Settings where the user's own configuration of fsspec has none."""
 BEFORE_IMPORT = {"gcsfs": ("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")}
-"""Package → a variable of the environment that it reads when it is imported, and what it is unless it is set.
+"""Package → an environment variable that it reads when it is imported, and the value for it unless it is set.
 
-gcsfs else asks a second service, over gRPC, of what kind each bucket is: where that is not allowed or not reached, it
-asks again before every request, for a minute each, and goes on without.
+Otherwise gcsfs asks a second service, over gRPC, for the kind of each bucket. Where that is not allowed or not reached,
+it asks again before every request, for a minute each.
 """
 LISTS = "manifest.json"
 """The file of a run that names all others."""
@@ -62,7 +62,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def for_arrow(url: str) -> str:
-    """Make of a path what pyarrow opens in its place: it asks fsspec for the file system."""
+    """The name by which pyarrow opens an address: it asks fsspec for the file system."""
     return f"fsspec+{WEB}://{as_url(url)}" if is_web(url) else f"fsspec+{as_url(url)}"
 
 

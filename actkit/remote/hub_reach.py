@@ -21,7 +21,7 @@ REGISTRY = "pretrained_saes.yaml"
 PATIENCE = (2.0, 5.0, 2.0, 2.0)
 """Seconds within which to connect, to get an answer, to send, and to get a place among the client's connections."""
 NOT_THERE = {"TransportError", "ConnectionError"}
-"""Exceptions, and all that derive from them, of a client that got no answer; any other says that somebody was there."""
+"""Exceptions, and all that derive from them, of a client that got no answer; any other shows that a server answered."""
 REMEMBERED = 60
 """Seconds for which an answer holds."""
 MINE = "--model tiny is bundled, --model DIR is a directory of yours"
@@ -80,7 +80,7 @@ def from_cache_where_unreachable() -> Iterator[None]:
 def check_model(name: str) -> None:
     """Raise ModelError at once for a model that only the hub can have where the hub cannot be reached.
 
-    Whoever loads it finds that out too, after the seconds that torch and transformers take to be imported.
+    Loading it would find that out too, but only after the seconds that importing torch and transformers takes.
     """
     if name == NAME or os.path.isdir(name) or name.startswith((".", "/", "~")) or "://" in name or name.count("/") > 1:  # noqa: PTH112 - as in backends.names
         return
@@ -96,7 +96,7 @@ def check_model(name: str) -> None:
 def check_saes(release: str | None, ids: Sequence[str]) -> None:
     """Raise ModelError at once for an SAE that only the hub can have where the hub cannot be reached.
 
-    `ids` without a release begin with theirs. One that no registry names is left to whoever loads it.
+    `ids` without a release begin with theirs. An SAE that no registry names is checked when it is loaded.
     """
     for name in ids or ("",) if release else ids:
         repository = _repository_of(release or name, whole=release is not None)
@@ -119,7 +119,7 @@ def _may_be_had(repository: str) -> bool:
 
 
 def _repository_of(name: str, whole: bool) -> str | None:
-    """The repository on the hub that a release is of: by SAELens's registry, or by itself; None where neither says.
+    """The hub's repository of a release, by SAELens's registry or by its own name; None where neither has one.
 
     The registry is read as text, since SAELens takes seconds to be imported.
     """

@@ -27,7 +27,7 @@ class RemotePath(PosixPath):
 
     @property
     def url(self) -> str:
-        """Its address, with all that is in it: for whoever asks for its bytes, and for nobody else."""
+        """Its whole address, with passwords and signatures: for requests alone, never to be shown."""
         return as_url(super().__str__())
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class RemotePath(PosixPath):
         return self.stat()
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
-        """Whether there is something."""
+        """Whether a file or a folder is there."""
         return self._is(lambda _mode: True)
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
@@ -87,7 +87,7 @@ class RemotePath(PosixPath):
         yield from (self / name.rpartition("/")[2] for name in sorted(names) if name != own)
 
     def glob(self, pattern: str, **_more: Any) -> Generator["RemotePath", None, None]:
-        """Of the folder's own files those that a pattern means; none where there is no folder."""
+        """The folder's own files that match a pattern; none where there is no folder."""
         with suppress(FileNotFoundError):
             yield from (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
@@ -99,11 +99,6 @@ class RemotePath(PosixPath):
             found = (str(name).removeprefix(start) for name in system.find(path))
             # The hub adds `.gitattributes` to every repository.
             return sorted(name for name in found if not name.startswith(".git"))
-
-    def read_bytes(self) -> bytes:
-        """All of the file. Raises FileNotFoundError."""
-        with self.open("rb") as file:
-            return bytes(file.read())
 
     def open(self, mode: str = "r", *_more: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
         """The file, to be read. Raises FileNotFoundError."""
@@ -122,7 +117,7 @@ class RemotePath(PosixPath):
 
 
 def local_path(where: Path | str, what: str = "path") -> Path:
-    """A path of this machine. Raises UsageError for what is none, by the name `what` of the argument."""
+    """A path of this machine. Raises UsageError, which names the argument `what`, for a value that is no path."""
     if not isinstance(where, (str, os.PathLike)):
         raise UsageError(f"{what}: {in_short(repr(where))} is no path", "give a text or a Path")
     return Path(where)

@@ -1,4 +1,4 @@
-"""Inputs at an address: which files there are, their bytes, and what says later that they are still the same."""
+"""Inputs at an address: their files, their bytes, and the version that shows later whether they are still the same."""
 
 import difflib
 import glob
@@ -52,9 +52,9 @@ class _Explained(io.RawIOBase):
 
 @contextmanager
 def remote_bytes(url: str, seeks: bool = False) -> Iterator[IO[bytes]]:
-    """The bytes of a file, as they are asked for; `seeks` for a reader that goes to and fro, which needs few of them.
+    """Open a file, whose bytes are fetched as they are read; `seeks` is for a reader that needs few of them.
 
-    Raises InputError, also later, while they are read.
+    Raises InputError, also while the file is read.
     """
     try:
         raw = _opened(url, seeks)
@@ -74,9 +74,9 @@ def _opened(url: str, seeks: bool) -> Any:
 
 
 def remote_files(url: str) -> list[str] | None:
-    """The addresses of the files that a folder or a pattern means, sorted; None for what is one file.
+    """The addresses of the files that a folder or a pattern means, sorted; None for a single file.
 
-    A web address is always one file. Raises InputError for what is not there.
+    A web address is always a single file. Raises InputError where nothing is there.
     """
     if is_web(url):
         return None
@@ -95,7 +95,7 @@ def remote_files(url: str) -> list[str] | None:
 
 
 def missing(url: str) -> InputError:
-    """The error for what is not there: what is near it in its folder, or that there is no such bucket."""
+    """The error for a missing file: it lists near names in the folder, or says that there is no such bucket."""
     shown = public(url)
     if is_web(url):
         return InputError(f"{shown}: no such file (404)", "check the address")

@@ -1,4 +1,4 @@
-"""Addresses of files elsewhere: which there are, and what of one may be repeated in a file, a log or an error."""
+"""Addresses of files elsewhere: their schemes, and the part of them that a file, a log or an error may repeat."""
 
 import re
 import urllib.parse
@@ -15,11 +15,11 @@ SCHEMES = {
     "http": "aiohttp",
     "https": "aiohttp",
 }
-"""Beginning of an address → the package that reads what is there."""
+"""Scheme of an address → the package that reads files there."""
 KINDS = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
-"""Beginning of an address → the usual one of the same kind of store."""
+"""Scheme of an address → the usual scheme of the same kind of store."""
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
-"""Those that a run can be written to."""
+"""Schemes of stores that a run can be written to."""
 FEATURE_PAGES = "https://neuronpedia.org"
 """Where features of SAEs have pages."""
 READABLE = "s3://, gs://, az://, hf:// and https://"
@@ -28,7 +28,7 @@ URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/@\s:]*:[^/@\s]*@|((?:https?|s3a?|gc?s|hf):/{1,2})[^/@\s]+@")
 VALUE = re.compile(r"([?&]([\w.~%-]+)=)[^&\s'\"]+?(?=[:,;.)\]]*(?:[\s'\"&]|$))")
-"""In a text with an address: who asks, and with which values. An address with blanks in it is not one word."""
+"""In a text: the user and password of an address, and the values of its query. An address may have blanks in it."""
 PLAIN = ("download", "raw", "dl", "format", "version", "versionid", "rev", "revision", "ref", "page", "split", "config")
 """Keys of a query whose values are no secret; every other value may be a signature."""
 

@@ -1,7 +1,7 @@
 """A file of the web, read as a file: from its beginning in one request, elsewhere by ranges where the server has them.
 
-What breaks off is asked for again from there, where the server says that the file is still the same. A server without
-ranges is read from the beginning to the end; who seeks in its file has it copied to a temporary one first.
+Where an answer breaks off, the rest is asked for again, if the server says that the file is still the same. A server
+without ranges sends its file from beginning to end; seeking in it copies the file to a temporary one first.
 """
 
 import base64
@@ -52,11 +52,11 @@ class WebFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Bytes before the next that is read."""
+        """The position of the next byte that is read."""
         return self._at if self._copy is None else self._copy.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go elsewhere: nothing is asked of the server before something is read there."""
+        """Go to a byte. The server is asked only once something is read there."""
         if self._copy is None and (not self.has_ranges or self.size is None):
             start = [0, self._at, 0][whence] + offset
             if whence != io.SEEK_END and start == self._at:
@@ -111,7 +111,7 @@ class WebFile(io.RawIOBase):
         raise InputError(f"{public(self.url)}: cut off after {self._at:,}{told} bytes", "try again, or fetch the file")
 
     def _begin(self, start: int) -> None:
-        """Ask for what is there from `start` on. A file that has changed since is refused."""
+        """Ask for the bytes from `start` on. Raises InputError for a file that has changed since."""
         address, user = _addressed(self.url)
         request = urllib.request.Request(address, headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"})
         if user:
@@ -138,7 +138,7 @@ class WebFile(io.RawIOBase):
             self._body = None
 
     def _copied(self) -> None:
-        """Have the whole file at hand: the server gives no part of it."""
+        """Copy the whole file to a temporary one: the server sends no part of it."""
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this file
         with WebFile(self.url, self._patience) as whole:
             while block := whole.read(BLOCK):

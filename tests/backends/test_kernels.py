@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from actkit.backends import kernels
+from actkit.backends.kernel_choice import Choice
 from actkit.backends.kernels import fast_modules, fast_products
 from tests.conftest import relative_error
 
@@ -22,7 +23,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     """Shapes of the products that went through oneDNN, which is taken whatever the processor."""
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("torch has no oneDNN here")
-    monkeypatch.setattr(kernels, "has_onednn_faster", lambda: True)
+    monkeypatch.setattr(kernels, "choice", lambda: Choice(True, ""))
     found: list[torch.Size] = []
     real = kernels._fits
 
@@ -91,7 +92,7 @@ def test_wrong_shapes_are_torchs_own_error(calls: list[torch.Size]) -> None:
 
 
 def test_on_other_processors_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "has_onednn_faster", lambda: False)
+    monkeypatch.setattr(kernels, "choice", lambda: Choice(False, ""))
     x = torch.randn(30, 24)
     with fast_products():
         assert torch.equal(x @ W, torch.matmul(x, W))
@@ -125,6 +126,7 @@ from actkit.cli import main
 with suppress(SystemExit):
     main([])
 from actkit.backends import kernels
+from actkit.backends.kernel_choice import Choice
 import torch
 
 class Info(ctypes.Structure):
@@ -132,7 +134,7 @@ class Info(ctypes.Structure):
 
 mallinfo = ctypes.CDLL("libc.so.6").mallinfo2
 mallinfo.restype = Info
-kernels.has_onednn_faster = lambda: True
+kernels.choice = lambda: Choice(True, "")
 weight, x, used = torch.randn(64, 128), torch.randn(2000, 128), []
 with torch.inference_mode(), kernels.fast_products():
     for rows in range(100, 2000, 8):

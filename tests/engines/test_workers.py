@@ -16,7 +16,7 @@ import pytest
 
 from actkit.cli.options import engine as options
 from actkit.config import OutputSpec, Task
-from actkit.engines import children, shares
+from actkit.engines import children, driver
 from actkit.engines.children import run_on_children
 from actkit.errors import InputError, RunError
 from actkit.pipeline.recipe import Finished
@@ -104,8 +104,8 @@ def test_the_manifest_of_a_finished_shard_is_read_once(actkit: Run, monkeypatch:
     assert share.status == 0, share.err
     made = sorted(Path("x.0-of-2.partial/shards").glob("*.json"))
     asked: list[Path] = []
-    monkeypatch.setattr(shares, "read", lambda path: asked.append(path) or read(path))
-    known = shares.FinishedShards(OutputSpec(Path("x")), [Task(0, 2), Task(1, 2)])
+    monkeypatch.setattr(driver, "read", lambda path: asked.append(path) or read(path))
+    known = driver.FinishedShards(OutputSpec(Path("x")), [Task(0, 2), Task(1, 2)])
     counts = [manifest.progress for manifest in map(read, made)]
     for _ in range(2):
         assert known.counted() == (sum(shard.read for shard in counts), sum(shard.tokens for shard in counts))

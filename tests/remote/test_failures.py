@@ -160,7 +160,7 @@ def test_addresses_of_the_web_and_for_arrow() -> None:
 )
 def test_a_place_on_the_hub(where: str, repo: str, revision: str | None) -> None:
     found = HubPlace.of(where)
-    assert (found.repo, found.revision, found.name) == (repo, revision, repo)
+    assert (found.repo, found.revision) == (repo, revision)
     assert HubPlace.of(found.url) == found
 
 

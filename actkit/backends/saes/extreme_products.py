@@ -4,7 +4,7 @@
 2. Take the largest of each GROUP of them. The k-th largest of these, less what it may be off by, is a bar that k reach.
 3. What may reach the bar, a few more than k, is multiplied again in float32, one by one, and put in order.
 
-So the result is that of all products in float32, one by one, whatever they are found in.
+So the result is that of all products in float32, one by one, whichever dtype finds them.
 """
 
 import warnings
@@ -82,7 +82,7 @@ def extremes(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str] 
 
 
 def _ends(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str]) -> Ends | None:
-    """The ends; None where so much may be furthest that fewer vectors are to be looked at together."""
+    """The ends; None where so many products may be furthest that fewer vectors are to be looked at together."""
     products = _products(units, others)
     lost = float(_lost(units, others.found_in == torch.bfloat16).max())
     slack = (others.slack[:, 0] * lost + others.slack[:, 1])[:, None]
@@ -108,9 +108,9 @@ def _products(units: torch.Tensor, others: Others) -> torch.Tensor:
 
 
 def _found(products: torch.Tensor, slack: torch.Tensor, k: int, sign: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Of what may be among the k largest of a column, or smallest: columns and rows; `slack` is [n, 1].
+    """Columns and rows of the products that may be among the k largest of a column, or smallest; `slack` is [n, 1].
 
-    What is no number counts as large: it is never lost. None where so much is found that it is too much to hold.
+    A product that is no number counts as large: it is never lost. None where more are found than memory may hold.
     """
     most = sign * _of_groups(products, sign).float()
     off = most.abs() * OF_STORED[products.dtype] + _of_groups(slack, 1)

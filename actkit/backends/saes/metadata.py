@@ -47,7 +47,7 @@ out, which a transcoder may read, stays the same."""
 
 
 def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "float32") -> Sae:
-    """A loaded SAELens SAE under the name that tables call it; `facts` are added to what its metadata says.
+    """The `Sae` of a loaded SAELens SAE, under its name in tables; `facts` are added to its metadata.
 
     With `dtype` bfloat16 its active features are found in bfloat16, where its architecture allows it.
 

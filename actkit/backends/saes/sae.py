@@ -1,4 +1,4 @@
-"""The one seam to sparse autoencoders: what an SAE reads, how it encodes, and what is known of it."""
+"""`Sae`, the one seam to sparse autoencoders: the hook point that it reads, its functions and its facts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -86,13 +86,13 @@ class Sae:
     predicts: HookPoint | None = None
     """The hook point that a transcoder writes; None for an SAE, which writes what it reads."""
     active: Callable[[torch.Tensor], Active | None] | None = None
-    """[n, d_in] → what is active in their encoding, in less time than `encode` takes; None for rows, or an SAE, of
-    which only `encode` can tell."""
+    """[n, d_in] → the active features of their encoding, in less time than `encode` takes, or None for rows that only
+    `encode` can handle; None for an SAE of that kind."""
     dtype: SaeDtype = "float32"
     """The encoding in which `active` finds features; their activations are float32."""
 
     def about(self) -> dict[str, Any]:
-        """What `run.json` says of it."""
+        """The entry of `run.json` about the SAE."""
         return {
             "name": self.name,
             "hook_point": str(self.hook_point),
