@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.errors import ModelError, NonFiniteError
-from actkit.pipeline.data import Batch, Ints, Kept, Rejected, TokenSequence
+from actkit.pipeline.data import Batch, Ints, Kept, Record, Rejected, TokenSequence
 from actkit.pipeline.forward.batches import BatchPlan, Budget
 from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
@@ -44,7 +44,7 @@ class BatchRows:
 
 @dataclass
 class Computing:
-    """Computes shards of one job; `tables` makes every table of one."""
+    """Computes the shards of one job; `tables` gives all tables of a shard."""
 
     job: Job
     budget: Budget
@@ -65,7 +65,7 @@ class Computing:
         for a row although a longer one did fit.
         """
         progress = self.progress
-        progress.shard = (shard.n_records, sum(len(sequence.own_ids) for sequence in shard.sequences))
+        progress.shard = (shard.n_records, shard.n_tokens)
         try:
             while (found := self._reduced(shard)) is None:
                 continue
@@ -82,7 +82,7 @@ class Computing:
                 tables |= {table: _without(ordered(groups), gone) for table, groups in reduced.items() if groups}
                 self.progress.sinks += known.count(shard.sequences) if known else 0
             tables |= {table: {table: rows} for table, rows in said.items()}
-        progress.tokens += sum(len(sequence.own_ids) for sequence in shard.sequences)
+        progress.tokens += shard.n_tokens
         progress.computed += shard.n_records
         progress.shard, progress.share = (0, 0), 0.0
         return tables
@@ -93,16 +93,18 @@ class Computing:
         records = dict.fromkeys(sequence.record_id for sequence in empty)
         gone = [sequence.sequence_id for sequence in shard.sequences if sequence.record_id in records]
         for record_id in records:
-            record = shard.records[record_id]
-            rejected = Rejected(record_id, record.source, record.line, None, NOTHING_TO_POOL)
-            shard.take_out(checked(rejected, self.job.output), self.progress)
+            self._take_out(shard.records[record_id], NOTHING_TO_POOL, shard)
         return gone
+
+    def _take_out(self, record: Record, reason: str, shard: Shard) -> None:
+        rejected = Rejected(record.record_id, record.source, record.line, None, reason)
+        shard.take_out(checked(rejected, self.job.output), self.progress)
 
     def _reduced(self, shard: Shard) -> tuple[dict[str, list[Groups]], Ints] | None:
         """The rows of each table, batch by batch, and the sinks [k, 2]; None where a record was taken out.
 
         Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
-        Where memory runs out, two batches at a time is what is given up first.
+        Where memory runs out, rows are first no longer made beside the next batch; then batches are halved.
         """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.job.recipe.reducers}
         about = self.job.model.description
@@ -177,7 +179,7 @@ class Computing:
         return None
 
     def _located(self, error: NonFiniteError, shard: Shard) -> NonFiniteError:
-        """The error with the record that it is of, told by running alone what may have shared its row."""
+        """The error with its record named; the texts that may have shared its row are run alone to find it."""
 
         def alone(sequence: TokenSequence) -> NonFiniteError | None:
             plan = BatchPlan([sequence], Budget(self.budget.tokens), False, self.job.model.description.d_model)
@@ -231,8 +233,7 @@ class Computing:
                 f"{record.place}: {reason}, of a record that stands in several shards",
                 "run fewer tokens at once: --context-size; or on another --device",
             )
-        rejected = Rejected(record.record_id, record.source, record.line, None, reason)
-        shard.take_out(checked(rejected, self.job.output), self.progress)
+        self._take_out(record, reason, shard)
 
 
 def _without(groups: Groups, gone: Sequence[int]) -> Groups:

@@ -34,9 +34,9 @@ class Encoding:
     special_in_text: int = 0
     """How many special tokens were typed inside the text itself, where they act as control tokens."""
     unknown_id: int | None = None
-    """The token that stands for what is not in the vocabulary, where the tokenizer has one."""
+    """The token that stands for characters outside of the vocabulary, where the tokenizer has one."""
     n_beyond: int = 0
-    """Tokens of a long text after those that are here: more than any model runs, they were counted only."""
+    """Tokens of a long text after these. They were only counted, since no model runs so many."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -92,25 +92,20 @@ class TokenSequence:
     boundary_merged: bool = False
     """The token at `response_start` also holds text before the response."""
     steered: Bools | None = None
-    """[n_tokens] at which positions an intervention acts; None where the model runs as it is."""
+    """[n_tokens]: the positions at which interventions act; None where the model runs as it is."""
     kind: int = 0
-    """Texts of different kinds, of which there are KINDS, are run under other interventions and share no row."""
+    """Sequences of different kinds, 0 to KINDS - 1, are run under different interventions and share no row."""
 
     @property
     def alike(self) -> Ints:
-        """[n_tokens] what must be equal for a position to be run once for two sequences: token, if steered, kind."""
+        """[n_tokens]: two sequences share a position only where this is equal: token, whether steered, and kind."""
         own = 2 * self.encoding.token_ids + (0 if self.steered is None else self.steered)
         return KINDS * own + self.kind
-
-    @property
-    def own_ids(self) -> Ints:
-        """The token ids from `start` on: what this sequence adds to its parent."""
-        return self.encoding.token_ids[self.start :]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: rows padded on the right, and where in it the kept positions are."""
+    """The input of one forward pass: rows padded on the right, and the places of the kept positions."""
 
     input_ids: torch.Tensor
     """[batch, column] int64."""
@@ -124,7 +119,7 @@ class Batch:
     sequence_ids: Ints
     kept_positions: Ints
     is_special: Bools
-    """[n] each: what the kept positions are, and which of them are special tokens."""
+    """[n] each: the sequence and the position of each kept one, and whether it is a special token."""
     steered: torch.Tensor | None = None
     """[batch, column] bool: where interventions act; None where no sequence says."""
     contents: Ints | None = None

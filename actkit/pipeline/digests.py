@@ -14,7 +14,7 @@ from actkit.runs.manifest import InputPosition
 
 
 class InputDigest:
-    """A running sha256 over what the records say, whatever file they are in."""
+    """A running sha256 over the values of the records; their files and lines do not count."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -75,7 +75,7 @@ def _without_address(value: Any) -> str:
 
 
 def digest_of(actions: Sequence[Action]) -> str:
-    """sha256 of all interventions: another run under the same name is told apart.
+    """sha256 of all interventions, which differs where another run has taken the place of the steered one.
 
     The vectors of controls follow from the rest, and may be rounded otherwise on another processor.
     """

@@ -50,7 +50,7 @@ def planned(
     room = room_of(kept_bytes, batch)
     for shard in gather_shards(recipe, room, output, progress, on_progress, vocabulary=description.vocabulary):
         tally.add(shard, description)
-        progress.tokens += sum(len(sequence.own_ids) for sequence in shard.sequences)
+        progress.tokens += shard.n_tokens
         on_progress(progress)
     if not progress.written:
         raise nothing_kept(progress)

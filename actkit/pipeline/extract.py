@@ -1,4 +1,4 @@
-"""The one loop: records in, a run directory out. What is particular to a command comes in as a `Recipe`.
+"""The one loop: records in, a run directory out. A `Recipe` has all that is particular to a command.
 
 1. Read records; have the recipe make token sequences of each; reject, with a reason, those that it cannot use.
 2. Gather records into shards, bounded by sequences and by bytes of kept activations.
@@ -51,7 +51,7 @@ class ShardCheck(Protocol):
 
 
 def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: ShardCheck | None = None) -> Finished:
-    """Run a job over its records and write the run directory; with `output.resume`, what is missing of it.
+    """Run a job over its records and write the run directory; with `output.resume`, only the part that is missing.
 
     `check` is handed the finished shards.
 

@@ -1,10 +1,11 @@
-"""Find the text of a row that holds what is no number, and the first such token.
+"""Find, among the texts that share a row, the one with a NaN or an infinity, and its first such token.
 
 Where texts share a row, a NaN of one is in all of them: attention gives what a token does not see a weight of 0, and 0
 times NaN is NaN. In one text it stands before the token that it came from likewise. So each text that may have been in
 the row is run alone, and then no more of it than up to that token.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -38,14 +39,9 @@ def _first(error: NonFiniteError, sequence: TokenSequence, alone: Alone) -> NonF
     at = error.position
     if at is None:
         return error
-    low, high = (at if at == 0 or at - 1 in sequence.keep else 0), end_of(sequence)
-    found, known = alone(_up_to(sequence, low + 1)), low + 1
-    while found is None and high - low > 1:
-        middle = (low + high) // 2
-        bad = alone(_up_to(sequence, middle))
-        low, high = (middle, high) if bad is None else (low, middle)
-    if found is None and known != high:
-        found = alone(_up_to(sequence, high))
+    lengths = range((at if at == 0 or at - 1 in sequence.keep else 0) + 1, end_of(sequence) + 1)
+    first = bisect_left(lengths, True, key=lambda n: alone(_up_to(sequence, n)) is not None)
+    found = alone(_up_to(sequence, lengths[first])) if first < len(lengths) else None
     return error if found is None else found
 
 

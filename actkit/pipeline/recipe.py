@@ -1,6 +1,6 @@
 """`Recipe`: the parts of a command that `extract` calls. `Job`: a recipe with its model. `Finished`: the result.
 
-`Rules` say how a recipe decides on its rows, as plain values that `run.json` keeps and `verify` goes by.
+`Rules`: the settings that a recipe's rows depend on. `run.json` keeps them, and `verify` reads them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ class Prepared:
     """One record, prepared: its sequences, and a row for each table that has one row a record."""
 
     sequences: Iterable[TokenSequence]
-    """Gone through more than once: either held, or made anew each time."""
+    """A list, or an iterable that makes them anew each time: they are gone through more than once."""
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Counted facts of the record: its shape, the fields that were read, those that were left."""
@@ -85,9 +85,9 @@ class Recipe:
     rules: Rules = field(kw_only=True)
     """The recipe's decisions on rows; `verify` reads them."""
     finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]] = lambda _run: iter(())
-    """Tables computed from the finished ones in the directory that it is given; a table that is yielded several times
-    is written in as many parts, and one that is a mapping in as many row groups. A table of the shards replaces theirs,
-    part by part, with as many rows."""
+    """Tables computed from the finished ones in the directory that it is given. A table that is yielded several times
+    is written in as many parts, a mapping in as many row groups. A table that shards have too replaces theirs, part by
+    part, with as many rows."""
     detected: Mapping[str, Any] = field(default_factory=dict)
     """Facts that were detected, not requested, such as the format of the input."""
     found: Callable[[], Mapping[str, Any]] = dict
@@ -95,11 +95,11 @@ class Recipe:
     texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
     """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
     pools: bool = False
-    """Whether positions are put together: a record is rejected where a text has none but special tokens and sinks."""
+    """Whether positions are pooled. Then a record with a text of nothing but special tokens and sinks is rejected."""
     kept_bytes: int | None = None
     """Bytes of one kept position until its shard is written; None for vectors of all hook points."""
     splits: bool = False
-    """Whether the sequences of a record stand for themselves, so that one that is too much for a shard may be split."""
+    """Whether a record may stand in several shards, since its sequences do not need one another."""
     unit: str = "record"
     """The word for a record in messages."""
     exports: tuple[str, ...] = ()

@@ -92,7 +92,7 @@ def sequences_table(
 def tokens_table(
     sequences: Sequence[TokenSequence], texts_of: Callable[[list[int]], list[str]], sinks: Sinks | None = None
 ) -> pa.Table:
-    """One row a token, each under the sequence that computes it; `texts_of` says what each of some ids is as text.
+    """One row a token, each under the sequence that computes it; `texts_of` gives the text of each token id.
 
     `sinks` are those of the positions that were read; None where they were not looked for.
     """

@@ -1,4 +1,4 @@
-"""Sentences about a rejected record: its place, field and reason, and where a field is missing those that are there."""
+"""Sentences about a rejected record: its place, field and reason; for a missing field also the fields it has."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def _there(rejected: Rejected, value: Any) -> str:
 
 
 def nearest(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    """The name that is there and most like one that is wanted."""
+    """The one of `names` that is most like one of `wanted`; None where none is."""
     missing = [name for name in wanted if name not in names]
     within = next(
         (name for absent in missing for name in names if len(absent) > 2 and absent.lower() in name.lower()), None

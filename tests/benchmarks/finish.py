@@ -56,7 +56,7 @@ def rows_of_then(real: Callable[..., Any]) -> Callable[..., Any]:
             known[text] = real(self, shard), sequence.sequence_id
             return known[text][0]
         found, first = known[text]
-        self.progress.tokens += len(sequence.own_ids)
+        self.progress.tokens += len(sequence.encoding) - sequence.start
         self.progress.computed += 1
         by = sequence.sequence_id - first
         return {table: {name: _shifted(rows, by) for name, rows in groups.items()} for table, groups in found.items()}

@@ -2,7 +2,7 @@
 
 1. Sequences with a common beginning share a row where that saves work, whatever record they are of, and the beginning
    stands in it once (a tree: each part attends to itself and to what it goes on from; see `prefix_trees`). Where the
-   model cannot, a row is one text, and what is the same or another's beginning is read from it.
+   model cannot run trees, a row is one text, from which those that equal its beginning are read too.
 2. Rows are sorted by length, longest first, so that little is padded and running out of memory shows at once, and
    cut into batches with rows × longest row <= `batch_tokens`, in the way that costs the least: padding is run as text
    is, and a batch costs something however small it is (`of_each_batch`). A longer row is a batch of its own. Rows that
@@ -35,7 +35,7 @@ class Budget:
 
     tokens: int
     fits: int = 0
-    """Tokens of the longest row that has been run: memory that is short for a shorter one is used by something else."""
+    """Tokens of the longest row that has been run: where a shorter one runs out of memory, something else uses it."""
 
 
 class BatchPlan:
@@ -73,17 +73,17 @@ class BatchPlan:
         return _batch(self._open[-1])
 
     def done(self) -> None:
-        """The batch that has been open for longest is done: it did fit."""
+        """Close the batch that has been open for longest: it did fit."""
         rows = self._open.pop(0)
         self._left -= sum(map(len, rows))
         self._budget.fits = max(self._budget.fits, len(rows[0]))
 
     def put_back(self) -> None:
-        """Put what is open back, to be run again as it was."""
+        """Put the open batches back, to be run again unchanged."""
         self._waiting, self._open = self._open + self._waiting, []
 
     def split(self) -> bool:
-        """Put the one batch that is open back, to be run in smaller ones; False where it cannot be made smaller."""
+        """Divide the one open batch into smaller ones, to be run again; False where that is not possible."""
         (last,), self._open = self._open, []
         if len(last) > 1:
             self._budget.tokens = len(last) // 2 * len(last[0])
@@ -107,7 +107,7 @@ class BatchPlan:
 
 
 def of_each_batch(d_model: int, device: str) -> float:
-    """The tokens that are run in the time that a batch takes however small it is.
+    """The cost of a batch of any size beside its tokens, as the number of tokens that are run in the same time.
 
     On a CPU its weights are read, as much for every model as OF_WEIGHTS tokens cost, and its modules called, which is
     (OF_CALLS / width)² tokens, since those of a narrow model are cheap: measured on one thread with GPT-2 small and a

@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free() -> None:
-    """Give back what nothing uses any more; to be called when the error, which holds on to tensors, is gone."""
+    """Free memory that nothing uses; to be called when the error is gone, since it holds tensors."""
     gc.collect(1)  # what is left of the error is young; a full collection takes half a second
     if torch.cuda.is_available():  # does nothing where CUDA has not been used
         torch.cuda.empty_cache()

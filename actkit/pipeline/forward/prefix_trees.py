@@ -80,7 +80,7 @@ def end_of(sequence: TokenSequence) -> int:
 
 
 def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_model: int) -> list[Row]:
-    """All that is read, in rows that cost the least; a row that branches has at most `longest` tokens.
+    """Group the sequences with kept positions into the rows that cost least; a tree has at most `longest` tokens.
 
     Without `branching` every row is one text. A row of n tokens costs n + n² / (c · d_model), in tokens, where c is one
     constant for rows that are one text and another for trees.
@@ -120,7 +120,7 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
 
 
 def _next(flags: Bools) -> Ints:
-    """For each place the next one after it that is flagged; the number of places where there is none."""
+    """[n]: the next flagged index after each; n where there is none."""
     n = len(flags)
     at = np.where(flags, np.arange(n), n)
     found: Ints = np.append(np.minimum.accumulate(at[::-1])[::-1][1:], n)[:n]
@@ -128,7 +128,7 @@ def _next(flags: Bools) -> Ints:
 
 
 def common(before: TokenSequence, after: TokenSequence) -> int:
-    """How many of the tokens that are run are the same from the beginning."""
+    """The number of leading tokens that two sequences share, of those that are run."""
     n = min(end_of(before), end_of(after))
     differing = np.flatnonzero(before.alike[:n] != after.alike[:n])
     return int(differing[0]) if len(differing) else n

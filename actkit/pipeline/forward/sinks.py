@@ -38,7 +38,7 @@ caught and bought bread, oil and new ropes for the winter."""
 
 
 def usual_text(tokenizer: Tokenizer, context_length: int | None) -> tuple[Encoding, Ints] | None:
-    """The fixed text, and its positions that the usual norm is of; None where a token of it cannot be told."""
+    """The fixed text, and the positions whose norms are usual ones; None where the tokenizer cannot take the text."""
     try:
         encoding, _ = truncate(encode_text(tokenizer, TEXT), min(LONGEST, context_length or LONGEST))
     except RecordError:

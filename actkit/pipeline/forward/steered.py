@@ -14,7 +14,6 @@ from actkit.backends import Model
 from actkit.backends.actions import Action
 from actkit.backends.interventions import Intervention
 from actkit.backends.steered import steered_batch
-from actkit.errors import ModelError
 from actkit.pipeline.data import Batch, Ints, Kept, TokenSequence
 
 LOGPROB, KL, RAN, WORDS = "logprob", "kl", "ran", ("words_positive", "words_negative")
@@ -52,7 +51,7 @@ def forward_steered(
 ) -> Kept:
     """Run a batch under each intervention and measure the logits at the kept positions.
 
-    `on_share` is told after each which share of the batch is done, 0 to 1: hundreds of them take minutes.
+    After each, `on_share` gets the share of the batch that is done, 0 to 1: hundreds of interventions take minutes.
     Raises ModelError for a model that cannot be steered.
     """
     known = {each.sequence_id: each for each in sequences}
@@ -85,8 +84,7 @@ def _of_kind(
 
     Yields the id of each intervention that is done.
     """
-    if batch.steered is None:
-        raise ModelError("no sequence of this batch says where it is steered")
+    assert batch.steered is not None, "every text of a steered run says where it is steered"
     own, targets = torch.from_numpy(kept), torch.from_numpy(following[kept])
     rows, at = torch.unique(batch.rows[own], return_inverse=True)
     tree = None if batch.tree is None else batch.tree[rows]

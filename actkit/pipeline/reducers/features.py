@@ -23,8 +23,8 @@ from actkit.runs.writer import Groups
 from actkit.schemas import arrow_schema
 
 KEPT_BYTES = 2048
-"""About what a token's features, ids, spans and texts take, copies included, until its shard is written: the measure of
-`shard_mb` where no vectors are stored."""
+"""About the bytes that a token's features, ids, spans and texts take, copies included, until its shard is written: the
+measure of `shard_mb` where no vectors are stored."""
 CHUNK_ELEMENTS, CHUNK_ELEMENTS_CUDA = 1 << 24, 1 << 26
 """Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle. `encode`
 holds three such matrices; where what is active is found without it, one of twice the size is held."""
@@ -90,7 +90,7 @@ def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Hea
 def _largest(
     active: Active, n: int, top_k: int | None, threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Kept ids and values, row after row; how many are kept of each of the n rows; how many are active in each."""
+    """The kept ids and values, row after row; of each of the n rows, the numbers of kept and of active features."""
     n_active = torch.bincount(active.rows, minlength=n)
     rows, ids, values = active.rows, active.ids, active.values
     if threshold > 0:

@@ -18,9 +18,9 @@ SCALARS = ("n_tokens", "n_active", "n_sequences", "longest", "level")
 LEVELS = 4
 """Every token has a level, 0 for half of them, 1 for a quarter …, and this for one in sixteen."""
 DECODED = 1 << 15
-"""Most tokens that explained variance is from, unless one in sixteen are more: those of the highest levels."""
+"""Most tokens that are decoded for explained variance, unless one in sixteen are more: those of the highest levels."""
 ROUNDING = 1e-12
-"""Of the squares: a variance that is no more is what rounding leaves where all tokens are the same."""
+"""A variance that is no larger than this share of the squares is a rounding error of equal tokens."""
 
 
 @dataclass
@@ -91,8 +91,9 @@ class Counts:
 class Health:
     """The health of an SAE on this data, without special tokens and attention sinks, which it was not trained on.
 
-    Counts are of the shard that is being computed, and of all shards before it. A shard's are added when it is done, in
-    order of the shards, so that a run in one piece, a run that went on, and one put together of shards say the same.
+    `counts` are of the shard that is being computed, `before` of all finished ones. A shard's counts are added when it
+    is done, in order of the shards, so that a run in one piece, a run that went on, and one put together of shards say
+    the same.
     """
 
     def __init__(self, sae: Sae) -> None:
@@ -162,7 +163,7 @@ class Health:
 
 
 def levels_of(contents: Ints, positions: Ints) -> Ints:
-    """[n] each token's level: of what its sequence holds and where it stands, whatever record and shard it is in.
+    """[n]: each token's level, a hash of its sequence's token ids and its position, whatever its record and shard.
 
     `contents` [n] is a number for the sequence's token ids. Mixed as by SplitMix64 (Steele, Lea & Flood 2014), since
     neighbours must not have levels alike.

@@ -1,4 +1,6 @@
-"""`fingerprint` holds what the rows of a run depend on, beside its input. A run is continued only with the same one.
+"""`fingerprint` holds what the rows of a run depend on, beside its input.
+
+A run is continued only if its fingerprint is the same.
 
 The device, the batch budget and the kernel that finds features are no part of it: they change no row beyond rounding.
 """
@@ -19,6 +21,8 @@ from actkit.schemas import SCHEMA_VERSION
 
 CHANGES_NO_ROW = tuple("out device device_map sae_dtype batch_tokens verify".split())
 """Options that may differ between the beginning of a run and its continuation."""
+OF_MODEL = ("dtype", "attn", "quantize", "backend", "allow_pickle", "trust_remote_code")
+"""Fields of a `ModelSpec` that rows depend on, beside its name and revision."""
 SHOWN = 3
 """Differences that an error names."""
 
@@ -36,12 +40,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         **{f"rules.{name}": value for name, value in recipe.rules.plain().items()},
         "model": about.spec.name,
         "revision": about.revision,
-        "dtype": about.spec.dtype,
-        "attn": about.spec.attn,
-        "quantize": about.spec.quantize,
-        "backend": about.spec.backend,
-        "allow_pickle": about.spec.allow_pickle,
-        "trust_remote_code": about.spec.trust_remote_code,
+        **{name: getattr(about.spec, name) for name in OF_MODEL},
         "weights": job.model.weights_digest(),
         "tokenizer": _of_tokenizer(about.tokenizer),
         "hook_points": [str(point) for point in job.hook_points],
@@ -94,6 +93,6 @@ def _of_tokenizer(tokenizer: Any) -> str:
 
 
 def _of_sae(sae: Sae) -> str:
-    """sha256 of what an SAE says of itself and of the ends of its weights."""
+    """sha256 of an SAE's name, hook point, sizes and facts, and of the ends of its weights."""
     says = canonical([sae.name, str(sae.hook_point), sae.d_in, sae.d_sae, sae.architecture, sae.facts])
     return hashlib.sha256(f"{says}\n{of_weights(sae.weights)}".encode()).hexdigest()

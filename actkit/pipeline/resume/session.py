@@ -129,7 +129,13 @@ def _continued(run: Session, fingerprint: Mapping[str, Any], task: Task | None) 
     partial = run.directory.partial
     if not numbered(partial / SHARDS, ".json"):
         return []
-    begun = _begun(partial)
+    try:
+        begun = read_begun(partial)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{partial / FINGERPRINT} cannot be read, so nobody knows what the run was begun with",
+            f"move {partial} away, or choose another --out",
+        ) from error
     check_same(begun.fingerprint, fingerprint, str(partial))
     found, wrong = finished(partial, task=task)
     if found:
@@ -159,7 +165,7 @@ def count_again(run: Session, recipe: Recipe) -> None:
 
 
 def _restore(run: Session, found: list[Manifest]) -> None:
-    """Know of these shards' files and counts, and go on with the budget that memory allowed; see `count_again`."""
+    """Take over these shards' files and counts, and the budget that memory allowed; see `count_again`."""
     for manifest in found:
         run.progress.add(manifest.progress, Progress())
         if manifest.given == run.asked:  # another budget that is asked for is taken as it is
@@ -171,26 +177,16 @@ def _restore(run: Session, found: list[Manifest]) -> None:
     run.done = {manifest.part: manifest.end for manifest in found}
 
 
-def _begun(partial: Path) -> Begun:
-    try:
-        return read_begun(partial)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{partial / FINGERPRINT} cannot be read, so nobody knows what the run was begun with",
-            f"move {partial} away, or choose another --out",
-        ) from error
-
-
 NO_CHUNK = -2
-"""In place of a chunk's number where there is none: none goes on from it."""
+"""The number of a sequence that is no chunk: no chunk follows it."""
 
 
 def reconcile(run: Path, progress: Progress) -> None:
     """Raise RunError unless every record that was read stands once in `sequences` or once in `rejected`.
 
     The tables are read shard by shard: a shard holds all records from one on to another, so what is written and what is
-    rejected must together be those numbers without a gap. The first of them may go on from the shard before, with the
-    chunk after its last one there. Then the totals must be those that were counted.
+    rejected must together be those numbers without a gap. Its first record may continue the last one of the shard
+    before, with the next chunk. Then the totals must be those that were counted.
     """
     read = written = rejected = truncated = 0
     last = (-1, -1)

@@ -68,7 +68,7 @@ def _gather(
 
 
 def _put(steps: "Queue[Step]", step: Step, ended: Event) -> bool:
-    """Whether there is still somebody to take it."""
+    """Hand over a step; False once nobody takes steps any more."""
     while not ended.is_set():
         try:
             steps.put(step, timeout=PATIENCE)

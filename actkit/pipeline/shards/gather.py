@@ -70,7 +70,7 @@ class _Open:
     about: Usable
     left: Iterator[TokenSequence]
     passed: int = 0
-    """How many of its sequences stand in shards."""
+    """The number of its sequences that stand in shards."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ class _Gathering:
     last: Record | Rejected | None = None
     """The last record of the digest."""
     passed: int = 0
-    """How many of its sequences stand in finished shards, where it goes on and is not open yet."""
+    """The number of its sequences in finished shards, where it continues and is not open yet."""
 
     def skip(self, end: InputPosition) -> None:
         """Pass over what a finished shard holds. Raises RunError where the input is not what it was."""
@@ -132,7 +132,7 @@ class _Gathering:
         return found
 
     def _next(self, shard: Shard) -> Usable | None:
-        """The next record that can be used, those before it rejected; None where there is none, or no room for more."""
+        """The next usable record; those before it are rejected. None at the end, or after too many rejected ones."""
         found, self.waiting = self.waiting, None
         progress, most = self.progress, self.output.max_records
         while found is None and len(shard.rejected) < MOST_REJECTED and (most is None or self.digest.read < most):

@@ -38,6 +38,11 @@ class Shard:
         whole = len(self.records) + len(self.rejected) - len(self.shares)
         return whole + sum(self.shares.values()) if self.shares else whole
 
+    @property
+    def n_tokens(self) -> int:
+        """The tokens of its sequences; each shared beginning is counted once."""
+        return sum(len(sequence.encoding) - sequence.start for sequence in self.sequences)
+
     def record_of(self, sequence_id: int) -> Record | None:
         """The record that a sequence is of; None for a sequence that is not here."""
         owners = (sequence.record_id for sequence in self.sequences if sequence.sequence_id == sequence_id)
@@ -136,7 +141,7 @@ def usable(recipe: Recipe, record: Record | Rejected, room: Room, vocabulary: in
 
 
 def checked(rejected: Rejected, output: OutputSpec, value: object = None) -> Rejected:
-    """The rejected record, which read `value`. Raises InputError where the first bad one is to end the run."""
+    """The rejected record; `value` is what was read of it. Raises InputError where the first bad one ends the run."""
     if output.on_bad_record == "fail":
         raise InputError(told(rejected, value), "mend the record, or go on without: --on-bad-record skip")
     return rejected

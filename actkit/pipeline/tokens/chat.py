@@ -94,7 +94,7 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) ->
 
 @lru_cache(maxsize=8)
 def _takes_parts(tokenizer: Tokenizer, _template: str) -> bool:
-    """Whether the template reads lists of parts alone, as some of models of images do: of a text nothing is left."""
+    """Whether the template reads lists of parts only, as those of some image models do, and drops a plain text."""
 
     def rendered(content: Any) -> str:
         try:
@@ -196,7 +196,7 @@ def _placed(
 
 
 def _shape(tokenizer: Tokenizer, shown: Sequence[Message], how: Rendering) -> str:
-    """The rendering of placeholders, the same for all chats of the same roles: kept where nothing else is said.
+    """The rendering of placeholders. It is the same for all plain chats of the same roles, and cached for them.
 
     Raises what `render` does.
     """

@@ -1,4 +1,4 @@
-"""Encodings cut: to a length, or a document's into chunks."""
+"""Cut an encoding to a length, or a document into chunks."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,7 +51,7 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
 def chunks_of_text(
     tokenizer: Tokenizer, text: str, size: int, bos: int | None = None
 ) -> Iterator[tuple[Encoding, int]]:
-    """Do what `chunks` does with a plain text's whole encoding, with a window and a piece of it in memory.
+    """The pieces that `chunks` gives for a plain text's encoding; only a window and a piece of it are in memory.
 
     Raises RecordError for a text without tokens, for one that cannot be stored, and for a long one that cannot be
     tokenized in parts.

@@ -1,4 +1,4 @@
-"""Texts of any length as tokens, in windows, with the tokens that the whole text has.
+"""Tokenize a text of any length in windows, with the same tokens as in one piece.
 
 A tokenizer takes some 200 bytes of memory for each character of a text. So a long one is tokenized in windows that
 overlap, each begun at the start of a token of the one before. Where two windows have a row of equal tokens at equal
@@ -59,7 +59,7 @@ class Tokens:
 
 
 def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Tokens, int]:
-    """The first `hold` tokens of a text at least, and how many there are beyond those that are returned.
+    """At least the first `hold` tokens of a text, and the number of its tokens after those.
 
     With `special` the tokenizer adds its special tokens. Raises RecordError for a long text that cannot be tokenized in
     windows.
@@ -141,7 +141,7 @@ def _windows(tokenized: Callable[[int, int], Tokens], length: int) -> Iterator[T
 
 
 def _joint(current: Tokens, following: Tokens) -> tuple[int, int] | None:
-    """Where the first window's tokens are left, and the second's gone on with: the middle of the longest row alike.
+    """Where to go over from the first window's tokens to the second's: the middle of their longest common row.
 
     A character's tokens stay together. None where there is no such row.
     """

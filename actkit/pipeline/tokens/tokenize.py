@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
         """The ids of the special tokens that have a name."""
 
     def __hash__(self) -> int:
-        """As of any object: what is known of the last tokenizer is kept."""
+        """The hash of the object, by which caches know the tokenizer."""
 
     def __call__(self, text: str, *, add_special_tokens: bool, return_offsets_mapping: bool) -> Mapping[str, Any]:
         """`input_ids` and `offset_mapping` of one text."""

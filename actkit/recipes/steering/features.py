@@ -63,10 +63,9 @@ def scored_in(run: Path, sae: str | None) -> Scored:
             f"{run}: which SAE?" if name is None else f"{run} has no SAE {name}", f"--sae-name: {', '.join(names)}"
         )
     table = table.filter(pa.compute.equal(table["sae"], name))
-    columns = {name: table[name].to_numpy().astype(np.float64) for name in ("auroc", "q_value", "n_active")}
+    columns = (table[column].to_numpy() for column in ("auroc", "q_value", "n_active", "activation_strength"))
     ids = table["feature_id"].to_numpy().astype(np.int64)
-    strength = table["activation_strength"].to_numpy().astype(np.float64)
-    return Scored(name, ids, columns["auroc"], columns["q_value"], columns["n_active"], strength)
+    return Scored(name, ids, *(column.astype(np.float64) for column in columns))
 
 
 def chosen_features(text: str, scored: Scored) -> list[int]:
@@ -109,7 +108,7 @@ def matched(
 ) -> list[list[int]]:
     """`count` sets of unrelated features, each as large as `features`, matched one to one.
 
-    Matched in the texts in which a feature is active, and in its mass, their number times its mean activation there.
+    Two features match in the number of texts in which they are active, and in that number times their mean activation.
     Raises RunError where there are not enough unrelated features.
     """
     pool = np.flatnonzero((scored.q > UNRELATED) & ~np.isin(scored.ids, chosen))

@@ -12,7 +12,7 @@ from actkit.analysis.feature_tests.labelled import hold_out, read_texts, without
 from actkit.backends import Description, describe, load
 from actkit.backends.token_texts import token_texts
 from actkit.config import BatchSpec, ModelSpec
-from actkit.errors import InputError, UsageError
+from actkit.errors import InputError, RunError, UsageError
 from actkit.hooks import HookPoint
 from actkit.pipeline.dry_run import planned
 from actkit.pipeline.extract import extract
@@ -27,7 +27,7 @@ from actkit.recipes.steering.answers import answered, expected, generated, with_
 from actkit.recipes.steering.directions import STRENGTHS, actions_on, directions_in
 from actkit.recipes.steering.features import feature_actions, held_out_texts, scored_in
 from actkit.recipes.steering.recipe import FEWEST, SHARD_COST, Ready, recipe
-from actkit.recipes.steering.spec import SteerSpec, check, nothing_to_steer
+from actkit.recipes.steering.spec import SteerSpec, check
 from actkit.recipes.steering.texts import TEST, Wordings, held_out_of, neutral_texts, own_answers, stored_texts
 from actkit.runs.facts import config_text
 from actkit.runs.progress import OnProgress, check_callable
@@ -76,7 +76,7 @@ def recipe_again(
 
 
 def _begun(own: SteerSpec, common: FollowSpec) -> tuple[SteerSpec, Description, Ready, list[Wordings], BatchSpec]:
-    """What is read of the steered run, before any weights are; `own` begins texts as that run did."""
+    """Read the steered run, before any weights are read. The spec that is returned begins texts as that run did."""
     source = Run(own.run)
     options = source.facts.get("options", {})
     description = describe(_model(source, common))
@@ -96,7 +96,7 @@ def _batch(common: FollowSpec, ready: Ready, vocabulary: int) -> BatchSpec:
 
 
 def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[Ready, list[Wordings]]:
-    """Interventions and texts; the stems whose answers are still to be generated apart."""
+    """The interventions and texts, and apart from them the stems whose answers are still to be generated."""
     tables = source.facts["tables"]
     chat = bool(source.facts.get("detected", {}).get("chat", bool(description.tokenizer.chat_template)))
     limit = spec.tokens.limit(description.context_length)
@@ -104,7 +104,10 @@ def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[R
     if spec.features is not None or ("direction_scores" not in tables and "feature_scores" in tables):
         return _of_features(spec, source, ready, description), []
     if "direction_scores" not in tables:
-        raise nothing_to_steer(spec.run)
+        raise RunError(
+            f"{spec.run} has neither directions nor feature scores",
+            "steer is for finished runs of concept and reward-detect",
+        )
     strengths = spec.each_strength(STRENGTHS if spec.done[0] in (None, "add") else (1.0,))
     found = directions_in(source.path, spec, description.n_layers)
     actions = actions_on(source.path, found, strengths, spec)

@@ -7,7 +7,7 @@ from typing import ClassVar, cast, get_args
 import numpy as np
 
 from actkit.config import ExportFormat, SteerDo, SteerPositions, TokenSpec
-from actkit.errors import RunError, UsageError
+from actkit.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,3 @@ def check(spec: SteerSpec) -> None:
         raise UsageError("--do project-out is for directions", "features are set to zero: --do zero")
     if spec.each and not on_features:
         raise UsageError("--each is for features", "--features top:10 --each")
-
-
-def nothing_to_steer(run: str) -> RunError:
-    """The error for a run that has neither directions nor scored features."""
-    return RunError(
-        f"{run} has neither directions nor feature scores", "steer is for finished runs of concept and reward-detect"
-    )

@@ -81,7 +81,7 @@ def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[
             given.append(_given(contrast, contrast.stem, name))
     if sum(map(len, asked.values())) + len(given) < len(part):
         raise InputError(
-            f"{options.get('what')}: it is not the file any more that {run} was made of", "give --answers FILE"
+            f"{options.get('what')}: it is no longer the file that {run} was made from", "give --answers FILE"
         )
     return [several[number % len(several)] for number, several in enumerate(asked.values())], given
 

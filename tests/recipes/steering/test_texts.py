@@ -130,6 +130,6 @@ def test_held_out_stems_of_a_concept_run_are_asked_in_turn(six_runs: Mapping[str
     other = held_out_of(run, options, seed=1)[0]
     assert {each.stem for each in other} != {each.stem for each in asked}
     few = put(tmp_path, [{"positive": "a b", "negative": "c b", "stem": "b"}])
-    with pytest.raises(InputError, match="it is not the file any more") as error:
+    with pytest.raises(InputError, match="it is no longer the file") as error:
         held_out_of(run, {**options, "what": few}, seed=0)
     assert error.value.hint == "give --answers FILE"
