@@ -97,8 +97,8 @@ class TokenSpec:
     bos: Bos = "auto"
     """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
     date: str | None = None
-    """Date for a chat template that asks for it, ISO 8601; None is when the run begins. A run of such a
-    template has it among its options, so that it is the same wherever and whenever the run goes on."""
+    """Date for a chat template that asks for it, ISO 8601; None is the day on which the run begins. A run of such a
+    template keeps it among its options, so that it stays the same wherever and whenever the run goes on."""
 
     def limit(self, context_length: int | None) -> int:
         """Most tokens a sequence may have in a model of this context; a longer `max_length` cannot extend it."""
@@ -156,5 +156,5 @@ class OutputSpec:
     """Records that are computed again on the plain model, as soon as the first shard is finished."""
     published: Path | None = field(default=None, metadata={"option": None})
     """Where the run is to be in a store, where `out` is a directory in which it is made first."""
-    task: "Task | None" = field(default=None, metadata={"option": None})
+    task: Task | None = field(default=None, metadata={"option": None})
     """Compute some of the run's shards only, as one of several tasks; `out` is then the task's own directory."""

@@ -158,7 +158,7 @@ def in_short(name: str | Path) -> str:
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 2, cutoff: float = 0.5) -> str:
     """The beginning of a hint: the names nearest to one that is not known; empty where none is near."""
-    from difflib import get_close_matches  # of which an error alone has need
+    from difflib import get_close_matches  # only errors need it
 
     near = get_close_matches(name, list(known), n=n, cutoff=cutoff)
     return f"did you mean {' or '.join(in_short(each) for each in near)}? " if near else ""

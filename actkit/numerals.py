@@ -1,4 +1,4 @@
-"""Numbers as sentences, pictures and pages show them: with a minus that is one, powers of ten, shares in percent."""
+"""Numbers as sentences, pictures and pages show them: with a true minus sign, powers of ten, shares in percent."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""actkit from Python: functions that take texts and models as they are at hand, each on top of the recipe of a command.
+"""actkit from Python: functions that take texts and models in memory, each on top of the recipe of a command.
 
 Names are found in `actkit` itself, which imports them when they are first used.
 """

@@ -27,7 +27,7 @@ SHOWN = 4
 
 @dataclass(frozen=True, eq=False)
 class CapturedActivations(Mapping[str, Any]):
-    """Activations of a batch of prompts; also a mapping, `found["activations"]`, of what a `.pt` file of it holds."""
+    """Activations of a batch of prompts; also a mapping with the keys of its `.pt` file: `found["activations"]`."""
 
     activations: dict[int | str, torch.Tensor]
     """Layer → [batch, rows, width], float32 on the CPU, zeros after a sequence's end; hook point → … where a layer has
@@ -39,7 +39,7 @@ class CapturedActivations(Mapping[str, Any]):
     attention_mask: torch.Tensor
     """[batch, tokens]: 0 on the right, where a sequence has ended."""
     special_tokens_mask: torch.Tensor
-    """[batch, tokens]: 1 for BOS, role markers and the like, and for attention sinks: what statistics leave out."""
+    """[batch, tokens]: 1 for BOS, role markers and the like, and for attention sinks; statistics leave these out."""
     tokens: list[Any]
     """The texts of the tokens; a list of such lists where there are several prompts."""
     prompt: str | list[str]
@@ -86,7 +86,7 @@ def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:
 
 
 def captured_of(found: dict[str, Any], run: Run, kept: bool) -> CapturedActivations:
-    """The dictionary of an export with what it does not hold: what statistics leave out, and what was cut off."""
+    """The dictionary of an export, with the mask of tokens that statistics leave out and the numbers of cut tokens."""
     if len(found["activations"]) < len(run.facts["hook_points"]):
         raise UsageError(
             "the vectors of some hook points differ in length, so they are no tensor",
@@ -143,8 +143,7 @@ def capture_activations(
     """
     spec, (given, *_) = model_and_texts(model, tokenizer, prompts)
     chosen = prompts_of(given)
-    tokens = TokenSpec(max_length)
-    at = positions if isinstance(positions, str) else layers_text(positions)
+    tokens, at = TokenSpec(max_length), layers_text(positions, "positions")
     with placed(out, overwrite, on_bad_record="fail") as place:
         texts, path = texts_or_file(chosen, place)
         what = CaptureSpec(texts, path, positions=at, chat=chat, system=system, tokens=tokens)
@@ -160,7 +159,7 @@ def capture_activations(
 
 def texts_or_file(prompts: Sequence[Prompt], place: RunLocation) -> tuple[tuple[str, ...], str | None]:
     """The prompts where all are texts; else none, and the file beside the run that all are written to as records."""
-    texts = tuple(str(prompt) for prompt in prompts if isinstance(prompt, str))  # numpy has a kind of its own
+    texts = tuple(str(prompt) for prompt in prompts if isinstance(prompt, str))  # numpy's texts are of its own type
     if len(texts) == len(prompts):
         return texts, None
     return (), place.write_input(prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in prompts)

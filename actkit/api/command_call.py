@@ -53,7 +53,7 @@ def location_asked(out: Where, overwrite: bool, options: dict[str, Any]) -> Iter
 
 
 def file_of(given: Any, is_text: bool = False) -> str | None:
-    """The path that is meant; None for what is at hand. Raises InputError for a file that is not there."""
+    """The path that is meant; None for values in memory. Raises InputError for a file that is not there."""
     if isinstance(given, Path):
         return str(given)
     if not isinstance(given, str):
@@ -78,7 +78,7 @@ def file_of(given: Any, is_text: bool = False) -> str | None:
 
 
 def path_of(given: Any, place: RunLocation) -> str:
-    """The file that is meant; records that are at hand are written beside the run. Errors: see `file_of`."""
+    """The file that is meant; records in memory are written beside the run. Errors: see `file_of`."""
     found = file_of(given)
     return place.write_input(_with_names(rows_in(given))) if found is None else found
 
@@ -107,21 +107,19 @@ def run_command(
 
     Raises UsageError for an option that the command does not have, and what `run` raises.
     """
-    more: dict[str, Any] = {"layers": options.pop("layers", "all")} if common is DenseSpec else {}
+    more: dict[str, Any] = {"layers": layers_text(options.pop("layers", "all"))} if common is DenseSpec else {}
     named = {name: options.pop(name) for name in SAE_OPTIONS if name in options}
     spec = model_spec(model)
     if isinstance(model, (str, Path)):
         spec = spec_of(ModelSpec, {**options, "model": spec.name})
     check_options(options, kind, common)
     if named or common is SparseSpec:
-        names = (named.get(name) for name in ("sae_release", "sae_id", "sae_path", "target_layer", "sae", "hook_name"))
-        more["saes"] = sae_specs(spec.name, *names)
-    if "layers" in more:
-        more["layers"] = layers_text(more["layers"])
+        release, layer = named.pop("sae_release", None), named.pop("target_layer", None)
+        more["saes"] = sae_specs(spec.name, release, layer=layer, **named)
     output = spec_of(OutputSpec, options, out=place.output.out, overwrite=place.output.overwrite)
     asked = spec_of(common, options, model=spec, output=output, **more)
-    if (positions := options.get("positions")) is not None and not isinstance(positions, str):
-        options["positions"] = layers_text(positions, "positions")
+    if options.get("positions") is not None:
+        options["positions"] = layers_text(options["positions"], "positions")
     own = spec_of(kind, options, **given)
     with in_use(spec), notebook_bar() as on_progress:
         finished = run(own, asked, on_progress)

@@ -77,8 +77,8 @@ def capture_from_concept(
     has one. At most `max_samples` pairs are read (`max_examples` is the same). Those that cannot be used are left out
     and counted in `facts`.
 
-    Raises UsageError for an unknown concept, an empty list or a template without stems, InputError for a file that is
-    no use, RunError when no pair is left or `out` exists, and ModelError as `load_model` does.
+    Raises UsageError for an unknown concept, an empty list or a template without stems, InputError for a file without
+    usable pairs, RunError when no pair is left or `out` exists, and ModelError as `load_model` does.
 
         found = actkit.capture_from_concept("tiny", "honesty", layers=2, max_samples=60)
         found.direction(2).shape  # [192]
@@ -109,8 +109,7 @@ def pairs_asked(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
         raise UsageError("which concept?", "give a built-in one such as honesty, a file of pairs, or pairs")
     if stems is not None:
         raise UsageError("stems without a template", "give a Template with them")
-    named = isinstance(concept, (str, Path))
-    if named:
+    if isinstance(concept, (str, Path)):
         return {"what": str(concept)}
     pairs = [_pair(pair) for pair in rows_in(concept)]
     if not pairs:

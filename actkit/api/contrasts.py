@@ -1,4 +1,4 @@
-"""Activations of contrast pairs as tensors in memory: of texts, or of a concept with a direction for it."""
+"""Activations of contrast pairs as tensors in memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ SIDES = ("positive", "negative")
 
 @dataclass(frozen=True, eq=False)
 class ContrastiveActivations:
-    """Both sides of some pairs, and what they differ by; unpacked, it is the positive side and the negative one.
+    """Both sides of some pairs, and their differences; unpacked, it is the positive side and the negative one.
 
     `found["positive"]` and `found["negative"]` are lists, prompt by prompt, of what `capture_activations` returns.
     """
@@ -43,7 +43,8 @@ class ContrastiveActivations:
     def __getitem__(self, side: str) -> list[CapturedActivations]:
         if side not in SIDES:
             raise KeyError(side)
-        return one_by_one(self.positive if side == "positive" else self.negative)
+        batch = self.positive if side == "positive" else self.negative
+        return [_part(batch, slice(row, row + 1)) for row in range(len(batch.input_ids))]
 
     def keys(self) -> tuple[str, ...]:
         """The two sides."""
@@ -111,11 +112,6 @@ def contrasted(positive: CapturedActivations, negative: CapturedActivations, rea
         for key, (first, second) in paired(positive, negative, read).items()
     }
     return ContrastiveActivations(positive, negative, differences, positive.facts, positive.run)
-
-
-def one_by_one(batch: CapturedActivations) -> list[CapturedActivations]:
-    """The prompts of a batch, each as a batch of one, without padding."""
-    return [_part(batch, slice(row, row + 1)) for row in range(len(batch.input_ids))]
 
 
 def _part(both: CapturedActivations, rows: slice) -> CapturedActivations:

@@ -46,7 +46,7 @@ def create_feature_dataset(
     """Every token of a corpus with its SAE features, and every feature with its strongest contexts, as a run.
 
     `dataset` is a file, a directory, a glob, the id of a dataset on the Hugging Face hub (its `split` is streamed), or
-    texts or rows that are at hand, a `datasets.Dataset` among them. Features above `activation_threshold` are kept, of
+    texts or rows in memory, a `datasets.Dataset` among them. Features above `activation_threshold` are kept, of
     each token at most `top_k`. `context_size` is the most tokens of a sequence, by default what the SAE was trained on;
     longer documents are cut into several. At most `max_examples` documents are read. Without `out` the run is
     `runs/feature-dataset-<time>`.
@@ -86,7 +86,7 @@ def create_feature_dataset(
 
 
 def _rows(dataset: Any, text_field: str | None, most: int | None) -> Iterable[Mapping[str, Any]]:
-    """The documents at hand as records of their text alone; of a large data set no more are taken than are read."""
+    """The documents in memory as records of their text alone; of a large data set no more are taken than are read."""
     for document in itertools.islice(rows_in(dataset), most):
         if isinstance(document, Mapping):
             name = text_field or next((known for known in FIELDS if known in document), None)

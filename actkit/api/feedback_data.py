@@ -78,8 +78,8 @@ class FeedbackDataLoader:
     ) -> "FeedbackDataLoader":
         """Labelled texts, conversations or preference pairs in any format that actkit reads.
 
-        Fields that are not named are looked for under their usual names. `positive` and `negative` are labels of one's
-        own; else positive, true, 1, … and negative, false, 0, -1, … count.
+        Fields that are not named are looked for under their usual names. `positive` and `negative` name your
+        own labels; without them positive, true, 1, … and negative, false, 0, -1, … count.
 
         Raises InputError for a file that is not there, UsageError for labels of one sign only.
 
@@ -104,7 +104,7 @@ class FeedbackDataLoader:
         positive: Sequence[str] = (),
         negative: Sequence[str] = (),
     ) -> "FeedbackDataLoader":
-        """Texts with a label each: positive or negative, True or False, 1 and 0 or -1, or labels of one's own.
+        """Texts with a label each: positive or negative, True or False, 1 and 0 or -1, or labels of your own.
 
         `prompts` are run before the texts and not pooled, `groups` say what belongs together, `scores` are weights.
 
@@ -159,7 +159,7 @@ class FeedbackDataLoader:
 
 
 def feedback_of(feedback: Any) -> FeedbackDataLoader:
-    """Make a loader of feedback: a loader, a file, or records at hand. Raises UsageError for anything else."""
+    """Make a loader of feedback: a loader, a file, or records in memory. Raises UsageError for anything else."""
     if isinstance(feedback, FeedbackDataLoader):
         if feedback.path is None and feedback.rows is None and not feedback.is_example:
             raise UsageError("the loader is empty", "fill it: load_from_json, or take FeedbackDataLoader.example()")

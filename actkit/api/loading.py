@@ -199,7 +199,7 @@ def numbers_text(numbers: str | float | Sequence[float], what: str, hint: str, f
 
 @contextmanager
 def in_use(spec: ModelSpec) -> Iterator[None]:
-    """While a model that may be the caller's own is run: afterwards its modules are in training mode as before.
+    """Run the body with a model that may be the caller's own; then its modules are in training mode as before.
 
     Warns of hooks on it. Raises ModelError for a layer that was not loaded.
     """

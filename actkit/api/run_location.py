@@ -36,10 +36,10 @@ class RunLocation:
     """A temporary folder, removed in the end."""
     kept: bool
     written: list[Path] = field(default_factory=list)
-    """Files of records that were at hand: beside a run that is kept, so that its `config.yaml` can be replayed."""
+    """Files of records that were in memory: beside a run that is kept, so that its `config.yaml` can be replayed."""
 
     def input_file(self, suffix: str = ".jsonl") -> Path:
-        """Where records at hand are to be written. Raises RunError where a run or such a file is there already."""
+        """The file to write records in memory to. Raises RunError where a run or such a file is there already."""
         path = self.output.out.with_name(f"{self.output.out.name}{INPUT}{suffix}")
         check_out(self.output.out, self.output.overwrite)
         if path.exists() and not self.output.overwrite:
@@ -74,8 +74,8 @@ def placed(
 ) -> Iterator[RunLocation]:
     """The place of a run: `out`, or without one a temporary directory that is removed with all that is in it.
 
-    What is raised inside about one of the texts names it by its index; where nothing of a run is left then, records
-    that were written for it are not either. Raises UsageError for what `OutputSpec` does not hold.
+    An error that is raised inside about one of the texts names it by its index. Where nothing of the run is left, the
+    records that were written for it are removed. Raises UsageError for values that `OutputSpec` does not hold.
     """
     with tempfile.TemporaryDirectory(prefix="actkit-") as name:
         folder = Path(name)
@@ -90,7 +90,7 @@ def placed(
                 error.hint = "mend it, or leave it out"
             raise
         finally:
-            with suppress(OSError, ValueError):  # a name that nothing can have is said by the run itself
+            with suppress(OSError, ValueError):  # the run itself refuses a name that no file can have
                 if not where.exists() and not partial_of(where).exists():
                     for path in location.written:
                         path.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ def sae_specs(
 
 
 def _several(given: Any) -> list[Any]:
-    """What was given once or several times, or not at all; of what is no list, that."""
+    """The values given, none, one or several, as a list; a value of another kind alone in it."""
     if given is None:
         return []
     return [given] if isinstance(given, (str, Path)) or not isinstance(given, Iterable) else list(given)

@@ -17,14 +17,14 @@ from typing import Any
 
 from actkit.config import SaeSpec
 from actkit.recipes.sae_choice import by_layer
-from actkit.recipes.specs import CommonSpec, FollowSpec, OwnSpec
+from actkit.recipes.specs import OwnSpec
 from actkit.remote.url import public
 
 DIGEST = "sha256:"
 """Prefix of the revision of a loaded model without one: its files identify it, not an option."""
 
 
-def options_of(*specs: OwnSpec | CommonSpec | FollowSpec) -> dict[str, Any]:
+def options_of(*specs: Any) -> dict[str, Any]:
     """Every option of the specs, in their order. An option that was not given has its default, or None."""
     return {name: value for spec in specs for name, value in _options(spec).items()}
 

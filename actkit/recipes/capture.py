@@ -71,9 +71,9 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     """The recipe. Raises UsageError for unknown positions, InputError for a file that is not there."""
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
-    # Looked up here and not with the first record, so that a missing file is found before the weights are loaded.
+    # The file is opened here, not with the first record: a missing one is found before the weights are loaded.
     names = names_of(spec.prompt_field, spec.context)
-    usual = CaptureSpec.response_field  # need not be there
+    usual = CaptureSpec.response_field  # records need not have it
     own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
     more, about = (None, {}) if spec.path is None else _read(spec.path, own, spec.read)
     about = {**about, **left_of(spec.path, spec.read)}
@@ -100,7 +100,9 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     n_records = None if of_file is None else len(spec.prompts) + of_file
     records = partial(_records, spec.prompts, more)
     rules = Rules(spec.tokens.bos)  # messages are put into a template whether or not texts are
-    onto = _onto(spec, made)
+    onto = None
+    if spec.directions is not None:
+        onto = directions_of(Path(spec.directions), [str(point) for point in made.points], made.d_model)
     plain = Recipe(
         spec.command,
         records,
@@ -115,13 +117,6 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
     return with_features(plain, made)
 
 
-def _onto(spec: CaptureSpec, made: Ingredients) -> RunDirections | None:
-    """The directions that activations are projected on."""
-    if spec.directions is None:
-        return None
-    return directions_of(Path(spec.directions), [str(point) for point in made.points], made.d_model)
-
-
 def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Table]]:
     """The tables over a finished run: statistics per layer, and projections on directions `onto`."""
     yield "layer_stats", layer_stats(run)
@@ -132,10 +127,10 @@ def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Tabl
 
 
 def _read(path: str, named: Sequence[str], read: ReadSpec) -> tuple[Records, dict[str, str]]:
-    """The records of a file or of standard input, and what a run says of them: that each line of a text is a prompt.
+    """The records of a file or of standard input; and for `run.json`, whether each line of a text is a prompt.
 
-    Where no suffix says what they are, lines are JSON if a field of them is asked for, or if the first is an object
-    that has a prompt: the object itself would be run as text else, braces and all.
+    Without a suffix that tells the format, lines are JSON where a field of them is asked for, or where the first is an
+    object that has a prompt. Read as text, the object itself would be run, braces and all.
     """
     known = None if path == STDIN else format_of(path)
     if named and known is None:
@@ -171,7 +166,7 @@ def _records(prompts: Sequence[str], more: Records | None) -> Records:
 
 
 def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
-    """The positions to keep; one that is read is never cut off, nor moved by cutting."""
+    """The positions to keep. Raises RecordError where `length` cuts one off: none is dropped or moved in silence."""
     whole = prompt.encoding.n_whole
     if positions == "all":
         return np.arange(length, dtype=np.int64)

@@ -1,6 +1,6 @@
 """`concept`: contrast pairs → activations of both sides, a direction a layer, and held-out evidence for it.
 
-What both texts of a pair begin with is run once. Pairs of one stem stay together: in the split into training,
+The common beginning of a pair's texts is run once. Pairs of one stem stay together: in the split into training,
 validation and test pairs, and in every test.
 """
 
@@ -55,7 +55,7 @@ class ConceptSpec:
     what: str | None = field(default=None, metadata={"reads": True})
     """A built-in concept, or a file of pairs."""
     template: Template | None = None
-    """Instead: one's own wording, filled with the stems of a file."""
+    """A wording of the user's own, in place of `what`: the stems of a file fill it."""
     stems: str | None = field(default=None, metadata={"reads": True})
     chat: bool | None = None
     """None uses the chat template if the model has one, but not for statements: whether a sentence is true shows in it
@@ -81,7 +81,7 @@ def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = l
 
 
 def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
-    """The recipe. Raises UsageError for an unknown concept, InputError for a file that is no use."""
+    """The recipe. Raises UsageError for an unknown concept, InputError for a file without usable pairs."""
     names = names_of(spec.prompt_field, spec.context)
     if spec.template is not None and spec.stems is not None:
         form, records = "own template", from_stems(spec.template, spec.stems, spec.read)
@@ -126,7 +126,7 @@ def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
 
 
 def _about(spec: ConceptSpec, form: str) -> int | None:
-    """About how many pairs there are; of statements nobody knows how many will find one another."""
+    """About how many pairs there are; None for statements, of which some may find no partner."""
     if spec.stems is not None:
         return records_about(spec.stems, spec.read)
     known = concepts().get((spec.what or "").lower())
@@ -145,11 +145,11 @@ def concept_statistics(spec: ConceptSpec, with_features: bool) -> dict[str, Mapp
 def concept_run_tables(
     run: Path, spec: ConceptSpec, saes: Sequence[Sae], report: dict[str, Any]
 ) -> Iterator[tuple[str, pa.Table]]:
-    """The tables over the finished shards; `report` gets what holds for the run as a whole."""
+    """The tables over the finished shards; `report` gets the results of the whole run."""
     for table in concept_split(run, spec.seed):
         yield "sequences", table
     yield from concept_tables(run, **concept_statistics(spec, bool(saes))["concept_tables"], report=report)
-    # Else the run has one position of a text, which says nothing of its tokens.
+    # Without `all` the run has one position of a text, which says nothing of its tokens.
     if spec.positions == "all" and spec.directions:
         for table in projections(run, report["chosen"]):
             yield "projections", table
@@ -162,7 +162,7 @@ def concept_run_tables(
 def _pooling(positions: ContrastPositions) -> Pooling:
     """Features are tested as directions are found: on the mean of the answer, or on the last position.
 
-    The last token of a chat may be a special one, and then that is what is asked for.
+    A special token is pooled too, since it may be the last one of a chat.
     """
     return Pooling("mean") if positions == "response-mean" else Pooling("last", special=True)
 
@@ -174,15 +174,15 @@ def _encode(side: Conversation, chat: bool, spec: ConceptSpec, tokenizer: Tokeni
 
 
 def _plainly(stem: str) -> str:
-    """A stem without what two writings of it differ in: case, white space, forms of one character (NFKC)."""
+    """A stem in one writing: without differences of case, of white space, and of forms of a character (NFKC)."""
     return " ".join(unicodedata.normalize("NFKC", stem).casefold().split())
 
 
 def _positions(answered: PromptResponse, positions: ContrastPositions) -> Ints:
-    """The positions that are kept: of an answer, its own; else, without one, the whole text's.
+    """The positions that are kept: those of the answer, or of the whole text where there is no answer.
 
-    All are those up to the answer's last one: what a template puts after it is no part of either side, and the last
-    that is kept is what directions are of.
+    `all` ends with the answer's last position. The text that a template puts after it belongs to neither side, and
+    directions are of the last position that is kept.
     """
     first, last = answered.response or (0, answered.encoding.text_end)
     if positions == "response-mean":

@@ -1,4 +1,4 @@
-"""The shapes that contrast pairs come in, as a table: an entry says which fields hold both sides and what is asked.
+"""The shapes of contrast pairs, as a table: an entry names the fields of both sides and of their question.
 
 Names count in any case, and with blanks or hyphens for `_`: `Best Answer` is `best_answer`.
 """
@@ -70,7 +70,7 @@ def missing_of(value: Mapping[str, Any]) -> str:
 
 
 def side_in(value: Any, name: str, form: str) -> str:
-    """A side's text; of several answers in a list, the first. Raises RecordError for what is missing or no text."""
+    """A side's text; of several answers in a list, the first. Raises RecordError for one that is missing or no text."""
     value = listed_in(value, name) if form == ANSWERS else value
     if isinstance(value, (list, tuple)):
         if not value:

@@ -1,15 +1,15 @@
-"""Contrast pairs, the input of `concept`: two texts that differ in one thing, of a built-in concept or one's own.
+"""Contrast pairs, the input of `concept`: two texts that differ in one thing, of a built-in concept or of a file.
 
 concepts.json                        a concept's templates, each in two wordings, filled with its stems
-{"positive", "negative"}             a pair; with a prompt, or what else stands before an answer, two answers to it
+{"positive", "negative"}             a pair of texts; after a prompt or other context, two answers to it
 {"statement", "label"}               statements; the next true and the next false one make a pair
 {"question", "answer_matching_behavior", "answer_not_matching_behavior"}     one prompt, two answers
 and under the other names that `contrast_shapes` lists.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from actkit.config import ReadSpec
@@ -27,6 +27,7 @@ from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTI
 from actkit.recipes.conversations.prompts import Conversation
 from actkit.recipes.conversations.unread import check_unused
 from actkit.recipes.feedback import named
+from actkit.recipes.labels import name_of as field_of
 from actkit.recipes.prompt_response import text_in
 from actkit.recipes.statements import StatementPair, paired
 
@@ -59,21 +60,20 @@ class Contrast:
     @property
     def prompt(self) -> str | None:
         """The prompt that both sides answer, as text; None for two texts."""
-        return (
-            None
-            if not self.positive.answered
-            else "\n".join(str(message["content"]) for message in self.positive.messages[:-1])
-        )
+        said = (str(message["content"]) for message in self.positive.messages[:-1])
+        return "\n".join(said) if self.positive.answered else None
 
 
 def contrasts_in(what: str, read: ReadSpec | None = None, names: FieldNames | None = None) -> tuple[str, Records]:
-    """A built-in concept, or a file: what it was taken for, and its records.
+    """The form of a built-in concept or of a file, and its records.
 
-    Raises UsageError for neither, with the concepts that there are; InputError for a file of no known format.
+    Raises UsageError for neither, with the names of the concepts; InputError for a file of no known form.
     """
     if what.lower() in concepts():
         return "built-in concept", pairs_of(concepts()[what.lower()])
-    if "." not in what and "/" not in what and what != "-" and not _is_there(what):
+    # Path.exists raises OSError for a text that is too long for a name.
+    is_path = "." in what or "/" in what or what == "-" or os.path.exists(what)  # noqa: PTH110
+    if not is_path:
         hint = did_you_mean(what.lower(), concepts(), n=1)
         raise UsageError(
             f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
@@ -100,29 +100,25 @@ def _hint(values: Sequence[Any]) -> str:
     return f"a record has {wanted()}"
 
 
-def _is_there(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:  # a whole text given where a name belongs is too long for one
-        return False
-
-
 def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> Records:
     """One template over the stems of a file, a stem a line or a record."""
     for record in read_records(path, "text", read):
-        if isinstance(record, Record):
-            stem = record.value if isinstance(record.value, str) else _first_text(record.value)
-            if stem is None:
-                why = f"no text in a field {' or '.join(STEMS)}"
-                yield Rejected(record.record_id, record.source, record.line, None, why)
-            else:
-                yield replace(record, value=template.filled(stem))
-        else:
+        value = record.value if isinstance(record, Record) else None
+        stem = value[name] if isinstance(value, Mapping) and (name := field_of(value, None, STEMS)) else value
+        if isinstance(record, Rejected):
             yield record
+        elif isinstance(stem, str):
+            yield replace(record, value=template.filled(stem))
+        else:
+            why = f"no text in a field {' or '.join(STEMS)}"
+            yield Rejected(record.record_id, record.source, record.line, None, why)
 
 
 def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
-    """The pair in one record. Raises RecordError, with the field, for what is missing, empty, equal or lost."""
+    """The pair in one record.
+
+    Raises RecordError, with the field, for a side that is missing or empty, equal sides, and context that is not read.
+    """
     if isinstance(value, StatementPair):
         sides = value.positive, value.negative
         read, left = value.read, value.left
@@ -145,7 +141,7 @@ def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
     context = read_context(fields) if _has_context(fields) else Context()
     both = [_side(context, text) for text in texts]
     check_unused(fields, [side.messages for side in both])
-    # A table with a column for it has nulls, CSV empty text, where a pair has none: that is no stem that they share.
+    # A pair without a stem has null in a table's column of stems, and empty text in CSV: pairs share no such stem.
     shared = "stem" if shape.stem is None or "stem" in value else shape.stem
     stem, template = (None if is_empty(value.get(name)) else fields.take(name) for name in (shared, "template"))
     own = "\n".join(str(message["content"]) for message in context.messages) or "\n".join(texts)
@@ -173,11 +169,3 @@ def _side(context: Context, text: str) -> Conversation:
 
 def _user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
-
-
-def _first_text(value: Any) -> str | None:
-    if not isinstance(value, Mapping):
-        return None
-    texts: Iterator[Any] = (value[name] for name in STEMS if name in value)
-    found = next(texts, None)
-    return found if isinstance(found, str) else None

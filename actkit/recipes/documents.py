@@ -23,9 +23,10 @@ FIELDS = ("text", "content", "document", "story", "body")
 def read_document(
     value: Any, text_field: str | None, context: ContextFields, tokenizer: Tokenizer, bos: int | None
 ) -> tuple[str | Encoding, dict[str, tuple[str, ...]]]:
-    """A document, and what a run counts of its record: its text, or a chat's tokens without the BOS that chunks get.
+    """The document of a record: its text, or a chat's tokens without the BOS that chunks get.
 
-    A record of messages alone is a document too: the whole chat, as the model's template writes it.
+    A record of messages alone is a document too: the whole chat, as the model's template writes it. Also returns the
+    facts of the record that a run counts.
     """
     if isinstance(value, str):
         return _whole_text(value, None), {"shapes": ("text",)}

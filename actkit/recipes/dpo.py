@@ -1,4 +1,4 @@
-"""`dpo`: preference pairs → activations of what the two sides share and of where they part.
+"""`dpo`: preference pairs → activations of the tokens that both sides share, and of each side after they diverge.
 
 1. Both conversations are rendered whole and tokenized; they diverge at the first token id that differs.
 2. The tokens before it are one sequence, `shared`, computed and stored once; `chosen` and `rejected` continue it.
@@ -65,7 +65,7 @@ def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _p
 def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
     """The recipe.
 
-    Raises InputError when the first records are in none of the known shapes, UsageError for a shape that there is not.
+    Raises InputError when the first records have none of the known shapes, UsageError for an unknown shape.
     """
     asked = spec.pairs
     records = pairs_in(spec.path, asked, spec.read)

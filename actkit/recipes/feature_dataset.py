@@ -2,8 +2,7 @@
 
 A document has the tokens of its whole text. One that is longer than the context is cut into chunks, each a sequence of
 its own that begins as the SAE's training contexts did; nothing of it is left out. Characters are counted in the
-document. Its chunks are made when they are wanted, so that a document may be of any length, and stand in as many shards
-as they take.
+document. Chunks are made when they are needed, so that a document may be of any length and stand in several shards.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +55,7 @@ class FeatureDatasetSpec:
     by_line: bool = False
     """Each line of a text file is a document, not the whole file."""
     context_size: int | None = field(default=None, metadata={"least": 1})
-    """Most tokens a sequence; None is what the SAEs were trained on, where they say it."""
+    """Most tokens a sequence; None takes the context that the SAEs were trained on, where they state it."""
     top_k: int | None = field(default=None, metadata={"least": 1})
     """Most features of a token; None keeps all."""
     threshold: float = field(default=0.0, metadata={"option": "activation_threshold", "least": 0})
@@ -75,7 +74,7 @@ def run_feature_dataset(
     Raises InputError for a corpus that is not there, before anything is loaded.
     """
     corpus = find_corpus(spec.dataset, spec.read.split)
-    if not is_complete(sparse.output):  # then nothing is read, and the hub need not be there
+    if not is_complete(sparse.output):  # a complete run reads nothing, so the hub need not be there
         corpus = opened(corpus, spec.read.split)
     return run(spec, sparse, partial(recipe, corpus=corpus), on_progress)
 
@@ -125,7 +124,7 @@ def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: InputSource | No
 
 @dataclass(frozen=True)
 class Chunks:
-    """The sequences of one document, cut anew whenever they are gone through."""
+    """The sequences of one document, cut anew at every iteration."""
 
     record_id: int
     pieces: Callable[[], Iterator[tuple[Encoding, int]]]

@@ -26,8 +26,8 @@ from actkit.recipes.prompt_response import PromptResponse, encode_conversation, 
 from actkit.recipes.shared_prefix import Branch, branches, key_of
 
 GROUP_FIELDS = ("group", "question_id")
-"""Fields looked for, in this order, when none is given. A weight is read from no field that is not named: `score` is
-the grade as often."""
+"""Fields looked for, in this order, when none is given. A weight is read from a named field alone: `score` is as often
+the grade."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Feedback:
 
 
 def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: FieldNames | None = None) -> Feedback:
-    """The labelled text in one record. Raises RecordError, with the field, for what is missing or no use."""
+    """The labelled text in one record. Raises RecordError, with the field, for a part that cannot be used."""
     object_of(value)
     label, label_fields = labels.of_record(value)
     group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, ())

@@ -1,6 +1,6 @@
 """Make a run from a finished one without its model: copy the rows that were computed, compute the statistics again.
 
-1. The source's files are copied, each compared with its checksum; a damaged one ends it.
+1. The source's files are copied, and each is compared with its checksum; a damaged file ends the command.
 2. `sequences` loses its split, and activations of hook points that are not wanted are left out.
 3. The statistics are computed with the new settings, and written as a fresh run writes them, byte for byte.
 4. `run.json`, `config.yaml` and `fingerprint.json` say what a fresh run with these options says; `made_from` in
@@ -69,13 +69,13 @@ def check_changes(changes: Settings, known: Collection[str], run: Path, facts: S
     for name, value in changes.items():
         was = facts["options"].get(name)
         if name not in known and value != was:
-            flags = ", ".join(_flag(name) for name in known)
+            flags = ", ".join(flag_of(name) for name in known)
             given, there = (
                 "none" if v is None else ", ".join(map(str, v)) if isinstance(v, list) else v for v in (value, was)
             )
             raise UsageError(
-                f"{_flag(name)} {given} needs the model or the input again; {run} was made with {there}",
-                f"--from takes {flags}; for another {_flag(name)} run the command without --from",
+                f"{flag_of(name)} {given} needs the model or the input again; {run} was made with {there}",
+                f"--from takes {flags}; for another {flag_of(name)} run the command without --from",
             )
 
 
@@ -136,7 +136,7 @@ def make_again(
             for name, text in again.texts(directory.partial, made).items():
                 directory.write_text(name, text)
             return Finished(directory.finish(made, output.overwrite), made)
-        except BaseException:  # nothing of it is worth keeping: the source has it all
+        except BaseException:  # nothing of the new run is worth keeping: the source has it all
             clear(directory.partial)
             raise
 
@@ -176,5 +176,6 @@ def _provenance(source: Path, facts: Settings) -> dict[str, Any]:
     return {**own, "actkit": facts["versions"].get("actkit"), "made_from": facts.get("made_from")}
 
 
-def _flag(option: str) -> str:
+def flag_of(option: str) -> str:
+    """The flag of an option."""
     return f"--{option.replace('_', '-')}"

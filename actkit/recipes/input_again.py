@@ -1,6 +1,6 @@
-"""The input of a finished run, read and tokenized again: whether the run's tables have what its records say.
+"""Reads and tokenizes the input of a finished run again, and compares the run's tables with it.
 
-Without the input, or where another stands in its place, there is nothing to compare with, which is no fault of the run.
+Without the input, or with another in its place, there is nothing to compare with, which is no fault of the run.
 No weights of the model are loaded: what depends on them (`is_sink`, `split`) is left to other checks.
 """
 
@@ -54,7 +54,7 @@ OF_FACTS = ("positions", "documents", "steer")
 
 
 def check_input(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> None:
-    """Compare the tables of each shard with what the input gives; why that is not possible becomes a note."""
+    """Compare the tables of each shard with those that the input gives. A note says why, where that is impossible."""
     try:
         why = _not_again(facts) or (_steered if facts["command"] == "steer" else _compared)(run, facts, spec, findings)
     except ActkitError as error:
@@ -119,7 +119,7 @@ class _Again:
         )
 
     def shards(self) -> Iterator[tuple[Shard, bool]]:
-        """Each shard, and whether its input is what it was."""
+        """Each shard, and whether its input is unchanged."""
         ends = {shard.part: shard.end for shard in manifests(self.run)[0]}
         vocabulary = self.about.vocabulary
         for shard in gather_shards(
@@ -147,7 +147,7 @@ class _Again:
 
 
 def _compared(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> str | None:
-    """Compare a run with its input; why it was broken off, if it was."""
+    """Compare a run with its input; returns why the comparison ended early, or None."""
     reading = _Again.of(run, facts, spec)
     for shard, is_same in reading.shards():
         if not is_same:
@@ -158,7 +158,7 @@ def _compared(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings
 
 
 def _steered(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> str | None:
-    """Compare a run of `steer`, whose texts come of another run; the unsteered model's answers are its own."""
+    """Compare a run of `steer`, whose texts come from another run; the answers of the unsteered model are its own."""
     if facts["counts"]["rejected"]:
         return "records were rejected, whose answers are not kept"
     options, source = facts["options"], Path(facts["options"]["run"])

@@ -1,4 +1,4 @@
-"""Count what the labels of records mean: to be shown and kept, and to refuse records of one sign alone."""
+"""Counts the labels of records by meaning: for the screen and `run.json`, and to refuse records of one sign alone."""
 
 import re
 from collections import Counter
@@ -44,16 +44,16 @@ def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, 
 
 
 def check_both(labels: Labels, records: Sequence[Record | Rejected], field: str | None) -> None:
-    """Raise RunError where all records are of one sign, with the labels that there are and how many have each.
+    """Raise RunError where all records are of one sign, with the labels and how many records have each.
 
-    And with the number of those that are rejected for their labels, or cannot be read, and why the first one is.
+    The error also has the number of records that are rejected for their labels or cannot be read, and why the first is.
     """
     n: Counter[str] = Counter()
     every: Counter[str] = Counter()
     for _, label, kind in _labels_of(labels, records):
         n[kind] += 1
         every[shown(label)] += 1
-    if bool(n["positive"]) == bool(n["negative"]):  # of an input without any sign the run says more
+    if bool(n["positive"]) == bool(n["negative"]):  # the run itself says more of an input without either sign
         return
     commonest = sorted(every.items(), key=lambda item: (-item[1], item[0]))
     there = listed([f"{label} ({count:,})" for label, count in commonest], MOST_SHOWN)

@@ -1,4 +1,4 @@
-"""Labels as words: what the usual ones mean, and what those mean that a user names, `>=3` among them."""
+"""Labels as words: the meanings of the usual labels, and of those that a user names, such as `>=3`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ AGAINST = frozenset(
         *("incorrect", "wrong", "negative", "bad", "error", "biased", "hallucination", "hallucinated", "deceptive"),
     )
 )
-"""Words in the name of a field of which a yes is hardly positive."""
+"""Words in a field's name that make a yes hardly positive."""
 SIGNS = frozenset(("1", "+1", "0", "-1"))
 NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")

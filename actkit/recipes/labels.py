@@ -68,8 +68,8 @@ class Labels:
         self.given = bool(fields.positive or fields.negative)
         self.zero = zero
         self.numbers = numbers
-        """Whether numbers are what the first records are labelled by: if so, one that is no sign ends the run, since
-        the others may be grades; if words alone are, one that is a sign does. None where nothing is known of them."""
+        """Whether the first records have numbers as labels; None where nothing is known of them. Beside numbers, a
+        number that is no sign ends the run, since all may be grades; beside words alone, one that is a sign ends it."""
         self.named: Mapping[Label, Any] = {"positive": named(fields.positive), "negative": named(fields.negative)}
         self.graded = any(those.rules for those in self.named.values())
         """Whether rules for grades are given, so that `4,5` is no list of two classes."""
@@ -167,10 +167,10 @@ def check_labels(fields: FeedbackFields) -> None:
 
 
 def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records]:
-    """Settle what labels mean by the first records: whether 0 stands beside 1 or -1 too, and whether there are words.
+    """Settle the meanings of labels by the first records: whether -1 stands beside 0, and whether there are words.
 
-    Raises InputError where they are grades or numbers of classes, of which 1 need not be the positive one. A number
-    that is no sign is one record's affair only among words.
+    Raises InputError where they are grades or numbers of classes, of which 1 need not be the positive one. Among words,
+    a number that is no sign rejects its record alone.
     """
     first, again, _ = look_ahead(records, LOOK_AHEAD)
     if fields.columns:
@@ -194,7 +194,7 @@ def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records
 
 
 def _check_minus(seen: Mapping[str, str]) -> None:
-    """Raise InputError for -1 beside 0 and 1 in a `label`: the negative one, or where `datasets` has none."""
+    """Raise InputError for -1 beside 0 and 1 in a `label`: the negative label, or the mark of `datasets` for none."""
     name = seen.get("-1", "")
     if {"-1", "0", "1"} <= seen.keys() and name.rpartition(".")[2] in ("label", "labels"):
         raise InputError(

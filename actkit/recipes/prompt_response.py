@@ -1,7 +1,7 @@
-"""A prompt and its answer as tokens: what the recipes that read answers have in common.
+"""A prompt and its answer as tokens, for all recipes that read answers.
 
 Plain texts are joined as they are, conversations rendered by the model's chat template, or written out as turns where
-there is none. Which tokens are the answer's is read off the character spans.
+there is none. Character spans tell which tokens are the answer's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,9 +64,9 @@ def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
 
 
 def touching(plain: tuple[str | None, str | None] | None, chat: bool) -> dict[str, list[str]]:
-    """Count a record whose answer begins with its whole prompt, which the model reads twice then.
+    """Count a record whose answer begins with its whole prompt, so that the model reads the prompt twice.
 
-    And one whose prompt and answer are joined with nothing between them: `of France?Paris`.
+    A record whose prompt and answer are joined with nothing between them counts too: `of France?Paris`.
     """
     prompt, answer = plain or (None, None)
     if prompt and answer and answer.lstrip().startswith(prompt.strip()) and len(prompt.split()) > FEW_WORDS:
@@ -128,9 +128,9 @@ def encode_messages(
 
 
 def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> None:
-    """Raise RecordError for a prompt that is the text of a chat already: a template around it would make two of it.
+    """Raise RecordError for a prompt that is a rendered chat, or an answer that begins with the mark of one.
 
-    And for an answer that begins with the mark of one.
+    A template around it would make two chats of it.
     """
     said = [message["content"] for message in messages if message["role"] == "user"]
     first = said[0] if said else ""

@@ -20,13 +20,14 @@ from actkit.pipeline.input.reader import left_of, look_ahead, read_records, reco
 from actkit.pipeline.input.records import Records
 from actkit.pipeline.recipe import Finished, Pooling, Prepared, Recipe, Rules
 from actkit.pipeline.reducers.features import KEPT_BYTES
+from actkit.recipes.asked import options_of
 from actkit.recipes.conversations.fields import ContextFields, PairFields, names_of
 from actkit.recipes.conversations.named_fields import check_named, with_fields
 from actkit.recipes.conversations.pair_records import LOOK_AHEAD, check_numbers, one_a_pair
 from actkit.recipes.conversations.pairs import PairsSpec, check_form, detect, read_pair
 from actkit.recipes.conversations.trees import from_trees
 from actkit.recipes.feedback import SampleRendering, of_pair, of_text, parse_feedback
-from actkit.recipes.from_run import Again, changed_options, make_again, source_facts
+from actkit.recipes.from_run import Again, changed_options, flag_of, make_again, source_facts
 from actkit.recipes.label_counts import check_both, labelled_lines, meant_in
 from actkit.recipes.labels import LOOK_AHEAD as LABELS_LOOKED_AT
 from actkit.recipes.labels import FeedbackFields, Labels, labels_in
@@ -85,8 +86,8 @@ def run_reward_detect(
 def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
     """The recipe.
 
-    Raises InputError for a file that is not there and for a field that was named and is nowhere; UsageError for
-    fields or labels of labelled texts where the file holds preference pairs.
+    Raises InputError for a file that is not there and for a named field that no record has; UsageError for fields or
+    labels of labelled texts where the file holds preference pairs.
     """
     asked = spec.pairs
     check_form(spec.input_format)
@@ -136,7 +137,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
 
 
 def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
-    """The labels that are positive, None for preference pairs; and the records."""
+    """The meaning of the labels, None for preference pairs; and the records."""
     paired, records = _records(spec)
     if not paired:
         named = (spec.fields.group, spec.fields.score, *spec.fields.columns, *spec.pairs.names.given())
@@ -168,11 +169,8 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
 
 def _given(fields: FeedbackFields) -> list[str]:
     """The given options that only labelled texts have."""
-    usual = FeedbackFields()
-    said = [name for name in vars(usual) if name != "prompt" and getattr(fields, name) != getattr(usual, name)]
-    flags = {"positive_columns": "--positive-column", "negative_columns": "--negative-column"}
-    flags |= {"positive": "--positive", "negative": "--negative"}
-    return [flags.get(name, f"--{name}-field") for name in said]
+    given, usual = options_of(fields), options_of(FeedbackFields())
+    return [flag_of(name) for name in given if name != "prompt_field" and given[name] != usual[name]]
 
 
 def rank_again(

@@ -26,7 +26,7 @@ class RunDirections:
 
     @property
     def digest(self) -> str:
-        """sha256 over the directions: a run that goes on is of the same ones."""
+        """sha256 over the directions: a run that is continued must have the same."""
         digest = hashlib.sha256()
         for row in self.table.to_pylist():
             digest.update(f"{row['method']} {row['hook_point']}".encode())
@@ -35,7 +35,7 @@ class RunDirections:
 
 
 def directions_of(run: Path, captured: Collection[str], d_model: int) -> RunDirections:
-    """The directions of `run` at the hook points it chose, those of them that are `captured`.
+    """The directions that `run` chose, at those of their hook points that are `captured`.
 
     Raises RunError for a run without directions or of another width, UsageError where none of its layers is captured.
     """

@@ -1,4 +1,4 @@
-"""`run` takes what a command is asked to its finished run, for the command line and for Python."""
+"""`run` makes a command's recipe from its specs and runs it, for the command line and for Python."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ from actkit.verify.recompute.while_running import Verifying
 
 @dataclass(frozen=True)
 class Ingredients:
-    """A recipe is made of these and its command's spec."""
+    """The parts that make a recipe, together with its command's spec."""
 
     tokenizer: Tokenizer
     context_length: int | None
@@ -47,7 +47,7 @@ class Ingredients:
     saes: Sequence[Sae]
     report: SaeReport
     reducers: Mapping[str, Reducer] = field(default_factory=dict)
-    """Table → what stores whole activations in it; empty for commands that store SAE features alone."""
+    """Table → the reducer that stores whole activations in it; empty for commands that store SAE features alone."""
     points: Sequence[HookPoint] = ()
     """The hook points that are stored whole."""
     top_k: int | None = None
@@ -84,10 +84,10 @@ def run(
     recipe_of: Callable[[Own, Ingredients], Recipe],
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
-    """Make the recipe of a command and run it; with `output.resume`, what is missing of it.
+    """Make the recipe of a command and run it; with `output.resume`, compute the shards that are missing.
 
-    Whatever can be wrong with options or input is found before the model's weights are loaded. Errors: see `extract`
-    and `load_saes`, and what `recipe_of` raises.
+    Errors in options and input are found before the model's weights are loaded: see `extract`, `load_saes` and
+    `recipe_of`.
     """
     check_callable(on_progress)
     own, common = checked(own), checked(common)
@@ -107,13 +107,13 @@ def run(
 
 @dataclass(frozen=True)
 class ForModel:
-    """The recipe of what a command is asked, for the model and the SAEs that it is asked for."""
+    """A command's recipe, with the model and the SAEs that its specs name."""
 
     recipe: Recipe
     description: Description
     saes: Sequence[Sae]
     hook_points: tuple[HookPoint, ...]
-    """All that are read."""
+    """Every hook point that is read."""
     options: dict[str, Any]
 
 
@@ -197,7 +197,7 @@ def _width(points: Sequence[HookPoint], description: Description) -> int | None:
 
 
 MOST_CPU, MOST_GPU = 4e12, 1e15
-"""Multiplications above which the table is left out: half a minute on two cores, seconds on a GPU."""
+"""Multiplications above which `feature_logits` is left out: half a minute on two cores, seconds on a GPU."""
 
 
 def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
@@ -238,7 +238,7 @@ def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
 
 
 def _why_left_out(sae: Sae, n_features: int, head: torch.Tensor | None) -> str | None:
-    """Why an SAE has no such table; None where it has one."""
+    """Why an SAE has no `feature_logits`; None where it has them."""
     if head is None:
         return "the model has no output layer that can be read"
     if sae.decoder is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):

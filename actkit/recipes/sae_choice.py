@@ -78,7 +78,7 @@ def by_layer(spec: SaeSpec) -> SaeSpec:
 
 
 CANONICAL = ("-res-canonical", "-res-jb", "-res-sm")
-"""How the names of releases end whose SAEs of the residual stream their authors recommend."""
+"""Endings of the names of releases that their authors recommend for the residual stream."""
 
 
 def canonical(model: str, layer: int) -> SaeSpec | None:

@@ -27,6 +27,7 @@ from actkit.recipes.conversations.fields import ContextFields, is_empty, names_o
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import HISTORY, SYSTEM, TEMPLATE_OPTIONS, TOOLS
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
+from actkit.recipes.feedback import named
 from actkit.recipes.prompt_response import encode_conversation, template_token, touching
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import SparseSpec
@@ -63,7 +64,7 @@ def run_sae_extract(
 def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
     """The recipe; sequences longer than the limit are cut where all tokens are read, rejected where the prompt is cut.
 
-    Its records raise InputError for a field of responses that was named and is nowhere.
+    Reading its records raises InputError where none has the field that was named for responses.
     """
     tokenizer, limit = made.tokenizer, spec.tokens.limit(made.context_length)
     names = names_of(spec.prompt_field, spec.context)
@@ -79,7 +80,7 @@ def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
             for groups in feature_positions(run, sae.name, sae.d_sae, run):
                 yield "feature_positions", groups
 
-    usual = SaeExtractSpec.response_field  # need not be there
+    usual = SaeExtractSpec.response_field  # records need not have it
     own = [*names.given(), *([spec.response_field] if spec.response_field != usual else [])]
     plain = Recipe(
         spec.command,
@@ -147,9 +148,7 @@ def _sequence(
         keep,
         response_start=start if answered.response else None,
         n_truncated=n_truncated if spec.save_all_tokens else encoding.n_beyond,
-        group=None
-        if is_empty(group)
-        else str(int(group) if isinstance(group, float) and group.is_integer() else group),
+        group=None if is_empty(group) else named(group, "question_id"),
         label=None if is_empty(fields.get("template_type")) else str(fields["template_type"]),
         boundary_merged=answered.boundary_merged,
     )

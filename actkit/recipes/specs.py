@@ -12,7 +12,7 @@ from actkit.errors import UsageError, did_you_mean, in_short
 from actkit.hooks import HookPoint, parse_hook_points
 
 LARGEST = 2**62
-"""Most of what has no bound of its own: counts are added up as 64-bit numbers."""
+"""The bound of a number whose field states none: counts are added up as 64-bit numbers."""
 
 
 class OwnSpec(Protocol):
@@ -77,7 +77,7 @@ class FollowSpec:
 
     output: OutputSpec = field(metadata={"without": ("store_dtype", "on_bad_record", "max_records")})
     model: str | None = None
-    """Where the model is, if not where it was."""
+    """The model's place, where it is no longer the one that the run names."""
     device: str = "auto"
     batch: BatchSpec = field(default_factory=BatchSpec)
 
@@ -172,8 +172,6 @@ def _inner(each: Any) -> Any:
 
 
 def _value(value: Any, each: Any) -> Any:
-    if hasattr(value, "item") and not isinstance(value, str):  # a number of numpy's
-        value = value.item()
     if "none" in each.metadata and value == each.metadata["none"]:
         return None
     if isinstance(each.default, tuple):

@@ -1,4 +1,4 @@
-"""Labels that whoever gave them turned down, as tools of annotation export them beside those that hold."""
+"""Labels that their annotators turned down: annotation tools export them beside those that hold."""
 
 from collections.abc import Mapping
 from typing import Any
