@@ -106,9 +106,8 @@ def sae_extract(
         run.features().shape  # [positions, d_sae]
     """
     with location_asked(out, overwrite, options) as place:
-        return run_command(
-            run_sae_extract, SaeExtractSpec, SparseSpec, {"path": path_of(samples, place)}, model, place, options
-        )
+        given = {"path": path_of(samples, place)}
+        return run_command(run_sae_extract, SaeExtractSpec, SparseSpec, given, model, place, options)
 
 
 def feature_dataset(
@@ -131,15 +130,8 @@ def feature_dataset(
         rows = dataset
         if not isinstance(dataset, (str, Path)):
             rows = [{"text": row} if isinstance(row, str) else row for row in rows_in(dataset)]
-        return run_command(
-            run_feature_dataset,
-            FeatureDatasetSpec,
-            SparseSpec,
-            {"dataset": path_of(rows, place)},
-            model,
-            place,
-            options,
-        )
+        given = {"dataset": path_of(rows, place)}
+        return run_command(run_feature_dataset, FeatureDatasetSpec, SparseSpec, given, model, place, options)
 
 
 def reward_detect(

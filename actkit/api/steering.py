@@ -1,6 +1,6 @@
 """Steer from Python: measure what a run's directions or features do, or put one into your own generation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from actkit.backends.sites import Site
 from actkit.backends.transformer_lens import block_sites
 from actkit.config import OutputSpec, SteerPositions
 from actkit.errors import ModelError, UsageError
-from actkit.recipes.specs import FollowSpec
+from actkit.recipes.specs import FollowSpec, spec_of
 from actkit.recipes.steering.directions import actions_on, directions_in
 from actkit.recipes.steering.run import run_steer
 from actkit.recipes.steering.spec import SteerSpec
@@ -55,28 +55,20 @@ def steer(
 
         actkit.steer("runs/enthusiasm", layers=15, strengths=2).facts["steer"]["verdicts"][0]["verdict"]
     """
-    path = path_of_run(run)
-    spec = SteerSpec(
-        path.url if isinstance(path, RemotePath) else str(path),
-        None if answers is None else str(answers),
-        do,
-        (method,) if isinstance(method, str) else tuple(method),
-        None if layers is None else layers_text(layers),
-        None if strengths is None else numbers_text(strengths, "strengths", "give numbers", fractions=True),
-        every_layer,
-        None if features is None else numbers_text(features, "features", "give ids, top:10 or bottom:10"),
-        each=each,
-        words=None if words is None else ",".join(map(str, words)),
-        random=random,
-        positions=positions,
-        answer_tokens=answer_tokens,
-        budget=budget,
-        seed=seed,
-    )
+    call, path = locals(), path_of_run(run)
+    texts: dict[str, Callable[[Any], str]] = {
+        "answers": str,
+        "layers": layers_text,
+        "strengths": lambda given: numbers_text(given, "strengths", "give numbers", fractions=True),
+        "features": lambda given: numbers_text(given, "features", "give ids, top:10 or bottom:10"),
+        "words": lambda given: ",".join(map(str, given)),
+        "model": str,
+    }
+    call |= {name: text(call[name]) for name, text in texts.items() if call[name] is not None}
+    spec = spec_of(SteerSpec, call, run=path.url if isinstance(path, RemotePath) else str(path))
     beside = Path(path.name) if isinstance(path, RemotePath) else path
     where = local_path(out, "out") if out is not None else beside.with_name(f"{path.name}-effects")
-    output = OutputSpec(where, overwrite)
-    return Run(run_steer(spec, FollowSpec(output, None if model is None else str(model), device)).path)
+    return Run(run_steer(spec, spec_of(FollowSpec, call, output=OutputSpec(where, overwrite))).path)
 
 
 @contextmanager
