@@ -129,6 +129,15 @@ def starting(quiet: bool) -> Iterator[None]:
     _have_arrow_without_pandas()
 
 
+class _WithoutPandas:
+    """A finder of modules, to which pandas is not installed."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Leave every other module to the finders behind it. Raises ModuleNotFoundError."""
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 def _have_arrow_without_pandas() -> None:
     """Spare this process pandas, a tenth of what a command takes to start, until somebody makes a DataFrame.
 
@@ -139,12 +148,12 @@ def _have_arrow_without_pandas() -> None:
         return
     import pyarrow as pa
 
-    modules: dict[str, Any] = sys.modules
-    modules["pandas"] = None  # to import it raises ModuleNotFoundError
+    finder: Any = _WithoutPandas()
+    sys.meta_path.insert(0, finder)  # None in sys.modules will not do: what is compiled by Cython takes it for pandas
     try:
         pa.array([])
     finally:
-        del modules["pandas"]
+        sys.meta_path.remove(finder)
 
 
 def figure(value: float | None, form: str = ".2f") -> str:
