@@ -16,13 +16,13 @@ from typing import Any, TypeAlias
 from actkit.api.loading import AnyModel, in_use, layers_text, model_spec
 from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
-from actkit.api.saes import sae_specs
 from actkit.config import ModelSpec, OutputSpec
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.conversations.messages import is_turn
+from actkit.recipes.sae_choice import sae_specs
 from actkit.recipes.specs import DenseSpec, SparseSpec, check_options, spec_of
 from actkit.remote.url import file_name, is_web, scheme_of
 from actkit.runs import run as runs

@@ -7,12 +7,12 @@ from typing import Any
 
 from actkit.api.loading import AnyModel, in_use, model_spec
 from actkit.api.run_location import placed, rows_in, run_named, warn_of
-from actkit.api.saes import AnySae, sae_specs
 from actkit.config import BatchSpec, ReadSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
 from actkit.recipes.documents import FIELDS
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
+from actkit.recipes.sae_choice import AnySae, sae_specs
 from actkit.recipes.specs import SparseSpec
 from actkit.remote.path import local_path
 from actkit.runs.progress import OnProgress

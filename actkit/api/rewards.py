@@ -10,7 +10,6 @@ from actkit.analysis.feature_tests.feature_scores import ScoreSettings
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
 from actkit.api.loading import AnyModel, in_use, model_spec
 from actkit.api.run_location import placed, texts_of, warn_of
-from actkit.api.saes import AnySae, sae_specs
 from actkit.api.samples import save_results_to_json
 from actkit.bundled import NAME
 from actkit.config import BatchSpec, Pool, TokenSpec
@@ -18,6 +17,7 @@ from actkit.pipeline.recipe import Recipe
 from actkit.recipes.reward_detect import RewardDetectSpec, recipe, run_reward_detect
 from actkit.recipes.runner import Ingredients
 from actkit.recipes.runner import run as run_recipe
+from actkit.recipes.sae_choice import AnySae, sae_specs
 from actkit.recipes.specs import SparseSpec
 from actkit.runs.progress import OnProgress
 from actkit.runs.run import Run

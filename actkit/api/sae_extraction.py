@@ -11,11 +11,11 @@ import torch
 
 from actkit.api.loading import AnyModel, in_use, load_model, model_spec, say_what_is_loaded
 from actkit.api.run_location import placed, warn_of
-from actkit.api.saes import sae_specs
 from actkit.api.samples import Result, Samples, as_json
 from actkit.config import BatchSpec, ModelSpec
 from actkit.errors import UsageError, writing
 from actkit.export.merged_json import METADATA, is_document, merge, variations
+from actkit.recipes.sae_choice import sae_specs
 from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 from actkit.recipes.specs import SparseSpec, spec_of
 from actkit.runs.progress import OnProgress

@@ -94,14 +94,12 @@ def run(
     output = common.output
     check_out(output.out, output.overwrite, output.resume)
     made = recipe_for(own, common, recipe_of)
-    recipe, description, every = made.recipe, made.description, made.hook_points
     if output.plan_only:
-        return planned(recipe, description, every, common.batch, output, on_progress)
+        return planned(made.recipe, made.description, made.hook_points, common.batch, output, on_progress)
+    model = load(made.description, made.hook_points)
+    recipe = made.recipe if isinstance(common, DenseSpec) else with_logits(made.recipe, model, made.saes)
     files = {"config.yaml": config_text(own.command, made.options)}
-    model = load(description, every)
-    if not isinstance(common, DenseSpec):
-        recipe = with_logits(recipe, model, made.saes)
-    job = Job(recipe, model, every, output, common.batch, made.options, files)
+    job = Job(recipe, model, made.hook_points, output, common.batch, made.options, files)
     return extract(job, on_progress, Verifying(job))
 
 

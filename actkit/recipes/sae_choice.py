@@ -1,33 +1,45 @@
-"""The choice of SAEs: by release and id, by release and layer, by directory, or the model's recommended one."""
+"""The choice of SAEs: by release and id, release and layer, directory, the model's recommended one, or in memory."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from actkit.backends.saes import sae_lens as sae_backend
 from actkit.bundled import NAME
 from actkit.config import SaeSpec
 from actkit.errors import UsageError
+from actkit.recipes.specs import checked
 
+AnySae: TypeAlias = Any
+"""An SAE of SAELens in memory, a directory, or (release, id)."""
 DEFAULT = "blocks.2.hook_resid_post"
 """The SAE of `tiny` where neither id nor layer is given."""
 
 
-def chosen_saes(
+def sae_specs(
     model: str,
     release: str | None = None,
-    ids: Sequence[str] = (),
-    paths: Sequence[str] = (),
+    sae_id: str | Sequence[str] | None = None,
+    path: str | Path | Sequence[str | Path] | None = None,
     layer: int | None = None,
+    sae: AnySae = None,
     hook_name: str | None = None,
 ) -> list[SaeSpec]:
-    """The SAEs of a release, directories, or both; ids without a release are whole names, `RELEASE/ID`.
+    """The SAEs of a release, directories in SAELens's format, or both; or those in memory.
 
-    `tiny` has its own. A model of which the registry has recommended SAEs takes the one of `layer`. Raises UsageError
-    where none is meant.
+    Ids without a release are whole names, `RELEASE/ID`. `tiny` has its own SAEs. A model of which the registry has
+    recommended SAEs takes the one of `layer`. Raises UsageError where none is meant, and for a release or an id that is
+    no text.
     """
-    chosen = [SaeSpec(path=path, layer=layer, hook_name=hook_name) for path in paths]
+    if sae is not None:
+        return [_sae_spec(each, layer, hook_name) for each in (sae if isinstance(sae, list) else [sae])]
+    paths, ids = _several(path), _several(sae_id)
+    for each in ids or [None]:  # they are looked up before the specs of a run are checked
+        checked(SaeSpec(release, each))
+    chosen = [SaeSpec(path=str(each), layer=layer, hook_name=hook_name) for each in paths]
     if release is None and model == NAME and not paths:
         release = NAME
     if release is not None:
@@ -44,6 +56,27 @@ def chosen_saes(
             f"no SAE given for {model}{at}", "--sae-release and --sae-id, which actkit saes lists, or --sae DIR"
         )
     return chosen
+
+
+def _several(given: Any) -> list[Any]:
+    """The values given, none, one or several, as a list; a value of another kind alone in it."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, (str, Path)) or not isinstance(given, Iterable) else list(given)
+
+
+def _sae_spec(sae: AnySae, layer: int | None, hook_name: str | None) -> SaeSpec:
+    if isinstance(sae, SaeSpec):
+        return sae
+    if isinstance(sae, (str, Path)):
+        return SaeSpec(path=str(sae), layer=layer, hook_name=hook_name)
+    # SAELens's older `from_pretrained` gave (sae, configuration, sparsity); a release's name can be encoded as well.
+    if isinstance(sae, tuple) and sae and not isinstance(sae[0], str) and hasattr(sae[0], "encode"):
+        sae = sae[0]
+    if isinstance(sae, tuple):
+        release, *ids = map(str, sae)
+        return SaeSpec(release, ids[0] if ids else None, layer=layer, hook_name=hook_name)
+    return SaeSpec(layer=layer, hook_name=hook_name, loaded=sae)
 
 
 def _named_whole(name: str) -> SaeSpec:

@@ -13,10 +13,10 @@ import pytest
 from actkit.api.command_call import file_of, location_asked, make_from, path_of
 from actkit.api.feedback_data import FeedbackDataLoader, feedback_of
 from actkit.api.rewards import SAEFeatureExtractor
-from actkit.api.saes import sae_specs
 from actkit.api.samples import Result, as_json, load_samples_from_json, save_results_to_json
 from actkit.config import SaeSpec
 from actkit.errors import InputError, UsageError
+from actkit.recipes.sae_choice import sae_specs
 from actkit.runs.run import Run
 
 DOCUMENT: dict[str, Any] = {

@@ -150,11 +150,9 @@ class Sparse:
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
-        from actkit.recipes.sae_choice import chosen_saes
+        from actkit.recipes.sae_choice import sae_specs
 
-        return chosen_saes(
-            model, self.sae_release, self.sae_id or (), self.sae or (), self.target_layer, self.hook_name
-        )
+        return sae_specs(model, self.sae_release, self.sae_id, self.sae, self.target_layer, hook_name=self.hook_name)
 
     def wanted(self, model: str) -> list[SaeSpec]:
         """The SAEs that are meant where none need be: no flag, no SAE."""
