@@ -44,11 +44,7 @@ class Intervention:
 
 def add(vector: torch.Tensor) -> Change:
     """Add `vector` [d_model]."""
-
-    def change(x: torch.Tensor) -> torch.Tensor:
-        return vector.to(x).expand_as(x)
-
-    return change
+    return lambda x: vector.to(x).expand_as(x)
 
 
 def project_out(unit: torch.Tensor, share: float = 1.0) -> Change:
@@ -91,12 +87,7 @@ def change_features(
 
 def as_long_as(real: Change, unit: torch.Tensor) -> Change:
     """A control: along `unit` [d_model] each vector is moved as far as `real` would move it."""
-
-    def change(x: torch.Tensor) -> torch.Tensor:
-        moved: torch.Tensor = real(x).norm(dim=-1, keepdim=True) * unit.to(x)
-        return moved
-
-    return change
+    return lambda x: real(x).norm(dim=-1, keepdim=True) * unit.to(x)
 
 
 def sparing(change: Change, most: float) -> Change:

@@ -98,16 +98,16 @@ def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
 
-    causes = _causes(error)
-    if any(isinstance(cause, hub.GatedRepoError) for cause in causes):
+    def is_of(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in _causes(error))
+
+    if is_of(hub.GatedRepoError):
         return f"accept the licence on the page of {name}, then set HF_TOKEN to a token of that account"
-    if any(isinstance(cause, hub.RevisionNotFoundError) for cause in causes):
+    if is_of(hub.RevisionNotFoundError):
         return "check --revision"
-    if any(isinstance(cause, hub.RepositoryNotFoundError) for cause in causes):
+    if is_of(hub.RepositoryNotFoundError):
         return f"check the name; a private {what} needs HF_TOKEN"
-    if any(
-        isinstance(cause, (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)) for cause in causes
-    ):
+    if is_of(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError):
         why = ", since HF_HUB_OFFLINE is set," if constants.HF_HUB_OFFLINE else ""
         use = MINE if what == "model" else "--sae DIR is one of yours"
         return (
@@ -118,12 +118,9 @@ def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
 
 
 def _hint(error: BaseException, spec: ModelSpec, part: str) -> str:
-    from_hub = _hub_hint(error, spec.name, "model")
-    if from_hub is not None:
-        return from_hub
-    told = next((hint for text, hint in TOLD if text in str(error)), None)
-    if told is not None:
-        return told
+    known = _hub_hint(error, spec.name, "model") or next((hint for text, hint in TOLD if text in str(error)), None)
+    if known is not None:
+        return known
     if ABSENT in str(error) or isinstance(error, FileNotFoundError) or part == "tokenizer":
         return _missing(str(error), spec, part)
     return f"{MADE_OF}; `tiny` is bundled"

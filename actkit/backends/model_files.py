@@ -44,7 +44,8 @@ def settings(path: Path, name: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(found, ensure_ascii=False).encode()  # half characters: no table could hold such a name
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{name}: {path.name} is damaged ({_line(error)})", AGAIN) from error
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:200]
+        raise ModelError(f"{name}: {path.name} is damaged ({why})", AGAIN) from error
     if not isinstance(found, dict):
         raise ModelError(f"{name}: {path.name} is damaged (it is no JSON object)", AGAIN)
     return found
@@ -94,7 +95,3 @@ def _check_index(path: Path, name: str) -> None:
     for part in sorted(set(parts.values())):
         if not part.isprintable() or len(part) > 255 or part != PurePosixPath(part).name or "\\" in part:
             raise ModelError(f"{name}: {path.name} names {in_short(part)!r}, which is no file of its directory", AGAIN)
-
-
-def _line(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:200]

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -158,17 +159,9 @@ def _without_processors(config: Any) -> Iterator[None]:
         return
     import transformers
 
-    none = _NoProcessor
+    none = SimpleNamespace(from_pretrained=lambda *_args, **_options: None)
     with patch.multiple(transformers, AutoProcessor=none, AutoImageProcessor=none, AutoFeatureExtractor=none):
         yield
-
-
-class _NoProcessor:
-    """Placeholder for the classes of processors meanwhile."""
-
-    @staticmethod
-    def from_pretrained(*_args: Any, **_options: Any) -> None:
-        """No processor."""
 
 
 def _placeholder_tokenizer() -> Any:

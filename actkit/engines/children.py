@@ -113,17 +113,6 @@ def _children(rooms: Sequence[Mapping[str, str]]) -> Iterator[Pool]:
 
 
 @dataclass
-class _Child:
-    process: "subprocess.Popen[bytes]"
-    room: Mapping[str, str]
-
-    def end(self) -> int:
-        """Wait until it has ended; its status."""
-        cast("IO[bytes]", self.process.stdin).close()
-        return self.process.wait()
-
-
-@dataclass
 class _Children:
     """A pool whose workers are processes of this machine; one waits where every room is taken."""
 
@@ -131,7 +120,8 @@ class _Children:
     rooms: "deque[Mapping[str, str]]"
     workers: int
     waiting: "deque[tuple[int, Work]]" = field(default_factory=deque)
-    running: dict[int, _Child] = field(default_factory=dict)
+    running: "dict[int, tuple[subprocess.Popen[bytes], Mapping[str, str]]]" = field(default_factory=dict)
+    """Number of a worker → its process and its room."""
     statuses: dict[int, int] = field(default_factory=dict)
     begun: int = 0
 
@@ -144,11 +134,11 @@ class _Children:
     def ended(self, seconds: float) -> Collection[Any]:
         deadline = time.monotonic() + seconds
         while True:
-            done = [number for number, child in self.running.items() if child.process.poll() is not None]
+            done = [number for number, (process, _) in self.running.items() if process.poll() is not None]
             for number in done:
-                child = self.running.pop(number)
-                self.statuses[number] = child.end()
-                self.rooms.append(child.room)
+                process, room = self.running.pop(number)
+                self.statuses[number] = _status(process)
+                self.rooms.append(room)
             self._fill()
             if done or time.monotonic() >= deadline:
                 return done
@@ -165,17 +155,17 @@ class _Children:
 
     def stop(self) -> None:
         self.waiting.clear()
-        for child in self.running.values():
-            child.process.kill()
-        for child in self.running.values():
-            child.end()
+        for process, _ in self.running.values():
+            process.kill()
+        for process, _ in self.running.values():
+            _status(process)
         self.running.clear()
 
     def _fill(self) -> None:
         while self.waiting and self.rooms:
             number, work = self.waiting.popleft()
             room = self.rooms.popleft()
-            self.running[number] = _Child(self._started(number, work, room), room)
+            self.running[number] = self._started(number, work, room), room
 
     def _started(self, number: int, work: Work, room: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         folder = self.folder / str(number)
@@ -194,6 +184,12 @@ class _Children:
         with suppress(BrokenPipeError):  # it has ended already, and is found so
             cast("IO[bytes]", process.stdin).write(pickle.dumps(sys.path) + pickle.dumps(work))
         return process
+
+
+def _status(process: "subprocess.Popen[bytes]") -> int:
+    """Wait until a child has ended; its exit status."""
+    cast("IO[bytes]", process.stdin).close()
+    return process.wait()
 
 
 def _how(status: int, printed: bytes) -> str:

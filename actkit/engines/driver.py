@@ -7,6 +7,7 @@ passes through it. A worker that ends early is begun again, and goes on after it
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -103,7 +104,7 @@ class _Workers:
         try:
             error = self.pool.result(ended)
         except DiedError as died:
-            self._died(task, died.how)
+            self._died(task, str(died))
         else:
             if error is not None:
                 raise error
@@ -225,10 +226,8 @@ class FinishedShards:
 def next_of(output: OutputSpec, task: Task) -> int:
     """The first shard of a share that is not finished: where its worker was."""
     found, _ = manifests(share_of(output, task), task)
-    have, number = {manifest.part for manifest in found}, task.number
-    while number in have:
-        number += task.of
-    return number
+    have = {manifest.part for manifest in found}
+    return next(number for number in count(task.number, task.of) if number not in have)
 
 
 def release(output: OutputSpec, task: Task) -> None:

@@ -28,8 +28,4 @@ class Work:
 
 
 class DiedError(Exception):
-    """A worker ended before it had answered; `how` says in a few words how."""
-
-    def __init__(self, how: str) -> None:
-        super().__init__(how)
-        self.how = how
+    """A worker ended before it had answered; its text says how."""

@@ -52,15 +52,15 @@ class RemotePath(PosixPath):
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
         """Whether a file or a folder is there."""
-        return self._is(lambda _mode: True)
+        return self._mode() != 0
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
         """Whether there are files below it."""
-        return self._is(modes.S_ISDIR)
+        return modes.S_ISDIR(self._mode())
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
         """Whether it is a file."""
-        return self._is(modes.S_ISREG)
+        return modes.S_ISREG(self._mode())
 
     def is_symlink(self) -> bool:
         """There are no links."""
@@ -109,11 +109,11 @@ class RemotePath(PosixPath):
             raw: Any = io.BufferedReader(system.open(path, "rb", cache_type="readahead", block_size=AHEAD), BUFFER)
         return raw if "b" in mode else io.TextIOWrapper(raw, options.get("encoding") or "utf-8")
 
-    def _is(self, wanted: Any) -> bool:
-        try:
-            return bool(wanted(self.stat().st_mode))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+    def _mode(self) -> int:
+        """The mode; 0 where nothing is there."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return self.stat().st_mode
+        return 0
 
 
 def local_path(where: Path | str, what: str = "path") -> Path:

@@ -30,17 +30,15 @@ AHEAD = 1 << 16
 class WebFile(io.RawIOBase):
     """One file, read-only. Raises FileNotFoundError where there is none, and what `urllib` raises otherwise."""
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
-        self.url = url
-        self._patience, self._at = patience, 0
+    def __init__(self, url: str) -> None:
+        self.url, self._at = url, 0
         self._copy: IO[bytes] | None = None
         self._body: Any = None
-        self._begin(0)
-        first: Any = self._body
-        about, self.has_ranges = first.headers, first.status == 206
+        status, about = self._begin(0)
+        self.has_ranges = status == 206
         self.etag: str | None = about.get("ETag")
         self.modified: str | None = about.get("Last-Modified")
-        self.size = _size(about, self.has_ranges)
+        self.size = 0 if status == 416 else _size(about, self.has_ranges)
         """Bytes; None where the server does not say."""
 
     def readable(self) -> bool:
@@ -110,26 +108,27 @@ class WebFile(io.RawIOBase):
         told = f" of {self.size:,}" if self.size is not None else ""
         raise InputError(f"{public(self.url)}: cut off after {self._at:,}{told} bytes", "try again, or fetch the file")
 
-    def _begin(self, start: int) -> None:
-        """Ask for the bytes from `start` on. Raises InputError for a file that has changed since."""
+    def _begin(self, start: int) -> tuple[int, Any]:
+        """Ask for the bytes from `start` on; status and headers. Raises InputError for a file that has changed."""
         address, user = _addressed(self.url)
         request = urllib.request.Request(address, headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"})
         if user:
             request.add_unredirected_header("Authorization", f"Basic {user}")
         try:
-            body = urllib.request.urlopen(request, timeout=self._patience)
+            body = urllib.request.urlopen(request, timeout=PATIENCE)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in (404, 410):
                     raise FileNotFoundError(public(self.url)) from None
                 if error.code == 416 and start == 0:  # an empty file has no first byte
-                    self._body = _Empty(error.headers)
-                    return
+                    self._body = io.BytesIO()
+                    return error.code, error.headers
             raise
         if start and (body.status != 206 or body.headers.get("ETag") != self.etag):
             body.close()
             raise InputError(f"{public(self.url)}: the file has changed while it was read", "start again")
         self._body = body
+        return body.status, body.headers
 
     def _stop(self) -> None:
         if self._body is not None:
@@ -140,24 +139,12 @@ class WebFile(io.RawIOBase):
     def _copied(self) -> None:
         """Copy the whole file to a temporary one: the server sends no part of it."""
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this file
-        with WebFile(self.url, self._patience) as whole:
+        with WebFile(self.url) as whole:
             while block := whole.read(BLOCK):
                 copy.write(block)
         copy.seek(self._at)
         self._copy = copy
         self._stop()
-
-
-class _Empty(io.BytesIO):
-    """The answer about a file of no bytes."""
-
-    status = 200
-
-    def __init__(self, headers: Any) -> None:
-        super().__init__()
-        self.headers = headers
-        del headers["Content-Length"], headers["Content-Range"]
-        headers["Content-Length"] = "0"
 
 
 def _size(headers: Any, has_ranges: bool) -> int | None:

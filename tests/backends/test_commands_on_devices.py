@@ -55,7 +55,7 @@ STEERED = {
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """What was computed where: `weights`, `sae` or `logits` → the devices; what is kept is where its block is."""
     found: dict[str, set[str]] = {}
-    real, real_steered, real_computed = run_batch.forward, steered._Read.of, metadata._computed
+    real, real_steered, real_computed = run_batch.forward, steered._Read.of, metadata._functions
 
     def forward(model: Any, batch: Any, points: Any) -> Any:
         kept = real(model, batch, points)
@@ -72,19 +72,19 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         return real_steered(logits, following)
 
     def computed(sae: Any, centre: bool, dtype: Any) -> Any:
-        own = real_computed(sae, centre, dtype)
+        encode, reconstruct, own = real_computed(sae, centre, dtype)
 
         def watched(x: torch.Tensor) -> Any:
-            active = own.active(x)
+            active = own(x)
             assert {tensor.device for tensor in (active.rows, active.ids, active.values)} == {x.device}
             found.setdefault("sae", set()).add(str(sae.W_enc.device))
             return active
 
-        return own._replace(active=watched)
+        return encode, reconstruct, watched
 
     monkeypatch.setattr(compute, "forward", forward)
     monkeypatch.setattr(steered._Read, "of", read)
-    monkeypatch.setattr(metadata, "_computed", computed)
+    monkeypatch.setattr(metadata, "_functions", computed)
     return found
 
 

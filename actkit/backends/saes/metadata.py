@@ -5,7 +5,7 @@ SAELens's metadata answers None for any misspelt name, so every field is read he
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -65,15 +65,15 @@ def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "flo
     centred, guesses = _assumed(sae, facts)
     facts |= {"architecture": architecture, "centred_input": centred}
     facts["normalize_activations"] = sae.cfg.normalize_activations
-    computed = _computed(sae, centred and point.name in WRITTEN, dtype)
+    encode, reconstruct, active = _functions(sae, centred and point.name in WRITTEN, dtype)
     return Sae(
         name,
         point,
         sae.cfg.d_in,
         sae.cfg.d_sae,
         architecture,
-        computed.encode,
-        None if predicts else computed.reconstruct,
+        encode,
+        None if predicts else reconstruct,
         facts.get("model_name"),
         facts.get("context_size"),
         bool(facts.get("prepend_bos", True)),
@@ -83,8 +83,8 @@ def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "flo
         None if predicts else sae.W_dec.detach(),
         sae.state_dict(),
         predicts,
-        computed.active,
-        dtype if computed.active is not None else "float32",
+        active,
+        dtype if active is not None else "float32",
     )
 
 
@@ -118,16 +118,10 @@ def _check_kinds(name: str, facts: dict[str, Any]) -> None:
             raise ModelError(f"{name}: its cfg.json says {key} {in_short(repr(found))}", f"that is {what}, or left out")
 
 
-class _Computed(NamedTuple):
-    """The functions of an SAE, on activations as they come off the model."""
-
-    encode: Callable[[torch.Tensor], torch.Tensor]
-    reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    active: Callable[[torch.Tensor], Active | None] | None
-
-
-def _computed(sae: Any, centre: bool, dtype: SaeDtype) -> _Computed:
-    """The functions of `Sae`; with `centre`, the mean over d_model is subtracted from what the SAE reads."""
+def _functions(
+    sae: Any, centre: bool, dtype: SaeDtype
+) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor], Callable[[torch.Tensor], Active | None] | None]:
+    """`Sae.encode`, `reconstruct` and `active`; `centre` subtracts the mean over d_model from what the SAE reads."""
 
     def taken(x: torch.Tensor) -> torch.Tensor:
         x = x.to(sae.device, torch.float32)  # of a model on several devices, a hook point may be on another
@@ -145,7 +139,7 @@ def _computed(sae: Any, centre: bool, dtype: SaeDtype) -> _Computed:
         result = _decoded(sae, features.to(sae.device))
         return result.to(x.device) + (x.to(torch.float32) - taken(x).to(x.device))
 
-    return _Computed(encode, reconstruct, sparse_encoder(sae, taken, dtype == "bfloat16"))
+    return encode, reconstruct, sparse_encoder(sae, taken, dtype == "bfloat16")
 
 
 def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:
